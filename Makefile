@@ -1,0 +1,63 @@
+# Verbs for people and CI alike. Each creates the virtual environment it needs: `make demo` on a
+# fresh clone is enough. VENV=DIR uses another environment, PYTHON=python3.12 another interpreter,
+# JOBS=4 more test processes, ARGS='-k masking' goes to pytest or to the demo.
+VENV ?= .venv
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+
+bin := $(VENV)/bin
+pip := $(bin)/python -m pip
+stamp := $(VENV)/.stamp
+stamp_docs := $(VENV)/.stamp-docs
+sources := $(wildcard mae tools tests configs docs) setup.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format type law docs clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(stamp) ## Pre-train, k-NN, fine-tune and from scratch on handwritten digits, with a report
+	$(bin)/python tools/demo.py $(ARGS)
+
+test: $(stamp) ## The whole test suite
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+check: lint type law test ## Everything CI checks
+
+lint: $(stamp) ## Style, without changing a file
+	$(bin)/ruff check $(sources)
+	$(bin)/ruff format --check $(sources)
+
+format: $(stamp) ## Put the style right
+	$(bin)/ruff check --fix-only --quiet $(sources)
+	$(bin)/ruff format $(sources)
+
+type: $(stamp) ## mypy, strict on mae/
+	$(bin)/mypy
+
+law: $(stamp) ## The import law
+	$(bin)/lint-imports --no-logo --no-cache
+
+docs: $(stamp_docs) ## The README's map, and reference pages from the docstrings in build/docs
+	$(bin)/python docs/map.py
+	$(bin)/pdoc --docformat google --output-directory build/docs mae mae.models.layers
+
+clean: ## Remove build leftovers and caches; .venv, data and work_dirs stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	find mae tools tests configs -name __pycache__ -prune -exec rm -rf {} +
+
+# mmengine and mmcv ask for opencv-python, which needs the system's libGL. It shares its folder
+# with the headless build: it goes, and the headless files are laid anew.
+$(stamp): requirements.txt requirements/runtime.txt requirements/tests.txt setup.py
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: $(PYTHON) is Python %d.%d, mae needs 3.10 or newer: make PYTHON=python3.x" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(pip) install -r requirements.txt -e .
+	$(pip) uninstall -y opencv-python
+	$(pip) install --force-reinstall --no-deps opencv-python-headless
+	@touch $@
+
+$(stamp_docs): $(stamp) requirements/docs.txt
+	$(pip) install -r requirements/docs.txt
+	@touch $@
