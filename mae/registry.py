@@ -1,0 +1,29 @@
+"""Every registry of the toolbox: names in configs become classes here and nowhere else.
+
+Each is a child of mmengine's registry of the same job, so a config may also name what mmengine
+ships (`IterTimerHook`) or, with its scope, what a sister library ships (`mmpretrain.CUB`).
+"""
+
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return Registry(parent.name, parent=parent, scope='mae', locations=list(locations))
+
+
+DATASETS = _child(root.DATASETS, 'mae.datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'mae.datasets')
+TRANSFORMS = _child(root.TRANSFORMS, 'mae.datasets')
+FUNCTIONS = _child(root.FUNCTIONS, 'mae.datasets')
+MODELS = _child(root.MODELS, 'mae.models')
+LOOPS = _child(root.LOOPS, 'mae.engine', 'mae.evaluation')
+HOOKS = _child(root.HOOKS, 'mae.engine', 'mae.evaluation', 'mae.visualization')
+OPTIMIZERS = _child(root.OPTIMIZERS, 'mae.engine')
+OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'mae.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'mae.engine')
+PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS, 'mae.engine')
+METRICS = _child(root.METRICS, 'mae.evaluation')
+VISUALIZERS = _child(root.VISUALIZERS, 'mae.visualization')
+VISBACKENDS = _child(root.VISBACKENDS, 'mae.visualization')
+LOG_PROCESSORS = _child(root.LOG_PROCESSORS, 'mae.engine')

@@ -1,0 +1,1 @@
+"""Helpers that several rooms share. Small and few: a helper lives beside its only user."""

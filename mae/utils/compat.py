@@ -1,0 +1,20 @@
+"""The one place that knows the versions of the libraries underneath."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from mae.version import __version__
+
+# mmengine and mmcv come under several names of distribution, with one name to import.
+_FRAMEWORK = ('mmengine', 'onedl-mmengine', 'mmcv-lite', 'mmcv', 'onedl-mmcv', 'mmpretrain')
+_LIBRARIES = ('torch', 'torchvision', 'timm', 'numpy', 'scikit-learn', *_FRAMEWORK)
+
+
+def versions() -> dict[str, str]:
+    """Our version and those of the installed libraries a result depends on, by name."""
+    found = {'mae': __version__}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,13 @@
+"""Errors that are the user's to mend. The command line prints them as one line."""
+
+
+class ConfigError(ValueError):
+    """A config says something impossible; the message names the key and what would be right."""
+
+
+class DataError(ValueError):
+    """A sample or a data folder cannot be used; the message names the path."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read or does not fit; the message names file, keys and shapes."""
