@@ -1,0 +1,24 @@
+"""From files to batches: sources, samplers, transforms and the collate function.
+
+Importing this package registers all of them, so a config can name them.
+"""
+
+from mae.datasets import transforms
+from mae.datasets.collate import collate
+from mae.datasets.digits import Digits
+from mae.datasets.folder import ImageFolder
+from mae.datasets.sampler import GlobalBatchSampler
+from mae.datasets.seeded import SeededDataset
+from mae.datasets.shard_sampler import ShardSampler
+from mae.datasets.subset import Subset
+
+__all__ = [
+    'Digits',
+    'GlobalBatchSampler',
+    'ImageFolder',
+    'SeededDataset',
+    'ShardSampler',
+    'Subset',
+    'collate',
+    'transforms',
+]

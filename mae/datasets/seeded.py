@@ -1,0 +1,130 @@
+"""Any source of images plus a pipeline, random per sample and nothing else (docs: data_flow)."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mae.registry import DATASETS, TRANSFORMS
+from mae.utils.errors import ConfigError, DataError
+from mae.utils.hashing import sample_keys
+from mae.utils.seeding import seed_generators
+
+Sample = dict[str, Any]
+Request = int | tuple[int, int]
+
+
+class Source(Protocol):
+    """What is needed of a dataset: mmengine's `BaseDataset` has it."""
+
+    def __len__(self) -> int: ...
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """A new dict with `img_path` or `img`, and `gt_label` if there is one."""
+
+
+@DATASETS.register_module()
+class SeededDataset(Dataset[Sample]):
+    """Samples whose augmentation is a function of their key: not of worker, rank or history.
+
+    The key seeds `random`, numpy and torch before the pipeline runs, so transforms of any library
+    follow it; the caller's own random state is put back afterwards.
+
+    Args:
+        source: a dataset, or the config of one, with `__len__` and `get_data_info`.
+        pipeline: transforms or their configs; the last is `PackInputs`.
+
+    Raises:
+        ConfigError: the source is no such dataset, or the pipeline is empty.
+    """
+
+    def __init__(self, source: Source | dict[str, Any], pipeline: Sequence[Any]) -> None:
+        source = DATASETS.build(source) if isinstance(source, dict) else source
+        if not (hasattr(source, 'get_data_info') and hasattr(source, '__len__')):
+            raise ConfigError(
+                f'SeededDataset: source must have __len__ and get_data_info, '
+                f'{type(source).__name__} has not'
+            )
+        if not pipeline:
+            raise ConfigError('SeededDataset: pipeline is empty; it must end with PackInputs')
+        if hasattr(source, 'full_init'):
+            source.full_init()
+        self.source: Source = source
+        self.pipeline = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline]
+        self.is_random = any(getattr(t, 'is_random', True) for t in self.pipeline)
+        self._length = len(source)
+        self._num_classes = len(self.metainfo.get('classes') or ())
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """The source's; `classes` holds the names, in the order of the labels."""
+        return dict(getattr(self.source, 'metainfo', {}))
+
+    def __getitem__(self, request: Request) -> Sample:
+        return self.__getitems__([request])[0]
+
+    def __getitems__(self, requests: Sequence[Request]) -> list[Sample]:
+        """dict(inputs uint8 (C, H, W), label, id, key) of each (sample id, key).
+
+        A plain id has the key of seed 0, epoch 0. The sample is number `id % len` of the source.
+
+        Raises:
+            DataError: a sample cannot be read or transformed; names the path.
+        """
+        pairs = [r if isinstance(r, tuple) else (r, _default_key(r)) for r in requests]
+        if not self.is_random:
+            return [self._load(sample_id, key) for sample_id, key in pairs]
+        with _random_state_kept():
+            samples = []
+            for sample_id, key in pairs:
+                seed_generators(key)
+                samples.append(self._load(sample_id, key))
+            return samples
+
+    def _load(self, sample_id: int, key: int) -> Sample:
+        results = self.source.get_data_info(sample_id % self._length)
+        name = results.get('img_path', f'sample {sample_id % self._length}')
+        for transform in self.pipeline:
+            try:
+                results = transform(results)
+            except DataError:
+                raise
+            except Exception as error:
+                step = type(transform).__name__
+                raise DataError(f'{name}: {step} failed: {_one_line(error)}') from error
+        if not results or 'inputs' not in results or 'label' not in results:
+            raise DataError(f'{name}: the pipeline gave no sample; it must end with PackInputs')
+        if self._num_classes and not -1 <= results['label'] < self._num_classes:
+            raise DataError(
+                f'{name}: label {results["label"]}, but there are {self._num_classes} classes'
+            )
+        results['id'] = sample_id
+        results['key'] = key
+        return results
+
+
+def _default_key(sample_id: int) -> int:
+    return int(sample_keys(0, 0, torch.tensor([sample_id])))
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Puts the three generators back, so that loading in the main process disturbs nothing."""
+    python, numpy, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(torch_)

@@ -1,0 +1,58 @@
+"""Evaluation: every sample once, whatever the number of processes."""
+
+from collections.abc import Iterator, Sized
+
+import torch
+from torch.utils.data import Sampler
+
+from mae.datasets.sampler import Batch, place, require_samples
+from mae.registry import DATA_SAMPLERS
+from mae.utils.errors import ConfigError
+from mae.utils.hashing import sample_keys
+
+
+@DATA_SAMPLERS.register_module()
+class ShardSampler(Sampler[Batch]):
+    """Rank r of W takes the r-th of W contiguous parts, whose sizes differ by at most one.
+
+    Args:
+        dataset: only its length matters.
+        batch_size: of this process; its last batch may be smaller.
+        seed: of the samples' keys, which are those of epoch 0: masks and losses repeat.
+        rank, world_size: by default those of torch.distributed.
+
+    Raises:
+        ConfigError: more processes than samples.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        rank, world_size = place(rank, world_size)
+        if batch_size < 1:
+            raise ConfigError(f'batch_size must be >= 1, got {batch_size}')
+        num_samples = len(dataset)
+        require_samples(num_samples, world_size)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start = rank * num_samples // world_size
+        self.stop = (rank + 1) * num_samples // world_size
+
+    def set_position(self, epoch: int, step: int = 0) -> None:
+        """Does nothing: every evaluation sees the same."""
+
+    def __len__(self) -> int:
+        return -(-(self.stop - self.start) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        ids = torch.arange(self.start, self.stop)
+        keys = sample_keys(self.seed, 0, ids)
+        for start in range(0, len(ids), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            yield list(zip(ids[batch].tolist(), keys[batch].tolist(), strict=True))

@@ -1,0 +1,101 @@
+"""A few labelled images of each class of any source: partial labels and few-shot splits."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mae.datasets.seeded import Source
+from mae.registry import DATASETS
+from mae.utils.errors import ConfigError, DataError
+from mae.utils.hashing import sample_keys
+
+
+@DATASETS.register_module()
+class Subset:
+    """The same share or number of each class, in the order of the source.
+
+    Which images is a function of (seed, their number in the source) alone, and a smaller choice
+    lies in every larger one of the same seed: 1 % in 10 %, one image a class in five. Published
+    lists, such as SimCLR's of ImageNet, go to `ImageFolder(list_file=...)` instead.
+
+    Args:
+        source: a dataset, or the config of one, with `get_data_info`; its `get_gt_labels()`, if it
+            has that, saves asking for every sample.
+        per_class: images of each class.
+        fraction: share of each class, rounded to the nearest number, at least one image.
+        seed: of the choice.
+
+    Raises:
+        ConfigError: not just one of `per_class` and `fraction`, or one out of range.
+        DataError: an image of the source has no label.
+    """
+
+    def __init__(
+        self,
+        source: Source | dict[str, Any],
+        *,
+        per_class: int | None = None,
+        fraction: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        if (per_class is None) == (fraction is None):
+            raise ConfigError('Subset needs either per_class or fraction')
+        if fraction is not None and not 0 < fraction <= 1:
+            raise ConfigError(f'Subset: fraction must lie in (0, 1], got {fraction}')
+        built: Any = DATASETS.build(source) if isinstance(source, dict) else source
+        if hasattr(built, 'full_init'):
+            built.full_init()
+        self.source: Source = built
+        labels = _labels_of(built)
+        order = sample_keys(seed, 0, torch.arange(len(labels))).argsort()
+        by_class = order[labels[order].argsort(stable=True)]
+        counts = labels.bincount().tolist()
+        chosen = [
+            indices[: _number(label, len(indices), per_class, fraction)]
+            for label, indices in enumerate(by_class.split(counts))
+            if len(indices)
+        ]
+        self._indices = torch.cat(chosen).sort().values
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """The source's."""
+        return dict(getattr(self.source, 'metainfo', {}))
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """That of the source for the image chosen."""
+        return self.source.get_data_info(int(self._indices[index]))
+
+    def get_gt_labels(self) -> Tensor:
+        """Labels in the order of the images, int64."""
+        return _labels_of(self.source)[self._indices]
+
+
+def _labels_of(source: Any) -> Tensor:
+    """Labels of a source, int64 (N,)."""
+    if hasattr(source, 'get_gt_labels'):
+        labels = torch.as_tensor(source.get_gt_labels())
+    else:
+        infos = (source.get_data_info(index) for index in range(len(source)))
+        labels = torch.tensor([info.get('gt_label', -1) for info in infos])
+    if not len(labels) or labels.min() < 0:
+        raise DataError(
+            f'Subset: {type(source).__name__} has images without a label; give it labelled ones'
+        )
+    return labels.long()
+
+
+def _number(label: int, count: int, per_class: int | None, fraction: float | None) -> int:
+    """How many of the `count` images of a class."""
+    if fraction is not None:
+        return max(1, round(count * fraction))
+    assert per_class is not None
+    if not 1 <= per_class <= count:
+        raise ConfigError(
+            f'Subset: per_class={per_class} must lie in 1..{count}, the images of class {label}'
+        )
+    return per_class

@@ -1,0 +1,23 @@
+"""Transforms of one sample: a dict with `img_path` or `img`, and `gt_label`. Always uint8."""
+
+from mae.datasets.transforms.base import Transform
+from mae.datasets.transforms.color import ColorJitter
+from mae.datasets.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShort
+from mae.datasets.transforms.decode import DecodeImage
+from mae.datasets.transforms.flip import RandomFlip, RandomShift
+from mae.datasets.transforms.pack import PackInputs
+from mae.datasets.transforms.randaugment import RandAugment
+
+__all__ = [
+    'CenterCrop',
+    'ColorJitter',
+    'DecodeImage',
+    'PackInputs',
+    'RandAugment',
+    'RandomCrop',
+    'RandomFlip',
+    'RandomResizedCrop',
+    'RandomShift',
+    'ResizeShort',
+    'Transform',
+]

@@ -1,0 +1,39 @@
+"""Colour jitter: what the paper's table 1e finds to harm pre-training."""
+
+from collections.abc import Sequence
+
+from torchvision.transforms import v2
+
+from mae.datasets.transforms.base import Results, Transform
+from mae.registry import TRANSFORMS
+from mae.utils.errors import ConfigError
+
+_Strength = float | Sequence[float]
+
+
+@TRANSFORMS.register_module()
+class ColorJitter(Transform):
+    """torchvision's random brightness, contrast, saturation and hue, in random order.
+
+    Args:
+        brightness: factor in [1 - x, 1 + x], or (low, high); 0 leaves it.
+        contrast: likewise.
+        saturation: likewise.
+        hue: shift in [-x, x], x up to .5.
+    """
+
+    def __init__(
+        self,
+        brightness: _Strength = 0.0,
+        contrast: _Strength = 0.0,
+        saturation: _Strength = 0.0,
+        hue: _Strength = 0.0,
+    ) -> None:
+        try:
+            self.jitter = v2.ColorJitter(brightness, contrast, saturation, hue)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f'ColorJitter: {error}') from None
+
+    def transform(self, results: Results) -> Results:
+        results['img'] = self.jitter(results['img'])
+        return results

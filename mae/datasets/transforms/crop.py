@@ -1,0 +1,107 @@
+"""Crops and resizes, bicubic with antialiasing on uint8, as torchvision does them."""
+
+import random
+
+from torch.nn.functional import interpolate
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from mae.datasets.transforms.base import Results, Size, Transform, to_size
+from mae.registry import TRANSFORMS
+from mae.utils.errors import ConfigError
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop(Transform):
+    """A random part of the image, resized: the only augmentation of MAE's pre-training (A.1).
+
+    Args:
+        size: of the result, a number or (height, width).
+        scale: smallest and largest share of the image's area.
+        ratio: smallest and largest width / height.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        scale: tuple[float, float] = (0.2, 1.0),
+        *,
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ) -> None:
+        if not 0 < scale[0] <= scale[1]:
+            raise ConfigError(f'RandomResizedCrop: scale must be 0 < low <= high, got {scale}')
+        if not 0 < ratio[0] <= ratio[1]:
+            raise ConfigError(f'RandomResizedCrop: ratio must be 0 < low <= high, got {ratio}')
+        self.size = to_size(size)
+        self.sampler = v2.RandomResizedCrop(self.size, tuple(scale), tuple(ratio))
+
+    def transform(self, results: Results) -> Results:
+        img = results['img']
+        box = self.sampler.make_params([img])
+        top, left = box['top'], box['left']
+        crop = img[:, top : top + box['height'], left : left + box['width']]
+        # What F.resized_crop ends in; called straight, a tiny image takes half the time.
+        results['img'] = interpolate(crop[None], self.size, mode='bicubic', antialias=True)[0]
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomCrop(Transform):
+    """A random part of a fixed size, without resizing: the milder crop of the paper's table 1e.
+
+    Args:
+        size: of the result, a number or (height, width).
+    """
+
+    def __init__(self, size: Size) -> None:
+        self.size = to_size(size)
+
+    def transform(self, results: Results) -> Results:
+        """Cut it out.
+
+        Raises:
+            ValueError: the image is smaller.
+        """
+        img = results['img']
+        height, width = self.size
+        rows, columns = img.shape[-2] - height, img.shape[-1] - width
+        if rows < 0 or columns < 0:
+            raise ValueError(
+                f'the image of {img.shape[-2]}x{img.shape[-1]} is smaller than the crop of '
+                f'{height}x{width}; put ResizeShort before it'
+            )
+        top, left = random.randint(0, rows), random.randint(0, columns)
+        results['img'] = img[:, top : top + height, left : left + width]
+        return results
+
+
+@TRANSFORMS.register_module()
+class ResizeShort(Transform):
+    """The shorter side becomes `size`, the longer one follows."""
+
+    is_random = False
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ConfigError(f'ResizeShort: size must be positive, got {size}')
+        self.size = size
+
+    def transform(self, results: Results) -> Results:
+        results['img'] = F.resize_image(
+            results['img'], [self.size], interpolation=InterpolationMode.BICUBIC, antialias=True
+        )
+        return results
+
+
+@TRANSFORMS.register_module()
+class CenterCrop(Transform):
+    """The middle of the image; a smaller image is padded with zeros."""
+
+    is_random = False
+
+    def __init__(self, size: Size) -> None:
+        self.size = to_size(size)
+
+    def transform(self, results: Results) -> Results:
+        results['img'] = F.center_crop_image(results['img'], self.size)
+        return results

@@ -1,0 +1,25 @@
+"""The end of every pipeline: the results dict becomes a sample."""
+
+from mae.datasets.transforms.base import Results, Transform, to_tensor
+from mae.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PackInputs(Transform):
+    """`img` -> `inputs` uint8 (C, H, W), `gt_label` -> `label`; a sample without one gets -1."""
+
+    is_random = False
+
+    def transform(self, results: Results) -> Results:
+        """Starts a new dict: what the transforms left in the old one stays behind.
+
+        Raises:
+            ValueError: no uint8 image, or a label that is not one integer.
+        """
+        if 'img' not in results:
+            raise ValueError('no `img` to pack: the pipeline must begin with DecodeImage')
+        label = results.get('gt_label', -1)
+        try:
+            return {'inputs': to_tensor(results['img']), 'label': int(label)}
+        except TypeError:
+            raise ValueError(f'gt_label must be one integer, got {label!r}') from None
