@@ -1,0 +1,23 @@
+"""Importing this package registers every model and part under its name."""
+
+from mae.models import (
+    algorithms,
+    decoders,
+    encoders,
+    heads,
+    losses,
+    masking,
+    preprocessors,
+    targets,
+)
+
+__all__ = [
+    'algorithms',
+    'decoders',
+    'encoders',
+    'heads',
+    'losses',
+    'masking',
+    'preprocessors',
+    'targets',
+]

@@ -1,0 +1,58 @@
+"""What every algorithm offers the rest of the toolbox: answers about its encoder.
+
+Shapes: B images, C channels, H W pixels, D width.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mae.models.layers.tokens import Pool
+from mae.registry import MODELS
+
+Part = Mapping[str, Any]
+
+
+class Algorithm(BaseModel):
+    """A model around one encoder.
+
+    Args:
+        encoder: config of the encoder.
+        preprocessor: config of what turns uint8 batches into normalised images.
+    """
+
+    def __init__(self, encoder: Part, preprocessor: Part) -> None:
+        super().__init__(data_preprocessor=MODELS.build(preprocessor))
+        self.encoder = MODELS.build(encoder)
+
+    def extract_features(self, images: Tensor, pool: Pool = 'avg') -> Tensor:
+        """Features of whole normalised images (B, C, H, W): (B, D), or all tokens.
+
+        Args:
+            images: normalised float (B, C, H, W).
+            pool: 'avg' of the patch tokens, 'cls' token, or 'tokens' for all of them.
+        """
+        features: Tensor = self.encoder.extract_features(images, pool)
+        return features
+
+    def adapt_weights(self, weights: dict[str, Tensor]) -> list[str]:
+        """Fit weights of another image size in place; returns a line for each change."""
+        name = 'encoder.pos_embed'
+        old = weights.get(name)
+        if old is None or old.ndim != 3 or old.shape[-1] != self.encoder.embed_dim:
+            return []
+        weights[name] = self.encoder.fit_pos_embed(old)
+        if weights[name].shape == old.shape:
+            return []
+        return [f'{name} resampled from {old.shape[1]} to {weights[name].shape[1]} positions']
+
+    def get_layer_depth(self, name: str) -> tuple[int, int]:
+        """Layer of a parameter for layer-wise learning-rate decay, and number of the last one."""
+        depth: tuple[int, int] = self.encoder.get_layer_depth(name.removeprefix('encoder.'))
+        return depth if name.startswith('encoder.') else (depth[1], depth[1])
+
+    def no_weight_decay(self) -> set[str]:
+        """Tokens and positions, which fine-tuning does not decay."""
+        return {f'encoder.{name}' for name in self.encoder.no_weight_decay()}

@@ -1,0 +1,130 @@
+"""Image classification with a ViT: fine-tuning, linear probing and what lies between.
+
+Shapes: B images, C channels, H W pixels, N classes, D width, G members of a grid.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from mae.models.algorithms.base import Algorithm, Part
+from mae.registry import MODELS
+
+
+@MODELS.register_module()
+class Classifier(Algorithm):
+    """An encoder with a head on top.
+
+    Args:
+        encoder: sees all patches.
+        head: logits from the encoder's tokens.
+        loss: of logits and labels.
+        preprocessor: from uint8 batches to normalised, in training mixed, images.
+        trainable_blocks: None trains everything; n trains the last n blocks and what follows
+            them (paper figure 9): 0 is the linear probe, 0.5 the MLP of the last block.
+
+    Raises:
+        ValueError: `trainable_blocks` is not 0, 0.5 or a whole number up to the depth, or not 0
+            with a head that needs a frozen encoder; the preprocessor mixes other classes than
+            the head tells apart.
+    """
+
+    def __init__(
+        self,
+        encoder: Part,
+        head: Part,
+        *,
+        loss: Part,
+        preprocessor: Part,
+        trainable_blocks: float | None = None,
+    ) -> None:
+        super().__init__(encoder, preprocessor)
+        facts = {
+            'embed_dim': self.encoder.embed_dim,
+            'num_prefix_tokens': self.encoder.num_prefix_tokens,
+        }
+        self.head = MODELS.build(head, default_args=facts)
+        self.loss = MODELS.build(loss)
+        if trainable_blocks != 0 and getattr(self.head, 'needs_frozen_encoder', False):
+            raise ValueError(
+                f'{type(self.head).__name__} needs a frozen encoder: set model.trainable_blocks=0, '
+                f'not {trainable_blocks}'
+            )
+        if hasattr(self.data_preprocessor, 'expect_classes'):
+            self.data_preprocessor.expect_classes(self.num_classes)
+        self.trainable_blocks = trainable_blocks
+        self._frozen = self._freeze(trainable_blocks)
+
+    @property
+    def num_classes(self) -> int:
+        """N: labels lie below."""
+        number: int = self.head.num_classes
+        return number
+
+    def init_weights(self) -> None:
+        """Start all weights as in the paper's appendix A.1."""
+        self.encoder.init_weights()
+        self.head.init_weights()
+
+    def train(self, mode: bool = True) -> 'Classifier':
+        """Like `nn.Module.train`, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def forward(
+        self,
+        inputs: Tensor,
+        labels: Tensor | None = None,
+        mode: str = 'tensor',
+        **batch: Tensor,
+    ) -> Tensor | dict[str, Tensor] | list[dict[str, Any]]:
+        """What mmengine calls.
+
+        Args:
+            inputs: normalised images (B, C, H, W).
+            labels: int64 (B,), or soft (B, N).
+            mode: 'tensor' for logits (B, N), or (B, G, N) of a head with a grid; 'loss' for
+                training; 'predict' for evaluation: logits and labels, and `lr_scales` of a grid.
+            batch: the rest of the batch, unused.
+        """
+        logits: Tensor = self.head(self.encoder(inputs))
+        if mode == 'tensor':
+            return logits
+        if labels is None:
+            raise ValueError(f'mode={mode!r} needs labels')
+        if mode == 'loss':
+            return {'loss': self.loss(logits, labels)}
+        outputs: dict[str, Any] = {'logits': logits, 'labels': labels}
+        if hasattr(self.head, 'lr_scales'):
+            outputs['lr_scales'] = self.head.lr_scales
+        return [outputs]
+
+    def get_lr_scale(self, name: str) -> float:
+        """Factor of a parameter's learning rate: 1, unless the head has rates of its own."""
+        if name.startswith('head.') and hasattr(self.head, 'get_lr_scale'):
+            return float(self.head.get_lr_scale(name.removeprefix('head.')))
+        return 1.0
+
+    def _freeze(self, trainable_blocks: float | None) -> list[nn.Module]:
+        """Take gradients from all but the last blocks; returns the modules left frozen."""
+        if trainable_blocks is None:
+            return []
+        depth = self.encoder.depth
+        if trainable_blocks not in (0.5, *range(depth + 1)):
+            raise ValueError(
+                f'model.trainable_blocks must be 0, 0.5 or a whole number up to {depth}, '
+                f'not {trainable_blocks}'
+            )
+        self.encoder.requires_grad_(False)
+        if trainable_blocks == 0:
+            return [self.encoder]
+        first = depth - int(trainable_blocks)
+        trained = [*self.encoder.blocks[first:], self.encoder.norm]
+        if trainable_blocks == 0.5:
+            last = self.encoder.blocks[-1]
+            trained += [last.norm2, last.mlp]
+        for module in trained:
+            module.requires_grad_(True)
+        return list(self.encoder.blocks[: depth - round(trainable_blocks + 0.1)])

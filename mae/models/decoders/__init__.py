@@ -1,0 +1,3 @@
+from mae.models.decoders.transformer import TransformerDecoder
+
+__all__ = ['TransformerDecoder']

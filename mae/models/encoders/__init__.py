@@ -1,0 +1,3 @@
+from mae.models.encoders.vit import ViTEncoder
+
+__all__ = ['ViTEncoder']

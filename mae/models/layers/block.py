@@ -1,0 +1,60 @@
+"""The pre-norm transformer block of ViT (Dosovitskiy et al. 2021), in timm's parameter names.
+
+Shapes: B images, N tokens, Q queries, D width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mae.models.layers.attention import Attention
+
+NORM_EPS = 1e-6
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(self.act(self.fc1(x)))
+        return out
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): drop a branch for some images of a batch."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        draw = torch.rand(x.shape[0], 1, 1, device=x.device, dtype=torch.float32)
+        return x * ((draw < keep) / keep).to(x.dtype)
+
+
+class Block(nn.Module):
+    """Attention, then MLP, each after a LayerNorm and added to its input."""
+
+    def __init__(
+        self, dim: int, num_heads: int, *, mlp_ratio: float = 4.0, drop_path_rate: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = Attention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
+        """(B, N, D) to (B, Q, D); with `num_queries` only the first Q tokens go on."""
+        x = x[:, :num_queries] + self.drop_path(self.attn(self.norm1(x), num_queries))
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out

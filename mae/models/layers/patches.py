@@ -1,0 +1,58 @@
+"""Images to patches and back, and the projection of a patch to a token (paper section 3).
+
+Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches, P = p*p*C values, D width.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def patchify(images: Tensor, patch_size: int) -> Tensor:
+    """Cut images into non-overlapping patches, row by row.
+
+    Args:
+        images: (B, C, H, W).
+        patch_size: side p of a patch in pixels.
+
+    Returns:
+        (B, L, P); the values of a patch are laid out (row, column, channel).
+
+    Raises:
+        ValueError: the image is not a whole number of patches.
+    """
+    B, C, H, W = images.shape
+    p = patch_size
+    if H % p or W % p:
+        raise ValueError(f'an image of {H}x{W} pixels is not a whole number of {p}x{p} patches')
+    x = images.reshape(B, C, H // p, p, W // p, p)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(B, -1, p * p * C)
+
+
+def unpatchify(patches: Tensor, patch_size: int, grid_size: tuple[int, int]) -> Tensor:
+    """Put patches (B, L, P) back together: the inverse of `patchify`, (B, C, H, W)."""
+    B, L, P = patches.shape
+    h, w = grid_size
+    p = patch_size
+    if h * w != L or P % (p * p):
+        raise ValueError(f'{L} patches of {P} values do not fill a {h}x{w} grid of {p}x{p} patches')
+    x = patches.reshape(B, h, w, p, p, P // (p * p))
+    return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, h * p, w * p)
+
+
+class PatchEmbed(nn.Module):
+    """Linear projection of patches, its weight kept in the shape of timm's convolution.
+
+    Working on patches instead of images lets the encoder drop the hidden ones first.
+    """
+
+    def __init__(self, patch_size: int, in_channels: int, embed_dim: int) -> None:
+        super().__init__()
+        proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
+        # With the channels last in memory, `forward` reads the weight as a matrix without a copy.
+        self.proj = proj.to(memory_format=torch.channels_last)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(B, K, P) to (B, K, D)."""
+        weight = self.proj.weight.permute(0, 2, 3, 1).flatten(1)  # D,C,p,p -> D,P
+        return F.linear(patches, weight, self.proj.bias)

@@ -1,0 +1,66 @@
+"""Two-dimensional sine-cosine positions (paper appendix A.1) and their resampling.
+
+Shapes: h w grid, L = h*w patches, D width.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _sincos_1d(positions: Tensor, dim: int) -> Tensor:
+    """Positions (L,) to (L, dim): sines of dim/2 frequencies, then their cosines."""
+    frequencies = 10000.0 ** -(torch.arange(dim // 2, dtype=torch.float64) / (dim / 2))
+    angles = positions[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def sincos_pos_embed(embed_dim: int, grid_size: tuple[int, int], num_prefix_tokens: int) -> Tensor:
+    """Positions of the prefix tokens (zero) and of the patches in row-major order.
+
+    The first half of the channels encodes the column, the second half the row.
+
+    Returns:
+        float32 (1, num_prefix_tokens + L, D).
+
+    Raises:
+        ValueError: D is not divisible by 4.
+    """
+    if embed_dim % 4:
+        raise ValueError(f'sine-cosine positions need a width divisible by 4, not {embed_dim}')
+    rows, columns = torch.meshgrid(
+        torch.arange(grid_size[0], dtype=torch.float64),
+        torch.arange(grid_size[1], dtype=torch.float64),
+        indexing='ij',
+    )
+    halves = [_sincos_1d(axis.flatten(), embed_dim // 2) for axis in (columns, rows)]
+    patches = torch.cat(halves, dim=1)
+    prefix = patches.new_zeros(num_prefix_tokens, embed_dim)
+    return torch.cat([prefix, patches]).float().unsqueeze(0)
+
+
+def resample_pos_embed(
+    pos_embed: Tensor, grid_size: tuple[int, int], num_prefix_tokens: int
+) -> Tensor:
+    """Positions learned on a square grid, interpolated to another grid (as timm does).
+
+    Args:
+        pos_embed: (1, num_prefix_tokens + L, D), L a square number.
+        grid_size: (h, w) wanted.
+        num_prefix_tokens: leading tokens that keep their embedding.
+
+    Returns:
+        (1, num_prefix_tokens + h*w, D).
+
+    Raises:
+        ValueError: L is not a square number.
+    """
+    prefix, patches = pos_embed[:, :num_prefix_tokens], pos_embed[:, num_prefix_tokens:]
+    side = math.isqrt(patches.shape[1])
+    if side * side != patches.shape[1]:
+        raise ValueError(f'{patches.shape[1]} positions do not form a square grid to resample from')
+    grid = patches.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size=grid_size, mode='bicubic', antialias=True)
+    return torch.cat([prefix, grid.flatten(2).transpose(1, 2).to(patches.dtype)], dim=1)

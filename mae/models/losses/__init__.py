@@ -1,0 +1,4 @@
+from mae.models.losses.cross_entropy import CrossEntropyLoss
+from mae.models.losses.masked_mse import MaskedMSELoss
+
+__all__ = ['CrossEntropyLoss', 'MaskedMSELoss']

@@ -1,0 +1,17 @@
+"""The reconstruction loss (paper section 3, "Reconstruction target").
+
+Shapes: B images, L patches, K kept, P values in a patch.
+"""
+
+from torch import Tensor, nn
+
+from mae.registry import MODELS
+
+
+@MODELS.register_module()
+class MaskedMSELoss(nn.Module):
+    """Squared error, averaged over the values of a patch, then over the hidden patches."""
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """(B, L-K, P) twice to the loss of each image, (B,)."""
+        return (pred.to(target.dtype) - target).square().mean(dim=-1).mean(dim=-1)

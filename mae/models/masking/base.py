@@ -1,0 +1,59 @@
+"""What all maskers share: score every patch, keep the K lowest (paper section 3, "Masking").
+
+Shapes: B images, h w grid, L = h*w patches, K kept.
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from mae.models.masking.mask import Mask
+
+
+class Masker(nn.Module, ABC):
+    """Hides the same share of the patches of every image.
+
+    Args:
+        mask_ratio: share of hidden patches, in (0, 1).
+
+    Raises:
+        ValueError: `mask_ratio` is outside (0, 1).
+    """
+
+    def __init__(self, mask_ratio: float = 0.75) -> None:
+        super().__init__()
+        if not 0 < mask_ratio < 1:
+            raise ValueError(f'masker.mask_ratio must lie between 0 and 1, not {mask_ratio}')
+        self.mask_ratio = mask_ratio
+
+    def forward(
+        self, grid_size: tuple[int, int], keys: Tensor, noise: Tensor | None = None
+    ) -> Mask:
+        """Choose the patches to hide.
+
+        Args:
+            grid_size: (h, w).
+            keys: int64 (B,), the random key of each image (`mae.utils.hashing.sample_keys`).
+            noise: (B, L), used instead of scores derived from `keys`; the K lowest are kept.
+        """
+        num_keep = self.num_keep(grid_size[0] * grid_size[1])
+        order = (self.score(grid_size, keys) if noise is None else noise).argsort(dim=1)
+        return Mask(ids_keep=order[:, :num_keep], ids_hide=order[:, num_keep:])
+
+    def num_keep(self, num_patches: int) -> int:
+        """K for L patches, rounded down.
+
+        Raises:
+            ValueError: nothing would be visible, or nothing hidden.
+        """
+        num_keep = int(num_patches * (1 - self.mask_ratio))
+        if not 0 < num_keep < num_patches:
+            raise ValueError(
+                f'masker.mask_ratio={self.mask_ratio} leaves {num_keep} of {num_patches} patches '
+                'visible; at least one must be visible and one hidden'
+            )
+        return num_keep
+
+    @abstractmethod
+    def score(self, grid_size: tuple[int, int], keys: Tensor) -> Tensor:
+        """(B, L): the higher, the sooner a patch is hidden; a function of `keys` alone."""

@@ -1,0 +1,63 @@
+"""Block-wise masking of the paper's ablation (table 1f), after BEiT (Bao et al. 2021).
+
+Shapes: B images, R rectangles, h w grid, L = h*w patches.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mae.models.masking.base import Masker
+from mae.registry import MODELS
+from mae.utils.hashing import key_noise, key_uniform
+
+
+@MODELS.register_module()
+class BlockMasker(Masker):
+    """Hides random rectangles one after another until the share is reached.
+
+    The last rectangle is hidden only in part, so that every image hides the same number.
+
+    Args:
+        mask_ratio: share of hidden patches.
+        min_patches: smallest area of a rectangle, in patches (BEiT: 16).
+        min_aspect: smallest height over width; the largest is its inverse (BEiT: 0.3).
+        num_blocks: rectangles drawn for an image; patches that none covers are hidden last.
+    """
+
+    def __init__(
+        self,
+        mask_ratio: float = 0.5,
+        *,
+        min_patches: int = 16,
+        min_aspect: float = 0.3,
+        num_blocks: int = 64,
+    ) -> None:
+        super().__init__(mask_ratio)
+        self.min_patches = min_patches
+        self.min_aspect = min_aspect
+        self.num_blocks = num_blocks
+
+    def score(self, grid_size: tuple[int, int], keys: Tensor) -> Tensor:
+        h, w = grid_size
+        R = self.num_blocks
+        area_draw, aspect_draw, top_draw, left_draw = key_uniform(keys, 4 * R).chunk(4, dim=1)
+        largest = max(self.min_patches, int(h * w * self.mask_ratio))
+        area = self.min_patches + area_draw * (largest - self.min_patches)  # B,R
+        aspect = torch.exp((2 * aspect_draw - 1) * -math.log(self.min_aspect))
+        height = (area * aspect).sqrt().round().clamp(1, h)
+        width = (area / aspect).sqrt().round().clamp(1, w)
+        top = (top_draw * (h - height + 1)).floor()
+        left = (left_draw * (w - width + 1)).floor()
+
+        rows = torch.arange(h, device=keys.device)  # h
+        columns = torch.arange(w, device=keys.device)  # w
+        in_rows = (rows >= top[..., None]) & (rows < (top + height)[..., None])  # B,R,h
+        in_columns = (columns >= left[..., None]) & (columns < (left + width)[..., None])
+        covered = (in_rows[..., :, None] & in_columns[..., None, :]).flatten(2)  # B,R,L
+
+        # Hidden first: what the first rectangle covers, and among equals what the noise says.
+        first = torch.where(covered.any(1), covered.int().argmax(1), R)  # B,L
+        ties = key_noise(~keys, h * w).argsort(1).argsort(1)  # ~: a second, independent stream
+        return (R - first) * (h * w) + ties

@@ -1,0 +1,3 @@
+from mae.models.preprocessors.image import ImagePreprocessor
+
+__all__ = ['ImagePreprocessor']

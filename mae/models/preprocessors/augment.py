@@ -1,0 +1,70 @@
+"""Augmentations of whole batches on the device: timm's own objects, seeded (paper table 9).
+
+Shapes: B images, C channels, H W pixels, N classes.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mae.utils.hashing import derive
+from mae.utils.seeding import seed_generators
+
+
+class Erase:
+    """Random erasing (Zhong et al. 2020): the boxes of an image follow from its key.
+
+    Args:
+        prob: share of the images.
+        options: further arguments of timm's `RandomErasing`, such as `mode` and `max_count`.
+    """
+
+    def __init__(self, prob: float = 0.25, **options: Any) -> None:
+        from timm.data.random_erasing import RandomErasing
+
+        self._options = {'probability': prob, **options}
+        self._build = RandomErasing
+        self._erasers: dict[torch.device, RandomErasing] = {}
+
+    def __call__(self, images: Tensor, keys: Tensor) -> Tensor:
+        """Erase boxes of `images` (B, C, H, W) in place; `keys` is int64 (B,) on the CPU."""
+        if images.device not in self._erasers:
+            device = images.device
+            self._erasers[device] = self._build(**self._options, device=device.type)
+        erase = self._erasers[images.device]
+        after = int(torch.randint(1 << 62, ()))  # what follows is the step's, not the last image's
+        for image, key in zip(images, keys.tolist(), strict=True):
+            seed_generators(derive(key, 1))  # the key itself seeded the crop
+            erase(image)
+        seed_generators(after)
+        return images
+
+
+class Mix:
+    """Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019), drawn from the step's seed.
+
+    Args:
+        options: arguments of timm's `Mixup`: `mixup_alpha`, `cutmix_alpha`, `prob`,
+            `switch_prob`, `label_smoothing`, `num_classes`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        from timm.data.mixup import Mixup
+
+        self._mixup = Mixup(**options)
+        self.num_classes: int = self._mixup.num_classes
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix images (B, C, H, W) and int64 labels (B,) to soft labels (B, N).
+
+        Raises:
+            ValueError: an odd number of images, which timm's pairing cannot mix.
+        """
+        if len(images) % 2:
+            raise ValueError(
+                f'mixup pairs the images of a batch, but this one holds {len(images)}; '
+                'make train_dataloader.batch_size even'
+            )
+        mixed, targets = self._mixup(images, labels)
+        return mixed, targets

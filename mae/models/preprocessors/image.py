@@ -1,0 +1,98 @@
+"""From a collated batch to what a model takes: on the device, float, normalised, mixed.
+
+Shapes: B images, C channels, H W pixels, N classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mae.models.preprocessors.augment import Erase, Mix
+from mae.registry import MODELS
+
+
+@MODELS.register_module()
+class ImagePreprocessor(BaseDataPreprocessor):
+    """Normalises uint8 images, and in training mixes and erases them where asked.
+
+    Args:
+        mean: of each channel, in grey levels (0..255).
+        std: deviation of each channel, in grey levels.
+        mixup: arguments of timm's `Mixup` (mixup and cutmix with soft targets), or None.
+        erase: arguments of timm's `RandomErasing`, or None.
+
+    Raises:
+        ValueError: `mean` and `std` differ in length, or a deviation is not positive.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        mixup: Mapping[str, Any] | None = None,
+        erase: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(mean) != len(std) or min(std) <= 0:
+            raise ValueError(
+                'preprocessor.mean and preprocessor.std need one number a channel, the '
+                f'deviations positive, not {mean} and {std}'
+            )
+        self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.mix = Mix(**mixup) if mixup else None
+        self.erase = Erase(**erase) if erase else None
+        self._num_classes: int | None = None
+
+    def expect_classes(self, num_classes: int) -> None:
+        """From now on refuse to train on labels outside 0..num_classes - 1.
+
+        Raises:
+            ValueError: mixup makes soft labels for another number of classes.
+        """
+        mixed = num_classes if self.mix is None else self.mix.num_classes
+        if mixed != num_classes:
+            raise ValueError(
+                f'preprocessor.mixup.num_classes={mixed}, but head.num_classes={num_classes}: '
+                'make them equal'
+            )
+        self._num_classes = num_classes
+
+    def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
+        """Prepare a batch.
+
+        Args:
+            data: `inputs` uint8 (B, C, H, W), `labels` and `keys` int64 (B,), and more that is
+                passed on.
+            training: mix and erase, if configured.
+
+        Returns:
+            The batch on the device, `inputs` normalised float32, `labels` soft (B, N) if mixed.
+
+        Raises:
+            ValueError: in training, a label that the head has no class for.
+        """
+        if training and self._num_classes is not None:  # before the labels leave the CPU
+            _check_labels(data, self._num_classes)
+        batch: dict[str, Tensor] = self.cast_data(data)
+        batch['inputs'] = (batch['inputs'].float() - self.mean) / self.std
+        if training and self.erase is not None:
+            batch['inputs'] = self.erase(batch['inputs'], data['keys'])
+        if training and self.mix is not None:
+            batch['inputs'], batch['labels'] = self.mix(batch['inputs'], batch['labels'])
+        return batch
+
+
+def _check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:
+    labels = data['labels']
+    wrong = ((labels < 0) | (labels >= num_classes)).nonzero().flatten()
+    if len(wrong):
+        first = int(wrong[0])
+        raise ValueError(
+            f'sample {int(data["ids"][first])} has label {int(labels[first])}, but '
+            f'head.num_classes={num_classes} takes labels 0..{num_classes - 1}'
+        )

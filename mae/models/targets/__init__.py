@@ -1,0 +1,3 @@
+from mae.models.targets.pixel import PixelTarget
+
+__all__ = ['PixelTarget']
