@@ -1,0 +1,84 @@
+"""The state of a run, as a checkpoint holds it: weights, optimizer, averages and the step.
+
+Nothing random is in it: that follows from the config and the step.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mae.engine.checkpoint.fit import fit_weights
+from mae.engine.checkpoint.io import Checkpoint
+from mae.utils.compat import versions
+from mae.utils.errors import CheckpointError
+
+
+def training_state(runner: Any, step: int) -> Checkpoint:
+    """All that the rest of a run depends on, after `step` optimizer steps."""
+    return {
+        'meta': {
+            'step': step,
+            **_what_decides_the_samples(runner),
+            'cfg': plain(runner.cfg.to_dict()),
+            'classes': list(runner.train_dataloader.dataset.metainfo.get('classes') or ()),
+            'versions': versions(),
+        },
+        'state_dict': runner.bare_model.state_dict(),
+        'optimizer': runner.optim_wrapper.state_dict(),
+        'param_schedulers': [s.state_dict() for s in runner.param_schedulers or ()],
+    }
+
+
+def check_resumable(runner: Any, checkpoint: Checkpoint, path: Path) -> None:
+    """Refuse to continue what is not a run, or another one.
+
+    Raises:
+        CheckpointError: it holds weights only, or the run would see other samples.
+    """
+    meta = checkpoint.get('meta', {})
+    if 'step' not in meta or 'optimizer' not in checkpoint:
+        raise CheckpointError(
+            f'{path} cannot be resumed: it holds weights only; start from it with --load-from'
+        )
+    for name, here in _what_decides_the_samples(runner).items():
+        if meta.get(name) != here:
+            raise CheckpointError(
+                f'{path} cannot be resumed: {name} was {meta.get(name)} and is {here} now, so '
+                'the run would see other samples; restore it, or start anew with --load-from'
+            )
+
+
+def restore_state(runner: Any, checkpoint: Checkpoint, path: Path) -> None:
+    """Put a run back to the step its checkpoint was written at.
+
+    Raises:
+        CheckpointError: the checkpoint is of another model.
+    """
+    fit_weights(runner.bare_model, checkpoint['state_dict'], path, exact=True)
+    runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+    states = checkpoint['param_schedulers']
+    for scheduler, state in zip(runner.param_schedulers or (), states, strict=True):
+        scheduler.load_state_dict(state)
+    runner.train_loop.go_to(checkpoint['meta']['step'])
+
+
+def plain(value: Any) -> Any:
+    """A config as data: dicts, lists, numbers and strings, nothing that must be evaluated."""
+    if isinstance(value, Mapping | Config):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def _what_decides_the_samples(runner: Any) -> dict[str, int]:
+    sampler = runner.train_dataloader.batch_sampler
+    return {
+        'seed': runner.seed,
+        'global_batch_size': sampler.global_batch_size,
+        'num_samples': sampler.num_samples,
+    }

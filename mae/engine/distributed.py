@@ -1,0 +1,57 @@
+"""Joining the processes of a run, with or without GPUs."""
+
+import os
+import subprocess
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+
+def init_distributed(launcher: str, timeout: int = 600) -> None:
+    """Join the default process group: NCCL where there are GPUs, else gloo.
+
+    mmengine's `init_dist` asks CUDA for a device even where there is none.
+
+    Args:
+        launcher: 'pytorch' (torchrun has set the environment) or 'slurm'.
+        timeout: seconds after which a silent partner counts as dead.
+
+    Raises:
+        ValueError: another launcher, or the environment it should have set is missing.
+    """
+    if launcher == 'slurm':
+        _environment_from_slurm()
+    elif launcher != 'pytorch':
+        raise ValueError(f"--launcher must be 'none', 'pytorch' or 'slurm', not {launcher!r}")
+    if 'RANK' not in os.environ:
+        raise ValueError(
+            '--launcher pytorch needs the environment torchrun sets (RANK, WORLD_SIZE, ...); '
+            'start with tools/dist_train.sh CONFIG GPUS'
+        )
+    if torch.cuda.is_available():
+        local_rank = int(os.environ['LOCAL_RANK'])
+        if local_rank >= torch.cuda.device_count():
+            raise ValueError(
+                f'process {local_rank} of this node has no GPU: there are only '
+                f'{torch.cuda.device_count()}; start at most so many processes'
+            )
+        torch.cuda.set_device(local_rank)
+    backend = 'nccl' if torch.cuda.is_available() else 'gloo'
+    dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+
+
+def _environment_from_slurm() -> None:
+    """Translate SLURM's variables into torchrun's."""
+    try:
+        rank, world_size = os.environ['SLURM_PROCID'], os.environ['SLURM_NTASKS']
+    except KeyError as error:
+        raise ValueError(f'--launcher slurm needs srun, which sets {error}') from None
+    os.environ['RANK'] = rank
+    os.environ['WORLD_SIZE'] = world_size
+    os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in os.environ:
+        command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
+        hosts = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        os.environ['MASTER_ADDR'] = hosts.split()[0]

@@ -1,0 +1,74 @@
+"""Logging that costs a step nothing: values stay on the device until a line is due.
+
+mmengine reads every value back at every step, which waits for the device, and copies a history
+that grows with the run each time.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.hooks import LoggerHook as MMLoggerHook
+from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
+from mmengine.logging import HistoryBuffer
+from torch import Tensor
+
+from mae.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RuntimeInfoHook(MMRuntimeInfoHook):
+    """Tells epoch, step and learning rate to who asks; the losses are `LoggerHook`'s."""
+
+    def before_run(self, runner: Any) -> None:
+        """Note what the run is; its config is a file in the work dir."""
+        info = {'seed': runner.seed, 'experiment_name': runner.experiment_name}
+        runner.message_hub.update_info_dict(info)
+        self.last_loop_stage = None
+
+    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: reading the losses would wait for the device."""
+
+
+@HOOKS.register_module()
+class LoggerHook(MMLoggerHook):
+    """Prints and stores a line every `interval` steps of an epoch and at its end.
+
+    Values are means over the last `log_processor.window_size` steps since the line before.
+
+    Args:
+        ignore_last: leave out the line at the end of an epoch.
+        options: further arguments of mmengine's hook, such as `interval`.
+    """
+
+    def __init__(self, *, ignore_last: bool = False, **options: Any) -> None:
+        super().__init__(ignore_last=ignore_last, **options)
+
+    def before_train(self, runner: Any) -> None:
+        """Start with nothing to tell."""
+        self._steps: list[Mapping[str, Tensor]] = []
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Keep the outputs; where a line is due, read all of them back at once."""
+        self._steps.append(outputs or {})
+        done = batch_idx + 1
+        if done % self.interval and done != len(runner.train_dataloader):
+            return
+        history = runner.message_hub.log_scalars
+        for name, values in _columns(self._steps).items():
+            history[f'train/{name}'] = HistoryBuffer(values, [1] * len(values))
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        self._steps.clear()
+        for name in [name for name in history if name.startswith('train/')]:
+            history[name] = HistoryBuffer()
+
+
+def _columns(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, list[float]]:
+    """The values of each output, in the order of the steps."""
+    return {name: torch.stack([step[name] for step in steps]).tolist() for name in steps[0]}

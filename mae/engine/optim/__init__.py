@@ -1,0 +1,6 @@
+from mae.engine.optim.constructor import GroupedOptimConstructor
+from mae.engine.optim.lars import LARS
+from mae.engine.optim.schedule import WarmupCosineLR
+from mae.engine.optim.wrapper import StepOptimWrapper
+
+__all__ = ['LARS', 'GroupedOptimConstructor', 'StepOptimWrapper', 'WarmupCosineLR']

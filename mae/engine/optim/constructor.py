@@ -1,0 +1,86 @@
+"""Parameters in as few groups as there are pairs of learning-rate scale and weight decay."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.optim import OptimWrapper
+
+from mae.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GroupedOptimConstructor:
+    """Builds the optimizer with the weight-decay and layer-decay rules of the recipes.
+
+    Parameters of one dimension (biases, norms) are not decayed and, under LARS, not adapted.
+    The model tells the rest:
+
+    - `no_weight_decay()`: names of further parameters without weight decay;
+    - `get_layer_depth(name)`: layer of a parameter and the last layer, for layer decay;
+    - `get_lr_scale(name)`, if it has it: a factor of a parameter's learning rate, besides that of
+      layer decay. A grid of learning rates is trained this way.
+
+    Args:
+        optim_wrapper_cfg: config of the wrapper, with `optimizer` inside.
+        paramwise_cfg: `layer_decay`, the factor from a layer to the one below (None: no decay);
+            `decay_tokens`, whether what `no_weight_decay()` names is decayed all the same
+            (the authors do in pre-training, not in fine-tuning).
+    """
+
+    def __init__(
+        self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None
+    ) -> None:
+        self.wrapper_cfg = dict(optim_wrapper_cfg)
+        self.optimizer_cfg = dict(self.wrapper_cfg.pop('optimizer'))
+        options = dict(paramwise_cfg or {})
+        self.layer_decay: float | None = options.pop('layer_decay', None)
+        self.decay_tokens: bool = options.pop('decay_tokens', True)
+        if options:
+            raise ValueError(
+                f'optim_wrapper.paramwise_cfg has unknown keys {sorted(options)}; '
+                'known are layer_decay and decay_tokens'
+            )
+
+    def __call__(self, model: Any) -> OptimWrapper:
+        """Build the optimizer of `model`, wrapped."""
+        groups = self.group(getattr(model, 'module', model))
+        optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': groups})
+        wrapper = {'type': 'OptimWrapper', **self.wrapper_cfg}
+        return OPTIM_WRAPPERS.build(wrapper, default_args={'optimizer': optimizer})
+
+    def group(self, model: Any) -> list[dict[str, Any]]:
+        """Trainable parameters, merged by (learning-rate scale, weight decay)."""
+        lr, decay = self.optimizer_cfg['lr'], self.optimizer_cfg.get('weight_decay', 0.0)
+        groups: dict[tuple[float, float, bool], dict[str, Any]] = {}
+        exempt: set[str] = set() if self.decay_tokens else model.no_weight_decay()
+        for name, param in model.named_parameters():
+            if not param.requires_grad:
+                continue
+            is_vector = param.ndim <= 1
+            weight_decay = 0.0 if is_vector or name in exempt else decay
+            scale = self._lr_scale(model, name)
+            group = groups.setdefault(
+                (scale, weight_decay, is_vector and self._is_lars),
+                {'params': [], 'lr': lr * scale, 'lr_scale': scale, 'weight_decay': weight_decay},
+            )
+            group['params'].append(param)
+            if is_vector and self._is_lars:
+                group['lars_exclude'] = True
+        if not groups:
+            raise ValueError(
+                'nothing to train: every parameter of the model is frozen; '
+                'unfreeze some, for example with model.trainable_blocks'
+            )
+        return list(groups.values())
+
+    @property
+    def _is_lars(self) -> bool:
+        return str(self.optimizer_cfg['type']).endswith('LARS')
+
+    def _lr_scale(self, model: Any, name: str) -> float:
+        own = getattr(model, 'get_lr_scale', None)
+        scale = 1.0 if own is None else float(own(name))
+        if self.layer_decay is None:
+            return scale
+        layer, last = model.get_layer_depth(name)
+        return float(scale * self.layer_decay ** (last - layer))

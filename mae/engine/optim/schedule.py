@@ -1,0 +1,74 @@
+"""The learning rate of the recipes: linear warm-up, then half a cosine, at every iteration."""
+
+import math
+from typing import Any
+
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+
+from mae.registry import PARAM_SCHEDULERS
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosineLR(_ParamScheduler):
+    """A closed formula of the step, so that resuming needs no history.
+
+    At step t of T, with W steps of warm-up: lr * t / W for t < W, then
+    min_lr + (lr - min_lr) * (1 + cos(pi * (t - W) / (T - W))) / 2. With layer-wise decay both
+    lr and min_lr carry the scale of the group.
+
+    Args:
+        optimizer: wrapper whose parameter groups are updated.
+        warmup: W, in steps.
+        min_lr: value approached at the end.
+        end: T, in steps.
+        others: further arguments of mmengine's scheduler.
+
+    Raises:
+        ValueError: the warm-up is as long as the run.
+    """
+
+    def __init__(
+        self, optimizer: Any, *, warmup: int, min_lr: float = 0.0, end: int, **others: Any
+    ) -> None:
+        if warmup >= end:
+            raise ValueError(
+                f'param_scheduler: {warmup} steps of warm-up do not fit a run of {end} steps; '
+                'lower warmup_epochs or raise train_cfg.max_epochs'
+            )
+        self.warmup = warmup
+        self.min_lr = min_lr
+        super().__init__(optimizer, 'lr', end=end, by_epoch=False, **others)
+
+    @classmethod
+    def build_iter_from_epoch(
+        cls,
+        optimizer: Any,
+        *,
+        epoch_length: int,
+        end: int,
+        warmup_epochs: float = 0,
+        min_lr: float = 0.0,
+    ) -> 'WarmupCosineLR':
+        """The schedule of a run given in epochs: what a config says.
+
+        Args:
+            optimizer: wrapper whose parameter groups are updated.
+            epoch_length: steps in an epoch.
+            end: epochs of the run; `train_cfg.max_epochs` unless the config says otherwise.
+            warmup_epochs: epochs of warm-up.
+            min_lr: value approached at the end.
+        """
+        warmup = round(warmup_epochs * epoch_length)
+        return cls(optimizer, warmup=warmup, min_lr=min_lr, end=end * epoch_length)
+
+    def _get_value(self) -> list[float]:
+        t, warmup = self.last_step, self.warmup
+        values = []
+        for lr, group in zip(self.base_values, self.optimizer.param_groups, strict=True):
+            if t < warmup:
+                values.append(lr * t / warmup)
+                continue
+            floor = self.min_lr * group.get('lr_scale', 1.0)
+            cosine = (1 + math.cos(math.pi * (t - warmup) / (self.end - warmup))) / 2
+            values.append(floor + (lr - floor) * cosine)
+        return values

@@ -1,0 +1,227 @@
+"""mmengine's runner with its traps closed (see docs/en/design/mmengine.md)."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.dist import broadcast, is_main_process
+from mmengine.model import MMDistributedDataParallel
+from mmengine.runner import BaseLoop
+from mmengine.runner import Runner as MMRunner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mae.engine.batch import batch_per_device
+from mae.engine.checkpoint import (
+    check_resumable,
+    fit_weights,
+    load_checkpoint,
+    restore_state,
+    save_checkpoint,
+    training_state,
+)
+from mae.engine.classes import check_classes
+from mae.engine.distributed import init_distributed
+from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from mae.utils.compat import versions
+from mae.utils.errors import ConfigError
+from mae.utils.hashing import derive
+from mae.utils.seeding import seed_generators
+
+
+class Runner(MMRunner):
+    """Builds everything a config names and runs it.
+
+    Differs from mmengine's in that processes start without a GPU too, the global batch is kept
+    on any number of devices, checkpoints hold plain values and are written whole, and resuming
+    works at any step.
+    """
+
+    _has_loaded: bool
+
+    # --- starting -------------------------------------------------------------------------
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Join the other processes, then let mmengine set the rest."""
+        if self.distributed and not mmengine.dist.is_distributed():
+            timeout = env_cfg.get('dist_cfg', {}).get('timeout', 600)
+            init_distributed(self.launcher, timeout)
+        super().setup_env(env_cfg)
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """One line for what mmengine tells in a hundred; the config is a file in the work dir."""
+        libraries = ', '.join(f'{name} {version}' for name, version in versions().items())
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+        self.logger.info(f'{libraries}; seed {self.seed}; {self.world_size} x {device}')
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> Any:
+        """Wrap for distributed training; without a GPU there are no device ids to give."""
+        if not self.distributed or model_wrapper_cfg is not None or torch.cuda.is_available():
+            return super().wrap_model(model_wrapper_cfg, model)
+        find_unused = self.cfg.get('find_unused_parameters', False)
+        return MMDistributedDataParallel(
+            module=model, broadcast_buffers=False, find_unused_parameters=find_unused
+        )
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """mmengine's, less the one that tells samplers the epoch: `TrainLoop` does."""
+        super().register_default_hooks({'sampler_seed': None, **(hooks or {})})
+
+    def _init_model_weights(self) -> None:
+        """Start the weights as a function of the seed alone."""
+        seed_generators(derive(self.seed, -1))
+        self.bare_model.init_weights()
+        for value in self.bare_model.state_dict().values():
+            broadcast(value)
+
+    def build_dataloader(
+        self, dataloader: Mapping[str, Any], seed: int, diff_rank_seed: bool = False
+    ) -> DataLoader[Any]:
+        """Build a data loader whose batch sampler decides everything.
+
+        Args:
+            dataloader: config with `dataset`, `sampler`, `batch_size`, `collate_fn`; the rest goes
+                to `torch.utils.data.DataLoader`.
+            seed: of the run.
+            diff_rank_seed: ignored: each process takes its share of one common order.
+        """
+        options = copy.deepcopy(dict(dataloader))
+        dataset = DATASETS.build(options.pop('dataset'))
+        sampler: dict[str, Any] = dict(options.pop('sampler'))
+        batch_size: int = options.pop('batch_size')
+        given = {'dataset': dataset, 'batch_size': batch_size}
+        if sampler['type'] == 'GlobalBatchSampler':
+            given['seed'] = seed  # evaluation draws the same masks whatever the run's seed
+            if (G := self.global_batch_size) is not None:
+                given['batch_size'] = batch_per_device(batch_size, G, self.world_size)
+                given['global_batch_size'] = G
+        collate = FUNCTIONS.get(options.pop('collate_fn', {'type': 'collate'})['type'])
+        if not options.get('num_workers'):
+            options.pop('persistent_workers', None)
+            options.pop('prefetch_factor', None)
+        return DataLoader(
+            dataset,
+            batch_sampler=DATA_SAMPLERS.build(sampler, default_args=given),
+            collate_fn=collate,
+            **options,
+        )
+
+    def build_val_loop(self, loop: Any) -> Any:
+        """mmengine's; a classifier is validated on the classes that it is trained on."""
+        built = super().build_val_loop(loop)
+        if isinstance(self._train_loop, BaseLoop) and hasattr(self.bare_model, 'num_classes'):
+            check_classes(self.train_dataloader.dataset, built.dataloader.dataset)
+        return built
+
+    @property
+    def global_batch_size(self) -> int | None:
+        """Samples of an optimizer step over all processes; None: what fits without accumulation."""
+        if (self.auto_scale_lr or {}).get('enable'):
+            return None
+        size: int | None = self.cfg.get('global_batch_size')
+        return size
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Derive the learning rate from the global batch, then build the optimizer."""
+        base_lr = self.cfg.get('base_lr')
+        if isinstance(optim_wrapper, dict) and base_lr is not None:
+            optim_wrapper = copy.deepcopy(optim_wrapper)
+            optimizer = optim_wrapper['optimizer']
+            if 'lr' in optimizer:
+                raise ConfigError(
+                    'base_lr and optim_wrapper.optimizer.lr are both set; keep base_lr, from '
+                    'which lr = base_lr * global_batch_size / 256 follows, or set base_lr=None'
+                )
+            optimizer['lr'] = self._derive_lr(base_lr)
+        return super().build_optim_wrapper(optim_wrapper)
+
+    def _derive_lr(self, base_lr: float) -> float:
+        sampler = self.train_dataloader.batch_sampler
+        G: int = sampler.global_batch_size
+        lr = base_lr * G / 256
+        self.logger.info(
+            f'lr {lr:g} = {base_lr:g} x {G} / 256; {G} = {sampler.batch_size} per device x '
+            f'{self.world_size} devices x {sampler.accumulation} accumulation'
+        )
+        return lr
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
+        """Nothing: the rule of `_derive_lr` holds for every batch."""
+
+    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
+        """All schedules move at every iteration, as in the recipes."""
+        configs = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
+        configs = [{'convert_to_iter_based': True, **config} for config in configs]
+        return super()._build_param_scheduler(configs, optim_wrapper)
+
+    # --- checkpoints ----------------------------------------------------------------------
+
+    def save_checkpoint(self, out_dir: str, filename: str, *, step: int) -> None:
+        """Write all that the rest of the run depends on.
+
+        Args:
+            out_dir: folder.
+            filename: within it.
+            step: optimizer steps done.
+        """
+        if not is_main_process():
+            return
+        checkpoint = training_state(self, step)
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        save_checkpoint(checkpoint, Path(out_dir) / filename)
+
+    def load_or_resume(self) -> None:
+        """Do what `resume` and `load_from` ask for.
+
+        `resume=True` continues the newest checkpoint of the work dir, or starts if there is none.
+        """
+        if self._has_loaded:
+            return
+        if self._resume:
+            pointer = Path(self.work_dir) / 'last_checkpoint'
+            if self._load_from is not None:
+                self.resume(self._load_from)
+            elif pointer.is_file():
+                self.resume(str(pointer.parent / Path(pointer.read_text().strip()).name))
+            else:
+                self.logger.info(f'nothing to resume in {self.work_dir}: starting anew')
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+        elif getattr(self.bare_model, 'trainable_blocks', None) is not None:
+            self.logger.warning(
+                'the frozen part of the encoder has random weights: give those of a pre-training '
+                'with --load-from'
+            )
+        self._has_loaded = True
+
+    def load_checkpoint(self, filename: str, **unused: Any) -> dict[str, Any]:
+        """Load weights: all of them to test, the encoder's to judge its features or train it on."""
+        path = Path(filename)
+        checkpoint = load_checkpoint(path)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        loop = self._test_loop
+        needs_all = isinstance(loop, BaseLoop) and not getattr(loop, 'features_only', False)
+        report = fit_weights(self.bare_model, checkpoint['state_dict'], path, exact=needs_all)
+        self.logger.info(f'{path}: {report}')
+        return checkpoint
+
+    def resume(self, filename: str, **unused: Any) -> None:
+        """Continue a run of this config after the step its checkpoint was written at.
+
+        Raises:
+            CheckpointError: it is damaged, of another model, or not a training checkpoint.
+        """
+        path = Path(filename)
+        checkpoint = load_checkpoint(path)
+        check_resumable(self, checkpoint, path)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        restore_state(self, checkpoint, path)
+        self.logger.info(f'resumed {path} after step {self.iter}')
+
+    @property
+    def bare_model(self) -> Any:
+        """The model without its wrapper for distributed training."""
+        return getattr(self.model, 'module', self.model)
