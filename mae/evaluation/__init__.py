@@ -1,0 +1,10 @@
+"""Importing this package registers metrics, evaluation loops and hooks."""
+
+from mae.evaluation.accuracy import Accuracy
+from mae.evaluation.grid_accuracy import GridAccuracy
+from mae.evaluation.knn import knn_scores
+from mae.evaluation.knn_hook import KNNHook
+from mae.evaluation.knn_loop import KNNLoop
+from mae.evaluation.reconstruction import ReconstructionLoss
+
+__all__ = ['Accuracy', 'GridAccuracy', 'KNNHook', 'KNNLoop', 'ReconstructionLoss', 'knn_scores']

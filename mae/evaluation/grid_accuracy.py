@@ -1,0 +1,65 @@
+"""Accuracy of a grid of classifiers that were trained side by side.
+
+Shapes: B images, G members, N classes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from mae.evaluation.accuracy import Accuracy, count_hits
+from mae.registry import METRICS
+
+
+@METRICS.register_module()
+class GridAccuracy(Accuracy):
+    """Top-k accuracy of each learning rate of a `LinearGridHead`, and of the best one.
+
+    The best is chosen by the top-1 on the very images that are evaluated: a number to report needs
+    a run at that rate on images it was not chosen by, or a word that it was.
+
+    Args:
+        topk: values of k, 1 among them.
+
+    Raises:
+        ValueError: `topk` is without 1.
+    """
+
+    def __init__(self, topk: Sequence[int] = (1, 5)) -> None:
+        super().__init__(topk)
+        if 1 not in self.topk:
+            raise ValueError(f'GridAccuracy: topk must have 1 in it, got {list(topk)}')
+        self._scales: Sequence[float] = ()
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Count the hits of a batch: `logits` (B, G, N), `labels` (B,), `lr_scales` of length G.
+
+        Raises:
+            ValueError: the logits are not those of a grid.
+        """
+        for sample in data_samples:
+            if 'lr_scales' not in sample:
+                raise ValueError('GridAccuracy needs a head with lr_scales, such as LinearGridHead')
+            self._scales = sample['lr_scales']
+            members = sample['logits'].unbind(1)
+            hits = [count_hits(logits, sample['labels'], self.topk) for logits in members]
+            self.add(torch.stack(hits))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Add up the counts of all processes.
+
+        Returns:
+            `top1`, `top5`, ... of the best, its `best_lr_scale`, `top1_lr_x0.5`, ... of each, and
+            `num_samples`.
+        """
+        totals = self.totals()  # G,len(topk)+2
+        num_samples = float(totals[0, -1])
+        percent = 100 * totals[:, :-2] / num_samples
+        top1 = percent[:, self.topk.index(1)]
+        best = int(top1.argmax())
+        metrics = {f'top{k}': float(percent[best, n]) for n, k in enumerate(self.topk)}
+        metrics['best_lr_scale'] = float(self._scales[best])
+        for scale, value in zip(self._scales, top1.tolist(), strict=True):
+            metrics[f'top1_lr_x{scale:g}'] = value
+        return {**metrics, 'num_samples': num_samples}

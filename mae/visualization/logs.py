@@ -1,0 +1,63 @@
+"""Reading the scalars that mmengine's `LocalVisBackend` writes: JSON lines."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+Record = dict[str, float]
+
+
+def find_scalars(work_dir: Path, since: float = 0.0) -> Path | None:
+    """The newest `<run>/vis_data/scalars.json` of a work dir, or None.
+
+    Args:
+        work_dir: of one or more runs; mmengine names a folder in it for each run's start.
+        since: leave out logs not written to since then (seconds since the epoch).
+    """
+    paths = work_dir.glob('*/vis_data/scalars.json')
+    recent = [path for path in paths if path.stat().st_mtime >= since]
+    return max(recent, default=None)
+
+
+def read_scalars(path: Path) -> list[Record]:
+    """All records; a last line that is still being written is left out.
+
+    Raises:
+        ValueError: another line is not JSON; names file and line.
+    """
+    records = []
+    lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        if not line.endswith('\n'):
+            break
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f'{path}:{number}: not a line of JSON: {error.msg}') from None
+    return records
+
+
+def with_key(records: Sequence[Record], key: str) -> list[Record]:
+    """The records that log `key`: 'loss' selects those of training, 'top1' the evaluations.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = [record for record in records if key in record]
+    if not found:
+        raise ValueError(f'the log holds no {key!r}')
+    return found
+
+
+def images_per_second(records: Sequence[Record], global_batch_size: int) -> float:
+    """Training throughput over a whole run, data loading included.
+
+    Args:
+        records: of training; `time` is the mean of the latest steps before each, in seconds.
+        global_batch_size: images of a step.
+    """
+    seconds, step = 0.0, 0.0
+    for record in records:
+        seconds += record['time'] * (record['step'] - step)
+        step = record['step']
+    return step * global_batch_size / seconds

@@ -1,0 +1,134 @@
+"""What a masked autoencoder sees and makes of it: original | masked | reconstruction.
+
+Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches, K kept, P = p*p*C values of a
+patch, laid out (row, column, channel).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+Pixels = NDArray[np.uint8]
+
+# Grey levels of what is hidden and of the gaps between pictures.
+_HIDDEN = 128
+_GAP = 255
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Three pictures of one image, each uint8 (H, W) if it is grey, else (H, W, 3).
+
+    Attributes:
+        original: the image as the model got it.
+        masked: the same with the hidden patches greyed out.
+        reconstruction: visible patches as they were, hidden ones as predicted.
+    """
+
+    original: Pixels
+    masked: Pixels
+    reconstruction: Pixels
+
+    @property
+    def pictures(self) -> tuple[Pixels, Pixels, Pixels]:
+        return self.original, self.masked, self.reconstruction
+
+
+def reconstruction_panels(
+    images: Tensor,
+    output: Mapping[str, Tensor],
+    *,
+    patch_size: int,
+    mean: Tensor,
+    std: Tensor,
+    norm_pix: bool,
+    eps: float = 1e-6,
+) -> list[Panel]:
+    """Panels of the result of `model.reconstruct(images)`.
+
+    Args:
+        images: normalised float (B, C, H, W), C = 1 or 3.
+        output: `pred` (B, L-K, P) and `ids_hide` (B, L-K).
+        patch_size: p.
+        mean: of each channel in grey levels, C numbers.
+        std: deviation of each channel in grey levels, C numbers.
+        norm_pix: predictions are normalised within each patch; they are shown with the mean and
+            deviation of the true patch, which the model itself does not know.
+        eps: added to the variance of a patch by that normalisation.
+
+    Raises:
+        ValueError: neither 1 nor 3 channels, or predictions that are not the pixels of patches.
+    """
+    C, H, W = images.shape[1:]
+    if C not in (1, 3):
+        raise ValueError(f'only images of 1 or 3 channels can be shown, not of {C}')
+    pred, ids_hide = output['pred'].float(), output['ids_hide']
+    if pred.shape[-1] != patch_size**2 * C:
+        raise ValueError(
+            f'predictions of {pred.shape[-1]} values are not the pixels of patches of {C} x '
+            f'{patch_size} x {patch_size}; only models that predict pixels can be shown'
+        )
+    patches = _patchify(images.float(), patch_size)  # B,L,P
+    index = ids_hide[..., None].expand_as(pred)  # B,L-K,P
+    if norm_pix:
+        hidden = patches.gather(1, index)
+        var, centre = hidden.var(dim=-1, keepdim=True), hidden.mean(dim=-1, keepdim=True)
+        pred = pred * (var + eps).sqrt() + centre
+    filled = _unpatchify(patches.scatter(1, index, pred), patch_size, (H, W))
+    seen = _unpatchify(torch.ones_like(patches).scatter(1, index, 0.0), patch_size, (H, W)) > 0
+
+    original = _to_pixels(images, mean, std)
+    masked = torch.where(seen, original, _HIDDEN)
+    result = torch.where(seen, original, _to_pixels(filled, mean, std))
+    rows = zip(*(map(_as_array, stack) for stack in (original, masked, result)), strict=True)
+    return [Panel(*pictures) for pictures in rows]
+
+
+def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) -> Image.Image:
+    """All panels in one picture, a row each.
+
+    Args:
+        panels: of images of one size.
+        min_side: smaller pictures are enlarged to at least this many pixels, without smoothing.
+        gap: pixels between pictures.
+    """
+    height, width = panels[0].original.shape[:2]
+    scale = max(1, -(-min_side // min(height, width)))
+    height, width = height * scale, width * scale
+    size = (3 * (width + gap) + gap, len(panels) * (height + gap) + gap)
+    sheet = Image.new('RGB', size, (_GAP, _GAP, _GAP))
+    for row, panel in enumerate(panels):
+        for column, pixels in enumerate(panel.pictures):
+            picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(picture, (gap + column * (width + gap), gap + row * (height + gap)))
+    return sheet
+
+
+def _patchify(images: Tensor, p: int) -> Tensor:
+    """(B, C, H, W) to (B, L, P)."""
+    B, C, H, W = images.shape
+    cells = images.reshape(B, C, H // p, p, W // p, p)
+    return cells.permute(0, 2, 4, 3, 5, 1).reshape(B, -1, p * p * C)
+
+
+def _unpatchify(patches: Tensor, p: int, size: tuple[int, int]) -> Tensor:
+    """(B, L, P) to (B, C, H, W)."""
+    cells = patches.reshape(len(patches), size[0] // p, size[1] // p, p, p, -1)
+    return cells.permute(0, 5, 1, 3, 2, 4).reshape(len(patches), -1, *size)
+
+
+def _to_pixels(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Normalised float to uint8, same shape."""
+    levels = images.float() * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
+    return levels.round().clamp(0, 255).to(torch.uint8)
+
+
+def _as_array(image: Tensor) -> Pixels:
+    """uint8 (C, H, W) to (H, W) or (H, W, 3)."""
+    pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+    return np.ascontiguousarray(pixels.cpu().numpy())

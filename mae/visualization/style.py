@@ -1,0 +1,70 @@
+"""The look of our HTML pages: legible on a phone, in print and in the dark."""
+
+STYLE = """
+:root {
+  --page: #fbfbfa; --card: #fff; --ink: #1c1e21; --soft: #5d646d; --edge: #e3e5e8;
+  --accent: #1d5fd1; --series-0: #1d5fd1; --series-1: #c2610c; --series-2: #0b7f5c;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --page: #14161a; --card: #1d2025; --ink: #e8eaed; --soft: #a2a9b3; --edge: #32363d;
+    --accent: #7fb0ff; --series-0: #7fb0ff; --series-1: #f2a65a; --series-2: #5fd0a5;
+  }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
+}
+main { max-width: 1000px; margin: 0 auto; padding: 2rem 1rem 4rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .75rem; letter-spacing: -.01em; }
+h2 { font-size: 1.15rem; margin: 2.5rem 0 .6rem; }
+p { max-width: 44rem; margin: .5rem 0; }
+.lead { font-size: 1.1rem; }
+.note { color: var(--soft); font-size: .9rem; }
+figure { margin: 0; }
+.tiles {
+  display: grid; grid-template-columns: repeat(2, 1fr); gap: .75rem; margin: 1.5rem 0;
+}
+@media (min-width: 640px) { .tiles { grid-template-columns: repeat(3, 1fr); } }
+.tiles div, .pictures figure, .columns figure, pre {
+  background: var(--card); border: 1px solid var(--edge); border-radius: 8px;
+}
+.tiles div { padding: .7rem .9rem; }
+.tiles dt { color: var(--soft); font-size: .85rem; }
+.tiles dd {
+  margin: 0; font-size: 1.35rem; font-weight: 600; white-space: nowrap;
+  font-variant-numeric: tabular-nums;
+}
+.pictures {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: .75rem;
+  margin: .75rem 0;
+}
+.pictures figure { padding: .6rem; display: flex; flex-wrap: wrap; justify-content: space-between; }
+.pictures img { width: 32%; height: auto; image-rendering: pixelated; border-radius: 3px; }
+.pictures figcaption {
+  width: 100%; display: flex; justify-content: space-between; margin-top: .3rem;
+  color: var(--soft); font-size: .75rem;
+}
+.pictures figcaption span { width: 32%; text-align: center; }
+.columns {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
+  gap: .75rem; margin: .75rem 0;
+}
+.columns figure { padding: .75rem; }
+.chart { display: block; width: 100%; height: auto; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
+th, td {
+  padding: .35rem .8rem; text-align: right; white-space: nowrap;
+  border-bottom: 1px solid var(--edge);
+}
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+th:last-child, td:last-child { padding-right: .2rem; }
+@media (max-width: 480px) { th, td { padding: .35rem .45rem; } }
+thead th { color: var(--soft); font-weight: 500; font-size: .85rem; vertical-align: bottom; }
+tbody th { font-weight: 400; }
+pre { padding: .8rem 1rem; overflow-x: auto; font-size: .8rem; line-height: 1.5; }
+code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
+@media print { body { background: #fff; } section { break-inside: avoid; } }
+"""
