@@ -1,0 +1,80 @@
+"""How a tool ends: the user's mistakes in one line, bugs with their traceback."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+# Seconds that all processes but the first hold their tongue: what went wrong in all of them, the
+# first one says, and the launcher ends the others meanwhile.
+_PATIENCE = 3.0
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call the `main` of a tool.
+
+    What the user can mend (a wrong config, missing data, an unreadable checkpoint, a full disk)
+    is printed as `error: ...` on stderr, and the process ends with status 1; with MAE_TRACEBACK=1
+    the traceback comes first. Ctrl-C ends it with status 130. Everything else is a bug and keeps
+    its traceback.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        _say('interrupted')
+        sys.exit(130)
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        if os.environ.get('MAE_TRACEBACK', '0') != '0':
+            sys.excepthook(type(error), error, error.__traceback__)
+        _say(f'error: {message}')
+        sys.exit(1)
+
+
+def explain(error: Exception) -> str | None:
+    """The one line that tells a user what to mend, or None if the error is not theirs."""
+    text = str(error)
+    if isinstance(error, ValueError):
+        return _one_line(text) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
+    if isinstance(error, OSError):
+        return _one_line(text) or type(error).__name__
+    if isinstance(error, KeyError) and ' registry' in text and error.args:
+        return _one_line(str(error.args[0]).partition(' Please check')[0])
+    if isinstance(error, ImportError) and 'install' in text:  # an optional library
+        return _one_line(text)
+    if isinstance(error, TypeError) and _is_from_builder(error):
+        return _one_line(text)
+    if type(error).__name__ == 'OutOfMemoryError':
+        return (
+            f'{_one_line(text).partition(". ")[0]}; lower train_dataloader.batch_size, and '
+            'accumulation keeps the global batch'
+        )
+    return None
+
+
+def _is_from_builder(error: Exception) -> bool:
+    """Whether a class refused the keywords of a config: one it needs is missing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1].filename.endswith('build_functions.py')
+
+
+def _one_line(text: str) -> str:
+    """The message without line breaks; of what a data worker hands over, its last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and 'DataLoader worker' in lines[0]:
+        return lines[-1].partition(': ')[2] or lines[-1]
+    return ' '.join(lines)
+
+
+def _say(line: str) -> None:
+    rank = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0)
+    if rank:
+        time.sleep(_PATIENCE)
+        line = f'[rank {rank}] {line}'
+    sys.stdout.flush()
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,85 @@
+"""What the name of a config promises, in the OpenMMLab grammar.
+
+`{algorithm}_{arch}_{job}-{gpus}xb{batch}-{amp}-{schedule}-{epochs}e_{data}[-{size}]`
+"""
+
+import re
+from dataclasses import dataclass
+
+_NAME = re.compile(
+    r'(?P<algorithm>mae_)?vit-(?P<arch>[a-z]+)-p(?P<patch>\d+)_'
+    r'((?P<ablation>(dec|mask|target|aug)-[a-z0-9-]+)_)?'
+    r'((?P<job>ft|scratch|linear|knn)(-(?P<variant>last\d+|half|grid))?-)?'
+    r'(?P<gpus>\d+)xb(?P<batch>\d+)(?P<amp>-amp)?(-coslr-(?P<epochs>\d+)e)?(?P<paper>-paper)?_'
+    r'(?P<data>in1k|digits)(-(?P<size>\d+))?(-(?P<percent>\d+)pct)?'
+)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The parts of a name.
+
+    Attributes:
+        algorithm: whether it names MAE, as pre-training does.
+        arch: size of the ViT.
+        patch: side of a patch.
+        ablation: what differs from the default of the paper's table 1.
+        job: 'ft', 'scratch', 'linear' or 'knn'; None is pre-training.
+        variant: 'half' or 'last4' of the blocks fine-tuned, or 'grid' of learning rates.
+        gpus: devices.
+        batch: images a device.
+        amp: whether in mixed precision.
+        epochs: None where nothing is trained.
+        paper: whether with the paper's values where the authors' repository has others.
+        data: 'in1k' or 'digits'.
+        size: of the images, 224 unless named.
+        percent: of the labels, 100 unless named.
+    """
+
+    algorithm: bool
+    arch: str
+    patch: int
+    ablation: str | None
+    job: str | None
+    variant: str | None
+    gpus: int
+    batch: int
+    amp: bool
+    epochs: int | None
+    paper: bool
+    data: str
+    size: int
+    percent: int
+
+    @property
+    def trainable_blocks(self) -> float | None:
+        """What `model.trainable_blocks` keeps the promise."""
+        if self.job == 'linear':
+            return 0
+        if self.variant == 'half':
+            return 0.5
+        return int(self.variant.removeprefix('last')) if self.variant else None
+
+
+def parse_name(stem: str) -> Promise | None:
+    """The promise of a config's name, or None if it is not of that grammar."""
+    match = _NAME.fullmatch(stem)
+    if match is None:
+        return None
+    part = match.groupdict()
+    return Promise(
+        algorithm=bool(part['algorithm']),
+        arch=part['arch'],
+        patch=int(part['patch']),
+        ablation=part['ablation'],
+        job=part['job'],
+        variant=part['variant'],
+        gpus=int(part['gpus']),
+        batch=int(part['batch']),
+        amp=bool(part['amp']),
+        epochs=int(part['epochs']) if part['epochs'] else None,
+        paper=bool(part['paper']),
+        data=part['data'],
+        size=int(part['size'] or 224),
+        percent=int(part['percent'] or 100),
+    )

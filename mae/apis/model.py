@@ -1,0 +1,40 @@
+"""A model from a config, ready for a notebook."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mae.apis.config import load_config
+from mae.engine.checkpoint import fit_weights, load_checkpoint
+from mae.registry import MODELS
+
+
+def init_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = 'cpu',
+) -> Any:
+    """Build the model of a config, in evaluation mode.
+
+    Args:
+        config: path, `Config`, or the bare name of a shipped config.
+        checkpoint: weights to load; without one they start as the recipe says.
+        device: where to put the model.
+
+    Returns:
+        An `MAE` or `Classifier`.
+
+    Raises:
+        ConfigError: the config says something impossible.
+        CheckpointError: the weights cannot be read or do not fit.
+    """
+    model: nn.Module = MODELS.build(load_config(config).model)
+    if checkpoint is None:
+        model.init_weights()  # type: ignore[operator]  # every algorithm has it
+    else:
+        path = Path(checkpoint)
+        fit_weights(model, load_checkpoint(path)['state_dict'], path, exact=True)
+    return model.to(device).eval()

@@ -1,0 +1,77 @@
+"""Pictures of what a pre-trained model makes of images.
+
+Shapes: B images, C channels, H W pixels, L patches.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from mae.datasets.transforms import DecodeImage
+from mae.visualization.panels import Panel, reconstruction_panels
+
+
+@torch.inference_mode()
+def reconstruct(
+    model: Any, images: Tensor | Sequence[str | Path], noise: Tensor | None = None
+) -> list[Panel]:
+    """Original, masked and reconstructed pictures.
+
+    Args:
+        model: an `MAE`, from `init_model`.
+        images: uint8 (B, C, H, W) of the model's size, or paths of image files, from which the
+            largest part of the model's shape is taken.
+        noise: (B, L), the K smallest of each row are kept; by default the model's masker chooses.
+
+    Raises:
+        DataError: a file is missing or no image; names the path.
+        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8.
+    """
+    if not hasattr(model, 'reconstruct'):
+        raise ValueError(
+            f'a {type(model).__name__} does not reconstruct images: give the config of a '
+            'pre-training'
+        )
+    encoder, target = model.encoder, model.target
+    if not isinstance(images, Tensor):
+        images = read_images(images, encoder.in_channels, encoder.img_size)
+    if images.dtype != torch.uint8:
+        raise ValueError(f'images must be uint8, not {images.dtype}')
+    preprocessor = model.data_preprocessor
+    inputs = preprocessor({'inputs': images}, False)['inputs']
+    return reconstruction_panels(
+        inputs,
+        model.reconstruct(inputs, noise=noise),
+        patch_size=encoder.patch_size,
+        mean=preprocessor.mean,
+        std=preprocessor.std,
+        norm_pix=target.norm_pix,
+        eps=target.eps,
+    )
+
+
+def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int]) -> Tensor:
+    """Decode files to uint8 (B, C, H, W): the largest centred part of that shape, resized.
+
+    Raises:
+        DataError: a file is missing or no image; names the path.
+        ValueError: there are no paths.
+    """
+    if not paths:
+        raise ValueError('no images given')
+    decode = DecodeImage(channels)
+    return torch.stack([_fit(decode({'img_path': str(path)})['img'], size) for path in paths])
+
+
+def _fit(image: Tensor, size: tuple[int, int]) -> Tensor:
+    H, W = size
+    height, width = image.shape[1:]
+    scale = min(height / H, width / W)
+    part = F.center_crop_image(image, [max(1, round(H * scale)), max(1, round(W * scale))])
+    fitted: Tensor = F.resize_image(part, [H, W], InterpolationMode.BICUBIC, antialias=True)
+    return fitted

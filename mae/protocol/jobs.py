@@ -1,0 +1,249 @@
+"""Runs of the tools side by side: forked, so that PyTorch is imported once, with one progress bar.
+
+`tools/demo.py` and `tools/protocol.py` share it. It imports little, so that `--help` is quick.
+"""
+
+import multiprocessing
+import os
+import runpy
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from mae.visualization.clock import clock
+from mae.visualization.logs import Record, find_scalars, read_scalars
+
+# What a run imports late: scikit-learn for the digits, matplotlib for mmengine's visualizer.
+_IMPORTED_LATE = (
+    'matplotlib.backends.backend_agg',
+    'matplotlib.figure',
+    'sklearn.datasets',
+    'sklearn.model_selection',
+)
+_PLAIN_INTERVAL = 10.0  # seconds between lines where there is no terminal
+_TAIL = 15  # lines shown of the log of a job that failed
+
+
+def preload() -> None:
+    """Import once what every forked job would import by itself."""
+    for name in _IMPORTED_LATE:
+        import_module(name)
+
+
+class JobError(Exception):
+    """A job failed; the message says how to repeat it and shows the end of its log."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One command.
+
+    Attributes:
+        name: what it is, for the progress bar.
+        script: a tool with `main(argv)`, or a launcher (`.sh`), which takes the job's place.
+        args: its command line.
+        work_dir: where it writes; its output goes to `console.log` there.
+        threads: cores it takes.
+        cost: about how long it takes, in any unit common to all jobs.
+        epochs: length of a training run; 0 if it trains nothing.
+        seconds: how long it took, once it is done.
+    """
+
+    name: str
+    script: Path
+    args: Sequence[str]
+    work_dir: Path
+    threads: int = 1
+    cost: float = 1.0
+    epochs: int = 0
+    seconds: float | None = None
+    _started: float = field(default=0.0, repr=False)
+    _process: multiprocessing.process.BaseProcess | None = field(default=None, repr=False)
+
+    @property
+    def command(self) -> str:
+        """As a user would type it to get the same."""
+        script = os.path.relpath(self.script)
+        if self._is_launcher:
+            return shlex.join([script, *self.args])
+        words = shlex.join(['python', script, *self.args])
+        return f'OMP_NUM_THREADS={self.threads} {words}'
+
+    @property
+    def log(self) -> Path:
+        return self.work_dir / 'console.log'
+
+    def records(self) -> list[Record]:
+        """What the run has logged so far."""
+        path = find_scalars(self.work_dir, since=self._started)
+        return read_scalars(path) if path else []
+
+    def epoch(self) -> int:
+        """Epochs trained so far."""
+        return int(max((record.get('epoch', 0) for record in self.records()), default=0))
+
+    def fraction(self) -> float:
+        """Share that is done, between 0 and 1."""
+        if self.seconds is not None:
+            return 1.0
+        if self._process is None or not self.epochs:
+            return 0.0
+        return min(self.epoch() / self.epochs, 1.0)
+
+    def start(self) -> None:
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        self._started = time.time()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._process = multiprocessing.get_context('fork').Process(target=self._child)
+        self._process.start()
+
+    def finish(self) -> None:
+        """Note how it ended.
+
+        Raises:
+            JobError: not well.
+        """
+        assert self._process is not None
+        self._process.join()
+        self.seconds = time.time() - self._started
+        if self._process.exitcode:
+            lines = self.log.read_text(encoding='utf-8', errors='replace').splitlines()
+            raise JobError(
+                '\n'.join([f'failed: {self.command}', f'the end of {self.log}:', *lines[-_TAIL:]])
+            )
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    @property
+    def _is_launcher(self) -> bool:
+        return self.script.suffix == '.sh'
+
+    def _child(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with self.log.open('wb') as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        sys.stdout = open(1, 'w', buffering=1, closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, 'w', buffering=1, closefd=False)  # noqa: SIM115
+        if self._is_launcher:
+            os.environ['PYTHON'] = sys.executable
+            os.execvp('bash', ['bash', str(self.script), *self.args])
+        import torch
+
+        from mae.apis.cli import run
+
+        torch.set_num_threads(self.threads)
+        main = runpy.run_path(str(self.script))['main']
+        run(lambda: main(list(self.args)))
+
+
+class Meter:
+    """One progress bar over all jobs; a plain line now and then where there is no terminal.
+
+    Args:
+        cost: of all jobs together, also of those not yet known.
+    """
+
+    def __init__(self, cost: float) -> None:
+        self.cost = cost
+        self.console = Console()
+        self._done = 0.0
+        self._start = self._last = time.monotonic()
+        # No refreshing thread: a process with threads must not fork.
+        columns = [
+            BarColumn(),
+            *map(TextColumn, ('{task.percentage:>3.0f}%', '{task.description}')),
+        ]
+        self._bar = Progress(*columns, console=self.console, auto_refresh=False, transient=True)
+        self._task = self._bar.add_task('', total=1.0)
+
+    def __enter__(self) -> 'Meter':
+        if self.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.console.is_terminal:
+            self._bar.stop()
+
+    def finished(self, job: Job) -> None:
+        self._done += job.cost
+
+    def show(self, running: Sequence[Job]) -> None:
+        """Draw the bar, or print a line if the last one is a while ago."""
+        now = time.monotonic()
+        done = self._done + sum(job.cost * job.fraction() for job in running)
+        share = min(done / self.cost, 1.0)
+        left = f'{clock((now - self._start) * (1 - share) / share)} left' if share else ''
+        text = ', '.join(_state(job) for job in running)
+        if self.console.is_terminal:
+            self._bar.update(self._task, completed=share, description=f'{left:>10}  {text}')
+            self._bar.refresh()
+        elif now - self._last >= _PLAIN_INTERVAL:
+            self._last = now
+            print(f'{share:4.0%} {left:>10}  {text}', flush=True)
+
+
+def run_jobs(
+    jobs: Sequence[Job], cores: int, meter: Meter, then: Callable[[Job], Sequence[Job]]
+) -> None:
+    """Run jobs, as many at a time as there are cores for, in their order.
+
+    Args:
+        jobs: to begin with.
+        cores: a job that takes more runs alone.
+        meter: to show how far they are.
+        then: called with each job that is done; what it returns is run, too.
+
+    Raises:
+        JobError: one failed; the others are stopped.
+    """
+    waiting, running = list(jobs), list[Job]()
+    try:
+        while waiting or running:
+            while waiting and _fits(waiting[0], running, cores):
+                job = waiting.pop(0)
+                job.start()
+                running.append(job)
+            ended = wait([job._process.sentinel for job in running if job._process], timeout=0.5)
+            for job in [j for j in running if j._process and j._process.sentinel in ended]:
+                running.remove(job)
+                job.finish()
+                meter.finished(job)
+                waiting.extend(then(job))
+            if running:
+                meter.show(running)
+    finally:
+        for job in running:
+            job.stop()
+
+
+def _fits(job: Job, running: Sequence[Job], cores: int) -> bool:
+    return not running or job.threads + sum(other.threads for other in running) <= cores
+
+
+def _state(job: Job) -> str:
+    return f'{job.name} {job.epoch()}/{job.epochs}' if job.epochs else job.name

@@ -1,0 +1,236 @@
+"""Every run of the protocol: its command line, its folder, what it waits for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mae.apis.config import load_config
+from mae.protocol.identity import identity_of
+from mae.protocol.jobs import Job, Meter, run_jobs
+from mae.protocol.recipes import RECIPES, find_arch
+from mae.protocol.stages import Stage, check_options, config_of, options_of, roots, stages_of
+from mae.protocol.task import CHECKPOINT, Task
+from mae.utils.errors import CheckpointError, ConfigError, DataError
+
+_WEIGHTS = ('.pth', '.pt', '.bin', '.safetensors')
+# About how long an epoch of all labels takes by protocol, and everything else beside it.
+_COST = {'pretrain': 1.0, 'linear': 0.7, 'partial': 0.9, 'knn': 0.5}
+_COST_ELSE, _COST_START = 1.6, 2.0
+
+
+@dataclass(frozen=True)
+class Means:
+    """With what, and where.
+
+    Attributes:
+        tools: the folder of train.py, test.py and the launchers.
+        work_dir: of all runs.
+        data: root of the dataset, or None for that of the configs.
+        seeds: of every seeded stage.
+        cores: for so many runs at a time, each on one core; plays no part if there are GPUs.
+        gpus: for one run at a time, on all of them.
+        options: `--cfg-options` for every run whose config has their section.
+    """
+
+    tools: Path
+    work_dir: Path
+    data: str | None
+    seeds: Sequence[int]
+    cores: int
+    gpus: int
+    options: Sequence[str]
+
+    @property
+    def places(self) -> int:
+        """Runs at a time."""
+        return 1 if self.gpus else self.cores
+
+
+class Plan:
+    """The tasks of a protocol.
+
+    Args:
+        start: a pre-training config, by name or path, or a checkpoint of one.
+        protocols: which of `PROTOCOLS`.
+        means: with what.
+
+    Raises:
+        ConfigError: a config is missing, or an option fits none.
+        CheckpointError: the checkpoint cannot be used.
+        DataError: the data is not where it should be.
+    """
+
+    def __init__(self, start: str, protocols: Sequence[str], means: Means) -> None:
+        self.means = means
+        given = Path(start).expanduser()
+        self.checkpoint: Path | None = given if given.suffix in _WEIGHTS else None
+        if self.checkpoint is not None and not given.is_file():
+            raise CheckpointError(f'no such checkpoint: {given}')
+        self.arch = find_arch(self.checkpoint or _pretraining(start))
+        self.recipe = RECIPES[self.arch]
+        self.stages = stages_of(self.recipe, self.arch, protocols)
+        self.pretrain: Task | None = None
+        before = []
+        if self.checkpoint is None and self._needs_weights():
+            before = [Stage('pretrain', 'pre-training', 'pretrain', start)]
+        check_options([*before, *self.stages], means.options)
+        self._check_data([*before, *self.stages])
+        for stage in before:
+            self.pretrain = self._task(stage, 0)
+
+    @cached_property
+    def scratch(self) -> dict[tuple[str, int], Task]:
+        """Tasks by key and seed that need no checkpoint."""
+        return self._tasks([stage for stage in self.stages if not stage.is_pretrained])
+
+    @cached_property
+    def pretrained(self) -> dict[tuple[str, int], Task]:
+        """Tasks that need the checkpoint, which must be there by now."""
+        return self._tasks([stage for stage in self.stages if stage.is_pretrained])
+
+    @property
+    def reads_root(self) -> bool:
+        """Whether `Means.data` has an effect."""
+        return any(roots(config_of(stage)) for stage in self.stages)
+
+    def seeds_of(self, stage: Stage) -> Sequence[int]:
+        """All, or one where it makes no difference."""
+        return self.means.seeds if stage.is_seeded else self.means.seeds[:1]
+
+    def task(self, stage: Stage, seed: int) -> Task:
+        """That of a stage and seed."""
+        return (self.pretrained if stage.is_pretrained else self.scratch)[stage.key, seed]
+
+    def weights(self) -> Path:
+        """The checkpoint that is evaluated."""
+        if self.pretrain is not None:
+            found = self.pretrain.checkpoint()
+            if found is None or not found.is_file():
+                raise CheckpointError(
+                    f'{self.pretrain.work_dir}: its checkpoint is gone; remove the folder to '
+                    'pre-train anew'
+                )
+            return found
+        assert self.checkpoint is not None
+        return self.checkpoint
+
+    def execute(self) -> None:
+        """Run what has no result yet, with a progress bar.
+
+        Raises:
+            ConfigError: a folder holds something else.
+            JobError: a run failed.
+        """
+        waits = self.pretrain is not None and self.pretrain.result is None
+        first = [self.pretrain] if self.pretrain is not None else []
+        first += [] if waits or not self._needs_weights() else list(self.pretrained.values())
+        first = _left([*first, *self.scratch.values()])
+        cost = sum(task.cost for task in first) + (self._cost_of_pretrained() if waits else 0)
+
+        def then(job: Job) -> list[Job]:
+            return [*_left(list(self.pretrained.values()))] if job is self.pretrain else []
+
+        with Meter(cost) as meter:
+            run_jobs(first, self.means.places, meter, then)
+
+    def _needs_weights(self) -> bool:
+        return any(stage.is_pretrained for stage in self.stages)
+
+    def _tasks(self, stages: Sequence[Stage]) -> dict[tuple[str, int], Task]:
+        return {
+            (stage.key, seed): self._task(stage, seed)
+            for stage in stages
+            for seed in self.seeds_of(stage)
+        }
+
+    def _task(self, stage: Stage, seed: int) -> Task:
+        means = self.means
+        options, config = options_of(stage, seed, means.data, means.options)
+        folder = means.work_dir / (f'{stage.key}-seed{seed}' if stage.is_seeded else stage.key)
+        changes = ['--cfg-options', *options] if options else []
+        place = ['--work-dir', str(folder)]
+        tested = [*place, '--out', str(folder / 'metrics.json'), *changes]
+        weights = self.weights() if stage.is_pretrained else None
+        if stage.is_test:
+            words = [stage.config, str(weights), *self._number(), *tested]
+            test_words = []
+        else:
+            load = ['--load-from', str(weights)] if weights is not None else []
+            choice = ['--seed', str(seed)]
+            words = [stage.config, *self._number(), *place, *load, *choice, *changes]
+            test_words = [stage.config, CHECKPOINT, *self._number(), *tested]
+        return Task(
+            stage.title + (f' (seed {seed})' if stage.is_seeded else ''),
+            self._script('test' if stage.is_test else 'train'),
+            words,
+            folder,
+            cost=self._cost(stage, config),
+            epochs=0 if stage.is_test else config.train_cfg.max_epochs,
+            test_args=() if stage.protocol == 'pretrain' else tuple(test_words),
+            test_script=self._script('test'),
+            identity=identity_of(config, seed, weights),
+            devices=means.gpus or 1,
+        )
+
+    def _number(self) -> list[str]:
+        return [str(self.means.gpus)] if self.means.gpus else []
+
+    def _script(self, kind: str) -> Path:
+        return self.means.tools / (f'dist_{kind}.sh' if self.means.gpus else f'{kind}.py')
+
+    def _cost_of_pretrained(self) -> float:
+        once = {stage.key: stage for stage in self.stages if stage.is_pretrained}
+        return sum(
+            self._cost(stage, config_of(stage)) * len(self.seeds_of(stage))
+            for stage in once.values()
+        )
+
+    def _cost(self, stage: Stage, config: Config) -> float:
+        return _cost(stage, config) / self.means.places
+
+    def _check_data(self, stages: Sequence[Stage]) -> None:
+        """Find out now, not after the pre-training."""
+        for stage in stages:
+            _, config = options_of(stage, 0, self.means.data, self.means.options)
+            for path in roots(config):
+                source = _at(config, path)
+                folder = Path(source['root'], source.get('split', ''))
+                if not folder.is_dir():
+                    raise DataError(
+                        f'{folder}: no such folder; --data must name the folder of the dataset, '
+                        f'for {path} of {stage.config}'
+                    )
+
+
+def _pretraining(start: str) -> Config:
+    config = load_config(start)
+    if 'head' in config.model or not config.get('train_dataloader'):
+        raise ConfigError(
+            f'{config.filename} describes no pre-training; give the config of one, or a checkpoint'
+        )
+    return config
+
+
+def _left(tasks: Sequence[Task]) -> list[Task]:
+    """Those without a result; none may be about something else."""
+    for task in tasks:
+        task.check()
+    return [task for task in tasks if task.result is None]
+
+
+def _at(config: Config, path: str) -> Mapping[str, Any]:
+    node: Any = config
+    for key in path.split('.'):
+        node = node[int(key)] if isinstance(node, list | tuple) else node[key]
+    found: Mapping[str, Any] = node
+    return found
+
+
+def _cost(stage: Stage, config: Config) -> float:
+    epochs = 1 if stage.is_test else config.train_cfg.max_epochs
+    share = 0.01 if stage.shots else stage.share or 1.0
+    return _COST_START + epochs * share * _COST.get(stage.protocol, _COST_ELSE)

@@ -1,0 +1,109 @@
+"""The table of a protocol for people: as Markdown and as a page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mae.protocol.task import write_json
+from mae.visualization import report
+from mae.visualization.clock import clock
+
+
+def write(table: Mapping[str, Any], folder: Path, markdown_file: Path | None = None) -> None:
+    """protocol.json, protocol.md and protocol.html, and the Markdown elsewhere too."""
+    write_json(folder / 'protocol.json', table)
+    (folder / 'protocol.md').write_text(markdown(table), encoding='utf-8')
+    (folder / 'protocol.html').write_text(html(table), encoding='utf-8')
+    if markdown_file is not None:
+        markdown_file.write_text(markdown(table), encoding='utf-8')
+
+
+def markdown(table: Mapping[str, Any]) -> str:
+    """A whole page, ready for the docs."""
+    lines = [
+        f'# {_title(table)}',
+        '',
+        '```bash',
+        table['command'],
+        '```',
+        '',
+        '| ' + ' | '.join(_head(table)) + ' |',
+        '|---|---:|---:|---:|---:|---|',
+        *('| ' + ' | '.join([*cells[:5], f'`{cells[5]}`']) + ' |' for cells in _rows(table)),
+        '',
+        *_paragraphs(_notes(table)),
+        *(['## Order', ''] if table['order'] else []),
+        *_paragraphs([f'- {remark}' for remark in table['order']]),
+        '## Versions',
+        '',
+        ', '.join(f'{name} {version}' for name, version in table['versions'].items()) + '.',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def html(table: Mapping[str, Any]) -> str:
+    """A page of its own, with all commands."""
+    rows = [row for row in (table['pretrain'], *table['rows']) if row.get('commands')]
+    commands = dict.fromkeys(line for row in rows for line in row['commands'])
+    return report.page(
+        _title(table),
+        report.table(_head(table), _rows(table)),
+        *(report.paragraph(note) for note in _notes(table)),
+        *_order(table),
+        report.section('Commands', report.commands([table['command'], *commands])),
+        report.section(
+            'Versions', report.table(('software', 'version'), list(table['versions'].items()))
+        ),
+    )
+
+
+def cells_of(row: Mapping[str, Any]) -> list[str]:
+    """Title, mean, spread and number of runs."""
+    spread = '' if row['std'] is None else f'± {row["std"]:.1f}'
+    return [row['title'], f'{row["mean"]:.1f}', spread, str(len(row['top1']))]
+
+
+def _rows(table: Mapping[str, Any]) -> list[list[str]]:
+    rows = [[*cells_of(row), clock(row['device_seconds']), row['config']] for row in table['rows']]
+    pretrain = table['pretrain']
+    if 'config' in pretrain:
+        cost = clock(pretrain['device_seconds'])
+        rows.insert(0, ['pre-training', '', '', '1', cost, pretrain['config']])
+    return rows
+
+
+def _title(table: Mapping[str, Any]) -> str:
+    return f'The protocol of {table["arch"]}'
+
+
+def _head(table: Mapping[str, Any]) -> list[str]:
+    return ['protocol', 'top-1, %', 'spread', 'runs', f'{table["device"]}, min:s', 'config']
+
+
+def _notes(table: Mapping[str, Any]) -> list[str]:
+    pretrain = table['pretrain']
+    notes = [
+        'Mean of the top-1 at the end of each run, and standard deviation between the seeds: of '
+        'the head, the order of the samples, and the choice of labels where not all are known. '
+        'Partial fine-tuning of all blocks is fine-tuning on all labels: the same runs.'
+    ]
+    if pretrain:
+        text = f'Weights: {pretrain["checkpoint"]}, SHA-256 {pretrain["sha256"][:8]}'
+        if 'loss' in pretrain:
+            text += f', pre-trained once, last loss {pretrain["loss"]:.4f}'
+        notes.append(f'{text}.')
+    notes.append(
+        f'Time: {clock(table["seconds"])} (min:s) of runs, '
+        f'{clock(table["device_seconds"])} of one {table["device"]}; '
+        f'on {table["devices"]} {table["device"]}(s), {table["machine"]}.'
+    )
+    return notes
+
+
+def _order(table: Mapping[str, Any]) -> list[str]:
+    remarks = [report.paragraph(remark) for remark in table['order']]
+    return [report.section('Order', *remarks)] if remarks else []
+
+
+def _paragraphs(texts: Sequence[str]) -> list[str]:
+    return [line for text in texts for line in (text, '')]

@@ -1,0 +1,150 @@
+"""A job that leaves a result, is not repeated once it has one, and goes on where it was cut."""
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mae.protocol.jobs import Job
+from mae.utils.errors import ConfigError
+from mae.visualization.logs import read_scalars
+
+_STARTED, _RESULT, _METRICS = 'task.json', 'result.json', 'metrics.json'
+CHECKPOINT = 'CHECKPOINT'
+
+
+@dataclass(eq=False)
+class Task(Job):
+    """A run of `tools/train.py` or `tools/test.py` in a folder of its own.
+
+    Attributes:
+        test_args: command line that tests what the training leaves, with `CHECKPOINT` for that;
+            empty if it is a test itself, or there is nothing to test.
+        test_script: of that.
+        identity: of all that the result depends on; another one does not go on in the folder.
+        devices: it occupies, for its cost.
+    """
+
+    test_args: tuple[str, ...] = ()
+    test_script: Path = Path()
+    identity: str = ''
+    devices: int = 1
+    _sessions: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    _original: str = field(default='', repr=False)
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What came out: `metrics`, `seconds`, `command`; None before it is done."""
+        return _read(self.work_dir / _RESULT)
+
+    def check(self) -> None:
+        """Refuse a folder in which something else was begun.
+
+        Raises:
+            ConfigError: names the folder.
+        """
+        begun = _read(self.work_dir / _STARTED)
+        if begun is not None and begun['identity'] != self.identity:
+            raise ConfigError(
+                f'{self.work_dir} holds a run of other configs, options, data or weights '
+                f'({begun["command"]}); remove it, or choose another --work-dir'
+            )
+
+    def start(self) -> None:
+        """Begin, or go on from the last checkpoint."""
+        past = (_read(self.work_dir / _STARTED) or {}).get('sessions', [])
+        if past and past[-1]['seconds'] is None:  # it was killed: until its last sign of life
+            past[-1]['seconds'] = max(0.0, _last_change(self.work_dir) - past[-1]['start'])
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        self._sessions = [*past, {'start': time.time(), 'seconds': None}]
+        self._original = self.command
+        self._note()
+        self._go_on()
+        super().start()
+
+    def finish(self) -> None:
+        """Write the result.
+
+        Raises:
+            JobError: it failed.
+            ValueError: it has logged no result.
+        """
+        super().finish()
+        self._sessions[-1]['seconds'] = self.seconds
+        self._note()
+        seconds = sum(session['seconds'] for session in self._sessions)
+        result = {
+            'metrics': self._metrics(),
+            'seconds': seconds,
+            'device_seconds': seconds * self.devices,
+            'sessions': len(self._sessions),
+            'command': self._original,
+            'checkpoint': str(checkpoint) if (checkpoint := self.checkpoint()) else None,
+        }
+        write_json(self.work_dir / _RESULT, result)
+
+    def checkpoint(self) -> Path | None:
+        """The newest one."""
+        pointer = self.work_dir / 'last_checkpoint'
+        if not pointer.is_file():
+            return None
+        return self.work_dir / Path(pointer.read_text(encoding='utf-8').strip()).name
+
+    def _go_on(self) -> None:
+        """Change the command line to what is left to do."""
+        checkpoint = self.checkpoint()
+        if not self.epochs or checkpoint is None:
+            return
+        if checkpoint.stem == f'epoch_{self.epochs}' and self.test_args:
+            # Trained to the end, but killed before the result was written.
+            self.script = self.test_script
+            self.args = [str(checkpoint) if w == CHECKPOINT else w for w in self.test_args]
+            return
+        args = list(self.args)
+        if '--load-from' in args:  # the checkpoint holds all of it
+            index = args.index('--load-from')
+            del args[index : index + 2]
+        index = args.index('--work-dir')
+        self.args = [*args[:index], '--resume', *args[index:]]
+
+    def _metrics(self) -> dict[str, float]:
+        written = _read(self.work_dir / _METRICS)
+        if written is not None:
+            return {key: value for key, value in written.items() if isinstance(value, int | float)}
+        key = 'top1' if self.test_args else 'loss'
+        for path in sorted(self.work_dir.glob('*/vis_data/scalars.json'), reverse=True):
+            found = [record for record in read_scalars(path) if key in record]
+            if found:
+                return found[-1]
+        raise ValueError(f'{self.work_dir}: no run has logged {key!r}')
+
+    def _note(self) -> None:
+        started = {
+            'identity': self.identity,
+            'command': self._original,
+            'sessions': self._sessions,
+        }
+        write_json(self.work_dir / _STARTED, started)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all, whenever the process is killed."""
+    temporary = path.with_name(f'.{path.name}')
+    with temporary.open('w', encoding='utf-8') as file:
+        file.write(json.dumps(value, indent=2) + '\n')
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    value: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+    return value
+
+
+def _last_change(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in folder.rglob('*'))
