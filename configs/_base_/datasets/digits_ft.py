@@ -1,0 +1,29 @@
+"""Handwritten digits with few labels: 10 images a class to train on, all 360 to test."""
+
+train_dataloader = dict(
+    batch_size=50,
+    num_workers=0,
+    sampler=dict(type='GlobalBatchSampler', shuffle=True),
+    collate_fn=dict(type='collate'),
+    dataset=dict(
+        type='SeededDataset',
+        source=dict(
+            type='Subset', source=dict(type='Digits', split='train', img_size=16), per_class=10
+        ),
+        pipeline=[dict(type='RandomShift', pixels=1), dict(type='PackInputs')],
+    ),
+)
+val_dataloader = dict(
+    batch_size=360,
+    num_workers=0,
+    sampler=dict(type='ShardSampler'),
+    collate_fn=dict(type='collate'),
+    dataset=dict(
+        type='SeededDataset',
+        source=dict(type='Digits', split='val', img_size=16),
+        pipeline=[dict(type='PackInputs')],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='Accuracy', topk=(1, 5))
+test_evaluator = val_evaluator

@@ -1,0 +1,17 @@
+"""ImageNet-1k for the linear probe (paper table 10): random crop and flip only."""
+
+_base_ = './imagenet_ft.py'
+
+train_dataloader = dict(
+    batch_size=2048,
+    dataset=dict(
+        pipeline=[
+            dict(type='DecodeImage'),
+            dict(type='RandomResizedCrop', size=224, scale=(0.08, 1.0)),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='PackInputs'),
+        ]
+    ),
+)
+val_dataloader = dict(batch_size=512)
+test_dataloader = val_dataloader

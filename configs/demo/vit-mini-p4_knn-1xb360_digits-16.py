@@ -1,0 +1,14 @@
+"""k-NN on the features of the pre-trained encoder; nothing is trained.
+
+    tools/test.py vit-mini-p4_knn-1xb360_digits-16 CHECKPOINT
+
+Hardware:  2 CPU cores
+"""
+
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/mae_vit-mini-p4.py',
+    '../_base_/datasets/digits_knn.py',
+]
+
+test_cfg = dict(type='KNNLoop', k=10, temperature=0.02)
