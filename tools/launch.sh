@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# What the launchers share; they source it, nobody runs it.
+set -euo pipefail
+
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
+
+# PYTHON as given, else the environment that `make` has made, unless another one is active.
+if [[ -z ${PYTHON:-} ]]; then
+    PYTHON=python
+    if [[ -z ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} && -x $tools/../.venv/bin/python ]]; then
+        PYTHON=$tools/../.venv/bin/python
+    fi
+fi
+
+usage() {
+    echo "usage: $*" >&2
+    exit 2
+}
+
+# launch_torchrun PROCESSES TOOL [ARGUMENTS]: PROCESSES on each of NNODES nodes.
+launch_torchrun() {
+    local processes=$1 tool=$2 place threads
+    shift 2
+    if [[ ${NNODES:-1} == 1 && -z ${PORT:-} ]]; then
+        place=(--nnodes=1 --rdzv-backend=c10d --rdzv-endpoint=127.0.0.1:0 --local-addr=127.0.0.1)
+    else
+        if [[ ${NNODES:-1} != 1 && -z ${MASTER_ADDR:-} ]]; then
+            usage "NNODES=$NNODES needs MASTER_ADDR, the address of node 0, the same on each node"
+        fi
+        place=(--nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}"
+            --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}")
+    fi
+    if [[ -z ${OMP_NUM_THREADS:-} ]] && ! command -v nvidia-smi >/dev/null; then
+        # Without GPUs the processes share the cores; torchrun would give each just one.
+        threads=$(($(nproc) / processes))
+        export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
+        export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
+    fi
+    exec "$PYTHON" "$tools/launch.py" "${place[@]}" --nproc-per-node="$processes" \
+        "$tools/$tool" "$@" --launcher pytorch
+}
+
+# launch_srun PARTITION JOB_NAME TOOL [ARGUMENTS]: GPUS tasks through SLURM.
+launch_srun() {
+    local partition=$1 job_name=$2 tool=$3 gpus=${GPUS:-8} gpus_per_node srun_args
+    shift 3
+    gpus_per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
+    read -ra srun_args <<<"${SRUN_ARGS:-}"
+    export MASTER_PORT=${PORT:-$((20000 + RANDOM % 20000))} # the same for all tasks
+    exec srun --partition="$partition" --job-name="$job_name" --gres=gpu:"$gpus_per_node" \
+        --ntasks="$gpus" --ntasks-per-node="$gpus_per_node" \
+        --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
+        ${srun_args[@]+"${srun_args[@]}"} \
+        "$PYTHON" -u "$tools/$tool" "$@" --launcher slurm
+}

@@ -1,0 +1,62 @@
+"""Evaluate a checkpoint as a config describes: top-1 and top-5, or k-NN."""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, without importing anything heavy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a config, or the name of a shipped one')
+    parser.add_argument('checkpoint', help='weights to evaluate')
+    parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
+    parser.add_argument(
+        '--out', type=Path, metavar='FILE.json', help='write the metrics here as well'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        metavar='KEY=VALUE',
+        help='change the config, e.g. test_dataloader.batch_size=32',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.out is not None and args.out.suffix != '.json':
+        parser.error(f'--out must end in .json, not {args.out}')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate; `argv` stands for the command line."""
+    args = parse_args(argv)
+    from mmengine.dist import is_main_process
+
+    from mae.apis import load_config, test
+    from mae.apis.config import parse_options
+    from mae.apis.work_dir import tidy_start
+
+    options = {**parse_options(args.cfg_options), 'launcher': args.launcher}
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    config = load_config(args.config, options)
+    if not config.get('test_dataloader'):
+        raise ValueError(f'{config.filename} describes no test: it has no test_dataloader')
+    name = Path(config.filename).stem
+    config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
+    with tidy_start(config.work_dir):
+        metrics = test(config, args.checkpoint)
+    if args.out is not None and is_main_process():
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(metrics, indent=2) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    from mae.apis.cli import run
+
+    run(main)
