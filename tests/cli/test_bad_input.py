@@ -1,0 +1,212 @@
+"""The user's mistakes: one clear line, exit code 1, and nothing half-written."""
+
+import pytest
+import torch
+
+TINY = 'train_dataloader.dataset.source.per_class=1'
+
+
+@pytest.fixture
+def refused(train, work_dir):
+    """refused(*options, ...) is the error line of a training that must leave nothing behind."""
+
+    def call(*options, **details):
+        error = train(*options, **details).error
+        assert not work_dir.exists()
+        return error
+
+    return call
+
+
+def test_missing_data_folder(refused, images, tmp_path):
+    gone = f'train_dataloader.dataset.source.root={tmp_path / "gone"}'
+    assert f'{tmp_path / "gone"}: no such folder' in refused(gone, text=images[1])
+
+
+def test_empty_data_folder(refused, images, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    empty = f'train_dataloader.dataset.source.root={tmp_path / "empty"}'
+    assert f'{tmp_path / "empty"}: no class folders' in refused(empty, text=images[1])
+
+
+def test_class_folder_without_images(refused, images):
+    root, text = images
+    for path in root.rglob('*.png'):
+        path.unlink()
+    assert f'{root}: no images' in refused(text=text)
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_image_that_cannot_be_decoded(refused, images, workers):
+    root, text = images
+    for path in root.rglob('*.png'):
+        path.write_bytes(path.read_bytes()[:60])
+    error = refused(f'train_dataloader.num_workers={workers}', text=text)
+    assert str(root / 'class') in error
+    assert '.png' in error
+
+
+def test_image_size_not_divisible_by_patch(refused):
+    error = refused('model.encoder.img_size=18')
+    assert 'img_size=18x18 is not divisible by encoder.patch_size=4' in error
+
+
+@pytest.mark.parametrize('ratio', [0, 1, 1.5, -0.5])
+def test_mask_ratio_out_of_range(refused, ratio):
+    assert 'mask_ratio' in refused(f'model.masker.mask_ratio={ratio}')
+
+
+def test_mask_that_leaves_no_patch(refused):
+    assert 'mask_ratio' in refused('model.masker.mask_ratio=0.99')
+
+
+def test_unknown_type(refused):
+    error = refused(text="model = dict(encoder=dict(type='VitEncoder'))")
+    assert "unknown type 'VitEncoder' at model.encoder.type; did you mean ViTEncoder?" in error
+
+
+def test_unknown_key(refused):
+    error = refused(text='train_dataloader = dict(dataset=dict(source=dict(imgsize=16)))')
+    assert 'did you mean train_dataloader.dataset.source.img_size?' in error
+
+
+def test_misspelt_option(refused):
+    error = refused('optim_wrapper.optimzer.lr=1')
+    assert 'unknown key optim_wrapper.optimzer' in error
+    assert 'did you mean optim_wrapper.optimizer?' in error
+
+
+def test_option_that_is_no_assignment(refused):
+    assert 'takes KEY=VALUE' in refused('base_lr')
+
+
+def test_required_argument_left_out(refused):
+    text = "model = dict(head=dict(_delete_=True, type='LinearHead'))"
+    assert 'num_classes' in refused(text=text, base='ft')
+
+
+def test_no_such_config(tool):
+    error = tool('train', 'mae_vit-base-p16_8xb512-amp-coslr-40e_in1k').error
+    assert 'no such config' in error
+    assert 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k' in error
+
+
+def test_dataset_smaller_than_one_batch(refused):
+    big = 'global_batch_size=32', 'train_dataloader.batch_size=32'
+    error = refused(TINY, *big, base='ft')
+    assert 'has 10 samples, less than one global batch of 32' in error
+
+
+def test_global_batch_that_does_not_fit(refused):
+    error = refused('global_batch_size=97', 'train_dataloader.batch_size=32')
+    assert 'global_batch_size=97 is not a multiple of batch_size=32' in error
+
+
+def test_checkpoint_of_another_shape(refused, checkpoint):
+    error = refused('model.encoder.patch_size=2', arguments=['--load-from', checkpoint()])
+    assert 'patch_embed' in error
+    assert '(16, 1, 4, 4)' in error
+    assert '(16, 1, 2, 2)' in error
+
+
+def test_no_such_checkpoint(refused, tmp_path):
+    gone = tmp_path / 'gone.pth'
+    assert f'no such checkpoint: {gone}' in refused(arguments=['--load-from', gone])
+
+
+def test_checkpoint_that_is_none(refused, tmp_path):
+    path = tmp_path / 'text.pth'
+    path.write_text('not weights')
+    assert f'{path} is not a readable checkpoint' in refused(arguments=['--load-from', path])
+
+
+def test_resume_from_weights_only(refused, checkpoint):
+    error = refused(arguments=['--resume', checkpoint()])
+    assert 'cannot be resumed: it holds weights only' in error
+
+
+def test_training_with_a_config_that_only_tests(tool, write_config, work_dir):
+    error = tool('train', write_config(base='knn'), '--work-dir', work_dir).error
+    assert 'tools/test.py' in error
+    assert not work_dir.exists()
+
+
+def test_testing_with_a_config_that_only_trains(tool, write_config, checkpoint, work_dir):
+    error = tool('test', write_config(), checkpoint(), '--work-dir', work_dir).error
+    assert 'test_dataloader' in error
+    assert not work_dir.exists()
+
+
+def test_test_of_a_checkpoint_of_another_shape(tool, write_config, checkpoint, work_dir):
+    weights = checkpoint('ft')
+    wider = '--cfg-options', 'model.encoder.arch.embed_dim=32', 'model.head.num_classes=7'
+    config = write_config(base='ft')
+    error = tool('test', config, weights, '--work-dir', work_dir, *wider).error
+    assert f'{weights} is of another shape' in error
+    assert not work_dir.exists()
+
+
+FOLDERS = """
+global_batch_size = 4
+train_dataloader = dict(batch_size=4, dataset=dict(_delete_=True, type='SeededDataset',
+    source=dict(type='ImageFolder', root={root!r}{more}),
+    pipeline=[dict(type='DecodeImage', channels=1), dict(type='RandomResizedCrop', size=16),
+              dict(type='PackInputs')]))
+"""
+
+
+def test_class_folders_that_differ_between_training_and_validation(refused, images):
+    root, _ = images
+    error = refused(text=FOLDERS.format(root=str(root), more=''), base='ft')
+    assert "val_dataloader.dataset: class 0 is '0', but 'class0'" in error
+
+
+def test_labels_outside_the_classes_of_the_head(refused):
+    error = refused('model.head.num_classes=7', base='ft')
+    assert 'head.num_classes=7 takes labels 0..6' in error
+
+
+def test_images_without_labels(refused, images):
+    text = FOLDERS.format(root=str(images[0]), more=', labelled=False')
+    assert 'has label -1, but head.num_classes=10' in refused(text=text, base='ft')
+
+
+def test_label_file_that_does_not_match(refused, images):
+    root, _ = images
+    (root / 'list.txt').write_text('class0/0.png 1\nclass1/1.png 0\n')
+    text = FOLDERS.format(root=str(root), more=", list_file='list.txt'")
+    error = refused(text=text, base='ft')
+    assert 'list.txt: class0/0.png has label 1, but its folder is class 0' in error
+
+
+def test_more_of_each_class_than_there_are(refused):
+    error = refused('train_dataloader.dataset.source.per_class=500', base='ft')
+    assert 'Subset: per_class=500 must lie in 1..' in error
+
+
+def test_more_neighbours_than_images(tool, write_config, checkpoint, work_dir):
+    options = '--work-dir', work_dir, '--cfg-options', 'test_cfg.k=1438'
+    error = tool('test', write_config(base='knn'), checkpoint(), *options).error
+    assert 'test_cfg.k=1438 must lie between 1 and the 1437 images' in error
+
+
+def test_probe_on_a_checkpoint_without_an_encoder(refused, tmp_path):
+    path = tmp_path / 'head.pth'
+    torch.save({'state_dict': {'head.fc.bias': torch.zeros(10)}}, path)
+    options = 'model.trainable_blocks=0', 'model.encoder.trainable_pos=False'
+    error = refused(*options, base='ft', arguments=['--load-from', path])
+    assert f'{path} has no encoder: its weights are head; expected encoder.*' in error
+
+
+@pytest.mark.parametrize('blocks', [-1, 0.25, 2])
+def test_blocks_to_train_that_there_are_not(refused, blocks):
+    error = refused(f'model.trainable_blocks={blocks}', base='ft')
+    assert 'model.trainable_blocks must be 0, 0.5 or a whole number up to 1' in error
+
+
+@pytest.mark.parametrize('batch', [1, 25])
+def test_mixup_of_an_odd_batch(refused, batch):
+    text = 'model = dict(preprocessor=dict(mixup=dict(mixup_alpha=0.8, num_classes=10)))'
+    sizes = f'train_dataloader.batch_size={batch}', f'global_batch_size={batch}'
+    error = refused(*sizes, text=text, base='ft')
+    assert f'this one holds {batch}; make train_dataloader.batch_size even' in error

@@ -1,0 +1,367 @@
+"""`make demo` in small, and what happens when a part of it goes wrong."""
+
+import copy
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mae.protocol import jobs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    """The demo's own modules, which lie beside each other in tools/."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    import demo
+    import demo_summary
+
+    return SimpleNamespace(demo=demo, jobs=jobs, summary=demo_summary)
+
+
+@pytest.fixture
+def script(tmp_path):
+    """script(text) writes a tool whose main(argv) runs `text`."""
+
+    def write(text):
+        path = tmp_path / f'tool{len(list(tmp_path.glob("tool*")))}.py'
+        body = '\n'.join(f'    {line}' for line in text.splitlines())
+        path.write_text(f'import os, sys, time\n\ndef main(argv):\n{body}\n')
+        return path
+
+    return write
+
+
+def log_line(job, **record):
+    path = job.work_dir / '20260101_000000' / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('a') as file:
+        file.write(json.dumps(record) + '\n')
+
+
+def no_more(job):
+    return []
+
+
+# --- the whole ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def smoke(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('demo')
+    # --cores 2 would start OpenMP threads, which crawl where tests run side by side.
+    command = [sys.executable, ROOT / 'tools' / 'demo.py', '--smoke', '--cores', '1']
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    work_dir = folder / 'work_dirs' / 'demo-smoke'
+    summary = json.loads((work_dir / 'summary.json').read_text())
+    return SimpleNamespace(folder=folder, work_dir=work_dir, summary=summary, output=result.stdout)
+
+
+@pytest.mark.xdist_group('demo')
+def test_smoke_fills_the_summary(smoke):
+    summary = smoke.summary
+    pretrain = summary['pretrain']
+    assert pretrain['loss_first'] > pretrain['loss_last'] > 0
+    assert pretrain['images_per_second'] > 0
+    assert 0 < summary['knn']['top1'] <= 100
+    for part in ('finetune', 'scratch'):
+        top1 = summary[part]['top1']
+        assert len(top1) == 3
+        assert all(0 <= value <= 100 for value in top1)
+        assert summary[part]['mean'] == pytest.approx(sum(top1) / 3)
+    grid = {trial['base_lr']: trial['top1'] for trial in summary['scratch']['grid']}
+    assert grid[summary['scratch']['base_lr']] == max(grid.values())
+    assert summary['scratch']['top1'][0] == max(grid.values())
+    seconds = summary['seconds']
+    assert seconds['total'] > seconds['import'] + seconds['pretrain'] > 0
+    assert summary['setup']['train_images'] == 1437
+    assert summary['setup']['val_images'] == 360
+    assert summary['setup']['labels'] == 100
+
+
+@pytest.mark.xdist_group('demo')
+def test_smoke_numbers_are_those_of_the_logs(smoke):
+    (log,) = (smoke.work_dir / 'pretrain').glob('*/vis_data/scalars.json')
+    losses = [json.loads(line)['loss'] for line in log.read_text().splitlines()]
+    assert smoke.summary['pretrain']['loss_first'] == losses[0]
+    assert smoke.summary['pretrain']['loss_last'] == losses[-1]
+    (log,) = (smoke.work_dir / 'finetune-seed1').glob('*/vis_data/scalars.json')
+    assert (
+        smoke.summary['finetune']['top1'][1] == json.loads(log.read_text().splitlines()[-1])['top1']
+    )
+    knn = json.loads((smoke.work_dir / 'knn' / 'metrics.json').read_text())
+    assert smoke.summary['knn']['top1'] == knn['top1']
+
+
+@pytest.mark.xdist_group('demo')
+def test_smoke_writes_a_report_and_says_where(smoke):
+    html = (smoke.work_dir / 'report.html').read_text()
+    assert html.count('src="data:image/png;base64,') == 27
+    assert f'{smoke.summary["finetune"]["mean"]:.1f}&nbsp;%' in html
+    assert 'report: work_dirs/demo-smoke/report.html' in smoke.output
+    assert f'{smoke.summary["scratch"]["mean"]:.1f}' in smoke.output
+
+
+@pytest.mark.xdist_group('demo')
+def test_seeds_choose_other_labels_and_are_told_to_the_tools(smoke, tools):
+    commands = [shlex.split(line) for line in smoke.summary['commands']]
+    assert len(commands) == 1 + 1 + 3 + len(tools.demo.SCRATCH_BASE_LRS) + 2
+    finetune = [words for words in commands if '--load-from' in words]
+    assert [words[words.index('--seed') + 1] for words in finetune] == ['0', '1', '2']
+    for seed, words in enumerate(finetune):
+        assert f'train_dataloader.dataset.source.seed={seed}' in words
+        assert words[words.index('--load-from') + 1] == 'work_dirs/demo-smoke/pretrain/epoch_2.pth'
+    best = smoke.summary['scratch']['base_lr']
+    assert sum(f'base_lr={best:g}' in words for words in commands) == 3
+
+
+@pytest.mark.xdist_group('demo')
+def test_a_listed_command_repeats_its_part(smoke, tool, tmp_path, monkeypatch):
+    (line,) = [c for c in smoke.summary['commands'] if 'tools/test.py' in c]
+    words = shlex.split(line)
+    assert words[:2] == ['OMP_NUM_THREADS=1', 'python']
+    monkeypatch.chdir(smoke.folder)
+    out = tmp_path / 'again.json'
+    arguments = words[3 : words.index('--work-dir')]
+    result = tool('test', *arguments, '--work-dir', tmp_path / 'again', '--out', out)
+    assert result.code == 0, result.stderr
+    assert json.loads(out.read_text())['top1'] == smoke.summary['knn']['top1']
+
+
+# --- the command line -----------------------------------------------------------------------
+
+
+def test_help_needs_no_imports():
+    start = time.monotonic()
+    command = [sys.executable, ROOT / 'tools' / 'demo.py', '--help']
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    text = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert time.monotonic() - start < 4
+    assert '--smoke' in text
+
+
+def test_no_cores_is_a_slip(tools, capsys):
+    with pytest.raises(SystemExit) as end:
+        tools.demo.parse_args(['--cores', '0'])
+    assert end.value.code == 2
+    assert '--cores must be at least 1' in capsys.readouterr().err
+
+
+def test_configs_exist_and_rivals_train_alike(tools):
+    configs = tools.demo.load_configs()
+    plan = tools.demo.make_plan(tools.demo.parse_args([]), configs)
+    assert set(plan.epochs) == {'pretrain', 'finetune', 'scratch'}
+    assert plan.epochs['finetune'] == plan.epochs['scratch']
+    for key in ('train_dataloader', 'val_dataloader', 'param_scheduler', 'global_batch_size'):
+        assert configs['finetune'][key] == configs['scratch'][key]
+    assert configs['finetune'].model == configs['scratch'].model
+    assert configs['finetune'].model.encoder.arch == configs['pretrain'].model.encoder.arch
+    assert plan.options == []
+    assert plan.work_dir == Path('work_dirs/demo')
+
+
+def test_cost_is_that_of_all_jobs(tools, tmp_path):
+    epochs = {'pretrain': 3, 'finetune': 2, 'scratch': 2}
+    plan = tools.demo.Plan(tmp_path, 2, epochs)
+    weights = tmp_path / 'x.pth'
+    rates = [*tools.demo.SCRATCH_BASE_LRS, 1.0, 1.0]
+    jobs = [
+        plan.pretrain(),
+        plan.knn(weights),
+        *(plan.finetune(weights, seed) for seed in tools.demo.SEEDS),
+        *(plan.scratch(rate, 0) for rate in rates),
+    ]
+    assert sum(job.cost for job in jobs) == pytest.approx(plan.cost)
+
+
+# --- jobs -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def job(tools, script, tmp_path):
+    def build(text='pass', name='job', **options):
+        return tools.jobs.Job(name, script(text), [], tmp_path / name, **options)
+
+    return build
+
+
+def test_output_goes_to_the_log(tools, job):
+    noisy = job(
+        "print('to stdout')\nos.system('echo from a child')\nprint('to stderr', file=sys.stderr)"
+    )
+    tools.jobs.run_jobs([noisy], 1, tools.jobs.Meter(1.0), no_more)
+    assert set(noisy.log.read_text().splitlines()) == {'to stdout', 'from a child', 'to stderr'}
+    assert noisy.seconds > 0
+    assert noisy.fraction() == 1
+
+
+def test_failure_names_the_command_and_shows_the_log(tools, job):
+    bad = job("print('line before')\nraise ValueError('the config is wrong')", name='bad')
+    never = job("open('ran', 'w')", name='never')
+    with pytest.raises(tools.jobs.JobError) as caught:
+        tools.jobs.run_jobs([bad, never], 1, tools.jobs.Meter(2.0), no_more)
+    first, second, *tail = str(caught.value).splitlines()
+    assert first.startswith('failed: OMP_NUM_THREADS=1 python ')
+    assert first.endswith(str(bad.script.name))
+    assert second == f'the end of {bad.log}:'
+    assert sorted(tail) == ['error: the config is wrong', 'line before']
+    assert never.seconds is None
+
+
+def test_failure_stops_the_others(tools, job, tmp_path):
+    mark = tmp_path / 'pid'
+    slow = job(f"open('{mark}', 'w').write(str(os.getpid()))\ntime.sleep(60)", name='slow')
+    waits = f"while not os.path.exists('{mark}'):\n    time.sleep(.05)\ntime.sleep(.1)\nsys.exit(3)"
+    start = time.monotonic()
+    with pytest.raises(tools.jobs.JobError):
+        tools.jobs.run_jobs([slow, job(waits, name='bad')], 2, tools.jobs.Meter(2.0), no_more)
+    assert time.monotonic() - start < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+def test_cores_are_shared_and_a_large_job_runs_alone(tools, job, tmp_path):
+    note = ("open('{0}', 'a').write('+')\ntime.sleep(.3)\nopen('{0}', 'a').write('-')").format(
+        tmp_path / 'trace'
+    )
+    large = job(note, name='large', threads=2)
+    small = [job(note, name=f'small{i}') for i in range(2)]
+    tools.jobs.run_jobs([large, *small], 2, tools.jobs.Meter(3.0), no_more)
+    assert (tmp_path / 'trace').read_text() == '+-++--'
+
+
+def test_jobs_that_follow_are_run(tools, job):
+    second = job(name='second')
+    first = job(name='first')
+    follow = {first: [second]}
+    tools.jobs.run_jobs([first], 1, tools.jobs.Meter(2.0), lambda done: follow.get(done, []))
+    assert second.seconds is not None
+
+
+def test_progress_is_read_from_the_log(tools, job):
+    training = job(epochs=4)
+    assert training.fraction() == 0
+    log_line(training, loss=1.0, epoch=1, step=10)
+    assert training.epoch() == 1
+    assert training.fraction() == 0  # not started: the log is of an earlier run
+    training._process = object()
+    assert training.fraction() == 0.25
+    log_line(training, top1=10.0, step=40)
+    log_line(training, loss=0.5, epoch=3, step=30)
+    assert training.fraction() == 0.75
+    training._started = time.time() + 60
+    assert training.fraction() == 0
+
+
+def test_plain_lines_tell_share_and_time_left(tools, job, monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr(tools.jobs.time, 'monotonic', lambda: now[0])
+    training, done = job(name='pretrain', epochs=4, cost=6.0), job(name='done', cost=2.0)
+    with tools.jobs.Meter(10.0) as meter:
+        meter.finished(done)
+        training._process = object()
+        log_line(training, epoch=2, step=1)
+        meter.show([training])
+        assert capsys.readouterr().out == ''  # not yet ten seconds
+        now[0] += 30
+        meter.show([training])
+        meter.show([training])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split() == ['50%', '0:30', 'left', 'pretrain', '2/4']
+
+
+def test_interrupt_ends_the_jobs(tools, job, tmp_path):
+    mark = tmp_path / 'pid'
+    slow = job(f"open('{mark}', 'w').write(str(os.getpid()))\ntime.sleep(60)")
+
+    class Impatient(tools.jobs.Meter):
+        def show(self, running):
+            if mark.exists() and mark.read_text():
+                raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        tools.jobs.run_jobs([slow], 1, Impatient(1.0), no_more)
+    assert time.monotonic() - start < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+# --- the summary ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(tools, job):
+    """Runs with logs as if they had happened."""
+
+    def done(name, *records, seconds=1.0, **options):
+        made = job(name=name, seconds=seconds, **options)
+        for record in records:
+            log_line(made, **record)
+        return made
+
+    def classified(name, top1):
+        record = {'loss': 1.0, 'base_lr': 0.1, 'epoch': 1, 'step': 2}
+        return done(name, record, {'top1': 1.0, 'step': 1}, {'top1': top1, 'step': 2}, epochs=1)
+
+    losses = [
+        {'loss': 1.25, 'lr': 0.1, 'time': 0.5, 'epoch': 1, 'step': 22},
+        {'loss': 0.25, 'lr': 0.0, 'time': 0.1, 'epoch': 2, 'step': 44},
+    ]
+    grid = {rate: classified(f'grid{rate}', top1) for rate, top1 in ((0.1, 40.0), (0.2, 60.0))}
+    made = tools.summary.Runs(done('pretrain', *losses, seconds=20.0, epochs=2), grid)
+    made.knn = done('knn')
+    made.knn.work_dir.mkdir(parents=True)
+    (made.knn.work_dir / 'metrics.json').write_text('{"top1": 97.5, "top5": 100.0}')
+    made.finetune = [classified(f'finetune{i}', top1) for i, top1 in enumerate((95.0, 96.0, 97.0))]
+    made.base_lr = 0.2
+    made.scratch = [grid[0.2], classified('other1', 50.0), classified('other2', 40.0)]
+    return made
+
+
+def test_summary_is_what_the_logs_say(tools, runs):
+    configs = tools.demo.load_configs()
+    summary = tools.summary.summarise(runs, configs, (0, 1, 2), 2)
+    batch = configs['pretrain'].global_batch_size
+    assert summary['pretrain'] == {
+        'loss_first': 1.25,
+        'loss_last': 0.25,
+        'images_per_second': pytest.approx(44 * batch / (22 * 0.5 + 22 * 0.1)),
+        'epochs': 2,
+    }
+    assert summary['knn'] == {'top1': 97.5}
+    assert summary['finetune'] == {'top1': [95.0, 96.0, 97.0], 'mean': 96.0}
+    scratch = summary['scratch']
+    assert scratch['top1'] == [60.0, 50.0, 40.0]
+    assert scratch['mean'] == 50.0
+    assert scratch['base_lr'] == 0.2
+    assert scratch['lr'] == 0.2 * configs['scratch'].global_batch_size / 256
+    assert [trial['top1'] for trial in scratch['grid']] == [40.0, 60.0]
+    # The chosen trial of the grid is counted once.
+    assert summary['seconds'] == {'pretrain': 20.0, 'knn': 1.0, 'finetune': 3.0, 'scratch': 4.0}
+    assert len(summary['commands']) == 1 + 1 + 3 + 4
+    assert summary['setup']['labels'] == 100
+    assert json.loads(json.dumps(summary)) == summary
+    assert all(re.match(r'\d', version) for version in summary['versions'].values())
+
+
+def test_run_without_validation_is_an_error(tools, runs):
+    broken = copy.copy(runs)
+    broken.finetune = [runs.pretrain]
+    with pytest.raises(ValueError, match="no 'top1'"):
+        tools.summary.summarise(broken, tools.demo.load_configs(), (0,), 2)

@@ -1,0 +1,171 @@
+"""The shell launchers hand on what they are given, in the ecosystem's variables."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+VARIABLES = [
+    *('NNODES', 'NODE_RANK', 'PORT', 'MASTER_ADDR'),
+    *('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS'),
+]
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """launch(script, *arguments, **variables) is the command line that it would start."""
+    for name in ('python', 'srun'):
+        fake = tmp_path / 'bin' / name
+        fake.parent.mkdir(exist_ok=True)
+        fake.write_text(
+            f'#!/bin/sh\nprintf "%s\\n" {name} "$@"\n'
+            'echo "MASTER_PORT=${MASTER_PORT:-}" >&2\n'
+            'echo "OMP_NUM_THREADS=${OMP_NUM_THREADS:-}" >&2\n'
+            'echo "PYTHONPATH=$PYTHONPATH" >&2\n'
+        )
+        fake.chmod(0o755)
+
+    def call(script, *arguments, **variables):
+        env = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+        env['PATH'] = f'{tmp_path / "bin"}:{env["PATH"]}'
+        env.update(PYTHON='python', **variables)
+        env.pop('OMP_NUM_THREADS', None)
+        return subprocess.run(
+            [TOOLS / script, *arguments], env=env, cwd=tmp_path, capture_output=True, text=True
+        )
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments'),
+    [
+        ('dist_train.sh', ['CONFIG']),
+        ('dist_train.sh', ['CONFIG', '--work-dir']),
+        ('dist_train.sh', ['CONFIG', '0']),
+        ('dist_test.sh', ['CONFIG', 'CHECKPOINT']),
+        ('dist_test.sh', ['CONFIG', '2', 'CHECKPOINT']),
+        ('slurm_train.sh', ['PARTITION', 'JOB']),
+        ('slurm_test.sh', ['PARTITION', 'JOB', 'CONFIG']),
+    ],
+)
+def test_usage(launch, script, arguments):
+    result = launch(script, *arguments)
+    assert result.returncode == 2
+    assert result.stdout == ''
+    assert re.fullmatch(rf'usage: .*{script} .*CONFIG.*\n', result.stderr)
+
+
+def test_dist_train_on_one_node_finds_its_port(launch):
+    result = launch('dist_train.sh', 'CONFIG', '4', '--work-dir', 'a b', '--seed', '1')
+    words = result.stdout.splitlines()
+    assert words[0] == 'python'
+    at = words.index(f'{TOOLS}/train.py')
+    assert words[at + 1 :] == [
+        'CONFIG',
+        *('--work-dir', 'a b', '--seed', '1', '--launcher', 'pytorch'),
+    ]
+    assert '--nproc-per-node=4' in words[:at]
+    assert '--rdzv-endpoint=127.0.0.1:0' in words[:at]
+    assert not any(word.startswith('--master-port') for word in words)
+    assert f'PYTHONPATH={TOOLS}/..' in result.stderr
+
+
+def test_dist_train_on_several_nodes(launch):
+    places = {'NNODES': '2', 'NODE_RANK': '1', 'MASTER_ADDR': 'node0', 'PORT': '1234'}
+    words = launch('dist_train.sh', 'CONFIG', '8', **places).stdout.splitlines()
+    assert {
+        *('--nnodes=2', '--node-rank=1', '--master-addr=node0', '--master-port=1234'),
+    } <= set(words)
+
+
+def test_dist_train_with_a_port(launch):
+    words = launch('dist_train.sh', 'CONFIG', '8', PORT='1234').stdout.splitlines()
+    assert '--master-port=1234' in words
+    assert '--master-addr=127.0.0.1' in words
+
+
+def test_several_nodes_need_a_common_address(launch):
+    result = launch('dist_train.sh', 'CONFIG', '8', NNODES='2')
+    assert result.returncode == 2
+    assert 'NNODES=2 needs MASTER_ADDR' in result.stderr
+
+
+def test_dist_test(launch):
+    words = launch('dist_test.sh', 'CONFIG', 'CHECKPOINT', '3', '--out', 'x.json').stdout
+    at = words.index(f'{TOOLS}/test.py')
+    assert words[at:].split() == [
+        *(f'{TOOLS}/test.py', 'CONFIG', 'CHECKPOINT'),
+        *('--out', 'x.json', '--launcher', 'pytorch'),
+    ]
+    assert '--nproc-per-node=3' in words[:at]
+
+
+@pytest.mark.skipif(
+    any((Path(folder) / 'nvidia-smi').exists() for folder in os.environ['PATH'].split(':')),
+    reason='torchrun decides where there are GPUs',
+)
+def test_processes_share_the_cores(launch):
+    cores = len(os.sched_getaffinity(0))
+    assert f'OMP_NUM_THREADS={cores}\n' in launch('dist_train.sh', 'CONFIG', '1').stderr
+    assert 'OMP_NUM_THREADS=1\n' in launch('dist_train.sh', 'CONFIG', str(cores + 1)).stderr
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'rest'),
+    [
+        ([], []),
+        (['WORK_DIR'], ['--work-dir', 'WORK_DIR']),
+        (['--seed', '1'], ['--seed', '1']),
+        (['WORK_DIR', '--seed', '1'], ['--work-dir', 'WORK_DIR', '--seed', '1']),
+    ],
+)
+def test_slurm_train(launch, arguments, rest):
+    result = launch('slurm_train.sh', 'PARTITION', 'JOB', 'CONFIG', *arguments)
+    words = result.stdout.splitlines()
+    assert words == [
+        *('srun', '--partition=PARTITION', '--job-name=JOB', '--gres=gpu:8', '--ntasks=8'),
+        *('--ntasks-per-node=8', '--cpus-per-task=5', '--kill-on-bad-exit=1'),
+        *('python', '-u', f'{TOOLS}/train.py', 'CONFIG', *rest, '--launcher', 'slurm'),
+    ]
+    assert re.search(r'MASTER_PORT=\d{5}\n', result.stderr)
+
+
+def test_slurm_variables(launch):
+    variables = {'GPUS': '16', 'GPUS_PER_NODE': '4', 'CPUS_PER_TASK': '10', 'PORT': '1234'}
+    variables['SRUN_ARGS'] = '--quotatype=auto -x node7'
+    result = launch('slurm_test.sh', 'PARTITION', 'JOB', 'CONFIG', 'CHECKPOINT', **variables)
+    words = result.stdout.splitlines()
+    assert {'--ntasks=16', '--ntasks-per-node=4', '--gres=gpu:4', '--cpus-per-task=10'} < set(words)
+    at = words.index('--quotatype=auto')
+    assert words[at + 1 : at + 3] == ['-x', 'node7']
+    assert words[-4:] == ['CONFIG', 'CHECKPOINT', '--launcher', 'slurm']
+    assert 'MASTER_PORT=1234\n' in result.stderr
+
+
+def test_few_gpus_lie_on_one_node(launch):
+    words = launch('slurm_train.sh', 'PARTITION', 'JOB', 'CONFIG', GPUS='2').stdout.splitlines()
+    assert {'--ntasks=2', '--ntasks-per-node=2', '--gres=gpu:2'} < set(words)
+
+
+@pytest.mark.timeout(300)
+def test_more_processes_than_samples(images, write_config, work_dir):
+    root, text = images
+    for path in list(root.rglob('*.png'))[1:]:
+        path.unlink()
+    config = write_config(f'{text}\ntrain_dataloader.update(batch_size=2)')
+    result = subprocess.run(
+        [TOOLS / 'dist_train.sh', config, '2', '--work-dir', work_dir],
+        env={**os.environ, 'PYTHON': sys.executable},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert 'Traceback' not in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
+    assert 'more processes than samples: 2 and 1' in line
+    assert not work_dir.exists()

@@ -1,0 +1,122 @@
+"""How a tool ends: the user's mistakes in one line, bugs with their traceback."""
+
+import errno
+import re
+
+import pytest
+from torch.utils.data import DataLoader
+
+from mae.apis import cli
+from mae.apis.cli import run
+from mae.registry import MODELS
+from mae.utils.errors import CheckpointError, ConfigError, DataError
+
+
+@pytest.fixture
+def ended(capsys):
+    """ended(error) is (exit code, stderr) of a tool in which `error` is raised."""
+
+    def call(error):
+        def main():
+            raise error
+
+        with pytest.raises(SystemExit) as end:
+            run(main)
+        return end.value.code, capsys.readouterr().err
+
+    return call
+
+
+def test_success_just_returns(capsys):
+    assert run(lambda: print('done')) is None
+    assert capsys.readouterr() == ('done\n', '')
+
+
+@pytest.mark.parametrize(
+    ('error', 'line'),
+    [
+        (ValueError('wrong'), 'wrong'),
+        (ConfigError('key: wrong'), 'key: wrong'),
+        (DataError('file: wrong'), 'file: wrong'),
+        (CheckpointError('file: wrong'), 'file: wrong'),
+        (ValueError('first\n  second\n'), 'first second'),
+        (ValueError(), 'ValueError'),
+        (FileNotFoundError(errno.ENOENT, 'No such file', 'x.jpg'), 'No such file: x.jpg'),
+        (OSError(errno.ENOSPC, 'No space left on device'), 'No space left on device'),
+        (ImportError('Please run "pip install wandb"'), 'Please run "pip install wandb"'),
+        (OSError('cannot identify image file'), 'cannot identify image file'),
+    ],
+)
+def test_mistake_of_the_user(ended, error, line):
+    assert ended(error) == (1, f'error: {line}\n')
+
+
+def test_name_that_no_registry_knows(ended):
+    with pytest.raises(KeyError) as unknown:
+        MODELS.build({'type': 'NoSuchModel'})
+    code, line = ended(unknown.value)
+    assert code == 1
+    assert re.fullmatch(r'error: NoSuchModel is not in the \S+ registry\.\n', line)
+
+
+def test_argument_that_a_class_misses(ended):
+    with pytest.raises(TypeError) as missing:
+        MODELS.build({'type': 'PixelTarget', 'no_such': 1})
+    code, line = ended(missing.value)
+    assert code == 1
+    assert line.startswith('error: ')
+    assert "'no_such'" in line
+
+
+def test_interrupt(ended):
+    assert ended(KeyboardInterrupt()) == (130, 'interrupted\n')
+
+
+@pytest.mark.parametrize(
+    'bug', [KeyError('x'), TypeError('x'), ImportError('x'), RuntimeError('x'), AssertionError()]
+)
+def test_bug_keeps_its_traceback(bug):
+    def main():
+        raise bug
+
+    with pytest.raises(type(bug)):
+        run(main)
+
+
+def test_traceback_on_demand(ended, monkeypatch):
+    monkeypatch.setenv('MAE_TRACEBACK', '1')
+    code, text = ended(ValueError('wrong'))
+    assert code == 1
+    assert text.startswith('Traceback')
+    assert text.endswith('\nerror: wrong\n')
+
+
+def test_out_of_device_memory(ended):
+    error = type('OutOfMemoryError', (RuntimeError,), {})
+    code, line = ended(error('CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has'))
+    assert code == 1
+    assert line.startswith('error: CUDA out of memory; lower train_dataloader.batch_size')
+
+
+def test_other_processes_wait_and_tell_their_rank(ended, monkeypatch):
+    monkeypatch.setenv('RANK', '3')
+    monkeypatch.setattr(cli, '_PATIENCE', 0.0)
+    assert ended(ValueError('wrong')) == (1, '[rank 3] error: wrong\n')
+
+
+class Broken:
+    """A dataset whose only sample cannot be read."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise DataError('/data/x.jpg: cannot be decoded: truncated')
+
+
+def test_error_in_a_data_worker(ended):
+    loader = DataLoader(Broken(), num_workers=1, multiprocessing_context='fork')
+    with pytest.raises(DataError) as error:
+        next(iter(loader))
+    assert 'Traceback' in str(error.value)
+    assert ended(error.value) == (1, 'error: /data/x.jpg: cannot be decoded: truncated\n')

@@ -1,0 +1,37 @@
+"""A loss: of (pred, target) one number an image; of (logits, labels) one number."""
+
+import inspect
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def case(loss_type):
+    """The loss, a bad and a good guess, the truth, and the shape of the result."""
+    names = [*inspect.signature(loss_type.forward).parameters][1:]
+    if names == ['logits', 'labels']:
+        labels = torch.tensor([0, 2, 1])
+        good = torch.nn.functional.one_hot(labels, 4) * 9.0
+        return loss_type(), torch.randn(3, 4), good, labels, ()
+    assert names == ['pred', 'target']
+    target = torch.randn(3, 5, 12)
+    return loss_type(), torch.randn(3, 5, 12), target + 0.01, target, (3,)
+
+
+def test_number_and_direction(case):
+    loss, bad, good, truth, shape = case
+    bad.requires_grad_()
+    value = loss(bad, truth)
+    assert value.shape == shape
+    assert (value >= 0).all()
+    assert (loss(good, truth) < value).all()
+    (grad,) = torch.autograd.grad(value.sum(), bad)
+    assert (loss(bad - 0.1 * grad, truth) <= value).all()
+
+
+def test_half_precision_guesses_are_compared_in_float32(case):
+    loss, bad, _, truth, _ = case
+    value = loss(bad.bfloat16(), truth)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, loss(bad.bfloat16().float(), truth))

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from mae.datasets import collate
+from mae.registry import FUNCTIONS
+from mae.utils.errors import DataError
+
+
+def sample(number, size=4):
+    image = torch.full((1, size, size), number, dtype=torch.uint8)
+    return {'inputs': image, 'label': number, 'id': 10 + number, 'key': 2**63 - 1 - number}
+
+
+def test_batch():
+    batch = collate([sample(0), sample(1), sample(2)])
+    assert {name: (tuple(t.shape), t.dtype) for name, t in batch.items()} == {
+        'inputs': ((3, 1, 4, 4), torch.uint8),
+        'labels': ((3,), torch.int64),
+        'ids': ((3,), torch.int64),
+        'keys': ((3,), torch.int64),
+    }
+    assert batch['inputs'][:, 0, 0, 0].tolist() == batch['labels'].tolist() == [0, 1, 2]
+    assert batch['ids'].tolist() == [10, 11, 12]
+    assert batch['keys'].tolist() == [2**63 - 1, 2**63 - 2, 2**63 - 3]
+
+
+def test_images_of_different_shape():
+    with pytest.raises(DataError, match=r'\(1, 4, 4\) and \(1, 5, 5\)'):
+        collate([sample(0), sample(1, size=5)])
+
+
+def test_registered():
+    assert FUNCTIONS.get('collate') is collate

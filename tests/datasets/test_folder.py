@@ -1,0 +1,156 @@
+import os
+
+import pytest
+
+from mae.datasets import ImageFolder
+from mae.utils.errors import DataError
+
+
+def touch(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b'')
+    return str(root)
+
+
+def items(folder):
+    infos = [folder.get_data_info(index) for index in range(len(folder))]
+    return [(os.path.relpath(i['img_path'], folder.folder), i['gt_label']) for i in infos]
+
+
+def test_imagenet_tree(tree):
+    folder = ImageFolder(str(tree), 'train')
+    assert folder.metainfo['classes'] == ('n01', 'n02', 'n03')
+    assert len(folder) == 24
+    assert all(os.path.isfile(folder.get_data_info(i)['img_path']) for i in range(24))
+    assert [folder.get_data_info(i)['gt_label'] for i in (0, 7, 8, 23)] == [0, 0, 1, 2]
+
+
+def test_order_extensions_depth_and_odd_names(tmp_path):
+    root = touch(
+        tmp_path,
+        'b/2.PNG',
+        'b/10.jpeg',
+        'a/deep/er/x y.JpG',
+        'a/é.bmp',
+        'a/notes.txt',
+        '.git/o.png',
+    )
+    assert items(ImageFolder(root)) == [
+        ('a/é.bmp', 0),
+        ('a/deep/er/x y.JpG', 0),
+        ('b/10.jpeg', 1),
+        ('b/2.PNG', 1),
+    ]
+
+
+def test_paths_can_be_read_from_the_end(tmp_path):
+    folder = ImageFolder(touch(tmp_path, 'a/1.png', 'b/2.png'))
+    assert folder.get_data_info(-1) == {'img_path': str(tmp_path / 'b/2.png'), 'gt_label': 1}
+    with pytest.raises(IndexError):
+        folder.get_data_info(2)
+
+
+@pytest.mark.parametrize('paths', [('2.png', '1.png'), ('b/2.png', 'a/1.png')])
+def test_without_labels(tmp_path, paths):
+    folder = ImageFolder(touch(tmp_path, *paths), labelled=False)
+    assert items(folder) == [(path, -1) for path in sorted(paths)]
+    assert folder.metainfo['classes'] == ()
+
+
+def test_the_train_split_numbers_the_classes(tmp_path):
+    touch(tmp_path, 'train/a/1.png', 'train/b/1.png', 'train/c/1.png', 'val/c/1.png')
+    folder = ImageFolder(str(tmp_path), 'val')
+    assert items(folder) == [('c/1.png', 2)]
+    assert folder.metainfo['classes'] == ('a', 'b', 'c')
+    touch(tmp_path, 'val/d/1.png')
+    with pytest.raises(DataError, match="class folder 'd' is not among the 3 of the 'train' split"):
+        ImageFolder(str(tmp_path), 'val')
+
+
+def test_given_classes_choose_and_number(tmp_path):
+    root = touch(tmp_path, 'a/1.png', 'b/1.png', 'c/1.png')
+    folder = ImageFolder(root, classes=['c', 'z', 'a'])
+    assert items(folder) == [('c/1.png', 0), ('a/1.png', 2)]
+    assert folder.metainfo['classes'] == ('c', 'z', 'a')
+
+
+def test_mmpretrain_meta_file_is_found(tmp_path):
+    touch(tmp_path, 'train/b/1.png', 'train/a/2.png', 'val/v1.png', 'val/v2.png')
+    (tmp_path / 'meta').mkdir()
+    (tmp_path / 'meta/train.txt').write_text('b/1.png 1\na/2.png 0\n')
+    (tmp_path / 'meta/val.txt').write_text('v1.png 1\n\nv2.png 0\n')
+    assert items(ImageFolder(str(tmp_path), 'train')) == [('b/1.png', 1), ('a/2.png', 0)]
+    val = ImageFolder(str(tmp_path), 'val')
+    assert items(val) == [('v1.png', 1), ('v2.png', 0)]
+    assert val.metainfo['classes'] == ('a', 'b')
+    assert items(ImageFolder(str(tmp_path), 'train', labelled=False))[0] == ('a/2.png', -1)
+
+
+@pytest.mark.parametrize('where', ['below', 'elsewhere'])
+def test_list_file(tmp_path, where):
+    root = touch(tmp_path / 'images', 'with space.png', 'x.png')
+    path = tmp_path / 'images/list.txt' if where == 'below' else tmp_path / 'other.txt'
+    path.write_text('with space.png 3\nx.png\t0\n')
+    name = 'list.txt' if where == 'below' else str(path)
+    folder = ImageFolder(root, list_file=name)
+    assert items(folder) == [('with space.png', 3), ('x.png', 0)]
+    assert folder.metainfo['classes'] == ('0', '1', '2', '3')
+    unlabelled = ImageFolder(root, list_file=name, labelled=False)
+    assert items(unlabelled) == [('with space.png', -1), ('x.png', -1)]
+
+
+@pytest.mark.parametrize(
+    ('lines', 'kwargs', 'message'),
+    [
+        ('', {}, 'list.txt: the list is empty'),
+        ('x.png\n', {}, 'list.txt:1: expected `path label`, got'),
+        ('x.png 0\nx.png -2\n', {}, 'list.txt:2: expected `path label`'),
+        ('x.png 2\n', {'classes': ['a', 'b']}, 'x.png has label 2 of 2 classes'),
+        ('y.png 0\n', {}, 'y.png: no such file, but it is the first one listed in'),
+    ],
+)
+def test_wrong_lists(tmp_path, lines, kwargs, message):
+    root = touch(tmp_path, 'x.png')
+    (tmp_path / 'list.txt').write_text(lines)
+    with pytest.raises(DataError, match=message) as error:
+        ImageFolder(root, list_file='list.txt', **kwargs)
+    assert '\n' not in str(error.value)
+
+
+def test_list_that_numbers_the_class_folders_otherwise(tmp_path):
+    root = touch(tmp_path, 'train/a/1.png', 'train/b/2.png', 'elsewhere.png')
+    path = tmp_path / 'meta/train.txt'
+    path.parent.mkdir()
+    path.write_text('a/1.png 1\nb/2.png 0\n')
+    message = r'train.txt: a/1.png has label 1, but its folder is class 0; mend the list, or give'
+    with pytest.raises(DataError, match=message):
+        ImageFolder(root, 'train')
+    folder = ImageFolder(root, 'train', classes=['b', 'a'])
+    assert items(folder) == [('a/1.png', 1), ('b/2.png', 0)]
+
+
+def test_labels_at_once(tree):
+    folder = ImageFolder(str(tree), 'train')
+    assert folder.get_gt_labels().tolist() == [label for _, label in items(folder)]
+
+
+@pytest.mark.parametrize(
+    ('paths', 'kwargs', 'message'),
+    [
+        ((), {'split': 'train'}, 'root/train: no such folder'),
+        ((), {}, 'root: no class folders; expected one folder of images per class'),
+        (('1.png', '2.png'), {}, 'no class folders.*labelled=False'),
+        ((), {'labelled': False}, 'root: no images; expected files ending in .jpg'),
+        (('a/notes.txt',), {}, 'root: no images; expected files ending in .jpg'),
+        (('a/1.png',), {'classes': ['b']}, 'root: no images'),
+        (('a/1.png',), {'list_file': 'none.txt'}, 'none.txt: no such list file'),
+    ],
+)
+def test_wrong_folders(tmp_path, paths, kwargs, message):
+    (tmp_path / 'root').mkdir()
+    root = str(tmp_path / 'root')
+    touch(tmp_path / 'root', *paths)
+    with pytest.raises(DataError, match=message) as error:
+        ImageFolder(root, **kwargs)
+    assert '\n' not in str(error.value)

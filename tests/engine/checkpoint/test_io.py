@@ -1,0 +1,106 @@
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mae.engine.checkpoint import load_checkpoint, save_checkpoint
+from mae.utils.errors import CheckpointError
+
+
+class Gadget:
+    """A pickle of it runs a command when it is read without care."""
+
+    def __init__(self, canary):
+        self.canary = canary
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.canary}',)
+
+
+def refusal(path):
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path)
+    message = str(caught.value)
+    assert '\n' not in message
+    assert str(path) in message
+    return message
+
+
+def test_round_trip(tmp_path):
+    checkpoint = {'state_dict': {'w': torch.randn(3)}, 'meta': {'step': 3, 'cfg': {'a': [1, None]}}}
+    save_checkpoint(checkpoint, tmp_path / 'a.pth')
+    found = load_checkpoint(tmp_path / 'a.pth')
+    assert torch.equal(found['state_dict']['w'], checkpoint['state_dict']['w'])
+    assert found['meta'] == checkpoint['meta']
+    assert [path.name for path in tmp_path.iterdir()] == ['a.pth']
+
+
+@pytest.mark.parametrize('write', ['zip', 'legacy', 'pickle'])
+def test_code_is_refused_by_name_and_not_run(tmp_path, write):
+    path, canary = tmp_path / 'evil.pth', tmp_path / 'canary'
+    content = {'state_dict': {'w': torch.zeros(2)}, 'meta': Gadget(canary)}
+    if write == 'pickle':
+        path.write_bytes(pickle.dumps(content['meta'], protocol=2))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=write == 'zip')
+    message = refusal(path)
+    assert not canary.exists()
+    assert 'posix.system' in message
+
+
+def test_refuses_what_is_no_checkpoint(tmp_path):
+    path = tmp_path / 'a.pth'
+    assert refusal(path).startswith('no such checkpoint')
+    path.write_bytes(b'')
+    refusal(path)
+    path.write_bytes(b'<html>404 not found</html>' * 20)
+    refusal(path)
+    torch.save([1, 2], path)
+    assert 'holds a list' in refusal(path)
+    refusal_of_folder = tmp_path / 'folder.pth'
+    refusal_of_folder.mkdir()
+    refusal(refusal_of_folder)
+
+
+@pytest.mark.parametrize('share', [0.1, 0.5, 0.99])
+def test_truncated(tmp_path, share):
+    path = tmp_path / 'a.pth'
+    save_checkpoint({'state_dict': {'w': torch.randn(10000)}}, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    refusal(path)
+
+
+def test_safetensors(tmp_path):
+    path, weights = tmp_path / 'a.safetensors', {'w': torch.randn(300)}
+    save_file(weights, path)
+    assert torch.equal(load_checkpoint(path)['state_dict']['w'], weights['w'])
+    path.write_bytes(path.read_bytes()[:-100])
+    refusal(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / 'a.pth'
+    save_checkpoint({'w': torch.ones(2)}, path)
+
+    def full(content, file):
+        file.write(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(torch, 'save', full)
+    with pytest.raises(OSError, match='No space left'):
+        save_checkpoint({'w': torch.zeros(2)}, path)
+    monkeypatch.undo()
+    assert torch.equal(load_checkpoint(path)['w'], torch.ones(2))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('key', ['state_dict', 'model', None])
+def test_weights_under_usual_names(tmp_path, key):
+    path, weights = tmp_path / 'x.pth', {'a': torch.ones(1), 'note': 'text'}
+    torch.save({key: weights} if key else weights, path)
+    assert load_checkpoint(path)['state_dict'] == {'a': torch.ones(1)}
+    torch.save({'meta': 1, 'optimizer': {'lr': 0.1}}, path)
+    assert refusal(path) == f'{path} holds no weights'

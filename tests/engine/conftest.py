@@ -1,0 +1,116 @@
+"""Runs so small that a test may train several: 160 digits of 8x8, five steps an epoch."""
+
+import itertools
+
+import pytest
+from mmengine.config import Config
+
+import mae.datasets
+import mae.evaluation
+import mae.models
+from mae.engine import Runner
+
+assert mae.datasets
+assert mae.evaluation
+assert mae.models
+
+_NUMBER = itertools.count()
+
+ENCODER = dict(
+    type='ViTEncoder',
+    arch=dict(embed_dim=16, depth=2, num_heads=2),
+    img_size=8,
+    patch_size=2,
+    in_channels=1,
+)
+PREPROCESSOR = dict(type='ImagePreprocessor', mean=[78.0], std=[96.0])
+MAE = dict(
+    type='MAE',
+    preprocessor=PREPROCESSOR,
+    encoder=ENCODER,
+    masker=dict(type='RandomMasker'),
+    decoder=dict(type='TransformerDecoder', embed_dim=16, depth=1, num_heads=2),
+    target=dict(type='PixelTarget', norm_pix=False),
+    loss=dict(type='MaskedMSELoss'),
+)
+# Everything random at once: drop path, mixup and cutmix, erasing.
+CLASSIFIER = dict(
+    type='Classifier',
+    preprocessor=dict(
+        **PREPROCESSOR,
+        mixup=dict(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1, num_classes=10),
+        erase=dict(prob=0.5, mode='pixel'),
+    ),
+    encoder=dict(ENCODER, drop_path_rate=0.3, trainable_pos=True, final_norm=False),
+    head=dict(type='LinearHead', num_classes=10),
+    loss=dict(type='CrossEntropyLoss', label_smoothing=0.1),
+)
+
+
+def loader(split, samples_per_class, sampler, *pipeline):
+    digits = dict(type='Digits', split=split, img_size=8)
+    source = dict(type='Subset', source=digits, per_class=samples_per_class)
+    return dict(
+        batch_size=32,
+        num_workers=0,
+        sampler=dict(type=sampler),
+        collate_fn=dict(type='collate'),
+        dataset=dict(
+            type='SeededDataset', source=source, pipeline=[*pipeline, dict(type='PackInputs')]
+        ),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _plain_config_text(monkeypatch):
+    """Laying out a config as pretty Python takes longer than these runs."""
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
+
+
+@pytest.fixture
+def make_runner(tmp_path):
+    """A runner of a tiny pre-training or, with `classify=True`, of a classifier.
+
+    `changes` are dotted config keys; `folder` is its work dir below `tmp_path`.
+    """
+
+    def make(folder='run', changes=None, classify=False):
+        config = dict(
+            default_scope='mae',
+            base_lr=4e-2,
+            global_batch_size=32,
+            model=CLASSIFIER if classify else MAE,
+            train_dataloader=loader('train', 16, 'GlobalBatchSampler', dict(type='RandomFlip')),
+            optim_wrapper=dict(
+                type='StepOptimWrapper',
+                optimizer=dict(type='AdamW', betas=(0.9, 0.95), weight_decay=0.05),
+                constructor='GroupedOptimConstructor',
+                paramwise_cfg=dict(layer_decay=0.65 if classify else None),
+            ),
+            param_scheduler=dict(type='WarmupCosineLR', warmup_epochs=1),
+            train_cfg=dict(type='TrainLoop', max_epochs=3),
+            default_hooks=dict(
+                runtime_info=dict(type='RuntimeInfoHook'),
+                timer=dict(type='IterTimerHook'),
+                logger=dict(type='LoggerHook', interval=1),
+                param_scheduler=dict(type='ParamSchedulerHook'),
+                checkpoint=dict(type='CheckpointHook', interval=1),
+            ),
+            visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
+            randomness=dict(seed=0),
+            env_cfg=dict(cudnn_benchmark=False),
+            work_dir=str(tmp_path / folder),
+            # mmengine keeps one visualizer and message hub per name of an experiment.
+            experiment_name=f'test{next(_NUMBER)}',
+        )
+        if classify:
+            config |= dict(
+                val_dataloader=loader('val', 5, 'ShardSampler'),
+                val_cfg=dict(type='ValLoop'),
+                val_evaluator=dict(type='Accuracy', topk=(1, 5)),
+            )
+        config = Config(config)
+        config.merge_from_dict(changes or {})
+        return Runner.from_cfg(config)
+
+    return make

@@ -1,0 +1,64 @@
+import math
+
+import pytest
+from mmengine.hooks import Hook
+
+from mae.engine.optim import WarmupCosineLR
+
+
+class Rates(Hook):
+    """Notes the learning rates that each step is taken with."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        groups = runner.optim_wrapper.optimizer.param_groups
+        self.seen.append([(group['lr'], group['lr_scale']) for group in groups])
+
+
+def recipe(lr, min_lr, epoch, warmup, epochs):
+    """The rule as recipes give it, of the fractional epoch."""
+    if epoch < warmup:
+        return lr * epoch / warmup
+    return min_lr + (lr - min_lr) * 0.5 * (
+        1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))
+    )
+
+
+@pytest.mark.parametrize(('classify', 'min_lr'), [(False, 0.0), (True, 1e-6)])
+def test_every_iteration_of_a_run(make_runner, classify, min_lr):
+    changes = {
+        'train_cfg.max_epochs': 4,
+        'param_scheduler.min_lr': min_lr,
+        'default_hooks.checkpoint.interval': 9,
+        'default_hooks.logger.interval': 100,
+        'base_lr': 0.008,
+    }
+    runner = make_runner(changes=changes, classify=classify)
+    rates = Rates()
+    runner.register_hook(rates)
+    runner.train()
+    assert len(rates.seen) == 20  # 4 epochs of 160 / 32 steps
+    for step, groups in enumerate(rates.seen):
+        expected = recipe(0.008 * 32 / 256, min_lr, step / 5, 1, 4)
+        for lr, scale in groups:
+            # The scale of layer decay multiplies the whole of it, the floor too.
+            assert lr == pytest.approx(expected * scale, rel=1e-9, abs=1e-18), step
+    scales = {scale for _, scale in rates.seen[0]}
+    assert scales == ({0.65**n for n in range(4)} if classify else {1.0})
+
+
+def test_warm_up_as_long_as_the_run(make_runner):
+    runner = make_runner(changes={'param_scheduler.warmup_epochs': 3})
+    message = r'^param_scheduler: 15 steps of warm-up do not fit a run of 15 steps; [^\n]*$'
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
+def test_fractions_of_an_epoch(make_runner):
+    runner = make_runner(changes={'param_scheduler.warmup_epochs': 0.4})
+    runner.train()
+    (schedule,) = runner.param_schedulers
+    assert isinstance(schedule, WarmupCosineLR)
+    assert (schedule.warmup, schedule.end) == (2, 15)

@@ -1,0 +1,109 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mae.engine.optim import StepOptimWrapper
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3)).double()
+
+
+def train(sizes, steps=3, clip_grad=None):
+    """Weights after steps over the same 24 samples, cut into micro-batches of `sizes`."""
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    wrapper = StepOptimWrapper(optimizer, clip_grad=clip_grad)
+    inputs, labels = torch.randn(24, 6).double(), torch.randint(0, 3, (24,))
+    for _ in range(steps):
+        wrapper.begin_step([size / 24 for size in sizes])
+        for x, y in zip(inputs.split(sizes), labels.split(sizes), strict=True):
+            with wrapper.optim_context(model):
+                loss = F.cross_entropy(model(x), y)
+            wrapper.update_params(loss)
+    return nn.utils.parameters_to_vector(model.parameters())
+
+
+@pytest.mark.parametrize('sizes', [[6, 6, 6, 6], [10, 10, 4], [1, 23]])
+@pytest.mark.parametrize('clip_grad', [None, dict(max_norm=0.1)])
+def test_micro_batches_make_up_one_batch(sizes, clip_grad):
+    # Unequal ones too: each weighs as many samples as it has.
+    torch.testing.assert_close(train(sizes, clip_grad=clip_grad), train([24], clip_grad=clip_grad))
+
+
+def test_one_update_a_step():
+    model = network()
+    before = nn.utils.parameters_to_vector(model.parameters()).clone()
+    wrapper = StepOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    wrapper.begin_step([0.5, 0.5])
+    changed = []
+    for _ in range(2):
+        wrapper.update_params(model(torch.ones(1, 6).double()).sum())
+        changed.append(not torch.equal(nn.utils.parameters_to_vector(model.parameters()), before))
+    assert changed == [False, True]
+    assert all(param.grad is None for param in model.parameters())
+
+
+def test_gradients_are_clipped():
+    small, large = train([24], steps=1, clip_grad=dict(max_norm=1e-12)), train([24], steps=1)
+    start = nn.utils.parameters_to_vector(network().parameters())
+    assert (small - start).norm() < 0.05 * (large - start).norm()
+
+
+class Forward(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.dtypes = []
+
+    def forward(self, x):
+        out = self.layer(x)
+        self.dtypes.append(out.dtype)
+        return out.float().square().mean()
+
+
+@pytest.mark.parametrize(
+    ('amp', 'dtype'),
+    [(None, torch.float32), ('bfloat16', torch.bfloat16), ('float16', torch.float16)],
+)
+def test_mixed_precision(amp, dtype):
+    model = Forward()
+    before = model.layer.weight.detach().clone()
+    wrapper = StepOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), amp=amp)
+    for _ in range(3):
+        wrapper.begin_step([0.5, 0.5])
+        for _ in range(2):
+            with wrapper.optim_context(model):
+                loss = model(torch.randn(5, 4))
+            wrapper.update_params(loss)
+    assert set(model.dtypes) == {dtype}
+    assert model.layer.weight.dtype == torch.float32
+    assert not torch.equal(model.layer.weight, before)
+    assert model.layer.weight.isfinite().all()
+    assert ('loss_scaler' in wrapper.state_dict()) == (amp == 'float16')  # bf16 needs none
+
+
+def test_float16_overflow_skips_the_step():
+    model = Forward()
+    wrapper = StepOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), amp='float16')
+    before = model.layer.weight.detach().clone()
+    wrapper.begin_step([1.0])
+    wrapper.update_params(model.layer.weight.sum() * torch.inf)
+    assert torch.equal(model.layer.weight, before)
+    scale = wrapper.state_dict()['loss_scaler']['scale']
+    assert scale < 2.0**16
+    other = StepOptimWrapper(torch.optim.SGD(Forward().parameters(), lr=0.1), amp='float16')
+    other.load_state_dict(wrapper.state_dict())
+    assert other.state_dict()['loss_scaler']['scale'] == scale
+
+
+def test_state_round_trip():
+    wrapper = StepOptimWrapper(torch.optim.AdamW(network().parameters(), lr=0.01))
+    wrapper.load_state_dict(wrapper.state_dict())
+
+
+def test_unknown_precision():
+    with pytest.raises(ValueError, match=r"^optim_wrapper.amp must be .* not 'fp16'$"):
+        StepOptimWrapper(torch.optim.SGD(network().parameters(), lr=0.1), amp='fp16')

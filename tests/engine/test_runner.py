@@ -1,0 +1,232 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mae.engine.checkpoint import load_checkpoint
+from mae.utils.errors import CheckpointError, ConfigError
+
+
+def log_of(runner):
+    (path,) = Path(runner.work_dir).rglob('*.log')
+    return path.read_text()
+
+
+def losses_of(runner):
+    (path,) = Path(runner.work_dir).rglob('vis_data/scalars.json')
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {row['step']: row['loss'] for row in rows if 'loss' in row}
+
+
+class Losses(Hook):
+    """The loss of each step; mmengine's log shows means over a window."""
+
+    def __init__(self):
+        self.seen = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.seen.append(float(outputs['loss']))
+
+
+def trained(runner):
+    losses = Losses()
+    runner.register_hook(losses)
+    runner.train()
+    return losses.seen
+
+
+@pytest.mark.parametrize(
+    ('classify', 'batch_size', 'stop'),
+    [(False, 32, 7), (False, 16, 10), (True, 16, 7), (True, 32, 10)],
+    ids=['mae', 'mae-epoch-end', 'classifier', 'classifier-epoch-end'],
+)
+def test_resumed_run_is_the_uninterrupted_one(make_runner, classify, batch_size, stop):
+    changes = {
+        'default_hooks.checkpoint': dict(interval=stop, by_epoch=False, max_keep=-1),
+        'train_dataloader.batch_size': batch_size,
+        'train_cfg.max_epochs': 3,
+    }
+    whole = make_runner('whole', changes, classify)
+    expected = trained(whole)
+    assert len(expected) == 15
+    start = Path(whole.work_dir) / f'iter_{stop}.pth'
+
+    work_dir = Path(whole.work_dir).with_name('resumed')
+    work_dir.mkdir()
+    shutil.copy(start, work_dir)
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / start.name))
+    resumed = make_runner('resumed', {**changes, 'resume': True}, classify)
+    assert trained(resumed) == expected[stop:]
+    weights = whole.model.state_dict()
+    for name, value in resumed.model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    ours, theirs = (r.optim_wrapper.optimizer.state_dict()['state'] for r in (resumed, whole))
+    for number, state in theirs.items():
+        for name, value in state.items():
+            assert torch.equal(ours[number][name], value), name
+
+
+def test_nothing_to_resume_starts_anew(make_runner):
+    runner = make_runner(changes={'resume': True, 'train_cfg.max_epochs': 2})
+    runner.train()
+    assert 'nothing to resume in' in log_of(runner)
+    assert runner.iter == 10
+
+
+def test_weights_alone_cannot_be_resumed(make_runner, tmp_path):
+    runner = make_runner('a', {'train_cfg.max_epochs': 2})
+    runner.train()
+    path = tmp_path / 'weights.pth'
+    torch.save({'state_dict': runner.model.state_dict()}, path)
+    other = make_runner('b', {'resume': True, 'load_from': str(path)})
+    with pytest.raises(CheckpointError, match=r'^[^\n]*holds weights only; start from it [^\n]*$'):
+        other.train()
+
+
+@pytest.mark.parametrize(
+    ('name', 'changes', 'was', 'now'),
+    [
+        ('seed', {'randomness.seed': 1}, 0, 1),
+        ('global_batch_size', {'global_batch_size': 64}, 32, 64),
+        ('num_samples', {'train_dataloader.dataset.source.per_class': 20}, 160, 200),
+    ],
+)
+def test_resuming_with_other_samples_is_refused(make_runner, name, changes, was, now):
+    make_runner(changes={'train_cfg.max_epochs': 2}).train()
+    runner = make_runner(changes={'resume': True, **changes})
+    message = rf'^[^\n]*epoch_2.pth cannot be resumed: {name} was {was} and is {now} now[^\n]*$'
+    with pytest.raises(CheckpointError, match=message):
+        runner.train()
+
+
+def test_one_batch_may_come_in_parts(make_runner):
+    """The global batch is kept: same samples, same learning rate, the same losses."""
+    curves, weights = [], []
+    for batch_size, per_device in ((32, 32), (8, 8), (12, 8)):  # 12 does not divide 32
+        changes = {'train_dataloader.batch_size': batch_size}
+        runner = make_runner(str(batch_size), changes)
+        curves.append(trained(runner))
+        weights.append(runner.model.state_dict())
+        line = f'lr 0.005 = 0.04 x 32 / 256; 32 = {per_device} per device x 1 devices x '
+        assert f'{line}{32 // per_device} accumulation' in log_of(runner)
+        assert len(curves[-1]) == 15
+    assert curves[1] == curves[2] == pytest.approx(curves[0], rel=1e-5)
+    for name, value in weights[0].items():
+        # The gradient of a key's bias is rounding alone, which Adam blows up; it has no effect.
+        if not name.endswith('qkv.bias'):
+            torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_smaller_last_batch_counts_for_its_samples(make_runner):
+    curves = []
+    for batch_size in (96, 12):
+        changes = {
+            'train_dataloader.batch_size': batch_size,
+            'train_dataloader.sampler.drop_last': False,
+            'global_batch_size': 96,
+        }
+        curves.append(trained(make_runner(str(batch_size), changes)))
+    assert len(curves[0]) == 6  # 160 samples: 96 and 64
+    assert curves[1] == pytest.approx(curves[0], rel=1e-5)
+
+
+def test_batches_that_do_not_fit(make_runner):
+    runner = make_runner(changes={'global_batch_size': 31, 'train_dataloader.batch_size': 12})
+    with pytest.raises(ConfigError, match=r'^global_batch_size=31 is not a multiple of [^\n]*$'):
+        runner.train()
+
+
+def test_rate_given_twice(make_runner):
+    runner = make_runner(changes={'optim_wrapper.optimizer.lr': 0.1})
+    with pytest.raises(ConfigError, match=r'^base_lr and optim_wrapper.optimizer.lr are both set'):
+        runner.train()
+
+
+def test_rate_as_it_is(make_runner):
+    runner = make_runner(changes={'optim_wrapper.optimizer.lr': 0.1, 'base_lr': None})
+    runner.train()
+    assert runner.optim_wrapper.optimizer.param_groups[0]['initial_lr'] == 0.1
+
+
+def test_a_run_is_a_function_of_its_seed(make_runner):
+    curves = {}
+    for name, seed in (('a', 0), ('b', 0), ('c', 1)):
+        curves[name] = trained(make_runner(name, {'randomness.seed': seed}))
+    assert curves['a'] == curves['b']
+    assert curves['a'][0] != curves['c'][0]
+    assert curves['a'][-1] < 0.75 * curves['a'][0]  # it learns
+
+
+def test_bfloat16(make_runner):
+    exact = trained(make_runner('exact'))
+    runner = make_runner('half', {'optim_wrapper.amp': 'bfloat16'})
+    half = trained(runner)
+    assert half != exact
+    assert half == pytest.approx(exact, rel=0.02)
+    assert all(param.dtype == torch.float32 for param in runner.model.parameters())
+    assert 'loss_scaler' not in runner.optim_wrapper.state_dict()
+
+
+def test_fine_tuning_starts_from_the_encoder(make_runner):
+    source = make_runner('pretrain', {'train_cfg.max_epochs': 2})
+    source.train()
+    path = Path(source.work_dir) / 'epoch_2.pth'
+    changes = {'load_from': str(path), 'train_cfg.max_epochs': 2, 'base_lr': 0.0}
+    runner = make_runner('finetune', changes, classify=True)
+    runner.train()
+    weights = source.model.state_dict()
+    for name, value in runner.model.state_dict().items():
+        assert not name.startswith('encoder.') or torch.equal(value, weights[name]), name
+    assert 'start fresh (head)' in log_of(runner)
+    assert 'left out (decoder, encoder)' in log_of(runner)
+
+
+def test_watching_changes_nothing(make_runner):
+    """k-NN in between leaves the run as it is, bit for bit."""
+    plain = make_runner('plain')
+    expected = trained(plain)
+    loaders = {
+        'dataloader': plain.cfg.train_dataloader,
+        'bank_dataloader': plain.cfg.train_dataloader,
+    }
+    loaders = {
+        name: {**loader, 'sampler': dict(type='ShardSampler')} for name, loader in loaders.items()
+    }
+    hook = dict(type='KNNHook', interval=2, k=1, **loaders)
+    watched = make_runner('watched', {'custom_hooks': [hook]})
+    assert trained(watched) == expected
+    found = re.findall(r'Epoch\(knn\) \[(\d)\]  top1: ([\d.]+)', log_of(watched))
+    assert [epoch for epoch, _ in found] == ['2', '3']  # the interval, and the end
+    assert all(float(top1) == 100 for _, top1 in found)  # each finds itself
+
+
+def test_console_and_scalars(make_runner):
+    runner = make_runner()
+    losses = trained(runner)
+    assert sorted(losses_of(runner)) == list(range(1, 16))
+    assert losses_of(runner)[1] == pytest.approx(losses[0])
+    log = log_of(runner)
+    assert 'Epoch(train) [1][1/5]' in log
+    assert 'eta: ' in log
+
+
+def test_interrupted_run_leaves_whole_checkpoints(make_runner):
+    class Stop(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == 8:
+                raise KeyboardInterrupt
+
+    changes = {'default_hooks.checkpoint': dict(interval=2, by_epoch=False, max_keep=2)}
+    runner = make_runner('run', changes)
+    runner.register_hook(Stop())
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    last = Path((Path(runner.work_dir) / 'last_checkpoint').read_text())
+    assert load_checkpoint(last)['meta']['step'] == 8
+    expected = trained(make_runner('whole', changes))
+    shutil.rmtree(next(Path(runner.work_dir).glob('2*/')))
+    assert trained(make_runner('run', {**changes, 'resume': True})) == expected[8:]

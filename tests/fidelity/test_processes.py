@@ -1,0 +1,70 @@
+"""Metrics over 1, 2 and 3 processes with uneven shards: scikit-learn's on the whole."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, top_k_accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from mae.apis import init_model, load_config
+from mae.datasets import Digits, ShardSampler
+from mae.evaluation import Accuracy
+
+COUNTS = (1, 2, 3)
+
+
+def test_accuracy_is_sklearns(processes):
+    logits, labels = torch.randn(37, 12), torch.randint(0, 12, (37,))
+    sizes = set()
+
+    def evaluate():
+        metric, sampler = Accuracy((1, 5)), ShardSampler(labels, batch_size=5)
+        ids = [[sample_id for sample_id, _ in batch] for batch in sampler]
+        for batch in ids:
+            metric.process(None, [{'logits': logits[batch], 'labels': labels[batch]}])
+        return metric.evaluate(37), sum(map(len, ids))
+
+    expected = {'top1': 100 * accuracy_score(labels, logits.argmax(1)), 'num_samples': 37}
+    expected['top5'] = 100 * top_k_accuracy_score(labels, logits, k=5, labels=range(12))
+    for number in COUNTS:
+        for metrics, size in processes(number, evaluate):
+            assert metrics == pytest.approx(expected, rel=1e-12)
+            sizes.add((number, size))
+    assert sizes == {(1, 37), (2, 18), (2, 19), (3, 12), (3, 13)}
+
+
+def features(model, split):
+    digits = Digits(split)
+    samples = [digits.get_data_info(index) for index in range(len(digits))]
+    images = torch.stack([sample['img'] for sample in samples])
+    inputs = model.data_preprocessor({'inputs': images}, False)['inputs']
+    with torch.inference_mode():
+        values = model.extract_features(inputs, 'avg')
+    return values.double().numpy(), np.array([sample['gt_label'] for sample in samples])
+
+
+def test_knn_is_sklearns(demo, make_runner, processes, tmp_path):
+    """The shipped protocol: 1,437 digits in the bank, 360 to classify, 10 neighbours."""
+    path, options = tmp_path / 'model.pth', dict(demo['small'])
+    model = init_model(load_config(demo['knn'], options))
+    torch.save({'state_dict': model.state_dict()}, path)
+
+    (bank, bank_labels), (queries, labels) = features(model, 'train'), features(model, 'val')
+    theirs = KNeighborsClassifier(
+        10,
+        metric='cosine',
+        algorithm='brute',
+        weights=lambda distances: np.exp((1 - distances) / 0.07),
+    )
+    scores = theirs.fit(bank, bank_labels).predict_proba(queries)
+    top1 = 100 * accuracy_score(labels, scores.argmax(1))
+
+    options |= {'load_from': str(path), 'launcher': 'pytorch'}
+    found = []
+    for number in COUNTS:
+        found += processes(number, lambda: make_runner(demo['knn'], options).test())
+    assert len(found) == sum(COUNTS)
+    assert all(metrics == found[0] for metrics in found)
+    # Top-5 reaches classes without a vote, between which neither side promises an order.
+    assert found[0]['top1'] == pytest.approx(top1, rel=1e-12)
+    assert found[0]['num_samples'] == 360

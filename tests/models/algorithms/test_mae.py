@@ -1,0 +1,100 @@
+import pytest
+import torch
+
+from mae.models.algorithms import MAE
+from mae.registry import MODELS
+
+
+def test_noise_decides_what_is_kept(build_mae):
+    model = build_mae()
+    noise = torch.tensor([[0.3, 0.9, 0.1, 0.5, 0.2, 0.7], [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]])
+    out = model.reconstruct(torch.randn(2, 5, 8, 12), noise)
+    assert out['ids_keep'].tolist() == [[2, 4, 0], [5, 4, 3]]
+    assert out['ids_hide'].tolist() == [[3, 5, 1], [2, 1, 0]]
+    assert out['mask'].tolist() == [[0, 1, 0, 1, 0, 1], [1, 1, 1, 0, 0, 0]]
+    assert out['pred'].shape == out['target'].shape == (2, 3, 80)
+    torch.testing.assert_close(out['loss'], (out['pred'] - out['target']).square().mean())
+    assert out['loss'].ndim == 0
+
+
+def test_without_noise_the_masks_are_fixed(build_mae):
+    model, images = build_mae(), torch.randn(3, 5, 8, 12)
+    a, b = model.reconstruct(images), model.reconstruct(images)
+    assert torch.equal(a['mask'], b['mask'])
+    assert torch.equal(a['loss'], b['loss'])
+
+
+def test_masks_do_not_depend_on_the_rest_of_the_batch(build_mae):
+    model = build_mae().double()
+    images, keys = torch.randn(4, 5, 8, 12, dtype=torch.float64), torch.arange(4) * 77
+    whole = model(images, keys, mode='predict')[0]['reconstruction_loss']
+    for row in range(4):
+        alone = model(images[row : row + 1], keys[row : row + 1], mode='predict')
+        torch.testing.assert_close(alone[0]['reconstruction_loss'], whole[row : row + 1])
+    torch.testing.assert_close(model(images, keys)['loss'], whole.mean())
+
+
+def test_what_a_model_learns_from(build_mae):
+    """The loss depends on visible patches and, as a target, on hidden ones; both get no noise."""
+    model = build_mae(norm_pix=False)
+    images = torch.randn(1, 5, 8, 12, requires_grad=True)
+    noise = torch.arange(6.0)[None]
+    model.reconstruct(images, noise)['pred'].sum().backward()
+    reached = images.grad.abs().sum(1)[0]  # 8,12: the first row of patches is visible
+    assert (reached[:4] > 0).all()
+    assert not reached[4:].any()
+
+
+@pytest.mark.parametrize('masker', ['RandomMasker', 'BlockMasker', 'GridMasker'])
+@pytest.mark.parametrize('with_cls_token', [True, False])
+def test_every_masker_and_encoder(build_mae, masker, with_cls_token):
+    model = build_mae(encoder=dict(with_cls_token=with_cls_token), masker=dict(type=masker))
+    model.init_weights()
+    model(torch.randn(2, 5, 8, 12), torch.arange(2))['loss'].backward()
+    for name, param in model.named_parameters():
+        # A key's bias aside, everything learns.
+        assert param.requires_grad == (param.grad is not None), name
+        assert not param.requires_grad or param.grad.abs().sum() > 0, name
+
+
+def test_tokens_exempt_from_decay(build_mae):
+    model = build_mae()
+    names = {name for name, _ in model.named_parameters()}
+    assert model.no_weight_decay() == {
+        *('encoder.cls_token', 'encoder.pos_embed', 'decoder.mask_token')
+    }
+    assert model.no_weight_decay() <= names
+
+
+@pytest.mark.parametrize(
+    ('size', 'patch', 'millions'),
+    [('base', 16, 111.9), ('large', 16, 329.5), ('huge', 14, 657.1)],
+)
+def test_parameters_of_the_published_models(size, patch, millions):
+    """Encoder and decoder with their frozen positions, as recipes give them."""
+    with torch.device('meta'):
+        model = MAE(
+            encoder=dict(type='ViTEncoder', arch=size, patch_size=patch),
+            decoder=dict(type='TransformerDecoder'),
+            masker=dict(type='RandomMasker'),
+            target=dict(type='PixelTarget'),
+            loss=dict(type='MaskedMSELoss'),
+            preprocessor=dict(type='ImagePreprocessor', mean=[0.0] * 3, std=[1.0] * 3),
+        )
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(
+    ('size', 'millions'),
+    [('tiny', 5.5), ('small', 21.7), ('base', 85.8), ('large', 303.3), ('huge', 630.8)],
+)
+def test_parameters_of_the_encoders(size, millions):
+    patch = 14 if size == 'huge' else 16
+    with torch.device('meta'):
+        model = MODELS.build(dict(type='ViTEncoder', arch=size, patch_size=patch))
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
+
+
+def test_a_ratio_that_hides_all_is_told_when_building(build_mae):
+    with pytest.raises(ValueError, match=r'^masker.mask_ratio=0.9 leaves 0 of 6 patches visible'):
+        build_mae(masker=dict(mask_ratio=0.9))

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from mae.models.preprocessors import ImagePreprocessor
+from mae.utils.seeding import seed_generators
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+MIXUP = dict(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1, num_classes=4)
+
+
+def batch(count=4):
+    return {
+        'inputs': torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8),
+        'labels': torch.arange(count) % 4,
+        'ids': torch.arange(count) + 5,
+        'keys': torch.arange(count) * 1000003,
+    }
+
+
+def test_normalises():
+    data = batch()
+    before = data['inputs'].clone()
+    out = ImagePreprocessor(MEAN, STD)(data)
+    mean, std = (torch.tensor(x, dtype=torch.float64).view(3, 1, 1) for x in (MEAN, STD))
+    expected = (before.double() - mean) / std
+    assert out['inputs'].dtype == torch.float32
+    torch.testing.assert_close(out['inputs'].double(), expected, rtol=0, atol=1e-6)
+    assert torch.equal(data['inputs'], before)
+    assert data['inputs'].dtype == torch.uint8
+    for name in ('labels', 'ids', 'keys'):
+        assert torch.equal(out[name], data[name])
+
+
+def test_mixes_and_erases_in_training_only():
+    data = batch()
+    plain = ImagePreprocessor(MEAN, STD)(data)
+    preprocessor = ImagePreprocessor(MEAN, STD, mixup=MIXUP, erase=dict(prob=1.0, mode='pixel'))
+    rest = preprocessor(data, training=False)
+    assert torch.equal(rest['inputs'], plain['inputs'])
+    assert torch.equal(rest['labels'], data['labels'])
+    mixed = preprocessor(data, training=True)
+    assert not torch.equal(mixed['inputs'], plain['inputs'])
+    assert mixed['labels'].shape == (4, 4)
+    torch.testing.assert_close(mixed['labels'].sum(1), torch.ones(4))
+
+
+def test_erasing_follows_the_key_alone():
+    preprocessor = ImagePreprocessor(MEAN, STD, erase=dict(prob=0.5, mode='pixel'))
+    data = batch(8)
+    whole = preprocessor(data, training=True)['inputs']
+    order = torch.tensor([6, 1, 3])
+    part = preprocessor({name: value[order] for name, value in data.items()}, training=True)
+    assert torch.equal(part['inputs'], whole[order])
+
+
+def test_what_follows_erasing_is_random_by_step():
+    """Mixing and drop path belong to the step: erasing before them must not seed them."""
+    preprocessor = ImagePreprocessor(MEAN, STD, erase=dict(prob=1.0, mode='pixel'), mixup=MIXUP)
+    data, found = batch(), []
+    for seed in (0, 1, 0):
+        seed_generators(seed)
+        found.append((preprocessor(data, training=True)['labels'], torch.rand(3)))
+    for one, other, again in zip(*found, strict=True):
+        assert torch.equal(one, again)
+        assert not torch.equal(one, other)
+
+
+def test_errors():
+    with pytest.raises(
+        ValueError, match=r'^preprocessor.mean and preprocessor.std need one number'
+    ):
+        ImagePreprocessor(MEAN, STD[:2])
+    with pytest.raises(ValueError, match='deviations positive'):
+        ImagePreprocessor(MEAN, [1.0, 0.0, 1.0])
+    for count in (1, 3):
+        message = rf'holds {count}; make train_dataloader.batch_size even$'
+        with pytest.raises(ValueError, match=message):
+            ImagePreprocessor(MEAN, STD, mixup=MIXUP)(batch(count), training=True)
+
+
+def test_nothing_of_it_is_saved():
+    assert not ImagePreprocessor(MEAN, STD).state_dict()

@@ -1,0 +1,450 @@
+"""Every shipped config keeps what its name, its docstring and the recipes promise."""
+
+import ast
+import re
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
+from PIL import Image
+
+from mae import datasets, models  # noqa: F401  (register what the configs name)
+from mae.apis import find_config, load_config, train
+from mae.apis import test as evaluate
+from mae.apis.config.grammar import Promise, parse_name
+from mae.apis.config.lint import lint
+from mae.engine import Runner
+from mae.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs'
+BASES = sorted((CONFIGS / '_base_').rglob('*.py'))
+LEAVES = sorted(set(CONFIGS.rglob('*.py')) - set(BASES))
+IN1K = [leaf for leaf in LEAVES if leaf.parent.name != 'demo']
+TESTED = [leaf for leaf in LEAVES if '_knn-' in leaf.stem]  # without training
+TRAINED = [leaf for leaf in LEAVES if leaf not in TESTED]
+ABLATIONS = [
+    leaf for leaf in LEAVES if leaf.parent.name == 'ablations' and 'target' not in leaf.stem
+]
+METAFILES = sorted(CONFIGS.rglob('metafile.yml'))
+
+FOLDER = {
+    None: 'pretrain',
+    'ft': 'finetune',
+    'scratch': 'finetune',
+    'linear': 'linear',
+    'knn': 'knn',
+}
+GLOBAL_BATCH = {None: 4096, 'ft': 1024, 'scratch': 4096, 'linear': 16384}
+PARAMETERS = {  # M, as published for encoder and decoder; timm's for the classifiers
+    ('MAE', 'base', 224): 111.9,
+    ('MAE', 'large', 224): 329.5,
+    ('MAE', 'huge', 224): 657.1,
+    ('Classifier', 'base', 224): 86.6,
+    ('Classifier', 'large', 224): 304.3,
+    ('Classifier', 'huge', 224): 632.0,
+    ('Classifier', 'huge', 448): 633.0,
+}
+# lr, warm-up, layer decay, drop path: the paper's tables 8 to 11 and the authors' repository
+RECIPES = {
+    (None, 'base', False): (2.4e-3, 40, None, None),
+    (None, 'large', False): (2.4e-3, 40, None, None),
+    (None, 'huge', False): (2.4e-3, 40, None, None),
+    ('ft', 'base', False): (2e-3, 5, 0.65, 0.1),
+    ('ft', 'base', True): (4e-3, 5, 0.75, 0.1),
+    ('ft', 'large', False): (4e-3, 5, 0.75, 0.2),
+    ('ft', 'large', True): (4e-3, 5, 0.75, 0.1),
+    ('ft', 'huge', False): (4e-3, 5, 0.75, 0.3),
+    ('ft', 'huge', True): (4e-3, 5, 0.75, 0.2),
+    ('scratch', 'base', False): (1.6e-3, 20, None, 0.1),
+    ('scratch', 'large', False): (1.6e-3, 20, None, 0.2),
+    ('scratch', 'huge', False): (1.6e-3, 20, None, 0.2),
+    ('linear', 'base', False): (6.4, 10, None, None),
+    ('linear', 'large', False): (6.4, 10, None, None),
+    ('linear', 'huge', False): (6.4, 10, None, None),
+}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(CONFIGS).with_suffix(''))
+
+
+@cache
+def _load(path: Path) -> Config:
+    return Config.fromfile(path)
+
+
+def load(path: Path) -> Config:
+    return deepcopy(_load(path))
+
+
+def parse(path: Path) -> Promise:
+    promise = parse_name(path.stem)
+    assert promise, f'{path.stem} does not follow the grammar of names'
+    return promise
+
+
+def base_paths(path: Path) -> list[Path]:
+    for statement in ast.parse(path.read_text()).body:
+        if isinstance(statement, ast.Assign) and statement.targets[0].id == '_base_':
+            value = ast.literal_eval(statement.value)
+            return [path.parent / base for base in ([value] if isinstance(value, str) else value)]
+    return []
+
+
+def levels(path: Path) -> int:
+    return max((1 + levels(base) for base in base_paths(path)), default=0)
+
+
+def find(node: object, key: str) -> list:
+    """All values of `key`, at any depth."""
+    if isinstance(node, dict):
+        here = [node[key]] if key in node else []
+        return here + [value for child in node.values() for value in find(child, key)]
+    if isinstance(node, list | tuple):
+        return [value for child in node for value in find(child, key)]
+    return []
+
+
+parametrize_leaves = pytest.mark.parametrize('path', LEAVES, ids=name)
+parametrize_in1k = pytest.mark.parametrize('path', IN1K, ids=name)
+parametrize_trained = pytest.mark.parametrize('path', TRAINED, ids=name)
+parametrize_recipes = pytest.mark.parametrize(
+    'path', [leaf for leaf in TRAINED if leaf in IN1K], ids=name
+)
+
+
+def test_all_required_leaves_exist():
+    stems = {leaf.stem for leaf in IN1K}
+    for arch in ('base-p16', 'large-p16', 'huge-p14'):
+        epochs = 100 if arch == 'base-p16' else 50
+        required = {f'vit-{arch}_linear-8xb2048-amp-coslr-90e_in1k', f'vit-{arch}_knn-8xb512_in1k'}
+        required |= {
+            f'mae_vit-{arch}_8xb512-amp-coslr-{length}e_in1k' for length in (300, 400, 800, 1600)
+        }
+        required |= {
+            f'vit-{arch}_ft-8xb128-amp-coslr-{epochs}e{which}_in1k' for which in ('', '-paper')
+        }
+        assert required <= stems
+    assert 'vit-huge-p14_ft-32xb32-amp-coslr-50e_in1k-448' in stems
+
+
+def test_names_are_unique():
+    stems = [leaf.stem for leaf in LEAVES]
+    assert len(stems) == len(set(stems)), 'a bare name must mean one config'
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('mae_vit-b-p16_8xb512-coslr-400e_in1k', 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'),
+        ('vit-b-p16_ft-8xb128-coslr-100e_in1k', 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'),
+    ],
+)
+def test_older_spelling_finds_the_config(old, new):
+    assert Path(find_config(old)).stem == new
+
+
+@parametrize_leaves
+def test_leaf_is_short_documented_and_shallow(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), 'a leaf opens with a docstring'
+    code = path.read_text().splitlines()[tree.body[0].end_lineno :]
+    assert sum(bool(line.strip()) for line in code) <= 25, 'a leaf says only what differs'
+    assert base_paths(path), 'a leaf builds on _base_'
+    assert levels(path) <= 2, 'at most two levels of _base_'
+
+
+@parametrize_in1k
+def test_docstring_tells_what_to_expect(path):
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    command = re.search(r'^ +tools/dist_(train|test)\.sh (\S+) ', text, re.MULTILINE)
+    assert command, 'no launch command'
+    assert command[2] == path.stem, 'the command launches another config'
+    assert command[1] == ('test' if path.parent.name == 'knn' else 'train')
+    for entry in ('Hardware:', 'Time:', 'Published:', 'Ours:'):
+        assert re.search(rf'^{entry} +\S', text, re.MULTILINE), f'{entry} is missing'
+
+
+def test_bases_exist_and_are_used():
+    used = {base.resolve() for path in (*LEAVES, *BASES) for base in base_paths(path)}
+    assert used - {leaf.resolve() for leaf in LEAVES} == {base.resolve() for base in BASES}
+
+
+@pytest.mark.parametrize(
+    'path', [*LEAVES, *METAFILES], ids=lambda path: name(path.with_name(path.stem))
+)
+def test_linter(path):
+    """Loads, builds, and keeps the batch, length, model, lr rule and decay keys of its name."""
+    assert [str(violation) for violation in lint(path)] == []
+
+
+@parametrize_leaves
+def test_name_is_kept(path):
+    promised, cfg = parse(path), load(path)
+    folder = 'demo' if promised.data == 'digits' else FOLDER[promised.job]
+    assert path.relative_to(CONFIGS).parts[0] == folder
+    assert (path.parent.name == 'ablations') == bool(promised.ablation)
+    assert promised.algorithm == (promised.job is None)
+    for source in find(cfg._cfg_dict, 'source'):
+        if source.type == 'Subset':
+            continue
+        if promised.data == 'in1k':
+            assert (source.type, source.root) == ('ImageFolder', 'data/imagenet')
+        else:
+            assert (source.type, source.img_size) == ('Digits', promised.size)
+    for transform in (t for pipeline in find(cfg._cfg_dict, 'pipeline') for t in pipeline):
+        if transform.type in ('RandomResizedCrop', 'RandomCrop', 'CenterCrop'):
+            assert transform.size == promised.size
+        if transform.type == 'ResizeShort':
+            assert transform.size == (256 if promised.size == 224 else promised.size)
+
+
+@parametrize_trained
+def test_run_is_kept(path):
+    promised, cfg = parse(path), load(path)
+    assert cfg.param_scheduler.type == 'WarmupCosineLR'
+    assert ('val_dataloader' in cfg) == (promised.job is not None)
+    evaluators = {cfg.get(key, {}).get('type') for key in ('val_evaluator', 'test_evaluator')}
+    grid = 'GridAccuracy' if promised.variant == 'grid' else 'Accuracy'
+    assert evaluators == {grid if promised.job else None}
+
+
+@pytest.mark.parametrize('path', TESTED, ids=name)
+def test_test_is_kept(path):
+    cfg = load(path)
+    assert 'train_dataloader' not in cfg
+    bank = cfg.test_cfg.bank_dataloader.dataset
+    assert bank.source.split == 'train'
+    assert cfg.test_dataloader.dataset.source.split == 'val'
+    assert bank.pipeline == cfg.test_dataloader.dataset.pipeline, 'both must be seen alike'
+
+
+@parametrize_recipes
+def test_recipe_is_kept(path):
+    promised, cfg = parse(path), load(path)
+    # Tuning some of the blocks follows the paper's table 9.
+    of_paper = promised.paper or (promised.job == 'ft' and promised.variant is not None)
+    key = (promised.job, promised.arch, of_paper)
+    lr, warmup, layer_decay, drop_path = RECIPES[key]
+    assert cfg.base_lr * cfg.global_batch_size / 256 == pytest.approx(lr)
+    assert cfg.global_batch_size == GLOBAL_BATCH[promised.job]
+    assert cfg.param_scheduler.warmup_epochs == warmup
+    assert cfg.param_scheduler.min_lr == (1e-6 if promised.job == 'ft' else 0)
+    assert cfg.optim_wrapper.get('paramwise_cfg', {}).get('layer_decay') == layer_decay
+    assert cfg.model.encoder.get('drop_path_rate') == drop_path
+
+
+@parametrize_in1k
+def test_model_has_the_published_size(path):
+    cfg = load(path)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    encoder = cfg.model.encoder
+    parameters = sum(p.numel() for p in model.parameters())
+    promised = parse(path)
+    if promised.ablation and promised.ablation.startswith('dec-'):
+        assert parameters == decoder_ablation(promised)
+    elif promised.variant == 'grid':
+        assert parameters == sum(p.numel() for p in model.encoder.parameters()) + 7 * 769 * 1000
+    else:
+        expected = PARAMETERS[cfg.model.type, encoder.arch, encoder.img_size]
+        assert parameters / 1e6 == pytest.approx(expected, abs=0.05)
+    if cfg.model.get('trainable_blocks') == 0:
+        trained = {key for key, p in model.named_parameters() if p.requires_grad}
+        heads = [f'fcs.{n}' for n in range(7)] if promised.variant == 'grid' else ['fc']
+        assert trained == {f'head.{fc}.{kind}' for fc in heads for kind in ('weight', 'bias')}
+
+
+def decoder_ablation(promised: Promise) -> int:
+    """Parameters of ViT-L and a decoder d wide with n blocks, counted by hand."""
+    number = int(re.search(r'\d+$', promised.ablation)[0])
+    n, d = (8, number) if 'dim' in promised.ablation else (number, 512)
+    block = 12 * d * d + 13 * d  # qkv, proj and MLP with biases, two norms
+    embed, pred, norm = 1024 * d + d, d * 768 + 768, 2 * d
+    return 303_301_632 + embed + d + 197 * d + n * block + norm + pred
+
+
+@pytest.mark.parametrize('path', ABLATIONS, ids=name)
+def test_ablation_differs_in_one_thing_from_the_papers_default(path):
+    promised = parse(path)
+    default = next(leaf for leaf in LEAVES if '_target-pixel_' in leaf.stem)
+    cfg, base = load(path), load(default)
+    assert not base.model.target.norm_pix
+    part = {'dec': 'decoder', 'mask': 'masker'}.get(promised.ablation.partition('-')[0])
+    cfg.model.pop(part, None), base.model.pop(part, None)
+    if promised.ablation.startswith('aug-'):
+        pipelines = [c.train_dataloader.dataset.pop('pipeline') for c in (cfg, base)]
+        assert pipelines[0] != pipelines[1]
+    assert cfg._cfg_dict == base._cfg_dict
+
+
+@pytest.mark.parametrize('path', METAFILES, ids=name)
+def test_metafile(path):
+    meta = yaml.safe_load(path.read_text())
+    collections = {collection['Name'] for collection in meta['Collections']}
+    readme = (path.parent / 'README.md').read_text()
+    names = [model['Name'] for model in meta['Models']]
+    assert len(names) == len(set(names))
+    for model in meta['Models']:
+        assert model['In Collection'] in collections
+        assert (ROOT / model['Config']).is_file()
+        assert model['Weights'] in readme, 'the README lists the same weights'
+        facts, checksum = model['Metadata'], model['Metadata'].get('Checksum')
+        if 'openmmlab' in model['Weights']:
+            assert facts['License'] == 'Apache-2.0'
+        else:
+            assert facts['License'] == 'CC-BY-NC-4.0'
+            assert checksum is None or re.fullmatch(r'md5:[0-9a-f]{6}', checksum)
+
+
+def test_model_index_lists_every_metafile():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    assert sorted(index['Import']) == [str(path.relative_to(ROOT)) for path in METAFILES]
+
+
+@parametrize_in1k
+def test_readme_lists_the_config(path):
+    assert f'`{path.stem}`' in (path.parent / 'README.md').read_text()
+
+
+# --- Shrunken twins: the config as shipped, two blocks of width 32 on two patches a side ----------
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory) -> Path:
+    """ImageNet's layout with 2 classes, 8 training and 4 validation images."""
+    root = tmp_path_factory.mktemp('imagenet')
+    for split, count in (('train', 4), ('val', 2)):
+        for label in range(2):
+            folder = root / split / f'n0000000{label}'
+            folder.mkdir(parents=True)
+            for i in range(count):
+                generator = torch.Generator().manual_seed(label * 10 + i)
+                pixels = torch.randint(256, (40, 48, 3), generator=generator, dtype=torch.uint8)
+                Image.fromarray(pixels.numpy()).save(folder / f'{i}.png')
+    return root
+
+
+def nodes(node: object) -> list[ConfigDict]:
+    """All dicts of a config, outermost first."""
+    if isinstance(node, dict):
+        return [node, *(inner for child in node.values() for inner in nodes(child))]
+    if isinstance(node, list | tuple):
+        return [inner for child in node for inner in nodes(child)]
+    return []
+
+
+@pytest.fixture
+def _quick_config(monkeypatch):
+    # mmengine has yapf format the config four times a run: most of what a twin would take.
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: str(self._cfg_dict)))
+
+
+def twin(path: Path, photos: Path, work_dir: Path) -> Config:
+    cfg, promised = load(path), parse(path)
+    encoder = cfg.model.encoder
+    side = encoder.patch_size * (4 if promised.size == 448 else 2)
+    encoder.update(arch=dict(embed_dim=32, depth=2, num_heads=2), img_size=side)
+    if 'decoder' in cfg.model:
+        cfg.model.decoder.update(embed_dim=32, depth=1, num_heads=2)
+    for node in nodes(cfg._cfg_dict):
+        if 'num_workers' in node:
+            node.update(batch_size=4, num_workers=0, persistent_workers=False, pin_memory=False)
+        if 'root' in node:
+            node.update(root=str(photos))
+        if node.get('type') == 'Digits':
+            node.update(img_size=side)
+        if node.get('type') == 'Subset':
+            node.update(per_class=1, fraction=None)
+        elif node.get('source', {}).get('type') == 'Digits':
+            node.source = ConfigDict(type='Subset', source=node.source, per_class=1)
+        if 'size' in node:
+            node.update(size=side)
+    if 'train_cfg' in cfg:
+        few = promised.percent != 100 and promised.data == 'in1k'
+        cfg.global_batch_size = 2 if few else 8  # two micro-batches, or both images of a subset
+        cfg.train_dataloader.batch_size = cfg.global_batch_size // (1 if few else 2)
+        cfg.train_cfg.max_epochs = 1
+        cfg.param_scheduler.warmup_epochs = 0
+    else:
+        cfg.test_cfg.k = 3
+    if cfg.model.get('trainable_blocks'):
+        cfg.model.trainable_blocks = min(cfg.model.trainable_blocks, 1)
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = path.stem
+    return load_config(cfg)
+
+
+class Snapshot(Hook):
+    """Keeps the weights with which training begins."""
+
+    def before_train(self, runner):
+        self.weights = {key: value.clone() for key, value in runner.model.state_dict().items()}
+
+
+def run(cfg: Config) -> tuple[set[str], set[str]]:
+    """Train; the names of all weights that moved, and of those that should."""
+    runner, snapshot = Runner.from_cfg(cfg), Snapshot()
+    runner.register_hook(snapshot)
+    runner.train()
+    after = runner.model.state_dict()
+    assert all(value.isfinite().all() for value in after.values())
+    trained = {key for key, param in runner.model.named_parameters() if param.requires_grad}
+    return {key for key in after if not torch.equal(snapshot.weights[key], after[key])}, trained
+
+
+@pytest.fixture(scope='module')
+def pretrained(photos, tmp_path_factory):
+    """The checkpoint that a leaf starts from: of a pre-trained twin."""
+
+    @cache
+    def train_twin(leaf: Path) -> Path:
+        work_dir = tmp_path_factory.mktemp('pretrain')
+        train(twin(leaf, photos, work_dir))
+        return work_dir / 'epoch_1.pth'
+
+    def checkpoint(path: Path) -> Path:
+        promised = parse(path)
+        for leaf in TRAINED:
+            other = parse(leaf)
+            if (other.arch, other.job, other.ablation) == (promised.arch, None, None):
+                return train_twin(leaf)
+        raise AssertionError(f'nothing pre-trains {promised.arch}')
+
+    return checkpoint
+
+
+@parametrize_trained
+@pytest.mark.usefixtures('_quick_config')
+def test_twin_steps(path, photos, pretrained, tmp_path):
+    promised, cfg = parse(path), twin(path, photos, tmp_path)
+    if promised.job in ('ft', 'linear'):
+        cfg.load_from = str(pretrained(path))
+    moved, trained = run(cfg)
+    statistics = {key for key in moved if key.startswith('head.fc_norm.') and 'linear' in path.stem}
+    assert moved - statistics == trained
+    encoder = {key for key in trained if key.startswith('encoder.')}
+    if promised.job == 'linear':
+        assert not encoder
+    elif promised.variant == 'half':
+        assert {key.split('.')[3] for key in encoder} == {'norm2', 'mlp'}
+    elif promised.variant:
+        assert {key.split('.')[2] for key in encoder} == {'1'}  # the last of two blocks
+    else:
+        assert ('encoder.pos_embed' in encoder) == (promised.job is not None)
+        assert {'encoder.cls_token', 'encoder.patch_embed.proj.weight'} <= encoder
+    assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+@pytest.mark.parametrize('path', TESTED, ids=name)
+@pytest.mark.usefixtures('_quick_config')
+def test_twin_tests(path, photos, pretrained, tmp_path):
+    metrics = evaluate(twin(path, photos, tmp_path), pretrained(path))
+    assert 0 <= metrics['top1'] <= metrics['top5'] <= 100
+    assert metrics['num_samples'] == (4 if parse(path).data == 'in1k' else 10)

@@ -1,0 +1,273 @@
+"""What the documentation names exists, what it shows runs, and its map is up to date."""
+
+import ast
+import importlib.util
+import inspect
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
+
+from mae import datasets, engine, evaluation, models  # noqa: F401  (register what docs name)
+from mae.apis import find_config, load_config
+from mae.apis.config import parse_options
+from mae.apis.config.check import check_config
+from mae.apis.config.schema import Run
+from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, LOOPS, MODELS
+
+ROOT = Path(__file__).parents[2]
+DOCS = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+LINKED = [*DOCS, ROOT / 'CONTRIBUTING.md', ROOT / 'SECURITY.md', *(ROOT / 'configs').rglob('*.md')]
+TOPS = {path.name for path in ROOT.iterdir()} - {'data', 'work_dirs'}
+# First words of commands that are not ours, whose arguments are not looked at.
+FOREIGN = {'git', 'cd', 'source', 'pip', 'python3', 'pre-commit'}
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def blocks(path, language):
+    return re.findall(rf'^```{language}\n(.*?)^```', path.read_text(), re.M | re.S)
+
+
+def prose(path):
+    return re.sub(r'^```.*?^```', '', path.read_text(), flags=re.M | re.S)
+
+
+def quoted(path):
+    return re.findall(r'`([^`\n]+)`', prose(path))
+
+
+def slug(heading):
+    words = re.sub(r'[^\w\s-]', '', heading.strip().lower())
+    return re.sub(r'\s', '-', words)
+
+
+@cache
+def module(path):
+    spec = importlib.util.spec_from_file_location(path.replace('/', '_')[:-3], ROOT / path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+parametrize_docs = pytest.mark.parametrize('path', DOCS, ids=name)
+
+
+# --- links and names ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('path', LINKED, ids=name)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r'\]\(([^)\s]+)\)', prose(path)):
+        if target.startswith(('http://', 'https://')):
+            continue
+        file, _, anchor = target.partition('#')
+        linked = (path.parent / file).resolve() if file else path
+        assert linked.exists(), f'{name(path)} links to {target}'
+        assert linked.is_relative_to(ROOT), f'{name(path)} links out of the repository: {target}'
+        if anchor:
+            headings = re.findall(r'^#+ (.*)', prose(linked), re.M)
+            assert anchor in map(slug, headings), f'{name(path)}: no heading for {target}'
+
+
+@pytest.mark.parametrize('path', DOCS, ids=name)
+def test_every_page_can_be_reached(path):
+    pages = [ROOT / 'README.md', ROOT / 'docs/en/overview.md']
+    linked = {
+        (page.parent / target.partition('#')[0]).resolve()
+        for page in pages
+        for target in re.findall(r'\]\(([^)\s]+)\)', prose(page))
+    }
+    assert path in {*linked, *pages}
+
+
+@parametrize_docs
+def test_named_files_exist(path):
+    for word in quoted(path):
+        file, _, qualname = word.partition(':')
+        if '/' not in word or file.split('/')[0] not in TOPS or re.search(r'[\s*<{]', file):
+            continue
+        assert (ROOT / file).exists(), f'{name(path)} names {word}'
+        if qualname:
+            assert qualname in definitions(file), f'{name(path)}: {file} has no {qualname}'
+
+
+@cache
+def definitions(file):
+    """Qualified names of the classes and functions of a file."""
+    found = set()
+
+    def visit(node, prefix):
+        for child in node.body:
+            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+                found.add(prefix + child.name)
+                if isinstance(child, ast.ClassDef):
+                    visit(child, f'{prefix}{child.name}.')
+
+    visit(ast.parse((ROOT / file).read_text()), '')
+    return found
+
+
+def test_references_into_the_code_are_found_at_all():
+    assert len([w for w in quoted(ROOT / 'docs/en/data_flow.md') if '.py:' in w]) > 25
+    assert len([w for w in quoted(ROOT / 'docs/en/design/mmengine.md') if '.py:' in w]) > 20
+    assert 'GlobalBatchSampler._order' in definitions('mae/datasets/sampler.py')
+    assert 'GlobalBatchSampler.gone' not in definitions('mae/datasets/sampler.py')
+
+
+@parametrize_docs
+def test_named_modules_and_configs_exist(path):
+    for word in quoted(path):
+        if re.fullmatch(r'mae(\.\w+)+', word) and not word.endswith('.py'):
+            resolve_name(word)
+        if re.fullmatch(r'(mae_)?vit-[\w-]+', word):
+            find_config(word)
+
+
+# --- commands -------------------------------------------------------------------------------
+
+
+def commands():
+    for path in DOCS:
+        for block in blocks(path, 'bash'):
+            for line in block.replace('\\\n', ' ').splitlines():
+                for part in map(str.strip, line.partition('#')[0].split(' && ')):
+                    if part:
+                        yield pytest.param(part, id=f'{name(path)}: {part}')
+
+
+@pytest.mark.parametrize('command', list(commands()))
+def test_command_is_understood(command):
+    words = shlex.split(command, comments=True)
+    env = {}
+    while '=' in words[0]:
+        key, _, value = words.pop(0).partition('=')
+        env[key] = value
+    if words[0] == 'python':
+        words.pop(0)
+    if words[0] == 'make':
+        verbs = re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), re.M)
+        assert {word for word in words[1:] if '=' not in word} <= {*verbs}
+    elif words[0].startswith('tools/visualization/'):
+        load_config(module(words[0]).parse_args(words[1:]).config)
+    elif words[0] == 'tools/protocol.py':
+        args = module(words[0]).parse_args(words[1:])
+        assert args.start == 'CHECKPOINT' or load_config(args.start)
+    elif words[0] not in FOREIGN:
+        train_or_test(words[0], words[1:], env)
+
+
+def train_or_test(script, words, env):
+    """Parse the line as the script would and build the config it asks for."""
+    assert (ROOT / script).is_file()
+    script = Path(script).name
+    launchers = ROOT / 'tools/launch.sh'
+    known = set(re.findall(r'\$\{([A-Z_]+)', launchers.read_text())) | {'OMP_NUM_THREADS'}
+    assert set(env) <= known, f'{script} reads no {set(env) - known}'
+    kind, processes = ('test' if 'test' in script else 'train'), 1
+    if script.startswith('dist_'):
+        processes = words.pop(2 if kind == 'test' else 1)
+    elif script.startswith('slurm_'):
+        processes = env['GPUS']
+        del words[:2]
+        if kind == 'train' and len(words) > 1 and not words[1].startswith('-'):
+            words.insert(1, '--work-dir')
+    if 'CONFIG' in words or '--help' in words:
+        return
+    args = module(f'tools/{kind}.py').parse_args(words)
+    config = load_config(args.config, parse_options(args.cfg_options))
+    if kind == 'train':
+        batch = args.batch_per_device or config.train_dataloader.batch_size
+        total = batch * int(processes) * int(env.get('NNODES', 1))
+        assert config.global_batch_size % total == 0, 'this number of processes does not divide'
+
+
+@parametrize_docs
+def test_named_checkpoints_would_be_written(path):
+    for config, epoch in re.findall(r'work_dirs/([\w-]+)/epoch_(\d+)\.pth', path.read_text()):
+        loaded = load_config(config)
+        interval = loaded.default_hooks.checkpoint.interval
+        assert int(epoch) == loaded.train_cfg.max_epochs or int(epoch) % interval == 0
+        assert int(epoch) <= loaded.train_cfg.max_epochs
+
+
+# --- code -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in DOCS if '```python' in path.read_text()], ids=name
+)
+def test_python_blocks_run(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {'__name__': 'docs'}
+    for block in blocks(path, 'python'):
+        if '_base_ = ' in block:
+            check_config_file(block, tmp_path)
+            continue
+        before = dict(namespace)
+        exec(compile(block, name(path), 'exec'), namespace)  # noqa: S102  (our own docs)
+        new = {key: value for key, value in namespace.items() if before.get(key) is not value}
+        check_config({key: new[key] for key in new.keys() & Run.__annotations__.keys()})
+
+
+def check_config_file(block, folder):
+    """A config of the reader's own, in a folder beside those that are shipped."""
+    configs = folder / 'configs'
+    if not configs.exists():
+        (configs / 'mine').mkdir(parents=True)
+        for shipped in (ROOT / 'configs').iterdir():
+            (configs / shipped.name).symlink_to(shipped)
+    file = configs / 'mine/example.py'
+    file.write_text(block)
+    assert load_config(file).model.type in ('MAE', 'Classifier')
+
+
+# --- the map --------------------------------------------------------------------------------
+
+
+def test_map_is_up_to_date():
+    readme = (ROOT / 'README.md').read_text()
+    assert module('docs/map.py').rewrite(readme) == readme, 'run: python docs/map.py'
+
+
+def test_walk_keeps_its_figures():
+    docs_map = module('docs/map.py')
+    files, lines = docs_map.figures(docs_map.walk_files())
+    assert files <= 18
+    assert lines <= 1250
+    assert f'**{files} files, {lines:,} lines**' in (ROOT / 'README.md').read_text()
+
+
+def test_heart_keeps_its_figures():
+    docs_map = module('docs/map.py')
+    files, lines = docs_map.figures(docs_map.HEART)
+    assert files <= 7
+    assert lines <= 600
+
+
+def test_walk_leads_through_what_the_config_names():
+    walk = module('docs/map.py').walk_files()
+    config = load_config(ROOT / walk[0])
+    loader = config.train_dataloader
+    parts = [MODELS.get(config.model.type), LOOPS.get(config.train_cfg.type)]
+    parts += [MODELS.get(part.type) for part in config.model.values() if isinstance(part, dict)]
+    parts += [DATA_SAMPLERS.get(loader.sampler.type), DATASETS.get(loader.dataset.type)]
+    parts += [FUNCTIONS.get(loader.collate_fn.type)]
+    opened = {Path(inspect.getsourcefile(part)).resolve() for part in parts}
+    assert len(opened) == 11
+    assert opened <= {ROOT.resolve() / path for path in walk}
+
+
+def test_map_refuses_a_file_that_does_not_say_what_it_is(tmp_path, monkeypatch):
+    docs_map = module('docs/map.py')
+    monkeypatch.setattr(docs_map, 'ROOT', tmp_path)
+    (tmp_path / 'mute.py').write_text('x = 1\n')
+    with pytest.raises(ValueError, match=r'mute\.py does not begin with a line'):
+        docs_map.summary('mute.py')
+    with pytest.raises(ValueError, match='must hold'):
+        docs_map.rewrite('no markers')

@@ -1,0 +1,37 @@
+import pytest
+
+from mae.utils.suggest import did_you_mean, is_slip, nearest
+
+PARTS = ['RandomMasker', 'BlockMasker', 'GridMasker', 'ViTEncoder', 'TransformerDecoder']
+
+
+@pytest.mark.parametrize(
+    ('word', 'meant'),
+    [
+        ('RandomMaker', 'RandomMasker'),
+        ('random_masker', 'RandomMasker'),
+        ('VitEncoder', 'ViTEncoder'),
+        ('ViTEncodre', 'ViTEncoder'),
+        ('TransformerDecorder', 'TransformerDecoder'),
+    ],
+)
+def test_nearest(word, meant):
+    assert nearest(word, PARTS) == [meant]
+
+
+def test_words_with_nothing_in_common():
+    assert nearest('xyzq', PARTS) == []
+    assert did_you_mean('xyzq', ['b', 'a']) == '; known: a, b'
+    assert did_you_mean('xyzq', []) == ''
+
+
+def test_suggestion_with_its_path():
+    text = did_you_mean('optimzer', ['optimizer', 'amp'], 'optim_wrapper.')
+    assert text == '; did you mean optim_wrapper.optimizer?'
+
+
+def test_one_slip():
+    assert is_slip('optimzer', 'optimizer')
+    assert is_slip('maks', 'mask')
+    assert not is_slip('mask', 'mask')
+    assert not is_slip('mask', 'loss')

@@ -1,0 +1,105 @@
+"""Line charts put the points where the axes say."""
+
+import math
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from mae.visualization.curves import Series, line_chart, nice_ticks
+
+
+def chart(*series, title='Loss'):
+    svg = line_chart(series, title=title, x_label='epoch', y_label='loss')
+    return ElementTree.fromstring(svg)
+
+
+def texts_of(root):
+    return list(root.iter('text'))
+
+
+def texts(root):
+    return {t.text for t in texts_of(root)}
+
+
+def lines(root):
+    """Points of every series."""
+    paths = [p.get('d') for p in root.iter('path') if p.get('fill') == 'none']
+    return [[tuple(map(float, xy)) for xy in re.findall(r'([\d.]+) ([\d.]+)', d)] for d in paths]
+
+
+def test_points_lie_where_the_ticks_say():
+    root = chart(Series('', [0, 40, 100], [1.0, 0.4, 0.0]))
+    labels = [
+        (t.get('text-anchor'), t.text, float(t.get('x')), float(t.get('y'))) for t in texts_of(root)
+    ]
+    columns = {text: x for anchor, text, x, _ in labels if anchor == 'middle'}
+    rows = {text: y - 4 for anchor, text, _, y in labels if anchor == 'end'}
+    expected = [(columns[x], rows[y]) for x, y in (('0', '1'), ('40', '0.4'), ('100', '0'))]
+    for point, place in zip(lines(root)[0], expected, strict=True):
+        assert point == pytest.approx(place, abs=0.11)
+    assert columns['0'] < columns['100']
+    assert rows['1'] < rows['0']  # up is small in SVG
+
+
+def test_labels_and_title_are_escaped():
+    root = chart(Series('a', [0, 1], [0, 1]), title='a < b & "c"')
+    assert root.find('title').text == 'a < b & "c"'
+    assert root.get('aria-label') == 'a < b & "c"'
+    assert {'epoch', 'loss'} <= texts(root)
+
+
+def test_legend_only_for_several_lines():
+    one, two = Series('first', [0, 1], [0, 1]), Series('second', [0, 1], [1, 0])
+    assert 'first' not in texts(chart(one))
+    assert {'first', 'second'} <= texts(chart(one, two))
+    assert len(lines(chart(one, two))) == 2
+
+
+def test_values_that_are_not_finite_break_the_line():
+    root = chart(Series('', [0, 1, 2, 3, 4], [4, 3, math.nan, 1, math.inf]))
+    (path,) = [p.get('d') for p in root.iter('path') if p.get('fill') == 'none']
+    assert path.count('M') == 2
+    assert len(lines(root)[0]) == 3
+    assert 'nan' not in path
+    assert 'inf' not in path
+
+
+def test_nothing_to_draw_is_an_error():
+    with pytest.raises(ValueError, match="'Loss' has no finite point"):
+        chart(Series('', [0, 1], [math.nan, math.nan]))
+
+
+def test_a_single_point_and_a_constant_can_be_drawn():
+    assert len(lines(chart(Series('', [1], [2.5])))[0]) == 1
+    assert len(lines(chart(Series('', [1, 2], [0, 0])))[0]) == 2
+
+
+def test_small_learning_rates_have_short_labels():
+    root = chart(Series('', [0, 1], [0, 4e-7]))
+    assert '4e-7' in texts(root)
+    assert max(map(len, texts(root))) <= 6
+
+
+@pytest.mark.parametrize(
+    ('low', 'high', 'expected'),
+    [
+        (0, 300, [0, 50, 100, 150, 200, 250, 300]),
+        (1, 300, [0, 50, 100, 150, 200, 250, 300]),
+        (0.27, 1.33, [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4]),
+        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
+        (2, 2, [1, 1.5, 2, 2.5, 3]),
+    ],
+)
+def test_ticks_are_round_and_enclose(low, high, expected):
+    count = 6 if high in (300, 1.33) else 5
+    assert nice_ticks(low, high, count) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('high', [3e-9, 0.07, 1, 12.5, 99, 1e6])
+def test_ticks_enclose_and_are_few(high):
+    for low in (0, high / 3, -high):
+        ticks = nice_ticks(low, high, 5)
+        assert ticks[0] <= low + 1e-9 * high
+        assert ticks[-1] >= high * (1 - 1e-9)
+        assert 3 <= len(ticks) <= 8

@@ -1,0 +1,143 @@
+"""Panels show what the model saw, and what it predicted, in the right places."""
+
+import numpy as np
+import pytest
+import torch
+
+from mae.models.layers.patches import patchify
+from mae.visualization.panels import Panel, contact_sheet, reconstruction_panels
+
+P = 4
+GRID = (2, 3)
+MEANS = {1: [78.0], 3: [123.675, 116.28, 103.53]}
+STDS = {1: [96.0], 3: [58.395, 57.12, 57.375]}
+
+
+def normalise(pixels, channels):
+    mean, std = (torch.tensor(t[channels]).view(-1, 1, 1) for t in (MEANS, STDS))
+    return (pixels.float() - mean) / std
+
+
+def per_patch(patches):
+    var, mean = patches.var(-1, keepdim=True), patches.mean(-1, keepdim=True)
+    return (patches - mean) / (var + 1e-6).sqrt()
+
+
+@pytest.fixture(params=[1, 3])
+def channels(request):
+    return request.param
+
+
+@pytest.fixture
+def pixels(channels):
+    return torch.randint(0, 256, (2, channels, GRID[0] * P, GRID[1] * P), dtype=torch.uint8)
+
+
+@pytest.fixture
+def ids_hide():
+    return torch.tensor([[5, 0, 3, 4], [1, 2, 3, 5]])
+
+
+def panels_of(pixels, pred, ids_hide, norm_pix=False):
+    channels = pixels.shape[1]
+    return reconstruction_panels(
+        normalise(pixels, channels),
+        {'pred': pred, 'ids_hide': ids_hide},
+        patch_size=P,
+        mean=torch.tensor(MEANS[channels]),
+        std=torch.tensor(STDS[channels]),
+        norm_pix=norm_pix,
+    )
+
+
+def hidden_patches(pixels, ids_hide):
+    patches = patchify(normalise(pixels, pixels.shape[1]), P)
+    return patches.gather(1, ids_hide[..., None].expand(-1, -1, patches.shape[-1]))
+
+
+def hidden_pixels(ids_hide):
+    """bool (H, W) of each image, written as loops."""
+    masks = np.zeros((len(ids_hide), GRID[0] * P, GRID[1] * P), dtype=bool)
+    for mask, ids in zip(masks, ids_hide.tolist(), strict=True):
+        for index in ids:
+            row, column = divmod(index, GRID[1])
+            mask[row * P : (row + 1) * P, column * P : (column + 1) * P] = True
+    return masks
+
+
+def as_array(image):
+    return image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
+
+
+def test_original_is_the_image(pixels, ids_hide):
+    panels = panels_of(pixels, hidden_patches(pixels, ids_hide), ids_hide)
+    for panel, image in zip(panels, pixels, strict=True):
+        assert panel.original.dtype == np.uint8
+        np.testing.assert_array_equal(panel.original, as_array(image))
+
+
+def test_visible_patches_are_the_image_and_only_they(pixels, ids_hide):
+    wrong = hidden_patches(pixels, ids_hide) + 5  # a prediction far off everywhere
+    panels = panels_of(pixels, wrong.clamp(max=9), ids_hide)
+    for panel, hidden in zip(panels, hidden_pixels(ids_hide), strict=True):
+        np.testing.assert_array_equal(panel.masked[~hidden], panel.original[~hidden])
+        np.testing.assert_array_equal(panel.reconstruction[~hidden], panel.original[~hidden])
+        assert np.all(panel.masked[hidden] == 128)
+        assert np.all(panel.reconstruction[hidden] == 255)
+
+
+@pytest.mark.parametrize('norm_pix', [False, True])
+def test_perfect_prediction_gives_the_image_back(pixels, ids_hide, norm_pix):
+    target = hidden_patches(pixels, ids_hide)
+    pred = per_patch(target) if norm_pix else target
+    for panel in panels_of(pixels, pred, ids_hide, norm_pix):
+        np.testing.assert_array_equal(panel.reconstruction, panel.original)
+
+
+def test_normalised_prediction_of_zero_is_the_mean_of_the_true_patch(pixels, ids_hide):
+    pred = torch.zeros_like(hidden_patches(pixels, ids_hide))
+    (panel, _) = panels_of(pixels, pred, ids_hide, norm_pix=True)
+    # Patch 5 of the first image lies at row 1, column 2.
+    patch = normalise(pixels, pixels.shape[1])[0, :, P:, 2 * P :]
+    channels = pixels.shape[1]
+    levels = patch.mean() * torch.tensor(STDS[channels]) + torch.tensor(MEANS[channels])
+    expected = levels.round().clamp(0, 255).numpy()
+    assert np.all(panel.reconstruction[P:, 2 * P :].reshape(-1, channels) == expected)
+
+
+def test_prediction_lands_in_its_own_patch():
+    pixels = torch.zeros(1, 1, 8, 12, dtype=torch.uint8)
+    ids = torch.tensor([[4, 1]])
+    pred = torch.stack([torch.full((16,), 1.0), torch.arange(16) / 16])[None]
+    (panel,) = panels_of(pixels, pred, ids)
+    assert np.all(panel.reconstruction[4:, 4:8] == 174)  # 1.0 * 96 + 78
+    expected = np.round(np.arange(16).reshape(4, 4) / 16 * 96 + 78)
+    np.testing.assert_array_equal(panel.reconstruction[:4, 4:8], expected)
+
+
+def test_two_channels_cannot_be_shown():
+    pixels = torch.zeros(1, 2, 8, 12)
+    output = {'pred': torch.zeros(1, 3, 32), 'ids_hide': torch.tensor([[0, 1, 2]])}
+    with pytest.raises(ValueError, match='1 or 3 channels can be shown, not of 2'):
+        reconstruction_panels(
+            pixels,
+            output,
+            patch_size=P,
+            mean=torch.zeros(2),
+            std=torch.ones(2),
+            norm_pix=False,
+        )
+
+
+def test_predictions_that_are_no_pixels_are_refused(pixels, ids_hide):
+    with pytest.raises(ValueError, match='predictions of 7 values are not the pixels'):
+        panels_of(pixels, torch.zeros(2, 4, 7), ids_hide)
+
+
+def test_contact_sheet_enlarges_without_smoothing():
+    pictures = [np.full((8, 12), level, dtype=np.uint8) for level in (10, 20, 30)]
+    sheet = np.asarray(contact_sheet([Panel(*pictures)] * 2, min_side=16, gap=2))
+    assert sheet.shape == (2 * 16 + 3 * 2, 3 * 24 + 4 * 2, 3)
+    assert set(np.unique(sheet)) == {10, 20, 30, 255}
+    assert np.all(sheet[2:18, 28:52] == 20)
+    assert np.all(sheet[20:36, 54:78] == 30)
