@@ -24,6 +24,7 @@ from mae.engine.checkpoint import (
     training_state,
 )
 from mae.engine.classes import check_classes
+from mae.engine.compile import compile_blocks
 from mae.engine.distributed import init_distributed
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mae.utils.compat import versions
@@ -69,6 +70,12 @@ class Runner(MMRunner):
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """mmengine's, less the one that tells samplers the epoch: `TrainLoop` does."""
         super().register_default_hooks({'sampler_seed': None, **(hooks or {})})
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the model's blocks if the config says `compile`; `target` is mmengine's."""
+        blocks = self.bare_model.blocks() if hasattr(self.bare_model, 'blocks') else ()
+        if compile_blocks(blocks, self.cfg.get('compile')):
+            self.logger.info(f'{len(blocks)} blocks will be compiled in the first step')
 
     def _init_model_weights(self) -> None:
         """Start the weights as a function of the seed alone."""

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from mae.models.layers.block import Block
 from mae.models.layers.tokens import Pool
 from mae.registry import MODELS
 
@@ -52,6 +53,10 @@ class Algorithm(BaseModel):
         """Layer of a parameter for layer-wise learning-rate decay, and number of the last one."""
         depth: tuple[int, int] = self.encoder.get_layer_depth(name.removeprefix('encoder.'))
         return depth if name.startswith('encoder.') else (depth[1], depth[1])
+
+    def blocks(self) -> list[Block]:
+        """The transformer blocks, in the order of their parameters: what `compile` compiles."""
+        return [module for module in self.modules() if isinstance(module, Block)]
 
     def no_weight_decay(self) -> set[str]:
         """Tokens and positions, which fine-tuning does not decay."""

@@ -3,6 +3,8 @@
 Shapes: B images, N tokens, Q queries, D width.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -26,18 +28,28 @@ class Mlp(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al. 2016): drop a branch for some images of a batch."""
+    """Stochastic depth (Huang et al. 2016): leave a branch out for some images of a batch.
+
+    The images are drawn on the CPU, so that their number is known without waiting for the device,
+    and those left out cost nothing.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, residual: Tensor, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """`residual` + branch(`x`), (B, Q, D), scaled up in training where it is kept."""
         if not self.training or self.rate == 0:
-            return x
+            return residual + branch(x)
         keep = 1 - self.rate
-        draw = torch.rand(x.shape[0], 1, 1, device=x.device, dtype=torch.float32)
-        return x * ((draw < keep) / keep).to(x.dtype)
+        draw = torch.rand(len(x), device='cpu') < keep
+        if torch.compiler.is_compiling():  # which needs one shape: all are computed
+            scale = (draw / keep).to(x.device)[:, None, None]
+            return residual + branch(x) * scale.to(x.dtype)
+        kept = draw.nonzero().flatten().to(x.device, non_blocking=True)
+        out = branch(x[kept]).to(residual.dtype)
+        return residual.index_add(0, kept, out, alpha=1 / keep)
 
 
 class Block(nn.Module):
@@ -55,6 +67,6 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
         """(B, N, D) to (B, Q, D); with `num_queries` only the first Q tokens go on."""
-        x = x[:, :num_queries] + self.drop_path(self.attn(self.norm1(x), num_queries))
-        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        x = self.drop_path(x[:, :num_queries], x, lambda x: self.attn(self.norm1(x), num_queries))
+        out: Tensor = self.drop_path(x, x, lambda x: self.mlp(self.norm2(x)))
         return out

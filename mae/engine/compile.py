@@ -1,0 +1,54 @@
+"""`compile=True`: the transformer blocks as compiled kernels, each of the same code and shapes.
+
+mmengine compiles the whole `train_step`, with backward pass and optimizer, which breaks into
+pieces at every hook and `.item()`. A block has no branch that data decide and is most of the work;
+compiled one by one, gradients still leave for other processes while the next are computed.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | bool | None) -> bool:
+    """Compile each of `blocks` in place, for the one shape that training has.
+
+    Args:
+        blocks: modules of one class.
+        options: arguments of `torch.compile`, or True for its defaults; nothing if None or False.
+
+    Returns:
+        Whether they will run compiled. Without a working compiler they run as they are, after
+        one warning.
+    """
+    if options is None or options is False:
+        return False
+    blocks = list(blocks)
+    if not blocks:
+        warnings.warn('compile has no effect: the model names no blocks', stacklevel=2)
+        return False
+    arguments = {'dynamic': False, **(options if isinstance(options, Mapping) else {})}
+    device = next(blocks[0].parameters()).device
+    if (reason := _why_not(device, arguments)) is not None:
+        warnings.warn(f'compile has no effect: {reason}; running without', stacklevel=2)
+        return False
+    # Blocks share their code but not the drop-path rate, which is part of it; and each runs in
+    # training and in evaluation.
+    limit = torch._dynamo.config.recompile_limit
+    torch._dynamo.config.recompile_limit = max(limit, 2 * len(blocks) + 2)
+    for block in blocks:
+        block.compile(**arguments)
+    return True
+
+
+def _why_not(device: torch.device, arguments: Mapping[str, Any]) -> str | None:
+    """Why nothing can be compiled for `device`, found by trying; None if it can."""
+    try:
+        torch.compile(torch.sin, **arguments)(torch.ones(2, device=device))
+    except Exception as error:  # whatever a compiler that is missing or broken raises
+        lines = str(error).strip().splitlines()
+        return f'{type(error).__name__}: {lines[0]}' if lines else type(error).__name__
+    return None

@@ -1,0 +1,88 @@
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from torch import nn
+from torch._dynamo.utils import counters
+
+from mae.engine.compile import compile_blocks
+
+# Traces and differentiates like the default, but needs no C++ compiler and no seconds for it.
+TRACED = dict(backend='aot_eager')
+
+
+class Graphs(Hook):
+    """The loss of each step, and how many graphs have been compiled when it is done."""
+
+    def __init__(self):
+        self.losses, self.graphs = [], []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.losses.append(float(outputs['loss']))
+        self.graphs.append(counters['stats']['unique_graphs'])
+
+
+def run(make_runner, name, changes, classify=False):
+    torch._dynamo.reset()
+    counters.clear()
+    hook = Graphs()
+    runner = make_runner(name, {'train_cfg.max_epochs': 2, **changes}, classify)
+    runner.register_hook(hook)
+    runner.train()
+    return hook
+
+
+def test_same_losses_and_no_recompilation(make_runner):
+    plain = run(make_runner, 'plain', {})
+    compiled = run(make_runner, 'compiled', {'compile': TRACED})
+    assert plain.graphs[-1] == 0
+    assert compiled.losses == pytest.approx(plain.losses, rel=1e-5)
+    assert compiled.graphs[0] >= 2  # encoder and decoder blocks, and the last, of fewer queries
+    assert set(compiled.graphs) == {compiled.graphs[0]}
+
+
+def test_every_drop_path_rate_is_compiled(make_runner):
+    # Validation, which has shapes of its own, comes after the last step.
+    changes = {'compile': TRACED, 'train_cfg.val_interval': 2}
+    hook = run(make_runner, 'classifier', changes, classify=True)
+    assert hook.graphs[0] >= 2
+    assert set(hook.graphs) == {hook.graphs[0]}
+
+
+def test_off_by_default(make_runner):
+    runner = make_runner('off', {'train_cfg.max_epochs': 2})
+    runner.train()
+    assert not any(block._compiled_call_impl for block in runner.bare_model.blocks())
+
+
+def test_without_a_compiler_it_warns_once_and_trains(make_runner, monkeypatch, tmp_path):
+    torch._dynamo.reset()
+    monkeypatch.setattr('torch._inductor.config.cpp.cxx', (None, str(tmp_path / 'no-compiler')))
+    monkeypatch.setattr('torch._inductor.config.force_disable_caches', True)
+    runner = make_runner('none', {'compile': True, 'train_cfg.max_epochs': 2})
+    with pytest.warns(UserWarning, match='compile has no effect: .*ompiler') as caught:
+        runner.train()
+    assert sum('compile has no effect' in str(w.message) for w in caught) == 1
+    assert runner.iter == 10
+
+
+@pytest.mark.parametrize('options', [None, False])
+def test_nothing_asked_nothing_done(options):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert not compile_blocks([nn.Linear(2, 2)], options)
+
+
+def test_no_blocks():
+    with pytest.warns(UserWarning, match='names no blocks'):
+        assert not compile_blocks([], options=True)
+
+
+def test_state_keeps_its_names(make_runner):
+    runner = make_runner('names', {'compile': TRACED, 'train_cfg.max_epochs': 2})
+    names = list(runner.bare_model.state_dict())
+    runner.train()
+    assert list(runner.bare_model.state_dict()) == names
+    assert list(Path(runner.work_dir).glob('*.pth'))
