@@ -5,7 +5,7 @@ from itertools import pairwise
 from statistics import fmean, stdev
 from typing import Any
 
-from mae.protocol.circumstances import cpu_name, gpu_name, software
+from mae.utils.circumstances import cpu_name, gpu_name, software
 from mae.protocol.identity import sha256_of
 from mae.protocol.plan import Plan
 from mae.protocol.stages import Stage

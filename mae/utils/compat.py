@@ -9,10 +9,14 @@ _FRAMEWORK = ('mmengine', 'onedl-mmengine', 'mmcv-lite', 'mmcv', 'onedl-mmcv', '
 _LIBRARIES = ('torch', 'torchvision', 'timm', 'numpy', 'scikit-learn', *_FRAMEWORK)
 
 
-def versions() -> dict[str, str]:
-    """Our version and those of the installed libraries a result depends on, by name."""
+def versions(*others: str) -> dict[str, str]:
+    """Our version and those of the installed libraries a result depends on, by name.
+
+    Args:
+        others: further distributions to ask for.
+    """
     found = {'mae': __version__}
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *others):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -6,9 +6,13 @@ from pathlib import Path
 from mae.utils.compat import versions
 
 
-def software() -> dict[str, str]:
-    """Versions, by name, of what a result depends on."""
-    return {**versions(), 'Python': platform.python_version()}
+def software(*others: str) -> dict[str, str]:
+    """Versions, by name, of what a result depends on.
+
+    Args:
+        others: further distributions that played a part, where installed.
+    """
+    return {**versions(*others), 'Python': platform.python_version()}
 
 
 def cpu_name() -> str:

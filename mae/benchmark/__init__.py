@@ -1,0 +1,11 @@
+"""Speed and memory of ours beside other implementations, in one process, in turns."""
+
+# The peers of each task, in the order of the table; each is a module of `mae.benchmark.peers`.
+PEERS: dict[str, tuple[str, ...]] = {
+    'step': ('transformers', 'mmpretrain', 'lightly'),
+    'loader': ('torchvision', 'mmpretrain'),
+    'runner': ('mmengine',),
+    'evaluate': ('timm',),
+    'finetune': ('timm',),
+}
+OURS = 'mae'

@@ -1,0 +1,52 @@
+"""What all systems of a comparison have in common."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+DTYPES = {'bfloat16': torch.bfloat16, 'float32': torch.float32}
+# A rate at which thousands of steps on one random batch stay finite; of no meaning to the speed.
+LEARNING_RATE = 1e-4
+
+
+@dataclass(frozen=True)
+class Job:
+    """One comparison.
+
+    Attributes:
+        config: of our side; the peers get a model of the same shape.
+        batch_size: images of a step.
+        device: where.
+        dtype: bfloat16 by autocast, or float32 throughout.
+        compile: every model through `torch.compile`.
+        seed: of weights, images and masks.
+    """
+
+    config: Config
+    batch_size: int
+    device: torch.device
+    dtype: torch.dtype
+    compile: bool = False
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the config."""
+        return Path(self.config.filename or 'config').stem
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of the forward pass."""
+        lower = self.dtype != torch.float32
+        return torch.autocast(self.device.type, self.dtype, enabled=lower)
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """To the device and, if asked for, compiled in place with static shapes."""
+        model.to(self.device)
+        if self.compile:
+            model.compile(dynamic=False)
+        return model

@@ -1,0 +1,95 @@
+"""Memory of a training step: what one more image costs, and what does not fit.
+
+On a GPU: the allocator's peak during forward and backward, above what was there before. On a CPU,
+which has no such counter: the bytes that autograd keeps for the backward pass, each storage once,
+parameters and buffers not counted. The difference between a whole and half a batch, over the
+difference in images, is the figure per image; casts of weights and the like cancel out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+Loss = Callable[[int], Tensor]
+
+
+def activation_bytes(loss: Loss, model: nn.Module, size: int, device: torch.device) -> int:
+    """Peak of one forward and backward pass beyond weights, gradients and optimizer.
+
+    Args:
+        loss: forward pass of that many images.
+        model: whose parameters do not count.
+        size: images.
+        device: where.
+    """
+    if device.type == 'cuda':
+        return _allocated(loss, model, size)
+    return _saved(loss, model, size)
+
+
+def activation_bytes_per_image(
+    loss: Loss, model: nn.Module, size: int, device: torch.device
+) -> tuple[int, float]:
+    """Bytes of a batch of `size` images, and of one more image (from half a batch)."""
+    whole, half = size, max(1, size // 2)
+    of_whole = activation_bytes(loss, model, whole, device)
+    if whole == half:
+        return of_whole, float(of_whole)
+    of_half = activation_bytes(loss, model, half, device)
+    return of_whole, (of_whole - of_half) / (whole - half)
+
+
+def static_bytes(model: nn.Module) -> int:
+    """Weights, and for those that are trained a gradient and AdamW's two averages."""
+    own = sum(p.numel() * p.element_size() for p in model.parameters())
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    return own + 3 * trained
+
+
+def _saved(loss: Loss, model: nn.Module, size: int) -> int:
+    of_model = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    kept: dict[int, Any] = {}  # holding the storages keeps their addresses from being used again
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in of_model:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss(size)
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def _allocated(loss: Loss, model: nn.Module, size: int) -> int:
+    for param in model.parameters():  # so that the gradients are there before, and not counted
+        if param.requires_grad and param.grad is None:
+            param.grad = torch.zeros_like(param)
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    loss(size).backward()
+    torch.cuda.synchronize()
+    peak = torch.cuda.max_memory_allocated() - before
+    model.zero_grad(set_to_none=True)
+    return int(peak)
+
+
+def require_memory(needed: float, available: int | None, what: str, remedy: str) -> None:
+    """Refuse before anything is allocated.
+
+    Raises:
+        ValueError: says how much is needed and how much there is.
+    """
+    if available is not None and needed > available:
+        raise ValueError(
+            f'{what} needs about {gib(needed)} of memory, but {gib(available)} are free: {remedy}'
+        )
+
+
+def gib(number: float) -> str:
+    """Bytes in GiB, for a message."""
+    return f'{number / 2**30:,.1f} GiB'

@@ -1,0 +1,1 @@
+"""One file a peer; each offers `step`, `finetune`, ... : its variants, by the switch they set."""

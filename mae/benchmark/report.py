@@ -1,0 +1,124 @@
+"""The result of a benchmark: a table to read and JSON to keep."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mae.benchmark import OURS
+from mae.benchmark.measure import Timing, quartiles
+from mae.utils.circumstances import software
+
+Report = dict[str, Any]
+Figures = dict[str, Any]
+
+_WIDTH = 110  # that the table needs, also where the output is a file
+# Columns of the table: key of a system's figures, heading, how to write the value.
+_COLUMNS = (
+    ('images_per_second', 'images/s', '{:,.4g}'),
+    ('queries_per_second', 'queries/s', '{:,.4g}'),
+    ('milliseconds_per_iteration', 'ms/iteration', '{:.3f}'),
+    ('overhead_milliseconds', 'overhead, ms', '{:.3f}'),
+    ('spread', 'spread', '{:.1%}'),
+    ('tflops', 'TFLOP/s', '{:.4g}'),
+    ('share_of_peak', 'of peak', '{:.0%}'),
+    ('activation_bytes_per_image', 'MiB/image', '{:.1f}'),
+    ('loss', 'loss', '{:.5f}'),
+    ('check', 'check', '{:.5f}'),
+    ('switch', 'switch', '{}'),
+)
+
+
+def throughput(timing: Timing, images: int) -> Figures:
+    """Figures of a system that handles `images` in a unit of work."""
+    return {
+        'images_per_second': images / timing.median,
+        'spread': timing.spread,
+        'seconds_per_step': timing.median,
+        'rounds': list(timing.rounds),
+    }
+
+
+def report_of(
+    task: str,
+    systems: Mapping[str, Figures],
+    *,
+    machine: Mapping[str, Any],
+    config: str,
+    skipped: Mapping[str, str] | None = None,
+    command: str = '',
+    **more: Any,
+) -> Report:
+    """The content of the JSON file.
+
+    Args:
+        task: name of the benchmark.
+        systems: figures by name, ours under 'mae'; all of a kind.
+        machine: from `mae.benchmark.machine.describe`.
+        config: name of the config.
+        skipped: peers that did not run, and why.
+        command: that began it.
+        more: further facts, such as the batch size.
+    """
+    return {
+        'task': task,
+        'device': machine['name'],
+        'config': config,
+        'command': command,
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        **more,
+        'systems': {name: dict(figures) for name, figures in systems.items()},
+        **ratios(systems),
+        'skipped': dict(skipped or {}),
+        'machine': dict(machine),
+        'versions': software('transformers', 'lightly', 'pillow'),
+    }
+
+
+def ratios(systems: Mapping[str, Figures]) -> dict[str, Any]:
+    """Ours over each peer: the medians' ratio, and the quartiles of the rounds' ratios.
+
+    A round holds all systems within seconds of each other, so its ratio is free of what else the
+    machine did in other rounds.
+    """
+    if OURS not in systems:
+        return {'ratio': {}, 'ratio_quartiles': {}}
+    ours = systems[OURS]['rounds']
+    found: dict[str, Any] = {'ratio': {}, 'ratio_quartiles': {}}
+    for name, figures in systems.items():
+        if name == OURS:
+            continue
+        pairs = zip(figures['rounds'], ours, strict=True)
+        found['ratio'][name] = figures['seconds_per_step'] / systems[OURS]['seconds_per_step']
+        found['ratio_quartiles'][name] = quartiles(tuple(theirs / own for theirs, own in pairs))
+    return found
+
+
+def show(report: Report, console: Console | None = None) -> None:
+    """Print the table; columns that no system has are left out."""
+    systems, ratio = report['systems'], report['ratio']
+    columns = [c for c in _COLUMNS if any(f.get(c[0]) not in (None, '') for f in systems.values())]
+    title = f'{report["task"]}: {report["config"]}, {report["device"]}'
+    table = Table('system', *(heading for _, heading, _ in columns), 'ours/theirs', title=title)
+    for name, figures in systems.items():
+        cells = [_cell(figures.get(key), layout, key) for key, _, layout in columns]
+        table.add_row(name, *cells, f'{ratio[name]:.2f}' if name in ratio else '')
+    (console or Console(width=max(Console().width, _WIDTH))).print(table)
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the report as JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.part')
+    part.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    part.replace(path)
+
+
+def _cell(value: Any, layout: str, key: str) -> str:
+    if value is None:
+        return ''
+    return layout.format(value / 2**20 if key == 'activation_bytes_per_image' else value)

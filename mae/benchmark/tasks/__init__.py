@@ -1,0 +1,1 @@
+"""One file a benchmark; each offers `run(...)`, which returns a report."""

@@ -1,0 +1,108 @@
+"""Speed and memory of ours beside other implementations, in turns, in one process."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mae.benchmark import PEERS
+
+_PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, without importing anything heavy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    tasks = parser.add_subparsers(dest='task', required=True)
+    step = _task(tasks, 'step', 'pre-training step: forward, backward, update', _PRETRAIN)
+    _model_options(step, batch=16)
+    step.add_argument('--no-memory', action='store_true', help='leave out the memory figures')
+    args = parser.parse_args(argv)
+    for name in ('batch', 'rounds', 'steps'):
+        value = getattr(args, name, None)
+        if value is not None and value < 1:
+            parser.error(f'--{name} must be at least 1, not {value}')
+    return args
+
+
+def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = tasks.add_parser(name, help=text, description=text)
+    parser.add_argument('--config', default=config, help='path or name (default: %(default)s)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change the config'
+    )
+    parser.add_argument(
+        '--peers',
+        nargs='*',
+        choices=PEERS[name],
+        default=PEERS[name],
+        help='to compare with (default: all that run here)',
+    )
+    parser.add_argument('--rounds', type=int, default=10, metavar='N', help='figures per system')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the result here')
+    return parser
+
+
+def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
+    parser.add_argument('--batch', type=int, default=batch, metavar='N', help='images of a step')
+    parser.add_argument('--dtype', choices=['bfloat16', 'float32'], default='bfloat16')
+    parser.add_argument(
+        '--compile', action='store_true', help='torch.compile, for ours and the peers alike'
+    )
+    parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: the GPU if there is one')
+    parser.add_argument('--steps', type=int, default=2, metavar='N', help='timed together')
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure; `argv` stands for the command line."""
+    args = parse_args(argv)
+    from importlib import import_module
+
+    from mae.benchmark.report import show, write
+
+    words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
+    common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}
+    task = import_module(f'mae.benchmark.tasks.{args.task}')
+    report = task.run(_given(args), **common, **_options(args))
+    show(report)
+    if args.json:
+        write(report, args.json)
+        print(f'wrote {args.json}')
+
+
+def _given(args: argparse.Namespace) -> Any:
+    """The job, from the config and the options of the model."""
+    import torch
+
+    from mae.apis import load_config
+    from mae.apis.config import parse_options
+    from mae.benchmark.job import DTYPES, Job
+
+    config = load_config(args.config, parse_options(args.cfg_options))
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return Job(
+        config=config,
+        batch_size=args.batch,
+        device=torch.device(device),
+        dtype=DTYPES[args.dtype],
+        compile=args.compile,
+    )
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """What only some tasks take."""
+    names = 'steps', 'memory'
+    given = {**vars(args), 'memory': not getattr(args, 'no_memory', False)}
+    return {name: given[name] for name in names if name in given}
+
+
+if __name__ == '__main__':
+    args = parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    if getattr(args, 'device', None) == 'cpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # mmengine would choose the GPU
+    from mae.apis.cli import run
+
+    run(main)
