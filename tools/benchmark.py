@@ -11,6 +11,13 @@ from typing import Any
 from mae.benchmark import PEERS
 
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
+_SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
+# A step of a few milliseconds, beside which the cost of the runner shows.
+_TINY = [
+    'model.encoder.arch.embed_dim=16',
+    'model.encoder.arch.depth=1',
+    'model.decoder.embed_dim=16',
+]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -20,6 +27,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     step = _task(tasks, 'step', 'pre-training step: forward, backward, update', _PRETRAIN)
     _model_options(step, batch=16)
     step.add_argument('--no-memory', action='store_true', help='leave out the memory figures')
+    runner = _task(tasks, 'runner', 'cost of everything around the step', _SMALL)
+    _device_options(runner, batch=4, steps=100)
+    runner.set_defaults(cfg_options=_TINY)
+    runner.add_argument(
+        '--at',
+        type=int,
+        nargs='+',
+        default=[10],
+        metavar='ITERATION',
+        help='places in a run to measure at, such as 10 100000',
+    )
     args = parser.parse_args(argv)
     for name in ('batch', 'rounds', 'steps'):
         value = getattr(args, name, None)
@@ -46,14 +64,18 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
     return parser
 
 
-def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
+def _device_options(parser: argparse.ArgumentParser, batch: int, steps: int) -> None:
     parser.add_argument('--batch', type=int, default=batch, metavar='N', help='images of a step')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: the GPU if there is one')
+    parser.add_argument('--steps', type=int, default=steps, metavar='N', help='timed together')
+
+
+def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
+    _device_options(parser, batch, steps=2)
     parser.add_argument('--dtype', choices=['bfloat16', 'float32'], default='bfloat16')
     parser.add_argument(
         '--compile', action='store_true', help='torch.compile, for ours and the peers alike'
     )
-    parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: the GPU if there is one')
-    parser.add_argument('--steps', type=int, default=2, metavar='N', help='timed together')
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -87,16 +109,17 @@ def _given(args: argparse.Namespace) -> Any:
         config=config,
         batch_size=args.batch,
         device=torch.device(device),
-        dtype=DTYPES[args.dtype],
-        compile=args.compile,
+        dtype=DTYPES[getattr(args, 'dtype', 'float32')],
+        compile=getattr(args, 'compile', False),
     )
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """What only some tasks take."""
-    names = 'steps', 'memory'
-    given = {**vars(args), 'memory': not getattr(args, 'no_memory', False)}
-    return {name: given[name] for name in names if name in given}
+    given = {name: value for name, value in vars(args).items() if name in ('steps', 'at')}
+    if args.task == 'step':
+        given['memory'] = not args.no_memory
+    return given
 
 
 if __name__ == '__main__':

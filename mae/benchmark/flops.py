@@ -1,8 +1,9 @@
 """Floating-point operations of a model, counted as the literature does.
 
-One multiply-add is 2; only products count, not norms, softmax or GELU. Training is three times
-the forward pass. These are the operations that the method asks for (the whole decoder for every
-token), not those an implementation gets away with: less work for the same loss is speed.
+One multiply-add is 2; only products count, not norms, softmax or GELU. The backward pass is twice
+the forward pass, less the gradient that the pixels do not need. These are the operations of the
+method as published (every patch projected, the whole decoder for every token), not those that an
+implementation gets away with: less work for the same loss is speed.
 
 Shapes: L patches, K kept, N tokens, d width, P values in a patch.
 """
@@ -15,31 +16,52 @@ def block(tokens: int, width: int, mlp_ratio: float = 4.0) -> float:
     return (8 + 4 * mlp_ratio) * tokens * width**2 + 4 * tokens**2 * width
 
 
-def encoder(model: Any, num_patches: int) -> float:
-    """Forward through a `ViTEncoder` that sees `num_patches` patches of an image."""
-    patch_dim = model.patch_size**2 * model.in_channels
-    tokens = num_patches + model.num_prefix_tokens
-    blocks = sum(block(tokens, model.embed_dim, mlp_ratio(b)) for b in model.blocks)
-    return blocks + 2 * num_patches * patch_dim * model.embed_dim
+def projection(encoder: Any) -> float:
+    """The patch projection of a whole image."""
+    height, width = encoder.grid_size
+    patch_dim = encoder.patch_size**2 * encoder.in_channels
+    return float(2 * height * width * patch_dim * encoder.embed_dim)
+
+
+def blocks(layers: Any, tokens: int) -> float:
+    """All blocks of an encoder or decoder."""
+    return sum(block(tokens, layer.attn.proj.out_features, mlp_ratio(layer)) for layer in layers)
 
 
 def pretraining(model: Any) -> float:
     """Forward of an `MAE` for one image: 19.56 GFLOP for ViT-B/16 at 224 pixels."""
-    height, width = model.encoder.grid_size
-    L, decoder = height * width, model.decoder
-    K, d = model.masker.num_keep(L), decoder.embed_dim
-    prefix = model.encoder.num_prefix_tokens
-    embed = 2 * (K + prefix) * model.encoder.embed_dim * d
-    blocks = sum(block(L + prefix, d, mlp_ratio(b)) for b in decoder.blocks)
-    predict = 2 * (L + prefix) * d * decoder.pred.out_features
-    return encoder(model.encoder, K) + embed + blocks + predict
+    encoder, decoder = model.encoder, model.decoder
+    height, width = encoder.grid_size
+    K = model.masker.num_keep(height * width) + encoder.num_prefix_tokens
+    N = height * width + encoder.num_prefix_tokens
+    embed = 2 * K * encoder.embed_dim * decoder.embed_dim
+    predict = 2 * N * decoder.embed_dim * decoder.pred.out_features
+    return (
+        projection(encoder)
+        + blocks(encoder.blocks, K)
+        + embed
+        + blocks(decoder.blocks, N)
+        + predict
+    )
 
 
 def classification(model: Any) -> float:
     """Forward of a `Classifier` for one image."""
-    height, width = model.encoder.grid_size
-    head = 2 * model.encoder.embed_dim * model.num_classes
-    return encoder(model.encoder, height * width) + head
+    encoder = model.encoder
+    head = 2 * encoder.embed_dim * model.num_classes
+    return features(encoder) + head
+
+
+def features(encoder: Any) -> float:
+    """Forward of a `ViTEncoder` that sees every patch."""
+    height, width = encoder.grid_size
+    N = height * width + encoder.num_prefix_tokens
+    return projection(encoder) + blocks(encoder.blocks, N)
+
+
+def training(forward: float, encoder: Any) -> float:
+    """Forward and backward of a model around `encoder`, from its forward."""
+    return 3 * forward - projection(encoder)
 
 
 def mlp_ratio(layer: Any) -> float:

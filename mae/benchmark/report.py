@@ -23,6 +23,7 @@ _COLUMNS = (
     ('queries_per_second', 'queries/s', '{:,.4g}'),
     ('milliseconds_per_iteration', 'ms/iteration', '{:.3f}'),
     ('overhead_milliseconds', 'overhead, ms', '{:.3f}'),
+    ('idle_overhead_milliseconds', 'idle step, ms', '{:.3f}'),
     ('spread', 'spread', '{:.1%}'),
     ('tflops', 'TFLOP/s', '{:.4g}'),
     ('share_of_peak', 'of peak', '{:.0%}'),
@@ -83,17 +84,16 @@ def ratios(systems: Mapping[str, Figures]) -> dict[str, Any]:
     """Ours over each peer: the medians' ratio, and the quartiles of the rounds' ratios.
 
     A round holds all systems within seconds of each other, so its ratio is free of what else the
-    machine did in other rounds.
+    machine did in other rounds. A name may end in ' at <place>': it meets ours at that place.
     """
-    if OURS not in systems:
-        return {'ratio': {}, 'ratio_quartiles': {}}
-    ours = systems[OURS]['rounds']
     found: dict[str, Any] = {'ratio': {}, 'ratio_quartiles': {}}
     for name, figures in systems.items():
-        if name == OURS:
+        peer, mark, place = name.partition(' at ')
+        ours = systems.get(OURS + mark + place)
+        if peer == OURS or ours is None:
             continue
-        pairs = zip(figures['rounds'], ours, strict=True)
-        found['ratio'][name] = figures['seconds_per_step'] / systems[OURS]['seconds_per_step']
+        pairs = zip(figures['rounds'], ours['rounds'], strict=True)
+        found['ratio'][name] = figures['seconds_per_step'] / ours['seconds_per_step']
         found['ratio_quartiles'][name] = quartiles(tuple(theirs / own for theirs, own in pairs))
     return found
 
