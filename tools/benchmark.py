@@ -12,6 +12,7 @@ from mae.benchmark import PEERS
 
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
+_EXTRA = ('steps', 'at', 'data', 'workers')  # what only some tasks take
 # A step of a few milliseconds, beside which the cost of the runner shows.
 _TINY = [
     'model.encoder.arch.embed_dim=16',
@@ -38,6 +39,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='ITERATION',
         help='places in a run to measure at, such as 10 100000',
     )
+    loader = _task(tasks, 'loader', 'input pipeline: JPEG photographs to batches', _PRETRAIN)
+    _device_options(loader, batch=64, steps=16)
+    loader.add_argument(
+        '--data',
+        type=Path,
+        metavar='ROOT',
+        help='folder with class folders of images (default: photographs that come with '
+        'scikit-learn and scikit-image, cut to 500x375)',
+    )
+    loader.add_argument('--workers', type=int, default=1, metavar='N', help='of each loader')
     args = parser.parse_args(argv)
     for name in ('batch', 'rounds', 'steps'):
         value = getattr(args, name, None)
@@ -116,7 +127,7 @@ def _given(args: argparse.Namespace) -> Any:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """What only some tasks take."""
-    given = {name: value for name, value in vars(args).items() if name in ('steps', 'at')}
+    given = {name: value for name, value in vars(args).items() if name in _EXTRA}
     if args.task == 'step':
         given['memory'] = not args.no_memory
     return given

@@ -4,10 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from mmengine.dataset import default_collate
+from mmpretrain.datasets import CustomDataset
 from mmpretrain.models.selfsup import MAE
 from mmpretrain.utils import register_all_modules
 from torch import Tensor
+from torch.utils.data import DataLoader, Subset
 
+from mae.benchmark.feed import Feed
 from mae.benchmark.flops import mlp_ratio
 from mae.benchmark.peers.names import renamed
 from mae.benchmark.training import Peer, Pretraining
@@ -29,6 +33,26 @@ _RULES = (
 def step(given: Pretraining) -> dict[str, Callable[[], Peer]]:
     """One variant: its attention is always PyTorch's fused one."""
     return {'': lambda: _peer(given)}
+
+
+def loader(feed: Feed) -> DataLoader[Any]:
+    """The pipeline of `configs/_base_/datasets/imagenet_bs512_mae.py`."""
+    register_all_modules(init_default_scope=False)
+    crop = feed.crop
+    pipeline = [
+        {'type': 'mmpretrain.LoadImageFromFile'},
+        {
+            'type': 'mmpretrain.RandomResizedCrop',
+            'scale': crop['size'],
+            'crop_ratio_range': tuple(crop['scale']),
+            'backend': 'pillow',
+            'interpolation': 'bicubic',
+        },
+        {'type': 'mmpretrain.RandomFlip', 'prob': 0.5},
+        {'type': 'mmpretrain.PackInputs'},
+    ]
+    images = CustomDataset(data_prefix=str(feed.root), pipeline=pipeline)
+    return DataLoader(Subset(images, feed.indices), collate_fn=default_collate, **feed.options)
 
 
 def _peer(given: Pretraining) -> Peer:
