@@ -11,8 +11,9 @@ from typing import Any
 from mae.benchmark import PEERS
 
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
+_FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
 _SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
-_EXTRA = ('steps', 'at', 'data', 'workers')  # what only some tasks take
+_EXTRA = ('steps', 'at', 'data', 'workers', 'bank')  # what only some tasks take
 # A step of a few milliseconds, beside which the cost of the runner shows.
 _TINY = [
     'model.encoder.arch.embed_dim=16',
@@ -26,10 +27,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     tasks = parser.add_subparsers(dest='task', required=True)
     step = _task(tasks, 'step', 'pre-training step: forward, backward, update', _PRETRAIN)
-    _model_options(step, batch=16)
-    step.add_argument('--no-memory', action='store_true', help='leave out the memory figures')
+    finetune = _task(tasks, 'finetune', 'fine-tuning step of a classifier', _FINETUNE)
+    for task in step, finetune:
+        _model_options(task, batch=16)
+        task.add_argument('--no-memory', action='store_true', help='leave out the memory figures')
+    evaluate = _task(tasks, 'evaluate', 'features of whole images, and k-NN', _PRETRAIN)
+    _model_options(evaluate, batch=32)
+    evaluate.add_argument(
+        '--bank', type=int, default=50000, metavar='M', help='images that vote in k-NN'
+    )
+    loader = _task(tasks, 'loader', 'input pipeline: JPEG photographs to batches', _PRETRAIN)
+    _sizes(loader, batch=64, steps=16)
+    loader.add_argument(
+        '--data',
+        type=Path,
+        metavar='ROOT',
+        help='folder with class folders of images (default: photographs that come with '
+        'scikit-learn and scikit-image, cut to 500x375)',
+    )
+    loader.add_argument('--workers', type=int, default=1, metavar='N', help='of each loader')
     runner = _task(tasks, 'runner', 'cost of everything around the step', _SMALL)
-    _device_options(runner, batch=4, steps=100)
+    _sizes(runner, batch=4, steps=100)
     runner.set_defaults(cfg_options=_TINY)
     runner.add_argument(
         '--at',
@@ -39,18 +57,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='ITERATION',
         help='places in a run to measure at, such as 10 100000',
     )
-    loader = _task(tasks, 'loader', 'input pipeline: JPEG photographs to batches', _PRETRAIN)
-    _device_options(loader, batch=64, steps=16)
-    loader.add_argument(
-        '--data',
-        type=Path,
-        metavar='ROOT',
-        help='folder with class folders of images (default: photographs that come with '
-        'scikit-learn and scikit-image, cut to 500x375)',
-    )
-    loader.add_argument('--workers', type=int, default=1, metavar='N', help='of each loader')
     args = parser.parse_args(argv)
-    for name in ('batch', 'rounds', 'steps'):
+    for name in ('batch', 'rounds', 'steps', 'workers', 'bank'):
         value = getattr(args, name, None)
         if value is not None and value < 1:
             parser.error(f'--{name} must be at least 1, not {value}')
@@ -75,14 +83,14 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
     return parser
 
 
-def _device_options(parser: argparse.ArgumentParser, batch: int, steps: int) -> None:
+def _sizes(parser: argparse.ArgumentParser, batch: int, steps: int) -> None:
     parser.add_argument('--batch', type=int, default=batch, metavar='N', help='images of a step')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: the GPU if there is one')
     parser.add_argument('--steps', type=int, default=steps, metavar='N', help='timed together')
 
 
 def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
-    _device_options(parser, batch, steps=2)
+    _sizes(parser, batch, steps=2)
+    parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: the GPU if there is one')
     parser.add_argument('--dtype', choices=['bfloat16', 'float32'], default='bfloat16')
     parser.add_argument(
         '--compile', action='store_true', help='torch.compile, for ours and the peers alike'
@@ -115,7 +123,7 @@ def _given(args: argparse.Namespace) -> Any:
     from mae.benchmark.job import DTYPES, Job
 
     config = load_config(args.config, parse_options(args.cfg_options))
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    device = getattr(args, 'device', None) or ('cuda' if torch.cuda.is_available() else 'cpu')
     return Job(
         config=config,
         batch_size=args.batch,
@@ -128,7 +136,7 @@ def _given(args: argparse.Namespace) -> Any:
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """What only some tasks take."""
     given = {name: value for name, value in vars(args).items() if name in _EXTRA}
-    if args.task == 'step':
+    if args.task in ('step', 'finetune'):
         given['memory'] = not args.no_memory
     return given
 

@@ -1,13 +1,15 @@
 """Our side of a comparison: what a config trains, by the calls that `TrainLoop` makes."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mae.benchmark.given import Finetuning, Given, Pretraining, random_images
 from mae.benchmark.job import LEARNING_RATE, Job
-from mae.benchmark.training import Pretraining, random_images
+from mae.evaluation.features import features_of
 from mae.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mae.utils.seeding import seed_generators
 
@@ -47,29 +49,97 @@ class Ours:
         return float(self.loss(self._job.batch_size).detach())
 
 
+class OurClassifier(Ours):
+    """Fine-tuning; its figure is taken without drop path, whose draws differ between systems."""
+
+    def check(self) -> float:
+        """The loss in evaluation mode, not compiled."""
+        self.model.eval()
+        with self._wrapper.optim_context(self.model):
+            inputs = self.model.data_preprocessor(self._batch, False)
+            loss = self.model.forward(**inputs, mode='loss')['loss']
+        self.model.train()
+        return float(loss.detach())
+
+
+class OurFeatures:
+    """Pooled features of a batch, as k-NN takes them, from uint8 images."""
+
+    switch = ''
+
+    def __init__(self, given: Given) -> None:
+        given.job.prepare(given.model).eval()
+        self._given = given
+        self._batch = {'inputs': given.raw, 'labels': torch.zeros(len(given.raw))}
+
+    def step(self) -> None:
+        """The features of the batch."""
+        self._features()
+
+    def check(self) -> float:
+        """Their mean magnitude."""
+        return float(self._features().float().abs().mean())
+
+    @torch.inference_mode()
+    def _features(self) -> Tensor:
+        with self._given.job.autocast():
+            return features_of(self._given.model, self._batch, 'avg')[0]
+
+
 def pretraining(job: Job) -> Pretraining:
     """Weights, images and masks for all systems.
 
     Raises:
         ValueError: the config describes no pre-training.
     """
-    if job.config.model['type'] != 'MAE':
-        raise ValueError(
-            f'{job.config.filename}: a {job.config.model["type"]} is not pre-trained; give the '
-            'config of a pre-training'
-        )
-    model = build_model(job)
-    raw = random_images(job, model.encoder)
+    _require_type(job, 'MAE', 'of a pre-training')
+    given = features(job)
     keys = torch.arange(1, job.batch_size + 1, device=job.device) * 0x9E3779B97F4A7C1
-    model.to(job.device)
-    return Pretraining(
+    noise = given.model.masker.score(given.model.encoder.grid_size, keys)
+    return Pretraining(**vars(given), keys=keys, noise=noise)
+
+
+def finetuning(job: Job) -> Finetuning:
+    """Weights, images and labels; mixup and erasing are left out, for ours and the peers alike.
+
+    Raises:
+        ValueError: the config describes no classifier, or one with frozen parts.
+    """
+    _require_type(job, 'Classifier', 'of a fine-tuning')
+    options = job.config.model
+    if options.get('trainable_blocks') is not None:
+        raise ValueError(
+            f'{job.name}: model.trainable_blocks={options.trainable_blocks} freezes a part, which '
+            'the peers do not; give the config of a whole fine-tuning'
+        )
+    plain = copy.deepcopy(job.config)
+    plain.model.preprocessor.update(mixup=None, erase=None)
+    given = features(replace(job, config=plain))
+    # The recipe starts the head at nearly nothing, where every encoder gives the same loss.
+    head = given.weights['head.fc.weight'].normal_(std=0.02)
+    given.model.head.fc.weight.data.copy_(head)
+    wrapper = job.config.optim_wrapper
+    return Finetuning(
+        **vars(given),
+        labels=torch.arange(job.batch_size, device=job.device) % given.model.num_classes,
+        loss=given.model.loss,
+        drop_path_rate=options.encoder.get('drop_path_rate', 0.0),
+        layer_decay=wrapper.paramwise_cfg.get('layer_decay'),
+        weight_decay=wrapper.optimizer.weight_decay,
+        betas=tuple(wrapper.optimizer.betas),
+    )
+
+
+def features(job: Job) -> Given:
+    """Weights and images for all systems."""
+    model = build_model(job).to(job.device)
+    raw = random_images(job, model.encoder)
+    return Given(
         job=job,
         model=model,
         weights={name: value.clone() for name, value in model.state_dict().items()},
         raw=raw,
         images=model.data_preprocessor({'inputs': raw}, False)['inputs'],
-        keys=keys,
-        noise=model.masker.score(model.encoder.grid_size, keys),
     )
 
 
@@ -80,12 +150,25 @@ def pretrainer(given: Pretraining) -> Ours:
     return Ours(given.job, given.model, batch)
 
 
+def finetuner(given: Finetuning) -> Ours:
+    """Our fine-tuning step."""
+    ids = torch.arange(len(given.labels))
+    batch = {'inputs': given.raw, 'keys': ids, 'labels': given.labels, 'ids': ids}
+    return OurClassifier(given.job, given.model, batch)
+
+
 def build_model(job: Job) -> Any:
     """The model of the config, its weights a function of the seed."""
     model: nn.Module = MODELS.build(job.config.model)
     seed_generators(job.seed)
     model.init_weights()  # type: ignore[operator]  # every algorithm has it
     return model
+
+
+def _require_type(job: Job, name: str, what: str) -> None:
+    found = job.config.model['type']
+    if found != name:
+        raise ValueError(f'{job.name} describes a {found}; give the config {what}')
 
 
 def _optim_wrapper(job: Job, model: nn.Module) -> Any:

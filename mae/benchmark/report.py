@@ -16,11 +16,12 @@ from mae.utils.circumstances import software
 Report = dict[str, Any]
 Figures = dict[str, Any]
 
+# Of the figure that all systems must agree on, relative.
+_TOLERANCE = {'float32': 1e-4, 'bfloat16': 1e-2}
 _WIDTH = 110  # that the table needs, also where the output is a file
 # Columns of the table: key of a system's figures, heading, how to write the value.
 _COLUMNS = (
     ('images_per_second', 'images/s', '{:,.4g}'),
-    ('queries_per_second', 'queries/s', '{:,.4g}'),
     ('milliseconds_per_iteration', 'ms/iteration', '{:.3f}'),
     ('overhead_milliseconds', 'overhead, ms', '{:.3f}'),
     ('idle_overhead_milliseconds', 'idle step, ms', '{:.3f}'),
@@ -74,6 +75,7 @@ def report_of(
         **more,
         'systems': {name: dict(figures) for name, figures in systems.items()},
         **ratios(systems),
+        'agree': agreement(systems, _TOLERANCE[str(more.get('dtype', 'float32'))]),
         'skipped': dict(skipped or {}),
         'machine': dict(machine),
         'versions': software('transformers', 'lightly', 'pillow'),
@@ -98,6 +100,17 @@ def ratios(systems: Mapping[str, Figures]) -> dict[str, Any]:
     return found
 
 
+def agreement(systems: Mapping[str, Figures], tolerance: float) -> dict[str, bool]:
+    """Whether each peer computes what ours does, by its loss or check on the same batch."""
+    found = {}
+    for name, figures in systems.items():
+        for key in ('loss', 'check'):
+            if name != OURS and key in figures:
+                ours = systems[OURS][key]
+                found[name] = abs(figures[key] - ours) <= tolerance * abs(ours)
+    return found
+
+
 def show(report: Report, console: Console | None = None) -> None:
     """Print the table; columns that no system has are left out."""
     systems, ratio = report['systems'], report['ratio']
@@ -107,7 +120,13 @@ def show(report: Report, console: Console | None = None) -> None:
     for name, figures in systems.items():
         cells = [_cell(figures.get(key), layout, key) for key, _, layout in columns]
         table.add_row(name, *cells, f'{ratio[name]:.2f}' if name in ratio else '')
-    (console or Console(width=max(Console().width, _WIDTH))).print(table)
+    console = console or Console(width=max(Console().width, _WIDTH))
+    console.print(table)
+    for name, agrees in report['agree'].items():
+        if not agrees:
+            console.print(f'warning: {name} computes something else: compare no speed with it')
+    for name, rate in report.get('knn', {}).get('queries_per_second', {}).items():
+        console.print(f'k-NN in {report["knn"]["bank"]:,}: {name} {rate:,.4g} queries/s')
 
 
 def write(report: Report, path: Path) -> None:

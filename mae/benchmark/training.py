@@ -1,10 +1,6 @@
-"""Systems that train: a model, its loss on one batch, an optimizer.
+"""Systems that train: a model, its loss on one batch, an optimizer."""
 
-Shapes: B images, C channels, H W pixels, L patches.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -95,35 +91,3 @@ def decay_groups(model: nn.Module, weight_decay: float = 0.05) -> Groups:
         {'params': [p for p in params if p.ndim > 1], 'weight_decay': weight_decay},
         {'params': [p for p in params if p.ndim <= 1], 'weight_decay': 0.0},
     ]
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """What every pre-training system is given, so that all compute the same.
-
-    Attributes:
-        job: the comparison.
-        model: our `MAE`, whose shape and weights the others take.
-        weights: its state at the start.
-        raw: uint8 (B, C, H, W), what ours takes.
-        images: the same, normalised float32, what the peers take.
-        keys: int64 (B,).
-        noise: (B, L), of the masks that are compared.
-    """
-
-    job: Job
-    model: Any
-    weights: Mapping[str, Tensor]
-    raw: Tensor
-    images: Tensor
-    keys: Tensor
-    noise: Tensor
-
-
-def random_images(job: Job, encoder: Any) -> Tensor:
-    """uint8 (B, C, H, W) on the device."""
-    shape = (job.batch_size, encoder.in_channels, *encoder.img_size)
-    generator = torch.Generator().manual_seed(job.seed)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(job.device)
-
-

@@ -12,8 +12,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mae.benchmark.flops import mlp_ratio
+from mae.benchmark.given import Pretraining
 from mae.benchmark.peers.names import renamed
-from mae.benchmark.training import Peer, Pretraining
+from mae.benchmark.training import Peer
 
 _RULES = (
     (r'^encoder\.', 'encoder.vit.'),

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Subset
 
 from mae.benchmark.feed import Feed
 from mae.benchmark.flops import mlp_ratio
+from mae.benchmark.given import Pretraining
 from mae.benchmark.peers.names import renamed
-from mae.benchmark.training import Peer, Pretraining
+from mae.benchmark.training import Peer
 
 _RULES = (
     (r'^encoder\.norm', 'backbone.ln1'),

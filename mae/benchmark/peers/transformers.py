@@ -8,8 +8,9 @@ from torch import Tensor
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from mae.benchmark.flops import mlp_ratio
+from mae.benchmark.given import Pretraining
 from mae.benchmark.peers.names import renamed
-from mae.benchmark.training import Peer, Pretraining
+from mae.benchmark.training import Peer
 
 _RULES = (
     (r'^encoder\.blocks\.', 'vit.layers.'),

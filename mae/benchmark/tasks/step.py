@@ -2,27 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from mae.benchmark import OURS, flops
 from mae.benchmark.job import Job
-from mae.benchmark.machine import MatmulPeak, available_memory, describe
-from mae.benchmark.measure import Timing, alternate
-from mae.benchmark.memory import (
-    activation_bytes,
-    activation_bytes_per_image,
-    gib,
-    require_memory,
-    static_bytes,
-)
+from mae.benchmark.machine import available_memory, describe
+from mae.benchmark.memory import activation_bytes, gib, require_memory, static_bytes
 from mae.benchmark.ours import pretrainer, pretraining
-from mae.benchmark.report import Figures, Report, report_of, throughput
-from mae.benchmark.variants import Entrant, enter, invite
+from mae.benchmark.race import mlp_sizes, race
+from mae.benchmark.report import Report, report_of
+from mae.benchmark.variants import enter, invite
 from mae.registry import MODELS
 
-_PEAK = 'matmul'
 _PEERS_KEEP = 1.6  # activations of the peers over ours, for the estimate beforehand
 
 
@@ -52,19 +44,19 @@ def run(
     given = pretraining(job)
     entrants = {OURS: enter(pretrainer(given))}
     found, skipped = invite('step', peers, given, job.device)
-    entrants |= found
-    peak = MatmulPeak(_sizes(given.model, job.batch_size), job.device, job.dtype)
-    works: dict[str, Any] = {key: entrant.system.step for key, entrant in entrants.items()}
-    timings = alternate(
-        {**works, _PEAK: peak}, rounds=rounds, steps=steps, warmup=2, device=job.device
+    encoder, decoder = given.model.encoder, given.model.decoder
+    prefix, L = encoder.num_prefix_tokens, encoder.grid_size[0] * encoder.grid_size[1]
+    K = given.model.masker.num_keep(L)
+    systems, more = race(
+        job,
+        entrants | found,
+        rounds=rounds,
+        steps=steps,
+        flops_per_image=flops.training(flops.pretraining(given.model), encoder),
+        sizes=mlp_sizes((K + prefix) * job.batch_size, encoder.blocks[0].mlp)
+        + mlp_sizes((L + prefix) * job.batch_size, decoder.blocks[0].mlp),
+        memory=memory,
     )
-    peak_rate = peak.flops / timings.pop(_PEAK).median
-    of_image = flops.training(flops.pretraining(given.model), given.model.encoder)
-    systems = {
-        key: _speed(entrant, timings[key], job.batch_size, of_image, peak_rate)
-        | (_memory(entrant, job) if memory else {})
-        for key, entrant in entrants.items()
-    }
     return report_of(
         'step',
         systems,
@@ -72,47 +64,8 @@ def run(
         config=job.name,
         skipped=skipped,
         command=command,
-        batch_size=job.batch_size,
-        dtype=str(job.dtype).removeprefix('torch.'),
-        compile=job.compile,
-        steps_per_round=steps,
-        gflop_per_image=of_image / 1e9,
-        matmul_peak={'tflops': peak_rate / 1e12, 'size': peak.size},
+        **more,
     )
-
-
-def _speed(
-    entrant: Entrant, timing: Timing, batch_size: int, of_image: float, peak_rate: float
-) -> Figures:
-    rate = of_image * batch_size / timing.median
-    return {
-        **throughput(timing, batch_size),
-        'tflops': rate / 1e12,
-        'share_of_peak': rate / peak_rate,
-        'loss': entrant.check,
-        'switch': entrant.system.switch,
-    }
-
-
-def _memory(entrant: Entrant, job: Job) -> Figures:
-    system = entrant.system
-    whole, each = activation_bytes_per_image(
-        system.loss, system.model, job.batch_size, job.device
-    )
-    return {
-        'activation_bytes_per_image': each,
-        'peak_memory_bytes': static_bytes(system.model) + whole,
-    }
-
-
-def _sizes(model: Any, batch_size: int) -> list[tuple[int, int, int]]:
-    """Products of the encoder's and the decoder's MLP, forward and back, as a step does them."""
-    height, width = model.encoder.grid_size
-    L, prefix = height * width, model.encoder.num_prefix_tokens
-    tokens = (model.masker.num_keep(L) + prefix) * batch_size, (L + prefix) * batch_size
-    mlps = model.encoder.blocks[0].mlp, model.decoder.blocks[0].mlp
-    shapes = [(M, *mlp.fc1.weight.T.shape) for M, mlp in zip(tokens, mlps, strict=True)]
-    return shapes + [(M, N, K) for M, K, N in shapes]
 
 
 def _require_room(job: Job, systems: int) -> None:

@@ -1,0 +1,116 @@
+"""timm: its ViT, fine-tuned by our recipe or asked for features."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from timm.layers import set_fused_attn
+from timm.models.vision_transformer import VisionTransformer
+from timm.optim import param_groups_layer_decay
+from torch import Tensor
+
+from mae.benchmark.flops import mlp_ratio
+from mae.benchmark.given import Finetuning, Given
+from mae.benchmark.job import LEARNING_RATE
+from mae.benchmark.peers.names import renamed
+from mae.benchmark.training import Peer
+
+_RULES = (
+    (r'^encoder\.', ''),
+    (r'^head\.fc_norm\.', 'fc_norm.'),
+    (r'^head\.fc\.', 'head.'),
+)
+_KERNELS = {'sdpa': True, 'eager': False}
+
+
+def finetune(given: Finetuning) -> dict[str, Callable[[], Peer]]:
+    """One variant for each attention kernel."""
+    return {k: lambda k=k, fused=fused: _tuned(given, k, fused) for k, fused in _KERNELS.items()}
+
+
+def evaluate(given: Given) -> dict[str, Callable[[], '_Extractor']]:
+    """One variant for each attention kernel."""
+    return {k: lambda k=k, fused=fused: _Extractor(given, k, fused) for k, fused in _KERNELS.items()}
+
+
+def _tuned(given: Finetuning, kind: str, fused: bool) -> Peer:
+    ours = given.model
+    model = _vit(
+        ours.encoder,
+        fused,
+        num_classes=ours.num_classes,
+        global_pool={'avg': 'avg', 'cls': 'token'}[ours.head.pool],
+        drop_path_rate=given.drop_path_rate,
+    )
+    model.load_state_dict(renamed(given.weights, _RULES), strict=True)
+    images, labels, loss = given.images, given.labels, given.loss
+    groups = param_groups_layer_decay(
+        model,
+        weight_decay=given.weight_decay,
+        no_weight_decay_list=model.no_weight_decay(),
+        layer_decay=given.layer_decay or 1.0,
+    )
+    for group in groups:  # what timm's schedulers do
+        group['lr'] = LEARNING_RATE * group['lr_scale']
+
+    def check() -> Tensor:
+        model.eval()  # without drop path, whose draws differ
+        found: Tensor = loss(model.forward(images), labels)
+        model.train()
+        return found
+
+    return Peer(
+        given.job,
+        model,
+        forward=lambda size: loss(model(images[:size]), labels[:size]),
+        check=check,
+        groups=groups,
+        betas=given.betas,
+        switch=kind,
+    )
+
+
+class _Extractor:
+    """Pooled features of a batch."""
+
+    def __init__(self, given: Given, kind: str, fused: bool) -> None:
+        self.switch = kind
+        # Ours puts the norm before the average.
+        options = {'num_classes': 0, 'global_pool': 'avg', 'fc_norm': False}
+        self.model = _vit(given.model.encoder, fused, **options)
+        encoder = {n: v for n, v in given.weights.items() if n.startswith('encoder.')}
+        self.model.load_state_dict(renamed(encoder, _RULES), strict=True)
+        given.job.prepare(self.model).eval()
+        self._given = given
+
+    def step(self) -> None:
+        """The features of the batch."""
+        self._features()
+
+    def check(self) -> float:
+        """Their mean magnitude."""
+        return float(self._features().float().abs().mean())
+
+    @torch.inference_mode()
+    def _features(self) -> Tensor:
+        with self._given.job.autocast():
+            found: Tensor = self.model(self._given.images)
+        return found
+
+
+def _vit(encoder: Any, fused: bool, **options: Any) -> VisionTransformer:
+    set_fused_attn(enable=fused)
+    try:
+        return VisionTransformer(
+            img_size=encoder.img_size,
+            patch_size=encoder.patch_size,
+            in_chans=encoder.in_channels,
+            embed_dim=encoder.embed_dim,
+            depth=encoder.depth,
+            num_heads=encoder.blocks[0].attn.num_heads,
+            mlp_ratio=mlp_ratio(encoder.blocks[0]),
+            class_token=encoder.num_prefix_tokens > 0,
+            **options,
+        )
+    finally:
+        set_fused_attn()
