@@ -90,7 +90,9 @@ def _sizes(parser: argparse.ArgumentParser, batch: int, steps: int) -> None:
 
 def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
     _sizes(parser, batch, steps=2)
-    parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: the GPU if there is one')
+    parser.add_argument(
+        '--device', choices=['cpu', 'cuda'], help='default: the GPU if there is one'
+    )
     parser.add_argument('--dtype', choices=['bfloat16', 'float32'], default='bfloat16')
     parser.add_argument(
         '--compile', action='store_true', help='torch.compile, for ours and the peers alike'

@@ -34,21 +34,22 @@ def pretraining(model: Any) -> float:
     height, width = encoder.grid_size
     K = model.masker.num_keep(height * width) + encoder.num_prefix_tokens
     N = height * width + encoder.num_prefix_tokens
-    embed = 2 * K * encoder.embed_dim * decoder.embed_dim
+    embed: float = 2 * K * encoder.embed_dim * decoder.embed_dim
     predict = 2 * N * decoder.embed_dim * decoder.pred.out_features
-    return (
+    total: float = (
         projection(encoder)
         + blocks(encoder.blocks, K)
         + embed
         + blocks(decoder.blocks, N)
         + predict
     )
+    return total
 
 
 def classification(model: Any) -> float:
     """Forward of a `Classifier` for one image."""
     encoder = model.encoder
-    head = 2 * encoder.embed_dim * model.num_classes
+    head: float = 2 * encoder.embed_dim * model.num_classes
     return features(encoder) + head
 
 

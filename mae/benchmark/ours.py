@@ -174,7 +174,10 @@ def _require_type(job: Job, name: str, what: str) -> None:
 def _optim_wrapper(job: Job, model: nn.Module) -> Any:
     """What the config says, in the precision of the job and at a harmless learning rate."""
     options = copy.deepcopy(dict(job.config.optim_wrapper))
-    constructor = {'type': options.pop('constructor'), 'paramwise_cfg': options.pop('paramwise_cfg')}
+    constructor = {
+        'type': options.pop('constructor'),
+        'paramwise_cfg': options.pop('paramwise_cfg'),
+    }
     options['amp'] = None if job.dtype == torch.float32 else 'bfloat16'
     options['optimizer']['lr'] = LEARNING_RATE
     return OPTIM_WRAPPER_CONSTRUCTORS.build({**constructor, 'optim_wrapper_cfg': options})(model)

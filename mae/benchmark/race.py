@@ -74,9 +74,7 @@ def _speed(
 
 def _memory(entrant: Entrant, job: Job) -> Figures:
     system = entrant.system
-    whole, each = activation_bytes_per_image(
-        system.loss, system.model, job.batch_size, job.device
-    )
+    whole, each = activation_bytes_per_image(system.loss, system.model, job.batch_size, job.device)
     return {
         'activation_bytes_per_image': each,
         'peak_memory_bytes': static_bytes(system.model) + whole,

@@ -5,11 +5,11 @@ from itertools import pairwise
 from statistics import fmean, stdev
 from typing import Any
 
-from mae.utils.circumstances import cpu_name, gpu_name, software
 from mae.protocol.identity import sha256_of
 from mae.protocol.plan import Plan
 from mae.protocol.stages import Stage
 from mae.protocol.task import Task
+from mae.utils.circumstances import cpu_name, gpu_name, software
 
 Table = dict[str, Any]
 Row = Mapping[str, Any]

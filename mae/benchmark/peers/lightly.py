@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from lightly.models import utils
 from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
-from timm.layers import set_fused_attn
+from timm.layers import set_fused_attn  # type: ignore[attr-defined]  # it is
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -73,7 +74,7 @@ class _MAE(nn.Module):
 def step(given: Pretraining) -> dict[str, Callable[[], Peer]]:
     """One variant for each attention kernel of timm."""
     kinds = {'sdpa': True, 'eager': False}
-    return {k: lambda k=k, fused=fused: _peer(given, k, fused) for k, fused in kinds.items()}
+    return {kind: partial(_peer, given, kind, fused) for kind, fused in kinds.items()}
 
 
 def _peer(given: Pretraining, kind: str, fused: bool) -> Peer:

@@ -1,12 +1,13 @@
 """timm: its ViT, fine-tuned by our recipe or asked for features."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from timm.layers import set_fused_attn
+from timm.layers import set_fused_attn  # type: ignore[attr-defined]  # it is
 from timm.models.vision_transformer import VisionTransformer
-from timm.optim import param_groups_layer_decay
+from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # it is
 from torch import Tensor
 
 from mae.benchmark.flops import mlp_ratio
@@ -25,12 +26,12 @@ _KERNELS = {'sdpa': True, 'eager': False}
 
 def finetune(given: Finetuning) -> dict[str, Callable[[], Peer]]:
     """One variant for each attention kernel."""
-    return {k: lambda k=k, fused=fused: _tuned(given, k, fused) for k, fused in _KERNELS.items()}
+    return {kind: partial(_tuned, given, kind, fused) for kind, fused in _KERNELS.items()}
 
 
 def evaluate(given: Given) -> dict[str, Callable[[], '_Extractor']]:
     """One variant for each attention kernel."""
-    return {k: lambda k=k, fused=fused: _Extractor(given, k, fused) for k, fused in _KERNELS.items()}
+    return {kind: partial(_Extractor, given, kind, fused) for kind, fused in _KERNELS.items()}
 
 
 def _tuned(given: Finetuning, kind: str, fused: bool) -> Peer:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -28,7 +29,7 @@ _RULES = (
 
 def step(given: Pretraining) -> dict[str, Callable[[], Peer]]:
     """One variant for each attention kernel."""
-    return {kind: lambda kind=kind: _peer(given, kind) for kind in ('sdpa', 'eager')}
+    return {kind: partial(_peer, given, kind) for kind in ('sdpa', 'eager')}
 
 
 def _peer(given: Pretraining, kind: str) -> Peer:
@@ -56,7 +57,7 @@ def _weights(given: Pretraining) -> dict[str, Tensor]:
 
 def _config(model: Any, kind: str) -> ViTMAEConfig:
     encoder, decoder = model.encoder, model.decoder
-    return ViTMAEConfig(
+    options: dict[str, Any] = dict(
         hidden_size=encoder.embed_dim,
         num_hidden_layers=encoder.depth,
         num_attention_heads=encoder.blocks[0].attn.num_heads,
@@ -73,3 +74,4 @@ def _config(model: Any, kind: str) -> ViTMAEConfig:
         norm_pix_loss=model.target.norm_pix,
         attn_implementation=kind,
     )
+    return ViTMAEConfig(**options)

@@ -115,4 +115,5 @@ def ours(feed: Feed) -> DataLoader[Any]:
     with tempfile.TemporaryDirectory() as work_dir, redirect_stdout(io.StringIO()):
         config.work_dir = work_dir
         runner = Runner.from_cfg(config)
-        return runner.build_dataloader(config.train_dataloader, seed=0)
+        loader: DataLoader[Any] = runner.build_dataloader(config.train_dataloader, seed=0)
+    return loader

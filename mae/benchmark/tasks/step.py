@@ -76,10 +76,8 @@ def _require_room(job: Job, systems: int) -> None:
     what = f'{systems} systems with weights, gradients and AdamW'
     require_memory(static, available, what, 'compare with fewer --peers')
     pair = pretrainer(pretraining(replace(job, batch_size=2, compile=False)))
-    each = activation_bytes(pair.loss, pair.model, 2, job.device) - activation_bytes(
-        pair.loss, pair.model, 1, job.device
-    )
-    each *= _PEERS_KEEP if systems > 1 else 1
+    of_two, of_one = (activation_bytes(pair.loss, pair.model, n, job.device) for n in (2, 1))
+    each = (of_two - of_one) * (_PEERS_KEEP if systems > 1 else 1)
     if available is None:
         return
     most = int((available - static) / each)
