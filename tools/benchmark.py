@@ -58,10 +58,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='places in a run to measure at, such as 10 100000',
     )
     args = parser.parse_args(argv)
-    for name in ('batch', 'rounds', 'steps', 'workers', 'bank'):
-        value = getattr(args, name, None)
-        if value is not None and value < 1:
-            parser.error(f'--{name} must be at least 1, not {value}')
+    for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
+        value = getattr(args, name, least)
+        if value < least:
+            parser.error(f'--{name} must be at least {least}, not {value}')
     return args
 
 

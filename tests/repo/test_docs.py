@@ -158,6 +158,8 @@ def test_command_is_understood(command):
     elif words[0] == 'tools/protocol.py':
         args = module(words[0]).parse_args(words[1:])
         assert args.start == 'CHECKPOINT' or load_config(args.start)
+    elif words[0] == 'tools/benchmark.py':
+        load_config(module(words[0]).parse_args(words[1:]).config)
     elif words[0] not in FOREIGN:
         train_or_test(words[0], words[1:], env)
 

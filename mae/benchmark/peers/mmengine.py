@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.logging import HistoryBuffer
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from mae.benchmark.turns import Batch, Turns
@@ -52,7 +53,10 @@ def runner(config: Config, options: dict[str, Any]) -> Turns:
     )
     turns.attach(built.model, batch, lambda: built.model.train_step(batch, built.optim_wrapper))
     turns.history = built.message_hub.log_scalars
-    built.train()
+    try:
+        built.train()
+    finally:  # names in configs are ours again
+        DefaultScope.get_instance(f'{config.experiment_name}-after', scope_name='mae')
     return turns
 
 

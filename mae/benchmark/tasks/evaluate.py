@@ -79,7 +79,7 @@ def _neighbours(job: Job, width: int, bank: int, rounds: int) -> dict[str, Any]:
 
     generator = torch.Generator().manual_seed(job.seed)
     known = torch.randn(bank, width, generator=generator)
-    labels = torch.randint(_CLASSES, (bank,), generator=generator)
+    labels = torch.arange(bank) % min(_CLASSES, max(1, bank // 4))
     queries = torch.randn(job.batch_size, width, generator=generator)
     theirs = KNeighborsClassifier(min(_NEIGHBOURS, bank), algorithm='brute')
     theirs.fit(F.normalize(known, dim=1).numpy(), labels.numpy())

@@ -1,0 +1,36 @@
+"""Comparisons so small that a test may run several."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+import mae.datasets
+import mae.models
+from mae.apis import load_config
+from mae.benchmark.job import Job
+
+assert mae.datasets
+assert mae.models
+
+PRETRAIN = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
+FINETUNE = 'vit-mini-p4_ft-1xb128-coslr-40e_digits-16'
+SMALL = {'model.encoder.arch': {'embed_dim': 16, 'depth': 2, 'num_heads': 2}}
+SMALL_DECODER = {'model.decoder.embed_dim': 16, 'model.decoder.num_heads': 2}
+
+
+@pytest.fixture(autouse=True)
+def _plain_config_text(monkeypatch):
+    """Laying out a config as pretty Python takes longer than these runs."""
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
+
+
+@pytest.fixture
+def make_job():
+    """A comparison on digits; `changes` are dotted config keys."""
+
+    def make(name=PRETRAIN, batch_size=4, changes=None, dtype=torch.float32, seed=0):
+        decoder = SMALL_DECODER if name == PRETRAIN else {}
+        config = load_config(name, {**SMALL, **decoder, **(changes or {})})
+        return Job(config, batch_size, torch.device('cpu'), dtype, seed=seed)
+
+    return make

@@ -1,0 +1,172 @@
+"""The whole tool on models that take milliseconds: who takes part, what is reported."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from mae.benchmark import PEERS
+from mae.benchmark.memory import static_bytes
+from mae.benchmark.ours import finetuner, finetuning, pretraining
+from mae.benchmark.photos import write_photos
+from mae.benchmark.tasks import evaluate, finetune, step
+
+ROOT = Path(__file__).parents[2]
+FINETUNE = 'vit-mini-p4_ft-1xb128-coslr-40e_digits-16'
+TINY = ['model.encoder.arch.embed_dim=16', 'model.decoder.embed_dim=16']
+TINY += ['model.encoder.arch.depth=1']
+
+
+@pytest.fixture
+def tool(tmp_path):
+    spec = importlib.util.spec_from_file_location('benchmark_tool', ROOT / 'tools/benchmark.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def call(*arguments):
+        out = tmp_path / 'report.json'
+        module.main([*arguments, '--json', str(out)])
+        return json.loads(out.read_text())
+
+    call.parse_args = module.parse_args
+    return call
+
+
+def test_step_of_every_peer_that_is_here(make_job):
+    peers = [name for name in PEERS['step'] if importlib.util.find_spec(name)]
+    report = step.run(make_job(), peers, rounds=1, steps=1)
+    assert set(report['systems']) == {'mae', *peers}
+    assert report['skipped'] == {}
+    losses = {name: system['loss'] for name, system in report['systems'].items()}
+    assert losses == pytest.approx(dict.fromkeys(losses, losses['mae']), rel=1e-5)
+    assert report['agree'] == dict.fromkeys(peers, True)
+    for system in report['systems'].values():
+        assert system['share_of_peak'] == pytest.approx(
+            system['tflops'] / report['matmul_peak']['tflops']
+        )
+        rate = report['gflop_per_image'] * system['images_per_second'] / 1e3
+        assert system['tflops'] == pytest.approx(rate)
+        assert system['peak_memory_bytes'] > 4 * system['activation_bytes_per_image'] > 0
+
+
+def test_impossible_batch_says_what_it_needs(make_job, monkeypatch):
+    job = make_job(batch_size=10**6)
+    monkeypatch.setattr(step, 'pretraining', small := pretraining_of_at_most(2))
+    with pytest.raises(ValueError, match=r'^a batch of 1000000 needs about [\d,.]+ GiB of memory'):
+        step.run(job, ['transformers'])
+    assert small.seen == [2]  # nothing of that size was allocated
+
+
+def pretraining_of_at_most(number):
+    def checked(job):
+        checked.seen.append(job.batch_size)
+        assert job.batch_size <= number
+        return pretraining(job)
+
+    checked.seen = []
+    return checked
+
+
+def test_systems_that_do_not_fit_at_all(make_job, monkeypatch):
+    job = make_job()
+    room = 2 * static_bytes(pretraining(job).model)
+    monkeypatch.setattr(step, 'available_memory', lambda device: room)
+    with pytest.raises(ValueError, match='3 systems with weights.* fewer --peers'):
+        step.run(job, ['transformers', 'lightly'])
+
+
+def test_step_needs_a_pre_training(make_job):
+    with pytest.raises(ValueError, match='describes a Classifier; give the config of a pre-train'):
+        step.run(make_job(FINETUNE), [])
+
+
+def test_finetune_beside_timm(make_job):
+    report = finetune.run(make_job(FINETUNE), ['timm'], rounds=1, steps=1)
+    ours, theirs = report['systems']['mae'], report['systems']['timm']
+    assert ours['loss'] == pytest.approx(theirs['loss'], rel=1e-5)
+    assert abs(ours['loss'] - torch.tensor(10.0).log()) > 1e-3  # the head tells images apart
+
+
+def test_finetune_refuses_a_frozen_encoder(make_job):
+    with pytest.raises(ValueError, match=r'model\.trainable_blocks=1 freezes a part'):
+        finetune.run(make_job(FINETUNE, changes={'model.trainable_blocks': 1}), [])
+
+
+def test_timm_gets_the_learning_rates_of_layer_decay(make_job):
+    from mae.benchmark.peers import timm
+
+    job = make_job(FINETUNE, changes={'optim_wrapper.paramwise_cfg.layer_decay': 0.5})
+    given = finetuning(job)
+    ours = rates(finetuner(given)._wrapper.optimizer)
+    theirs = rates(timm.finetune(given)['sdpa']()._optimizer)
+    assert ours == theirs
+
+
+def rates(optimizer):
+    """Number of values trained at each (learning rate, weight decay)."""
+    found = {}
+    for group in optimizer.param_groups:
+        key = (round(group['lr'], 12), group['weight_decay'])
+        found[key] = found.get(key, 0) + sum(p.numel() for p in group['params'])
+    return found
+
+
+def test_evaluate_beside_timm(make_job):
+    report = evaluate.run(make_job(), ['timm'], rounds=1, steps=1, bank=40)
+    ours, theirs = report['systems']['mae'], report['systems']['timm']
+    assert ours['check'] == pytest.approx(theirs['check'], rel=1e-5)
+    assert set(report['knn']['queries_per_second']) == {'mae', 'scikit-learn'}
+
+
+def test_loader(tool, tmp_path):
+    write_photos(tmp_path, 8)
+    options = '--rounds', '1', '--steps', '3', '--batch', '4', '--workers', '0'
+    report = tool('loader', *options, '--data', str(tmp_path))
+    assert set(report['systems']) == {'mae', *PEERS['loader']}
+    assert set(report['ratio']) == set(PEERS['loader'])
+    assert report['batches_per_round'] == 4  # the images are read twice, as a whole
+
+
+def test_photographs(tmp_path):
+    write_photos(tmp_path, 12)
+    paths = sorted((tmp_path / 'photos').iterdir())
+    assert len({path.read_bytes() for path in paths}) == 12
+    for path in paths:
+        with Image.open(path) as image:
+            assert (image.format, image.mode, image.size) == ('JPEG', 'RGB', (500, 375))
+
+
+def test_runner_at_two_places(tool):
+    options = '--rounds', '2', '--steps', '4', '--at', '5', '30'
+    report = tool('runner', *options, '--cfg-options', *TINY)
+    names = {'mae', 'mmengine', 'mae at 30', 'mmengine at 30'}
+    assert set(report['systems']) == names
+    for system in report['systems'].values():
+        assert len(system['rounds']) == len(system['bare_rounds']) == 2
+        assert system['idle_overhead_milliseconds'] > 0
+    assert report['at'] == [5, 30]
+    assert '--at 5 30' in report['command']
+
+
+def test_help_needs_no_imports():
+    start = time.monotonic()
+    command = [sys.executable, ROOT / 'tools/benchmark.py', 'step', '--help']
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert time.monotonic() - start < 2
+    assert '--compile' in text
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [[], ['sleep'], ['step', '--batch', '0'], ['step', '--peers', 'timm'], ['runner', '--dtype']],
+)
+def test_malformed_command_line(tool, arguments):
+    with pytest.raises(SystemExit) as error:
+        tool.parse_args(arguments)
+    assert error.value.code == 2

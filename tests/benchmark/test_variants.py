@@ -1,0 +1,70 @@
+import sys
+import time
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+
+from mae.benchmark.variants import invite, reason
+
+CPU = torch.device('cpu')
+
+
+class System:
+    def __init__(self, switch, seconds=0.0, error=None):
+        self.switch, self.seconds, self.error = switch, seconds, error
+        self.steps = 0
+
+    def check(self):
+        return float(self.steps)
+
+    def step(self):
+        self.steps += 1
+        time.sleep(self.seconds)
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def offer(monkeypatch):
+    """A module of peers named 'planted' whose task `race` gives these systems."""
+
+    def plant(*systems):
+        module = ModuleType('planted')
+        module.race = lambda given: {s.switch: (lambda s=s: s) for s in systems}
+        monkeypatch.setitem(sys.modules, 'mae.benchmark.peers.planted', module)
+
+    return plant
+
+
+def test_the_fastest_that_runs_is_taken(offer):
+    broken = System('broken', error=RuntimeError('no kernel'))
+    offer(System('slow', 0.05), System('fast'), broken)
+    found, skipped = invite('race', ['planted'], None, CPU)
+    assert found['planted'].system.switch == 'fast'
+    assert found['planted'].check == 0.0  # taken before any step
+    assert skipped == {}
+
+
+def test_what_does_not_run_is_skipped_with_a_line(offer, capsys):
+    offer(System('', error=RuntimeError('no kernel\nfor this')))
+    found, skipped = invite('race', ['planted', 'absent'], None, CPU)
+    assert found == {}
+    assert skipped['planted'] == 'RuntimeError: no kernel'
+    assert capsys.readouterr().out.splitlines()[0] == 'skipped planted: RuntimeError: no kernel'
+
+
+def test_missing_library_is_skipped(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'mae.benchmark.peers.lightly', None)
+    monkeypatch.delitem(sys.modules, 'mae.benchmark.peers.lightly')
+    monkeypatch.setitem(sys.modules, 'lightly', None)  # as if it were not installed
+    _, skipped = invite('step', ['lightly'], SimpleNamespace(), CPU)
+    assert set(skipped) == {'lightly'}
+    assert capsys.readouterr().out.startswith('skipped lightly: ')
+
+
+def test_reason_is_one_short_line():
+    error = ModuleNotFoundError("No module named 'x'", name='x')
+    assert reason(error) == 'x is not installed'
+    assert len(reason(ValueError('a' * 500))) == 200
+    assert reason(ValueError()) == 'ValueError: '
