@@ -44,21 +44,27 @@ def invite(
     for name in names:
         try:
             variants = getattr(import_module(f'mae.benchmark.peers.{name}'), task)(given)
-            found[name] = fastest(variants, device)
+            found[name] = fastest(variants, device, name)
         except Exception as error:  # whatever keeps a peer from running must not end the others
             skipped[name] = reason(error)
             print(f'skipped {name}: {skipped[name]}', flush=True)
     return found, skipped
 
 
-def fastest(variants: Variants, device: torch.device) -> Entrant:
+def fastest(variants: Variants, device: torch.device, name: str) -> Entrant:
     """The variant with the shortest step, of those that run at all.
+
+    Args:
+        variants: what builds them, by the switch they set.
+        device: where they run.
+        name: of the peer, for the line that tells what takes so long.
 
     Raises:
         Exception: none runs; what the last one said.
     """
     entrants, failure = {}, None
     for switch, build in variants.items():
+        print(f'starting {name} {switch}'.rstrip(), flush=True)
         try:
             entrants[switch] = enter(build())
             alternate({switch: entrants[switch].system.step}, rounds=1, steps=1, device=device)

@@ -77,7 +77,7 @@ def test_systems_that_do_not_fit_at_all(make_job, monkeypatch):
     job = make_job()
     room = 2 * static_bytes(pretraining(job).model)
     monkeypatch.setattr(step, 'available_memory', lambda device: room)
-    with pytest.raises(ValueError, match='3 systems with weights.* fewer --peers'):
+    with pytest.raises(ValueError, match=r'3 systems with weights.* fewer --peers'):
         step.run(job, ['transformers', 'lightly'])
 
 
