@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,23 @@ from torch.utils.data import DataLoader
 
 from mae.engine.batch import batch_per_device
 from mae.engine.checkpoint import (
+    Choice,
+    check_given,
     check_resumable,
+    choose_checkpoint,
     fit_weights,
+    identity_of,
     load_checkpoint,
+    on_main,
     restore_state,
     save_checkpoint,
+    together,
     training_state,
 )
 from mae.engine.classes import check_classes
 from mae.engine.compile import compile_blocks
 from mae.engine.distributed import init_distributed
+from mae.engine.hooks import CheckpointHook
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mae.utils.compat import versions
 from mae.utils.errors import ConfigError
@@ -166,35 +174,53 @@ class Runner(MMRunner):
 
     # --- checkpoints ----------------------------------------------------------------------
 
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What decides the samples: seed, global batch, the data set."""
+        return identity_of(self)
+
+    def training_checkpoint(self, step: int) -> dict[str, Any]:
+        """All that the rest of the run depends on, after `step` optimizer steps.
+
+        Its tensors are those of the run: the next step changes them.
+        """
+        checkpoint = training_state(self, step)
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        return checkpoint
+
     def save_checkpoint(self, out_dir: str, filename: str, *, step: int) -> None:
-        """Write all that the rest of the run depends on.
+        """Write all that the rest of the run depends on, and wait for it.
 
         Args:
             out_dir: folder.
             filename: within it.
             step: optimizer steps done.
         """
-        if not is_main_process():
-            return
-        checkpoint = training_state(self, step)
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        save_checkpoint(checkpoint, Path(out_dir) / filename)
+        if is_main_process():
+            save_checkpoint(self.training_checkpoint(step), Path(out_dir) / filename)
+
+    def train(self) -> nn.Module:
+        """Run the training; however it ends, a checkpoint that is being written is finished."""
+        try:
+            model: nn.Module = super().train()
+            return model
+        finally:
+            for hook in self.hooks:
+                if isinstance(hook, CheckpointHook):
+                    hook.wait()
 
     def load_or_resume(self) -> None:
         """Do what `resume` and `load_from` ask for.
 
-        `resume=True` continues the newest checkpoint of the work dir, or starts if there is none.
+        `resume=True` continues the latest good checkpoint of the work dir, or starts if there is
+        none.
         """
         if self._has_loaded:
             return
-        if self._resume:
-            pointer = Path(self.work_dir) / 'last_checkpoint'
-            if self._load_from is not None:
-                self.resume(self._load_from)
-            elif pointer.is_file():
-                self.resume(str(pointer.parent / Path(pointer.read_text().strip()).name))
-            else:
-                self.logger.info(f'nothing to resume in {self.work_dir}: starting anew')
+        if self._resume and self._load_from is not None:
+            self.resume(self._load_from)
+        elif self._resume:
+            self._resume_latest()
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
         elif getattr(self.bare_model, 'trainable_blocks', None) is not None:
@@ -202,6 +228,8 @@ class Runner(MMRunner):
                 'the frozen part of the encoder has random weights: give those of a pre-training '
                 'with --load-from'
             )
+        if self.cfg.get('resume_anyway') and not self._resume:
+            self.logger.warning('resume_anyway has no effect without --resume')
         self._has_loaded = True
 
     def load_checkpoint(self, filename: str, **unused: Any) -> dict[str, Any]:
@@ -221,12 +249,30 @@ class Runner(MMRunner):
         Raises:
             CheckpointError: it is damaged, of another model, or not a training checkpoint.
         """
-        path = Path(filename)
-        checkpoint = load_checkpoint(path)
-        check_resumable(self, checkpoint, path)
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        restore_state(self, checkpoint, path)
-        self.logger.info(f'resumed {path} after step {self.iter}')
+        warn = self.logger.warning
+        self._continue(on_main(lambda: check_given(Path(filename), warn)))
+
+    def _resume_latest(self) -> None:
+        work_dir, steps = Path(self.work_dir), len(self.train_dataloader)
+        warn = self.logger.warning
+        choice = on_main(lambda: choose_checkpoint(work_dir, steps, warn))
+        if choice is not None:
+            self._continue(choice)
+        else:
+            self.logger.info(f'nothing to resume in {self.work_dir}: starting anew')
+
+    def _continue(self, choice: Choice) -> None:
+        def restore() -> list[str]:
+            checkpoint = load_checkpoint(choice.path, verified=choice.verified)
+            anyway = self.cfg.get('resume_anyway') or ()
+            changed = check_resumable(self, checkpoint, choice.path, anyway)
+            self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+            restore_state(self, checkpoint, choice.path)
+            return changed
+
+        for change in together(restore):
+            self.logger.warning(f'{change}: resumed all the same, with other samples')
+        self.logger.info(f'resumed {choice.path} after step {self.iter}')
 
     @property
     def bare_model(self) -> Any:

@@ -156,6 +156,7 @@ class Run(TypedDict, total=False):
     randomness: Randomness
     load_from: str | None
     resume: bool
+    resume_anyway: list[Literal['seed', 'global_batch_size', 'num_samples', 'dataset']] | None
     work_dir: str | None
     experiment_name: str | None
     auto_scale_lr: AutoScale | None

@@ -1,13 +1,25 @@
 from mae.engine.checkpoint.fit import LoadReport, fit_weights
-from mae.engine.checkpoint.io import load_checkpoint, save_checkpoint
+from mae.engine.checkpoint.identity import identity_of
+from mae.engine.checkpoint.io import load_checkpoint
+from mae.engine.checkpoint.resume import Choice, check_given, choose_checkpoint, on_main, together
+from mae.engine.checkpoint.save import save_checkpoint
 from mae.engine.checkpoint.state import check_resumable, restore_state, training_state
+from mae.engine.checkpoint.store import newest_verified, verified
 
 __all__ = [
+    'Choice',
     'LoadReport',
+    'check_given',
     'check_resumable',
+    'choose_checkpoint',
     'fit_weights',
+    'identity_of',
     'load_checkpoint',
+    'newest_verified',
+    'on_main',
     'restore_state',
     'save_checkpoint',
+    'together',
     'training_state',
+    'verified',
 ]

@@ -1,42 +1,37 @@
-"""Checkpoint files: plain values, written whole or not at all, read without running code."""
+"""Reading checkpoint files: plain values only, and nothing in them is run."""
 
-import os
+import io
 import pickle
-import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mae.engine.checkpoint.durable import digest_of
+from mae.engine.checkpoint.inert import inert_globals
+from mae.engine.checkpoint.manifest import Unverifiable, verify
+from mae.engine.checkpoint.screen import Refused, screen
 from mae.utils.errors import CheckpointError
+from mae.utils.trust import FLAG, is_trusted, trusts_any
 
 Checkpoint = dict[str, Any]
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint under a temporary name, flush it to disk, then give it its name.
-
-    Raises:
-        OSError: the disk refused; an older file of that name is untouched.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(descriptor, 'wb') as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
     """Read a `.pth` of tensors and plain values, or a `.safetensors` file, onto the CPU.
 
+    A file that has a manifest is compared with it first. What it asks to run is refused by name,
+    except for a file that the user trusts by its SHA-256 (`mae.utils.trust`).
+
+    Args:
+        path: of the file.
+        verified: it has just been compared with its manifest.
+
     Returns:
-        What the file holds, with the weights under `state_dict` wherever they were.
+        What the file holds, with the weights under `state_dict` wherever they were. Bookkeeping
+        objects of mmengine become `Inert` ones that hold nothing.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, it asks to run code, or it holds no
@@ -44,24 +39,68 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise CheckpointError(f'no such checkpoint: {path}')
-    if path.suffix == '.safetensors':
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return {'state_dict': load_file(path)}
-        except SafetensorError as error:
-            raise CheckpointError(f'{path} is not a readable safetensors file: {error}') from None
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_refusal(path, error)) from None
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f'{path} is not a readable checkpoint: {reason}') from None
+        if not verified:
+            _verify_if_possible(path)
+        if path.suffix == '.safetensors':
+            return {'state_dict': _read_safetensors(path)}
+        checkpoint = _read_trusted(path) if trusts_any() else None
+        if checkpoint is None:
+            checkpoint = _read_plain(path)
+    except OSError as error:
+        raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights')
     return {**checkpoint, 'state_dict': _weights(checkpoint, path)}
+
+
+def _verify_if_possible(path: Path) -> None:
+    try:
+        verify(path)
+    except Unverifiable:
+        return
+
+
+def _read_plain(path: Path) -> Any:
+    """Everything but code: screened first, then read by torch's restricted unpickler."""
+    try:
+        screen(path)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(inert_globals()):
+            warnings.simplefilter('ignore')
+            return torch.load(path, map_location='cpu', weights_only=True, mmap=False)
+    except (Refused, pickle.UnpicklingError) as error:
+        reason = str(error) if isinstance(error, Refused) else _reason(error)
+        raise CheckpointError(
+            f'{path} refused: {reason}, and weights need no code; if you trust whoever made it, '
+            f'{FLAG} {digest_of(path).sha256} runs it'
+        ) from None
+    except (CheckpointError, OSError):
+        raise
+    except Exception as error:  # a hostile or damaged file brings torch to raise anything
+        raise _unreadable(path, error) from None
+
+
+def _read_trusted(path: Path) -> Any:
+    """The whole of a file that the user trusts, or None if it is another."""
+    content = path.read_bytes()  # what is hashed is what is run, even if the file changes
+    if not is_trusted(content):
+        return None
+    try:
+        return torch.load(io.BytesIO(content), map_location='cpu', weights_only=False)
+    except Exception as error:
+        raise _unreadable(path, error) from None
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(path)
+    except OSError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error, 'safetensors file') from None
+    return weights
 
 
 def _weights(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
@@ -76,8 +115,15 @@ def _weights(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _refusal(path: Path, error: Exception) -> str:
-    words = str(error).split('GLOBAL ')
-    if len(words) > 1:
-        return f'{path} refused: it asks to run {words[1].split()[0]}, and weights need no code'
-    return f'{path} is not a readable checkpoint, or asks to run code'
+def _unreadable(path: Path, error: Exception, kind: str = 'checkpoint') -> CheckpointError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return CheckpointError(f'{path} is not a readable {kind}: {reason}')
+
+
+def _reason(error: Exception) -> str:
+    """What torch's unpickler found, without its advice to trust the file."""
+    text = str(error)
+    if 'GLOBAL ' in text:
+        return f'it asks to run {text.split("GLOBAL ")[1].split()[0]}'
+    found = text.partition('WeightsUnpickler error:')[2].split('\n\nCheck')[0].strip() or text
+    return f'it is no file of plain values ({" ".join(found.split())[:200]})'

@@ -3,13 +3,14 @@
 Nothing random is in it: that follows from the config and the step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from mae.engine.checkpoint.fit import fit_weights
+from mae.engine.checkpoint.identity import check_same
 from mae.engine.checkpoint.io import Checkpoint
 from mae.utils.compat import versions
 from mae.utils.errors import CheckpointError
@@ -20,7 +21,9 @@ def training_state(runner: Any, step: int) -> Checkpoint:
     return {
         'meta': {
             'step': step,
-            **_what_decides_the_samples(runner),
+            'epoch': step // len(runner.train_dataloader),
+            'world_size': runner.world_size,
+            **runner.identity,
             'cfg': plain(runner.cfg.to_dict()),
             'classes': list(runner.train_dataloader.dataset.metainfo.get('classes') or ()),
             'versions': versions(),
@@ -31,23 +34,30 @@ def training_state(runner: Any, step: int) -> Checkpoint:
     }
 
 
-def check_resumable(runner: Any, checkpoint: Checkpoint, path: Path) -> None:
+def check_resumable(
+    runner: Any, checkpoint: Checkpoint, path: Path, anyway: Sequence[str] = ()
+) -> list[str]:
     """Refuse to continue what is not a run, or another one.
+
+    Args:
+        runner: that would continue.
+        checkpoint: its content.
+        path: of it, for messages.
+        anyway: what may differ, of `identity.NAMES`.
+
+    Returns:
+        What differs and may, in words.
 
     Raises:
         CheckpointError: it holds weights only, or the run would see other samples.
     """
-    meta = checkpoint.get('meta', {})
-    if 'step' not in meta or 'optimizer' not in checkpoint:
+    meta = checkpoint.get('meta')
+    needed = {'optimizer', 'param_schedulers'}
+    if not isinstance(meta, dict) or 'step' not in meta or not needed <= checkpoint.keys():
         raise CheckpointError(
             f'{path} cannot be resumed: it holds weights only; start from it with --load-from'
         )
-    for name, here in _what_decides_the_samples(runner).items():
-        if meta.get(name) != here:
-            raise CheckpointError(
-                f'{path} cannot be resumed: {name} was {meta.get(name)} and is {here} now, so '
-                'the run would see other samples; restore it, or start anew with --load-from'
-            )
+    return check_same(meta, runner.identity, path, anyway)
 
 
 def restore_state(runner: Any, checkpoint: Checkpoint, path: Path) -> None:
@@ -73,12 +83,3 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
-
-
-def _what_decides_the_samples(runner: Any) -> dict[str, int]:
-    sampler = runner.train_dataloader.batch_sampler
-    return {
-        'seed': runner.seed,
-        'global_batch_size': sampler.global_batch_size,
-        'num_samples': sampler.num_samples,
-    }

@@ -1,60 +1,97 @@
 """When checkpoints are written and which are kept."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from mae.engine.checkpoint.commit import Pruner, commit
+from mae.engine.checkpoint.durable import remove_stale_temporaries
+from mae.engine.checkpoint.manifest import Unverifiable, read_manifest
+from mae.engine.checkpoint.resume import on_main
+from mae.engine.checkpoint.snapshot import Snapshot
+from mae.engine.checkpoint.space import check_space
+from mae.engine.checkpoint.store import BEST, remove_lone_manifests
+from mae.engine.checkpoint.writer import Writer
 from mae.registry import HOOKS
 
 
 @HOOKS.register_module()
 class CheckpointHook(Hook):
-    """Saves every few epochs or iterations, at the end, and the best so far.
+    """Saves every few epochs, iterations or minutes, at the end, and the best so far.
 
-    A checkpoint is written whole, then `last_checkpoint` names it, and only then older ones go.
+    The training waits until the state is copied to host memory; the rest is done beside it. A
+    checkpoint is written whole, then `last_checkpoint` names it, and only then older ones go. Only
+    the first process writes, so it alone decides when, and no process waits for another.
 
     Args:
-        interval: epochs, or iterations with `by_epoch=False`, between checkpoints.
-        by_epoch: what `interval` counts.
-        max_keep: newest checkpoints kept; -1 keeps all.
+        interval: epochs, iterations or minutes between checkpoints.
+        by: what `interval` counts: 'epoch', 'iter' or 'minutes'.
+        by_epoch: the older way to say 'epoch' (True) or 'iter' (False).
+        max_keep: newest checkpoints kept; -1 keeps all. Two that are known to be whole stay in
+            any case, and one whose weights are finite.
         save_best: name of a validation metric (higher is better) whose best is kept besides.
 
     Raises:
-        ValueError: `interval` or `max_keep` make no sense.
+        ValueError: `interval`, `by` or `max_keep` make no sense.
     """
 
     priority = 'VERY_LOW'
 
     def __init__(
         self,
-        interval: int = 1,
+        interval: float = 1,
         *,
-        by_epoch: bool = True,
+        by: Literal['epoch', 'iter', 'minutes'] | None = None,
+        by_epoch: bool | None = None,
         max_keep: int = 2,
         save_best: str | None = None,
     ) -> None:
-        if interval < 1 or max_keep == 0 or max_keep < -1:
+        self.by = _unit(by, by_epoch)
+        if interval <= 0 or max_keep == 0 or max_keep < -1:
             raise ValueError(
                 'default_hooks.checkpoint needs interval >= 1 and max_keep >= 1 (or -1 for all), '
                 f'not interval={interval} and max_keep={max_keep}'
             )
+        if self.by != 'minutes' and interval != int(interval):
+            raise ValueError(
+                f'default_hooks.checkpoint.interval={interval} is no whole number, and by='
+                f"'{self.by}' needs one; by='minutes' does not"
+            )
         self.interval = interval
-        self.by_epoch = by_epoch
         self.max_keep = max_keep
         self.save_best = save_best
         self.best: float | None = None
+        self.writer = Writer()
+        self._snapshot = Snapshot()
+        self._pruner = Pruner(max_keep) if max_keep > 0 else None
+        self._start: int | None = None  # first step of this run, until its first save
+        self._saved_step = -1
+        self._saved_time = time.monotonic()
+
+    # --- when -----------------------------------------------------------------------------
+
+    def before_train(self, runner: Any) -> None:
+        """Tidy up after killed runs and look whether the disk is large enough."""
+        self.continue_from(runner.iter)
+        for message in on_main(lambda: self._prepare(runner)):
+            runner.logger.warning(message)
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        self._tell(runner)
         done = runner.iter + 1
-        if not self.by_epoch and (done % self.interval == 0 or done == runner.max_iters):
-            self._save(runner, f'iter_{done}.pth', step=done)
+        if self.by == 'epoch':
+            return
+        if self._is_due(done) or done == runner.max_iters:
+            self._save(runner, f'iter_{done}.pth', done)
 
     def after_train_epoch(self, runner: Any) -> None:
         done = runner.epoch + 1
-        if self.by_epoch and (done % self.interval == 0 or done == runner.max_epochs):
-            self._save(runner, f'epoch_{done}.pth', step=runner.iter)
+        if self.by == 'epoch' and (done % self.interval == 0 or done == runner.max_epochs):
+            self._save(runner, f'epoch_{done}.pth', runner.iter)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         if self.save_best is None or not metrics or not _is_training(runner):
@@ -66,32 +103,139 @@ class CheckpointHook(Hook):
             )
         if self.best is None or metrics[self.save_best] > self.best:
             self.best = metrics[self.save_best]
-            runner.save_checkpoint(runner.work_dir, 'best.pth', step=runner.iter)
+            self._submit(runner, BEST, runner.iter)
+
+    def after_train(self, runner: Any) -> None:
+        """Finish writing.
+
+        Raises:
+            SaveError: the last checkpoint could not be written.
+        """
+        self.wait()
+        self._tell(runner)
+        on_main(self.writer.raise_failure)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint['meta']['best'] = self.best
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        self.best = checkpoint.get('meta', {}).get('best')
+        meta = checkpoint.get('meta')
+        self.best = meta.get('best') if isinstance(meta, dict) else None
 
-    def _save(self, runner: Any, name: str, step: int) -> None:
-        runner.save_checkpoint(runner.work_dir, name, step=step)
+    # --- for those who stop or turn back a run --------------------------------------------
+
+    def save_now(self, runner: Any, step: int) -> None:
+        """Write a checkpoint at once, unless that step has one; wait until it is on the disk.
+
+        In other processes than the first it does nothing.
+
+        Args:
+            runner: between two steps.
+            step: optimizer steps done.
+
+        Raises:
+            SaveError: the disk refused at every attempt.
+        """
         if not is_main_process():
             return
+        if self._saved_step == step:
+            self.wait()
+        if self._saved_step != step or self.writer.failure is not None:
+            name = f'iter_{step}.pth'
+            self.writer.make_room()
+            self._saved_step = step
+            self.writer.run(name, self._job(runner, name, step))
+        self._tell(runner)
+
+    def wait(self) -> None:
+        """Until what is being written is on the disk, or given up."""
+        self.writer.wait()
+
+    def continue_from(self, step: int) -> None:
+        """The run goes on from `step`: at the next save, later checkpoints are set aside."""
+        self._start = step
+        self._saved_step = -1
+        self._saved_time = time.monotonic()
+
+    # --- how ------------------------------------------------------------------------------
+
+    def _is_due(self, done: int) -> bool:
+        if self.by == 'iter':
+            return done % int(self.interval) == 0
+        return is_main_process() and time.monotonic() - self._saved_time >= 60 * self.interval
+
+    def _save(self, runner: Any, name: str, step: int) -> None:
+        self._saved_time = time.monotonic()
+        self._saved_step = step
+        self._submit(runner, name, step)
+
+    def _submit(self, runner: Any, name: str, step: int) -> None:
+        if is_main_process():
+            # The snapshot is written over. A numbered one makes up for one that failed, the best
+            # does not.
+            self.writer.make_room(give_up=name != BEST)
+            self.writer.submit(name, self._job(runner, name, step), kind='best' * (name == BEST))
+
+    def _job(self, runner: Any, name: str, step: int) -> Callable[[], list[str]]:
+        """Copy the state; what is left to do works on the copy alone."""
+        checkpoint = self._snapshot.take(runner.training_checkpoint(step))
+        path = Path(runner.work_dir) / name
+        start = self._start
+
+        def save() -> list[str]:
+            later = commit(checkpoint, path, self._pruner, start)
+            if self._start == start and name != BEST:
+                self._start = None
+            told = f'{", ".join(later)}: of another continuation of this run, set aside'
+            return [told] if later else []
+
+        return save
+
+    def _prepare(self, runner: Any) -> list[str]:
+        """In the first process: messages."""
         work_dir = Path(runner.work_dir)
-        pointer = work_dir / '.last_checkpoint'
-        pointer.write_text(str(work_dir / name))
-        pointer.replace(work_dir / 'last_checkpoint')
-        if self.max_keep > 0:
-            for path in _by_age(work_dir)[: -self.max_keep]:
-                path.unlink()
+        kept = 2 if self._pruner is None else self._pruner.max_keep
+        messages = []
+        if 0 < self.max_keep < kept:
+            messages.append(
+                f'default_hooks.checkpoint.max_keep={self.max_keep} has no effect: {kept} stay'
+            )
+        if stale := [*remove_stale_temporaries(work_dir), *remove_lone_manifests(work_dir)]:
+            messages.append(f'{work_dir}: removed what a killed run left: {", ".join(stale)}')
+        if message := check_space(work_dir, runner.bare_model, kept):
+            messages.append(message)
+        self._remember_best(work_dir, runner.iter)
+        return messages
+
+    def _remember_best(self, work_dir: Path, step: int) -> None:
+        """The best may be newer than the checkpoint that the run continues from."""
+        try:
+            record = read_manifest(work_dir / BEST).content
+        except Unverifiable:
+            return
+        if step and record.step <= step and record.best is not None:
+            self.best = record.best if self.best is None else max(self.best, record.best)
+
+    def _tell(self, runner: Any) -> None:
+        for message in self.writer.messages():
+            runner.logger.warning(message)
+        if not isinstance(self.writer.failure, OSError | None):
+            self.writer.raise_failure()
+
+
+def _unit(by: str | None, by_epoch: bool | None) -> str:
+    if by is None:
+        return 'iter' if by_epoch is False else 'epoch'
+    if by not in ('epoch', 'iter', 'minutes'):
+        raise ValueError(
+            f"default_hooks.checkpoint.by must be 'epoch', 'iter' or 'minutes', not {by!r}"
+        )
+    if by_epoch is not None and by_epoch != (by == 'epoch'):
+        raise ValueError(
+            f'default_hooks.checkpoint says both by={by!r} and by_epoch={by_epoch}; keep by'
+        )
+    return by
 
 
 def _is_training(runner: Any) -> bool:
     return bool(runner.iter)
-
-
-def _by_age(work_dir: Path) -> list[Path]:
-    """Periodic checkpoints, oldest first."""
-    paths = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
-    return sorted(paths, key=lambda path: path.stat().st_mtime_ns)

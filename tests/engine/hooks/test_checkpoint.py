@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ def periodic(work_dir):
     return sorted(path.name for path in Path(work_dir).glob('*_*.pth'))
 
 
+def hook_of(runner):
+    return next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+
+
 class Watch(Hook):
     """Notes the checkpoints after each step, and what `last_checkpoint` names."""
 
@@ -21,6 +26,7 @@ class Watch(Hook):
         self.seen = []
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        hook_of(runner).wait()
         pointer = Path(runner.work_dir) / 'last_checkpoint'
         last = pointer.read_text() if pointer.exists() else None
         self.seen.append((len(periodic(runner.work_dir)), last))
@@ -34,16 +40,16 @@ def test_by_iteration(make_runner, monkeypatch):
     runner = make_runner(changes=changes)
     watch, at_removal = Watch(), []
     runner.register_hook(watch)
-    unlink = Path.unlink
+    unlink = os.unlink
 
     def counting(path, *args, **kwargs):
-        if path.suffix == '.pth':
+        if Path(path).suffix == '.pth':
             last = Path((path.parent / 'last_checkpoint').read_text())
             load_checkpoint(last)
             at_removal.append((len(periodic(path.parent)), last.name, path.name))
         unlink(path, *args, **kwargs)
 
-    monkeypatch.setattr(Path, 'unlink', counting)
+    monkeypatch.setattr(os, 'unlink', counting)
     runner.train()
     for step, (count, last) in enumerate(watch.seen, 1):
         assert count == min(step // 2, 3)

@@ -1,0 +1,90 @@
+"""What decides the samples of a run: another of these, and a resumed run would see others."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mae.utils.errors import CheckpointError, ConfigError
+
+NAMES = ('seed', 'global_batch_size', 'num_samples', 'dataset')
+_LOOKED_AT = 4096  # samples, evenly spread
+
+
+def identity_of(runner: Any) -> dict[str, Any]:
+    """Seed, global batch, and number and fingerprint of the samples."""
+    sampler = runner.train_dataloader.batch_sampler
+    return {
+        'seed': runner.seed,
+        'global_batch_size': sampler.global_batch_size,
+        'num_samples': sampler.num_samples,
+        'dataset': fingerprint(runner.train_dataloader.dataset),
+    }
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
+    """What has changed, in words, by name; what an older checkpoint does not tell is left out."""
+    return {
+        name: f'{name} was {then[name]} and is {here} now'
+        for name, here in now.items()
+        if then.get(name) is not None and here is not None and then[name] != here
+    }
+
+
+def check_same(
+    then: dict[str, Any], now: dict[str, Any], path: Any, anyway: Sequence[str] = ()
+) -> list[str]:
+    """Refuse to continue with other samples.
+
+    Args:
+        then: `identity_of` the run that was saved.
+        now: of this one.
+        path: of the checkpoint, for messages.
+        anyway: names of what may differ all the same.
+
+    Returns:
+        What differs and may.
+
+    Raises:
+        CheckpointError: something else differs; says how.
+        ConfigError: `anyway` names what there is not.
+    """
+    unknown = sorted(set(anyway) - set(NAMES))
+    if unknown:
+        raise ConfigError(f'resume_anyway takes {", ".join(NAMES)}, not {", ".join(unknown)}')
+    changed = differences(then, now)
+    refused = [name for name in changed if name not in anyway]
+    if refused:
+        raise CheckpointError(
+            f'{path} cannot be resumed: {"; ".join(changed[name] for name in refused)}, so the '
+            'run would see other samples; restore it, start anew with --load-from, or accept it '
+            f'with --resume-anyway {" ".join(changed)}'
+        )
+    return list(changed.values())
+
+
+def fingerprint(dataset: Any) -> str | None:
+    """Sixteen digits that tell one data set from another, wherever it lies.
+
+    Of some thousand samples, evenly spread: label, and the last two parts of the path, or the image
+    itself if it is in memory. Nothing is read from the disk.
+
+    Args:
+        dataset: with `get_data_info`, or with a `source` that has it.
+
+    Returns:
+        Hexadecimal digits; None for a dataset that cannot be asked.
+    """
+    source = getattr(dataset, 'source', dataset)
+    if not hasattr(source, 'get_data_info'):
+        return None
+    found = hashlib.sha256(f'{len(source)}'.encode())
+    count = min(len(source), _LOOKED_AT)
+    for number in range(count):
+        info = source.get_data_info(number * len(source) // count)
+        path = str(info.get('img_path', '')).replace('\\', '/')
+        found.update(f'{"/".join(path.split("/")[-2:])} {info.get("gt_label")}\n'.encode())
+        if 'img' in info:
+            found.update(np.ascontiguousarray(info['img']).tobytes())
+    return found.hexdigest()[:16]

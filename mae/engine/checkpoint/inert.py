@@ -1,0 +1,47 @@
+"""Stand-ins for the bookkeeping objects in training checkpoints of mmengine and mmpretrain.
+
+Those pickle their loss history (a class, its methods, numpy arrays) beside the weights. Nothing of
+it is needed here, and the real classes would run what the file tells them to.
+"""
+
+from pickle import UnpicklingError
+from typing import Any
+
+
+class Inert:
+    """Takes the place of an object of a checkpoint, and holds nothing of it."""
+
+    def __new__(cls, *args: Any) -> 'Inert':
+        return object.__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Forget it."""
+
+
+def _attribute(owner: Any, name: Any = None, *unused: Any) -> Inert:
+    """For `getattr(HistoryBuffer, 'mean')`: a method of a stand-in, which is one too."""
+    if owner is not Inert or not isinstance(name, str):
+        raise UnpicklingError('GLOBAL builtins.getattr on what is no class of mmengine')
+    return Inert()
+
+
+# By the name that a pickle asks for. A config keeps what it says, as a plain dict.
+INERT: dict[str, Any] = {
+    'builtins.getattr': _attribute,
+    'argparse.Namespace': Inert,
+    'mmengine.logging.history_buffer.HistoryBuffer': Inert,
+    'mmengine.config.config.Config': Inert,
+    'mmengine.config.config.ConfigDict': dict,
+    'mmcv.utils.config.ConfigDict': dict,
+    'numpy.dtype': Inert,
+    'numpy.ndarray': Inert,
+    'numpy.core.multiarray.scalar': Inert,
+    'numpy.core.multiarray._reconstruct': Inert,
+    'numpy._core.multiarray.scalar': Inert,
+    'numpy._core.multiarray._reconstruct': Inert,
+}
+
+
+def inert_globals() -> list[Any]:
+    """For `torch.serialization.safe_globals`."""
+    return [(stand_in, name) for name, stand_in in INERT.items()]
