@@ -21,15 +21,17 @@ class Inert:
 def _attribute(owner: Any, name: Any = None, *unused: Any) -> Inert:
     """For `getattr(HistoryBuffer, 'mean')`: a method of a stand-in, which is one too."""
     if owner is not Inert or not isinstance(name, str):
-        raise UnpicklingError('GLOBAL builtins.getattr on what is no class of mmengine')
+        raise UnpicklingError('GLOBAL builtins.getattr of what is no loss history')
     return Inert()
 
+
+HISTORY = 'mmengine.logging.history_buffer.HistoryBuffer'
 
 # By the name that a pickle asks for. A config keeps what it says, as a plain dict.
 INERT: dict[str, Any] = {
     'builtins.getattr': _attribute,
     'argparse.Namespace': Inert,
-    'mmengine.logging.history_buffer.HistoryBuffer': Inert,
+    HISTORY: Inert,
     'mmengine.config.config.Config': Inert,
     'mmengine.config.config.ConfigDict': dict,
     'mmcv.utils.config.ConfigDict': dict,

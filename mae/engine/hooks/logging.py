@@ -4,7 +4,9 @@ mmengine reads every value back at every step, which waits for the device, and c
 that grows with the run each time.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,7 +36,8 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
 class LoggerHook(MMLoggerHook):
     """Prints and stores a line every `interval` steps of an epoch and at its end.
 
-    Values are means over the last `log_processor.window_size` steps since the line before.
+    Values are means over the last `log_processor.window_size` steps since the line before. A disk
+    that refuses them is told of once and does not stop the run.
 
     Args:
         ignore_last: leave out the line at the end of an epoch.
@@ -43,6 +46,14 @@ class LoggerHook(MMLoggerHook):
 
     def __init__(self, *, ignore_last: bool = False, **options: Any) -> None:
         super().__init__(ignore_last=ignore_last, **options)
+        self._has_warned = False
+
+    def before_run(self, runner: Any) -> None:
+        """Let the log file, too, fail in silence after a first word."""
+        super().before_run(runner)
+        for handler in runner.logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = lambda record: self._warn(runner)  # type: ignore[method-assign]
 
     def before_train(self, runner: Any) -> None:
         """Start with nothing to tell."""
@@ -63,10 +74,30 @@ class LoggerHook(MMLoggerHook):
         history = runner.message_hub.log_scalars
         for name, values in _columns(self._steps).items():
             history[f'train/{name}'] = HistoryBuffer(values, [1] * len(values))
-        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        with self._surviving(runner):
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
         self._steps.clear()
         for name in [name for name in history if name.startswith('train/')]:
             history[name] = HistoryBuffer()
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        with self._surviving(runner):
+            super().after_val_epoch(runner, metrics)
+
+    @contextmanager
+    def _surviving(self, runner: Any) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._warn(runner, error)
+
+    def _warn(self, runner: Any, error: OSError | None = None) -> None:
+        if self._has_warned:
+            return
+        self._has_warned = True
+        # Reaches the terminal: the log file is what may be full.
+        reason = error or 'the log file cannot be written'
+        runner.logger.warning(f'logging failed ({reason}); training goes on without it')
 
 
 def _columns(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, list[float]]:

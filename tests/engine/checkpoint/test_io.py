@@ -1,11 +1,16 @@
 import os
 import pickle
+from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import MessageHub
 from safetensors.torch import save_file
 
 from mae.engine.checkpoint import load_checkpoint, save_checkpoint
+from mae.engine.checkpoint.inert import Inert
 from mae.utils.errors import CheckpointError
 
 
@@ -104,3 +109,26 @@ def test_weights_under_usual_names(tmp_path, key):
     assert load_checkpoint(path)['state_dict'] == {'a': torch.ones(1)}
     torch.save({'meta': 1, 'optimizer': {'lr': 0.1}}, path)
     assert refusal(path) == f'{path} holds no weights'
+
+
+def test_training_checkpoint_of_mmengine(tmp_path):
+    """Its loss history and numpy numbers are inert; weights and plain values are what they were."""
+    hub = MessageHub.get_instance('test-of-a-checkpoint')
+    for step in range(3):
+        hub.update_scalar('train/loss', torch.tensor(1.0 / (step + 1)))
+    hub.update_info('best_score', np.float64(81.5))
+    content = {
+        'meta': {'epoch': 3, 'iter': 12, 'cfg': 'model = dict(type="MAE")', 'seed': np.int64(3)},
+        'state_dict': OrderedDict(w=torch.randn(3)),
+        'message_hub': hub.state_dict(),
+        'optimizer': {'state': {}, 'param_groups': [ConfigDict(lr=0.1, betas=(0.9, 0.95))]},
+    }
+    torch.save(content, tmp_path / 'epoch_3.pth')
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
+    found = load_checkpoint(tmp_path / 'epoch_3.pth')
+    assert torch.equal(found['state_dict']['w'], content['state_dict']['w'])
+    assert found['meta']['iter'] == 12
+    assert found['meta']['cfg'] == 'model = dict(type="MAE")'
+    assert found['optimizer']['param_groups'] == [{'lr': 0.1, 'betas': (0.9, 0.95)}]
+    assert type(found['message_hub']['log_scalars']['train/loss']) is Inert
