@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mae.protocol import PROTOCOLS
+from mae.utils.trust import add_trust_argument
 
 _TOOLS = Path(__file__).resolve().parent
 
@@ -47,6 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='for every run whose config has the section, e.g. train_dataloader.num_workers=4',
     )
     parser.add_argument('--markdown', type=Path, metavar='FILE.md', help='write the table here too')
+    add_trust_argument(parser)
     args = parser.parse_args(argv)
     for name in ('seeds', 'gpus', 'cores'):
         value = getattr(args, name)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.trust import add_trust_argument
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -25,6 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
+    add_trust_argument(parser)
     args = parser.parse_args(argv)
     if args.out is not None and args.out.suffix != '.json':
         parser.error(f'--out must end in .json, not {args.out}')

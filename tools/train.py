@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.trust import add_trust_argument
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -23,6 +25,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     start.add_argument(
         '--load-from', metavar='CHECKPOINT', help='start from these weights, as in fine-tuning'
+    )
+    parser.add_argument(
+        '--resume-anyway',
+        nargs='+',
+        action='extend',
+        metavar='NAME',
+        help='resume with another seed, global_batch_size, num_samples or dataset',
     )
     parser.add_argument('--seed', type=int, help='of everything random in the run')
     parser.add_argument(
@@ -45,6 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
+    add_trust_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -59,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.resume:
         options['resume'] = True
         options['load_from'] = None if args.resume == 'auto' else args.resume
+    if args.resume_anyway:
+        options['resume_anyway'] = args.resume_anyway
     if args.load_from:
         options['load_from'] = args.load_from
     if args.seed is not None:

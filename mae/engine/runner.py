@@ -33,7 +33,6 @@ from mae.engine.checkpoint import (
 from mae.engine.classes import check_classes
 from mae.engine.compile import compile_blocks
 from mae.engine.distributed import init_distributed
-from mae.engine.hooks import CheckpointHook
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mae.utils.compat import versions
 from mae.utils.errors import ConfigError
@@ -50,6 +49,14 @@ class Runner(MMRunner):
     """
 
     _has_loaded: bool
+
+    def train(self) -> nn.Module:
+        """Train; however it ends, hooks with `after_all(runner)` are told."""
+        try:
+            model: nn.Module = super().train()
+        finally:
+            self.call_hook('after_all')
+        return model
 
     # --- starting -------------------------------------------------------------------------
 
@@ -198,16 +205,6 @@ class Runner(MMRunner):
         """
         if is_main_process():
             save_checkpoint(self.training_checkpoint(step), Path(out_dir) / filename)
-
-    def train(self) -> nn.Module:
-        """Run the training; however it ends, a checkpoint that is being written is finished."""
-        try:
-            model: nn.Module = super().train()
-            return model
-        finally:
-            for hook in self.hooks:
-                if isinstance(hook, CheckpointHook):
-                    hook.wait()
 
     def load_or_resume(self) -> None:
         """Do what `resume` and `load_from` ask for.

@@ -1,5 +1,8 @@
 """The user's mistakes: one clear line, exit code 1, and nothing half-written."""
 
+import hashlib
+import os
+
 import pytest
 import torch
 
@@ -210,3 +213,32 @@ def test_mixup_of_an_odd_batch(refused, batch):
     sizes = f'train_dataloader.batch_size={batch}', f'global_batch_size={batch}'
     error = refused(*sizes, text=text, base='ft')
     assert f'this one holds {batch}; make train_dataloader.batch_size even' in error
+
+
+def test_checkpoint_that_would_run_code(refused, tmp_path):
+    path, canary = tmp_path / 'evil.pth', tmp_path / 'canary'
+    torch.save({'state_dict': {'w': torch.zeros(2)}, 'meta': Gadget(canary)}, path)
+    error = refused(arguments=['--load-from', path])
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert f'{path} refused: it asks to run posix.system' in error
+    assert f'--trust-checkpoint {sha256}' in error
+    other = refused(arguments=['--load-from', path, '--trust-checkpoint', '0' * 64])
+    assert other == error
+    assert not canary.exists()
+    trusted = refused(arguments=['--load-from', path, '--trust-checkpoint', sha256])
+    assert canary.exists()
+    assert 'has no encoder' in trusted  # it has been read
+
+
+class Gadget:
+    def __init__(self, canary):
+        self.canary = canary
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.canary}',)
+
+
+def test_resuming_anyway_with_what_there_is_not(refused):
+    error = refused(arguments=['--resume', '--resume-anyway', 'sed'])
+    assert 'resume_anyway' in error
+    assert 'seed' in error

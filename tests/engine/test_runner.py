@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -101,6 +102,32 @@ def test_resuming_with_other_samples_is_refused(make_runner, name, changes, was,
     message = rf'^[^\n]*epoch_2.pth cannot be resumed: {name} was {was} and is {now} now[^\n]*$'
     with pytest.raises(CheckpointError, match=message):
         runner.train()
+
+
+def test_other_data_of_the_same_length_are_refused_unless_named(make_runner):
+    make_runner(changes={'train_cfg.max_epochs': 2}).train()
+    other = {'resume': True, 'train_dataloader.dataset.source.seed': 7, 'randomness.seed': 3}
+    with pytest.raises(CheckpointError, match=r'seed was 0 and is 3 now; dataset was \w+ and is'):
+        make_runner(changes=other).train()
+    with pytest.raises(CheckpointError, match=r'epoch_2.pth cannot be resumed: dataset was'):
+        make_runner(changes={**other, 'resume_anyway': ['seed']}).train()
+    runner = make_runner(changes={**other, 'resume_anyway': ['seed', 'dataset']})
+    assert len(trained(runner)) == 5
+    logs = ''.join(path.read_text() for path in Path(runner.work_dir).rglob('*.log'))
+    assert logs.count('resumed all the same, with other samples') == 2
+
+
+def test_a_damaged_checkpoint_is_passed_over(make_runner, tmp_path):
+    expected = trained(make_runner('whole', {'train_cfg.max_epochs': 3}))
+    work_dir = tmp_path / 'cut'
+    shutil.copytree(tmp_path / 'whole', work_dir, ignore=shutil.ignore_patterns('2*'))
+    os.truncate(work_dir / 'epoch_3.pth', 1000)
+    resumed = make_runner('cut', {'resume': True})
+    assert trained(resumed) == expected[10:]
+    assert (work_dir / 'epoch_3.pth.corrupt').exists()
+    given = make_runner('cut', {'resume': True, 'load_from': str(work_dir / 'epoch_3.pth.corrupt')})
+    with pytest.raises(CheckpointError, match='the newest good one there is'):
+        given.train()
 
 
 def test_one_batch_may_come_in_parts(make_runner):

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.trust import add_trust_argument
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -21,6 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='picture to write (default: %(default)s)',
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
+    add_trust_argument(parser)
     args = parser.parse_args(argv)
     if args.out.suffix.lower() != '.png':
         parser.error(f'--out must end in .png, not {args.out}')

@@ -15,7 +15,7 @@ from mae.engine.checkpoint.resume import on_main
 from mae.engine.checkpoint.snapshot import Snapshot
 from mae.engine.checkpoint.space import check_space
 from mae.engine.checkpoint.store import BEST, remove_lone_manifests
-from mae.engine.checkpoint.writer import Writer
+from mae.engine.checkpoint.writer import BACK_OFF, Writer
 from mae.registry import HOOKS
 
 
@@ -40,6 +40,7 @@ class CheckpointHook(Hook):
     """
 
     priority = 'VERY_LOW'
+    back_off = BACK_OFF
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class CheckpointHook(Hook):
         self.max_keep = max_keep
         self.save_best = save_best
         self.best: float | None = None
-        self.writer = Writer()
+        self.writer = Writer(self.back_off)
         self._snapshot = Snapshot()
         self._pruner = Pruner(max_keep) if max_keep > 0 else None
         self._start: int | None = None  # first step of this run, until its first save
@@ -114,6 +115,12 @@ class CheckpointHook(Hook):
         self.wait()
         self._tell(runner)
         on_main(self.writer.raise_failure)
+
+    def after_all(self, runner: Any) -> None:
+        """However the training ended, what is being written is finished."""
+        self.wait()
+        for message in self.writer.messages():
+            runner.logger.warning(message)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint['meta']['best'] = self.best

@@ -1,9 +1,11 @@
 import json
+import logging
 import math
 from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
+from mmengine.visualization import LocalVisBackend
 
 
 class Losses(Hook):
@@ -41,3 +43,33 @@ def test_a_line_is_the_mean_since_the_line_before(make_runner, interval):
         assert row['epoch'] == (end - 1) // 5 + 1
         # The rate the last of these steps was taken with.
         assert row['lr'] == pytest.approx(lr_of_step(end - 1))
+
+
+def test_a_disk_that_refuses_the_log_does_not_stop_the_run(make_runner, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, 'No space left on device')
+
+    runner = make_runner(changes={'train_cfg.max_epochs': 2}, classify=True)
+    monkeypatch.setattr(LocalVisBackend, '_dump', full)
+    runner.train()
+    assert runner.iter == 10
+    (log,) = Path(runner.work_dir).rglob('*.log')
+    assert log.read_text().count('logging failed') == 1
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
+def test_a_full_log_file_does_not_stop_the_run(make_runner, capfd):
+    class Full(Hook):
+        def before_train(self, runner):
+            (handler,) = [h for h in runner.logger.handlers if isinstance(h, logging.FileHandler)]
+            handler.stream.close()
+            handler.stream = open('/dev/full', 'w')  # noqa: SIM115
+
+    runner = make_runner(changes={'train_cfg.max_epochs': 2})
+    runner.register_hook(Full())
+    runner.train()
+    out, err = capfd.readouterr()
+    assert runner.iter == 10
+    assert out.count('logging failed') == 1
+    assert 'Epoch(train) [2][5/5]' in out
+    assert 'Traceback' not in err
