@@ -38,6 +38,7 @@ _ALLOWED = frozenset({
 _RENAMED = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # Python 2's names
 _STRINGS = frozenset({'STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE',
                       'SHORT_BINUNICODE', 'BINUNICODE8'})  # fmt: skip
+_ZIP = b'PK\x03\x04'
 _GROWTH = 4  # times the file's size that its archive may unpack to; torch's are not compressed
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
 
@@ -53,7 +54,9 @@ def screen(path: Path) -> None:
         Refused: names what it would run.
         CheckpointError: it is no checkpoint, or lies about its size.
     """
-    if zipfile.is_zipfile(path):
+    with path.open('rb') as file:
+        is_zip = file.read(len(_ZIP)) == _ZIP  # as torch tells them, by the beginning alone
+    if is_zip:
         _screen_zip(path)
     elif path.stat().st_size >= tarfile.BLOCKSIZE and tarfile.is_tarfile(path):
         raise Refused('it is a tar archive of torch before 0.4, which cannot be read without code')

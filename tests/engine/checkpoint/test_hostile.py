@@ -311,6 +311,17 @@ def test_bomb(tmp_path, canary):
     assert 'would unpack to' in refusal(path, canary)
 
 
+def test_what_is_two_things_at_once(tmp_path, canary):
+    """A pickle with a harmless archive behind it, and an archive that begins like none."""
+    archive = io.BytesIO()
+    torch.save(WEIGHTS, archive)
+    path = tmp_path / 'x.pth'
+    path.write_bytes(pickle.dumps(Call(os.system, f'touch {canary}'), 2) + archive.getvalue())
+    assert 'asks to run posix.system' in refusal(path, canary)
+    path.write_bytes(b'PK\x03\x04' + pickle.dumps(Call(os.system, f'touch {canary}'), 2))
+    refusal(path, canary)
+
+
 def test_torchscript(tmp_path, canary):
     path = tmp_path / 'x.pth'
     with warnings.catch_warnings():
