@@ -64,10 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from mae.protocol.jobs import JobError, preload
-    from mae.protocol.lock import only_one
     from mae.protocol.plan import Means, Plan
     from mae.protocol.render import write
     from mae.protocol.table import table_of
+    from mae.utils.lock import only_one
 
     preload()
     work_dir = args.work_dir or Path('work_dirs/protocol', _name(args.start))
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f'--gpus {args.gpus}: there are {found} here; --cores N takes the CPU')
     if args.data and not plan.reads_root:
         print('warning: --data has no effect: no config here has a root', file=sys.stderr)
-    with only_one(work_dir):
+    with only_one(work_dir, 'a protocol', inherited=True):
         try:
             plan.execute()
         except JobError as error:

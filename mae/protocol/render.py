@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mae.protocol.task import write_json
+from mae.utils.files import write_json
 from mae.visualization import report
 from mae.visualization.clock import clock
 

@@ -1,7 +1,6 @@
 """A job that leaves a result, is not repeated once it has one, and goes on where it was cut."""
 
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from mae.protocol.jobs import Job
 from mae.utils.errors import ConfigError
+from mae.utils.files import write_json
 from mae.visualization.logs import read_scalars
 
 _STARTED, _RESULT, _METRICS = 'task.json', 'result.json', 'metrics.json'
@@ -127,16 +127,6 @@ class Task(Job):
             'sessions': self._sessions,
         }
         write_json(self.work_dir / _STARTED, started)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all, whenever the process is killed."""
-    temporary = path.with_name(f'.{path.name}')
-    with temporary.open('w', encoding='utf-8') as file:
-        file.write(json.dumps(value, indent=2) + '\n')
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

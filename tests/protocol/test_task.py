@@ -7,8 +7,9 @@ import time
 import pytest
 
 from mae.protocol.jobs import JobError, Meter, run_jobs
-from mae.protocol.task import CHECKPOINT, Task, write_json
+from mae.protocol.task import CHECKPOINT, Task
 from mae.utils.errors import ConfigError
+from mae.utils.files import write_json
 
 # A tool that notes how it was called, and logs a validation as a training would.
 TOOL = """
