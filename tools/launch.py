@@ -3,6 +3,7 @@
 The traceback would be that of the launcher. What went wrong, the process itself has printed.
 """
 
+import signal
 import sys
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -15,7 +16,7 @@ def launch() -> int:
     try:
         main()
     except SignalException as stopped:
-        return 128 + stopped.sigval
+        return 143 if stopped.sigval == signal.SIGUSR1 else 128 + stopped.sigval
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:

@@ -38,6 +38,7 @@ launch_torchrun() {
         export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
     fi
     exec "$PYTHON" "$tools/launch.py" "${place[@]}" --nproc-per-node="$processes" \
+        --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \
         "$tools/$tool" "$@" --launcher pytorch
 }
 

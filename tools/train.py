@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +65,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mae.apis import load_config, train
     from mae.apis.config import parse_options
-    from mae.apis.work_dir import tidy_start
 
     options = {**parse_options(args.cfg_options), 'launcher': args.launcher}
     if args.resume:
@@ -86,11 +87,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f'{config.filename} describes no training; use it with tools/test.py')
     name = Path(config.filename).stem
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
-    with tidy_start(config.work_dir):
-        train(config)
+    train(config)
 
 
 if __name__ == '__main__':
+    for asked in (signal.SIGTERM, signal.SIGUSR1):  # until the run listens itself
+        signal.signal(asked, lambda *_: sys.exit(143))
     parse_args()  # `--help` and slips need not wait for the imports, which take seconds
     from mae.apis.cli import run
 

@@ -7,6 +7,10 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep=2),
+    guard=dict(type='GuardHook', patience=10, max_rollbacks=2),
+    run_state=dict(type='RunStateHook', seconds=10.0),
+    stop=dict(type='StopHook', requeue=True),
+    watchdog=dict(type='WatchdogHook', seconds=None),
 )
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])

@@ -1,6 +1,7 @@
 """How a tool ends: the user's mistakes in one line, bugs with their traceback."""
 
 import os
+import re
 import sys
 import time
 import traceback
@@ -10,14 +11,18 @@ from collections.abc import Callable
 # first one says, and the launcher ends the others meanwhile.
 _PATIENCE = 3.0
 
+_DEAD_WORKER = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*?)\.?\s*$', re.M)
+_LOST_PEER = ('DistBackendError', 'DistNetworkError', 'DistStoreError')
+_PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re.S)
+
 
 def run(main: Callable[[], object]) -> None:
     """Call the `main` of a tool.
 
     What the user can mend (a wrong config, missing data, an unreadable checkpoint, a full disk)
     is printed as `error: ...` on stderr, and the process ends with status 1; with MAE_TRACEBACK=1
-    the traceback comes first. Ctrl-C ends it with status 130. Everything else is a bug and keeps
-    its traceback.
+    the traceback comes first. Ctrl-C ends it with status 130, another signal that a run listens to
+    with 143. Everything else is a bug and keeps its traceback.
     """
     try:
         main()
@@ -43,6 +48,15 @@ def explain(error: Exception) -> str | None:
         return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
     if isinstance(error, OSError):
         return _one_line(text) or type(error).__name__
+    if isinstance(error, RuntimeError) and (found := _DEAD_WORKER.search(text)):
+        return (
+            f'data worker {found[1]} was ended by the system ({found[2]}), most likely because '
+            'memory ran out; lower num_workers, prefetch_factor or the batch, and use --resume'
+        )
+    if type(error).__name__ in _LOST_PEER or (
+        type(error) is RuntimeError and _PEER_GONE.search(text)
+    ):
+        return f'lost another process of the run, which has died or hangs: {_one_line(text)}'
     if isinstance(error, KeyError) and ' registry' in text and error.args:
         return _one_line(str(error.args[0]).partition(' Please check')[0])
     if isinstance(error, ImportError) and 'install' in text:  # an optional library

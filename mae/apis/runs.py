@@ -1,14 +1,26 @@
 """Training and testing by config: what `tools/train.py` and `tools/test.py` call."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from mmengine.config import Config
 
+from mae.apis.cli import explain
+from mae.apis.work_dir import tidy_start
 from mae.engine import Runner
+from mae.engine.distributed import leads
+from mae.engine.run_state import RunState, weights_sha256
+from mae.engine.stopping import EXIT_CODES, Stopped, StopSignals
+from mae.utils.lock import only_one
 
 
 def train(config: Config) -> Runner:
-    """Run the training a config describes.
+    """Run the training a config describes, alone in its work dir.
+
+    SIGTERM, SIGUSR1 and SIGINT stop it at the next step, with the state saved; `run.json` in the
+    work dir tells what became of it.
 
     Args:
         config: from `mae.apis.load_config`, with `work_dir` set.
@@ -17,11 +29,55 @@ def train(config: Config) -> Runner:
         The runner, when the last epoch is done.
 
     Raises:
-        ValueError: config, data or checkpoint cannot be used; the message says which and why.
+        Stopped: a signal asked for it; a `SystemExit` with status 143, or 130 after Ctrl-C.
+        ValueError: config, data or checkpoint cannot be used, another run is at work in the work
+            dir, or the numbers stay bad; the message says which and why.
     """
-    runner: Runner = Runner.from_cfg(config)
-    runner.train()
+    work_dir = Path(config.work_dir)
+    first = leads(config.get('launcher', 'none'))
+    with (
+        only_one(work_dir) if first else nullcontext(),
+        tidy_start(work_dir),
+        _recorded(RunState(work_dir) if first else None) as state,
+        StopSignals(on_quit=lambda signum: _note_stop(state, signum)) as signals,
+    ):
+        runner: Runner = Runner.from_cfg(config)
+        runner.signals, runner.run_state = signals, state
+        runner.train()
+        if state is not None:
+            state.write(
+                state='finished',
+                step=runner.iter,
+                epoch=runner.epoch,
+                weights_sha256=weights_sha256(runner.bare_model.state_dict()),
+                exit_code=0,
+            )
     return runner
+
+
+@contextmanager
+def _recorded(state: RunState | None) -> Iterator[RunState | None]:
+    """Write down how a run ends if it does not finish."""
+    try:
+        yield state
+    except Stopped as stopped:
+        _note_stop(state, stopped.signum)
+        raise
+    except KeyboardInterrupt:  # where nobody listens to signals
+        _note_stop(state, signal.SIGINT)
+        raise
+    except BaseException as error:
+        if state is not None and not state.is_over:
+            said = explain(error) if isinstance(error, Exception) else None
+            reason = said or f'{type(error).__name__}: {error}'
+            state.write(state='failed', reason=reason, exit_code=1)
+        raise
+
+
+def _note_stop(state: RunState | None, signum: int) -> None:
+    if state is not None and not state.is_over:
+        reason = signal.Signals(signum).name
+        state.write(state='stopped', reason=reason, exit_code=EXIT_CODES[signum])
 
 
 def test(config: Config, checkpoint: str | Path) -> dict[str, float]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
+from mae.utils.lock import NAME as LOCK
+
 
 @contextmanager
 def tidy_start(work_dir: str | Path) -> Iterator[None]:
@@ -17,11 +19,14 @@ def tidy_start(work_dir: str | Path) -> Iterator[None]:
     """
     folder = Path(work_dir)
     # Empty counts as absent: another process of the same run may have just made it.
-    before = {*folder.iterdir()} if folder.is_dir() else set()
+    # So does the lock, which goes with the folder, while this process holds it.
+    before = {*folder.iterdir()} - {folder / LOCK} if folder.is_dir() else set()
     try:
         yield
     except Exception:
         new = {*folder.iterdir()} - before if folder.is_dir() else set()
+        if before:
+            new.discard(folder / LOCK)
         if is_main_process() and not any(map(_has_result, new)):
             for path in new:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -7,8 +7,18 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+# Seconds after which a silent process counts as dead, unless `env_cfg.dist_cfg` says otherwise.
+TIMEOUT = 600
 
-def init_distributed(launcher: str, timeout: int = 600) -> None:
+
+def leads(launcher: str) -> bool:
+    """Whether this process is the first of its run, also before it has joined the others."""
+    if launcher == 'none':
+        return True
+    return int(os.environ.get('SLURM_PROCID' if launcher == 'slurm' else 'RANK') or 0) == 0
+
+
+def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
     """Join the default process group: NCCL where there are GPUs, else gloo.
 
     mmengine's `init_dist` asks CUDA for a device even where there is none.

@@ -1,6 +1,6 @@
 """The training loop: one iteration is one optimizer step on one global batch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -8,15 +8,30 @@ from mmengine.dist import all_reduce
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 
+from mae.engine.reports import Reports
 from mae.engine.step_loader import Batch, StepLoader
+from mae.engine.stopping import Stopped
 from mae.registry import LOOPS
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
+
+# Steps after which a GPU's report is read: with two steps queued, it never runs dry.
+_LAG = 2
+
+
+class RolledBack(Exception):  # noqa: N818  # no error: the run goes on from an earlier step
+    """A hook has put the run back to an earlier step, from where it goes on."""
 
 
 @LOOPS.register_module()
 class TrainLoop(BaseLoop):
     """Trains for a number of epochs; a pure function of the config and the step.
+
+    Calls mmengine's hook points and three of its own: `after_report(runner, report)` with the
+    `StepReport` of each step, on a GPU a little later; `after_step(runner)` at each step
+    boundary, where `runner.iter` counts the steps done and a hook may save, raise `Stopped`, or
+    resume elsewhere and raise `RolledBack`; `on_interrupt(runner)` before the state is saved in
+    the middle of a validation.
 
     Args:
         runner: the runner.
@@ -46,18 +61,28 @@ class TrainLoop(BaseLoop):
         self.stop_training = False  # set by mmengine's EarlyStoppingHook
         self.epoch = 0  # whole epochs done
         self.iter = 0  # optimizer steps done
+        self.left_out: list[tuple[int, int]] = []  # steps a <= step < b not to be trained on
+        self.reports = Reports(_LAG if torch.cuda.is_available() else 0)
 
     def go_to(self, step: int) -> None:
-        """Continue after `step` optimizer steps, wherever in an epoch that is."""
+        """Continue after `step` optimizer steps, wherever in an epoch that is.
+
+        At the end of an epoch, what comes after its last step is done again: whether it was done
+        before the checkpoint was written, or cut short, nobody knows.
+        """
         self.iter = step
-        self.epoch = step // len(self.dataloader)
+        self.epoch = max(step - 1, 0) // len(self.dataloader)
+        self.reports.clear()
 
     def run(self) -> nn.Module:
         """Train from the current step to the end."""
         runner = self.runner
         runner.call_hook('before_train')
         while self.epoch < self.max_epochs and not self.stop_training:
-            self._run_epoch()
+            try:
+                self._run_epoch()
+            except RolledBack:
+                continue
             if runner.val_loop is not None and self._validation_is_due():
                 runner.val_loop.run()
         runner.call_hook('after_train')
@@ -69,10 +94,29 @@ class TrainLoop(BaseLoop):
         self.runner.model.train()
         first_step = self.iter - self.epoch * len(self.dataloader)
         steps = self.dataloader.epoch(self.epoch, first_step)
-        for step, batches in enumerate(steps, first_step):
-            self._run_step(step, batches)
+        for step in range(first_step, len(self.dataloader)):
+            batches = self._wait_for(steps)
+            if any(start <= self.iter < stop for start, stop in self.left_out):
+                self._pass_step(step, batches)
+            else:
+                self._run_step(step, batches)
+            self.iter += 1
+            self._tell(None)
+            self.runner.call_hook('after_step')
+        self._tell(0)
         self.runner.call_hook('after_train_epoch')
         self.epoch += 1
+
+    def _wait_for(self, steps: Iterator[list[Batch]]) -> list[Batch]:
+        signals = self.runner.signals
+        if signals is None or self.runner.distributed:  # the others may be in the step already
+            return next(steps)
+        try:
+            with signals.waiting():
+                return next(steps)
+        except Stopped:
+            self.runner.call_hook('after_step')
+            raise
 
     def _run_step(self, step: int, batches: list[Batch]) -> None:
         runner = self.runner
@@ -83,20 +127,38 @@ class TrainLoop(BaseLoop):
         weights = [len(batch['ids']) * share for batch in batches]
         runner.optim_wrapper.begin_step(weights)
         outputs = [runner.model.train_step(batch, runner.optim_wrapper) for batch in batches]
-        logs = {
-            name: _global_mean([output[name] for output in outputs], weights) for name in outputs[0]
-        }
+        logs = self._measure(outputs, weights)
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)
-        self.iter += 1
+
+    def _pass_step(self, step: int, batches: list[Batch]) -> None:
+        """The schedule moves on, the weights do not."""
+        self.runner.call_hook('before_train_iter', batch_idx=step, data_batch=batches)
+        self.runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=None)
+
+    def _measure(self, outputs: list[dict[str, Tensor]], weights: list[float]) -> dict[str, Tensor]:
+        """Means over the global batch, as one process would have logged them.
+
+        One exchange carries them and the report of the step.
+        """
+        means = {
+            name: torch.stack(
+                [output[name].detach() * w for output, w in zip(outputs, weights, strict=True)]
+            ).sum()
+            for name in outputs[0]
+        }
+        skipped = self.runner.optim_wrapper.skipped
+        asked = torch.full_like(skipped, float(self.runner.stop_signum != 0))
+        values = torch.stack([skipped, asked, *(mean.float() for mean in means.values())])
+        all_reduce(values, op='mean')
+        loss = 2 + list(means).index('loss')
+        self.reports.push(self.iter, values[[0, 1, loss]] if loss > 2 else values[:3])
+        return dict(zip(means, values[2:].unbind(), strict=True))
+
+    def _tell(self, lag: int | None) -> None:
+        for report in self.reports.due(lag):
+            self.runner.call_hook('after_report', report=report)
 
     def _validation_is_due(self) -> bool:
         if self.epoch == self.max_epochs:
             return True
         return self.epoch >= self.val_begin and self.epoch % self.val_interval == 0
-
-
-def _global_mean(values: list[Tensor], weights: list[float]) -> Tensor:
-    """The mean over the global batch, as one process would have logged it."""
-    mean = torch.stack([v.detach() * w for v, w in zip(values, weights, strict=True)]).sum()
-    all_reduce(mean, op='mean')
-    return mean

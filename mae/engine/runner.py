@@ -32,12 +32,23 @@ from mae.engine.checkpoint import (
 )
 from mae.engine.classes import check_classes
 from mae.engine.compile import compile_blocks
-from mae.engine.distributed import init_distributed
+from mae.engine.distributed import TIMEOUT, init_distributed
+from mae.engine.run_state import RunState
+from mae.engine.stopping import StopSignals
+from mae.engine.workers import prepare_worker
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mae.utils.compat import versions
 from mae.utils.errors import ConfigError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
+
+# Hooks of every run, unless the config has None or others in their places.
+_OWN_HOOKS = {
+    'guard': {'type': 'GuardHook'},
+    'run_state': {'type': 'RunStateHook'},
+    'stop': {'type': 'StopHook'},
+    'watchdog': {'type': 'WatchdogHook'},
+}
 
 
 class Runner(MMRunner):
@@ -46,9 +57,22 @@ class Runner(MMRunner):
     Differs from mmengine's in that processes start without a GPU too, the global batch is kept
     on any number of devices, checkpoints hold plain values and are written whole, and resuming
     works at any step.
+
+    Attributes:
+        signals: that ask the run to stop; None where nobody listens.
+        run_state: `run.json`; None but in the first process of a run that keeps one.
+        resumed_from: the checkpoint that the run was continued from.
     """
 
     _has_loaded: bool
+    signals: StopSignals | None = None
+    run_state: RunState | None = None
+    resumed_from: str | None = None
+
+    @property
+    def stop_signum(self) -> int:
+        """The signal that has asked this process to stop, or 0."""
+        return 0 if self.signals is None else self.signals.signum
 
     def train(self) -> nn.Module:
         """Train; however it ends, hooks with `after_all(runner)` are told."""
@@ -63,7 +87,7 @@ class Runner(MMRunner):
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Join the other processes, then let mmengine set the rest."""
         if self.distributed and not mmengine.dist.is_distributed():
-            timeout = env_cfg.get('dist_cfg', {}).get('timeout', 600)
+            timeout = env_cfg.get('dist_cfg', {}).get('timeout', TIMEOUT)
             init_distributed(self.launcher, timeout)
         super().setup_env(env_cfg)
 
@@ -83,8 +107,10 @@ class Runner(MMRunner):
         )
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
-        """mmengine's, less the one that tells samplers the epoch: `TrainLoop` does."""
-        super().register_default_hooks({'sampler_seed': None, **(hooks or {})})
+        """mmengine's, less the one that tells samplers the epoch: `TrainLoop` does; and ours."""
+        chosen = {**_OWN_HOOKS, **(hooks or {})}
+        chosen = {name: hook for name, hook in chosen.items() if hook or name not in _OWN_HOOKS}
+        super().register_default_hooks({'sampler_seed': None, **chosen})
 
     def _maybe_compile(self, target: str) -> None:
         """Compile the model's blocks if the config says `compile`; `target` is mmengine's."""
@@ -128,6 +154,7 @@ class Runner(MMRunner):
             dataset,
             batch_sampler=DATA_SAMPLERS.build(sampler, default_args=given),
             collate_fn=collate,
+            worker_init_fn=prepare_worker,
             **options,
         )
 
@@ -259,6 +286,8 @@ class Runner(MMRunner):
             self.logger.info(f'nothing to resume in {self.work_dir}: starting anew')
 
     def _continue(self, choice: Choice) -> None:
+        self._resume = True  # for the hooks that restore their part
+
         def restore() -> list[str]:
             checkpoint = load_checkpoint(choice.path, verified=choice.verified)
             anyway = self.cfg.get('resume_anyway') or ()
@@ -267,6 +296,7 @@ class Runner(MMRunner):
             restore_state(self, checkpoint, choice.path)
             return changed
 
+        self.resumed_from = str(choice.path)
         for change in together(restore):
             self.logger.warning(f'{change}: resumed all the same, with other samples')
         self.logger.info(f'resumed {choice.path} after step {self.iter}')

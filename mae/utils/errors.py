@@ -11,3 +11,7 @@ class DataError(ValueError):
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read or does not fit; the message names file, keys and shapes."""
+
+
+class NonFiniteError(ValueError):
+    """Losses or gradients stay NaN or infinite; the message names the steps and what was tried."""

@@ -83,9 +83,9 @@ class Processes(TypedDict, total=False):
 
 
 class Distributed(TypedDict, total=False):
-    """`env_cfg.dist_cfg`: seconds after which a silent process counts as dead."""
+    """`env_cfg.dist_cfg`: seconds after which a silent or hung process counts as dead."""
 
-    timeout: int
+    timeout: float
 
 
 class Environment(TypedDict, total=False):
@@ -127,6 +127,10 @@ class DefaultHooks(TypedDict, total=False):
     logger: Hook
     param_scheduler: Hook
     checkpoint: Hook
+    guard: Hook | None
+    run_state: Hook | None
+    stop: Hook | None
+    watchdog: Hook | None
 
 
 class Run(TypedDict, total=False):

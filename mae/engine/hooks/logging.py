@@ -67,7 +67,8 @@ class LoggerHook(MMLoggerHook):
         outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Keep the outputs; where a line is due, read all of them back at once."""
-        self._steps.append(outputs or {})
+        if outputs:  # a step that was left out has none
+            self._steps.append(outputs)
         done = batch_idx + 1
         if done % self.interval and done != len(runner.train_dataloader):
             return
@@ -102,4 +103,5 @@ class LoggerHook(MMLoggerHook):
 
 def _columns(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, list[float]]:
     """The values of each output, in the order of the steps."""
-    return {name: torch.stack([step[name] for step in steps]).tolist() for name in steps[0]}
+    names = steps[0] if steps else ()
+    return {name: torch.stack([step[name] for step in steps]).tolist() for name in names}

@@ -21,6 +21,9 @@ class LARS(Optimizer):
     steps before, which lags behind a warm-up; its |u| is |g| + weight_decay * |w|; and it reads
     both norms back from the device at every parameter. Here nothing waits for the device.
 
+    Attributes:
+        found_inf: float (), where it is not 0 the step changes nothing; None always takes it.
+
     Args:
         params: parameters or groups; a group with `lars_exclude=True` takes trust 1.
         lr: learning rate.
@@ -31,6 +34,8 @@ class LARS(Optimizer):
     Raises:
         ValueError: a negative number.
     """
+
+    found_inf: Tensor | None = None
 
     def __init__(
         self,
@@ -57,19 +62,29 @@ class LARS(Optimizer):
         for group in self.param_groups:
             for param in group['params']:
                 if param.grad is not None:
-                    param.sub_(self._momentum(param, group) * group['lr'])
+                    self._move(param, group)
         return loss
+
+    def _move(self, param: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[param]
+        if 'momentum_buffer' not in state:
+            state['momentum_buffer'] = torch.zeros_like(param)
+        momentum = self._momentum(param, group)
+        change = momentum * group['lr']
+        if self.found_inf is not None:
+            skip = self.found_inf > 0
+            momentum = torch.where(skip, state['momentum_buffer'], momentum)
+            change = torch.where(skip, 0.0, change)
+        state['momentum_buffer'].copy_(momentum)
+        param.sub_(change)
 
     def _momentum(self, param: Tensor, group: dict[str, Any]) -> Tensor:
         """m of this step."""
         update = param.grad + group['weight_decay'] * param
         if not group['lars_exclude']:
             update *= _trust(param, update, group['eta'])
-        state = self.state[param]
-        if 'momentum_buffer' not in state:
-            state['momentum_buffer'] = torch.zeros_like(param)
-        buffer: Tensor = state['momentum_buffer']
-        return buffer.mul_(group['momentum']).add_(update)
+        buffer: Tensor = self.state[param]['momentum_buffer']
+        return buffer * group['momentum'] + update
 
 
 def _trust(param: Tensor, update: Tensor, eta: float) -> Tensor:

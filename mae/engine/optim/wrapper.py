@@ -21,10 +21,23 @@ class StepOptimWrapper(OptimWrapper):
     mmengine's wrappers count micro-batches over the whole run and weigh all alike; here the loop
     announces each step, so that none is lost and a smaller one counts for its samples.
 
+    A step with a loss or gradient that is not finite, in any process, leaves weights and optimizer
+    as they are. A bad loss makes all gradients of its process NaN, and the exchange of gradients
+    hands that to the others. On a GPU the optimizer's own kernel skips (the way a gradient scaler
+    has it skip), so that nothing waits for the device.
+
     Args:
         optimizer: built by the constructor.
         amp: 'bfloat16' (no scaler), 'float16' (with a gradient scaler) or None for float32.
         clip_grad: arguments of `torch.nn.utils.clip_grad_norm_`, or None.
+        skip_nonfinite: False takes every step, as it comes.
+
+    Attributes:
+        skipped: float (), 1 where the last step was skipped, else 0.
+        skips_on_device: whether the host does not know about `skipped`.
+        losses: of the micro-batches of the last step, in this process, weighted.
+        grad_norms: L2 norm of the gradient of each parameter, in the order of the optimizer's
+            groups (times the loss scale, if there is one), of a step that may be bad.
 
     Raises:
         ValueError: unknown `amp`.
@@ -36,6 +49,7 @@ class StepOptimWrapper(OptimWrapper):
         *,
         amp: Literal['bfloat16', 'float16'] | None = None,
         clip_grad: Mapping[str, Any] | None = None,
+        skip_nonfinite: bool = True,
     ) -> None:
         super().__init__(optimizer, clip_grad=None if clip_grad is None else dict(clip_grad))
         if amp is not None and amp not in _DTYPES:
@@ -47,11 +61,18 @@ class StepOptimWrapper(OptimWrapper):
         self._scaler = torch.amp.GradScaler(self._device, enabled=amp == 'float16')
         self._weights: Sequence[float] = [1.0]
         self._done = 0
+        self._skip_nonfinite = skip_nonfinite
+        self.skips_on_device = skip_nonfinite and self._can_skip_on_device()
+        self.skipped = torch.zeros((), device=self._device)
+        self.losses: list[Tensor] = []
+        self.grad_norms: Tensor | None = None
 
     def begin_step(self, weights: Sequence[float]) -> None:
         """Announce a step of `len(weights)` micro-batches whose losses are weighted so."""
         self._weights = weights
         self._done = 0
+        self.losses = []
+        self.grad_norms = None
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -70,15 +91,58 @@ class StepOptimWrapper(OptimWrapper):
         return loss * self._weights[self._done]
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        if self._skip_nonfinite:
+            seen = loss.detach()
+            self.losses.append(seen)
+            kwargs['gradient'] = seen * 0 + 1  # exactly 1, or NaN
         super().backward(self._scaler.scale(loss), **kwargs)
         self._done += 1
 
     def step(self, **kwargs: Any) -> None:
+        if self._skip_nonfinite:
+            self._check_gradients()
+        if not self.skips_on_device and not self.is_scaled and self.skipped:
+            return
         if self.clip_grad_kwargs:
             self._scaler.unscale_(self.optimizer)
             self._clip_grad()
-        self._scaler.step(self.optimizer, **kwargs)
+        if self.skips_on_device and not self.is_scaled:
+            optimizer: Any = self.optimizer
+            optimizer.grad_scale, optimizer.found_inf = None, self.skipped
+            optimizer.step(**kwargs)
+            del optimizer.grad_scale, optimizer.found_inf
+            return
+        self._scaler.step(self.optimizer, **kwargs)  # skips by itself
         self._scaler.update()
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a gradient scaler is at work, which skips steps to find its scale."""
+        enabled: bool = self._scaler.is_enabled()
+        return enabled
+
+    def _can_skip_on_device(self) -> bool:
+        """Adam(W) with `fused=True`, and our LARS; torch's SGD begins its momentum wrongly then."""
+        optimizer = self.optimizer
+        supported = getattr(optimizer, '_step_supports_amp_scaling', False)
+        supported = supported and not isinstance(optimizer, torch.optim.SGD)
+        return self._device == 'cuda' and (supported or hasattr(optimizer, 'found_inf'))
+
+    def _check_gradients(self) -> None:
+        """Whether all are finite, after their exchange: `skipped`."""
+        groups = self.optimizer.param_groups
+        grads = [p.grad for group in groups for p in group['params'] if p.grad is not None]
+        if not grads:
+            return
+        if grads[0].is_cuda:  # two launches, and the norms are there if somebody asks
+            self.grad_norms = torch.stack(torch._foreach_norm(grads))
+            self.skipped = 1 - self.grad_norms.sum().isfinite().float()
+            return
+        # Half the cost of norms on a CPU: multiplies by 1.
+        self.skipped = torch.zeros(())
+        torch._amp_foreach_non_finite_check_and_unscale_(grads, self.skipped, torch.ones(()))
+        if self.skipped:
+            self.grad_norms = torch.stack(torch._foreach_norm(grads))
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = super().state_dict()

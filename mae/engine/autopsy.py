@@ -1,0 +1,110 @@
+"""What is known about a step whose numbers went wrong, and how to run it again."""
+
+import math
+import os
+import re
+import shlex
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from mae.engine.reports import StepReport
+from mae.utils.files import write_json
+
+
+def write_autopsy(
+    runner: Any,
+    report: StepReport,
+    processes: Sequence[dict[str, Any]],
+    grad_norms: dict[str, float],
+    *,
+    lr: float,
+) -> Path:
+    """Write `autopsy_step_N.json` into the work dir.
+
+    Args:
+        runner: the runner.
+        report: of the step.
+        processes: of each its `rank`, `losses`, and the `ids` and `keys` of its samples.
+        grad_norms: by module.
+        lr: the largest learning rate in the step.
+
+    Returns:
+        The file.
+    """
+    step = report.step
+    path = Path(runner.work_dir) / f'autopsy_step_{step}.json'
+    epoch, within = divmod(step, len(runner.train_dataloader))
+    scaler = runner.optim_wrapper.state_dict().get('loss_scaler')
+    content = {
+        'step': step,
+        'epoch': epoch,
+        'step_in_epoch': within,
+        'loss': report.loss,
+        'lr': lr,
+        'loss_scaler': scaler,
+        'processes': processes,
+        'grad_norms': grad_norms,
+        'replay': replay_command(runner, step),
+    }
+    write_json(path, _sayable(content))
+    return path
+
+
+def norms_by_module(model: nn.Module, optimizer: Any, norms: Tensor | None) -> dict[str, float]:
+    """L2 norm of the gradients of each module that has parameters of its own.
+
+    Args:
+        model: whose parameters the optimizer moves.
+        optimizer: with the groups that `norms` follows.
+        norms: (parameters with a gradient,), or None.
+    """
+    if norms is None:
+        return {}
+    names = {id(param): name for name, param in model.named_parameters()}
+    moved = [names[id(p)] for group in optimizer.param_groups for p in group['params']]
+    if len(moved) != len(norms):  # some took no part in the step
+        return {}
+    squares: dict[str, float] = defaultdict(float)
+    for name, norm in zip(moved, norms.tolist(), strict=True):
+        squares[name.rpartition('.')[0]] += norm * norm
+    return {name: math.sqrt(square) for name, square in sorted(squares.items())}
+
+
+def replay_command(runner: Any, step: int) -> str:
+    """The command line that trains up to `step` again, in a folder of its own."""
+    work_dir = Path(runner.work_dir)
+    config = work_dir / f'{Path(runner.cfg.filename or "config.py").stem}.py'
+    words = ['tools/dist_train.sh', str(config), str(runner.world_size)]
+    if not runner.distributed:
+        words = [Path(sys.executable).name, 'tools/train.py', str(config)]
+    words += ['--work-dir', str(work_dir / f'replay_step_{step}')]
+    before = [entry for entry in checkpoints(runner) if entry[0] <= step]
+    if before:
+        words += ['--resume', str(before[0][1])]
+    threads = os.environ.get('OMP_NUM_THREADS')
+    return f'OMP_NUM_THREADS={threads} {shlex.join(words)}' if threads else shlex.join(words)
+
+
+def checkpoints(runner: Any) -> list[tuple[int, Path]]:
+    """(steps done, path) of the periodic checkpoints in the work dir, newest first."""
+    found = []
+    for path in Path(runner.work_dir).iterdir():
+        match = re.fullmatch(r'(epoch|iter)_(\d+)(\.pth)?', path.name)
+        if match:
+            unit = len(runner.train_dataloader) if match[1] == 'epoch' else 1
+            found.append((int(match[2]) * unit, path))
+    return sorted(found, reverse=True)
+
+
+def _sayable(value: Any) -> Any:
+    """JSON has no NaN: such numbers become words."""
+    if isinstance(value, dict):
+        return {key: _sayable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sayable(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

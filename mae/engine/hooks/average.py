@@ -1,0 +1,52 @@
+"""mmengine's average of the weights, which leaves out what was no step."""
+
+from typing import Any
+
+import torch
+from mmengine.hooks import EMAHook as MMEMAHook
+from mmengine.model import ExponentialMovingAverage
+from torch import Tensor
+
+from mae.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EMAHook(MMEMAHook):
+    """Averages the weights after each step that was taken, and validates with the average.
+
+    A step that was skipped, because a loss or gradient was not finite, does not count. For an
+    `ExponentialMovingAverage` on a GPU that is decided on the device.
+
+    Args:
+        options: of mmengine's hook and of its `ema_type`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._is_swapped = False
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Take the new weights into the average, if there are any."""
+        if outputs is None:
+            return
+        skipped: Tensor = runner.optim_wrapper.skipped
+        average = self.ema_model
+        if runner.optim_wrapper.skips_on_device and type(average) is ExponentialMovingAverage:
+            momentum = average.momentum
+            average.momentum = momentum * (1 - skipped)
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
+            average.momentum = momentum
+        elif not skipped:
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def on_interrupt(self, runner: Any) -> None:
+        """Put the weights back where a validation is cut short."""
+        if self._is_swapped:
+            self._swap_ema_parameters()
+
+    def _swap_ema_parameters(self) -> None:
+        with torch.no_grad():
+            super()._swap_ema_parameters()
+        self._is_swapped = not self._is_swapped
