@@ -56,7 +56,7 @@ def explain(error: Exception) -> str | None:
     if type(error).__name__ in _LOST_PEER or (
         type(error) is RuntimeError and _PEER_GONE.search(text)
     ):
-        return f'lost another process of the run, which has died or hangs: {_one_line(text)}'
+        return f'lost another process of the run, which died or hangs ({_one_line(text)[:160]})'
     if isinstance(error, KeyError) and ' registry' in text and error.args:
         return _one_line(str(error.args[0]).partition(' Please check')[0])
     if isinstance(error, ImportError) and 'install' in text:  # an optional library

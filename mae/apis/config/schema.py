@@ -127,10 +127,10 @@ class DefaultHooks(TypedDict, total=False):
     logger: Hook
     param_scheduler: Hook
     checkpoint: Hook
-    guard: Hook | None
-    run_state: Hook | None
-    stop: Hook | None
-    watchdog: Hook | None
+    guard: Hook
+    run_state: Hook
+    stop: Hook
+    watchdog: Hook
 
 
 class Run(TypedDict, total=False):

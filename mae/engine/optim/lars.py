@@ -84,7 +84,8 @@ class LARS(Optimizer):
         if not group['lars_exclude']:
             update *= _trust(param, update, group['eta'])
         buffer: Tensor = self.state[param]['momentum_buffer']
-        return buffer * group['momentum'] + update
+        momentum: Tensor = buffer * group['momentum'] + update
+        return momentum
 
 
 def _trust(param: Tensor, update: Tensor, eta: float) -> Tensor:

@@ -213,7 +213,7 @@ def test_gives_up_in_the_end(make_runner):
 
 def test_nothing_to_go_back_to(make_runner):
     runner = make_runner('run', IMPATIENT)
-    with pytest.raises(NonFiniteError, match='steps 0 to 2: .*has no sound checkpoint'):
+    with pytest.raises(NonFiniteError, match=r'steps 0 to 2: .*has no sound checkpoint'):
         run(runner, Spoil(*range(99)))
 
 
