@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from mae.protocol.circumstances import cpu_name, software
+from mae.utils.circumstances import cpu_name, software
 from mae.protocol.jobs import Job
 from mae.visualization.logs import Record, images_per_second, with_key
 

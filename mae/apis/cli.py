@@ -12,6 +12,10 @@ from collections.abc import Callable
 _PATIENCE = 3.0
 
 _DEAD_WORKER = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*?)\.?\s*$', re.M)
+_DEAD_WORKER_ADVICE = (
+    'data worker{} was ended by the system ({}), most likely because memory ran out; lower '
+    'num_workers, prefetch_factor or the batch, and use --resume'
+)
 _LOST_PEER = ('DistBackendError', 'DistNetworkError', 'DistStoreError')
 _PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re.S)
 
@@ -44,15 +48,14 @@ def explain(error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, ValueError):
         return _one_line(text) or type(error).__name__
+    if isinstance(error, ConnectionError | EOFError) and _is_from(error, 'multiprocessing'):
+        return _DEAD_WORKER_ADVICE.format('', text)
     if isinstance(error, OSError) and error.strerror:
         return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
     if isinstance(error, OSError):
         return _one_line(text) or type(error).__name__
     if isinstance(error, RuntimeError) and (found := _DEAD_WORKER.search(text)):
-        return (
-            f'data worker {found[1]} was ended by the system ({found[2]}), most likely because '
-            'memory ran out; lower num_workers, prefetch_factor or the batch, and use --resume'
-        )
+        return _DEAD_WORKER_ADVICE.format(f' {found[1]}', found[2])
     if type(error).__name__ in _LOST_PEER or (
         type(error) is RuntimeError and _PEER_GONE.search(text)
     ):
@@ -69,6 +72,12 @@ def explain(error: Exception) -> str | None:
             'accumulation keeps the global batch'
         )
     return None
+
+
+def _is_from(error: Exception, package: str) -> bool:
+    """Whether a module of `package` raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f'{os.sep}{package}{os.sep}' in frames[-1].filename
 
 
 def _is_from_builder(error: Exception) -> bool:

@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import shlex
 import sys
 from collections import defaultdict
@@ -12,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mae.engine.checkpoint import list_checkpoints
 from mae.engine.reports import StepReport
 from mae.utils.files import write_json
 
@@ -83,22 +83,12 @@ def replay_command(runner: Any, step: int) -> str:
     if not runner.distributed:
         words = [Path(sys.executable).name, 'tools/train.py', str(config)]
     words += ['--work-dir', str(work_dir / f'replay_step_{step}')]
-    before = [entry for entry in checkpoints(runner) if entry[0] <= step]
+    saved = list_checkpoints(work_dir, len(runner.train_dataloader))
+    before = [found for found in saved if 0 <= found.step <= step]
     if before:
-        words += ['--resume', str(before[0][1])]
+        words += ['--resume', str(before[0].path)]
     threads = os.environ.get('OMP_NUM_THREADS')
     return f'OMP_NUM_THREADS={threads} {shlex.join(words)}' if threads else shlex.join(words)
-
-
-def checkpoints(runner: Any) -> list[tuple[int, Path]]:
-    """(steps done, path) of the periodic checkpoints in the work dir, newest first."""
-    found = []
-    for path in Path(runner.work_dir).iterdir():
-        match = re.fullmatch(r'(epoch|iter)_(\d+)(\.pth)?', path.name)
-        if match:
-            unit = len(runner.train_dataloader) if match[1] == 'epoch' else 1
-            found.append((int(match[2]) * unit, path))
-    return sorted(found, reverse=True)
 
 
 def _sayable(value: Any) -> Any:

@@ -4,7 +4,7 @@ from mae.engine.checkpoint.io import load_checkpoint
 from mae.engine.checkpoint.resume import Choice, check_given, choose_checkpoint, on_main, together
 from mae.engine.checkpoint.save import save_checkpoint
 from mae.engine.checkpoint.state import check_resumable, restore_state, training_state
-from mae.engine.checkpoint.store import newest_verified, verified
+from mae.engine.checkpoint.store import list_checkpoints, newest_verified, verified
 
 __all__ = [
     'Choice',
@@ -14,6 +14,7 @@ __all__ = [
     'choose_checkpoint',
     'fit_weights',
     'identity_of',
+    'list_checkpoints',
     'load_checkpoint',
     'newest_verified',
     'on_main',

@@ -10,13 +10,14 @@ from mmengine.hooks import Hook, IterTimerHook
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
-from mae.engine.autopsy import checkpoints, norms_by_module, write_autopsy
+from mae.engine.autopsy import norms_by_module, write_autopsy
 from mae.engine.bad_steps import BadSteps
-from mae.engine.checkpoint import load_checkpoint
+from mae.engine.checkpoint import verified
+from mae.engine.hooks.checkpoint import CheckpointHook
 from mae.engine.loops import RolledBack
 from mae.engine.reports import StepReport
 from mae.registry import HOOKS
-from mae.utils.errors import CheckpointError, NonFiniteError
+from mae.utils.errors import NonFiniteError
 
 _SHOWN = 16  # sample ids in a line of the log
 
@@ -128,7 +129,8 @@ class GuardHook(Hook):
         checkpoint['meta']['finite'] = count.in_row == 0
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        self._found = checkpoint.get('meta', {}).get('bad_steps')
+        meta = checkpoint.get('meta')
+        self._found = meta.get('bad_steps') if isinstance(meta, dict) else None
 
     # --- telling --------------------------------------------------------------------------
 
@@ -168,6 +170,9 @@ class GuardHook(Hook):
         advice = 'lower base_lr, clip gradients or use bfloat16, and look at the autopsy files'
         if count.rollbacks >= self.max_rollbacks:
             raise NonFiniteError(f'{what}, after {count.rollbacks} times going back; {advice}')
+        savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+        for hook in savers:
+            hook.wait()
         found: list[Any] = [_sound_checkpoint(runner, count.first) if is_main_process() else None]
         broadcast_object_list(found)
         if found[0] is None:
@@ -183,6 +188,8 @@ class GuardHook(Hook):
         runner.resume(path)
         runner.train_loop.left_out = count.left_out
         self._steps.clear()
+        for hook in savers:
+            hook.continue_from(step)
         for hook in runner.hooks:
             if isinstance(hook, IterTimerHook):  # counts from where the run began
                 hook.time_sec_tot = 0
@@ -198,19 +205,12 @@ def _sound_checkpoint(runner: Any, first_bad: int) -> tuple[int, str] | None:
     Preferred is one from which a good step was made: from a later one, written while steps were
     skipped, perhaps none can be.
     """
-    for proven in (True, False):
-        for step, path in checkpoints(runner):
-            if (step < first_bad) == proven and step <= runner.iter and _is_finite(path):
-                return step, str(path)
-    return None
-
-
-def _is_finite(path: Path) -> bool:
-    try:
-        weights = load_checkpoint(path)['state_dict']
-    except CheckpointError:
-        return False
-    return all(bool(value.isfinite().all()) for value in weights.values())
+    sound = [
+        (found.step, str(found.path))
+        for found in verified(Path(runner.work_dir))
+        if found.record is not None and found.record.finite and found.step <= runner.iter
+    ]
+    return next((entry for entry in sound if entry[0] < first_bad), sound[0] if sound else None)
 
 
 def _line(report: StepReport, processes: list[dict[str, Any]], count: BadSteps) -> str:
