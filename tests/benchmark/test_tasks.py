@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mae.benchmark import PEERS
+from mae.benchmark import PEERS, room
 from mae.benchmark.memory import static_bytes
 from mae.benchmark.ours import finetuner, finetuning, pretraining
 from mae.benchmark.photos import write_photos
@@ -75,8 +75,8 @@ def pretraining_of_at_most(number):
 
 def test_systems_that_do_not_fit_at_all(make_job, monkeypatch):
     job = make_job()
-    room = 2 * static_bytes(pretraining(job).model)
-    monkeypatch.setattr(step, 'available_memory', lambda device: room)
+    free = 2 * static_bytes(pretraining(job).model)
+    monkeypatch.setattr(room, 'available_memory', lambda device: free)
     with pytest.raises(ValueError, match=r'3 systems with weights.* fewer --peers'):
         step.run(job, ['transformers', 'lightly'])
 
