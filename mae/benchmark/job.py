@@ -39,6 +39,21 @@ class Job:
         """Of the config."""
         return Path(self.config.filename or 'config').stem
 
+    def require_training(self, algorithm: str = '') -> None:
+        """Refuse a config of another kind.
+
+        Args:
+            algorithm: type of its model, if that matters.
+
+        Raises:
+            ValueError: it describes no training, or that of another model.
+        """
+        found = self.config.model['type']
+        if algorithm not in ('', found):
+            raise ValueError(f'--config {self.name}: its model is a {found}, not a {algorithm}')
+        if not (self.config.get('train_dataloader') and self.config.get('optim_wrapper')):
+            raise ValueError(f'--config {self.name} describes no training; give one that does')
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the forward pass."""
         lower = self.dtype != torch.float32

@@ -92,7 +92,7 @@ def pretraining(job: Job) -> Pretraining:
     Raises:
         ValueError: the config describes no pre-training.
     """
-    _require_type(job, 'MAE', 'of a pre-training')
+    job.require_training('MAE')
     given = features(job)
     keys = torch.arange(1, job.batch_size + 1, device=job.device) * 0x9E3779B97F4A7C1
     noise = given.model.masker.score(given.model.encoder.grid_size, keys)
@@ -105,7 +105,7 @@ def finetuning(job: Job) -> Finetuning:
     Raises:
         ValueError: the config describes no classifier, or one with frozen parts.
     """
-    _require_type(job, 'Classifier', 'of a fine-tuning')
+    job.require_training('Classifier')
     options = job.config.model
     if options.get('trainable_blocks') is not None:
         raise ValueError(
@@ -163,12 +163,6 @@ def build_model(job: Job) -> Any:
     seed_generators(job.seed)
     model.init_weights()  # type: ignore[operator]  # every algorithm has it
     return model
-
-
-def _require_type(job: Job, name: str, what: str) -> None:
-    found = job.config.model['type']
-    if found != name:
-        raise ValueError(f'{job.name} describes a {found}; give the config {what}')
 
 
 def _optim_wrapper(job: Job, model: nn.Module) -> Any:

@@ -15,10 +15,11 @@ from mae.benchmark import PEERS, room
 from mae.benchmark.memory import static_bytes
 from mae.benchmark.ours import finetuner, finetuning, pretraining
 from mae.benchmark.photos import write_photos
-from mae.benchmark.tasks import evaluate, finetune, step
+from mae.benchmark.tasks import evaluate, finetune, loader, runner, step
 
 ROOT = Path(__file__).parents[2]
 FINETUNE = 'vit-mini-p4_ft-1xb128-coslr-40e_digits-16'
+KNN = 'vit-mini-p4_knn-1xb360_digits-16'
 TINY = ['model.encoder.arch.embed_dim=16', 'model.decoder.embed_dim=16']
 TINY += ['model.encoder.arch.depth=1']
 
@@ -82,8 +83,15 @@ def test_systems_that_do_not_fit_at_all(make_job, monkeypatch):
 
 
 def test_step_needs_a_pre_training(make_job):
-    with pytest.raises(ValueError, match='describes a Classifier; give the config of a pre-train'):
+    with pytest.raises(ValueError, match=f'--config {FINETUNE}: its model is a Classifier, not'):
         step.run(make_job(FINETUNE), [])
+
+
+@pytest.mark.parametrize('task', [step, loader, runner])
+def test_config_without_training(make_job, task):
+    job = make_job(KNN)
+    with pytest.raises(ValueError, match=f'--config {KNN} describes no training'):
+        task.run(job, [])
 
 
 def test_finetune_beside_timm(make_job):
