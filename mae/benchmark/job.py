@@ -23,7 +23,7 @@ class Job:
         batch_size: images of a step.
         device: where.
         dtype: bfloat16 by autocast, or float32 throughout.
-        compile: every model through `torch.compile`.
+        compile: ours as the config switch `compile` does it, the peers' models whole.
         seed: of weights, images and masks.
     """
 
@@ -60,7 +60,7 @@ class Job:
         return torch.autocast(self.device.type, self.dtype, enabled=lower)
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """To the device and, if asked for, compiled in place with static shapes."""
+        """A peer's model, to the device and, if asked for, compiled whole with static shapes."""
         model.to(self.device)
         if self.compile:
             model.compile(dynamic=False)

@@ -5,13 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from mae.benchmark import PEERS, room
+from mae.benchmark import PEERS, ours, room
 from mae.benchmark.memory import static_bytes
 from mae.benchmark.ours import finetuner, finetuning, pretraining
 from mae.benchmark.photos import write_photos
@@ -186,3 +187,11 @@ def test_malformed_command_line(tool, arguments):
     with pytest.raises(SystemExit) as error:
         tool.parse_args(arguments)
     assert error.value.code == 2
+
+
+def test_ours_is_compiled_as_the_config_switch_does_it(make_job, monkeypatch):
+    seen = []
+    monkeypatch.setattr(ours, 'compile_blocks', lambda blocks, on: seen.append((len(blocks), on)))
+    job = replace(make_job(), compile=True)
+    ours.pretrainer(pretraining(job))
+    assert seen == [(3, True)]  # two blocks of the encoder, one of the decoder
