@@ -23,7 +23,7 @@ class Job:
         batch_size: images of a step.
         device: where.
         dtype: bfloat16 by autocast, or float32 throughout.
-        compile: every model through `torch.compile`.
+        compile: ours as the config switch `compile` does it, the peers' models whole.
         seed: of weights, images and masks.
     """
 
@@ -39,13 +39,28 @@ class Job:
         """Of the config."""
         return Path(self.config.filename or 'config').stem
 
+    def require_training(self, algorithm: str = '') -> None:
+        """Refuse a config of another kind.
+
+        Args:
+            algorithm: type of its model, if that matters.
+
+        Raises:
+            ValueError: it describes no training, or that of another model.
+        """
+        found = self.config.model['type']
+        if algorithm not in ('', found):
+            raise ValueError(f'--config {self.name}: its model is a {found}, not a {algorithm}')
+        if not (self.config.get('train_dataloader') and self.config.get('optim_wrapper')):
+            raise ValueError(f'--config {self.name} describes no training; give one that does')
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the forward pass."""
         lower = self.dtype != torch.float32
         return torch.autocast(self.device.type, self.dtype, enabled=lower)
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """To the device and, if asked for, compiled in place with static shapes."""
+        """A peer's model, to the device and, if asked for, compiled whole with static shapes."""
         model.to(self.device)
         if self.compile:
             model.compile(dynamic=False)

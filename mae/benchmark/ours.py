@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mae.benchmark.given import Finetuning, Given, Pretraining, random_images
 from mae.benchmark.job import LEARNING_RATE, Job
+from mae.engine.compile import compile_blocks
 from mae.evaluation.features import features_of
 from mae.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mae.utils.seeding import seed_generators
@@ -26,10 +27,11 @@ class Ours:
     switch = ''
 
     def __init__(self, job: Job, model: Any, batch: dict[str, Tensor]) -> None:
-        self.model: Any = job.prepare(model).train()
-        self._job = job
+        self.model: Any = model.to(job.device).train()
         self._batch = batch
         self._wrapper = _optim_wrapper(job, model)
+        self._figure = self._first_loss()
+        compile_blocks(model.blocks(), job.compile)  # what `compile=True` in a config does
 
     def loss(self, size: int) -> Tensor:
         """Forward pass, from the uint8 images of a collated batch."""
@@ -45,21 +47,21 @@ class Ours:
         self.model.train_step(self._batch, self._wrapper)
 
     def check(self) -> float:
-        """The loss of the whole batch; its masks follow from the keys."""
-        return float(self.loss(self._job.batch_size).detach())
+        """The loss of the whole batch at the start, not compiled; masks follow from the keys."""
+        return self._figure
+
+    def _first_loss(self) -> float:
+        return float(self.loss(len(self._batch['inputs'])).detach())
 
 
 class OurClassifier(Ours):
     """Fine-tuning; its figure is taken without drop path, whose draws differ between systems."""
 
-    def check(self) -> float:
-        """The loss in evaluation mode, not compiled."""
+    def _first_loss(self) -> float:
         self.model.eval()
-        with self._wrapper.optim_context(self.model):
-            inputs = self.model.data_preprocessor(self._batch, False)
-            loss = self.model.forward(**inputs, mode='loss')['loss']
+        loss = super()._first_loss()
         self.model.train()
-        return float(loss.detach())
+        return loss
 
 
 class OurFeatures:
@@ -68,7 +70,8 @@ class OurFeatures:
     switch = ''
 
     def __init__(self, given: Given) -> None:
-        given.job.prepare(given.model).eval()
+        given.model.to(given.job.device).eval()
+        compile_blocks(given.model.blocks(), given.job.compile)
         self._given = given
         self._batch = {'inputs': given.raw, 'labels': torch.zeros(len(given.raw))}
 
@@ -92,7 +95,7 @@ def pretraining(job: Job) -> Pretraining:
     Raises:
         ValueError: the config describes no pre-training.
     """
-    _require_type(job, 'MAE', 'of a pre-training')
+    job.require_training('MAE')
     given = features(job)
     keys = torch.arange(1, job.batch_size + 1, device=job.device) * 0x9E3779B97F4A7C1
     noise = given.model.masker.score(given.model.encoder.grid_size, keys)
@@ -105,7 +108,7 @@ def finetuning(job: Job) -> Finetuning:
     Raises:
         ValueError: the config describes no classifier, or one with frozen parts.
     """
-    _require_type(job, 'Classifier', 'of a fine-tuning')
+    job.require_training('Classifier')
     options = job.config.model
     if options.get('trainable_blocks') is not None:
         raise ValueError(
@@ -163,12 +166,6 @@ def build_model(job: Job) -> Any:
     seed_generators(job.seed)
     model.init_weights()  # type: ignore[operator]  # every algorithm has it
     return model
-
-
-def _require_type(job: Job, name: str, what: str) -> None:
-    found = job.config.model['type']
-    if found != name:
-        raise ValueError(f'{job.name} describes a {found}; give the config {what}')
 
 
 def _optim_wrapper(job: Job, model: nn.Module) -> Any:

@@ -29,7 +29,7 @@ def make_job():
     """A comparison on digits; `changes` are dotted config keys."""
 
     def make(name=PRETRAIN, batch_size=4, changes=None, dtype=torch.float32, seed=0):
-        decoder = SMALL_DECODER if name == PRETRAIN else {}
+        decoder = {} if name == FINETUNE else SMALL_DECODER
         config = load_config(name, {**SMALL, **decoder, **(changes or {})})
         return Job(config, batch_size, torch.device('cpu'), dtype, seed=seed)
 

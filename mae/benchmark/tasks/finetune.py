@@ -8,6 +8,7 @@ from mae.benchmark.machine import describe
 from mae.benchmark.ours import finetuner, finetuning
 from mae.benchmark.race import mlp_sizes, race
 from mae.benchmark.report import Report, report_of
+from mae.benchmark.room import require_room
 from mae.benchmark.variants import enter, invite
 
 
@@ -31,8 +32,9 @@ def run(
         command: that began it, for the report.
 
     Raises:
-        ValueError: the config describes no fine-tuning.
+        ValueError: the config describes no fine-tuning, or the batch does not fit the memory.
     """
+    require_room(job, len(peers) + 1, lambda small: finetuner(finetuning(small)))
     given = finetuning(job)
     entrants = {OURS: enter(finetuner(given))}
     found, skipped = invite('finetune', peers, given, job.device)

@@ -65,6 +65,7 @@ def run(
     Raises:
         ValueError: the config has no pipeline with a random crop, or there are no images.
     """
+    job.require_training()
     with tempfile.TemporaryDirectory() as folder:
         root = data or Path(folder)
         size = None if data else write_photos(root)

@@ -42,7 +42,11 @@ def run(
             the same number of lines.
         at: iterations before the first timed one.
         command: that began it, for the report.
+
+    Raises:
+        ValueError: the config describes no training.
     """
+    job.require_training()
     torch.set_num_threads(1)  # the cost is Python's
     systems: dict[str, Figures] = {}
     skipped: dict[str, str] = {}

@@ -1,21 +1,15 @@
 """The pre-training step: forward, backward and update, ours beside the peers'."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-
-import torch
 
 from mae.benchmark import OURS, flops
 from mae.benchmark.job import Job
-from mae.benchmark.machine import available_memory, describe
-from mae.benchmark.memory import activation_bytes, gib, require_memory, static_bytes
+from mae.benchmark.machine import describe
 from mae.benchmark.ours import pretrainer, pretraining
 from mae.benchmark.race import mlp_sizes, race
 from mae.benchmark.report import Report, report_of
+from mae.benchmark.room import require_room
 from mae.benchmark.variants import enter, invite
-from mae.registry import MODELS
-
-_PEERS_KEEP = 1.6  # activations of the peers over ours, for the estimate beforehand
 
 
 def run(
@@ -40,7 +34,7 @@ def run(
     Raises:
         ValueError: the config describes no pre-training, or the batch does not fit the memory.
     """
-    _require_room(job, len(peers) + 1)
+    require_room(job, len(peers) + 1, lambda small: pretrainer(pretraining(small)))
     given = pretraining(job)
     entrants = {OURS: enter(pretrainer(given))}
     found, skipped = invite('step', peers, given, job.device)
@@ -65,26 +59,4 @@ def run(
         skipped=skipped,
         command=command,
         **more,
-    )
-
-
-def _require_room(job: Job, systems: int) -> None:
-    """Refuse a batch that cannot fit, by what one and two images take of ours."""
-    available = available_memory(job.device)
-    with torch.device('meta'):
-        static = systems * static_bytes(MODELS.build(job.config.model))
-    what = f'{systems} systems with weights, gradients and AdamW'
-    require_memory(static, available, what, 'compare with fewer --peers')
-    pair = pretrainer(pretraining(replace(job, batch_size=2, compile=False)))
-    of_two, of_one = (activation_bytes(pair.loss, pair.model, n, job.device) for n in (2, 1))
-    each = (of_two - of_one) * (_PEERS_KEEP if systems > 1 else 1)
-    if available is None:
-        return
-    most = int((available - static) / each)
-    require_memory(
-        static + each * job.batch_size,
-        available,
-        f'a batch of {job.batch_size}',
-        f'{gib(static)} for {systems} systems, {each / 2**20:.0f} MiB an image; '
-        f'--batch {most} would fit',
     )
