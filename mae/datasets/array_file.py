@@ -96,9 +96,9 @@ def _checksum(data: NDArray[np.uint8]) -> int:
     """CRC-32, a part at a time: it would hold the interpreter's lock no shorter at once."""
     checksum = 0
     for start in range(0, len(data), _CHUNK):
-        checksum = zlib.crc32(data[start : start + _CHUNK], checksum)
+        checksum = zlib.crc32(data[start : start + _CHUNK].data, checksum)
     return checksum
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
-    return memoryview(np.ascontiguousarray(array)).cast('B')
+    return np.ascontiguousarray(array).view(np.uint8).data

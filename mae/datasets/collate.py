@@ -14,6 +14,9 @@ from mae.utils.errors import DataError
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     """dict(inputs uint8 (B, C, H, W), labels (B,), ids (B,), keys (B,)), the latter int64.
 
+    In memory the channels of `inputs` are last, as a decoder writes them and a patch wants them, so
+    that nothing on the way rearranges pixels.
+
     Raises:
         DataError: the images differ in shape.
     """
@@ -24,8 +27,10 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
             f'images of one batch differ in shape, for example {shapes[0]} and {shapes[-1]}: '
             'end the pipeline with RandomResizedCrop or CenterCrop, and give DecodeImage channels'
         )
+    channels_last = [image.permute(1, 2, 0) for image in inputs]
     return {
-        'inputs': default_collate(inputs),  # in a worker it stacks straight into shared memory
+        # In a worker it stacks straight into shared memory.
+        'inputs': default_collate(channels_last).permute(0, 3, 1, 2),
         'labels': _column(samples, 'label'),
         'ids': _column(samples, 'id'),
         'keys': _column(samples, 'key'),
