@@ -28,6 +28,8 @@ _EXIF_ORIENTATION = 0x0112
 class DecodeImage(Transform):
     """Reads `img_path` into `img`; an `img` that is there already only gets its channels.
 
+    Of a source that gives the file's content as `img_bytes`, `img_path` is only the name.
+
     JPEG, PNG (palette, alpha, 16-bit, grey), WEBP, BMP and whatever else Pillow reads. EXIF
     rotation is applied, CMYK converted, alpha dropped, 16 bits cut to the upper 8.
 
@@ -74,7 +76,9 @@ class DecodeImage(Transform):
             return results
         path = results['img_path']
         try:
-            results['img'] = self.decode(fileio.get(path, self.backend_args))
+            data = results.pop('img_bytes', None)  # of sources that hold files within files
+            data = fileio.get(path, self.backend_args) if data is None else data
+            results['img'] = self.decode(data)
         except UnidentifiedImageError as error:
             raise DataError(f'{path}: cannot be decoded as an image: unknown format') from error
         except Exception as error:  # the decoders raise whatever a broken file leads them to
