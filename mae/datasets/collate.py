@@ -15,12 +15,16 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     """dict(inputs uint8 (B, C, H, W), labels (B,), ids (B,), keys (B,)), the latter int64.
 
     In memory the channels of `inputs` are last, as a decoder writes them and a patch wants them, so
-    that nothing on the way rearranges pixels.
+    that nothing on the way rearranges pixels. Samples of `EncodedCrop` give `encoded`, all files
+    end to end, with their `sizes` and `crops`, instead of `inputs`.
 
     Raises:
         DataError: the images differ in shape.
     """
     inputs = [sample['inputs'] for sample in samples]
+    numbers = {f'{name}s': _column(samples, name) for name in ('label', 'id', 'key')}
+    if 'crop' in samples[0]:
+        return {'encoded': torch.cat(inputs), **_encoded(samples), **numbers}
     if any(image.shape != inputs[0].shape for image in inputs):
         shapes = sorted({tuple(image.shape) for image in inputs})
         raise DataError(
@@ -31,9 +35,15 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     return {
         # In a worker it stacks straight into shared memory.
         'inputs': default_collate(channels_last).permute(0, 3, 1, 2),
-        'labels': _column(samples, 'label'),
-        'ids': _column(samples, 'id'),
-        'keys': _column(samples, 'key'),
+        **numbers,
+    }
+
+
+def _encoded(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """What the device needs to know of the files that `EncodedCrop` has read."""
+    return {
+        'sizes': torch.tensor([len(sample['inputs']) for sample in samples]),
+        'crops': _column(samples, 'crop'),
     }
 
 

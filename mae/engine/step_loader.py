@@ -61,7 +61,7 @@ class Courier:
 
     def bring(self, batch: Batch) -> Batch:
         """The batch with `inputs` on the device, fit for use on the current stream."""
-        if self._stream is None:
+        if self._stream is None or 'inputs' not in batch:  # encoded: read on the host
             return batch
         with torch.cuda.stream(self._stream):
             inputs = batch['inputs'].to(self.device, non_blocking=True)

@@ -11,6 +11,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mae.models.preprocessors.augment import Erase, Mix
+from mae.models.preprocessors.encoded import decode_crops
 from mae.registry import MODELS
 
 
@@ -78,6 +79,11 @@ class ImagePreprocessor(BaseDataPreprocessor):
         """
         if training and self._num_classes is not None:  # before the labels leave the CPU
             _check_labels(data, self._num_classes)
+        if 'encoded' in data:  # from `EncodedCrop`
+            images = decode_crops(data, self.mean.device)
+            rest = ('encoded', 'sizes', 'crops')
+            data = {name: value for name, value in data.items() if name not in rest}
+            data['inputs'] = images
         batch: dict[str, Tensor] = self.cast_data(data)
         batch['inputs'] = self.normalise(batch['inputs'])
         if training and self.erase is not None:
