@@ -4,18 +4,22 @@ Importing this package registers all of them, so a config can name them.
 """
 
 from mae.datasets import transforms
+from mae.datasets.arrow import ArrowImages
 from mae.datasets.collate import collate
 from mae.datasets.digits import Digits
 from mae.datasets.folder import ImageFolder
+from mae.datasets.packed import PackedImages
 from mae.datasets.sampler import GlobalBatchSampler
 from mae.datasets.seeded import SeededDataset
 from mae.datasets.shard_sampler import ShardSampler
 from mae.datasets.subset import Subset
 
 __all__ = [
+    'ArrowImages',
     'Digits',
     'GlobalBatchSampler',
     'ImageFolder',
+    'PackedImages',
     'SeededDataset',
     'ShardSampler',
     'Subset',

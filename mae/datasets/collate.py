@@ -14,21 +14,36 @@ from mae.utils.errors import DataError
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     """dict(inputs uint8 (B, C, H, W), labels (B,), ids (B,), keys (B,)), the latter int64.
 
+    In memory the channels of `inputs` are last, as a decoder writes them and a patch wants them, so
+    that nothing on the way rearranges pixels. Samples of `EncodedCrop` give `encoded`, all files
+    end to end, with their `sizes` and `crops`, instead of `inputs`.
+
     Raises:
         DataError: the images differ in shape.
     """
     inputs = [sample['inputs'] for sample in samples]
+    numbers = {f'{name}s': _column(samples, name) for name in ('label', 'id', 'key')}
+    if 'crop' in samples[0]:
+        return {'encoded': torch.cat(inputs), **_encoded(samples), **numbers}
     if any(image.shape != inputs[0].shape for image in inputs):
         shapes = sorted({tuple(image.shape) for image in inputs})
         raise DataError(
             f'images of one batch differ in shape, for example {shapes[0]} and {shapes[-1]}: '
             'end the pipeline with RandomResizedCrop or CenterCrop, and give DecodeImage channels'
         )
+    channels_last = [image.permute(1, 2, 0) for image in inputs]
     return {
-        'inputs': default_collate(inputs),  # in a worker it stacks straight into shared memory
-        'labels': _column(samples, 'label'),
-        'ids': _column(samples, 'id'),
-        'keys': _column(samples, 'key'),
+        # In a worker it stacks straight into shared memory.
+        'inputs': default_collate(channels_last).permute(0, 3, 1, 2),
+        **numbers,
+    }
+
+
+def _encoded(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """What the device needs to know of the files that `EncodedCrop` has read."""
+    return {
+        'sizes': torch.tensor([len(sample['inputs']) for sample in samples]),
+        'crops': _column(samples, 'crop'),
     }
 
 

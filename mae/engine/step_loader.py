@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import torch
+from mmengine.device import get_device
 from torch.utils.data import DataLoader
 
 Batch = dict[str, Any]
@@ -23,6 +25,7 @@ class StepLoader:
         self.dataset = loader.dataset
         self.batch_sampler: Any = loader.batch_sampler
         self.sampler = self.batch_sampler
+        self.courier = Courier(torch.device(get_device()))
 
     def __len__(self) -> int:
         steps: int = self.batch_sampler.steps_per_epoch
@@ -33,9 +36,36 @@ class StepLoader:
         self.batch_sampler.set_position(epoch, first_step)
         batches = iter(self.loader)
         for step in range(first_step, len(self)):
-            yield list(islice(batches, self.batch_sampler.micro_steps(step)))
+            micro_batches = islice(batches, self.batch_sampler.micro_steps(step))
+            yield [self.courier.bring(batch) for batch in micro_batches]
 
     def step_size(self, step: int) -> int:
         """Samples of a step, over all processes."""
         size: int = self.batch_sampler.step_size(step)
         return size
+
+
+class Courier:
+    """Copies images to the device on a stream of their own, beside the step that is running.
+
+    The host is ahead of the device, so the copy of the next batch starts while the device still
+    works on this one. Labels, ids and keys stay: they are small, and checked on the host.
+
+    Args:
+        device: where to; nothing moves unless it is a CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
+
+    def bring(self, batch: Batch) -> Batch:
+        """The batch with `inputs` on the device, fit for use on the current stream."""
+        if self._stream is None or 'inputs' not in batch:  # encoded: read on the host
+            return batch
+        with torch.cuda.stream(self._stream):
+            inputs = batch['inputs'].to(self.device, non_blocking=True)
+        current = torch.cuda.current_stream(self.device)
+        current.wait_stream(self._stream)
+        inputs.record_stream(current)  # or its memory could be given away while still in use
+        return {**batch, 'inputs': inputs}

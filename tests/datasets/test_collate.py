@@ -31,3 +31,12 @@ def test_images_of_different_shape():
 
 def test_registered():
     assert FUNCTIONS.get('collate') is collate
+
+
+def test_channels_are_last_in_memory_whatever_the_images():
+    planar = torch.arange(3 * 4 * 4, dtype=torch.uint8).view(3, 4, 4)
+    pixels = planar.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    samples = [{**sample(0), 'inputs': image} for image in (planar, pixels)]
+    inputs = collate(samples)['inputs']
+    assert inputs.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(inputs, torch.stack([planar, planar]))

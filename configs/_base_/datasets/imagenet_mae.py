@@ -7,6 +7,7 @@ train_dataloader = dict(
     batch_size=512,
     num_workers=8,
     persistent_workers=True,
+    prefetch_factor=2,
     pin_memory=True,
     sampler=dict(type='GlobalBatchSampler', shuffle=True),
     collate_fn=dict(type='collate'),

@@ -4,6 +4,7 @@ from mae.datasets.transforms.base import Transform
 from mae.datasets.transforms.color import ColorJitter
 from mae.datasets.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShort
 from mae.datasets.transforms.decode import DecodeImage
+from mae.datasets.transforms.encoded import EncodedCrop
 from mae.datasets.transforms.flip import RandomFlip, RandomShift
 from mae.datasets.transforms.pack import PackInputs
 from mae.datasets.transforms.randaugment import RandAugment
@@ -12,6 +13,7 @@ __all__ = [
     'CenterCrop',
     'ColorJitter',
     'DecodeImage',
+    'EncodedCrop',
     'PackInputs',
     'RandAugment',
     'RandomCrop',

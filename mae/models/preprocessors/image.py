@@ -11,6 +11,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mae.models.preprocessors.augment import Erase, Mix
+from mae.models.preprocessors.encoded import decode_crops
 from mae.registry import MODELS
 
 
@@ -36,7 +37,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         mixup: Mapping[str, Any] | None = None,
         erase: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(non_blocking=True)  # from pinned memory, without waiting for the device
         if len(mean) != len(std) or min(std) <= 0:
             raise ValueError(
                 'preprocessor.mean and preprocessor.std need one number a channel, the '
@@ -78,13 +79,34 @@ class ImagePreprocessor(BaseDataPreprocessor):
         """
         if training and self._num_classes is not None:  # before the labels leave the CPU
             _check_labels(data, self._num_classes)
+        if 'encoded' in data:  # from `EncodedCrop`
+            images = decode_crops(data, self.mean.device)
+            rest = ('encoded', 'sizes', 'crops')
+            data = {name: value for name, value in data.items() if name not in rest}
+            data['inputs'] = images
         batch: dict[str, Tensor] = self.cast_data(data)
-        batch['inputs'] = (batch['inputs'].float() - self.mean) / self.std
+        batch['inputs'] = self.normalise(batch['inputs'])
         if training and self.erase is not None:
             batch['inputs'] = self.erase(batch['inputs'], data['keys'])
         if training and self.mix is not None:
             batch['inputs'], batch['labels'] = self.mix(batch['inputs'], batch['labels'])
         return batch
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(images - mean) / std as float32, in one new tensor whose memory is laid out alike.
+
+        Args:
+            images: (B, C, H, W); with the channels last in memory, as from `collate`, a row is one
+                long loop on a CPU: four times as fast as a loop over three channels.
+        """
+        B, C, H, W = images.shape
+        dtype = torch.promote_types(torch.float32, self.mean.dtype)
+        pixels = images.permute(0, 2, 3, 1)
+        if C == 1 or not pixels.is_contiguous():
+            return images.to(dtype, copy=True).sub_(self.mean).div_(self.std)
+        rows = pixels.view(B, H, W * C).to(dtype, copy=True)
+        rows.sub_(self.mean.flatten().repeat(W)).div_(self.std.flatten().repeat(W))
+        return rows.view(B, H, W, C).permute(0, 3, 1, 2)
 
 
 def _check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:

@@ -80,3 +80,19 @@ def test_errors():
 
 def test_nothing_of_it_is_saved():
     assert not ImagePreprocessor(MEAN, STD).state_dict()
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_numbers_do_not_depend_on_the_layout_in_memory(channels):
+    images = torch.randint(0, 256, (2, channels, 5, 7), dtype=torch.uint8)
+    part = ImagePreprocessor(
+        [123.675, 116.28, 103.53][:channels], [58.395, 57.12, 57.375][:channels]
+    )
+    expected = (images.float() - part.mean) / part.std
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = part.normalise(images.contiguous(memory_format=layout))
+        assert torch.equal(found, expected)
+        assert found.is_contiguous(memory_format=layout)
+    floats = images.float()
+    part.normalise(floats)
+    assert torch.equal(floats, images.float())  # what was given is left as it is

@@ -1,0 +1,188 @@
+"""Writes packed images: shard by shard, so that an interrupted run goes on where it was."""
+
+import io
+import os
+import uuid
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from mae.datasets.array_file import Arrays, read_arrays, write_arrays
+from mae.datasets.index import IndexBuilder
+from mae.datasets.packed import FORMAT, INDEX, shard_name
+from mae.datasets.seeded import Source
+from mae.datasets.transforms import DecodeImage, ResizeShort
+from mae.utils.errors import DataError
+
+_NUMBERS = ('starts', 'sizes', 'checksums', 'labels')
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How images are packed.
+
+    Attributes:
+        short_side: of the images, in pixels; smaller ones keep their bytes. None: all keep them.
+        quality: of the JPEGs that larger ones become.
+        per_shard: images in a file.
+    """
+
+    short_side: int | None = 256
+    quality: int = 90
+    per_shard: int = 10_000
+
+
+def pack(
+    source: Any,
+    folder: Path,
+    packing: Packing,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Pack all images of a source into a folder, which appears once all of it is written.
+
+    Until then the work is in `<folder>.part`; the same call goes on with what is there.
+
+    Args:
+        source: a dataset with `get_data_info`, `metainfo` and `folder`.
+        folder: to write; must not exist.
+        packing: how.
+        workers: processes.
+        progress: told the number of images done and of all.
+
+    Raises:
+        DataError: an image cannot be decoded, or `<folder>.part` is of another job.
+    """
+    if folder.exists():
+        raise DataError(f'{folder} exists already; remove it, or give another place')
+    part = folder.with_name(f'{folder.name}.part')
+    part.mkdir(parents=True, exist_ok=True)
+    job = {'images': len(source), 'source': os.path.realpath(source.folder), **vars(packing)}
+    _claim(part, job)
+    numbers = range(-(-len(source) // packing.per_shard))
+    missing = [number for number in numbers if not _is_done(part, number)]
+    done = len(source) - sum(len(_span(source, packing, number)) for number in missing)
+    progress(done, len(source))
+    for count in _shards(source, part, packing, missing, workers):
+        done += count
+        progress(done, len(source))
+    _join(part, numbers, source)
+    os.rename(part, folder)
+
+
+def _shards(
+    source: Any, part: Path, packing: Packing, numbers: list[int], workers: int
+) -> Iterator[int]:
+    """Writes the shards; gives the number of images of each as it is done."""
+    if workers == 1:
+        yield from (_pack_shard(source, part, packing, number) for number in numbers)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context('spawn')) as pool:
+        running = [pool.submit(_pack_shard, source, part, packing, number) for number in numbers]
+        try:
+            yield from (finished.result() for finished in as_completed(running))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _claim(part: Path, job: dict[str, Any]) -> None:
+    file = part / 'job.idx'
+    if not file.exists():
+        write_arrays(file, job, {})
+    elif (other := read_arrays(file)[0]) != job:
+        wrong = next(key for key in job if other.get(key) != job[key])
+        raise DataError(
+            f'{part}: begun with {wrong}={other.get(wrong)}, not {job[wrong]}; remove it, or '
+            'finish it as it was begun'
+        )
+
+
+def _span(source: Source, packing: Packing, number: int) -> range:
+    start = number * packing.per_shard
+    return range(start, min(start + packing.per_shard, len(source)))
+
+
+def _is_done(part: Path, number: int) -> bool:
+    return (part / shard_name(number)).exists() and _shard_index(part, number).exists()
+
+
+def _shard_index(part: Path, number: int) -> Path:
+    return part / f'{shard_name(number)}.idx'
+
+
+def _pack_shard(source: Any, part: Path, packing: Packing, number: int) -> int:
+    """Write a shard and, last, its index; returns the number of images."""
+    numbers: dict[str, list[int]] = {name: [] for name in _NUMBERS}
+    names = []
+    temporary = part / f'.{uuid.uuid4().hex}'
+    try:
+        with open(temporary, 'xb') as file:
+            for index in _span(source, packing, number):
+                info = source.get_data_info(index)
+                content = _content(info, packing)
+                values = (file.tell(), len(content), zlib.crc32(content), info['gt_label'])
+                for name, value in zip(_NUMBERS, values, strict=True):
+                    numbers[name].append(value)
+                names.append(os.path.relpath(info['img_path'], source.folder))
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, part / shard_name(number))
+    finally:
+        temporary.unlink(missing_ok=True)
+    kinds = {'starts': np.int64, 'sizes': np.uint32, 'checksums': np.uint32, 'labels': np.int32}
+    arrays: Arrays = {name: np.array(numbers[name], kind) for name, kind in kinds.items()}
+    write_arrays(_shard_index(part, number), {'names': names}, arrays)
+    return len(names)
+
+
+def _content(info: dict[str, Any], packing: Packing) -> bytes:
+    """The bytes to keep of an image."""
+    content = info.get('img_bytes')
+    content = Path(info['img_path']).read_bytes() if content is None else content
+    if packing.short_side is None:
+        return bytes(content)
+    decode, resize = _steps(packing.short_side)
+    img: Tensor = decode({'img_path': info['img_path'], 'img_bytes': content})['img']
+    if min(img.shape[-2:]) <= packing.short_side:
+        return bytes(content)
+    small = resize({'img': img})['img'].permute(1, 2, 0).numpy()
+    stream = io.BytesIO()
+    Image.fromarray(small).save(stream, 'JPEG', quality=packing.quality)
+    return stream.getvalue()
+
+
+@cache
+def _steps(short_side: int) -> tuple[DecodeImage, ResizeShort]:
+    return DecodeImage(), ResizeShort(short_side)
+
+
+def _join(part: Path, numbers: range, source: Any) -> None:
+    """One index of all shards, in place of theirs."""
+    found = [read_arrays(_shard_index(part, number)) for number in numbers]
+    builder = IndexBuilder()
+    for meta, _ in found:
+        builder.add(meta['names'], -1)
+    arrays = {name: np.concatenate([a[name] for _, a in found]) for name in _NUMBERS}
+    shards = np.repeat(np.arange(len(found), dtype=np.uint32), [len(a['labels']) for _, a in found])
+    sizes = [(part / shard_name(number)).stat().st_size for number in numbers]
+    classes = list(source.metainfo.get('classes') or ())
+    write_arrays(
+        part / INDEX,
+        {'format': FORMAT, 'classes': classes, 'sizes': sizes},
+        {**builder.build().arrays, 'shards': shards, **arrays},
+    )
+    for number in numbers:
+        _shard_index(part, number).unlink()
+    (part / 'job.idx').unlink()

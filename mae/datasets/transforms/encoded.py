@@ -1,0 +1,79 @@
+"""Crops that are drawn in the worker and cut on the device, where cores are short."""
+
+import io
+import random
+
+import torch
+from mmengine import fileio
+from PIL import Image
+
+from mae.datasets.transforms.base import Results, Size, Transform
+from mae.datasets.transforms.crop import RandomResizedCrop
+from mae.datasets.transforms.decode import DecodeImage
+from mae.datasets.transforms.flip import RandomFlip
+from mae.datasets.transforms.jpeg import jpeg_shape
+from mae.registry import TRANSFORMS
+
+_EXIF_ORIENTATION = 0x0112
+_ADOBE = b'\xff\xee\x00\x0eAdobe'  # may mean other colours than YCbCr
+_HEAD = 1 << 16
+
+
+@TRANSFORMS.register_module()
+class EncodedCrop(Transform):
+    """A whole pipeline: DecodeImage, RandomResizedCrop, RandomFlip and PackInputs, put off.
+
+    The worker only reads the file and draws what these would draw; the preprocessor decodes on the
+    device, crops, resizes and flips. What is no plain upright colour JPEG the worker finishes.
+
+    Args:
+        size: of the result, a number or (height, width).
+        scale: smallest and largest share of the image's area.
+        ratio: smallest and largest width / height.
+        flip_prob: of swapping left and right.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        scale: tuple[float, float] = (0.2, 1.0),
+        *,
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        flip_prob: float = 0.5,
+    ) -> None:
+        self._decode = DecodeImage()
+        self._crop = RandomResizedCrop(size, scale, ratio=ratio)
+        self._flip = RandomFlip(flip_prob)
+
+    def transform(self, results: Results) -> Results:
+        """dict(inputs uint8 (bytes,), crop, label).
+
+        `crop` is top, left, height, width, flip, and the size wanted; height 0 says that `inputs`
+        holds the finished pixels, row by row, instead of a JPEG.
+        """
+        label = int(results.get('gt_label', -1))
+        if results.get('img_bytes') is None:
+            results['img_bytes'] = fileio.get(results['img_path'])
+        content = results['img_bytes']
+        shape = jpeg_shape(content)
+        if shape is None or not self._is_plain(content, shape):
+            img = self._flip(self._crop(self._decode(results)))['img']
+            crop = [0, 0, 0, 0, 0, *self._crop.size]
+            return {'inputs': img.permute(1, 2, 0).flatten(), 'crop': crop, 'label': label}
+        box = self._crop.sampler.make_params([torch.empty(shape, dtype=torch.uint8, device='meta')])
+        flip = random.random() < self._flip.prob
+        sides = (box[name] for name in ('top', 'left', 'height', 'width'))
+        encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        return {'inputs': encoded, 'crop': [*sides, flip, *self._crop.size], 'label': label}
+
+    def _is_plain(self, content: bytes, shape: tuple[int, int, int]) -> bool:
+        channels, height, width = shape
+        if channels != 3 or not 0 < height * width <= self._decode.max_pixels:
+            return False
+        head = content[:_HEAD]
+        if _ADOBE in head:
+            return False
+        if b'Exif' not in head:
+            return True
+        with Image.open(io.BytesIO(content)) as image:
+            return bool(image.getexif().get(_EXIF_ORIENTATION, 1) == 1)

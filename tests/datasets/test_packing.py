@@ -1,0 +1,161 @@
+import importlib.util
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mae.datasets import ImageFolder, PackedImages, packing
+from mae.datasets.packing import Packing, pack
+from mae.datasets.transforms import DecodeImage
+from mae.utils.errors import DataError
+
+
+def contents(dataset):
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    return [(os.path.relpath(i['img_path'], dataset.folder), i['gt_label']) for i in infos]
+
+
+def original(source, index):
+    return Path(source.get_data_info(index)['img_path']).read_bytes()
+
+
+@pytest.fixture(scope='module')
+def source(tree):
+    return ImageFolder(str(tree), 'train', index_cache=False)
+
+
+@pytest.fixture
+def packed(source, tmp_path):
+    pack(source, tmp_path / 'packed', Packing(100, 90, 7))
+    return PackedImages(str(tmp_path), 'packed')
+
+
+def test_same_images_names_and_labels(source, packed):
+    assert contents(packed) == contents(source)
+    assert packed.metainfo == source.metainfo
+    assert packed.get_gt_labels().tolist() == source.get_gt_labels().tolist()
+    names = sorted(path.name for path in Path(packed.folder).iterdir())
+    assert names == [*(f'data-{n:05d}.bin' for n in range(4)), 'index.idx']
+    assert packed.get_data_info(-1) == packed.get_data_info(23)
+    with pytest.raises(IndexError):
+        packed.get_data_info(24)
+
+
+def test_short_side_and_bytes_of_small_images(source, packed):
+    decode, kept = DecodeImage(), 0
+    for index in range(len(source)):
+        info = packed.get_data_info(index)
+        before = decode(source.get_data_info(index))['img']
+        after = decode(dict(info))['img']
+        if min(before.shape[1:]) <= 100:
+            kept += 1
+            assert info['img_bytes'] == original(source, index)
+        else:
+            assert min(after.shape[1:]) == 100
+            expected = torch.nn.functional.interpolate(
+                before[None], after.shape[1:], mode='bicubic', antialias=True
+            )[0]
+            assert (after.float() - expected.float()).abs().mean() < 8
+    assert 0 < kept < len(source)
+
+
+def test_keep_copies_all_bytes(source, tmp_path):
+    pack(source, tmp_path / 'kept', Packing(None))
+    kept = PackedImages(str(tmp_path / 'kept'))
+    for index in range(len(source)):
+        assert kept.get_data_info(index)['img_bytes'] == original(source, index)
+        kept.check(index)
+
+
+def test_an_interrupted_run_goes_on(source, tmp_path, monkeypatch):
+    shard, written = packing._pack_shard, []
+
+    def failing(source, part, how, number):
+        if number == 2 and not written[2:]:
+            written.append('fails')
+            raise KeyboardInterrupt
+        written.append(number)
+        return shard(source, part, how, number)
+
+    monkeypatch.setattr(packing, '_pack_shard', failing)
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, tmp_path / 'p', Packing(None, per_shard=7))
+    assert not (tmp_path / 'p').exists()
+    with pytest.raises(DataError, match=r'begun with per_shard=7, not 8; remove it'):
+        pack(source, tmp_path / 'p', Packing(None, per_shard=8))
+    told = []
+    how = Packing(None, per_shard=7)
+    pack(source, tmp_path / 'p', how, progress=lambda *numbers: told.append(numbers))
+    assert written == [0, 1, 'fails', 2, 3]
+    assert told == [(14, 24), (21, 24), (24, 24)]
+    assert contents(PackedImages(str(tmp_path / 'p'))) == contents(source)
+    assert not (tmp_path / 'p.part').exists()
+    with pytest.raises(DataError, match='exists already'):
+        pack(source, tmp_path / 'p', how)
+
+
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path, photo):
+    (tmp_path / 'a').mkdir()
+    photo.save(tmp_path / 'a/1.jpg')
+    (tmp_path / 'a/2.jpg').write_bytes(b'none')
+    with pytest.raises(DataError, match=r'a/2.jpg: cannot be decoded'):
+        pack(ImageFolder(str(tmp_path)), tmp_path / 'packed', Packing())
+    assert not (tmp_path / 'packed').exists()
+
+
+def test_damage_is_named(packed, source):
+    shard, index = Path(packed.folder, 'data-00001.bin'), Path(packed.folder, 'index.idx')
+    content = shard.read_bytes()
+    shard.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    changed = PackedImages(packed.folder)
+    with pytest.raises(DataError, match='damaged: its checksum is another'):
+        changed.check(7)
+    shard.write_bytes(content[:-1])
+    with pytest.raises(DataError, match=r'data-00001.bin: \d+ bytes instead of \d+; copy it anew'):
+        PackedImages(packed.folder)
+    shard.unlink()
+    with pytest.raises(DataError, match=r'data-00001.bin: No such file'):
+        PackedImages(packed.folder)
+    index.write_bytes(index.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r'index.idx: cut short'):
+        PackedImages(packed.folder)
+    with pytest.raises(DataError, match=r'expected a folder written by tools/data/pack.py'):
+        PackedImages(source.folder)
+
+
+def test_workers_open_the_files_themselves(packed):
+    packed.get_data_info(0)
+    again = pickle.loads(pickle.dumps(packed))  # noqa: S301  (our own)
+    assert again.get_data_info(20) == packed.get_data_info(20)
+
+
+def test_tool(tree, tmp_path, capsys):
+    path = Path(__file__).parents[2] / 'tools/data/pack.py'
+    spec = importlib.util.spec_from_file_location('pack_tool', path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    tool.main([str(tree / 'val'), str(tmp_path / 'x'), '--short-side', '64', '--quality', '80'])
+    assert '6 images packed' in capsys.readouterr().out
+    packed = PackedImages(str(tmp_path / 'x'))
+    shapes = [DecodeImage()(packed.get_data_info(i))['img'].shape for i in range(6)]
+    assert {min(shape[1:]) for shape in shapes} == {64}
+    with pytest.raises(SystemExit):
+        tool.main([str(tree), 'x', '--quality', '0'])
+
+
+def test_grey_and_turned_images(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey = Image.fromarray(np.tile(np.arange(120, dtype=np.uint8), (60, 1)))
+    (tmp_path / 'g').mkdir()
+    grey.save(tmp_path / 'g/1.jpg', exif=exif)
+    pack(ImageFolder(str(tmp_path)), tmp_path / 'p', Packing(30))
+    assert DecodeImage()(PackedImages(str(tmp_path / 'p')).get_data_info(0))['img'].shape == (
+        3,
+        60,
+        30,
+    )

@@ -1,0 +1,94 @@
+"""`EncodedCrop` with `decode_crops` is the ordinary pipeline, bit for bit on a CPU."""
+
+import io
+
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from mae.datasets import SeededDataset, collate
+from mae.models.preprocessors import ImagePreprocessor
+from mae.utils.errors import DataError
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+PLAIN = [
+    dict(type='DecodeImage'),
+    dict(type='RandomResizedCrop', size=(32, 48)),
+    dict(type='RandomFlip'),
+    dict(type='PackInputs'),
+]
+PUT_OFF = [dict(type='EncodedCrop', size=(32, 48))]
+
+
+def encode(image, kind='JPEG', **kwargs):
+    stream = io.BytesIO()
+    image.save(stream, kind, **kwargs)
+    return stream.getvalue()
+
+
+class Files:
+    """Photographs in several formats, in memory."""
+
+    def __init__(self):
+        photo = Image.fromarray(data.astronaut()[:200, :300])
+        turned = Image.Exif()
+        turned[0x0112] = 6
+        noted = Image.Exif()
+        noted[0x010E] = 'a photograph'
+        self.files = [
+            encode(photo),
+            encode(photo, progressive=True),
+            encode(photo, exif=noted),
+            encode(photo, exif=turned),
+            encode(photo.convert('L')),
+            encode(photo.convert('CMYK')),
+            encode(photo, 'PNG'),
+        ]
+
+    def __len__(self):
+        return len(self.files)
+
+    def get_data_info(self, index):
+        return {'img_path': f'file {index}', 'img_bytes': self.files[index], 'gt_label': index}
+
+
+def batches(files):
+    requests = [(number, 1000 * number + 7) for number in range(3 * len(files))]
+    return [
+        collate(SeededDataset(files, pipeline).__getitems__(requests))
+        for pipeline in (PLAIN, PUT_OFF)
+    ]
+
+
+def test_same_images():
+    plain, encoded = batches(Files())
+    assert encoded['encoded'].ndim == 1
+    heights = encoded['crops'][:7, 2].tolist()
+    assert [bool(height) for height in heights] == [True] * 3 + [False] * 4
+    part = ImagePreprocessor(MEAN, STD)
+    ours, expected = part(encoded), part(plain)
+    assert ours.keys() == expected.keys()
+    for name in ours:
+        assert torch.equal(ours[name], expected[name]), name
+    assert ours['inputs'].stride() == expected['inputs'].stride()
+
+
+def test_a_broken_file_is_named():
+    files = Files()
+    files.files[1] = files.files[0][:2000]
+    encoded = batches_of_encoded(files)
+    with pytest.raises(DataError, match='sample 1 cannot be decoded'):
+        ImagePreprocessor(MEAN, STD)(encoded)
+
+
+def batches_of_encoded(files):
+    return collate(SeededDataset(files, PUT_OFF).__getitems__([(0, 1), (1, 2)]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_on_a_gpu_within_a_few_levels():
+    plain, encoded = batches(Files())
+    part = ImagePreprocessor([0.0] * 3, [1.0] * 3).cuda()
+    found = part(encoded)['inputs'].cpu()
+    assert (found - plain['inputs']).abs().mean() < 1
