@@ -4,21 +4,28 @@ Importing this package registers all of them, so a config can name them.
 """
 
 from mae.datasets import transforms
+from mae.datasets.check import Checked, verify
 from mae.datasets.collate import collate
 from mae.datasets.digits import Digits
 from mae.datasets.folder import ImageFolder
+from mae.datasets.quarantine import Quarantined, read_quarantine, write_quarantine
 from mae.datasets.sampler import GlobalBatchSampler
 from mae.datasets.seeded import SeededDataset
 from mae.datasets.shard_sampler import ShardSampler
 from mae.datasets.subset import Subset
 
 __all__ = [
+    'Checked',
     'Digits',
     'GlobalBatchSampler',
     'ImageFolder',
+    'Quarantined',
     'SeededDataset',
     'ShardSampler',
     'Subset',
     'collate',
+    'read_quarantine',
     'transforms',
+    'verify',
+    'write_quarantine',
 ]

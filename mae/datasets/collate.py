@@ -11,8 +11,10 @@ from mae.registry import FUNCTIONS
 from mae.utils.errors import DataError
 
 
-def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """dict(inputs uint8 (B, C, H, W), labels (B,), ids (B,), keys (B,)), the latter int64.
+
+    If samples were replaced, `bad` lists what was wrong with those that they stand for.
 
     Raises:
         DataError: the images differ in shape.
@@ -24,11 +26,13 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
             f'images of one batch differ in shape, for example {shapes[0]} and {shapes[-1]}: '
             'end the pipeline with RandomResizedCrop or CenterCrop, and give DecodeImage channels'
         )
+    bad = [sample['bad'] for sample in samples if 'bad' in sample]
     return {
         'inputs': default_collate(inputs),  # in a worker it stacks straight into shared memory
         'labels': _column(samples, 'label'),
         'ids': _column(samples, 'id'),
         'keys': _column(samples, 'key'),
+        **({'bad': bad} if bad else {}),
     }
 
 

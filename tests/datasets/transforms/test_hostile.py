@@ -9,6 +9,7 @@ import socket
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -376,7 +377,7 @@ def in_a_child(work, memory):
     child = os.fork()
     if child == 0:
         try:
-            pages = int(open('/proc/self/statm').read().split()[0])
+            pages = int(Path('/proc/self/statm').read_text().split()[0])
             limit = pages * resource.getpagesize() + memory
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
