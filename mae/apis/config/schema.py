@@ -127,6 +127,7 @@ class DefaultHooks(TypedDict, total=False):
     logger: Hook
     param_scheduler: Hook
     checkpoint: Hook
+    bad_samples: Hook
 
 
 class Run(TypedDict, total=False):
