@@ -11,6 +11,7 @@ default_hooks = dict(
     run_state=dict(type='RunStateHook', seconds=10.0),
     stop=dict(type='StopHook', requeue=True),
     watchdog=dict(type='WatchdogHook', seconds=None),
+    bad_samples=dict(type='BadSamplesHook', max_bad_fraction=0.001),
 )
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])

@@ -14,8 +14,8 @@ from mae.utils.lock import NAME as LOCK
 def tidy_start(work_dir: str | Path) -> Iterator[None]:
     """Take away what a run left in `work_dir` that failed before its first result.
 
-    What was there before stays, and so does everything once a checkpoint or a logged value shows
-    that the run had begun.
+    What was there before stays, and so does everything once a checkpoint, a logged value or a list
+    of bad samples shows that the run had begun.
     """
     folder = Path(work_dir)
     # Empty counts as absent: another process of the same run may have just made it.
@@ -38,4 +38,4 @@ def tidy_start(work_dir: str | Path) -> Iterator[None]:
 def _has_result(path: Path) -> bool:
     if path.is_dir():
         return any(file.stat().st_size for file in path.rglob('scalars.json'))
-    return path.suffix == '.pth'
+    return path.suffix == '.pth' or path.name == 'bad_samples.jsonl'

@@ -11,20 +11,25 @@ from mae.registry import FUNCTIONS
 from mae.utils.errors import DataError
 
 
-def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """dict(inputs uint8 (B, C, H, W), labels (B,), ids (B,), keys (B,)), the latter int64.
 
     In memory the channels of `inputs` are last, as a decoder writes them and a patch wants them, so
     that nothing on the way rearranges pixels. Samples of `EncodedCrop` give `encoded`, all files
-    end to end, with their `sizes` and `crops`, instead of `inputs`.
+    end to end, with their `sizes` and `crops`, instead of `inputs`. If samples were replaced, `bad`
+    lists what was wrong with those that they stand for.
 
     Raises:
         DataError: the images differ in shape.
     """
     inputs = [sample['inputs'] for sample in samples]
-    numbers = {f'{name}s': _column(samples, name) for name in ('label', 'id', 'key')}
+    facts: dict[str, Any] = {
+        f'{name}s': _column(samples, name) for name in ('label', 'id', 'key')
+    }
+    if bad := [sample['bad'] for sample in samples if 'bad' in sample]:
+        facts['bad'] = bad
     if 'crop' in samples[0]:
-        return {'encoded': torch.cat(inputs), **_encoded(samples), **numbers}
+        return {'encoded': torch.cat(inputs), **_encoded(samples), **facts}
     if any(image.shape != inputs[0].shape for image in inputs):
         shapes = sorted({tuple(image.shape) for image in inputs})
         raise DataError(
@@ -35,7 +40,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     return {
         # In a worker it stacks straight into shared memory.
         'inputs': default_collate(channels_last).permute(0, 3, 1, 2),
-        **numbers,
+        **facts,
     }
 
 

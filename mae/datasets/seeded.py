@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mae.datasets.quarantine import Quarantined
 from mae.registry import DATASETS, TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
-from mae.utils.hashing import sample_keys
+from mae.utils.hashing import derive, sample_keys
 from mae.utils.seeding import seed_generators
 
 Sample = dict[str, Any]
 Request = int | tuple[int, int]
+
+_TRIES = 16  # replacements of one sample: if none can be read, more than a few files are at fault
 
 
 class Source(Protocol):
@@ -34,15 +37,28 @@ class SeededDataset(Dataset[Sample]):
     The key seeds `random`, numpy and torch before the pipeline runs, so transforms of any library
     follow it; the caller's own random state is put back afterwards.
 
+    A sample that cannot be read is an error, unless `replaces_bad` is set, as `BadSamplesHook`
+    does for training: then another one, chosen by its key, takes its place and says so.
+
     Args:
         source: a dataset, or the config of one, with `__len__` and `get_data_info`.
         pipeline: transforms or their configs; the last is `PackInputs`.
+        quarantine: file with the paths of images to leave out, as `tools/data/verify.py` writes.
 
     Raises:
         ConfigError: the source is no such dataset, or the pipeline is empty.
+        DataError: there is no such quarantine list, or it leaves nothing.
     """
 
-    def __init__(self, source: Source | dict[str, Any], pipeline: Sequence[Any]) -> None:
+    replaces_bad = False
+
+    def __init__(
+        self,
+        source: Source | dict[str, Any],
+        pipeline: Sequence[Any],
+        *,
+        quarantine: str | None = None,
+    ) -> None:
         source = DATASETS.build(source) if isinstance(source, dict) else source
         if not (hasattr(source, 'get_data_info') and hasattr(source, '__len__')):
             raise ConfigError(
@@ -53,10 +69,10 @@ class SeededDataset(Dataset[Sample]):
             raise ConfigError('SeededDataset: pipeline is empty; it must end with PackInputs')
         if hasattr(source, 'full_init'):
             source.full_init()
-        self.source: Source = source
+        self.source: Source = source if quarantine is None else Quarantined(source, quarantine)
         self.pipeline = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline]
         self.is_random = any(getattr(t, 'is_random', True) for t in self.pipeline)
-        self._length = len(source)
+        self._length = len(self.source)
         self._num_classes = len(self.metainfo.get('classes') or ())
 
     def __len__(self) -> int:
@@ -74,21 +90,51 @@ class SeededDataset(Dataset[Sample]):
         """dict(inputs uint8 (C, H, W), label, id, key) of each (sample id, key).
 
         A plain id has the key of seed 0, epoch 0. The sample is number `id % len` of the source.
+        A replacement has its own id and key, and `bad`: dict(id, path, reason, replaced_by).
 
         Raises:
-            DataError: a sample cannot be read or transformed; names the path.
+            DataError: a sample cannot be read or transformed, and, if bad ones are replaced, nor
+                can those in its place; names the path.
         """
         pairs = [r if isinstance(r, tuple) else (r, _default_key(r)) for r in requests]
+        read = self._read_or_replace if self.replaces_bad else self._read
         if not self.is_random:
-            return [self._load(sample_id, key) for sample_id, key in pairs]
+            return [read(sample_id, key) for sample_id, key in pairs]
         with _random_state_kept():
-            samples = []
-            for sample_id, key in pairs:
-                seed_generators(key)
-                samples.append(self._load(sample_id, key))
-            return samples
+            return [read(sample_id, key) for sample_id, key in pairs]
 
-    def _load(self, sample_id: int, key: int) -> Sample:
+    def name(self, sample_id: int) -> str:
+        """The path of a sample's image; without one, its number."""
+        index = sample_id % self._length
+        name: str = self.source.get_data_info(index).get('img_path', f'sample {index}')
+        return name
+
+    def _read_or_replace(self, sample_id: int, key: int) -> Sample:
+        """The sample, or the first readable one of a row that follows from `key` alone."""
+        try:
+            return self._read(sample_id, key)
+        except DataError as error:
+            refusal = error
+        for attempt in range(_TRIES):
+            new_key = derive(key, attempt)
+            try:
+                sample = self._read(new_key % self._length, new_key)
+            except DataError:
+                continue
+            path = self.name(sample_id)
+            reason = str(refusal).removeprefix(f'{path}: ')
+            sample['bad'] = {
+                'id': sample_id,
+                'path': path,
+                'reason': reason,
+                'replaced_by': sample['id'],
+            }
+            return sample
+        raise DataError(f'{refusal} ({_TRIES} others in its place cannot be read either)')
+
+    def _read(self, sample_id: int, key: int) -> Sample:
+        if self.is_random:
+            seed_generators(key)
         results = self.source.get_data_info(sample_id % self._length)
         name = results.get('img_path', f'sample {sample_id % self._length}')
         for transform in self.pipeline:

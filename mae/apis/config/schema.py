@@ -131,6 +131,7 @@ class DefaultHooks(TypedDict, total=False):
     run_state: Hook
     stop: Hook
     watchdog: Hook
+    bad_samples: Hook
 
 
 class Run(TypedDict, total=False):

@@ -11,6 +11,8 @@ from mae.datasets.transforms.base import Results, Size, Transform, to_size
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
+_MAX_PIXELS = 2**27  # of a result: an image one pixel wide grows by the square of the enlargement
+
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(Transform):
@@ -90,6 +92,17 @@ class ResizeShort(Transform):
         self.size = size
 
     def transform(self, results: Results) -> Results:
+        """Resize it.
+
+        Raises:
+            ValueError: the image is so thin that the result would fill the memory.
+        """
+        short, long = sorted(results['img'].shape[-2:])
+        if self.size * self.size * long > _MAX_PIXELS * short:
+            raise ValueError(
+                f'an image of {short}x{long} would become {self.size} times '
+                f'{self.size * long // short} pixels'
+            )
         results['img'] = F.resize_image(
             results['img'], [self.size], interpolation=InterpolationMode.BICUBIC, antialias=True
         )

@@ -125,3 +125,11 @@ def test_crop_larger_than_the_image():
     img = torch.zeros(3, 6, 8, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r'^the image of 6x8 is smaller than the crop of 7x7; put'):
         RandomCrop(7)({'img': img})
+
+
+def test_a_thread_of_an_image_does_not_fill_the_memory():
+    thread = torch.zeros(3, 1, 65535, dtype=torch.uint8)
+    with pytest.raises(ValueError, match='1x65535 would become 256 times 16776960 pixels'):
+        ResizeShort(256)({'img': thread})
+    assert RandomResizedCrop(32)({'img': thread})['img'].shape == (3, 32, 32)
+    assert ResizeShort(8)({'img': thread[..., :999]})['img'].shape == (3, 8, 7992)

@@ -144,7 +144,7 @@ def test_every_pixel_of_a_deep_image_is_scaled(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'reason'),
     [
-        (lambda p: b'', 'unknown format'),
+        (lambda p: b'', 'the file is empty'),
         (lambda p: b'no image at all', 'unknown format'),
         (lambda p: encode(p, 'JPEG')[:5000], 'truncated'),
         (lambda p: encode(p, 'PNG')[:5000], '.'),
@@ -170,7 +170,7 @@ def test_too_large_an_image_is_refused_by_its_header(tmp_path, photo):
     size = struct.pack('>II', 60000, 60000)
     body = b'IHDR' + size + content[24:29]
     bomb = content[:12] + body + struct.pack('>I', zlib.crc32(body)) + content[33:]
-    with pytest.raises(DataError, match=str(60000 * 60000)):
+    with pytest.raises(DataError, match='60000x60000 is over max_pixels'):
         decoded(tmp_path, bomb)
     with pytest.raises(DataError, match='240x160 is over max_pixels=1000'):
         decoded(tmp_path, content, max_pixels=1000)

@@ -1,0 +1,104 @@
+"""Images left out of a dataset by name: what `tools/data/verify.py` found unreadable."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from mae.utils.errors import DataError
+
+
+def read_quarantine(path: str | Path) -> set[str]:
+    """The paths of a list: a line is a JSON object with `path`, or a path; `#` begins a comment.
+
+    A `bad_samples.jsonl` of a run is such a list too.
+
+    Raises:
+        DataError: there is no such file, or a line of it is neither.
+    """
+    if not Path(path).is_file():
+        raise DataError(f'{path}: no such quarantine list; tools/data/verify.py writes one')
+    paths = set()
+    text = Path(path).read_text(encoding='utf-8', errors='surrogateescape')
+    for number, line in enumerate(text.split('\n'), start=1):
+        line = line.strip()
+        if line.startswith('{'):
+            try:
+                line = json.loads(line)['path']
+            except (ValueError, KeyError):
+                raise DataError(f'{path}:{number}: expected {{"path": ...}}, got {line}') from None
+        if line and not line.startswith('#'):
+            paths.add(os.path.normpath(line))
+    return paths
+
+
+def write_quarantine(path: str | Path, entries: Iterable[tuple[str, str]]) -> None:
+    """Write (path, reason) a line, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; an older file of that name is untouched.
+    """
+    target = Path(path)
+    temporary = target.with_name(f'.{target.name}.{os.getpid()}')
+    lines = [json.dumps({'path': path, 'reason': reason}) + '\n' for path, reason in entries]
+    try:
+        temporary.write_text(''.join(lines))
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class Quarantined:
+    """A source without the images of a list.
+
+    An image is left out if its path ends in one of the list's, beginning at a folder that all
+    images share: a list made in `data/imagenet` or in `data/imagenet/train` fits either.
+
+    Args:
+        source: a dataset with `get_data_info`.
+        path: of the list; see `read_quarantine`.
+
+    Raises:
+        DataError: the list cannot be read, or leaves nothing.
+    """
+
+    def __init__(self, source: Any, path: str | Path) -> None:
+        listed = read_quarantine(path)
+        names = [source.get_data_info(index).get('img_path') for index in range(len(source))]
+        out = _listed(names, listed) if listed else np.zeros(len(names), bool)
+        self.source = source
+        self._indices = np.flatnonzero(~out)
+        print_log(
+            f'{path}: {out.sum()} of {len(out)} samples left out, {len(listed)} listed', 'current'
+        )
+        if not len(self._indices):
+            raise DataError(f'{path}: leaves none of the {len(out)} samples')
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """The source's."""
+        return dict(getattr(self.source, 'metainfo', {}))
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """That of the source."""
+        info: dict[str, Any] = self.source.get_data_info(int(self._indices[index]))
+        return info
+
+
+def _listed(names: list[str | None], listed: set[str]) -> Any:
+    """Whether each image is in the list, bool (N,)."""
+    paths = [os.path.abspath(name) if name else '' for name in names]
+    known = [path for path in paths if path]
+    # What the first and the last in order have in common, all have.
+    ends = [os.path.dirname(path) for path in (min(known), max(known))] if known else ['']
+    base = os.path.commonpath(ends)
+    starts = [0, *(place + 1 for place, letter in enumerate(f'{base}/') if letter == '/')]
+    return np.array([bool(p) and any(p[start:] in listed for start in starts) for p in paths])

@@ -1,0 +1,129 @@
+"""Samples that cannot be read: replaced in training, counted, and too many end the run."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.hooks import Hook
+
+from mae.registry import HOOKS
+from mae.utils.errors import ConfigError, DataError
+
+_FILE = 'bad_samples.jsonl'
+Record = dict[str, Any]
+
+
+@HOOKS.register_module()
+class BadSamplesHook(Hook):
+    """Lets a training dataset replace what it cannot read, and keeps the account.
+
+    A dataset with `replaces_bad` hands over what it replaced in the `bad` of its batches. Each is a
+    line of `bad_samples.jsonl` in the work dir: epoch and step from 1, id, path, reason, and the id
+    of the sample in its place. The file tells the steps that the run has done: those that a resumed
+    run does again leave it first. Evaluation replaces nothing.
+
+    Args:
+        max_bad_fraction: share of an epoch's samples, over all processes, above which the run
+            stops; 0 replaces none, and the first is an error.
+        interval: steps between comparisons with it; another is made at the end of an epoch.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+
+    priority = 'ABOVE_NORMAL'
+
+    def __init__(self, max_bad_fraction: float = 0.001, *, interval: int = 100) -> None:
+        if not 0 <= max_bad_fraction <= 1 or interval < 1:
+            raise ConfigError(
+                'default_hooks.bad_samples needs max_bad_fraction in 0..1 and interval >= 1, not '
+                f'{max_bad_fraction} and {interval}'
+            )
+        self.max_bad_fraction = max_bad_fraction
+        self.interval = interval
+
+    def before_train(self, runner: Any) -> None:
+        """Let bad samples be replaced from now on, and go on counting where the run goes on."""
+        loader = runner.train_dataloader
+        if self.max_bad_fraction and hasattr(loader.dataset, 'replaces_bad'):
+            loader.dataset.replaces_bad = True
+        self._path = Path(runner.work_dir) / _FILE
+        self._found: list[Record] = []
+        self._count = 0  # of this epoch and process; of all processes before a resumed step
+        if is_main_process() and self._path.is_file():
+            done = [line for line in _read(self._path) if line['step'] <= runner.iter]
+            _rewrite(self._path, done)
+            self._count = sum(line['epoch'] == runner.epoch + 1 for line in done)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Take the reports out of the batches, which go to the model."""
+        batches = [data_batch] if isinstance(data_batch, dict) else data_batch or []
+        self._found = [record for batch in batches for record in batch.pop('bad', ())]
+
+    def after_train_iter(self, runner: Any, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+        """Write them down; compare the count where that is due."""
+        if self._found:
+            self._count += len(self._found)
+            place = {'epoch': runner.epoch + 1, 'step': runner.iter + 1}
+            self._append(runner, [{**place, **record} for record in self._found])
+        done, length = batch_idx + 1, len(runner.train_dataloader)
+        if done % self.interval == 0 or done == length:
+            self._compare(runner)
+        if done == length:
+            self._count = 0
+
+    def _append(self, runner: Any, records: list[Record]) -> None:
+        """One write for all: no other process's line can come in between."""
+        first = records[0]
+        # A file name may hold bytes that are no text, which a log cannot hold.
+        path = first['path'].encode(errors='backslashreplace').decode()
+        runner.logger.warning(
+            f'{len(records)} bad sample(s) replaced at step {first["step"]}, see {_FILE}; the '
+            f'first: {path}: {first["reason"]}'
+        )
+        text = ''.join(json.dumps(record) + '\n' for record in records)
+        try:
+            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                os.write(file, text.encode())
+            finally:
+                os.close(file)
+        except OSError as error:
+            runner.logger.warning(f'{self._path}: not written ({error.strerror}): {text.strip()}')
+
+    def _compare(self, runner: Any) -> None:
+        """Raises DataError in all processes at the same step."""
+        total = torch.tensor(self._count)
+        all_reduce(total)
+        samples = runner.train_dataloader.sampler.num_samples
+        count = int(total)
+        if count > self.max_bad_fraction * samples:
+            raise DataError(
+                f'{count} bad samples in epoch {runner.epoch + 1} are more than max_bad_fraction='
+                f'{self.max_bad_fraction:g} of its {samples}; {self._path} names them: mend them, '
+                'leave them out with train_dataloader.dataset.quarantine, or raise '
+                'default_hooks.bad_samples.max_bad_fraction'
+            )
+
+
+def _read(path: Path) -> list[Record]:
+    """The lines of the file, less one that a killed run left unfinished."""
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and {'step', 'epoch'} <= record.keys():
+            records.append(record)
+    return records
+
+
+def _rewrite(path: Path, records: Iterable[Record]) -> None:
+    temporary = path.with_name(f'.{path.name}')
+    temporary.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    temporary.replace(path)

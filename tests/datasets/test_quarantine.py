@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+from mae.datasets import ImageFolder, Quarantined, SeededDataset, read_quarantine, write_quarantine
+from mae.utils.errors import DataError
+
+PACK = {'type': 'PackInputs'}
+
+
+@pytest.fixture
+def kept(tree, tmp_path):
+    """kept(*lines, split=...) are the images that a list leaves, below their folder."""
+
+    def names(*lines, split='val', root=tree):
+        (tmp_path / 'list.txt').write_text('\n'.join(lines))
+        source = Quarantined(ImageFolder(str(root), split, labelled=False), tmp_path / 'list.txt')
+        paths = [source.get_data_info(index)['img_path'] for index in range(len(source))]
+        return [path.removeprefix(f'{tree / "val"}/') for path in paths]
+
+    return names
+
+
+ALL = ['n01/0.JPEG', 'n01/1.jpg', 'n02/0.JPEG', 'n02/1.jpg', 'n03/0.JPEG', 'n03/1.jpg']
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'n02/1.jpg',
+        './n02//1.jpg',
+        'val/n02/1.jpg',
+        '{"path": "n02/1.jpg", "reason": "damaged"}',
+        '{"epoch": 1, "step": 3, "path": "val/n02/1.jpg", "reason": "damaged"}',
+    ],
+)
+def test_a_path_fits_below_any_common_folder(kept, line):
+    assert kept('# a comment', '', line) == [name for name in ALL if name != 'n02/1.jpg']
+
+
+def test_an_absolute_path_fits_a_relative_root(kept, tree, monkeypatch):
+    monkeypatch.chdir(tree.parent)
+    assert len(kept(str(tree / 'val/n02/1.jpg'), root=tree.name)) == 5
+
+
+def test_other_paths_fit_nothing(kept):
+    assert kept('1.jpg', '02/1.jpg', 'n02/1.jpg.old', 'train/n02/1.jpg', 'n02') == ALL
+    assert kept('') == ALL
+
+
+def test_labels_and_classes_stay_with_their_images(tree, tmp_path):
+    write_quarantine(tmp_path / 'list.txt', [('n01/0.JPEG', 'bad "quotes"\nand lines')])
+    source = {'type': 'ImageFolder', 'root': str(tree), 'split': 'val'}
+    pipeline = [{'type': 'DecodeImage'}, PACK]
+    whole = SeededDataset(source, pipeline)
+    less = SeededDataset(source, pipeline, quarantine=str(tmp_path / 'list.txt'))
+    assert (len(whole), len(less)) == (6, 5)
+    assert less.metainfo == whole.metainfo
+    assert [less[i]['label'] for i in range(5)] == [whole[i]['label'] for i in range(1, 6)]
+    assert less.name(0).endswith('n01/1.jpg')
+
+
+def test_images_in_memory_have_no_path_to_list(tmp_path):
+    write_quarantine(tmp_path / 'list.txt', [('a.jpg', 'bad')])
+    digits = {'type': 'Digits'}
+    assert len(SeededDataset(digits, [PACK], quarantine=str(tmp_path / 'list.txt'))) == 1437
+
+
+def test_mistakes(tmp_path, kept, tree):
+    with pytest.raises(DataError, match=r'gone.txt: no such quarantine list'):
+        read_quarantine(tmp_path / 'gone.txt')
+    with pytest.raises(DataError, match=r'list.txt:2: expected \{"path"'):
+        kept('n01/0.JPEG', '{"file": "n01/1.jpg"}')
+    with pytest.raises(DataError, match='leaves none of the 6 samples'):
+        kept(*ALL)
+
+
+def test_a_list_is_written_whole_or_not_at_all(tmp_path):
+    write_quarantine(tmp_path / 'list.txt', [('a', 'x')])
+
+    def failing():
+        yield 'b', 'y'
+        raise OSError('disk full')
+
+    with pytest.raises(OSError, match='disk full'):
+        write_quarantine(tmp_path / 'list.txt', failing())
+    assert json.loads((tmp_path / 'list.txt').read_text()) == {'path': 'a', 'reason': 'x'}
+    assert [path.name for path in tmp_path.iterdir()] == ['list.txt']
