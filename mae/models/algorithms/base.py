@@ -37,16 +37,49 @@ class Algorithm(BaseModel):
         features: Tensor = self.encoder.extract_features(images, pool)
         return features
 
-    def adapt_weights(self, weights: dict[str, Tensor]) -> list[str]:
-        """Fit weights of another image size in place; returns a line for each change."""
-        name = 'encoder.pos_embed'
+    def adapt_weights(
+        self, weights: dict[str, Tensor], grid_size: tuple[int, int] | None = None
+    ) -> list[str]:
+        """Fit weights of another image size, patch size or number of channels, in place.
+
+        Args:
+            weights: in our names.
+            grid_size: (h, w) of the patches they were trained with, if known.
+
+        Returns:
+            A line for each change.
+
+        Raises:
+            ValueError: they cannot be fitted.
+        """
+        lines = []
+        for part in ('encoder', 'decoder'):
+            name, width = f'{part}.pos_embed', getattr(getattr(self, part, None), 'embed_dim', None)
+            old = weights.get(name)
+            if old is None or old.ndim != 3 or old.shape[-1] != width:
+                continue
+            new = weights[name] = self.encoder.fit_pos_embed(old, grid_size)
+            if new is not old:
+                shape = '' if new.shape != old.shape else ' of another shape'
+                lines.append(
+                    f'{name} resampled from {old.shape[1]} to {new.shape[1]} positions{shape}'
+                )
+        name = 'encoder.patch_embed.proj.weight'
         old = weights.get(name)
-        if old is None or old.ndim != 3 or old.shape[-1] != self.encoder.embed_dim:
-            return []
-        weights[name] = self.encoder.fit_pos_embed(old)
-        if weights[name].shape == old.shape:
-            return []
-        return [f'{name} resampled from {old.shape[1]} to {weights[name].shape[1]} positions']
+        if old is not None and old.ndim == 4 and len(old) == self.encoder.embed_dim:
+            new = weights[name] = self.encoder.fit_patch_weight(old)
+            if new.shape != old.shape:
+                C, p = old.shape[1], old.shape[2]
+                lines.append(
+                    f'{name} fitted from {C} channels and {p}x{p} patches to '
+                    f'{new.shape[1]} and {new.shape[2]}x{new.shape[3]}'
+                )
+        return lines
+
+    def get_facts(self) -> dict[str, Any]:
+        """What weights do not tell of the model they are for, to be compared with a file's."""
+        names = ('num_heads', 'norm_eps', 'grid_size')
+        return {name: getattr(self.encoder, name, None) for name in names}
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay, and number of the last one."""
