@@ -13,6 +13,17 @@ from mae.zoo.formats.architecture import USUAL
 
 Facts = dict[str, Any]
 
+NAMES = (
+    'num_heads',
+    'decoder_num_heads',
+    'norm_eps',
+    'grid_size',
+    'mask_ratio',
+    'norm_pix',
+    'pool',
+    'classes',
+)
+
 # Under which what we know of a file travels in it: {'facts': ..., 'manifest': ...}.
 KEY = 'mae'
 

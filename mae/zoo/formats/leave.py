@@ -15,6 +15,7 @@ from mae.zoo.formats.layout import Layout
 from mae.zoo.formats.manifest import manifest_of
 
 PROBE_EPS = 1e-6  # of the BatchNorm before a linear probe
+NORM_EPS = 1e-6  # of LayerNorm in all libraries whose files do not state it
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ def leave(weights: Mapping[str, Tensor], layout: Layout, facts: Facts, path: obj
         found = replace(found, decoder=None)
     elif homeless and layout.name != 'transformers':  # which tells more, below
         raise CheckpointError(f'{layout.title} has no place for {homeless[0]} of {path}')
+    eps = facts.get('norm_eps', NORM_EPS)
+    if layout.name not in ('mae', 'transformers') and eps != NORM_EPS:
+        notes.append(f'made with norm_eps {eps}, which {layout.title} has to be told')
     config = None
     if layout.name == 'transformers':
         facts, assumed = complete_facts(found, facts)
