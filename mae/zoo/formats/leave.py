@@ -93,8 +93,8 @@ def complete_facts(found: Architecture, facts: Facts) -> tuple[Facts, list[str]]
     """The facts that a config needs, the usual for those absent, and a line for each such.
 
     Raises:
-        CheckpointError: there is no usual number of heads for these widths, or the patches of an
-            unknown grid are not a square number.
+        CheckpointError: there is no usual number of heads for these widths, the patches of an
+            unknown grid are not a square number, or a fact contradicts the shapes.
     """
     side = round(found.num_patches**0.5)
     square = [side, side] if side * side == found.num_patches else None
@@ -112,6 +112,14 @@ def complete_facts(found: Architecture, facts: Facts) -> tuple[Facts, list[str]]
             )
         complete[name] = value
         notes.append(f'{name} {value} assumed, as usual')
+    h, w = complete['grid_size']
+    if h * w != found.num_patches:
+        raise CheckpointError(f'there are {found.num_patches} patches, and grid_size is {h}x{w}')
+    for stack, heads in ((found.encoder, 'num_heads'), (found.decoder, 'decoder_num_heads')):
+        if stack and stack.dim % complete[heads]:
+            raise CheckpointError(
+                f'blocks are {stack.dim} wide, which {complete[heads]} heads do not divide'
+            )
     return complete, notes
 
 

@@ -18,10 +18,7 @@ from mae.zoo.formats.manifest import check_manifest, check_name
 
 Weights = dict[str, Tensor]
 
-UNVERIFIED = (
-    'the values behind the names are taken on trust: the file carries no manifest and its name no '
-    'hash'
-)
+UNVERIFIED = 'values unverified: no manifest in the file, no hash in its name'
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
         notes.append('values verified by the manifest')
     elif named:
         notes.append('values verified by the hash in the name')
-    elif layout is not MAE:
+    else:
         notes.append(UNVERIFIED)
     return Translation(weights, layout, facts_of(checkpoint), notes, architecture)
 
