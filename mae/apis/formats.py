@@ -97,9 +97,9 @@ def write(departure: Departure, out: Path) -> None:
         OSError: the disk refused.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {'format': 'pt', KEY: json.dumps(departure.passport)}
+    metadata = {KEY: json.dumps(departure.passport)}
     if departure.config is not None:
-        _write_folder(departure, out, metadata)
+        _write_folder(departure, out, {'format': 'pt', **metadata})
     elif out.suffix == '.safetensors':
         save_safetensors(departure.weights, out, metadata)
     else:

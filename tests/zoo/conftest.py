@@ -86,7 +86,7 @@ class Authors(nn.Module):
         return self.norm(x)
 
     def reconstruct(self, images, noise):
-        keep, hide, mask = split(noise)
+        keep, _, mask = split(noise)
         x = self.decoder_embed(self.tokens(images, keep))
         full = self.mask_token.repeat(len(x), noise.shape[1], 1)
         full = full.scatter(1, keep[..., None].expand(-1, -1, x.shape[-1]), x[:, 1:])
@@ -146,7 +146,9 @@ class Lightly(nn.Module):
         from lightly.models import utils
 
         keep, hide, _ = split(noise)
-        keep = torch.cat([torch.zeros_like(keep[:, :1]), keep + 1], dim=1)  # ids count the cls token
+        keep = torch.cat(
+            [torch.zeros_like(keep[:, :1]), keep + 1], dim=1
+        )  # ids count the cls token
         x = self.backbone.encode(images, idx_keep=keep)
         if self.new:
             x = utils.set_at_index(

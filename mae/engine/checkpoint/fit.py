@@ -177,7 +177,8 @@ def _plain(value: Any) -> Any:
 
 def _check(report: LoadReport, path: Path, exact: bool) -> None:
     """Allow nothing missing or left over but what a task expects to be, and that as a whole."""
-    may_miss, may_remain = ((), ()) if exact else (MAY_MISS, MAY_REMAIN)
+    may_miss: tuple[str, ...] = () if exact else MAY_MISS
+    may_remain: tuple[str, ...] = () if exact else MAY_REMAIN
     if any(name.startswith('decoder.') for name in report.matched):
         may_miss = tuple(name for name in may_miss if name != 'decoder.')
     wrong = [f'{name} is missing' for name in report.missing if not name.startswith(may_miss)]

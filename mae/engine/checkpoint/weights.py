@@ -102,7 +102,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
-        raise CheckpointError(f'{path.parent} is no folder of transformers: no {path.name}') from None
+        raise CheckpointError(
+            f'{path.parent} is no folder of transformers: no {path.name}'
+        ) from None
     except ValueError as error:
         raise CheckpointError(f'{path} is not readable JSON: {error}') from None
     if not isinstance(value, dict):

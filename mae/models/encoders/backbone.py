@@ -34,7 +34,8 @@ def format_tokens(
     if out_type == 'raw':
         return tokens
     if out_type == 'featmap':
-        return tokens[:, num_prefix_tokens:].transpose(1, 2).unflatten(2, grid_size)
+        patches = tokens[:, num_prefix_tokens:].transpose(1, 2)  # B,D,L
+        return patches.reshape(*patches.shape[:2], *grid_size)
     return pool_tokens(tokens, num_prefix_tokens, 'cls' if out_type == 'cls_token' else 'avg')
 
 

@@ -104,9 +104,7 @@ class ViTEncoder(nn.Module):
         pos_embed = sincos_pos_embed(D, self.grid_size, self.num_prefix_tokens)
         self.pos_embed = nn.Parameter(pos_embed, requires_grad=trainable_pos)
         self.blocks = nn.ModuleList(
-            Block(
-                D, self.num_heads, mlp_ratio=mlp_ratio, drop_path_rate=rate, norm_eps=norm_eps
-            )
+            Block(D, self.num_heads, mlp_ratio=mlp_ratio, drop_path_rate=rate, norm_eps=norm_eps)
             for rate in torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
         )
         self.norm = nn.LayerNorm(D, eps=norm_eps) if final_norm else nn.Identity()
@@ -122,7 +120,7 @@ class ViTEncoder(nn.Module):
         self.pos_embed.data.copy_(pos_embed)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor]:
-        """All tokens of whole images: (B, C, H, W) to (B, prefix + L, D), or what `out_type` says."""
+        """All tokens of whole images (B, C, H, W): (B, prefix + L, D), or what `out_type` says."""
         tokens = self.encode(self.patchify(images))
         if self.out_type is None:
             return tokens

@@ -57,7 +57,7 @@ def resize_patch_weight(weight: Tensor, patch_size: int) -> Tensor:
     pixels = torch.eye(p * p, dtype=torch.float64).reshape(p * p, 1, p, p)
     resized = F.interpolate(pixels, size=size, mode='bicubic', antialias=True)
     matrix = torch.linalg.pinv(resized.flatten(1))  # (new*new, p*p)
-    flat = weight.double().reshape(D * C, p * p) @ matrix.T
+    flat: Tensor = weight.double().reshape(D * C, p * p) @ matrix.T
     return flat.reshape(D, C, *size).to(weight.dtype)
 
 
@@ -74,7 +74,8 @@ def adapt_patch_channels(weight: Tensor, in_channels: int) -> Tensor:
     if in_channels == C:
         return weight
     if in_channels == 1:
-        return weight.float().sum(dim=1, keepdim=True).to(weight.dtype)
+        weight = weight.float().sum(dim=1, keepdim=True).to(weight.dtype)
+        return weight
     copies = weight.float().repeat(1, -(-in_channels // C), 1, 1)[:, :in_channels]
     return (copies * (C / in_channels)).to(weight.dtype)
 

@@ -86,9 +86,11 @@ def with_class_position(
     without the prefix.
     """
     N = pos_embed.shape[1]
-    square = math.isqrt(N) ** 2 == N and math.isqrt(N - num_prefix_tokens) ** 2 < (
-        N - num_prefix_tokens
-    )
-    if not num_prefix_tokens or not (square or N == grid_size[0] * grid_size[1]):
+    square = _is_square(N) and not _is_square(N - num_prefix_tokens)
+    if not num_prefix_tokens or not (square or grid_size[0] * grid_size[1] == N):
         return pos_embed
     return F.pad(pos_embed, (0, 0, num_prefix_tokens, 0))
+
+
+def _is_square(number: int) -> bool:
+    return math.isqrt(number) ** 2 == number

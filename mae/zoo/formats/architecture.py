@@ -67,7 +67,7 @@ class Architecture:
     @property
     def usual_heads(self) -> int | None:
         """Heads of the encoder of this width in the papers."""
-        name, depth, heads = USUAL.get(self.encoder.dim, ('', 0, 0))
+        _, depth, heads = USUAL.get(self.encoder.dim, ('', 0, 0))
         return heads if depth == self.encoder.depth else None
 
     @property
@@ -79,7 +79,9 @@ class Architecture:
         """Every tensor of such a model by our name."""
         D, p, C = self.encoder.dim, self.patch_size, self.in_channels
         N = self.num_patches + self.num_prefix_tokens
-        shapes: dict[str, Shape] = {'encoder.cls_token': (1, 1, D)} if self.num_prefix_tokens else {}
+        shapes: dict[str, Shape] = (
+            {'encoder.cls_token': (1, 1, D)} if self.num_prefix_tokens else {}
+        )
         shapes |= {
             'encoder.pos_embed': (1, N, D),
             'encoder.patch_embed.proj.weight': (D, C, p, p),

@@ -1,11 +1,9 @@
-"""The layouts met in the wild: ours, the authors', timm's, transformers', OpenMMLab's, lightly's."""
+"""The layouts met in the wild: ours, the authors', timm's, transformers', OpenMMLab's, lightly."""
 
 from mae.zoo.formats.layout import INNER, Layout
 
 _WHOLE = tuple((name,) for name in INNER)
-_ENCODER = {
-    name: name for name in ('cls_token', 'pos_embed', 'patch_embed.proj', 'blocks', 'norm')
-}
+_ENCODER = {name: name for name in ('cls_token', 'pos_embed', 'patch_embed.proj', 'blocks', 'norm')}
 _DECODER = {
     'decoder.embed': 'decoder_embed',
     'decoder.mask_token': 'mask_token',
@@ -100,7 +98,14 @@ MMPRETRAIN = Layout(
         'encoder.patch_embed.proj': 'backbone.patch_embed.projection',
         **_prefixed('neck.', {**_DECODER, 'decoder.norm': 'ln1'}),
     },
-    inner=(('ln1',), ('attn.qkv',), ('attn.proj',), ('ln2',), ('ffn.layers.0.0',), ('ffn.layers.1',)),
+    inner=(
+        ('ln1',),
+        ('attn.qkv',),
+        ('attn.proj',),
+        ('ln2',),
+        ('ffn.layers.0.0',),
+        ('ffn.layers.1',),
+    ),
     heads={
         'avg': {'head.fc_norm': 'backbone.ln2', 'head.fc': 'head.fc'},
         'cls': {'head.fc': 'head.layers.head'},

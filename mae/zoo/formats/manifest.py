@@ -24,7 +24,7 @@ def digest(tensor: Tensor) -> str:
     """Of type, shape and values."""
     plain = tensor.detach().cpu().contiguous()
     sha = hashlib.sha256(f'{plain.dtype} {tuple(plain.shape)}'.encode())
-    sha.update(plain.reshape(-1).view(torch.uint8).numpy())
+    sha.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()[:_DIGITS]
 
 

@@ -71,4 +71,6 @@ def test_enlarged_images_give_the_same_tokens():
     def tokens(images, weight):
         return patchify(images, weight.shape[-1]) @ weight.permute(0, 2, 3, 1).flatten(1).T
 
-    torch.testing.assert_close(tokens(large, resize_patch_weight(weight, 8)), tokens(images, weight))
+    torch.testing.assert_close(
+        tokens(large, resize_patch_weight(weight, 8)), tokens(images, weight)
+    )

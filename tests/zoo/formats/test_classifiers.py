@@ -257,7 +257,7 @@ def test_a_head_that_pools_otherwise_stays_out(small, fill, tmp_path):
     report = load(model, source, exact=False)
     assert torch.equal(model.head.fc.weight, fresh)
     assert 'the head of the file is another and stays out' in str(report)
-    with pytest.raises(CheckpointError, match='head.fc_norm.weight is missing'):
+    with pytest.raises(CheckpointError, match=r'head.fc_norm.weight is missing'):
         load(model, source)
 
 

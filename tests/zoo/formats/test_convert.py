@@ -53,11 +53,11 @@ def test_tool_takes_facts_and_channels(tool, source, tmp_path, capsys):
     assert 'fitted from 5 channels and 4x4 patches to 3 and 6x6' in capsys.readouterr().out
     config = json.loads((tmp_path / 'out' / 'config.json').read_text())
     assert (config['num_channels'], config['patch_size'], config['image_size']) == (3, 6, 18)
-    with pytest.raises(ValueError, match='the decoder of .* predicts 4x4 patches of 5 channels'):
+    with pytest.raises(ValueError, match=r'the decoder of .* predicts 4x4 patches of 5 channels'):
         tool(source, tmp_path / 'two.pth', '--to', 'fair', '--in-channels', 3)
     with pytest.raises(ValueError, match='16x15 is no whole number of 4x4 patches'):
         tool(source, tmp_path / 'two.pth', '--to', 'fair', '--img-size', 16, 15)
-    with pytest.raises(ValueError, match='nothing says which num_heads .* --facts num_heads='):
+    with pytest.raises(ValueError, match=r'nothing says which num_heads .* --facts num_heads='):
         tool(source, tmp_path / 'two', '--to', 'transformers')
     with pytest.raises(ValueError, match="no fact 'num_head'; did you mean num_heads"):
         tool(source, tmp_path / 'two', '--to', 'transformers', '--facts', 'num_head=3')
@@ -86,7 +86,7 @@ def test_wrong_names_of_the_output(source, tmp_path):
     ):
         with pytest.raises(CheckpointError, match=words):
             convert(source, out, to)
-    with pytest.raises(ValueError, match='no format .caffe.; known: mae, timm'):
+    with pytest.raises(ValueError, match=r'no format .caffe.; known: mae, timm'):
         convert(source, tmp_path / 'x.pth', 'caffe')
 
 
@@ -94,7 +94,9 @@ def test_what_is_no_model_of_these(tmp_path):
     import torchvision
 
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / 'resnet.pth')
-    with pytest.raises(CheckpointError, match='no ViT or MAE in any names known here .*conv1.weig'):
+    with pytest.raises(
+        CheckpointError, match=r'no ViT or MAE in any names known here .*conv1.weig'
+    ):
         load_weights(tmp_path / 'resnet.pth')
     torch.save({'optimizer': {'state': {}}}, tmp_path / 'optimizer.pth')
     with pytest.raises(CheckpointError, match='holds no weights'):
@@ -102,13 +104,13 @@ def test_what_is_no_model_of_these(tmp_path):
     with pytest.raises(CheckpointError, match='no such checkpoint'):
         load_weights(tmp_path / 'nothing.pth')
     (tmp_path / 'folder').mkdir()
-    with pytest.raises(CheckpointError, match='no folder of transformers: no config.json'):
+    with pytest.raises(CheckpointError, match=r'no folder of transformers: no config.json'):
         load_weights(tmp_path / 'folder')
     (tmp_path / 'folder' / 'config.json').write_text('{')
     with pytest.raises(CheckpointError, match='not readable JSON'):
         load_weights(tmp_path / 'folder')
     (tmp_path / 'folder' / 'config.json').write_text('{}')
-    with pytest.raises(CheckpointError, match='holds neither model.safetensors nor'):
+    with pytest.raises(CheckpointError, match=r'holds neither model.safetensors nor'):
         load_weights(tmp_path / 'folder')
 
 
@@ -116,7 +118,7 @@ def test_extra_tensors_of_other_vits_are_named(source, tmp_path):
     weights = read_model(source)['state_dict']
     weights['blocks.0.ls1.gamma'] = torch.ones(24)
     torch.save(weights, tmp_path / 'scaled.pth')
-    with pytest.raises(CheckpointError, match='blocks.0.ls1.gamma is unknown'):
+    with pytest.raises(CheckpointError, match=r'blocks.0.ls1.gamma is unknown'):
         load_weights(tmp_path / 'scaled.pth')
 
 
