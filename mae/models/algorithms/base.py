@@ -14,6 +14,16 @@ from mae.registry import MODELS
 
 Part = Mapping[str, Any]
 
+# What weights do not tell: name of the fact, part and attribute that know it.
+_FACTS = {
+    'num_heads': ('encoder', 'num_heads'),
+    'norm_eps': ('encoder', 'norm_eps'),
+    'grid_size': ('encoder', 'grid_size'),
+    'decoder_num_heads': ('decoder', 'num_heads'),
+    'norm_pix': ('target', 'norm_pix'),
+    'pool': ('head', 'pool'),
+}
+
 
 class Algorithm(BaseModel):
     """A model around one encoder.
@@ -60,9 +70,9 @@ class Algorithm(BaseModel):
                 continue
             new = weights[name] = self.encoder.fit_pos_embed(old, grid_size)
             if new is not old:
-                shape = '' if new.shape != old.shape else ' of another shape'
                 lines.append(
-                    f'{name} resampled from {old.shape[1]} to {new.shape[1]} positions{shape}'
+                    f'{name} resampled from {old.shape[1]} to {new.shape[1]} positions'
+                    f'{" of another shape" if new.shape == old.shape else ""}'
                 )
         name = 'encoder.patch_embed.proj.weight'
         old = weights.get(name)
@@ -78,8 +88,10 @@ class Algorithm(BaseModel):
 
     def get_facts(self) -> dict[str, Any]:
         """What weights do not tell of the model they are for, to be compared with a file's."""
-        names = ('num_heads', 'norm_eps', 'grid_size')
-        return {name: getattr(self.encoder, name, None) for name in names}
+        return {
+            fact: getattr(getattr(self, part, None), name, None)
+            for fact, (part, name) in _FACTS.items()
+        }
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay, and number of the last one."""

@@ -61,10 +61,6 @@ class Classifier(Algorithm):
         number: int = self.head.num_classes
         return number
 
-    def get_facts(self) -> dict[str, Any]:
-        """What weights do not tell of the model they are for."""
-        return {**super().get_facts(), 'pool': getattr(self.head, 'pool', None)}
-
     def init_weights(self) -> None:
         """Start all weights as in the paper's appendix A.1."""
         self.encoder.init_weights()

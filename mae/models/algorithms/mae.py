@@ -5,8 +5,6 @@ Read this file first: `reconstruct_patches` is figure 1 of the paper in code.
 Shapes: B images, C channels, H W pixels, L patches, K kept, P values in a patch, D width.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -71,14 +69,6 @@ class MAE(Algorithm):
         pred = self.decoder(latent, mask.ids_keep, mask.ids_hide)  # B,L-K,P
         target = self.target(take(patches, mask.ids_hide))  # B,L-K,P
         return self.loss(pred, target), pred, target, mask
-
-    def get_facts(self) -> dict[str, Any]:
-        """What weights do not tell of the model they are for."""
-        return {
-            **super().get_facts(),
-            'decoder_num_heads': getattr(self.decoder, 'num_heads', None),
-            'norm_pix': getattr(self.target, 'norm_pix', None),
-        }
 
     def no_weight_decay(self) -> set[str]:
         """Tokens, for those who do not decay them in pre-training; the authors do."""

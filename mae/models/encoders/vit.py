@@ -11,25 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mae.models.encoders.backbone import (
-    OutType,
-    check_out_type,
-    format_tokens,
-    rename_for_backbone,
-)
+from mae.models.encoders.backbone import Backbone, OutType
 from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
-from mae.models.layers.patches import (
-    PatchEmbed,
-    adapt_patch_channels,
-    patchify,
-    resize_patch_weight,
-)
-from mae.models.layers.pos_embed import (
-    resample_pos_embed,
-    sincos_pos_embed,
-    with_class_position,
-)
+from mae.models.layers.patches import PatchEmbed, patchify
+from mae.models.layers.pos_embed import sincos_pos_embed
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
 
@@ -43,7 +29,7 @@ ARCHS: dict[str, dict[str, int]] = {
 
 
 @MODELS.register_module()
-class ViTEncoder(nn.Module):
+class ViTEncoder(Backbone):
     """A vision transformer, in timm's parameter names.
 
     Args:
@@ -84,8 +70,7 @@ class ViTEncoder(nn.Module):
         norm_eps: float = NORM_EPS,
         out_type: OutType | None = None,
     ) -> None:
-        super().__init__()
-        check_out_type(out_type, with_cls_token)
+        super().__init__(out_type, with_cls_token)
         shape = _shape_of(arch)
         D, self.depth, self.num_heads = (shape[key] for key in ('embed_dim', 'depth', 'num_heads'))
         self.embed_dim = D
@@ -96,7 +81,6 @@ class ViTEncoder(nn.Module):
         self.num_prefix_tokens = int(with_cls_token)
         self.checkpoint_blocks = checkpoint_blocks
         self.norm_eps = norm_eps
-        self.out_type = out_type
 
         self.patch_embed = PatchEmbed(patch_size, in_channels, D)
         if with_cls_token:
@@ -121,11 +105,7 @@ class ViTEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor]:
         """All tokens of whole images (B, C, H, W): (B, prefix + L, D), or what `out_type` says."""
-        tokens = self.encode(self.patchify(images))
-        if self.out_type is None:
-            return tokens
-        out = format_tokens(tokens, self.out_type, self.grid_size, self.num_prefix_tokens)
-        return (self.fc_norm(out) if self.out_type == 'avg_featmap' else out,)
+        return self.as_asked(self.encode(self.patchify(images)))
 
     def patchify(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, L, P).
@@ -164,56 +144,6 @@ class ViTEncoder(nn.Module):
         """One vector an image, (B, D), or all tokens (B, N, D) with `pool='tokens'`."""
         tokens = self.encode(self.patchify(images))
         return pool_tokens(tokens, self.num_prefix_tokens, pool)
-
-    def fit_pos_embed(
-        self, pos_embed: Tensor, old_grid_size: tuple[int, int] | None = None
-    ) -> Tensor:
-        """Positions of another image size or shape, resampled to this encoder's grid.
-
-        Args:
-            pos_embed: (1, N, D), of the encoder or of its decoder.
-            old_grid_size: (h, w) they were made for; if unknown, ours or else a square.
-
-        Raises:
-            ValueError: they fill neither.
-        """
-        prefix = self.num_prefix_tokens
-        pos_embed = with_class_position(pos_embed, self.grid_size, prefix)
-        if old_grid_size is None and pos_embed.shape[1] == self.pos_embed.shape[1]:
-            return pos_embed
-        return resample_pos_embed(pos_embed, self.grid_size, prefix, old_grid_size)
-
-    def fit_patch_weight(self, weight: Tensor) -> Tensor:
-        """Patch projection (D, C, p, p) of other channels or patches, for this encoder's."""
-        weight = adapt_patch_channels(weight, self.in_channels)
-        return resize_patch_weight(weight, self.patch_size)
-
-    def _checkpoint_filter(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-        """Asked for by mmpretrain's classifiers before they load."""
-        rename_for_backbone(state_dict, prefix)
-
-    def get_layer_depth(self, name: str, prefix: str | None = None) -> tuple[int, int]:
-        """Which layer of layer-wise learning-rate decay a parameter belongs to.
-
-        Cls token, positions and patch projection are layer 0, block i is layer i + 1, the rest
-        comes last (Clark et al. 2020, as the authors of MAE count).
-
-        Args:
-            name: of the parameter, from this module.
-            prefix: given by mmpretrain, which counts layers: what precedes this module's names.
-
-        Returns:
-            The layer, and the number of the last one; with `prefix`, how many there are.
-        """
-        last = self.depth + 1
-        if prefix is not None:
-            layer = self.get_layer_depth(name.removeprefix(prefix))[0]
-            return (layer if name.startswith(prefix) else last), last + 1
-        if name.startswith(('cls_token', 'pos_embed', 'patch_embed')):
-            return 0, last
-        if name.startswith('blocks.'):
-            return int(name.split('.')[1]) + 1, last
-        return last, last
 
     def no_weight_decay(self) -> set[str]:
         """Parameters of more than one dimension that fine-tuning does not decay."""

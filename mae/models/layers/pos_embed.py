@@ -78,18 +78,21 @@ def resample_pos_embed(
 
 
 def with_class_position(
-    pos_embed: Tensor, grid_size: tuple[int, int], num_prefix_tokens: int
+    pos_embed: Tensor, num_prefix_tokens: int, grid_size: tuple[int, int] | None = None
 ) -> Tensor:
     """Positions of patches alone get those of the prefix tokens: zeros, which change nothing.
 
-    Which they are is told by the count: that of the grid, or a square number that it would not be
-    without the prefix.
+    Args:
+        pos_embed: (1, N, D).
+        num_prefix_tokens: of the encoder.
+        grid_size: (h, w) of `pos_embed`; if unknown, N must be a square number, and none without
+            the prefix.
     """
     N = pos_embed.shape[1]
-    square = _is_square(N) and not _is_square(N - num_prefix_tokens)
-    if not num_prefix_tokens or not (square or grid_size[0] * grid_size[1] == N):
-        return pos_embed
-    return F.pad(pos_embed, (0, 0, num_prefix_tokens, 0))
+    alone = _is_square(N) and not _is_square(N - num_prefix_tokens)
+    if grid_size is not None:
+        alone = grid_size[0] * grid_size[1] == N
+    return F.pad(pos_embed, (0, 0, num_prefix_tokens, 0)) if alone else pos_embed
 
 
 def _is_square(number: int) -> bool:

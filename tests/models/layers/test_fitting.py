@@ -5,6 +5,7 @@ import torch
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from timm.models._manipulate import adapt_input_conv
 
+from mae.models.encoders import ViTEncoder
 from mae.models.layers.patches import adapt_patch_channels, patchify, resize_patch_weight
 from mae.models.layers.pos_embed import resample_pos_embed, with_class_position
 
@@ -34,12 +35,26 @@ def test_positions_that_do_not_fill_their_grid():
 
 def test_positions_of_patches_alone():
     patches = torch.randn(1, 9, 4)
-    padded = with_class_position(patches, (3, 3), 1)
+    padded = with_class_position(patches, 1)
     assert torch.equal(padded, torch.cat([torch.zeros(1, 1, 4), patches], dim=1))
-    assert with_class_position(padded, (3, 3), 1) is padded
-    assert with_class_position(patches, (3, 3), 0) is patches
-    assert with_class_position(torch.randn(1, 6, 4), (2, 3), 1).shape == (1, 7, 4)
-    assert with_class_position(torch.randn(1, 7, 4), (2, 3), 1).shape == (1, 7, 4)
+    assert with_class_position(padded, 1) is padded
+    assert with_class_position(patches, 0) is patches
+    assert with_class_position(torch.randn(1, 6, 4), 1, (2, 3)).shape == (1, 7, 4)
+    assert with_class_position(torch.randn(1, 16, 4), 1, (3, 5)).shape == (1, 16, 4)
+
+
+def test_an_encoder_fits_positions():
+    encoder = ViTEncoder(dict(embed_dim=8, depth=1, num_heads=2), (8, 12), patch_size=4)
+    own = torch.randn(1, 7, 8)
+    assert encoder.fit_pos_embed(own) is own
+    assert encoder.fit_pos_embed(own, (2, 3)) is own
+    turned = encoder.fit_pos_embed(own, (3, 2))  # as many, but of another shape
+    torch.testing.assert_close(turned, resample_abs_pos_embed(own, [2, 3], [3, 2]))
+    patches = torch.randn(1, 6, 8)
+    fitted = encoder.fit_pos_embed(patches, (2, 3))
+    assert torch.equal(fitted, torch.nn.functional.pad(patches, (0, 0, 1, 0)))
+    with pytest.raises(ValueError, match='5 positions do not form a square grid'):
+        encoder.fit_pos_embed(torch.randn(1, 6, 8))
 
 
 @pytest.mark.parametrize('channels', [1, 2, 3, 4, 7])
