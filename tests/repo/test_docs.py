@@ -155,6 +155,9 @@ def test_command_is_understood(command):
         assert {word for word in words[1:] if '=' not in word} <= {*verbs}
     elif words[0].startswith('tools/visualization/'):
         load_config(module(words[0]).parse_args(words[1:]).config)
+    elif words[0].startswith('tools/converters/'):
+        args = module(words[0]).parse_args(words[1:])
+        assert args.config in (None, 'CONFIG') or load_config(args.config)
     elif words[0] == 'tools/protocol.py':
         args = module(words[0]).parse_args(words[1:])
         assert args.start == 'CHECKPOINT' or load_config(args.start)
