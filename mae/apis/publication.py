@@ -13,7 +13,7 @@ from mae.utils.errors import CheckpointError
 from mae.zoo.formats import file_sha256, manifest_of
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.card import metafile_entry, model_card
-from mae.zoo.formats.facts import KEY
+from mae.zoo.formats.facts import KEY, lasting
 
 SUFFIXES = ('.safetensors', '.pth')
 
@@ -58,7 +58,7 @@ def publish(
     found = load_weights(source)
     weights = {key: value.contiguous() for key, value in found['state_dict'].items()}
     meta = found.get('meta', {})
-    passport = {'facts': found['facts'], 'manifest': manifest_of(weights)}
+    passport = {'facts': lasting(found['facts']), 'manifest': manifest_of(weights)}
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f'.{name}{suffix}'
     try:
@@ -86,7 +86,7 @@ def publish(
         meta=meta,
     )
     mmengine.dump({'Models': [entry]}, done.metafile, sort_keys=False)
-    card = model_card(entry, _architecture(weights, source), found['facts'])
+    card = model_card(entry, _architecture(weights, source), passport['facts'])
     done.card.write_text(card, encoding='utf-8')
     return done
 

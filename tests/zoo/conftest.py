@@ -209,7 +209,8 @@ def build_mmpretrain(size):
     head = dict(type='MAEPretrainHead', norm_pix=True, patch_size=size.patch, loss=loss)
     head['in_channels'] = size.channels
     backbone = mmpretrain_backbone(size, 'MAEViT', mask_ratio=MASK_RATIO)
-    return MODELS.build(dict(type='MAE', backbone=backbone, neck=neck, head=head))
+    model = dict(type='MAE', backbone=backbone, neck=neck, head=head)
+    return MODELS.build({**model, '_scope_': 'mmpretrain'})
 
 
 def run_transformers(model, images, noise):

@@ -86,7 +86,8 @@ def fit_weights(
         if name in weights and own[name].shape != weights[name].shape
     ]
     if reshaped:
-        raise CheckpointError(f'{path} is of another shape: {_first(reshaped)}')
+        what = f'; the file is a {facts["architecture"]}' if 'architecture' in facts else ''
+        raise CheckpointError(f'{path} is of another shape: {_first(reshaped)}{what}')
     report = LoadReport(
         matched=[name for name in own if name in weights],
         missing=[name for name in own if name not in weights],

@@ -28,6 +28,11 @@ NAMES = (
 KEY = 'mae'
 
 
+def lasting(facts: Mapping[str, Any]) -> Facts:
+    """The facts that belong into a file: those of `NAMES`."""
+    return {name: facts[name] for name in NAMES if facts.get(name) is not None}
+
+
 def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
     """Facts that came with a checkpoint: in its meta, its metadata or the `config.json` beside it.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture, architecture_of
-from mae.zoo.formats.facts import KEY, Facts
+from mae.zoo.formats.facts import KEY, Facts, lasting
 from mae.zoo.formats.hub import transformers_config
 from mae.zoo.formats.layout import Layout
 from mae.zoo.formats.manifest import manifest_of
@@ -83,7 +83,7 @@ def leave(weights: Mapping[str, Tensor], layout: Layout, facts: Facts, path: obj
     return Departure(
         weights=layout.rename_back(weights, found.head),
         layout=layout,
-        passport={'facts': dict(facts), 'manifest': manifest_of(weights)},
+        passport={'facts': lasting(facts), 'manifest': manifest_of(weights)},
         notes=[f'{found} in the names of {layout.name}', *notes],
         config=config,
     )

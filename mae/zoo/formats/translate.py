@@ -94,14 +94,22 @@ def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
 
 @FUNCTIONS.register_module()
 def translate_weights(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What the engine calls: the checkpoint with `state_dict` in our names, `facts` and `notes`."""
+    """What the engine calls: the checkpoint with `state_dict` in our names, `facts` and `notes`.
+
+    Among the facts is the `architecture` in words, for messages, unless it has parts unknown here.
+    """
     found = translate(checkpoint, path)
-    return {
-        **checkpoint,
-        'state_dict': found.weights,
-        'facts': found.facts,
-        'notes': found.notes,
-    }
+    facts, architecture = dict(found.facts), found.architecture or _try_architecture(found, path)
+    if architecture is not None:
+        facts['architecture'] = str(architecture)
+    return {**checkpoint, 'state_dict': found.weights, 'facts': facts, 'notes': found.notes}
+
+
+def _try_architecture(found: Translation, path: Path) -> Architecture | None:
+    try:
+        return architecture_of(found.weights, path)
+    except CheckpointError:
+        return None
 
 
 def _unwrapped(weights: Mapping[str, Tensor]) -> Weights:

@@ -22,6 +22,7 @@ def classifier(**options):
     head = dict(type='LinearClsHead', num_classes=5, in_channels=24)
     model = MODELS.build(
         dict(
+            _scope_='mmpretrain',
             type='ImageClassifier',
             backbone=backbone,
             head=head,
@@ -64,6 +65,7 @@ def test_trains_a_step_and_predicts():
 def test_outputs_are_those_of_their_transformer(out_type):
     theirs = MODELS.build(
         dict(
+            _scope_='mmpretrain',
             type='VisionTransformer',
             arch=dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=96),
             img_size=(8, 12),

@@ -45,7 +45,8 @@ def vit_of_mmpretrain(size, pool, probe=False):
     kind = {'avg': 'LinearClsHead', 'cls': 'VisionTransformerClsHead'}[pool]
     head = dict(type=kind, num_classes=7, in_channels=size.dim)
     neck = dict(type='ClsBatchNormNeck', input_features=size.dim) if probe else None
-    return MODELS.build(dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head))
+    model = dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head)
+    return MODELS.build({**model, '_scope_': 'mmpretrain'})
 
 
 class Probed(nn.Module):
