@@ -15,7 +15,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 DATASETS = _child(root.DATASETS, 'mae.datasets')
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'mae.datasets')
 TRANSFORMS = _child(root.TRANSFORMS, 'mae.datasets')
-FUNCTIONS = _child(root.FUNCTIONS, 'mae.datasets')
+FUNCTIONS = _child(root.FUNCTIONS, 'mae.datasets', 'mae.zoo.formats')
 MODELS = _child(root.MODELS, 'mae.models')
 LOOPS = _child(root.LOOPS, 'mae.engine', 'mae.evaluation')
 HOOKS = _child(root.HOOKS, 'mae.engine', 'mae.evaluation', 'mae.visualization')

@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import nn
 
 from mae.apis.config import load_config
-from mae.engine.checkpoint import fit_weights, load_checkpoint
+from mae.engine.checkpoint import fit_weights, load_weights
 from mae.registry import MODELS
 
 
@@ -21,7 +22,8 @@ def init_model(
 
     Args:
         config: path, `Config`, or the bare name of a shipped config.
-        checkpoint: weights to load; without one they start as the recipe says.
+        checkpoint: weights to load, a file or folder in any known format; without one they start
+            as the recipe says.
         device: where to put the model.
 
     Returns:
@@ -36,5 +38,14 @@ def init_model(
         model.init_weights()  # type: ignore[operator]  # every algorithm has it
     else:
         path = Path(checkpoint)
-        fit_weights(model, load_checkpoint(path)['state_dict'], path, exact=True)
+        found = load_weights(path)
+        report = fit_weights(
+            model,
+            found['state_dict'],
+            path,
+            exact=True,
+            facts=found['facts'],
+            notes=found['notes'],
+        )
+        print_log(f'{path}: {report}', logger='current')
     return model.to(device).eval()

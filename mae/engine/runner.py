@@ -24,6 +24,7 @@ from mae.engine.checkpoint import (
     fit_weights,
     identity_of,
     load_checkpoint,
+    load_weights,
     on_main,
     restore_state,
     save_checkpoint,
@@ -259,13 +260,28 @@ class Runner(MMRunner):
     def load_checkpoint(self, filename: str, **unused: Any) -> dict[str, Any]:
         """Load weights: all of them to test, the encoder's to judge its features or train it on."""
         path = Path(filename)
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_weights(path)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         loop = self._test_loop
         needs_all = isinstance(loop, BaseLoop) and not getattr(loop, 'features_only', False)
-        report = fit_weights(self.bare_model, checkpoint['state_dict'], path, exact=needs_all)
+        report = fit_weights(
+            self.bare_model,
+            checkpoint['state_dict'],
+            path,
+            exact=needs_all,
+            facts=checkpoint['facts'],
+            notes=checkpoint['notes'],
+            classes=self._classes_to_learn(),
+        )
         self.logger.info(f'{path}: {report}')
         return checkpoint
+
+    def _classes_to_learn(self) -> list[str] | None:
+        """Names of the classes that a classifier is trained on, if its data set knows them."""
+        if not isinstance(self._train_loop, BaseLoop) or not hasattr(self.bare_model, 'head'):
+            return None
+        names = getattr(self.train_dataloader.dataset, 'metainfo', {}).get('classes')
+        return [str(name) for name in names] if names else None
 
     def resume(self, filename: str, **unused: Any) -> None:
         """Continue a run of this config after the step its checkpoint was written at.

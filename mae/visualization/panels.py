@@ -22,21 +22,24 @@ _GAP = 255
 
 @dataclass(frozen=True)
 class Panel:
-    """Three pictures of one image, each uint8 (H, W) if it is grey, else (H, W, 3).
+    """Pictures of one image, each uint8 (H, W) if it is grey, else (H, W, 3).
 
     Attributes:
         original: the image as the model got it.
         masked: the same with the hidden patches greyed out.
         reconstruction: visible patches as they were, hidden ones as predicted.
+        other: a second reconstruction to compare with, or None.
     """
 
     original: Pixels
     masked: Pixels
     reconstruction: Pixels
+    other: Pixels | None = None
 
     @property
-    def pictures(self) -> tuple[Pixels, Pixels, Pixels]:
-        return self.original, self.masked, self.reconstruction
+    def pictures(self) -> tuple[Pixels, ...]:
+        three = (self.original, self.masked, self.reconstruction)
+        return three if self.other is None else (*three, self.other)
 
 
 def reconstruction_panels(
@@ -100,7 +103,7 @@ def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) 
     height, width = panels[0].original.shape[:2]
     scale = max(1, -(-min_side // min(height, width)))
     height, width = height * scale, width * scale
-    size = (3 * (width + gap) + gap, len(panels) * (height + gap) + gap)
+    size = (len(panels[0].pictures) * (width + gap) + gap, len(panels) * (height + gap) + gap)
     sheet = Image.new('RGB', size, (_GAP, _GAP, _GAP))
     for row, panel in enumerate(panels):
         for column, pixels in enumerate(panel.pictures):

@@ -160,6 +160,9 @@ def test_command_is_understood(command):
         assert args.root or load_config(args.config)
     elif words[0].startswith('tools/data/'):
         module(words[0]).parse_args(words[1:])
+    elif words[0].startswith('tools/converters/'):
+        args = module(words[0]).parse_args(words[1:])
+        assert args.config in (None, 'CONFIG') or load_config(args.config)
     elif words[0] == 'tools/protocol.py':
         args = module(words[0]).parse_args(words[1:])
         assert args.start == 'CHECKPOINT' or load_config(args.start)

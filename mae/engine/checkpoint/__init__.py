@@ -5,6 +5,7 @@ from mae.engine.checkpoint.resume import Choice, check_given, choose_checkpoint,
 from mae.engine.checkpoint.save import save_checkpoint
 from mae.engine.checkpoint.state import check_resumable, restore_state, training_state
 from mae.engine.checkpoint.store import list_checkpoints, newest_verified, verified
+from mae.engine.checkpoint.weights import load_weights, read_model, save_safetensors
 
 __all__ = [
     'Choice',
@@ -16,10 +17,13 @@ __all__ = [
     'identity_of',
     'list_checkpoints',
     'load_checkpoint',
+    'load_weights',
     'newest_verified',
     'on_main',
+    'read_model',
     'restore_state',
     'save_checkpoint',
+    'save_safetensors',
     'together',
     'training_state',
     'verified',

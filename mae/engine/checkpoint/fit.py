@@ -1,17 +1,24 @@
 """Loading weights into a model, telling what matched and refusing what does not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+from mae.engine.checkpoint.head import remap_head
 from mae.utils.errors import CheckpointError
 
 # A pre-trained model is loaded for its encoder: the head is new, the decoder goes, and with it
 # the encoder's last norm where the head brings its own.
 MAY_MISS = ('decoder.', 'head.')
 MAY_REMAIN = ('decoder.', 'head.', 'encoder.norm.')
+
+# Facts in which file and model must agree for the weights to mean the same, and the key that
+# brings the model to agree.
+_DECISIVE = {'num_heads': 'encoder.arch.num_heads', 'decoder_num_heads': 'decoder.num_heads'}
+_ADVISORY = {'norm_eps': 'encoder.norm_eps', 'norm_pix': 'target.norm_pix'}
 
 
 @dataclass
@@ -22,6 +29,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     adapted: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         parts = [f'{len(self.matched)} weights loaded']
@@ -29,61 +37,155 @@ class LoadReport:
             parts.append(f'{len(self.missing)} start fresh ({_groups(self.missing)})')
         if self.unexpected:
             parts.append(f'{len(self.unexpected)} left out ({_groups(self.unexpected)})')
-        return ', '.join([*parts, *self.adapted])
+        return '; '.join([', '.join([*parts, *self.adapted]), *self.notes])
 
 
 def fit_weights(
-    model: nn.Module, weights: dict[str, Tensor], path: Path, *, exact: bool = False
+    model: nn.Module,
+    weights: dict[str, Tensor],
+    path: Path,
+    *,
+    exact: bool = False,
+    facts: Mapping[str, Any] | None = None,
+    notes: Iterable[str] = (),
+    classes: Sequence[str] | None = None,
 ) -> LoadReport:
     """Load `weights` into `model`, whole or not at all.
 
     Args:
-        model: to be filled; `adapt_weights(weights)`, if it has it, fits those of another size.
+        model: to be filled; `adapt_weights(weights, grid_size)`, if it has it, fits those of
+            another size, and `get_facts()` is compared with `facts`.
         weights: by name.
         path: where they came from, for messages.
         exact: allow neither missing nor left-over weights, as when testing or resuming; else
             the decoder and the head may differ, as when fine-tuning a pre-trained model.
+        facts: what is known of the model that the weights are of, as from `load_weights`.
+        notes: lines for the report, as from `load_weights`.
+        classes: names that the head is to tell apart: with `facts['classes']` its rows are taken
+            by name. Not with `exact`.
 
     Raises:
-        CheckpointError: names or shapes do not fit; the first few are listed.
+        CheckpointError: names, shapes or facts do not fit; the first few are listed.
     """
     weights = {name.removeprefix('module.'): value for name, value in weights.items()}
+    facts = facts or {}
     own = model.state_dict()
     if _has_encoder(own) and not _has_encoder(weights):
         raise CheckpointError(
             f'{path} has no encoder: its weights are {_groups(weights)}; expected encoder.* of a '
             'model of this toolbox'
         )
-    adapt = getattr(model, 'adapt_weights', None)
-    try:
-        adapted = adapt(weights) if adapt and not exact else []
-    except ValueError as error:
-        raise CheckpointError(f'{path} does not fit the model: {error}') from None
-    own = model.state_dict()
-    reshaped = [n for n in own if n in weights and own[n].shape != weights[n].shape]
-    if not exact:  # a head for other classes starts fresh
-        for name in [name for name in reshaped if name.startswith('head.')]:
-            reshaped.remove(name)
-            del weights[name]
+    notes = [*notes, *_compare_facts(model, weights, facts, path, exact)]
+    adapted = [] if exact else _adapt(model, weights, facts, path)
+    if not exact:
+        pools = {facts.get('pool'), _facts_of(model).get('pool')} - {None}
+        adapted += _fit_head(weights, own, facts.get('classes'), classes, len(pools) < 2)
+    reshaped = [
+        f'{name} is {tuple(weights[name].shape)} there and {tuple(own[name].shape)} here'
+        for name in own
+        if name in weights and own[name].shape != weights[name].shape
+    ]
     if reshaped:
-        lines = [
-            f'{name} is {tuple(weights[name].shape)} there and {tuple(own[name].shape)} here'
-            for name in reshaped
-        ]
-        raise CheckpointError(f'{path} is of another shape: {_first(lines)}')
+        what = f'; the file is a {facts["architecture"]}' if 'architecture' in facts else ''
+        raise CheckpointError(f'{path} is of another shape: {_first(reshaped)}{what}')
     report = LoadReport(
         matched=[name for name in own if name in weights],
         missing=[name for name in own if name not in weights],
         unexpected=[name for name in weights if name not in own],
         adapted=adapted,
+        notes=notes,
     )
-    may_miss, may_remain = ((), ()) if exact else (MAY_MISS, MAY_REMAIN)
+    _check(report, path, exact)
+    model.load_state_dict(weights, strict=False)
+    return report
+
+
+def _adapt(
+    model: nn.Module, weights: dict[str, Tensor], facts: Mapping[str, Any], path: Path
+) -> list[str]:
+    adapt = getattr(model, 'adapt_weights', None)
+    if adapt is None:
+        return []
+    grid = facts.get('grid_size')
+    try:
+        lines: list[str] = adapt(weights, tuple(grid) if grid else None)
+    except ValueError as error:
+        raise CheckpointError(f'{path} does not fit the model: {error}') from None
+    return lines
+
+
+def _fit_head(
+    weights: dict[str, Tensor],
+    own: Mapping[str, Tensor],
+    there: Sequence[str] | None,
+    here: Sequence[str] | None,
+    same_pool: bool,
+) -> list[str]:
+    """Take the head by class names, or leave it out unless the whole of it fits."""
+    theirs = [name for name in weights if name.startswith('head.')]
+    ours = [name for name in own if name.startswith('head.')]
+    if not theirs or not ours:
+        return []
+    lines = remap_head(weights, own, there, here)
+    fits = set(theirs) == set(ours) and all(weights[n].shape == own[n].shape for n in ours)
+    if not (fits and same_pool):
+        for name in theirs:
+            del weights[name]
+        return ['the head of the file is another and stays out']
+    return lines
+
+
+def _compare_facts(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    path: Path,
+    exact: bool,
+) -> list[str]:
+    """Refuse what would compute something else in spite of equal shapes; say what may differ."""
+    here = _facts_of(model)
+    with_decoder = any(name.startswith('decoder.') for name in weights)
+    wanted = dict(_DECISIVE)
+    if exact:
+        wanted |= {'grid_size': 'encoder.img_size', 'pool': 'head.pool'}
+    for name, key in wanted.items():
+        there, ours = facts.get(name), here.get(name)
+        if name.startswith('decoder_') and not with_decoder:
+            continue
+        if there is not None and ours is not None and _plain(there) != _plain(ours):
+            raise CheckpointError(
+                f'{path} does not fit the model: {name} is {_plain(there)} there and '
+                f'{_plain(ours)} here; set {key} as there'
+            )
+    notes = []
+    for name, key in _ADVISORY.items():
+        there, ours = facts.get(name), here.get(name)
+        if name == 'norm_pix' and not with_decoder:
+            continue
+        if there is not None and ours is not None and there != ours:
+            notes.append(f'made with {name} {there}, here it is {ours}: set {key} to be exact')
+    return notes
+
+
+def _facts_of(model: nn.Module) -> Mapping[str, Any]:
+    facts: Mapping[str, Any] = getattr(model, 'get_facts', dict)()
+    return facts
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def _check(report: LoadReport, path: Path, exact: bool) -> None:
+    """Allow nothing missing or left over but what a task expects to be, and that as a whole."""
+    may_miss: tuple[str, ...] = () if exact else MAY_MISS
+    may_remain: tuple[str, ...] = () if exact else MAY_REMAIN
+    if any(name.startswith('decoder.') for name in report.matched):
+        may_miss = tuple(name for name in may_miss if name != 'decoder.')
     wrong = [f'{name} is missing' for name in report.missing if not name.startswith(may_miss)]
     wrong += [f'{name} is unknown' for name in report.unexpected if not name.startswith(may_remain)]
     if wrong or not report.matched:
         raise CheckpointError(f'{path} does not fit the model: {_first(wrong) or "no key matches"}')
-    model.load_state_dict(weights, strict=False)
-    return report
 
 
 def _has_encoder(weights: Iterable[str]) -> bool:

@@ -15,6 +15,16 @@ from mae.registry import MODELS
 
 Part = Mapping[str, Any]
 
+# What weights do not tell: name of the fact, part and attribute that know it.
+_FACTS = {
+    'num_heads': ('encoder', 'num_heads'),
+    'norm_eps': ('encoder', 'norm_eps'),
+    'grid_size': ('encoder', 'grid_size'),
+    'decoder_num_heads': ('decoder', 'num_heads'),
+    'norm_pix': ('target', 'norm_pix'),
+    'pool': ('head', 'pool'),
+}
+
 
 class Algorithm(BaseModel):
     """A model around one encoder.
@@ -38,16 +48,51 @@ class Algorithm(BaseModel):
         features: Tensor = self.encoder.extract_features(images, pool)
         return features
 
-    def adapt_weights(self, weights: dict[str, Tensor]) -> list[str]:
-        """Fit weights of another image size in place; returns a line for each change."""
-        name = 'encoder.pos_embed'
+    def adapt_weights(
+        self, weights: dict[str, Tensor], grid_size: tuple[int, int] | None = None
+    ) -> list[str]:
+        """Fit weights of another image size, patch size or number of channels, in place.
+
+        Args:
+            weights: in our names.
+            grid_size: (h, w) of the patches they were trained with, if known.
+
+        Returns:
+            A line for each change.
+
+        Raises:
+            ValueError: they cannot be fitted.
+        """
+        lines = []
+        for part in ('encoder', 'decoder'):
+            name, width = f'{part}.pos_embed', getattr(getattr(self, part, None), 'embed_dim', None)
+            old = weights.get(name)
+            if old is None or old.ndim != 3 or old.shape[-1] != width:
+                continue
+            new = weights[name] = self.encoder.fit_pos_embed(old, grid_size)
+            if new is not old:
+                lines.append(
+                    f'{name} resampled from {old.shape[1]} to {new.shape[1]} positions'
+                    f'{" of another shape" if new.shape == old.shape else ""}'
+                )
+        name = 'encoder.patch_embed.proj.weight'
         old = weights.get(name)
-        if old is None or old.ndim != 3 or old.shape[-1] != self.encoder.embed_dim:
-            return []
-        weights[name] = self.encoder.fit_pos_embed(old)
-        if weights[name].shape == old.shape:
-            return []
-        return [f'{name} resampled from {old.shape[1]} to {weights[name].shape[1]} positions']
+        if old is not None and old.ndim == 4 and len(old) == self.encoder.embed_dim:
+            new = weights[name] = self.encoder.fit_patch_weight(old)
+            if new.shape != old.shape:
+                C, p = old.shape[1], old.shape[2]
+                lines.append(
+                    f'{name} fitted from {C} channels and {p}x{p} patches to '
+                    f'{new.shape[1]} and {new.shape[2]}x{new.shape[3]}'
+                )
+        return lines
+
+    def get_facts(self) -> dict[str, Any]:
+        """What weights do not tell of the model they are for, to be compared with a file's."""
+        return {
+            fact: getattr(getattr(self, part, None), name, None)
+            for fact, (part, name) in _FACTS.items()
+        }
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay, and number of the last one."""

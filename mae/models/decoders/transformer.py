@@ -25,6 +25,7 @@ class TransformerDecoder(nn.Module):
         depth: number of blocks, at least 1.
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over d.
+        norm_eps: added to the variance by every LayerNorm.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
         patch_dim: P.
         grid_size: (h, w) of the patches.
@@ -41,6 +42,7 @@ class TransformerDecoder(nn.Module):
         *,
         num_heads: int = 16,
         mlp_ratio: float = 4.0,
+        norm_eps: float = NORM_EPS,
         encoder_dim: int,
         patch_dim: int,
         grid_size: tuple[int, int],
@@ -50,6 +52,7 @@ class TransformerDecoder(nn.Module):
         if depth < 1:
             raise ValueError(f'decoder.depth must be at least 1, not {depth}')
         self.embed_dim = embed_dim
+        self.num_heads = num_heads
         self.grid_size = grid_size
         self.num_prefix_tokens = num_prefix_tokens
 
@@ -58,9 +61,10 @@ class TransformerDecoder(nn.Module):
         pos_embed = sincos_pos_embed(embed_dim, grid_size, num_prefix_tokens)
         self.pos_embed = nn.Parameter(pos_embed, requires_grad=False)
         self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, mlp_ratio=mlp_ratio) for _ in range(depth)
+            Block(embed_dim, num_heads, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
+            for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.pred = nn.Linear(embed_dim, patch_dim)
 
     def init_weights(self) -> None:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mae.models.encoders.backbone import Backbone, OutType
 from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.patches import PatchEmbed, patchify
-from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
+from mae.models.layers.pos_embed import sincos_pos_embed
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
 
@@ -28,7 +29,7 @@ ARCHS: dict[str, dict[str, int]] = {
 
 
 @MODELS.register_module()
-class ViTEncoder(nn.Module):
+class ViTEncoder(Backbone):
     """A vision transformer, in timm's parameter names.
 
     Args:
@@ -43,9 +44,14 @@ class ViTEncoder(nn.Module):
         final_norm: LayerNorm after the last block; off where the head normalises the average.
         trainable_pos: learn the position embedding (fine-tuning) instead of freezing it.
         checkpoint_blocks: recompute activations in the backward pass to save memory.
+        norm_eps: added to the variance by every LayerNorm.
+        out_type: None within this toolbox. As a `backbone` of mmpretrain, what `forward` returns a
+            tuple of: 'raw' tokens, 'cls_token', 'featmap' or 'avg_featmap', the last with a norm
+            of its own (`fc_norm`).
 
     Raises:
-        ValueError: unknown `arch`, or an image that is not a whole number of patches.
+        ValueError: unknown `arch` or `out_type`, or an image that is not a whole number of
+            patches.
     """
 
     def __init__(
@@ -61,10 +67,12 @@ class ViTEncoder(nn.Module):
         final_norm: bool = True,
         trainable_pos: bool = False,
         checkpoint_blocks: bool = False,
+        norm_eps: float = NORM_EPS,
+        out_type: OutType | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(out_type, with_cls_token)
         shape = _shape_of(arch)
-        D, self.depth = shape['embed_dim'], shape['depth']
+        D, self.depth, self.num_heads = (shape[key] for key in ('embed_dim', 'depth', 'num_heads'))
         self.embed_dim = D
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.patch_size = patch_size
@@ -72,6 +80,7 @@ class ViTEncoder(nn.Module):
         self.grid_size = _grid_of(self.img_size, patch_size)
         self.num_prefix_tokens = int(with_cls_token)
         self.checkpoint_blocks = checkpoint_blocks
+        self.norm_eps = norm_eps
 
         self.patch_embed = PatchEmbed(patch_size, in_channels, D)
         if with_cls_token:
@@ -79,10 +88,12 @@ class ViTEncoder(nn.Module):
         pos_embed = sincos_pos_embed(D, self.grid_size, self.num_prefix_tokens)
         self.pos_embed = nn.Parameter(pos_embed, requires_grad=trainable_pos)
         self.blocks = nn.ModuleList(
-            Block(D, shape['num_heads'], mlp_ratio=mlp_ratio, drop_path_rate=rate)
+            Block(D, self.num_heads, mlp_ratio=mlp_ratio, drop_path_rate=rate, norm_eps=norm_eps)
             for rate in torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
         )
-        self.norm = nn.LayerNorm(D, eps=NORM_EPS) if final_norm else nn.Identity()
+        self.norm = nn.LayerNorm(D, eps=norm_eps) if final_norm else nn.Identity()
+        if out_type == 'avg_featmap':
+            self.fc_norm = nn.LayerNorm(D, eps=norm_eps)
 
     def init_weights(self) -> None:
         """Start all weights as in the paper's appendix A.1."""
@@ -92,9 +103,9 @@ class ViTEncoder(nn.Module):
         pos_embed = sincos_pos_embed(self.embed_dim, self.grid_size, self.num_prefix_tokens)
         self.pos_embed.data.copy_(pos_embed)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """All tokens of whole images: (B, C, H, W) to (B, prefix + L, D)."""
-        return self.encode(self.patchify(images))
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor]:
+        """All tokens of whole images (B, C, H, W): (B, prefix + L, D), or what `out_type` says."""
+        return self.as_asked(self.encode(self.patchify(images)))
 
     def patchify(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, L, P).
@@ -131,32 +142,8 @@ class ViTEncoder(nn.Module):
 
     def extract_features(self, images: Tensor, pool: Pool = 'avg') -> Tensor:
         """One vector an image, (B, D), or all tokens (B, N, D) with `pool='tokens'`."""
-        return pool_tokens(self(images), self.num_prefix_tokens, pool)
-
-    def fit_pos_embed(self, pos_embed: Tensor) -> Tensor:
-        """Position embedding of another image size, resampled to this encoder's grid."""
-        if pos_embed.shape == self.pos_embed.shape:
-            return pos_embed
-        return resample_pos_embed(pos_embed, self.grid_size, self.num_prefix_tokens)
-
-    def get_layer_depth(self, name: str) -> tuple[int, int]:
-        """Which layer of layer-wise learning-rate decay a parameter belongs to.
-
-        Cls token, positions and patch projection are layer 0, block i is layer i + 1, the rest
-        comes last (Clark et al. 2020, as the authors of MAE count).
-
-        Args:
-            name: of the parameter, from this module.
-
-        Returns:
-            The layer, and the number of the last one.
-        """
-        last = self.depth + 1
-        if name.startswith(('cls_token', 'pos_embed', 'patch_embed')):
-            return 0, last
-        if name.startswith('blocks.'):
-            return int(name.split('.')[1]) + 1, last
-        return last, last
+        tokens = self.encode(self.patchify(images))
+        return pool_tokens(tokens, self.num_prefix_tokens, pool)
 
     def no_weight_decay(self) -> set[str]:
         """Parameters of more than one dimension that fine-tuning does not decay."""

@@ -40,6 +40,46 @@ def unpatchify(patches: Tensor, patch_size: int, grid_size: tuple[int, int]) -> 
     return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, h * p, w * p)
 
 
+def resize_patch_weight(weight: Tensor, patch_size: int) -> Tensor:
+    """Projection for patches of another size that gives enlarged images the same tokens.
+
+    By the pseudo-inverse of the resizing, bicubic with antialiasing (Beyer et al. 2023,
+    "FlexiViT", section 3.4), as in timm's `resample_patch_embed`.
+
+    Args:
+        weight: (D, C, p, p).
+        patch_size: side wanted.
+    """
+    D, C, p, _ = weight.shape
+    if p == patch_size:
+        return weight
+    size = (patch_size, patch_size)
+    pixels = torch.eye(p * p, dtype=torch.float64).reshape(p * p, 1, p, p)
+    resized = F.interpolate(pixels, size=size, mode='bicubic', antialias=True)
+    matrix = torch.linalg.pinv(resized.flatten(1))  # (new*new, p*p)
+    flat: Tensor = weight.double().reshape(D * C, p * p) @ matrix.T
+    return flat.reshape(D, C, *size).to(weight.dtype)
+
+
+def adapt_patch_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """Projection for another number of channels that keeps the size of tokens (as timm's).
+
+    One channel gets the sum of all; more get copies in turn, scaled by old over new.
+
+    Args:
+        weight: (D, C, p, p).
+        in_channels: channels wanted.
+    """
+    C = weight.shape[1]
+    if in_channels == C:
+        return weight
+    if in_channels == 1:
+        weight = weight.float().sum(dim=1, keepdim=True).to(weight.dtype)
+        return weight
+    copies = weight.float().repeat(1, -(-in_channels // C), 1, 1)[:, :in_channels]
+    return (copies * (C / in_channels)).to(weight.dtype)
+
+
 class PatchEmbed(nn.Module):
     """Linear projection of patches, its weight kept in the shape of timm's convolution.
 

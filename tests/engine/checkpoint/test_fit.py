@@ -107,3 +107,78 @@ def test_names_of_data_parallel_models():
     weights = {f'module.{name}': value for name, value in source.state_dict().items()}
     fit_weights(model, weights, PATH, exact=True)
     assert torch.equal(model['head'].weight, source['head'].weight)
+
+
+def test_part_of_a_decoder_is_not_enough():
+    source, model = pretrained(), pretrained()
+    weights = source.state_dict()
+    del weights['decoder.bias']
+    assert 'decoder.bias is missing' in refused(model, weights)
+    weights.pop('decoder.weight')
+    report = fit_weights(model, weights, PATH)
+    assert set(report.missing) == {'decoder.weight', 'decoder.bias'}
+
+
+def test_part_of_a_head_is_none():
+    source, model = classifier(), classifier()
+    weights = source.state_dict()
+    del weights['head.bias']
+    before = copied(model)
+    report = fit_weights(model, weights, PATH)
+    assert set(report.missing) == {'head.weight', 'head.bias'}
+    assert torch.equal(model['head'].weight, before['head.weight'])
+    assert 'the head of the file is another and stays out' in str(report)
+
+
+class WithFacts(nn.ModuleDict):
+    def get_facts(self):
+        return {'num_heads': 3, 'norm_eps': 1e-6, 'grid_size': (2, 3), 'norm_pix': None}
+
+
+def test_facts_are_compared():
+    model, weights = WithFacts(classifier()), classifier().state_dict()
+    for facts, words in (
+        ({'num_heads': 4}, 'num_heads is 4 there and 3 here; set encoder.arch.num_heads as there'),
+        ({'grid_size': [3, 2]}, 'grid_size is (3, 2) there and (2, 3) here'),
+    ):
+        assert words in refused(model, weights, exact=True, facts=facts)
+    report = fit_weights(
+        model,
+        weights,
+        PATH,
+        exact=True,
+        facts={'grid_size': [2, 3], 'norm_eps': 1e-12},
+        notes=['x'],
+    )
+    line = 'made with norm_eps 1e-12, here it is 1e-06: set encoder.norm_eps to be exact'
+    assert str(report) == f'4 weights loaded; x; {line}'
+
+
+class Named(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.encoder = Encoder(3, False)
+        self.head = nn.ModuleDict({'fc_norm': nn.LayerNorm(3), 'fc': nn.Linear(3, classes)})
+
+
+@pytest.mark.parametrize('here', [['c', 'a', 'b'], ['b', 'new']])
+def test_rows_of_the_head_by_name(here):
+    source, model = Named(3), Named(len(here))
+    before = copied(model)
+    report = fit_weights(
+        model, source.state_dict(), PATH, facts={'classes': ['a', 'b', 'c']}, classes=here
+    )
+    for row, name in enumerate(here):
+        expected = before['head.fc.bias'][row]
+        if name in 'abc':
+            expected = source.head['fc'].bias['abc'.index(name)]
+        assert torch.equal(model.head['fc'].bias[row], expected)
+    assert 'taken by name' in str(report)
+
+
+def test_names_that_repeat_are_no_names():
+    source, model = Named(3), Named(3)
+    facts = {'classes': ['a', 'a', 'b']}
+    report = fit_weights(model, source.state_dict(), PATH, facts=facts, classes=['b', 'a', 'c'])
+    assert 'by name' not in str(report)
+    assert torch.equal(model.head['fc'].weight, source.head['fc'].weight)

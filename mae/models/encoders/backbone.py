@@ -1,0 +1,124 @@
+"""What others ask of an encoder: weights of another size, layers, and OpenMMLab's conventions.
+
+Shapes: B images, C channels, N tokens, L patches, D width, h w grid, p side of a patch.
+"""
+
+from typing import Any, Literal, get_args
+
+from torch import Tensor, nn
+
+from mae.models.layers.patches import adapt_patch_channels, resize_patch_weight
+from mae.models.layers.pos_embed import resample_pos_embed, with_class_position
+from mae.models.layers.tokens import pool_tokens
+
+# The words and shapes of mmpretrain's VisionTransformer.
+OutType = Literal['raw', 'cls_token', 'featmap', 'avg_featmap']
+
+
+class Backbone(nn.Module):
+    """Base of encoders with a grid of patches and a stack of blocks.
+
+    Args:
+        out_type: what `forward` returns, see `as_asked`.
+        with_cls_token: whether there is one.
+
+    Raises:
+        ValueError: `out_type` is unknown, or 'cls_token' where there is none.
+    """
+
+    depth: int
+    in_channels: int
+    patch_size: int
+    grid_size: tuple[int, int]
+    num_prefix_tokens: int
+    pos_embed: nn.Parameter
+    fc_norm: nn.Module
+
+    def __init__(self, out_type: OutType | None, with_cls_token: bool) -> None:
+        super().__init__()
+        if out_type is not None and out_type not in get_args(OutType):
+            known = ', '.join(get_args(OutType))
+            raise ValueError(f'encoder.out_type must be None or one of {known}, not {out_type!r}')
+        if out_type == 'cls_token' and not with_cls_token:
+            raise ValueError("encoder.out_type='cls_token' needs with_cls_token=True")
+        self.out_type = out_type
+
+    def as_asked(self, tokens: Tensor) -> Tensor | tuple[Tensor]:
+        """Tokens (B, N, D), or in a tuple what a classifier of mmpretrain wants of them.
+
+        That is 'raw' the tokens, 'cls_token' (B, D), 'featmap' (B, D, h, w), or 'avg_featmap'
+        (B, D), the normalised average of the patches.
+        """
+        prefix = self.num_prefix_tokens
+        if self.out_type is None:
+            return tokens
+        if self.out_type == 'raw':
+            return (tokens,)
+        if self.out_type == 'cls_token':
+            return (pool_tokens(tokens, prefix, 'cls'),)
+        if self.out_type == 'avg_featmap':
+            return (self.fc_norm(pool_tokens(tokens, prefix, 'avg')),)
+        patches = tokens[:, prefix:].transpose(1, 2)  # B,D,L
+        return (patches.reshape(*patches.shape[:2], *self.grid_size),)
+
+    def fit_pos_embed(
+        self, pos_embed: Tensor, old_grid_size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Positions of another image size or shape, resampled to this encoder's grid.
+
+        Args:
+            pos_embed: (1, N, D), of the encoder or of its decoder.
+            old_grid_size: (h, w) they were made for; if unknown, ours or else a square.
+
+        Raises:
+            ValueError: they fill neither.
+        """
+        prefix = self.num_prefix_tokens
+        same = old_grid_size is None or tuple(old_grid_size) == self.grid_size
+        if same and pos_embed.shape[1] == self.pos_embed.shape[1]:
+            return pos_embed
+        pos_embed = with_class_position(pos_embed, prefix, old_grid_size)
+        return resample_pos_embed(pos_embed, self.grid_size, prefix, old_grid_size)
+
+    def fit_patch_weight(self, weight: Tensor) -> Tensor:
+        """Patch projection (D, C, p, p) of other channels or patches, for this encoder's."""
+        weight = adapt_patch_channels(weight, self.in_channels)
+        return resize_patch_weight(weight, self.patch_size)
+
+    def get_layer_depth(self, name: str, prefix: str | None = None) -> tuple[int, int]:
+        """Which layer of layer-wise learning-rate decay a parameter belongs to.
+
+        Cls token, positions and patch projection are layer 0, block i is layer i + 1, the rest
+        comes last (Clark et al. 2020, as the authors of MAE count).
+
+        Args:
+            name: of the parameter, from this module.
+            prefix: given by mmpretrain, which counts layers: what precedes this module's names.
+
+        Returns:
+            The layer, and the number of the last one; with `prefix`, how many there are.
+        """
+        last = self.depth + 1
+        if prefix is not None:
+            layer = self.get_layer_depth(name.removeprefix(prefix))[0]
+            return (layer if name.startswith(prefix) else last), last + 1
+        if name.startswith(('cls_token', 'pos_embed', 'patch_embed')):
+            return 0, last
+        if name.startswith('blocks.'):
+            return int(name.split('.')[1]) + 1, last
+        return last, last
+
+    def _checkpoint_filter(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+        """Asked for by mmpretrain's classifiers before they load: our names to theirs, in place.
+
+        The encoder becomes the `backbone`, the norm of its head goes with it, the decoder goes.
+        """
+        if not any(name.startswith(f'{prefix}encoder.patch_embed.') for name in state_dict):
+            return
+        for name in list(state_dict):
+            own = name.removeprefix(prefix)
+            if own.startswith('decoder.'):
+                del state_dict[name]
+            for ours, theirs in (('encoder.', 'backbone.'), ('head.fc_norm.', 'backbone.fc_norm.')):
+                if own.startswith(ours):
+                    state_dict[prefix + theirs + own.removeprefix(ours)] = state_dict.pop(name)

@@ -1,0 +1,88 @@
+"""What goes with published weights: a model card in Markdown and an entry of a metafile."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mae.zoo.formats.architecture import Architecture
+from mae.zoo.formats.facts import Facts
+
+
+def metafile_entry(
+    file: Path,
+    sha256: str,
+    *,
+    parameters: int,
+    config: str | None,
+    license_: str,
+    metrics: Mapping[str, float],
+    meta: Mapping[str, Any],
+) -> dict[str, Any]:
+    """An entry of `Models` in a `metafile.yml`.
+
+    Args:
+        file: of the weights; its name stands where the address goes.
+        sha256: of the file.
+        parameters: of the model.
+        config: name of the config they were trained with.
+        license_: of the weights.
+        metrics: measured, by name.
+        meta: of the checkpoint: `step` and `versions`.
+    """
+    metadata: dict[str, Any] = {
+        'Parameters': parameters,
+        'License': license_,
+        'Checksum': f'sha256:{sha256}',
+    }
+    if 'step' in meta:
+        metadata['Iterations'] = meta['step']
+    if versions := meta.get('versions'):
+        metadata['Versions'] = dict(versions)
+    results = [{'Task': 'as tested', 'Metrics': dict(metrics)}] if metrics else None
+    return {
+        'Name': file.stem,
+        'Metadata': metadata,
+        'Results': results,
+        'Weights': file.name,
+        'Config': config,
+    }
+
+
+def model_card(entry: Mapping[str, Any], found: Architecture | None, facts: Facts) -> str:
+    """A model card that states what is known and no more."""
+    meta = entry['Metadata']
+    rows = {
+        'model': found or 'parts of its own, see the config',
+        'parameters': f'{meta["Parameters"]:,}',
+        'config': f'`{entry["Config"]}`' if entry['Config'] else 'not stated',
+        'iterations': meta.get('Iterations', 'not stated'),
+        'licence': meta['License'],
+        'SHA-256': f'`{meta["Checksum"].removeprefix("sha256:")}`',
+        **{name.replace('_', ' '): value for name, value in facts.items() if name != 'classes'},
+    }
+    if classes := facts.get('classes'):
+        rows['classes'] = f'{len(classes)}: {", ".join(classes[:10])}' + ', ...' * (
+            len(classes) > 10
+        )
+    lines = [f'# {entry["Name"]}', '', '| | |', '|---|---|']
+    lines += [f'| {name} | {value} |' for name, value in rows.items()]
+    lines += ['', '## Results', '']
+    if entry['Results']:
+        lines += ['| metric | value |', '|---|---|']
+        lines += [f'| {name} | {v:g} |' for name, v in entry['Results'][0]['Metrics'].items()]
+    else:
+        lines += ['Not measured yet.']
+    lines += [
+        '',
+        '## Use',
+        '',
+        '```python',
+        'from mae.apis import init_model',
+        '',
+        f'model = init_model({entry["Config"] or "CONFIG"!r}, {entry["Weights"]!r})',
+        '```',
+        '',
+        f'For other libraries: `python tools/converters/convert.py {entry["Weights"]} OUT --to '
+        'timm`, or `transformers`, `mmpretrain`, `fair`.',
+    ]
+    return '\n'.join(lines) + '\n'

@@ -1,0 +1,111 @@
+"""What weights do not tell of their model, from whatever came with them.
+
+Facts are a plain dict, so that they can go into any file; a fact that nobody stated is absent:
+`num_heads`, `decoder_num_heads`, `norm_eps`, `grid_size` [h, w], `mask_ratio`, `norm_pix`, `pool`
+and `classes`.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mae.zoo.formats.architecture import USUAL
+
+Facts = dict[str, Any]
+
+NAMES = (
+    'num_heads',
+    'decoder_num_heads',
+    'norm_eps',
+    'grid_size',
+    'mask_ratio',
+    'norm_pix',
+    'pool',
+    'classes',
+)
+
+# Under which what we know of a file travels in it: {'facts': ..., 'manifest': ...}.
+KEY = 'mae'
+
+
+def lasting(facts: Mapping[str, Any]) -> Facts:
+    """The facts that belong into a file: those of `NAMES`."""
+    return {name: facts[name] for name in NAMES if facts.get(name) is not None}
+
+
+def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
+    """Facts that came with a checkpoint: in its meta, its metadata or the `config.json` beside it.
+
+    Args:
+        checkpoint: as `mae.engine.checkpoint.load_checkpoint` returns it.
+    """
+    meta = _mapping(checkpoint.get('meta'))
+    facts: Facts = {}
+    if 'config' in checkpoint:
+        facts |= facts_of_transformers(checkpoint['config'])
+    model = _mapping(_mapping(meta.get('cfg')).get('model'))
+    if model:
+        facts |= facts_of_config(model)
+    named = meta.get('classes') or _mapping(meta.get('dataset_meta')).get('classes')
+    if classes := named or meta.get('CLASSES'):
+        facts['classes'] = [str(name) for name in classes]
+    return {**facts, **_mapping(passport_of(checkpoint).get('facts'))}
+
+
+def passport_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What this toolbox wrote into a file of any format: `facts` and `manifest`, or nothing."""
+    metadata = _mapping(checkpoint.get('metadata'))
+    if KEY in metadata:
+        return _mapping(json.loads(metadata[KEY]))
+    return _mapping(_mapping(checkpoint.get('meta')).get(KEY) or checkpoint.get(KEY))
+
+
+def facts_of_config(model: Mapping[str, Any]) -> Facts:
+    """Facts in the `model` of one of our configs."""
+    encoder, decoder = _mapping(model.get('encoder')), _mapping(model.get('decoder'))
+    arch, patch = encoder.get('arch', 'base'), encoder.get('patch_size', 16)
+    size = encoder.get('img_size', 224)
+    height, width = (size, size) if isinstance(size, int) else size
+    usual = {name: heads for name, _, heads in USUAL.values()}
+    facts: Facts = {
+        'num_heads': usual.get(arch) if isinstance(arch, str) else _mapping(arch).get('num_heads'),
+        'norm_eps': encoder.get('norm_eps', 1e-6),
+        'grid_size': [height // patch, width // patch],
+        'pool': _mapping(model.get('head')).get('pool', 'avg') if model.get('head') else None,
+    }
+    if decoder:
+        facts |= {
+            'decoder_num_heads': decoder.get('num_heads', 16),
+            'mask_ratio': _mapping(model.get('masker')).get('mask_ratio'),
+            'norm_pix': _mapping(model.get('target')).get('norm_pix', True),
+        }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def facts_of_transformers(config: Mapping[str, Any]) -> Facts:
+    """Facts in a `config.json` of transformers' ViT or ViTMAE, its defaults included."""
+    size, patch = config.get('image_size', 224), config.get('patch_size', 16)
+    height, width = (size, size) if isinstance(size, int) else size
+    rows, columns = (patch, patch) if isinstance(patch, int) else patch
+    facts: Facts = {
+        'num_heads': config.get('num_attention_heads', 12),
+        'norm_eps': config.get('layer_norm_eps', 1e-12),
+        'grid_size': [height // rows, width // columns],
+    }
+    if config.get('model_type') == 'vit_mae':
+        facts |= {
+            'decoder_num_heads': config.get('decoder_num_attention_heads', 16),
+            'mask_ratio': config.get('mask_ratio', 0.75),
+            'norm_pix': config.get('norm_pix_loss', False),
+        }
+    else:
+        facts['pool'] = 'cls'
+    labels = _mapping(config.get('id2label'))
+    names = [str(labels[key]) for key in sorted(labels, key=int)]
+    if names and names != [f'LABEL_{number}' for number in range(len(names))]:
+        facts['classes'] = names
+    return facts
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,82 @@
+"""The `config.json` that transformers reads beside the weights."""
+
+from typing import Any
+
+from mae.utils.errors import CheckpointError
+from mae.zoo.formats.architecture import Architecture
+from mae.zoo.formats.facts import Facts
+
+
+def transformers_config(found: Architecture, facts: Facts) -> dict[str, Any]:
+    """Config of the class that computes what our model does.
+
+    Args:
+        found: of the weights.
+        facts: with `num_heads`, `grid_size` and `norm_eps`, and `decoder_num_heads` where there
+            is a decoder.
+
+    Returns:
+        What goes into `config.json`: of `ViTForImageClassification` with a head, of
+        `ViTMAEForPreTraining` with a decoder, else of `ViTMAEModel`.
+
+    Raises:
+        CheckpointError: no class of transformers computes what this model does.
+    """
+    reason = _why_not(found, facts)
+    if reason:
+        raise CheckpointError(f'transformers cannot hold this model: {reason}')
+    h, w = facts['grid_size']
+    p = found.patch_size
+    config: dict[str, Any] = {
+        'model_type': 'vit' if found.head else 'vit_mae',
+        'hidden_size': found.encoder.dim,
+        'num_hidden_layers': found.encoder.depth,
+        'num_attention_heads': facts['num_heads'],
+        'intermediate_size': found.encoder.hidden_dim,
+        'hidden_act': 'gelu',
+        'hidden_dropout_prob': 0.0,
+        'attention_probs_dropout_prob': 0.0,
+        'initializer_range': 0.02,
+        'layer_norm_eps': facts['norm_eps'],
+        'image_size': h * p if h == w else [h * p, w * p],
+        'patch_size': p,
+        'num_channels': found.in_channels,
+        'qkv_bias': True,
+        'dtype': 'float32',
+    }
+    if found.head:
+        classes = facts.get('classes') or [f'LABEL_{n}' for n in range(found.num_classes)]
+        return config | {
+            'architectures': ['ViTForImageClassification'],
+            'id2label': {str(number): name for number, name in enumerate(classes)},
+            'label2id': {name: number for number, name in enumerate(classes)},
+        }
+    config |= {
+        'mask_ratio': facts.get('mask_ratio') or 0.75,
+        'norm_pix_loss': facts.get('norm_pix', True),
+    }
+    if found.decoder is None:
+        return config | {'architectures': ['ViTMAEModel']}
+    return config | {
+        'architectures': ['ViTMAEForPreTraining'],
+        'decoder_hidden_size': found.decoder.dim,
+        'decoder_num_hidden_layers': found.decoder.depth,
+        'decoder_num_attention_heads': facts['decoder_num_heads'],
+        'decoder_intermediate_size': found.decoder.hidden_dim,
+    }
+
+
+def _why_not(found: Architecture, facts: Facts) -> str | None:
+    if not found.num_prefix_tokens:
+        return 'its ViT always has a cls token'
+    if found.head and (found.head != 'cls' or facts.get('pool') == 'avg' or not found.final_norm):
+        return (
+            'its ViTForImageClassification reads the normalised cls token, and this head averages '
+            'the patches; write it --to timm, or its encoder alone with --encoder-only'
+        )
+    if not found.final_norm:
+        return 'its ViT always has a final norm'
+    classes = facts.get('classes')
+    if found.head and classes and len(set(classes)) != found.num_classes:
+        return f'it names {len(set(classes))} classes, and the head has {found.num_classes}'
+    return None

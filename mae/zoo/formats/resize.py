@@ -1,0 +1,67 @@
+"""Fitting weights in our names to other images, without a model."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mae.models.layers.patches import adapt_patch_channels, resize_patch_weight
+from mae.models.layers.pos_embed import resample_pos_embed
+from mae.zoo.formats.architecture import architecture_of
+from mae.zoo.formats.facts import Facts
+
+
+def resize(
+    weights: Mapping[str, Tensor],
+    facts: Facts,
+    path: object,
+    *,
+    img_size: tuple[int, int] | None = None,
+    patch_size: int | None = None,
+    in_channels: int | None = None,
+) -> tuple[dict[str, Tensor], Facts, list[str]]:
+    """Weights for another image size, patch size or number of channels.
+
+    Args:
+        weights: in our names, whole.
+        facts: of the weights; `grid_size` is taken as square where absent.
+        path: where they came from, for messages.
+        img_size: (height, width) in pixels; None keeps the grid of patches.
+        patch_size: side of a patch in pixels.
+        in_channels: channels of the images.
+
+    Returns:
+        The weights, the facts and a line for each change.
+
+    Raises:
+        ValueError: the image is no whole number of patches, the old grid is unknown, or a decoder,
+            which predicts patches, would have to predict others.
+    """
+    found = architecture_of(weights, path)
+    p, C = patch_size or found.patch_size, in_channels or found.in_channels
+    fitted, lines = dict(weights), []
+    if (p, C) != (found.patch_size, found.in_channels):
+        if found.decoder:
+            raise ValueError(
+                f'the decoder of {path} predicts {found.patch_size}x{found.patch_size} patches of '
+                f'{found.in_channels} channels; convert the encoder alone with --encoder-only'
+            )
+        name = 'encoder.patch_embed.proj.weight'
+        fitted[name] = resize_patch_weight(adapt_patch_channels(weights[name], C), p)
+        lines.append(
+            f'{name} fitted from {found.in_channels} channels and {found.patch_size}x'
+            f'{found.patch_size} patches to {C} and {p}x{p}'
+        )
+    if img_size is None:
+        return fitted, facts, lines
+    if img_size[0] % p or img_size[1] % p:
+        raise ValueError(
+            f'--img-size {img_size[0]}x{img_size[1]} is no whole number of {p}x{p} patches'
+        )
+    grid = (img_size[0] // p, img_size[1] // p)
+    old = tuple(facts['grid_size']) if 'grid_size' in facts else None
+    for name in ('encoder.pos_embed', 'decoder.pos_embed'):
+        if name in fitted:
+            before = fitted[name].shape[1]
+            fitted[name] = resample_pos_embed(fitted[name], grid, found.num_prefix_tokens, old)
+            lines.append(f'{name} resampled from {before} to {fitted[name].shape[1]} positions')
+    return fitted, {**facts, 'grid_size': list(grid)}, lines

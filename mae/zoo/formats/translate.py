@@ -1,0 +1,171 @@
+"""From whatever names a file uses to ours, refusing what is not understood."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mae.registry import FUNCTIONS
+from mae.utils.errors import CheckpointError
+from mae.zoo.formats.architecture import Architecture, architecture_of
+from mae.zoo.formats.facts import Facts, facts_of, passport_of
+from mae.zoo.formats.layout import Layout, join
+from mae.zoo.formats.layouts import LAYOUTS, MAE, WRAPPERS
+from mae.zoo.formats.manifest import check_manifest, check_name
+
+Weights = dict[str, Tensor]
+
+UNVERIFIED = 'values unverified: no manifest in the file, no hash in its name'
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A checkpoint in our names.
+
+    Attributes:
+        weights: by our name.
+        layout: what its own names were.
+        facts: what the weights do not tell, see `mae.zoo.formats.facts`.
+        notes: for the report of loading, a line each.
+        architecture: None for weights of this toolbox, which may be of parts unknown here.
+    """
+
+    weights: Weights
+    layout: Layout
+    facts: Facts
+    notes: list[str] = field(default_factory=list)
+    architecture: Architecture | None = None
+
+
+def detect(weights: Mapping[str, Tensor], path: object) -> Layout:
+    """The layout that knows most of the keys.
+
+    Raises:
+        CheckpointError: none knows even half of them.
+    """
+    scores = [
+        sum(layout.place(key) is not None or layout.why_dropped(key) is not None for key in weights)
+        for layout in LAYOUTS
+    ]
+    best = max(scores)
+    if 2 * best <= len(weights):
+        first = ', '.join(list(weights)[:3])
+        known = ', '.join(layout.title for layout in LAYOUTS)
+        raise CheckpointError(
+            f'{path} is no ViT or MAE in any names known here ({known}): it starts with {first}'
+        )
+    return LAYOUTS[scores.index(best)]
+
+
+def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
+    """Bring a checkpoint into our names.
+
+    Args:
+        checkpoint: as `mae.engine.checkpoint.load_checkpoint` returns it.
+        path: where it came from: for messages, and to compare its name with its hash.
+
+    Raises:
+        CheckpointError: its names are of no known layout, some are not of the one that fits best,
+            weights are missing or of shapes that do not go together, or it is not what its
+            manifest or its name promises.
+    """
+    weights = _unwrapped(checkpoint['state_dict'])
+    layout, notes = detect(weights, path), []
+    architecture = None
+    if layout is not MAE:
+        weights, dropped = _to_ours(weights, layout, path)
+        notes = [f'from {layout.title}', *(f'left out {why}' for why in dropped)]
+        notes += _reshape_linear_patches(weights)
+        architecture = architecture_of(weights, path)
+        notes[0] += f': {architecture}'
+    named = check_name(path)
+    if manifest := passport_of(checkpoint).get('manifest'):
+        check_manifest(weights, manifest, path)
+        notes.append('values verified by the manifest')
+    elif named:
+        notes.append('values verified by the hash in the name')
+    else:
+        notes.append(UNVERIFIED)
+    return Translation(weights, layout, facts_of(checkpoint), notes, architecture)
+
+
+@FUNCTIONS.register_module()
+def translate_weights(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What the engine calls: the checkpoint with `state_dict` in our names, `facts` and `notes`.
+
+    Among the facts is the `architecture` in words, for messages, unless it has parts unknown here.
+    """
+    found = translate(checkpoint, path)
+    facts, architecture = dict(found.facts), found.architecture or _try_architecture(found, path)
+    if architecture is not None:
+        facts['architecture'] = str(architecture)
+    return {**checkpoint, 'state_dict': found.weights, 'facts': facts, 'notes': found.notes}
+
+
+def _try_architecture(found: Translation, path: Path) -> Architecture | None:
+    try:
+        return architecture_of(found.weights, path)
+    except CheckpointError:
+        return None
+
+
+def _unwrapped(weights: Mapping[str, Tensor]) -> Weights:
+    """Without the prefixes of modules that only hold a model."""
+    unwrapped = dict(weights)
+    while prefix := next((p for p in WRAPPERS if all(key.startswith(p) for key in unwrapped)), ''):
+        unwrapped = {key.removeprefix(prefix): value for key, value in unwrapped.items()}
+    return unwrapped
+
+
+def _to_ours(weights: Weights, layout: Layout, path: Path) -> tuple[Weights, list[str]]:
+    """The weights in our names, and why some were left out."""
+    whole: Weights = {}
+    parts: dict[str, dict[int, Tensor]] = {}
+    dropped: dict[str, None] = {}
+    unknown, double = [], []
+    for key, value in weights.items():
+        if why := layout.why_dropped(key):
+            dropped[why] = None
+            continue
+        place = layout.place(key)
+        if place is None:
+            unknown.append(f'{key} is unknown')
+            continue
+        name, part = place
+        if name in whole or part in parts.get(name, {}):
+            double.append(f'{key} is there twice')
+        elif part is None:
+            whole[name] = value
+        else:
+            parts.setdefault(name, {})[part] = value
+    short = [f'{name} lacks a part' for name, found in parts.items() if len(found) < 3]
+    if wrong := unknown + double + short + _uneven(parts):
+        more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
+        raise CheckpointError(
+            f'{path} has the names of {layout.title}, but {"; ".join(wrong[:3])}{more}'
+        )
+    return whole | {name: join(found) for name, found in parts.items()}, list(dropped)
+
+
+def _uneven(parts: Mapping[str, Mapping[int, Tensor]]) -> list[str]:
+    return [
+        f'queries, keys and values of {name} differ in shape'
+        for name, found in parts.items()
+        if len({value.shape for value in found.values()}) > 1
+    ]
+
+
+def _reshape_linear_patches(weights: Weights) -> list[str]:
+    """A patch projection kept as a matrix, as old timm files have it, to our convolution."""
+    name = 'encoder.patch_embed.proj.weight'
+    matrix = weights.get(name)
+    if matrix is None or matrix.ndim != 2:
+        return []
+    side = round((matrix.shape[1] / 3) ** 0.5)
+    if 3 * side * side != matrix.shape[1]:
+        return []  # the architecture is refused with its shape
+    weights[name] = torch.reshape(matrix, (len(matrix), 3, side, side))
+    return [f'{name} reshaped from a matrix, read as (channel, row, column) of 3 channels']

@@ -1,0 +1,149 @@
+"""`tools/converters/convert.py`, and what it refuses."""
+
+import json
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from timm.layers import resample_abs_pos_embed
+
+from mae.apis import convert
+from mae.engine.checkpoint import fit_weights, load_weights, read_model
+from mae.utils.errors import CheckpointError
+from mae.zoo.formats.manifest import file_sha256
+
+TOOL = Path(__file__).parents[3] / 'tools/converters/convert.py'
+FACTS = dict(num_heads=3, decoder_num_heads=4)
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = spec_from_file_location('tool_convert', TOOL)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda *arguments: module.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def source(peers, sizes, fill, tmp_path):
+    peers['fair'].save(fill(peers['fair'].build, sizes['small']), tmp_path / 'source.pth')
+    return tmp_path / 'source.pth'
+
+
+def test_tool_says_what_it_does(tool, source, tmp_path, capsys):
+    out = tmp_path / 'new' / 'out.safetensors'
+    tool(source, out, '--to', 'timm', '--img-size', 16, 24)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith('from the authors of MAE: ViT/4 (24 wide, 2 blocks), 5 channels')
+    assert 'encoder.pos_embed resampled from 10 to 25 positions' in lines
+    assert any(line.startswith('left out the decoder, for which timm') for line in lines)
+    assert lines[-1] == f'wrote {out}'
+    found = read_model(out)['state_dict']['pos_embed']
+    before = load_weights(source)['state_dict']['encoder.pos_embed']
+    torch.testing.assert_close(found, resample_abs_pos_embed(before, [4, 6]))
+    assert load_weights(out)['facts']['grid_size'] == [4, 6]
+
+
+def test_tool_takes_facts_and_channels(tool, source, tmp_path, capsys):
+    facts = ('--facts', 'num_heads=3', 'classes=None')
+    options = ('--encoder-only', '--in-channels', 3, '--patch-size', 6)
+    tool(source, tmp_path / 'out', '--to', 'transformers', *facts, *options)
+    assert 'fitted from 5 channels and 4x4 patches to 3 and 6x6' in capsys.readouterr().out
+    config = json.loads((tmp_path / 'out' / 'config.json').read_text())
+    assert (config['num_channels'], config['patch_size'], config['image_size']) == (3, 6, 18)
+    with pytest.raises(ValueError, match=r'the decoder of .* predicts 4x4 patches of 5 channels'):
+        tool(source, tmp_path / 'two.pth', '--to', 'fair', '--in-channels', 3)
+    with pytest.raises(ValueError, match='16x15 is no whole number of 4x4 patches'):
+        tool(source, tmp_path / 'two.pth', '--to', 'fair', '--img-size', 16, 15)
+    with pytest.raises(ValueError, match=r'nothing says which num_heads .* --facts num_heads='):
+        tool(source, tmp_path / 'two', '--to', 'transformers')
+    with pytest.raises(ValueError, match="no fact 'num_head'; did you mean num_heads"):
+        tool(source, tmp_path / 'two', '--to', 'transformers', '--facts', 'num_head=3')
+    assert not list(tmp_path.glob('*two*'))
+
+
+def test_heads_from_a_config(peers, sizes, fill, tmp_path):
+    size = SimpleNamespace(**{**vars(sizes['small']), 'img_size': 16})
+    source, out = tmp_path / 'source.pth', tmp_path / 'out'
+    peers['fair'].save(fill(peers['fair'].build, size), source)
+    digits = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
+    convert(source, out, 'transformers', config=digits, encoder_only=True)
+    config = json.loads((out / 'config.json').read_text())
+    assert (config['num_attention_heads'], config['image_size']) == (4, 16)
+    with pytest.raises(CheckpointError, match='16 patches, and grid_size is 3x4'):
+        convert(source, tmp_path / 'x', 'transformers', config=digits, facts={'grid_size': [3, 4]})
+    with pytest.raises(CheckpointError, match='24 wide, which 5 heads do not divide'):
+        convert(source, tmp_path / 'x', 'transformers', config=digits, facts={'num_heads': 5})
+
+
+def test_wrong_names_of_the_output(source, tmp_path):
+    for out, to, words in (
+        (source, 'mae', 'exists; give another name or remove it'),
+        (tmp_path / 'x.pth', 'transformers', 'reads a folder, not a file'),
+        (tmp_path / 'x.bin', 'timm', 'must end in .safetensors or .pth'),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            convert(source, out, to)
+    with pytest.raises(ValueError, match=r'no format .caffe.; known: mae, timm'):
+        convert(source, tmp_path / 'x.pth', 'caffe')
+
+
+def test_what_is_no_model_of_these(tmp_path):
+    import torchvision
+
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / 'resnet.pth')
+    with pytest.raises(
+        CheckpointError, match=r'no ViT or MAE in any names known here .*conv1.weig'
+    ):
+        load_weights(tmp_path / 'resnet.pth')
+    torch.save({'optimizer': {'state': {}}}, tmp_path / 'optimizer.pth')
+    with pytest.raises(CheckpointError, match='holds no weights'):
+        load_weights(tmp_path / 'optimizer.pth')
+    with pytest.raises(CheckpointError, match='no such checkpoint'):
+        load_weights(tmp_path / 'nothing.pth')
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(CheckpointError, match=r'no folder of transformers: no config.json'):
+        load_weights(tmp_path / 'folder')
+    (tmp_path / 'folder' / 'config.json').write_text('{')
+    with pytest.raises(CheckpointError, match='not readable JSON'):
+        load_weights(tmp_path / 'folder')
+    (tmp_path / 'folder' / 'config.json').write_text('{}')
+    with pytest.raises(CheckpointError, match=r'holds neither model.safetensors nor'):
+        load_weights(tmp_path / 'folder')
+
+
+def test_extra_tensors_of_other_vits_are_named(source, tmp_path):
+    weights = read_model(source)['state_dict']
+    weights['blocks.0.ls1.gamma'] = torch.ones(24)
+    torch.save(weights, tmp_path / 'scaled.pth')
+    with pytest.raises(CheckpointError, match=r'blocks.0.ls1.gamma is unknown'):
+        load_weights(tmp_path / 'scaled.pth')
+
+
+def test_another_size_is_named_by_shape(source, our_mae, sizes):
+    found = load_weights(source)
+    other = our_mae(sizes['base'])
+    with pytest.raises(CheckpointError, match=r'there and \(.*\) here.*a ViT/4 \(24 wide'):
+        fit_weights(other, found['state_dict'], source, facts=found['facts'])
+
+
+def test_hash_in_the_name(source):
+    good = source.rename(source.with_name(f'vit-{file_sha256(source)[:8]}.pth'))
+    assert 'values verified by the hash in the name' in load_weights(good)['notes']
+    bad = good.rename(good.with_name('vit-0123abcd.pth'))
+    with pytest.raises(CheckpointError, match='is not the file its name promises: its SHA-256'):
+        load_weights(bad)
+    dated = bad.rename(bad.with_name('vit-20240131.pth'))
+    assert not any('verified by' in line for line in load_weights(dated)['notes'])
+
+
+def test_shards(peers, sizes, fill, our_mae, tmp_path):
+    theirs = fill(peers['transformers'].build, sizes['small'])
+    theirs.save_pretrained(tmp_path / 'whole')
+    theirs.save_pretrained(tmp_path / 'parts', max_shard_size='20KB')
+    assert len(list((tmp_path / 'parts').glob('*.safetensors'))) > 1
+    one, two = (load_weights(tmp_path / name)['state_dict'] for name in ('whole', 'parts'))
+    assert set(one) == set(two)
+    assert all(torch.equal(one[name], two[name]) for name in one)

@@ -1,0 +1,74 @@
+"""Convert a model between the formats of this toolbox, the authors, timm, transformers,
+mmpretrain (mmselfsup) and lightly; the format of the input is found out."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+FORMATS = ('fair', 'timm', 'transformers', 'mmpretrain', 'mae', 'lightly')
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, without importing anything heavy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', help='.pth or .safetensors file, or a folder of transformers')
+    parser.add_argument(
+        'out', type=Path, help='.safetensors or .pth file; for transformers a folder'
+    )
+    parser.add_argument('--to', required=True, choices=FORMATS, help='whose code is to load it')
+    parser.add_argument(
+        '--config', help='config of the model, for what its weights do not tell (heads, grid)'
+    )
+    parser.add_argument(
+        '--facts',
+        nargs='+',
+        action='extend',
+        metavar='NAME=VALUE',
+        help='the same one by one, e.g. num_heads=3 decoder_num_heads=4 grid_size=8,16',
+    )
+    parser.add_argument(
+        '--encoder-only', action='store_true', help='leave out the decoder and the head'
+    )
+    parser.add_argument(
+        '--img-size',
+        nargs='+',
+        type=int,
+        metavar='PIXELS',
+        help='height and width, or one number for both, to resample the positions for',
+    )
+    parser.add_argument('--patch-size', type=int, help='side in pixels to fit the projection to')
+    parser.add_argument('--in-channels', type=int, help='channels to fit the projection to')
+    args = parser.parse_args(argv)
+    if args.img_size and len(args.img_size) > 2:
+        parser.error('--img-size takes one number or two')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Convert; `argv` stands for the command line."""
+    args = parse_args(argv)
+    from mae.apis import convert
+    from mae.apis.config import parse_options
+
+    size = args.img_size and (args.img_size[0], args.img_size[-1])
+    done = convert(
+        args.source,
+        args.out,
+        args.to,
+        config=args.config,
+        facts=parse_options(args.facts),
+        encoder_only=args.encoder_only,
+        img_size=size,
+        patch_size=args.patch_size,
+        in_channels=args.in_channels,
+    )
+    for line in done.lines:
+        print(line)
+    print(f'wrote {done.out}')
+
+
+if __name__ == '__main__':
+    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    from mae.apis.cli import run
+
+    run(main)

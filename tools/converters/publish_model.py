@@ -1,0 +1,51 @@
+"""Make weights to give away: no optimizer, SHA-256 in the name, model card, metafile entry."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, without importing anything heavy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='of a run, or any model that can be read here')
+    parser.add_argument('--name', required=True, help='of the model; its hash is added')
+    parser.add_argument('--license', required=True, help="of the weights, e.g. 'Apache-2.0'")
+    parser.add_argument('--config', help='name of the config they were trained with')
+    parser.add_argument(
+        '--metrics', type=Path, metavar='FILE.json', help='as tools/test.py --out wrote it'
+    )
+    parser.add_argument(
+        '--out-dir', type=Path, default=Path('.'), help='folder (default: this one)'
+    )
+    parser.add_argument(
+        '--suffix', choices=['.safetensors', '.pth'], default='.safetensors', help='kind of file'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Publish; `argv` stands for the command line."""
+    args = parse_args(argv)
+    metrics = json.loads(args.metrics.read_text(encoding='utf-8')) if args.metrics else None
+    from mae.apis import publish
+
+    done = publish(
+        args.checkpoint,
+        args.out_dir,
+        args.name,
+        license_=args.license,
+        config=args.config,
+        metrics=metrics,
+        suffix=args.suffix,
+    )
+    for path in (done.weights, done.card, done.metafile):
+        print(f'wrote {path}')
+
+
+if __name__ == '__main__':
+    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    from mae.apis.cli import run
+
+    run(main)
