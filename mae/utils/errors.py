@@ -11,3 +11,7 @@ class DataError(ValueError):
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read or does not fit; the message names file, keys and shapes."""
+
+
+class DownloadError(ValueError):
+    """A file cannot be fetched or is not what was published; the message says what to do."""
