@@ -1,7 +1,18 @@
 """What tools and notebooks call."""
 
 from mae.apis.config import find_config, load_config
+from mae.apis.fetch import fetch
 from mae.apis.model import init_model
 from mae.apis.runs import test, train
+from mae.apis.zoo import get_model, list_models
 
-__all__ = ['find_config', 'init_model', 'load_config', 'test', 'train']
+__all__ = [
+    'fetch',
+    'find_config',
+    'get_model',
+    'init_model',
+    'list_models',
+    'load_config',
+    'test',
+    'train',
+]
