@@ -1,12 +1,16 @@
 """What tools and notebooks call."""
 
+from mae.apis.classify import ImageClassifierInferencer
 from mae.apis.config import find_config, load_config
+from mae.apis.features import FeatureExtractor
 from mae.apis.fetch import fetch
 from mae.apis.model import init_model
 from mae.apis.runs import test, train
 from mae.apis.zoo import get_model, list_models
 
 __all__ = [
+    'FeatureExtractor',
+    'ImageClassifierInferencer',
     'fetch',
     'find_config',
     'get_model',

@@ -18,11 +18,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from mae.zoo.address import check_address
 from mae.zoo.checksum import checksum_in, parse_checksum
 from mae.zoo.download import Remote, cache_folder, download
 from mae.zoo.index import Entry, find_entry
 from mae.zoo.transfer import Progress as Told
-from mae.zoo.transfer import check_address
 
 
 def fetch(source: Entry | str, dest: str | Path | None = None, mirror: str | None = None) -> Path:

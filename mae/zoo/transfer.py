@@ -4,7 +4,6 @@ The standard library's client, because what it lacks is little: pooch and reques
 a broken download nor refuse a redirect that leaves HTTPS.
 """
 
-import ipaddress
 import re
 import shutil
 import time
@@ -12,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from urllib.error import HTTPError, URLError
-from urllib.parse import urljoin, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.parse import urlsplit
+from urllib.request import Request
 
 from mae.utils.errors import DownloadError
 from mae.version import __version__
+from mae.zoo.address import check_address, open_address
 
 # Bytes there are so far, and of the whole file if the server says it.
 Progress = Callable[[int, int | None], None]
@@ -49,22 +49,6 @@ class Patience:
     slowest: float = 1024.0
     attempts: int = 4
     pause: float = 1.0
-
-
-def check_address(url: str) -> None:
-    """Allow HTTPS, and on this machine plain HTTP.
-
-    Raises:
-        DownloadError: any other scheme, or no file is named.
-    """
-    parts = urlsplit(url)
-    if not parts.path.rpartition('/')[2]:
-        raise DownloadError(f'{url} names no file')
-    if parts.scheme == 'https' and parts.hostname:
-        return
-    if parts.scheme == 'http' and _is_this_machine(parts.hostname or ''):
-        return
-    raise DownloadError(f'refused: {url} is not https://, which alone shows who answers')
 
 
 def transfer(
@@ -127,7 +111,7 @@ def _attempt(
         request.add_header('Range', f'bytes={have}-')
         request.add_header('If-Range', version)
     try:
-        response = build_opener(_Redirects).open(request, timeout=patience.timeout)
+        response = open_address(request, patience.timeout)
     except HTTPError as error:
         with error:
             if error.code == 416 and error.headers.get('Content-Range') == f'bytes */{have}':
@@ -206,29 +190,6 @@ def _check_room(folder: Path, needed: int) -> None:
         raise DownloadError(
             f'no room: {needed / 1e9:.2f} GB are to come, and {folder} has {free / 1e9:.2f} GB free'
         )
-
-
-class _Redirects(HTTPRedirectHandler):
-    """Follows redirects as long as they stay on HTTPS."""
-
-    def http_error_302(
-        self, req: Request, fp: Any, code: int, msg: str, headers: HTTPMessage
-    ) -> Any:
-        target = urljoin(req.full_url, headers.get('Location', ''))
-        try:
-            check_address(target)
-        except DownloadError as error:
-            raise DownloadError(f'{req.full_url} leads elsewhere, {error}') from None
-        return super().http_error_302(req, fp, code, msg, headers)
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == 'localhost'
 
 
 def _start_over(file: IO[bytes], tag: Path) -> None:

@@ -23,8 +23,9 @@ DOCS = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').rglob
 LINKED = [*DOCS, ROOT / 'CONTRIBUTING.md', ROOT / 'SECURITY.md', *(ROOT / 'configs').rglob('*.md')]
 TOPS = {path.name for path in ROOT.iterdir()} - {'data', 'work_dirs'}
 # First words of commands that are not ours, whose arguments are not looked at.
-ZOO_TOOLS = {f'tools/{tool}.py' for tool in ('download', 'predict', 'extract_features')}
 FOREIGN = {'git', 'cd', 'source', 'pip', 'python3', 'pre-commit'}
+# Tools whose arguments are looked at, and nothing beyond.
+PARSED = {'download', 'predict', 'extract_features', 'converters/export_onnx'}
 
 
 def name(path):
@@ -156,7 +157,7 @@ def test_command_is_understood(command):
         assert {word for word in words[1:] if '=' not in word} <= {*verbs}
     elif words[0].startswith('tools/visualization/'):
         load_config(module(words[0]).parse_args(words[1:]).config)
-    elif words[0] in ZOO_TOOLS:
+    elif words[0].removeprefix('tools/').removesuffix('.py') in PARSED:
         module(words[0]).parse_args(words[1:])
     elif words[0] == 'tools/protocol.py':
         args = module(words[0]).parse_args(words[1:])
