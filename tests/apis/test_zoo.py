@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import json
+import runpy
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from mae.apis.zoo import find_model, load_model
 from mae.utils.errors import CheckpointError, ConfigError, DownloadError
 from mae.zoo import index
 
+TOOL = Path(__file__).resolve().parents[2] / 'tools/download.py'
 USERS = 'mae_vit-base-p16_8xb512-coslr-400e_in1k-224_20220223-85be947b.pth'
 ARCH = {'embed_dim': 16, 'depth': 1, 'num_heads': 2}
 MAE = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
@@ -229,6 +232,20 @@ def test_mirror(zoo, file, tmp_path, monkeypatch):
     with served(tmp_path) as url:
         monkeypatch.setenv('MAE_MIRROR', url)
         assert fetch(find_model('tiny'), tmp_path / 'dest').parent == tmp_path / 'dest'
+
+
+def test_tool_downloads_and_prints_where(zoo, file, tmp_path, capsys):
+    zoo().unlink()
+    (tmp_path / 'tiny.pth').write_bytes(file.read_bytes())
+    main = runpy.run_path(str(TOOL))['main']
+    with served(tmp_path) as url:
+        main(['tiny', '--dest', str(tmp_path / 'dest'), '--mirror', url])
+    told = capsys.readouterr()
+    assert told.out == f'{tmp_path / "dest/tiny.pth"}\n'
+    assert 'licence: CC-BY-NC-4.0' in told.err
+    assert {path.name for path in (tmp_path / 'dest').iterdir()} == {
+        *('tiny.pth', 'tiny.pth.LICENSE.txt')
+    }
 
 
 def test_classes_come_with_the_file(tmp_path):

@@ -23,7 +23,7 @@ DOCS = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').rglob
 LINKED = [*DOCS, ROOT / 'CONTRIBUTING.md', ROOT / 'SECURITY.md', *(ROOT / 'configs').rglob('*.md')]
 TOPS = {path.name for path in ROOT.iterdir()} - {'data', 'work_dirs'}
 # First words of commands that are not ours, whose arguments are not looked at.
-FOREIGN = {'git', 'cd', 'source', 'pip', 'python3', 'pre-commit'}
+FOREIGN = {'git', 'cd', 'source', 'pip', 'python3', 'pre-commit', 'mim'}
 # Tools whose arguments are looked at, and nothing beyond.
 PARSED = {'download', 'predict', 'extract_features', 'converters/export_onnx'}
 

@@ -61,9 +61,9 @@ def test_all_published_files_are_listed_and_the_users_first():
 def test_found_by_name_file_and_address():
     first = ENTRIES[0]
     for name in (first.name, first.file, first.file.removesuffix('.pth'), first.url):
-        assert find_entry(name) is first
+        assert find_entry(name) == first
     assert find_entry('mae') is None
-    assert weights_for(first.config) is first
+    assert weights_for(first.config) == first
 
 
 def test_entry_without_a_fact_is_named(tmp_path):
