@@ -1,5 +1,6 @@
-"""Writes the tables of weights, from the metafiles: `python docs/zoo.py`."""
+"""Writes the tables of weights from the metafiles, or counts: `python docs/zoo.py [CONFIG]`."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,9 +79,26 @@ def rewrite(name: str, text: str) -> str:
     return f'{before}{BEGIN}\n{PAGES[name](ROOT / name)}\n{END}{after}'
 
 
+def cost_of(config: str) -> str:
+    """What the entry of a config's weights has to say of its cost."""
+    import torch
+
+    from mae.apis import load_config
+    from mae.registry import MODELS
+    from mae.zoo.cost import measure_cost
+
+    with torch.device('meta'):
+        cost = measure_cost(MODELS.build(load_config(config).model))
+    return (
+        f'Parameters: {cost.parameters}\nFLOPs: {cost.flops}\nTraining FLOPs: {cost.training_flops}'
+    )
+
+
 def main() -> None:
-    """Renew all pages."""
-    for name in PAGES:
+    """Renew all pages, or print the figures of the configs that are named."""
+    for config in sys.argv[1:]:
+        print(cost_of(config))
+    for name in PAGES if len(sys.argv) == 1 else ():
         path = ROOT / name
         path.write_text(rewrite(name, path.read_text(encoding='utf-8')), encoding='utf-8')
 

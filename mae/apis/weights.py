@@ -1,53 +1,43 @@
-"""Weights from a file of any known format into a model, with a report of what became of them."""
+"""Weights from a file into a model, with a report of what became of them."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from mae.apis.likely import likely_config
-from mae.engine.checkpoint import LoadReport, fit_weights, load_checkpoint
+from mae.engine import checkpoint as engine
 from mae.utils.errors import CheckpointError
 
-Weights = dict[str, Tensor]
+# Key maps between formats come with `mae.zoo.formats`, and the engine's `load_weights` asks them.
+_READ_ANY = getattr(engine, 'load_weights', None)
 
 
-def read_weights(path: Path) -> tuple[Weights, dict[str, Any]]:
-    """Weights under our names, and what else the file says of them.
+def read_weights(path: Path) -> dict[str, Any]:
+    """What a file or a folder with `model.safetensors` holds, in our names where they are known.
 
-    Args:
-        path: a `.pth` or `.safetensors` file, or a folder with `model.safetensors`.
+    The only place that asks for the key maps.
+
+    Returns:
+        The weights under `state_dict`, and what else the file says.
 
     Raises:
         CheckpointError: it cannot be read, or holds no weights.
     """
-    if path.is_dir():
-        path = path / 'model.safetensors'
-    checkpoint = load_checkpoint(path)
-    meta = checkpoint.get('meta')
-    return translate(checkpoint['state_dict']), meta if isinstance(meta, dict) else {}
+    if _READ_ANY is not None:
+        found: dict[str, Any] = _READ_ANY(path)
+        return found
+    return engine.load_checkpoint(path / 'model.safetensors' if path.is_dir() else path)
 
 
-def translate(weights: Weights) -> Weights:
-    """Weights of another codebase under our names; ours as they are.
-
-    The only place that calls the key maps.
-    """
-    try:
-        formats = importlib.import_module('mae.zoo.formats')
-    except ModuleNotFoundError:
-        return weights
-    translated: Weights = formats.to_mae(weights)
-    return translated
-
-
-def load_weights(model: nn.Module, weights: Weights, path: Path, *, exact: bool) -> LoadReport:
+def load_into(
+    model: nn.Module, found: dict[str, Any], path: Path, *, exact: bool
+) -> engine.LoadReport:
     """Load weights, or say which shipped config they would fit.
 
     Args:
         model: to be filled.
-        weights: under our names.
+        found: from `read_weights`.
         path: where they came from, for messages.
         exact: see `fit_weights`.
 
@@ -55,9 +45,11 @@ def load_weights(model: nn.Module, weights: Weights, path: Path, *, exact: bool)
         CheckpointError: they are of another architecture; names the first keys and shapes that
             differ, and a config that fits.
     """
+    weights = found['state_dict']
+    more = {name: found[name] for name in ('facts', 'notes') if _READ_ANY is not None}
     likely = likely_config(weights)  # before names are taken away
     try:
-        return fit_weights(model, dict(weights), path, exact=exact)
+        return engine.fit_weights(model, dict(weights), path, exact=exact, **more)
     except CheckpointError as error:
         hint = f'; it looks like a file for {likely}' if likely else ''
         raise CheckpointError(f'{error}{hint}') from None

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mae.apis.config import find_config, load_config
 from mae.apis.fetch import fetch
-from mae.apis.weights import load_weights, read_weights
+from mae.apis.weights import load_into, read_weights
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
@@ -103,13 +103,15 @@ def load_model(
         model.init_weights()
         return LoadedModel(model.to(device).eval(), config)
     entry, path = _find_weights(name, pretrained, entry)
-    weights, meta = read_weights(path)
+    found = read_weights(path)
     model = MODELS.build(config.model)
     model.init_weights()  # what the file does not hold
     exact = pretrained is True and not overrides and entry is not None and entry.holds == 'all'
-    report = load_weights(model, weights, path, exact=exact)
+    report = load_into(model, found, path, exact=exact)
     print(f'{path}: {report}', file=sys.stderr, flush=True)
-    classes = tuple(map(str, meta.get('classes') or ()))
+    meta = found.get('meta')
+    classes = meta.get('classes') if isinstance(meta, dict) else None
+    classes = tuple(map(str, classes or ()))
     return LoadedModel(model.to(device).eval(), config, entry, classes)
 
 

@@ -50,7 +50,9 @@ def parse_checksum(text: str) -> Checksum:
 def checksum_in(file: str) -> Checksum | None:
     """The start of the SHA-256 in a file name such as `vit_20220223-85be947b.pth`."""
     match = re.search(r'-([0-9a-f]{8,64})\.(pth|pt|safetensors)$', file)
-    return Checksum('sha256', match[1]) if match else None
+    if match is None or re.fullmatch(r'(19|20)\d{6}', match[1]):  # a date
+        return None
+    return Checksum('sha256', match[1])
 
 
 def digest(path: Path, algorithm: str = 'sha256') -> str:

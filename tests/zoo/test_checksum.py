@@ -37,3 +37,4 @@ def test_in_a_name():
     assert checksum_in('mae_vit_20220223-85be947b.pth') == Checksum('sha256', '85be947b')
     assert checksum_in('mae_vit_20220223.pth') is None
     assert checksum_in('mae-pretrain.pth') is None
+    assert checksum_in('mae-vit-20220223.pth') is None  # a date
