@@ -14,9 +14,22 @@ from mae.zoo.checksum import Checksum
 from mae.zoo.download import Remote, cache_folder, download
 from mae.zoo.transfer import Patience
 
+from .server import serve
+
 ROOT = Path(__file__).parents[2]
 NAME = 'file.pth'
 PART, LICENSE = f'.{NAME}.part', f'{NAME}.LICENSE.txt'
+
+
+@pytest.fixture
+def server():
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture
+def patience():
+    return Patience(timeout=0.3, attempts=2, pause=0.0)
 
 
 @pytest.fixture

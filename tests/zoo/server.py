@@ -4,11 +4,8 @@ import hashlib
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-import pytest
-
-from mae.zoo.transfer import Patience
 
 DATA = bytes(range(256)) * 1200  # 300 kB
 TAG = '"one"'
@@ -128,9 +125,9 @@ class Handler(BaseHTTPRequestHandler):
         self.head(200, Content_Length=str(10**18), ETag=TAG)
 
 
-@pytest.fixture
-def server():
-    """Its address is `server.url`; `server.requests` counts what was asked."""
+@contextmanager
+def serve():
+    """Its address is `url`; `requests` counts what was asked, `gate` ends a wait."""
     httpd = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     httpd.requests, httpd.ranges = Counter(), []
     httpd.gate, httpd.started = threading.Event(), threading.Event()
@@ -139,13 +136,10 @@ def server():
     httpd.sha256 = hashlib.sha256(DATA).hexdigest()
     thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
     thread.start()
-    yield httpd
-    httpd.gate.set()
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
-
-
-@pytest.fixture
-def patience():
-    return Patience(timeout=0.3, attempts=2, pause=0.0)
+    try:
+        yield httpd
+    finally:
+        httpd.gate.set()
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
