@@ -14,7 +14,7 @@ _READ_ANY = getattr(engine, 'load_weights', None)
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """What a file or a folder with `model.safetensors` holds, in our names where they are known.
+    """What a file holds, in our names where they are known.
 
     The only place that asks for the key maps.
 
@@ -27,7 +27,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     if _READ_ANY is not None:
         found: dict[str, Any] = _READ_ANY(path)
         return found
-    return engine.load_checkpoint(path / 'model.safetensors' if path.is_dir() else path)
+    return engine.load_checkpoint(path)
 
 
 def load_into(

@@ -2,6 +2,8 @@
 
 import json
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -271,3 +273,11 @@ def test_download_lists_names_with_their_licence(capsys):
         'mae_vit-large-p16_authors-pixels-ganloss\n'
         '    mae_visualize_vit_large_ganloss.pth, the authors, CC-BY-NC-4.0\n'
     )
+
+
+@pytest.mark.parametrize(
+    'tool', ['download', 'predict', 'extract_features', 'converters/export_onnx']
+)
+def test_help_needs_no_libraries(tool):
+    command = [sys.executable, '-S', str(TOOLS / f'{tool}.py'), '--help']  # none can be found
+    assert 'usage: ' in subprocess.run(command, capture_output=True, text=True, check=True).stdout
