@@ -1,9 +1,26 @@
 """What tools and notebooks call."""
 
+from mae.apis.classify import ImageClassifierInferencer
 from mae.apis.config import find_config, load_config
+from mae.apis.features import FeatureExtractor
+from mae.apis.fetch import fetch
 from mae.apis.formats import convert
 from mae.apis.model import init_model
 from mae.apis.publication import publish
 from mae.apis.runs import test, train
+from mae.apis.zoo import get_model, list_models
 
-__all__ = ['convert', 'find_config', 'init_model', 'load_config', 'publish', 'test', 'train']
+__all__ = [
+    'FeatureExtractor',
+    'ImageClassifierInferencer',
+    'convert',
+    'fetch',
+    'find_config',
+    'get_model',
+    'init_model',
+    'list_models',
+    'load_config',
+    'publish',
+    'test',
+    'train',
+]

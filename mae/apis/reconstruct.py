@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
+from mae.apis.images import fit_image
 from mae.datasets.transforms import DecodeImage
 from mae.visualization.panels import Panel, reconstruction_panels
 
@@ -65,13 +64,4 @@ def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int
     if not paths:
         raise ValueError('no images given')
     decode = DecodeImage(channels)
-    return torch.stack([_fit(decode({'img_path': str(path)})['img'], size) for path in paths])
-
-
-def _fit(image: Tensor, size: tuple[int, int]) -> Tensor:
-    H, W = size
-    height, width = image.shape[1:]
-    scale = min(height / H, width / W)
-    part = F.center_crop_image(image, [max(1, round(H * scale)), max(1, round(W * scale))])
-    fitted: Tensor = F.resize_image(part, [H, W], InterpolationMode.BICUBIC, antialias=True)
-    return fitted
+    return torch.stack([fit_image(decode({'img_path': str(path)})['img'], size) for path in paths])

@@ -15,3 +15,7 @@ class CheckpointError(ValueError):
 
 class NonFiniteError(ValueError):
     """Losses or gradients stay NaN or infinite; the message names the steps and what was tried."""
+
+
+class DownloadError(ValueError):
+    """A file cannot be fetched or is not what was published; the message says what to do."""

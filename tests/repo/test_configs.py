@@ -273,7 +273,7 @@ def decoder_ablation(promised: Promise) -> int:
 @pytest.mark.parametrize('path', ABLATIONS, ids=name)
 def test_ablation_differs_in_one_thing_from_the_papers_default(path):
     promised = parse(path)
-    default = next(leaf for leaf in LEAVES if '_target-pixel_' in leaf.stem)
+    default = next(leaf for leaf in LEAVES if f'-{promised.arch}-p16_target-pixel_' in leaf.stem)
     cfg, base = load(path), load(default)
     assert not base.model.target.norm_pix
     part = {'dec': 'decoder', 'mask': 'masker'}.get(promised.ablation.partition('-')[0])

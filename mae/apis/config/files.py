@@ -8,9 +8,9 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mae.utils.errors import ConfigError
+from mae.utils.shipped import shipped
 from mae.utils.suggest import nearest
 
-_PACKAGE = Path(__file__).resolve().parents[2]
 _SIZES = {'t': 'tiny', 's': 'small', 'b': 'base', 'l': 'large', 'h': 'huge'}
 _FORMATS = ('.py', '.json', '.yaml', '.yml')
 
@@ -49,10 +49,9 @@ def find_config(name: str | Path) -> Path:
 
 def shipped_configs() -> list[Path]:
     """All configs one can run, sorted: those of the wheel, or of the checkout."""
-    for root in (_PACKAGE / '.mim' / 'configs', _PACKAGE.parent / 'configs'):
-        if root.is_dir():
-            return sorted(p for p in root.rglob('*.py') if '_base_' not in p.parts)
-    return []
+    root = shipped('configs')
+    leaves = root.rglob('*.py') if root else ()
+    return sorted(path for path in leaves if '_base_' not in path.parts)
 
 
 def read_config(path: Path) -> Config:

@@ -131,7 +131,7 @@ class ViTEncoder(Backbone):
         x = self.patch_embed(patches) + pos_embed  # B,K,D
         if prefix:
             cls_token = self.cls_token + self.pos_embed[:, :prefix]
-            x = torch.cat([cls_token.expand(len(x), -1, -1).to(x.dtype), x], dim=1)  # B,N,D
+            x = torch.cat([cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)  # B,N,D
         for block in self.blocks:
             if self.checkpoint_blocks and self.training:
                 x = checkpoint(block, x, use_reentrant=False)

@@ -1,0 +1,69 @@
+"""Features of images of any kind.
+
+Shapes: B images of a batch, M in all, C channels, H W pixels, T tokens, D width.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mae.apis.images import Pictures
+from mae.apis.inference import Failure, Inferencer
+
+
+@dataclass(frozen=True)
+class Features:
+    """Result of a `FeatureExtractor`.
+
+    Attributes:
+        names: M paths, or numbers of images without one.
+        features: float32 (M, D), or (M, T, D), on the CPU, in the order of the names.
+        failed: images that could not be read, and are not among the M.
+    """
+
+    names: list[str]
+    features: Tensor
+    failed: list[Failure] = field(default_factory=list)
+
+
+class FeatureExtractor(Inferencer):
+    """One vector an image, from the whole image.
+
+    Args:
+        model: see `Inferencer`, like the further options.
+        pretrained: see `Inferencer`.
+        pool: 'avg' of the patch tokens, the 'cls' token, or all 'tokens'.
+        options: of `Inferencer`.
+
+    Raises:
+        ValueError: an option is wrong, or there are no weights for it.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Config | nn.Module,
+        pretrained: bool | str | Path = True,
+        *,
+        pool: Literal['avg', 'cls', 'tokens'] = 'avg',
+        **options: Any,
+    ) -> None:
+        super().__init__(model, pretrained, **options)
+        if pool not in ('avg', 'cls', 'tokens'):
+            raise ValueError(f"pool must be 'avg', 'cls' or 'tokens', not {pool!r}")
+        self.pool = pool
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, D), or (B, T, D)."""
+        features: Tensor = self.model.extract_features(images, self.pool)
+        return features
+
+    def __call__(self, images: Pictures) -> Features:
+        """Features of all images that can be read.
+
+        Raises:
+            DataError: none can be read.
+        """
+        return Features(*self.run(images))

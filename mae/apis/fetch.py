@@ -1,0 +1,90 @@
+"""Published weights as files on this machine, with what one should know printed on the way."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urldefrag
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from mae.zoo.address import check_address
+from mae.zoo.checksum import checksum_in, parse_checksum
+from mae.zoo.download import Remote, cache_folder, download
+from mae.zoo.index import Entry, find_entry
+from mae.zoo.transfer import Progress as Told
+
+
+def fetch(source: Entry | str, dest: str | Path | None = None, mirror: str | None = None) -> Path:
+    """The file of an entry or of an address, downloaded unless it is there already.
+
+    Args:
+        source: an entry of the index, or an `https://` address; it may end in
+            `#sha256=DIGITS`, to which the file is then held.
+        dest: folder for the file (default: `mae.zoo.download.cache_folder()`).
+        mirror: address of a folder with the files of the index, to ask instead of those who
+            published them (default: MAE_MIRROR, if it is set).
+
+    Returns:
+        Path of the verified file.
+
+    Raises:
+        DownloadError: it cannot be fetched, or is not what was published; says what to do.
+    """
+    entry = find_entry(source) if isinstance(source, str) else source
+    if entry is None:
+        remote, folder = _elsewhere(str(source))
+    else:
+        checksum = parse_checksum(entry.checksum) if entry.checksum else None
+        mirror = mirror if mirror is not None else os.environ.get('MAE_MIRROR', '')
+        remote, folder = Remote(entry.url, checksum, entry.license, mirror), cache_folder()
+    folder = Path(dest).expanduser() if dest is not None else folder
+    with _progress_bar(remote.file) as progress:
+        path = download(remote, folder, progress=progress, say=_say)
+    _say(f'{path.name}: {remote.terms}')
+    _say(f'{path.name}: {_verdict(remote)}')
+    return path
+
+
+def _elsewhere(url: str) -> tuple[Remote, Path]:
+    """A file that the index does not list, and a folder for it alone: its name may be another's."""
+    url, fragment = urldefrag(url)
+    check_address(url)
+    checksum = parse_checksum(fragment.replace('=', ':')) if fragment else checksum_in(url)
+    folder = cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:8]
+    return Remote(url, checksum), folder
+
+
+def _verdict(remote: Remote) -> str:
+    """How far the file is verified."""
+    if remote.checksum is None:
+        return 'NOT VERIFIED: no checksum is published for it'
+    weak = ', a weak check: it finds damage, not forgery' if remote.checksum.is_weak else ''
+    return f'verified: its {remote.checksum}{weak}'
+
+
+@contextmanager
+def _progress_bar(name: str) -> Iterator[Told]:
+    columns = TextColumn('{task.description}'), BarColumn(), DownloadColumn()
+    rate = TransferSpeedColumn(), TimeRemainingColumn()
+    with Progress(*columns, *rate, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None, visible=False)
+
+        def show(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield show
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # beside results on stdout

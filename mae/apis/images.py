@@ -1,0 +1,109 @@
+"""Images as people have them (paths, folders, arrays, PIL images) as a model wants them.
+
+Shapes: B images, C channels, H W pixels.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from mae.datasets import ImageFolder
+from mae.datasets.transforms import CenterCrop, DecodeImage, ResizeShort
+
+Picture = str | Path | NDArray[np.uint8] | Image.Image | Tensor
+Pictures = Picture | Iterable[Picture]
+Named = tuple[str, Picture]
+
+
+def name_images(images: Pictures) -> Iterator[Named]:
+    """One by one, each with its path, or where it has none with its number.
+
+    Args:
+        images: the path of an image or of a folder; an array (H, W), (H, W, C) or (B, H, W, C); a
+            tensor (C, H, W) or (B, C, H, W), both uint8; a PIL image; or an iterable of these.
+
+    Raises:
+        DataError: a folder without images.
+    """
+    for number, image in enumerate(_each(images)):
+        yield (image if isinstance(image, str) else f'image {number}'), image
+
+
+class ReadImage:
+    """From one image to uint8 (C, H, W) of a model's size, as the recipes evaluate.
+
+    A model of 224 pixels sees the centre 224 of a short side of 256, any other the whole short
+    side; one that is not square sees the largest centred part of its shape.
+
+    Args:
+        channels: C.
+        size: (H, W).
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        self.channels = channels
+        self.size = size
+        self.decode = DecodeImage(channels)
+        self.resize = ResizeShort(256 if size == (224, 224) else size[0])
+        self.crop = CenterCrop(size)
+
+    def __call__(self, image: Picture) -> Tensor:
+        """The pixels.
+
+        Raises:
+            ValueError: a file is missing or no image (names the path), or an array is not uint8
+                of the shapes that `name_images` takes.
+        """
+        if isinstance(image, str | Path):
+            results: dict[str, Any] = {'img_path': str(image)}
+        elif isinstance(image, Image.Image):
+            mode = 'RGB' if self.channels == 3 else 'L'
+            upright = ImageOps.exif_transpose(image)
+            results = {'img': np.asarray(upright.convert(mode))}
+        elif isinstance(image, np.ndarray | Tensor):
+            results = {'img': image}
+        else:
+            raise ValueError(f'neither a path nor an image: {type(image).__name__}')
+        results = self.decode(results)
+        if self.size[0] != self.size[1]:
+            return fit_image(results['img'], self.size)
+        pixels: Tensor = self.crop(self.resize(results))['img']
+        return pixels
+
+
+def fit_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """The largest centred part of a shape, resized to it: uint8 (C, H, W)."""
+    H, W = size
+    height, width = image.shape[1:]
+    scale = min(height / H, width / W)
+    part = F.center_crop_image(image, [max(1, round(H * scale)), max(1, round(W * scale))])
+    fitted: Tensor = F.resize_image(part, [H, W], InterpolationMode.BICUBIC, antialias=True)
+    return fitted
+
+
+def _each(images: Any) -> Iterator[Any]:
+    if isinstance(images, str | Path):
+        yield from _files(Path(images).expanduser())
+    elif isinstance(images, np.ndarray | Tensor) and images.ndim == 4:
+        yield from images
+    elif isinstance(images, Iterable) and not isinstance(images, np.ndarray | Tensor | Image.Image):
+        for image in images:
+            yield from _each(image)
+    else:
+        yield images
+
+
+def _files(path: Path) -> Iterator[str]:
+    if not path.is_dir():
+        yield str(path)
+        return
+    folder = ImageFolder(str(path), labelled=False)
+    for index in range(len(folder)):
+        yield str(folder.get_data_info(index)['img_path'])

@@ -1,0 +1,152 @@
+"""A model over images of any kind, in batches; what cannot be read is named, the rest is done.
+
+Shapes: B images of a batch, M in all, C channels, H W pixels.
+"""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from mae.apis.images import Named, Pictures, ReadImage, name_images
+from mae.apis.zoo import LoadedModel, load_model
+from mae.utils.errors import DataError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be read: its name, and why."""
+
+    name: str
+    reason: str
+
+
+class Inferencer(ABC):
+    """Reads images in threads, one batch ahead of the model; one that cannot be read is skipped.
+
+    Args:
+        model: from `get_model`, or what `get_model` takes.
+        pretrained: see `get_model`; not looked at if `model` is a module.
+        device: where to put the model.
+        batch_size: images at once.
+        num_threads: that read.
+        progress: show a bar on stderr where there is more than one batch.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Config | nn.Module,
+        pretrained: bool | str | Path = True,
+        *,
+        device: str | torch.device = 'cpu',
+        batch_size: int = 32,
+        num_threads: int = 4,
+        progress: bool = True,
+    ) -> None:
+        if isinstance(model, nn.Module):
+            self.loaded = LoadedModel(model.to(device).eval(), Config())
+        else:
+            self.loaded = load_model(model, pretrained, device=device)
+        if batch_size < 1 or num_threads < 1:
+            raise ValueError(
+                f'batch_size and num_threads must be positive, not {batch_size} and {num_threads}'
+            )
+        self.model = self.loaded.model
+        encoder = self.model.encoder
+        self.read = ReadImage(encoder.in_channels, encoder.img_size)
+        self.batch_size = batch_size
+        self.num_threads = num_threads
+        self.progress = progress
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """From normalised images (B, C, H, W) on the device to what is wanted of each."""
+
+    def stream(self, images: Pictures, failed: list[Failure]) -> Iterator[tuple[list[str], Tensor]]:
+        """Names and results of a batch at a time, for more images than memory holds.
+
+        Args:
+            images: see `mae.apis.images.name_images`.
+            failed: filled with what could not be read.
+        """
+        for names, pixels in self._batches(images, failed):
+            with torch.inference_mode():
+                batch = self.model.data_preprocessor({'inputs': pixels}, False)
+                yield names, self.forward(batch['inputs'])
+
+    def run(self, images: Pictures) -> tuple[list[str], Tensor, list[Failure]]:
+        """Names and results of all, on the CPU, and what could not be read, which is printed too.
+
+        Raises:
+            DataError: none could be read.
+        """
+        failed: list[Failure] = []
+        names: list[str] = []
+        results: list[Tensor] = []
+        for batch, result in self.stream(images, failed):
+            names += batch
+            results.append(result.float().cpu())
+        total = len(names) + len(failed)
+        if total == 1 and failed:
+            raise DataError(failed[0].reason)
+        for failure in failed:
+            print(f'skipped {failure.reason}', file=sys.stderr)
+        if failed:
+            print(f'{len(failed)} of {total} images could not be read', file=sys.stderr)
+        if not results:
+            raise DataError(f'none of {total} images could be read' if total else 'no images given')
+        return names, torch.cat(results), failed
+
+    def _batches(
+        self, images: Pictures, failed: list[Failure]
+    ) -> Iterator[tuple[list[str], Tensor]]:
+        """The next chunk is read while the model works on the last one."""
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            waiting: list[tuple[str, Future[Tensor]]] = []
+            for chunk in self._chunks(images):
+                reading = [(name, pool.submit(self.read, image)) for name, image in chunk]
+                yield from self._ready(waiting, failed)
+                waiting = reading
+            yield from self._ready(waiting, failed)
+
+    def _ready(
+        self, waiting: list[tuple[str, 'Future[Tensor]']], failed: list[Failure]
+    ) -> Iterator[tuple[list[str], Tensor]]:
+        names, pixels = [], []
+        for name, future in waiting:
+            try:
+                pixels.append(future.result())
+                names.append(name)
+            except (ValueError, OSError) as error:
+                reason = str(error) if name in str(error) else f'{name}: {error}'
+                failed.append(Failure(name, reason))
+        if pixels:
+            yield names, torch.stack(pixels)
+
+    def _chunks(self, images: Pictures) -> Iterator[list[Named]]:
+        named: Iterable[Named] = name_images(images)
+        number = None
+        if not isinstance(images, Iterator):  # a generator may be endless
+            named = list(named)
+            number = -(-len(named) // self.batch_size)
+        chunks = _chunked(named, self.batch_size)
+        if self.progress and number != 1:
+            console = Console(stderr=True)
+            yield from track(chunks, 'images', total=number, console=console, transient=True)
+        else:
+            yield from chunks
+
+
+def _chunked(items: Iterable[Named], size: int) -> Iterator[list[Named]]:
+    items = iter(items)
+    while chunk := list(islice(items, size)):
+        yield chunk

@@ -1,0 +1,153 @@
+"""Encoders and classifiers as ONNX files that onnxruntime has been seen to agree with.
+
+Shapes: B images, C channels, H W pixels.
+"""
+
+import copy
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mae.utils.errors import CheckpointError
+
+# What one ONNX file can hold; weights beyond it lie beside it.
+MAX_BYTES = 2**31 - 2**24
+RTOL, ATOL = 1e-4, 1e-5
+
+
+@dataclass(frozen=True)
+class OnnxReport:
+    """What was written.
+
+    Attributes:
+        output: name of the output, 'logits' or 'features'.
+        files: the ONNX file, and the weights beside it if they are too large for it.
+        difference: largest distance of onnxruntime's numbers from the model's.
+    """
+
+    output: str
+    files: tuple[Path, ...]
+    difference: float
+
+
+def export_onnx(
+    model: Any,
+    path: Path,
+    *,
+    pool: Literal['avg', 'cls', 'tokens'] | None = None,
+    uint8: bool = False,
+) -> OnnxReport:
+    """Write a model for any number of images, after onnxruntime has agreed with it.
+
+    Args:
+        model: an algorithm, from `get_model`.
+        path: of the file; it appears when it is checked.
+        pool: the features of the encoder, pooled thus; by default the logits of a classifier, and
+            of another model the average of the patch tokens.
+        uint8: take uint8 images and normalise them, instead of normalised float32 ones.
+
+    Raises:
+        CheckpointError: onnxruntime's numbers are others than the model's.
+        ImportError: a library is missing; says how to install it.
+        OSError: the disk refused; an older file is untouched.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401  (torch's exporter needs it, and asks too late)
+    except ImportError as error:
+        raise ImportError(
+            f'ONNX needs {error.name}: pip install onnx onnxscript onnxruntime'
+        ) from None
+    if pool is None and not hasattr(model, 'head'):
+        pool = 'avg'
+    exported = _Exported(_on_cpu(model), pool, uint8=uint8).eval()
+    output = 'features' if pool else 'logits'
+    program = torch.onnx.export(
+        exported,
+        (exported.example(2),),
+        input_names=['images'],
+        output_names=[output],
+        dynamic_shapes={'images': {0: torch.export.Dim('batch')}},
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.model.metadata_props.update(exported.facts())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+        unfinished = Path(folder, path.name)
+        program.save(str(unfinished), external_data=exported.num_bytes() > MAX_BYTES)
+        session = onnxruntime.InferenceSession(unfinished, providers=['CPUExecutionProvider'])
+        difference = max(_compare(exported, session, batch) for batch in (1, 3))
+        parts = sorted(Path(folder).iterdir(), reverse=True)  # what the file refers to comes first
+        for part in parts:
+            os.replace(part, path.with_name(part.name))
+    files = tuple(path.with_name(part.name) for part in reversed(parts))
+    return OnnxReport(output, files, difference)
+
+
+class _Exported(nn.Module):
+    """From images to one output: what a file computes."""
+
+    def __init__(self, model: Any, pool: str | None, *, uint8: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.pool = pool
+        self.uint8 = uint8
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.uint8:
+            preprocessor = self.model.data_preprocessor
+            images = (images.float() - preprocessor.mean) / preprocessor.std
+        if self.pool is None:
+            logits: Tensor = self.model(images)
+            return logits
+        features: Tensor = self.model.extract_features(images, self.pool)
+        return features
+
+    def example(self, batch: int) -> Tensor:
+        """Random images (B, C, H, W), always the same."""
+        encoder = self.model.encoder
+        shape = batch, encoder.in_channels, *encoder.img_size
+        generator = torch.Generator().manual_seed(batch)
+        if self.uint8:
+            return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        return torch.randn(shape, generator=generator)
+
+    def facts(self) -> dict[str, str]:
+        """How an image becomes an input."""
+        if self.uint8:
+            return {'input': 'uint8 RGB' if self.model.encoder.in_channels == 3 else 'uint8'}
+        preprocessor = self.model.data_preprocessor
+        facts = {'mean': preprocessor.mean, 'std': preprocessor.std}
+        return {name: str(value.flatten().tolist()) for name, value in facts.items()}
+
+    def num_bytes(self) -> int:
+        """Size of the weights."""
+        return sum(p.numel() * p.element_size() for p in self.model.parameters())
+
+
+def _compare(exported: _Exported, session: Any, batch: int) -> float:
+    images = exported.example(batch)
+    with torch.no_grad():
+        expected = exported(images)
+    found = torch.from_numpy(session.run(None, {'images': images.numpy()})[0])
+    difference = float((found - expected).abs().max())
+    scale = max(1.0, float(expected.abs().max()))  # rounding follows the largest numbers
+    if not torch.allclose(found, expected, rtol=RTOL, atol=ATOL * scale):
+        raise CheckpointError(
+            f'onnxruntime disagrees with the model by up to {difference:.2g} on {batch} images: '
+            'nothing was written'
+        )
+    return difference
+
+
+def _on_cpu(model: nn.Module) -> nn.Module:
+    if all(parameter.device.type == 'cpu' for parameter in model.parameters()):
+        return model
+    return copy.deepcopy(model).cpu()

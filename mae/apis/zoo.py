@@ -1,0 +1,159 @@
+"""Models by name, with weights: `list_models`, `get_model`."""
+
+import sys
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from mae.apis.config import find_config, load_config
+from mae.apis.fetch import fetch
+from mae.apis.weights import load_into, read_weights
+from mae.registry import MODELS
+from mae.utils.errors import CheckpointError, ConfigError
+from mae.utils.suggest import nearest
+from mae.zoo.index import Entry, entries, find_entry, weights_for
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and where it came from.
+
+    Attributes:
+        model: in evaluation mode, on its device.
+        config: it was built from.
+        entry: of the index, if its weights are listed there.
+        classes: names of the classes, if the file says them.
+    """
+
+    model: Any
+    config: Config
+    entry: Entry | None = None
+    classes: tuple[str, ...] = ()
+
+
+def list_models(pattern: str = '*') -> list[str]:
+    """Names of weights that `get_model(name, pretrained=True)` fetches.
+
+    Args:
+        pattern: with `*` and `?`; a name without them is looked for anywhere in the names.
+    """
+    if not any(sign in pattern for sign in '*?['):
+        pattern = f'*{pattern}*'
+    return [entry.name for entry in entries() if fnmatchcase(entry.name, pattern)]
+
+
+def find_model(name: str) -> Entry:
+    """The published weights of a name of `list_models`, a file name or a config's name.
+
+    Raises:
+        ConfigError: nothing has that name (tells the nearest), or none are published for it.
+    """
+    entry = _resolve(name)[1]
+    if entry is None:
+        raise ConfigError(f'no weights are published for {name}; see mae.apis.list_models()')
+    return entry
+
+
+def get_model(
+    name: str | Path | Config,
+    pretrained: bool | str | Path = False,
+    *,
+    device: str | torch.device = 'cpu',
+    **overrides: Any,
+) -> Any:
+    """A model, ready for a notebook.
+
+    Args:
+        name: of `list_models`, the file name of a published file, or a config (name, path,
+            `Config`).
+        pretrained: False starts the weights as the recipe says; True takes the published file of
+            that name, of a config the one listed first; or a path, an address or another name
+            of `list_models`. What became of the weights is always printed.
+        device: where to put the model.
+        overrides: keys of `model` that replace those of the config, such as
+            `encoder=dict(img_size=448)`; weights are then fitted as for fine-tuning.
+
+    Returns:
+        An `MAE` or `Classifier` in evaluation mode.
+
+    Raises:
+        ConfigError: nothing has that name (tells the nearest), or a key is wrong.
+        CheckpointError: the weights cannot be read or do not fit.
+        DownloadError: they cannot be fetched, or are not what was published.
+    """
+    return load_model(name, pretrained, device=device, **overrides).model
+
+
+def load_model(
+    name: str | Path | Config,
+    pretrained: bool | str | Path = False,
+    *,
+    device: str | torch.device = 'cpu',
+    **overrides: Any,
+) -> LoadedModel:
+    """Like `get_model`, but with what else is known of the model."""
+    config, entry = _resolve(name)
+    config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
+    if pretrained is False:
+        model = MODELS.build(config.model)
+        model.init_weights()
+        return LoadedModel(model.to(device).eval(), config)
+    entry, path = _find_weights(name, pretrained, entry)
+    found = read_weights(path)
+    model = MODELS.build(config.model)
+    model.init_weights()  # what the file does not hold
+    exact = pretrained is True and not overrides and entry is not None and entry.holds == 'all'
+    report = load_into(model, found, path, exact=exact)
+    print(f'{path}: {report}', file=sys.stderr, flush=True)
+    meta = found.get('meta')
+    classes = meta.get('classes') if isinstance(meta, dict) else None
+    classes = tuple(map(str, classes or ()))
+    return LoadedModel(model.to(device).eval(), config, entry, classes)
+
+
+def _resolve(name: str | Path | Config) -> tuple[Path | Config, Entry | None]:
+    """The config, and the weights that the name stands for."""
+    if isinstance(name, Config):
+        return name, None
+    entry = find_entry(str(name))
+    if entry is not None:
+        return entry.config, entry
+    try:
+        config = find_config(name)
+    except ConfigError as error:
+        near = nearest(str(name).removesuffix('.pth'), list_models(), limit=3)
+        if not near or '/' in str(name):
+            raise
+        message = str(error).partition('; nearest')[0].replace('config', 'model or config')
+        raise ConfigError(f'{message}; nearest models: {", ".join(near)}') from None
+    return config, weights_for(config)
+
+
+def _find_weights(
+    name: Any, pretrained: bool | str | Path, entry: Entry | None
+) -> tuple[Entry | None, Path]:
+    """Where the weights lie, fetched if they must be."""
+    if pretrained is True:
+        if entry is None:
+            what = getattr(name, 'filename', None) or name
+            raise CheckpointError(
+                f'no weights are published for {what}: give pretrained=PATH, or a name of '
+                'mae.apis.list_models()'
+            )
+        return entry, fetch(entry)
+    path = Path(str(pretrained)).expanduser()
+    if path.exists():
+        return None, path
+    text = str(pretrained)
+    entry = find_entry(text)
+    if entry is not None:
+        return entry, fetch(entry)
+    if '://' in text:
+        return None, fetch(text)
+    near = nearest(path.stem, list_models(), limit=2) if path.name == text else []
+    hint = f'; nearest models: {", ".join(near)}' if near else ''
+    raise CheckpointError(f'no such checkpoint: {pretrained}{hint}')

@@ -1,0 +1,76 @@
+"""What a file must hash to: the first digits, or all, of its SHA-256 or MD5."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mae.utils.errors import DownloadError
+
+_BLOCK = 1 << 20
+_LENGTH = {'sha256': 64, 'md5': 32}
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """The published digits.
+
+    Attributes:
+        algorithm: 'sha256' or 'md5'.
+        digits: the first ones, or all, in lower case.
+    """
+
+    algorithm: str
+    digits: str
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether it finds damage, but could be forged: anything but a whole SHA-256."""
+        return (self.algorithm, len(self.digits)) != ('sha256', 64)
+
+    def __str__(self) -> str:
+        name = {'sha256': 'SHA-256', 'md5': 'MD5'}[self.algorithm]
+        verb = 'is' if len(self.digits) == _LENGTH[self.algorithm] else 'begins with'
+        return f'{name} {verb} {self.digits}'
+
+
+def parse_checksum(text: str) -> Checksum:
+    """Read 'sha256:85be947b'.
+
+    Raises:
+        DownloadError: another algorithm, or not 6 or more hexadecimal digits.
+    """
+    algorithm, _, digits = text.lower().partition(':')
+    longest = _LENGTH.get(algorithm, 0)
+    if not re.fullmatch(r'[0-9a-f]{6,}', digits) or len(digits) > longest:
+        raise DownloadError(f'a checksum is sha256: or md5: and at least 6 digits, not {text!r}')
+    return Checksum(algorithm, digits)
+
+
+def checksum_in(file: str) -> Checksum | None:
+    """The start of the SHA-256 in a file name such as `vit_20220223-85be947b.pth`."""
+    match = re.search(r'-([0-9a-f]{8,64})\.(pth|pt|safetensors)$', file)
+    if match is None or re.fullmatch(r'(19|20)\d{6}', match[1]):  # a date
+        return None
+    return Checksum('sha256', match[1])
+
+
+def digest(path: Path, algorithm: str = 'sha256') -> str:
+    """Hexadecimal digest of a file."""
+    state = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open('rb') as file:
+        while block := file.read(_BLOCK):
+            state.update(block)
+    return state.hexdigest()
+
+
+def verify(path: Path, checksum: Checksum) -> None:
+    """Compare a file with what was published.
+
+    Raises:
+        DownloadError: it is another file.
+    """
+    found = digest(path, checksum.algorithm)
+    if not found.startswith(checksum.digits):
+        shown = Checksum(checksum.algorithm, found[: len(checksum.digits)])
+        raise DownloadError(f'{path} is not what was published: its {shown}, not {checksum.digits}')

@@ -1,0 +1,161 @@
+"""A file gets its name when it is whole and what was published: fetched once, for all processes."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from mae.utils.errors import DownloadError
+from mae.zoo.checksum import Checksum, digest, verify
+from mae.zoo.transfer import Patience, Progress, UnreachableError, transfer
+
+_TERMS = {
+    'Apache-2.0': 'https://www.apache.org/licenses/LICENSE-2.0',
+    'CC-BY-NC-4.0': 'https://creativecommons.org/licenses/by-nc/4.0/, not for commercial use',
+}
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A published file.
+
+    Attributes:
+        url: where it was published.
+        checksum: as published; None if none was.
+        license: SPDX identifier of its terms, if they are known.
+        mirror: address of a folder that has the file too, and is asked instead.
+    """
+
+    url: str
+    checksum: Checksum | None = None
+    license: str = ''
+    mirror: str = ''
+
+    @property
+    def file(self) -> str:
+        """Name of the file."""
+        return self.url.rpartition('/')[2]
+
+    @property
+    def address(self) -> str:
+        """Where it is fetched from."""
+        return f'{self.mirror.rstrip("/")}/{self.file}' if self.mirror else self.url
+
+    @property
+    def terms(self) -> str:
+        """Its licence in one line, with the address of the text."""
+        terms = f' ({_TERMS[self.license]})' if self.license in _TERMS else ''
+        return f'licence: {self.license or "not stated"}{terms}'
+
+
+def cache_folder() -> Path:
+    """Where weights are kept: `weights` in MAE_HOME, which is `~/.cache/mae` unless set."""
+    home = os.environ.get('MAE_HOME') or '~/.cache/mae'
+    return Path(home).expanduser() / 'weights'
+
+
+def download(
+    remote: Remote,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = print,
+    patience: Patience | None = None,
+) -> Path:
+    """A published file, from the folder or from the net.
+
+    Until it is whole and verified it is called `.NAME.part`; a later call goes on with that. One
+    that is in the folder already, say on a machine without network, is verified again.
+
+    Args:
+        remote: what to fetch.
+        folder: for the file, and beside it its licence, source and SHA-256 (`NAME.LICENSE.txt`).
+        progress: told of bytes as they come.
+        say: told, a line each, what one should know.
+        patience: when to give up.
+
+    Raises:
+        DownloadError: it cannot be fetched, or is not what was published; says what to do.
+    """
+    path = folder / remote.file
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with _part_of(path, say) as part:
+            if part is not None:
+                _fill(remote, part, path, progress, patience)
+                return path
+    if remote.checksum is not None:  # also what another process fetched, or a person put there
+        try:
+            verify(path, remote.checksum)
+        except DownloadError as error:
+            raise DownloadError(f'{error}; remove it to fetch it again') from None
+    return path
+
+
+def _fill(
+    remote: Remote,
+    part: IO[bytes],
+    path: Path,
+    progress: Progress | None,
+    patience: Patience | None,
+) -> None:
+    """Fetch, verify, write the licence, and only then give the file its name."""
+    tag = path.with_name(f'.{path.name}.tag')
+    try:
+        transfer(remote.address, part, tag, progress=progress, patience=patience)
+    except UnreachableError as error:
+        where = f'fetch {remote.url} on another machine and put it at {path}'
+        raise DownloadError(f'{error}: {where}') from None
+    part.flush()
+    os.fsync(part.fileno())
+    tag.unlink(missing_ok=True)
+    unfinished = Path(part.name)
+    if remote.checksum is not None:
+        try:
+            verify(unfinished, remote.checksum)
+        except DownloadError as error:
+            unfinished.unlink()
+            raise DownloadError(f'{error}; deleted (it came from {remote.address})') from None
+    note = path.with_name(f'{path.name}.LICENSE.txt')
+    lines = path.name, f'from {remote.url}', remote.terms, f'SHA-256: {digest(unfinished)}'
+    note.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    os.replace(unfinished, path)
+
+
+@contextmanager
+def _part_of(path: Path, say: Callable[[str], None]) -> Iterator[IO[bytes] | None]:
+    """The unfinished file, held so that nobody else writes it; None once somebody finished it."""
+    name = path.with_name(f'.{path.name}.part')
+    while True:
+        with open(name, 'r+b', opener=_opener) as part:
+            _hold(part, path, say)
+            finished = path.is_file()
+            if not finished and not _is_still(part, name):
+                continue  # the one who held it found it wrong and deleted it
+            try:
+                yield None if finished else part
+            finally:
+                part.flush()
+                if _is_still(part, name) and not name.stat().st_size:
+                    name.unlink()
+            return
+
+
+def _opener(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_CREAT, 0o666)
+
+
+def _hold(part: IO[bytes], path: Path, say: Callable[[str], None]) -> None:
+    try:
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f'another process is fetching {path.name}: waiting for it')
+        fcntl.flock(part, fcntl.LOCK_EX)
+
+
+def _is_still(part: IO[bytes], name: Path) -> bool:
+    """Whether an open file still goes by that name."""
+    return name.is_file() and os.path.samestat(os.fstat(part.fileno()), name.stat())

@@ -1,0 +1,207 @@
+"""One file over HTTPS, continued after a break.
+
+The standard library's client, because what it lacks is little: pooch and requests neither continue
+a broken download nor refuse a redirect that leaves HTTPS.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from pathlib import Path
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request
+
+from mae.utils.errors import DownloadError
+from mae.version import __version__
+from mae.zoo.address import check_address, open_address
+
+# Bytes there are so far, and of the whole file if the server says it.
+Progress = Callable[[int, int | None], None]
+
+_BLOCK = 1 << 18
+
+
+class UnreachableError(DownloadError):
+    """There is no way to the server."""
+
+
+class _BrokenError(Exception):
+    """The transfer ended too early: worth another attempt."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When to give up.
+
+    Attributes:
+        timeout: seconds without a byte, or with too few of them, after which a connection is dead.
+        slowest: bytes a second below which there are too few.
+        attempts: in a row that bring nothing new.
+        pause: seconds before the second of them, doubled each time.
+    """
+
+    timeout: float = 30.0
+    slowest: float = 1024.0
+    attempts: int = 4
+    pause: float = 1.0
+
+
+def transfer(
+    url: str,
+    file: IO[bytes],
+    tag: Path,
+    *,
+    progress: Progress | None = None,
+    patience: Patience | None = None,
+) -> None:
+    """Write what `url` gives into `file`, after what an earlier attempt left there.
+
+    Args:
+        url: an `https://` address.
+        file: open to read and write.
+        tag: a file beside it, to keep what tells this version of it from others.
+        progress: told after each block.
+        patience: when to give up.
+
+    Raises:
+        UnreachableError: there is no way to the server.
+        DownloadError: the server refuses, gives a page, ends too early each time, or leads to
+            another scheme; or the disk has no room.
+    """
+    check_address(url)
+    patience = patience or Patience()
+    vain = 0
+    while True:
+        before = _size(file)
+        try:
+            _attempt(url, file, tag, progress, patience)
+            return
+        except URLError as error:
+            if not before:
+                host = urlsplit(url).hostname
+                raise UnreachableError(f'cannot reach {host} ({error.reason})') from None
+            reason = str(error.reason)
+        except _BrokenError as error:
+            reason = str(error)
+        vain = 0 if _size(file) > before else vain + 1
+        if vain == patience.attempts:
+            raise DownloadError(
+                f'{url}: {reason}; {_size(file)} bytes are kept: run it again to go on from there'
+            )
+        time.sleep(patience.pause * 2**vain / 2)
+
+
+def _attempt(
+    url: str,
+    file: IO[bytes],
+    tag: Path,
+    progress: Progress | None,
+    patience: Patience,
+) -> None:
+    have = _size(file)
+    version = tag.read_text(encoding='utf-8') if tag.exists() else ''
+    request = Request(url, headers={'User-Agent': f'mae/{__version__}'})
+    request.add_header('Accept-Encoding', 'identity')
+    if have and version:  # else nobody knows whether the rest would be of the same file
+        request.add_header('Range', f'bytes={have}-')
+        request.add_header('If-Range', version)
+    try:
+        response = open_address(request, patience.timeout)
+    except HTTPError as error:
+        with error:
+            if error.code == 416 and error.headers.get('Content-Range') == f'bytes */{have}':
+                return
+            if error.code == 416:
+                _start_over(file, tag)
+            if error.code in (408, 416, 429) or error.code >= 500:
+                raise _BrokenError(f'{error.code} {error.reason}') from None
+            raise DownloadError(f'{url}: {error.code} {error.reason}') from None
+    except URLError:
+        raise
+    except (OSError, HTTPException) as error:
+        raise _BrokenError(_reason(error, patience)) from None
+    with response:
+        if response.headers.get_content_type() == 'text/html':
+            raise DownloadError(f'{url} answers with a page, not with a file')
+        start, total = _extent(response, have)
+        if start != have:
+            _start_over(file, tag)
+        _check_room(tag.parent, (total or 0) - start)
+        tag.write_text(_version(response.headers), encoding='utf-8')
+        done = _receive(response, file, start, total, progress, patience)
+    if total is not None and done != total:
+        raise _BrokenError(f'the connection ended after {done} of {total} bytes')
+
+
+def _receive(
+    response: HTTPResponse,
+    file: IO[bytes],
+    done: int,
+    total: int | None,
+    progress: Progress | None,
+    patience: Patience,
+) -> int:
+    """Append the body; the bytes that the file has then."""
+    file.seek(done)
+    since, fresh = time.monotonic(), 0
+    while True:
+        try:
+            block = response.read1(_BLOCK)  # what is there, without waiting for all of it
+        except (OSError, HTTPException) as error:
+            raise _BrokenError(_reason(error, patience)) from None
+        if not block:
+            return done
+        file.write(block)
+        done, fresh = done + len(block), fresh + len(block)
+        if progress is not None:
+            progress(done, total)
+        waited = time.monotonic() - since
+        if waited >= patience.timeout:
+            if fresh < waited * patience.slowest:
+                raise _BrokenError(f'only {fresh} bytes came in {waited:.0f} s')
+            since, fresh = time.monotonic(), 0
+
+
+def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
+    """Where the body begins in the file, and the length of the whole file."""
+    if response.status == 206:
+        match = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range', ''))
+        if match is None or int(match[1]) != have:
+            raise DownloadError(f'{response.url} sends another part of the file than it was asked')
+        return have, int(match[2])
+    length = response.headers.get('Content-Length')
+    return 0, int(length) if length is not None else None
+
+
+def _version(headers: HTTPMessage) -> str:
+    """What tells this version of the file from another, for `If-Range`; '' if nothing does."""
+    tag = headers.get('ETag', '')
+    return tag if tag.startswith('"') else headers.get('Last-Modified', '')
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DownloadError(
+            f'no room: {needed / 1e9:.2f} GB are to come, and {folder} has {free / 1e9:.2f} GB free'
+        )
+
+
+def _start_over(file: IO[bytes], tag: Path) -> None:
+    file.truncate(0)
+    tag.unlink(missing_ok=True)
+
+
+def _size(file: IO[bytes]) -> int:
+    return file.seek(0, 2)
+
+
+def _reason(error: Exception, patience: Patience) -> str:
+    if isinstance(error, TimeoutError):
+        return f'no byte came for {patience.timeout:g} s'
+    return str(error) or type(error).__name__

@@ -1,0 +1,104 @@
+"""ONNX files compute what the model computes, for any number of images."""
+
+import copy
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mae.apis import get_model, load_config, onnx_export
+from mae.apis.onnx_export import export_onnx
+from mae.utils.errors import CheckpointError
+
+pytest.importorskip('onnxscript')
+onnxruntime = pytest.importorskip('onnxruntime')
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools/converters/export_onnx.py'
+OPTIONS = {
+    'model.encoder.arch': {'embed_dim': 16, 'depth': 1, 'num_heads': 2},
+    'model.encoder.img_size': (8, 12),
+}
+
+
+def small(name, **options):
+    return load_config(name, {**OPTIONS, **options})
+
+
+def test_classifier_of_uint8_images(tmp_path, capsys):
+    config = small('vit-mini-p4_ft-1xb50-coslr-80e_digits-16', **{'model.head.init_std': 1.0})
+    config.dump(tmp_path / 'config.py')
+    model = get_model(config)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'weights.pth')
+    out = tmp_path / 'new' / 'model.onnx'
+    files = [str(path) for path in (tmp_path / 'config.py', out)]
+    main = runpy.run_path(str(TOOL))['main']
+    main([*files, '--weights', str(tmp_path / 'weights.pth'), '--uint8'])
+    assert f'wrote {out}: logits' in capsys.readouterr().out
+    assert [path.name for path in out.parent.iterdir()] == ['model.onnx']
+
+    session = onnxruntime.InferenceSession(out)
+    for batch in (1, 5):
+        images = torch.randint(0, 256, (batch, 1, 8, 12), dtype=torch.uint8)
+        with torch.no_grad():
+            logits = model(model.data_preprocessor({'inputs': images}, False)['inputs'])
+        (found,) = session.run(['logits'], {'images': images.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def encoder(tmp_path_factory):
+    """A model, its file, the report, and what torch's exporter had made of it."""
+    model = get_model(small('mae_vit-mini-p4_1xb64-coslr-170e_digits-16'))
+    out, programs = tmp_path_factory.mktemp('onnx') / 'encoder.onnx', []
+    export = torch.onnx.export
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_export, 'MAX_BYTES', 1000)
+        patch.setattr(
+            torch.onnx,
+            'export',
+            lambda *args, **options: programs.append(export(*args, **options)) or programs[0],
+        )
+        report = export_onnx(model, out, pool='tokens')
+    return model, out, report, programs[0]
+
+
+def test_encoder_whose_weights_do_not_fit_into_one_file(encoder):
+    model, out, report, _ = encoder
+    assert report.output == 'features'
+    assert set(report.files) == set(out.parent.iterdir())
+    assert {path.name for path in report.files} == {'encoder.onnx', 'encoder.onnx.data'}
+
+    session = onnxruntime.InferenceSession(out)
+    images = torch.randn(4, 1, 8, 12)
+    with torch.no_grad():
+        tokens = model.extract_features(images, 'tokens')
+    (found,) = session.run(None, {'images': images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), tokens, rtol=1e-4, atol=1e-5)
+    assert session.get_modelmeta().custom_metadata_map['mean'].startswith('[')
+
+
+def test_file_that_computes_something_else_is_not_written(encoder, tmp_path, monkeypatch):
+    model, _, _, program = encoder
+    out = tmp_path / 'encoder.onnx'
+    out.write_bytes(b'older')
+    other = copy.deepcopy(model)
+    other.encoder.patch_embed.proj.bias.data[:8] += 1
+    monkeypatch.setattr(torch.onnx, 'export', lambda *args, **options: program)
+    with pytest.raises(CheckpointError, match=r'onnxruntime disagrees .* nothing was written'):
+        export_onnx(other, out, pool='tokens')
+    assert out.read_bytes() == b'older'
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_missing_library_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(ImportError, match='pip install onnx onnxscript onnxruntime'):
+        export_onnx(get_model(small('mae_vit-mini-p4_1xb64-coslr-170e_digits-16')), tmp_path / 'a')
+
+
+def test_malformed_command_line(capsys):
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(TOOL))['parse_args'](['m', 'out.pth'])
+    assert 'FILE must end in .onnx' in capsys.readouterr().err

@@ -1,0 +1,50 @@
+"""Fetch published weights, verified, with their licence."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, without importing anything heavy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('name', nargs='?', help='a name that --list shows, or a file name in it')
+    parser.add_argument(
+        '--dest',
+        type=Path,
+        metavar='DIR',
+        help='folder for the file (default: weights in MAE_HOME, which is ~/.cache/mae)',
+    )
+    parser.add_argument(
+        '--mirror',
+        metavar='URL',
+        help='address of a folder with the files, asked instead of those who published them',
+    )
+    parser.add_argument(
+        '--list', nargs='?', const='*', metavar='PATTERN', help='show the names, e.g. *base*400e*'
+    )
+    args = parser.parse_args(argv)
+    if (args.name is None) == (args.list is None):
+        parser.error('give a name, or --list')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Download or list; `argv` stands for the command line."""
+    args = parse_args(argv)
+    from mae.apis import fetch, list_models
+    from mae.apis.zoo import find_model
+
+    if args.list is not None:
+        for name in list_models(args.list):
+            entry = find_model(name)
+            print(f'{name}\n    {entry.file}, {entry.source}, {entry.license}')
+        return
+    print(fetch(find_model(args.name), args.dest, args.mirror))
+
+
+if __name__ == '__main__':
+    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    from mae.apis.cli import run
+
+    run(main)
