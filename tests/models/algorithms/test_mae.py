@@ -57,6 +57,30 @@ def test_every_masker_and_encoder(build_mae, masker, with_cls_token):
         assert not param.requires_grad or param.grad.abs().sum() > 0, name
 
 
+def test_part_of_the_hidden_patches_is_predicted_in_training(build_mae):
+    """With cross-attention the loss is that of the chosen patches, whatever else is asked for."""
+    decoder = dict(type='CrossDecoder')
+    model = build_mae(decoder=decoder, masker=dict(predict_ratio=1 / 3)).double()
+    model.init_weights()
+    images, keys = torch.randn(2, 5, 8, 12, dtype=torch.float64), torch.arange(2)
+    loss, pred, target, mask = model.reconstruct_patches(images, keys)
+    assert pred.shape == target.shape == (2, 2, 80)
+    _, whole, _, evaluated = model.eval().reconstruct_patches(images, keys)
+    assert whole.shape == (2, 3, 80)
+    for row in range(2):
+        places = [evaluated.ids_hide[row].tolist().index(i) for i in mask.ids_predict[row].tolist()]
+        torch.testing.assert_close(whole[row, places], pred[row])
+    torch.testing.assert_close(loss, (pred - target).square().mean((1, 2)))
+
+
+@pytest.mark.parametrize('decoder', ['TransformerDecoder', 'CrossDecoder'])
+def test_every_decoder_learns_with_part_of_the_patches(build_mae, decoder):
+    model = build_mae(decoder=dict(type=decoder), masker=dict(predict_ratio=1 / 3))
+    model.init_weights()
+    model(torch.randn(2, 5, 8, 12), torch.arange(2))['loss'].backward()
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+
+
 def test_tokens_exempt_from_decay(build_mae):
     model = build_mae()
     names = {name for name, _ in model.named_parameters()}
