@@ -56,6 +56,16 @@ class MAE(Algorithm):
         self.encoder.init_weights()
         self.decoder.init_weights()
 
+    def set_img_size(self, img_size: int | tuple[int, int] | None) -> None:
+        """Shrink images on the device from now on; None takes them as they come.
+
+        Raises:
+            ValueError: not smaller, no whole number of patches, or too few of them to mask.
+        """
+        super().set_img_size(img_size)
+        self.decoder.set_grid_size(self.encoder.grid_size)
+        self.masker.num_keep(self.encoder.grid_size[0] * self.encoder.grid_size[1])
+
     def reconstruct_patches(
         self, images: Tensor, keys: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Mask]:

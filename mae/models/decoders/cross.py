@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mae.models.layers.block import NORM_EPS
 from mae.models.layers.cross import CrossBlock
 from mae.models.layers.init import init_token, init_transformer
-from mae.models.layers.pos_embed import sincos_pos_embed
+from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
 from mae.models.layers.tokens import take
 from mae.registry import MODELS
 
@@ -52,7 +52,7 @@ class CrossDecoder(nn.Module):
         if depth < 1:
             raise ValueError(f'decoder.depth must be at least 1, not {depth}')
         self.embed_dim = embed_dim
-        self.grid_size = grid_size
+        self.grid_size = self.full_grid_size = grid_size
         self.num_prefix_tokens = num_prefix_tokens
 
         self.embed = nn.Linear(encoder_dim, embed_dim)
@@ -70,8 +70,12 @@ class CrossDecoder(nn.Module):
         """Start all weights as in the paper's appendix A.1."""
         init_transformer(self)
         init_token(self.mask_token)
-        pos_embed = sincos_pos_embed(self.embed_dim, self.grid_size, self.num_prefix_tokens)
+        pos_embed = sincos_pos_embed(self.embed_dim, self.full_grid_size, self.num_prefix_tokens)
         self.pos_embed.data.copy_(pos_embed)
+
+    def set_grid_size(self, grid_size: tuple[int, int]) -> None:
+        """Decode images of another grid from now on, with positions resampled to it."""
+        self.grid_size = grid_size
 
     def forward(self, latent: Tensor, ids_keep: Tensor, ids_hide: Tensor) -> Tensor:
         """Predict hidden patches.
@@ -84,7 +88,8 @@ class CrossDecoder(nn.Module):
         Returns:
             (B, M, P), in the order of `ids_hide`.
         """
-        prefix, pos_embed = self.num_prefix_tokens, self.pos_embed
+        prefix = self.num_prefix_tokens
+        pos_embed = resample_pos_embed(self.pos_embed, self.grid_size, prefix, self.full_grid_size)
         x = self.embed(latent)  # B,prefix+K,d
         visible = x[:, prefix:] + take(pos_embed[:, prefix:], ids_keep)  # B,K,d
         cls = x[:, :prefix] + pos_embed[:, :prefix]  # B,prefix,d

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
-from mae.models.layers.pos_embed import sincos_pos_embed
+from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
 from mae.models.layers.tokens import take
 from mae.registry import MODELS
 
@@ -50,7 +50,7 @@ class TransformerDecoder(nn.Module):
         if depth < 1:
             raise ValueError(f'decoder.depth must be at least 1, not {depth}')
         self.embed_dim = embed_dim
-        self.grid_size = grid_size
+        self.grid_size = self.full_grid_size = grid_size
         self.num_prefix_tokens = num_prefix_tokens
 
         self.embed = nn.Linear(encoder_dim, embed_dim)
@@ -67,8 +67,12 @@ class TransformerDecoder(nn.Module):
         """Start all weights as in the paper's appendix A.1."""
         init_transformer(self)
         init_token(self.mask_token)
-        pos_embed = sincos_pos_embed(self.embed_dim, self.grid_size, self.num_prefix_tokens)
+        pos_embed = sincos_pos_embed(self.embed_dim, self.full_grid_size, self.num_prefix_tokens)
         self.pos_embed.data.copy_(pos_embed)
+
+    def set_grid_size(self, grid_size: tuple[int, int]) -> None:
+        """Decode images of another grid from now on, with positions resampled to it."""
+        self.grid_size = grid_size
 
     def forward(self, latent: Tensor, ids_keep: Tensor, ids_hide: Tensor) -> Tensor:
         """Predict the hidden patches.
@@ -81,7 +85,8 @@ class TransformerDecoder(nn.Module):
         Returns:
             (B, L-K, P), in the order of `ids_hide`.
         """
-        prefix, pos_embed = self.num_prefix_tokens, self.pos_embed
+        prefix = self.num_prefix_tokens
+        pos_embed = resample_pos_embed(self.pos_embed, self.grid_size, prefix, self.full_grid_size)
         x = self.embed(latent)  # B,prefix+K,d
         hidden = self.mask_token + take(pos_embed[:, prefix:], ids_hide)  # B,L-K,d
         visible = x[:, prefix:] + take(pos_embed[:, prefix:], ids_keep)  # B,K,d

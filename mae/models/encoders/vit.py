@@ -70,6 +70,7 @@ class ViTEncoder(nn.Module):
         self.patch_size = patch_size
         self.in_channels = in_channels
         self.grid_size = _grid_of(self.img_size, patch_size)
+        self.full_img_size, self.full_grid_size = self.img_size, self.grid_size
         self.num_prefix_tokens = int(with_cls_token)
         self.checkpoint_blocks = checkpoint_blocks
 
@@ -89,8 +90,17 @@ class ViTEncoder(nn.Module):
         init_transformer(self)
         if self.num_prefix_tokens:
             init_token(self.cls_token)
-        pos_embed = sincos_pos_embed(self.embed_dim, self.grid_size, self.num_prefix_tokens)
+        pos_embed = sincos_pos_embed(self.embed_dim, self.full_grid_size, self.num_prefix_tokens)
         self.pos_embed.data.copy_(pos_embed)
+
+    def set_img_size(self, img_size: tuple[int, int]) -> None:
+        """Take images of another size from now on, with positions resampled to their grid.
+
+        Raises:
+            ValueError: not a whole number of patches.
+        """
+        self.grid_size = _grid_of(img_size, self.patch_size)
+        self.img_size = img_size
 
     def forward(self, images: Tensor) -> Tensor:
         """All tokens of whole images: (B, C, H, W) to (B, prefix + L, D)."""
@@ -113,13 +123,16 @@ class ViTEncoder(nn.Module):
     def encode(self, patches: Tensor, ids_keep: Tensor | None = None) -> Tensor:
         """Patches (B, L, P), or only those at `ids_keep` (B, K), to tokens (B, N, D)."""
         prefix = self.num_prefix_tokens
-        pos_embed = self.pos_embed[:, prefix:]  # 1,L,D
+        positions = resample_pos_embed(  # 1,prefix+L,D
+            self.pos_embed, self.grid_size, prefix, self.full_grid_size
+        )
+        pos_embed = positions[:, prefix:]  # 1,L,D
         if ids_keep is not None:
             patches = take(patches, ids_keep)  # B,K,P
             pos_embed = take(pos_embed, ids_keep)  # B,K,D
         x = self.patch_embed(patches) + pos_embed  # B,K,D
         if prefix:
-            cls_token = self.cls_token + self.pos_embed[:, :prefix]
+            cls_token = self.cls_token + positions[:, :prefix]
             x = torch.cat([cls_token.expand(len(x), -1, -1).to(x.dtype), x], dim=1)  # B,N,D
         for block in self.blocks:
             if self.checkpoint_blocks and self.training:
@@ -137,7 +150,7 @@ class ViTEncoder(nn.Module):
         """Position embedding of another image size, resampled to this encoder's grid."""
         if pos_embed.shape == self.pos_embed.shape:
             return pos_embed
-        return resample_pos_embed(pos_embed, self.grid_size, self.num_prefix_tokens)
+        return resample_pos_embed(pos_embed, self.full_grid_size, self.num_prefix_tokens)
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Which layer of layer-wise learning-rate decay a parameter belongs to.

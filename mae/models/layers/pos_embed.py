@@ -42,25 +42,36 @@ def sincos_pos_embed(embed_dim: int, grid_size: tuple[int, int], num_prefix_toke
 
 
 def resample_pos_embed(
-    pos_embed: Tensor, grid_size: tuple[int, int], num_prefix_tokens: int
+    pos_embed: Tensor,
+    grid_size: tuple[int, int],
+    num_prefix_tokens: int,
+    old_grid_size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Positions learned on a square grid, interpolated to another grid (as timm does).
+    """Positions of one grid, interpolated to another (as timm does).
 
     Args:
-        pos_embed: (1, num_prefix_tokens + L, D), L a square number.
+        pos_embed: (1, num_prefix_tokens + L, D).
         grid_size: (h, w) wanted.
         num_prefix_tokens: leading tokens that keep their embedding.
+        old_grid_size: (h, w) of `pos_embed`; a square if None.
 
     Returns:
         (1, num_prefix_tokens + h*w, D).
 
     Raises:
-        ValueError: L is not a square number.
+        ValueError: the positions do not fill the old grid, or are no square number where it is
+            unknown.
     """
     prefix, patches = pos_embed[:, :num_prefix_tokens], pos_embed[:, num_prefix_tokens:]
-    side = math.isqrt(patches.shape[1])
-    if side * side != patches.shape[1]:
-        raise ValueError(f'{patches.shape[1]} positions do not form a square grid to resample from')
-    grid = patches.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    L = patches.shape[1]
+    if old_grid_size is None:
+        old_grid_size = (math.isqrt(L), math.isqrt(L))
+        if old_grid_size[0] ** 2 != L:
+            raise ValueError(f'{L} positions do not form a square grid to resample from')
+    if old_grid_size[0] * old_grid_size[1] != L:
+        raise ValueError(f'{L} positions do not fill a {old_grid_size[0]}x{old_grid_size[1]} grid')
+    if tuple(old_grid_size) == tuple(grid_size):
+        return pos_embed
+    grid = patches.float().reshape(1, *old_grid_size, -1).permute(0, 3, 1, 2)
     grid = F.interpolate(grid, size=grid_size, mode='bicubic', antialias=True)
     return torch.cat([prefix, grid.flatten(2).transpose(1, 2).to(patches.dtype)], dim=1)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mae.models.algorithms import MAE
+from mae.models.layers.pos_embed import resample_pos_embed
 from mae.registry import MODELS
 
 
@@ -122,3 +123,25 @@ def test_parameters_of_the_encoders(size, millions):
 def test_a_ratio_that_hides_all_is_told_when_building(build_mae):
     with pytest.raises(ValueError, match=r'^masker.mask_ratio=0.9 leaves 0 of 6 patches visible'):
         build_mae(masker=dict(mask_ratio=0.9))
+
+
+@pytest.mark.parametrize('decoder', ['TransformerDecoder', 'CrossDecoder'])
+def test_a_smaller_size_is_a_smaller_model_with_resampled_positions(build_mae, decoder):
+    """From 2x3 patches to 1x2: the same weights in a model built for that size."""
+    model = build_mae(decoder=dict(type=decoder)).double()
+    model.init_weights()
+    twin = build_mae(encoder=dict(img_size=(4, 8)), decoder=dict(type=decoder)).double()
+    weights = model.state_dict()
+    for part in ('encoder', 'decoder'):
+        name = f'{part}.pos_embed'
+        weights[name] = resample_pos_embed(weights[name], (1, 2), 1, (2, 3))
+    twin.load_state_dict(weights)
+    model.set_img_size((4, 8))
+    images, keys = torch.randn(2, 5, 4, 8, dtype=torch.float64), torch.arange(2)
+    torch.testing.assert_close(model(images, keys), twin(images, keys))
+    model.init_weights()  # whatever the size, of the positions that the weights are for
+    assert model.state_dict()['encoder.pos_embed'].shape == (1, 7, 16)
+    with pytest.raises(ValueError, match=r'^images of 8x12 cannot be shrunk to 9$'):
+        model.set_img_size(9)
+    model.set_img_size(None)
+    assert model.encoder.grid_size == model.decoder.grid_size == (2, 3)
