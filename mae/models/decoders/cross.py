@@ -14,6 +14,7 @@ from mae.models.layers.block import NORM_EPS
 from mae.models.layers.cross import CrossBlock
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
+from mae.models.layers.residual import to_bf16
 from mae.models.layers.tokens import take
 from mae.registry import MODELS
 
@@ -27,6 +28,8 @@ class CrossDecoder(nn.Module):
         depth: number of blocks, at least 1 (the paper's ViT-B has 12).
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over d.
+        bf16_residual: keep the sum that blocks add to in bfloat16, under autocast to it. Changed
+            maths, see docs/en/advanced_guides/changed_maths.md.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
         patch_dim: P.
         grid_size: (h, w) of the patches.
@@ -43,6 +46,7 @@ class CrossDecoder(nn.Module):
         *,
         num_heads: int = 16,
         mlp_ratio: float = 4.0,
+        bf16_residual: bool = False,
         encoder_dim: int,
         patch_dim: int,
         grid_size: tuple[int, int],
@@ -54,6 +58,7 @@ class CrossDecoder(nn.Module):
         self.embed_dim = embed_dim
         self.grid_size = self.full_grid_size = grid_size
         self.num_prefix_tokens = num_prefix_tokens
+        self.bf16_residual = bf16_residual
 
         self.embed = nn.Linear(encoder_dim, embed_dim)
         self.memory_norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
@@ -95,6 +100,8 @@ class CrossDecoder(nn.Module):
         cls = x[:, :prefix] + pos_embed[:, :prefix]  # B,prefix,d
         memory = self.memory_norm(torch.cat([cls, visible], dim=1))  # B,prefix+K,d
         x = self.mask_token + take(pos_embed[:, prefix:], ids_hide)  # B,M,d
+        if self.bf16_residual:
+            x = to_bf16(x)
         for block in self.blocks:
             x = block(x, memory)
         pred: Tensor = self.pred(self.norm(x))  # B,M,P

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
+from mae.models.layers.residual import to_bf16
 from mae.models.layers.tokens import take
 from mae.registry import MODELS
 
@@ -25,6 +26,8 @@ class TransformerDecoder(nn.Module):
         depth: number of blocks, at least 1.
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over d.
+        bf16_residual: keep the sum that blocks add to in bfloat16, under autocast to it. Changed
+            maths, see docs/en/advanced_guides/changed_maths.md.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
         patch_dim: P.
         grid_size: (h, w) of the patches.
@@ -41,6 +44,7 @@ class TransformerDecoder(nn.Module):
         *,
         num_heads: int = 16,
         mlp_ratio: float = 4.0,
+        bf16_residual: bool = False,
         encoder_dim: int,
         patch_dim: int,
         grid_size: tuple[int, int],
@@ -52,6 +56,7 @@ class TransformerDecoder(nn.Module):
         self.embed_dim = embed_dim
         self.grid_size = self.full_grid_size = grid_size
         self.num_prefix_tokens = num_prefix_tokens
+        self.bf16_residual = bf16_residual
 
         self.embed = nn.Linear(encoder_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
@@ -92,6 +97,8 @@ class TransformerDecoder(nn.Module):
         visible = x[:, prefix:] + take(pos_embed[:, prefix:], ids_keep)  # B,K,d
         cls = x[:, :prefix] + pos_embed[:, :prefix]  # B,prefix,d
         x = torch.cat([hidden, cls, visible], dim=1)  # B,L+prefix,d
+        if self.bf16_residual:
+            x = to_bf16(x)
         for block in self.blocks[:-1]:
             x = block(x)
         x = self.blocks[-1](x, num_queries=ids_hide.shape[1])  # B,L-K,d

@@ -15,6 +15,7 @@ from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.patches import PatchEmbed, patchify
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
+from mae.models.layers.residual import to_bf16
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
 
@@ -43,6 +44,8 @@ class ViTEncoder(nn.Module):
         final_norm: LayerNorm after the last block; off where the head normalises the average.
         trainable_pos: learn the position embedding (fine-tuning) instead of freezing it.
         checkpoint_blocks: recompute activations in the backward pass to save memory.
+        bf16_residual: keep the sum that blocks add to in bfloat16, under autocast to it. Changed
+            maths, see docs/en/advanced_guides/changed_maths.md.
 
     Raises:
         ValueError: unknown `arch`, or an image that is not a whole number of patches.
@@ -61,6 +64,7 @@ class ViTEncoder(nn.Module):
         final_norm: bool = True,
         trainable_pos: bool = False,
         checkpoint_blocks: bool = False,
+        bf16_residual: bool = False,
     ) -> None:
         super().__init__()
         shape = _shape_of(arch)
@@ -73,6 +77,7 @@ class ViTEncoder(nn.Module):
         self.full_img_size, self.full_grid_size = self.img_size, self.grid_size
         self.num_prefix_tokens = int(with_cls_token)
         self.checkpoint_blocks = checkpoint_blocks
+        self.bf16_residual = bf16_residual
 
         self.patch_embed = PatchEmbed(patch_size, in_channels, D)
         if with_cls_token:
@@ -134,6 +139,8 @@ class ViTEncoder(nn.Module):
         if prefix:
             cls_token = self.cls_token + positions[:, :prefix]
             x = torch.cat([cls_token.expand(len(x), -1, -1).to(x.dtype), x], dim=1)  # B,N,D
+        if self.bf16_residual:
+            x = to_bf16(x)
         for block in self.blocks:
             if self.checkpoint_blocks and self.training:
                 x = checkpoint(block, x, use_reentrant=False)

@@ -28,7 +28,7 @@ class Shrink:
             ValueError: images of another size: at full resolution they would not fit either.
         """
         H, W = images.shape[-2:]
-        if (H, W) != self.loaded:
+        if self.loaded != (H, W):
             raise ValueError(
                 f'the images are {H}x{W}, but encoder.img_size is '
                 f'{self.loaded[0]}x{self.loaded[1]}: make them and encoder.img_size equal; the '
