@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from mae.utils.circumstances import cpu_name, software
 from mae.protocol.jobs import Job
+from mae.utils.circumstances import cpu_name, software
 from mae.visualization.logs import Record, images_per_second, with_key
 
 Configs = Mapping[str, Any]

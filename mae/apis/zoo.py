@@ -11,7 +11,8 @@ from mmengine.config import Config
 
 from mae.apis.config import find_config, load_config
 from mae.apis.fetch import fetch
-from mae.apis.weights import load_into, read_weights
+from mae.apis.weights import load_into
+from mae.engine.checkpoint import load_weights
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
@@ -103,7 +104,7 @@ def load_model(
         model.init_weights()
         return LoadedModel(model.to(device).eval(), config)
     entry, path = _find_weights(name, pretrained, entry)
-    found = read_weights(path)
+    found = load_weights(path)
     model = MODELS.build(config.model)
     model.init_weights()  # what the file does not hold
     exact = pretrained is True and not overrides and entry is not None and entry.holds == 'all'

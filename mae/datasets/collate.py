@@ -23,9 +23,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         DataError: the images differ in shape.
     """
     inputs = [sample['inputs'] for sample in samples]
-    facts: dict[str, Any] = {
-        f'{name}s': _column(samples, name) for name in ('label', 'id', 'key')
-    }
+    facts: dict[str, Any] = {f'{name}s': _column(samples, name) for name in ('label', 'id', 'key')}
     if bad := [sample['bad'] for sample in samples if 'bad' in sample]:
         facts['bad'] = bad
     if 'crop' in samples[0]:

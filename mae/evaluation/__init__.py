@@ -5,6 +5,19 @@ from mae.evaluation.grid_accuracy import GridAccuracy
 from mae.evaluation.knn import knn_scores
 from mae.evaluation.knn_hook import KNNHook
 from mae.evaluation.knn_loop import KNNLoop
+from mae.evaluation.loops import TestLoop, ValLoop
+from mae.evaluation.probes import KNNProbe, LinearProbe
 from mae.evaluation.reconstruction import ReconstructionLoss
 
-__all__ = ['Accuracy', 'GridAccuracy', 'KNNHook', 'KNNLoop', 'ReconstructionLoss', 'knn_scores']
+__all__ = [
+    'Accuracy',
+    'GridAccuracy',
+    'KNNHook',
+    'KNNLoop',
+    'KNNProbe',
+    'LinearProbe',
+    'ReconstructionLoss',
+    'TestLoop',
+    'ValLoop',
+    'knn_scores',
+]

@@ -63,7 +63,7 @@ class KNNHook(Hook):
         if done % self.interval and done != runner.max_epochs:
             return
         runner.model.eval()
-        for output in self._voter.votes(self._loader):
+        for output in self._voter.votes(self._voter.bank(), self._loader):
             self._evaluator.process(data_samples=[output])
         top1 = self._evaluator.evaluate(len(self._loader.dataset))['top1']
         runner.model.train()

@@ -1,19 +1,22 @@
-"""Testing a model by its features alone: k-NN on frozen weights."""
+"""Testing a model by its features alone: k-NN and other probes of frozen weights."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.runner import TestLoop
 
 from mae.evaluation.voter import Loader, Pool, Voter
-from mae.registry import LOOPS
+from mae.registry import LOOPS, METRICS
+from mae.utils.errors import ConfigError
 
 
 @LOOPS.register_module()
 class KNNLoop(TestLoop):
     """Classifies the test images by their nearest training images.
 
-    The model needs `extract_features(images, pool)`.
+    The model needs `extract_features(images, pool)`. Each image goes through it once, however
+    many probes there are.
 
     Args:
         runner: the runner.
@@ -23,9 +26,11 @@ class KNNLoop(TestLoop):
         k: neighbours that vote.
         temperature: of the votes; None counts each as 1.
         pool: 'avg' of the patch tokens, or 'cls'.
+        probes: configs of more to ask of the same features, `KNNProbe` or `LinearProbe`; their
+            metrics are named after them.
 
     Raises:
-        ConfigError: k exceeds the number of training images.
+        ConfigError: k exceeds the number of training images, or two probes are the same.
     """
 
     features_only = True  # the runner loads weights that lack a decoder or head
@@ -40,24 +45,41 @@ class KNNLoop(TestLoop):
         k: int = 20,
         temperature: float | None = 0.07,
         pool: Pool = 'avg',
+        probes: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(runner, dataloader, evaluator)
         self.voter = Voter(
             runner, bank_dataloader, 'test_cfg', k=k, temperature=temperature, pool=pool
         )
+        self.probes = [METRICS.build(probe) for probe in probes]
+        names = [probe.name for probe in self.probes]
+        if len(set(names)) < len(names):
+            raise ConfigError(f'test_cfg.probes: two are the same, of {", ".join(names)}')
 
     @torch.inference_mode()
     def run(self) -> dict[str, float]:
-        """Fill the bank, let it vote on every test image, and evaluate the votes."""
+        """Fill the bank, let it vote on every test image, evaluate, and ask the other probes."""
         runner = self.runner
         runner.call_hook('before_test')
         runner.call_hook('before_test_epoch')
         runner.model.eval()
-        for index, output in enumerate(self.voter.votes(self.dataloader)):
+        bank, seen = self.voter.bank(), []
+        for index, output in enumerate(self.voter.votes(bank, self.dataloader)):
             runner.call_hook('before_test_iter', batch_idx=index, data_batch=None)
             self.evaluator.process(data_samples=[output])
+            if self.probes:
+                seen.append((output['features'], output['labels']))
             runner.call_hook('after_test_iter', batch_idx=index, outputs=[output])
         metrics: dict[str, float] = self.evaluator.evaluate(len(self.dataloader.dataset))
+        for probe in self.probes:
+            scorer = probe.fit(*bank)
+            for features, labels in seen:
+                self.evaluator.process(
+                    data_samples=[{'logits': scorer(features), 'labels': labels}]
+                )
+            found = self.evaluator.evaluate(len(self.dataloader.dataset))
+            del found['num_samples']
+            metrics |= {f'{probe.name}_{name}': value for name, value in found.items()}
         runner.call_hook('after_test_epoch', metrics=metrics)
         runner.call_hook('after_test')
         return metrics

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mae.evaluation.features import feature_bank, features_of
-from mae.evaluation.knn import knn_scores
+from mae.evaluation.probes import KNNProbe
 from mae.utils.errors import ConfigError
 
 Loader = DataLoader[Any] | Mapping[str, Any]
@@ -50,21 +50,23 @@ class Voter:
         self.temperature = temperature
         self.pool = pool
 
-    def votes(self, batches: Iterable[dict[str, Tensor]]) -> Iterable[dict[str, Tensor]]:
-        """`logits` (B, N) and `labels` (B,) of each batch of images."""
-        model = self.runner.model
-        bank, bank_labels = feature_bank(model, self.loader, self.pool)
-        num_classes = int(bank_labels.max()) + 1
-        if bank_labels.min() < 0:
+    def bank(self) -> tuple[Tensor, Tensor]:
+        """Features (M, D) and labels (M,) of the bank: one pass over its images.
+
+        Raises:
+            ConfigError: an image has no label.
+        """
+        bank, labels = feature_bank(self.runner.model, self.loader, self.pool)
+        if labels.min() < 0:
             raise ConfigError('k-NN needs labels: an image of the bank_dataloader has none')
+        return bank, labels
+
+    def votes(
+        self, bank: tuple[Tensor, Tensor], batches: Iterable[dict[str, Tensor]]
+    ) -> Iterable[dict[str, Tensor]]:
+        """`logits` (B, N), `labels` (B,) and `features` (B, D) of each batch of images."""
+        features, labels = bank
+        scorer = KNNProbe(self.k, self.temperature).fit(features, labels)
         for batch in batches:
-            features, labels = features_of(model, batch, self.pool)
-            scores = knn_scores(
-                features,
-                bank,
-                bank_labels,
-                num_classes=num_classes,
-                k=self.k,
-                temperature=self.temperature,
-            )
-            yield {'logits': scores, 'labels': labels}
+            queries, truth = features_of(self.runner.model, batch, self.pool)
+            yield {'logits': scorer(queries), 'labels': truth, 'features': queries}

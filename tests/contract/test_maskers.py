@@ -65,6 +65,40 @@ def test_noise_wins(masker_type, grid):
         assert keep.tolist() + hide.tolist() == ascending
 
 
+@pytest.mark.parametrize('grid', GRIDS)
+def test_predicts_a_share_of_all_patches_in_training(masker_type, grid):
+    L, keys = grid[0] * grid[1], keys_of(9)
+    whole = masker_type(mask_ratio=0.5)(grid, keys)
+    assert torch.equal(whole.ids_predict, whole.ids_hide)
+    masker = masker_type(mask_ratio=0.5, predict_ratio=0.25)
+    mask = masker(grid, keys)
+    assert mask.ids_predict.shape == (9, round(L * 0.25))
+    assert torch.equal(mask.ids_predict, mask.ids_hide[:, : mask.num_predict])
+    # What is hidden, and all that is said of it, stays.
+    assert torch.equal(mask.ids_keep, whole.ids_keep)
+    assert torch.equal(mask.ids_hide.sort(1).values, whole.ids_hide.sort(1).values)
+    assert torch.equal(mask.dense(), whole.dense())
+    alone = masker(grid, keys[4:5])
+    assert torch.equal(alone.ids_predict, mask.ids_predict[4:5])  # a function of the key
+    evaluated = masker.eval()(grid, keys)
+    assert torch.equal(evaluated.ids_predict, whole.ids_hide)
+
+
+def test_every_hidden_patch_is_as_likely_to_be_predicted(masker_type):
+    grid, keys = (4, 4), keys_of(4000)
+    mask = masker_type(mask_ratio=0.5, predict_ratio=0.25)(grid, keys)
+    predicted = torch.zeros(4000, 16).scatter_(1, mask.ids_predict, 1.0).sum(0)
+    hidden = mask.dense().sum(0)
+    share = (predicted / hidden)[hidden > 100]
+    assert (share - 0.5).abs().max() < 0.06  # 5 deviations of the mean of 2000 are .056
+
+
+@pytest.mark.parametrize('ratio', [0.0, 0.51, 25])
+def test_share_to_predict_out_of_range(masker_type, ratio):
+    with pytest.raises(ValueError, match=r'^masker\.predict_ratio [^\n]* not [^\n]*$'):
+        masker_type(mask_ratio=0.5, predict_ratio=ratio)
+
+
 @pytest.mark.parametrize('ratio', [0.0, 1.0, 75])
 def test_ratio_out_of_range(masker_type, ratio):
     with pytest.raises(ValueError, match=r'^masker\.mask_ratio [^\n]*$'):

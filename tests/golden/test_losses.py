@@ -15,7 +15,7 @@ import mae.datasets
 import mae.models
 from mae.engine import Runner
 
-GOLDEN = Path(__file__).with_name('losses.json')
+GOLDEN = Path(__file__).parent
 
 assert mae.datasets
 assert mae.models
@@ -65,7 +65,6 @@ CONFIG = dict(
     ),
     visualizer=dict(type='Visualizer', vis_backends=[]),
     randomness=dict(seed=0),
-    experiment_name='golden',
 )
 
 
@@ -81,15 +80,30 @@ class Curve(Hook):
         self.ids.append([sample for batch in data_batch for sample in batch['ids'].tolist()])
 
 
-def test_losses(tmp_path, request):
+# Cross-attention, a quarter of the patches predicted, a first epoch at 8x8 pixels.
+CHANGED_MATHS = {
+    'model.decoder.type': 'CrossDecoder',
+    'model.masker.predict_ratio': 0.25,
+    'custom_hooks': [dict(type='LowResolutionHook', img_size=8, epochs=1)],
+    'train_cfg.max_epochs': 2,
+}
+
+
+@pytest.mark.parametrize(
+    ('file', 'changes', 'steps'), [('losses', {}, 20), ('changed_maths', CHANGED_MATHS, 8)]
+)
+def test_losses(tmp_path, request, file, changes, steps):
     curve = Curve()
-    runner = Runner.from_cfg(Config({**CONFIG, 'work_dir': str(tmp_path)}))
+    config = Config({**CONFIG, 'work_dir': str(tmp_path), 'experiment_name': f'golden-{file}'})
+    config.merge_from_dict(changes)
+    runner = Runner.from_cfg(config)
     runner.register_hook(curve)
     runner.train()
     found = {'first_ids': [ids[:4] for ids in curve.ids], 'losses': curve.losses}
-    assert len(curve.losses) == 20
+    assert len(curve.losses) == steps
+    path = GOLDEN / f'{file}.json'
     if request.config.getoption('--update-golden'):
-        GOLDEN.write_text(json.dumps(found, indent=1) + '\n')
-    golden = json.loads(GOLDEN.read_text())
+        path.write_text(json.dumps(found, indent=1) + '\n')
+    golden = json.loads(path.read_text())
     assert found['first_ids'] == golden['first_ids']
     assert found['losses'] == pytest.approx(golden['losses'], rel=1e-5)

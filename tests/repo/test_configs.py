@@ -31,6 +31,7 @@ TRAINED = [leaf for leaf in LEAVES if leaf not in TESTED]
 ABLATIONS = [
     leaf for leaf in LEAVES if leaf.parent.name == 'ablations' and 'target' not in leaf.stem
 ]
+CHANGED = [leaf for leaf in LEAVES if leaf.parent.name == 'changed_maths']
 METAFILES = sorted(CONFIGS.rglob('metafile.yml'))
 
 FOLDER = {
@@ -189,7 +190,7 @@ def test_name_is_kept(path):
     promised, cfg = parse(path), load(path)
     folder = 'demo' if promised.data == 'digits' else FOLDER[promised.job]
     assert path.relative_to(CONFIGS).parts[0] == folder
-    assert (path.parent.name == 'ablations') == bool(promised.ablation)
+    assert (path.parent.name in ('ablations', 'changed_maths')) == bool(promised.ablation)
     assert promised.algorithm == (promised.job is None)
     for source in find(cfg._cfg_dict, 'source'):
         if source.type == 'Subset':
@@ -262,12 +263,14 @@ def test_model_has_the_published_size(path):
 
 
 def decoder_ablation(promised: Promise) -> int:
-    """Parameters of ViT-L and a decoder d wide with n blocks, counted by hand."""
+    """Parameters of ViT-B or L and a decoder d wide with n blocks, counted by hand."""
     number = int(re.search(r'\d+$', promised.ablation)[0])
     n, d = (8, number) if 'dim' in promised.ablation else (number, 512)
+    n = 12 if 'cross' in promised.ablation else n
     block = 12 * d * d + 13 * d  # qkv, proj and MLP with biases, two norms
-    embed, pred, norm = 1024 * d + d, d * 768 + 768, 2 * d
-    return 303_301_632 + embed + d + 197 * d + n * block + norm + pred
+    encoder, D = {'base': (85_798_656, 768), 'large': (303_301_632, 1024)}[promised.arch]
+    embed, pred, norm = D * d + d, d * 768 + 768, 2 * d * (1 + ('cross' in promised.ablation))
+    return encoder + embed + d + 197 * d + n * block + norm + pred
 
 
 @pytest.mark.parametrize('path', ABLATIONS, ids=name)
@@ -282,6 +285,19 @@ def test_ablation_differs_in_one_thing_from_the_papers_default(path):
         pipelines = [c.train_dataloader.dataset.pop('pipeline') for c in (cfg, base)]
         assert pipelines[0] != pipelines[1]
     assert cfg._cfg_dict == base._cfg_dict
+
+
+@pytest.mark.parametrize('path', CHANGED, ids=name)
+def test_changed_maths_differs_in_one_thing_from_the_recipe(path):
+    promised = parse(path)
+    recipe = path.stem.replace(f'{promised.ablation}_', '')
+    cfg, base = load(path), load(path.parents[1] / f'{recipe}.py')
+    for c in (cfg, base):
+        c.model.pop('decoder')
+        c.model.masker.pop('predict_ratio', None)
+        c.pop('custom_hooks', None)
+    assert cfg._cfg_dict == base._cfg_dict
+    assert load(path)._cfg_dict != load(path.parents[1] / f'{recipe}.py')._cfg_dict
 
 
 @pytest.mark.parametrize('path', METAFILES, ids=name)
@@ -349,7 +365,8 @@ def _quick_config(monkeypatch):
 def twin(path: Path, photos: Path, work_dir: Path) -> Config:
     cfg, promised = load(path), parse(path)
     encoder = cfg.model.encoder
-    side = encoder.patch_size * (4 if promised.size == 448 else 2)
+    lowres = (promised.ablation or '').startswith('lowres')
+    side = encoder.patch_size * (4 if promised.size == 448 or lowres else 2)
     encoder.update(arch=dict(embed_dim=32, depth=2, num_heads=2), img_size=side)
     if 'decoder' in cfg.model:
         cfg.model.decoder.update(embed_dim=32, depth=1, num_heads=2)
@@ -366,6 +383,8 @@ def twin(path: Path, photos: Path, work_dir: Path) -> Config:
             node.source = ConfigDict(type='Subset', source=node.source, per_class=1)
         if 'size' in node:
             node.update(size=side)
+        if node.get('type') == 'LowResolutionHook':
+            node.update(img_size=side // 2)
     if 'train_cfg' in cfg:
         few = promised.percent != 100 and promised.data == 'in1k'
         cfg.global_batch_size = 2 if few else 8  # two micro-batches, or both images of a subset

@@ -15,7 +15,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=32,
+    batch_size=128,
     dataset=dict(
         pipeline=[
             dict(type='DecodeImage'),

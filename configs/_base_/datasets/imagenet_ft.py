@@ -24,7 +24,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=128,
+    batch_size=512,
     num_workers=8,
     persistent_workers=True,
     prefetch_factor=2,

@@ -13,5 +13,3 @@ train_dataloader = dict(
         ]
     ),
 )
-val_dataloader = dict(batch_size=512)
-test_dataloader = val_dataloader

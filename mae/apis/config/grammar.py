@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _NAME = re.compile(
     r'(?P<algorithm>mae_)?vit-(?P<arch>[a-z]+)-p(?P<patch>\d+)_'
-    r'((?P<ablation>(dec|mask|target|aug)-[a-z0-9-]+)_)?'
+    r'((?P<ablation>(dec|mask|target|aug|lowres)-[a-z0-9-]+)_)?'
     r'((?P<job>ft|scratch|linear|knn)(-(?P<variant>last\d+|half|grid))?-)?'
     r'(?P<gpus>\d+)xb(?P<batch>\d+)(?P<amp>-amp)?(-coslr-(?P<epochs>\d+)e)?(?P<paper>-paper)?_'
     r'(?P<data>in1k|digits)(-(?P<size>\d+))?(-(?P<percent>\d+)pct)?'
@@ -23,7 +23,8 @@ class Promise:
         algorithm: whether it names MAE, as pre-training does.
         arch: size of the ViT.
         patch: side of a patch.
-        ablation: what differs from the default of the paper's table 1.
+        ablation: what differs from the default of the paper's table 1, or from its maths:
+            'dec-depth2', 'dec-cross-predict25', 'lowres-128-100e'.
         job: 'ft', 'scratch', 'linear' or 'knn'; None is pre-training.
         variant: 'half' or 'last4' of the blocks fine-tuned, or 'grid' of learning rates.
         gpus: devices.

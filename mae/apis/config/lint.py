@@ -82,6 +82,16 @@ def _promise(config: Config, promise: Promise) -> Iterator[_Finding]:
         blocks = promise.trainable_blocks if promise.variant != 'grid' else 0
         expected['model.trainable_blocks'] = blocks
         expected['model.head.type'] = f'Linear{"Grid" if promise.variant == "grid" else ""}Head'
+    if depth := re.fullmatch(r'dec-depth(\d+)', promise.ablation or ''):
+        expected['model.decoder.depth'] = int(depth[1])
+    if share := re.fullmatch(r'dec-cross-predict(\d+)', promise.ablation or ''):
+        expected['model.decoder.type'] = 'CrossDecoder'
+        expected['model.masker.predict_ratio'] = int(share[1]) / 100
+    if low := re.fullmatch(r'lowres-(\d+)-(\d+)e', promise.ablation or ''):
+        size, epochs = int(low[1]), int(low[2])
+        expected['custom_hooks'] = [
+            {'type': 'LowResolutionHook', 'img_size': size, 'epochs': epochs}
+        ]
     if promise.percent != 100:
         expected['train_dataloader.dataset.source.fraction'] = promise.percent / 100
     for key, value in expected.items():

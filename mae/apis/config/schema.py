@@ -199,7 +199,7 @@ PARTS: dict[str, Any] = {
     **dict.fromkeys(('dataloader', 'bank_dataloader'), Loader),
     'optimizer': Optimizer,
     'constructor': OptimConstructor,
-    'metrics': Metric,
+    **dict.fromkeys(('metrics', 'probes'), Metric),
     'vis_backends': VisBackend,
     'init_cfg': Init,
     'ema_type': Model,

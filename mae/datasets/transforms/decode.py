@@ -29,9 +29,9 @@ _SOURCE_LINE = re.compile(r'^\w+, \S+:\d+, ')  # where in torchvision an error w
 class DecodeImage(Transform):
     """Reads `img_path` into `img`; an `img` that is there already only gets its channels.
 
-    Of a source that gives the file's content as `img_bytes`, `img_path` is only the name. The image is
-    turned upright by the EXIF orientation, CMYK converted, alpha dropped, 16 bits cut to the upper
-    8, the first picture of several. Color profiles play no part.
+    Of a source that gives the file's content as `img_bytes`, `img_path` is only the name. Images
+    are turned upright by the EXIF orientation, CMYK converted, alpha dropped, 16 bits cut to the
+    upper 8, the first picture of several. Color profiles play no part.
 
     Args:
         channels: 3 (RGB) or 1 (grey).

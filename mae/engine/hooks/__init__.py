@@ -3,6 +3,7 @@ from mae.engine.hooks.bad_samples import BadSamplesHook
 from mae.engine.hooks.checkpoint import CheckpointHook
 from mae.engine.hooks.guard import GuardHook
 from mae.engine.hooks.logging import LoggerHook, RuntimeInfoHook
+from mae.engine.hooks.resolution import LowResolutionHook
 from mae.engine.hooks.run_state import RunStateHook
 from mae.engine.hooks.stop import StopHook
 from mae.engine.hooks.watchdog import WatchdogHook
@@ -13,6 +14,7 @@ __all__ = [
     'EMAHook',
     'GuardHook',
     'LoggerHook',
+    'LowResolutionHook',
     'RunStateHook',
     'RuntimeInfoHook',
     'StopHook',

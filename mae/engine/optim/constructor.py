@@ -1,5 +1,6 @@
 """Parameters in as few groups as there are pairs of learning-rate scale and weight decay."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,12 @@ class GroupedOptimConstructor:
     def __call__(self, model: Any) -> OptimWrapper:
         """Build the optimizer of `model`, wrapped."""
         groups = self.group(getattr(model, 'module', model))
+        if self.wrapper_cfg.get('amp') != 'bfloat16' and any(
+            getattr(module, 'bf16_residual', False) for module in model.modules()
+        ):
+            warnings.warn(
+                "bf16_residual has no effect without optim_wrapper.amp='bfloat16'", stacklevel=2
+            )
         optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': groups})
         wrapper = {'type': 'OptimWrapper', **self.wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper, default_args={'optimizer': optimizer})

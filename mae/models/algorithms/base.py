@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from mae.models.layers.block import Block
+from mae.models.layers.cross import CrossBlock
 from mae.models.layers.tokens import Pool
 from mae.registry import MODELS
 
@@ -99,9 +100,27 @@ class Algorithm(BaseModel):
         depth: tuple[int, int] = self.encoder.get_layer_depth(name.removeprefix('encoder.'))
         return depth if name.startswith('encoder.') else (depth[1], depth[1])
 
-    def blocks(self) -> list[Block]:
+    def set_img_size(self, img_size: int | tuple[int, int] | None) -> None:
+        """Shrink images on the device from now on, before anything else sees them.
+
+        Weights stay as they are; the positions of the smaller grid are resampled at each use.
+
+        Args:
+            img_size: in pixels, smaller than `encoder.img_size`; None takes images as they come.
+
+        Raises:
+            ValueError: not smaller, or no whole number of patches.
+        """
+        full: tuple[int, int] = self.encoder.full_img_size
+        used = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size or full)
+        if img_size is not None and not all(0 < a < b for a, b in zip(used, full, strict=True)):
+            raise ValueError(f'images of {full[0]}x{full[1]} cannot be shrunk to {img_size}')
+        self.encoder.set_img_size(used)
+        self.data_preprocessor.set_img_size(full, used)
+
+    def blocks(self) -> list[Block | CrossBlock]:
         """The transformer blocks, in the order of their parameters: what `compile` compiles."""
-        return [module for module in self.modules() if isinstance(module, Block)]
+        return [module for module in self.modules() if isinstance(module, Block | CrossBlock)]
 
     def no_weight_decay(self) -> set[str]:
         """Tokens and positions, which fine-tuning does not decay."""

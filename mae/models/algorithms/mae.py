@@ -2,7 +2,8 @@
 
 Read this file first: `reconstruct_patches` is figure 1 of the paper in code.
 
-Shapes: B images, C channels, H W pixels, L patches, K kept, P values in a patch, D width.
+Shapes: B images, C channels, H W pixels, L patches, K kept, M predicted, P values in a patch,
+D width. M = L-K unless `masker.predict_ratio` says otherwise.
 """
 
 import torch
@@ -55,19 +56,29 @@ class MAE(Algorithm):
         self.encoder.init_weights()
         self.decoder.init_weights()
 
+    def set_img_size(self, img_size: int | tuple[int, int] | None) -> None:
+        """Shrink images on the device from now on; None takes them as they come.
+
+        Raises:
+            ValueError: not smaller, no whole number of patches, or too few of them to mask.
+        """
+        super().set_img_size(img_size)
+        self.decoder.set_grid_size(self.encoder.grid_size)
+        self.masker.num_keep(self.encoder.grid_size[0] * self.encoder.grid_size[1])
+
     def reconstruct_patches(
         self, images: Tensor, keys: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Mask]:
         """Mask, encode, decode, compare.
 
         Returns:
-            The loss of each image (B,), prediction and target (B, L-K, P), and the mask.
+            The loss of each image (B,), prediction and target (B, M, P), and the mask.
         """
         patches = self.encoder.patchify(images)  # B,L,P
         mask = self.masker(self.encoder.grid_size, keys, noise)
         latent = self.encoder.encode(patches, mask.ids_keep)  # B,prefix+K,D
-        pred = self.decoder(latent, mask.ids_keep, mask.ids_hide)  # B,L-K,P
-        target = self.target(take(patches, mask.ids_hide))  # B,L-K,P
+        pred = self.decoder(latent, mask.ids_keep, mask.ids_predict)  # B,M,P
+        target = self.target(take(patches, mask.ids_predict))  # B,M,P
         return self.loss(pred, target), pred, target, mask
 
     def no_weight_decay(self) -> set[str]:
@@ -99,7 +110,8 @@ class MAE(Algorithm):
 
         Returns:
             `loss` (scalar), `pred` and `target` (B, L-K, P), `ids_keep` (B, K) and `ids_hide`
-            (B, L-K) in ascending order of noise, `mask` (B, L) with 1 for hidden.
+            (B, L-K) in ascending order of noise, `mask` (B, L) with 1 for hidden. In training mode
+            `masker.predict_ratio` holds, and the first M of `ids_hide` are predicted.
         """
         keys = torch.arange(len(images), device=images.device)
         loss, pred, target, mask = self.reconstruct_patches(images, keys, noise)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
-from mae.models.layers.pos_embed import sincos_pos_embed
+from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
+from mae.models.layers.residual import to_bf16
 from mae.models.layers.tokens import take
 from mae.registry import MODELS
 
@@ -26,6 +27,8 @@ class TransformerDecoder(nn.Module):
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over d.
         norm_eps: added to the variance by every LayerNorm.
+        bf16_residual: keep the sum that blocks add to in bfloat16, under autocast to it. Changed
+            maths, see docs/en/advanced_guides/changed_maths.md.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
         patch_dim: P.
         grid_size: (h, w) of the patches.
@@ -43,6 +46,7 @@ class TransformerDecoder(nn.Module):
         num_heads: int = 16,
         mlp_ratio: float = 4.0,
         norm_eps: float = NORM_EPS,
+        bf16_residual: bool = False,
         encoder_dim: int,
         patch_dim: int,
         grid_size: tuple[int, int],
@@ -53,8 +57,9 @@ class TransformerDecoder(nn.Module):
             raise ValueError(f'decoder.depth must be at least 1, not {depth}')
         self.embed_dim = embed_dim
         self.num_heads = num_heads
-        self.grid_size = grid_size
+        self.grid_size = self.full_grid_size = grid_size
         self.num_prefix_tokens = num_prefix_tokens
+        self.bf16_residual = bf16_residual
 
         self.embed = nn.Linear(encoder_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
@@ -71,8 +76,12 @@ class TransformerDecoder(nn.Module):
         """Start all weights as in the paper's appendix A.1."""
         init_transformer(self)
         init_token(self.mask_token)
-        pos_embed = sincos_pos_embed(self.embed_dim, self.grid_size, self.num_prefix_tokens)
+        pos_embed = sincos_pos_embed(self.embed_dim, self.full_grid_size, self.num_prefix_tokens)
         self.pos_embed.data.copy_(pos_embed)
+
+    def set_grid_size(self, grid_size: tuple[int, int]) -> None:
+        """Decode images of another grid from now on, with positions resampled to it."""
+        self.grid_size = grid_size
 
     def forward(self, latent: Tensor, ids_keep: Tensor, ids_hide: Tensor) -> Tensor:
         """Predict the hidden patches.
@@ -85,12 +94,15 @@ class TransformerDecoder(nn.Module):
         Returns:
             (B, L-K, P), in the order of `ids_hide`.
         """
-        prefix, pos_embed = self.num_prefix_tokens, self.pos_embed
+        prefix = self.num_prefix_tokens
+        pos_embed = resample_pos_embed(self.pos_embed, self.grid_size, prefix, self.full_grid_size)
         x = self.embed(latent)  # B,prefix+K,d
         hidden = self.mask_token + take(pos_embed[:, prefix:], ids_hide)  # B,L-K,d
         visible = x[:, prefix:] + take(pos_embed[:, prefix:], ids_keep)  # B,K,d
         cls = x[:, :prefix] + pos_embed[:, :prefix]  # B,prefix,d
         x = torch.cat([hidden, cls, visible], dim=1)  # B,L+prefix,d
+        if self.bf16_residual:
+            x = to_bf16(x)
         for block in self.blocks[:-1]:
             x = block(x)
         x = self.blocks[-1](x, num_queries=ids_hide.shape[1])  # B,L-K,d

@@ -15,7 +15,8 @@ from mae.models.encoders.backbone import Backbone, OutType
 from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.patches import PatchEmbed, patchify
-from mae.models.layers.pos_embed import sincos_pos_embed
+from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
+from mae.models.layers.residual import to_bf16
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
 
@@ -48,6 +49,8 @@ class ViTEncoder(Backbone):
         out_type: None within this toolbox. As a `backbone` of mmpretrain, what `forward` returns a
             tuple of: 'raw' tokens, 'cls_token', 'featmap' or 'avg_featmap', the last with a norm
             of its own (`fc_norm`).
+        bf16_residual: keep the sum that blocks add to in bfloat16, under autocast to it. Changed
+            maths, see docs/en/advanced_guides/changed_maths.md.
 
     Raises:
         ValueError: unknown `arch` or `out_type`, or an image that is not a whole number of
@@ -69,6 +72,7 @@ class ViTEncoder(Backbone):
         checkpoint_blocks: bool = False,
         norm_eps: float = NORM_EPS,
         out_type: OutType | None = None,
+        bf16_residual: bool = False,
     ) -> None:
         super().__init__(out_type, with_cls_token)
         shape = _shape_of(arch)
@@ -78,9 +82,11 @@ class ViTEncoder(Backbone):
         self.patch_size = patch_size
         self.in_channels = in_channels
         self.grid_size = _grid_of(self.img_size, patch_size)
+        self.full_img_size, self.full_grid_size = self.img_size, self.grid_size
         self.num_prefix_tokens = int(with_cls_token)
         self.checkpoint_blocks = checkpoint_blocks
         self.norm_eps = norm_eps
+        self.bf16_residual = bf16_residual
 
         self.patch_embed = PatchEmbed(patch_size, in_channels, D)
         if with_cls_token:
@@ -100,8 +106,17 @@ class ViTEncoder(Backbone):
         init_transformer(self)
         if self.num_prefix_tokens:
             init_token(self.cls_token)
-        pos_embed = sincos_pos_embed(self.embed_dim, self.grid_size, self.num_prefix_tokens)
+        pos_embed = sincos_pos_embed(self.embed_dim, self.full_grid_size, self.num_prefix_tokens)
         self.pos_embed.data.copy_(pos_embed)
+
+    def set_img_size(self, img_size: tuple[int, int]) -> None:
+        """Take images of another size from now on, with positions resampled to their grid.
+
+        Raises:
+            ValueError: not a whole number of patches.
+        """
+        self.grid_size = _grid_of(img_size, self.patch_size)
+        self.img_size = img_size
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor]:
         """All tokens of whole images (B, C, H, W): (B, prefix + L, D), or what `out_type` says."""
@@ -124,14 +139,19 @@ class ViTEncoder(Backbone):
     def encode(self, patches: Tensor, ids_keep: Tensor | None = None) -> Tensor:
         """Patches (B, L, P), or only those at `ids_keep` (B, K), to tokens (B, N, D)."""
         prefix = self.num_prefix_tokens
-        pos_embed = self.pos_embed[:, prefix:]  # 1,L,D
+        positions = resample_pos_embed(  # 1,prefix+L,D
+            self.pos_embed, self.grid_size, prefix, self.full_grid_size
+        )
+        pos_embed = positions[:, prefix:]  # 1,L,D
         if ids_keep is not None:
             patches = take(patches, ids_keep)  # B,K,P
             pos_embed = take(pos_embed, ids_keep)  # B,K,D
         x = self.patch_embed(patches) + pos_embed  # B,K,D
         if prefix:
-            cls_token = self.cls_token + self.pos_embed[:, :prefix]
+            cls_token = self.cls_token + positions[:, :prefix]
             x = torch.cat([cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)  # B,N,D
+        if self.bf16_residual:
+            x = to_bf16(x)
         for block in self.blocks:
             if self.checkpoint_blocks and self.training:
                 x = checkpoint(block, x, use_reentrant=False)

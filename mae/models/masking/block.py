@@ -24,6 +24,7 @@ class BlockMasker(Masker):
         min_patches: smallest area of a rectangle, in patches (BEiT: 16).
         min_aspect: smallest height over width; the largest is its inverse (BEiT: 0.3).
         num_blocks: rectangles drawn for an image; patches that none covers are hidden last.
+        predict_ratio: see `Masker`.
     """
 
     def __init__(
@@ -33,8 +34,9 @@ class BlockMasker(Masker):
         min_patches: int = 16,
         min_aspect: float = 0.3,
         num_blocks: int = 64,
+        predict_ratio: float | None = None,
     ) -> None:
-        super().__init__(mask_ratio)
+        super().__init__(mask_ratio, predict_ratio=predict_ratio)
         self.min_patches = min_patches
         self.min_aspect = min_aspect
         self.num_blocks = num_blocks

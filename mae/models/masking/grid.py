@@ -16,10 +16,13 @@ class GridMasker(Masker):
     Args:
         mask_ratio: share of hidden patches.
         stride: side of a cell; 2 gives the paper's 75 %.
+        predict_ratio: see `Masker`.
     """
 
-    def __init__(self, mask_ratio: float = 0.75, *, stride: int = 2) -> None:
-        super().__init__(mask_ratio)
+    def __init__(
+        self, mask_ratio: float = 0.75, *, stride: int = 2, predict_ratio: float | None = None
+    ) -> None:
+        super().__init__(mask_ratio, predict_ratio=predict_ratio)
         self.stride = stride
 
     def score(self, grid_size: tuple[int, int], keys: Tensor) -> Tensor:

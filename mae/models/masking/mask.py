@@ -1,6 +1,6 @@
 """Which patches an image shows and which it hides. Indices never count the cls token.
 
-Shapes: B images, L patches, K kept.
+Shapes: B images, L patches, K kept, M predicted.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,19 @@ class Mask:
 
     Attributes:
         ids_keep: int64 (B, K), visible patches in ascending order of noise.
-        ids_hide: int64 (B, L-K), hidden patches in ascending order of noise.
+        ids_hide: int64 (B, L-K), hidden patches in ascending order of noise; where only some are
+            predicted, these come first.
+        num_predict: M; None predicts all that is hidden.
     """
 
     ids_keep: Tensor
     ids_hide: Tensor
+    num_predict: int | None = None
+
+    @property
+    def ids_predict(self) -> Tensor:
+        """int64 (B, M), the hidden patches to predict."""
+        return self.ids_hide[:, : self.num_predict]
 
     def dense(self) -> Tensor:
         """float32 (B, L), in patch order: 1 where hidden, 0 where visible."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mae.models.preprocessors.augment import Erase, Mix
 from mae.models.preprocessors.encoded import decode_crops
+from mae.models.preprocessors.shrink import Shrink
 from mae.registry import MODELS
 
 
@@ -48,6 +49,11 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.mix = Mix(**mixup) if mixup else None
         self.erase = Erase(**erase) if erase else None
         self._num_classes: int | None = None
+        self._shrink: Shrink | None = None
+
+    def set_img_size(self, loaded: tuple[int, int], used: tuple[int, int]) -> None:
+        """From now on shrink images of `loaded` to `used` pixels, (height, width)."""
+        self._shrink = None if loaded == used else Shrink(loaded, used)
 
     def expect_classes(self, num_classes: int) -> None:
         """From now on refuse to train on labels outside 0..num_classes - 1.
@@ -85,6 +91,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
             data = {name: value for name, value in data.items() if name not in rest}
             data['inputs'] = images
         batch: dict[str, Tensor] = self.cast_data(data)
+        if self._shrink is not None:
+            batch['inputs'] = self._shrink(batch['inputs'])
         batch['inputs'] = self.normalise(batch['inputs'])
         if training and self.erase is not None:
             batch['inputs'] = self.erase(batch['inputs'], data['keys'])

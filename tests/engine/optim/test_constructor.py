@@ -141,3 +141,12 @@ def test_scales_of_the_model_multiply_those_of_the_layers(classifier, monkeypatc
     for name, (lr, _) in settings(classifier, decayed).items():
         layer, last = classifier.get_layer_depth(name)
         assert lr == pytest.approx(0.1 * scale(name) * 0.5 ** (last - layer)), name
+
+
+@pytest.mark.parametrize('amp', [None, 'float16'])
+def test_a_lean_residual_stream_needs_bfloat16(mae_model, amp):
+    mae_model.decoder.bf16_residual = True
+    cfg = dict(type='StepOptimWrapper', amp=amp, optimizer=dict(type='AdamW', lr=0.1))
+    with pytest.warns(UserWarning, match=r'^bf16_residual has no effect without optim_wrapper'):
+        GroupedOptimConstructor(cfg)(mae_model)
+    GroupedOptimConstructor({**cfg, 'amp': 'bfloat16'})(mae_model)  # no warning

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mae.models.algorithms import MAE
+from mae.models.layers.pos_embed import resample_pos_embed
 from mae.registry import MODELS
 
 
@@ -57,6 +58,30 @@ def test_every_masker_and_encoder(build_mae, masker, with_cls_token):
         assert not param.requires_grad or param.grad.abs().sum() > 0, name
 
 
+def test_part_of_the_hidden_patches_is_predicted_in_training(build_mae):
+    """With cross-attention the loss is that of the chosen patches, whatever else is asked for."""
+    decoder = dict(type='CrossDecoder')
+    model = build_mae(decoder=decoder, masker=dict(predict_ratio=1 / 3)).double()
+    model.init_weights()
+    images, keys = torch.randn(2, 5, 8, 12, dtype=torch.float64), torch.arange(2)
+    loss, pred, target, mask = model.reconstruct_patches(images, keys)
+    assert pred.shape == target.shape == (2, 2, 80)
+    _, whole, _, evaluated = model.eval().reconstruct_patches(images, keys)
+    assert whole.shape == (2, 3, 80)
+    for row in range(2):
+        places = [evaluated.ids_hide[row].tolist().index(i) for i in mask.ids_predict[row].tolist()]
+        torch.testing.assert_close(whole[row, places], pred[row])
+    torch.testing.assert_close(loss, (pred - target).square().mean((1, 2)))
+
+
+@pytest.mark.parametrize('decoder', ['TransformerDecoder', 'CrossDecoder'])
+def test_every_decoder_learns_with_part_of_the_patches(build_mae, decoder):
+    model = build_mae(decoder=dict(type=decoder), masker=dict(predict_ratio=1 / 3))
+    model.init_weights()
+    model(torch.randn(2, 5, 8, 12), torch.arange(2))['loss'].backward()
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+
+
 def test_tokens_exempt_from_decay(build_mae):
     model = build_mae()
     names = {name for name, _ in model.named_parameters()}
@@ -98,3 +123,25 @@ def test_parameters_of_the_encoders(size, millions):
 def test_a_ratio_that_hides_all_is_told_when_building(build_mae):
     with pytest.raises(ValueError, match=r'^masker.mask_ratio=0.9 leaves 0 of 6 patches visible'):
         build_mae(masker=dict(mask_ratio=0.9))
+
+
+@pytest.mark.parametrize('decoder', ['TransformerDecoder', 'CrossDecoder'])
+def test_a_smaller_size_is_a_smaller_model_with_resampled_positions(build_mae, decoder):
+    """From 2x3 patches to 1x2: the same weights in a model built for that size."""
+    model = build_mae(decoder=dict(type=decoder)).double()
+    model.init_weights()
+    twin = build_mae(encoder=dict(img_size=(4, 8)), decoder=dict(type=decoder)).double()
+    weights = model.state_dict()
+    for part in ('encoder', 'decoder'):
+        name = f'{part}.pos_embed'
+        weights[name] = resample_pos_embed(weights[name], (1, 2), 1, (2, 3))
+    twin.load_state_dict(weights)
+    model.set_img_size((4, 8))
+    images, keys = torch.randn(2, 5, 4, 8, dtype=torch.float64), torch.arange(2)
+    torch.testing.assert_close(model(images, keys), twin(images, keys))
+    model.init_weights()  # whatever the size, of the positions that the weights are for
+    assert model.state_dict()['encoder.pos_embed'].shape == (1, 7, 16)
+    with pytest.raises(ValueError, match=r'^images of 8x12 cannot be shrunk to 9$'):
+        model.set_img_size(9)
+    model.set_img_size(None)
+    assert model.encoder.grid_size == model.decoder.grid_size == (2, 3)

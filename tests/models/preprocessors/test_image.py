@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from mae.models.preprocessors import ImagePreprocessor
 from mae.utils.seeding import seed_generators
@@ -96,3 +97,18 @@ def test_numbers_do_not_depend_on_the_layout_in_memory(channels):
     floats = images.float()
     part.normalise(floats)
     assert torch.equal(floats, images.float())  # what was given is left as it is
+
+
+def test_shrinks_as_the_loader_would():
+    """To within the rounding of whole grey levels."""
+    images = torch.randint(0, 256, (2, 3, 12, 16), dtype=torch.uint8)
+    preprocessor = ImagePreprocessor([0.0] * 3, [1.0] * 3)
+    preprocessor.set_img_size((12, 16), (6, 8))
+    out = preprocessor({'inputs': images})['inputs']
+    theirs = interpolate(images, (6, 8), mode='bicubic', antialias=True)
+    assert out.shape == (2, 3, 6, 8)
+    assert (out - theirs.float()).abs().max() <= 1.01
+    assert out.min() >= 0
+    assert out.max() <= 255
+    preprocessor.set_img_size((12, 16), (12, 16))
+    assert torch.equal(preprocessor({'inputs': images})['inputs'], images.float())

@@ -1,0 +1,108 @@
+"""A decoder of cross-attention alone (Fu et al. 2024, "Rethinking Patch Dependence for MAE").
+
+Changed maths: the hidden patches ask the visible ones and never each other, so each prediction is
+what it would be alone, and predicting fewer (`masker.predict_ratio`) costs in proportion. Each
+block of the paper's may read other encoder blocks; here all read the encoder's output.
+
+Shapes: B images, K kept, M predicted, D encoder width, d decoder width, P values in a patch.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mae.models.layers.block import NORM_EPS
+from mae.models.layers.cross import CrossBlock
+from mae.models.layers.init import init_token, init_transformer
+from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
+from mae.models.layers.residual import to_bf16
+from mae.models.layers.tokens import take
+from mae.registry import MODELS
+
+
+@MODELS.register_module()
+class CrossDecoder(nn.Module):
+    """Predicts hidden patches, each on its own, from the encoded visible ones.
+
+    Args:
+        embed_dim: width d.
+        depth: number of blocks, at least 1 (the paper's ViT-B has 12).
+        num_heads: attention heads.
+        mlp_ratio: hidden width of the MLP over d.
+        bf16_residual: keep the sum that blocks add to in bfloat16, under autocast to it. Changed
+            maths, see docs/en/advanced_guides/changed_maths.md.
+        encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
+        patch_dim: P.
+        grid_size: (h, w) of the patches.
+        num_prefix_tokens: tokens of the encoder before the patches.
+
+    Raises:
+        ValueError: `depth` is below 1.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int = 512,
+        depth: int = 12,
+        *,
+        num_heads: int = 16,
+        mlp_ratio: float = 4.0,
+        bf16_residual: bool = False,
+        encoder_dim: int,
+        patch_dim: int,
+        grid_size: tuple[int, int],
+        num_prefix_tokens: int,
+    ) -> None:
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f'decoder.depth must be at least 1, not {depth}')
+        self.embed_dim = embed_dim
+        self.grid_size = self.full_grid_size = grid_size
+        self.num_prefix_tokens = num_prefix_tokens
+        self.bf16_residual = bf16_residual
+
+        self.embed = nn.Linear(encoder_dim, embed_dim)
+        self.memory_norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        pos_embed = sincos_pos_embed(embed_dim, grid_size, num_prefix_tokens)
+        self.pos_embed = nn.Parameter(pos_embed, requires_grad=False)
+        self.blocks = nn.ModuleList(
+            CrossBlock(embed_dim, num_heads, mlp_ratio=mlp_ratio) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
+        self.pred = nn.Linear(embed_dim, patch_dim)
+
+    def init_weights(self) -> None:
+        """Start all weights as in the paper's appendix A.1."""
+        init_transformer(self)
+        init_token(self.mask_token)
+        pos_embed = sincos_pos_embed(self.embed_dim, self.full_grid_size, self.num_prefix_tokens)
+        self.pos_embed.data.copy_(pos_embed)
+
+    def set_grid_size(self, grid_size: tuple[int, int]) -> None:
+        """Decode images of another grid from now on, with positions resampled to it."""
+        self.grid_size = grid_size
+
+    def forward(self, latent: Tensor, ids_keep: Tensor, ids_hide: Tensor) -> Tensor:
+        """Predict hidden patches.
+
+        Args:
+            latent: (B, prefix + K, D), the encoder's tokens.
+            ids_keep: int64 (B, K), the patches they stand for.
+            ids_hide: int64 (B, M), the patches to predict.
+
+        Returns:
+            (B, M, P), in the order of `ids_hide`.
+        """
+        prefix = self.num_prefix_tokens
+        pos_embed = resample_pos_embed(self.pos_embed, self.grid_size, prefix, self.full_grid_size)
+        x = self.embed(latent)  # B,prefix+K,d
+        visible = x[:, prefix:] + take(pos_embed[:, prefix:], ids_keep)  # B,K,d
+        cls = x[:, :prefix] + pos_embed[:, :prefix]  # B,prefix,d
+        memory = self.memory_norm(torch.cat([cls, visible], dim=1))  # B,prefix+K,d
+        x = self.mask_token + take(pos_embed[:, prefix:], ids_hide)  # B,M,d
+        if self.bf16_residual:
+            x = to_bf16(x)
+        for block in self.blocks:
+            x = block(x, memory)
+        pred: Tensor = self.pred(self.norm(x))  # B,M,P
+        return pred
