@@ -4,23 +4,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 
-from mae.engine.reports import Reports
+from mae.engine.reports import Reports, measure
 from mae.engine.step_loader import Batch, StepLoader
-from mae.engine.stopping import Stopped
+from mae.engine.stopping import RolledBack, Stopped
 from mae.registry import LOOPS
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 
 # Steps after which a GPU's report is read: with two steps queued, it never runs dry.
 _LAG = 2
-
-
-class RolledBack(Exception):  # noqa: N818  # no error: the run goes on from an earlier step
-    """A hook has put the run back to an earlier step, from where it goes on."""
 
 
 @LOOPS.register_module()
@@ -136,23 +131,10 @@ class TrainLoop(BaseLoop):
         self.runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=None)
 
     def _measure(self, outputs: list[dict[str, Tensor]], weights: list[float]) -> dict[str, Tensor]:
-        """Means over the global batch, as one process would have logged them.
-
-        One exchange carries them and the report of the step.
-        """
-        means = {
-            name: torch.stack(
-                [output[name].detach() * w for output, w in zip(outputs, weights, strict=True)]
-            ).sum()
-            for name in outputs[0]
-        }
-        skipped = self.runner.optim_wrapper.skipped
-        asked = torch.full_like(skipped, float(self.runner.stop_signum != 0))
-        values = torch.stack([skipped, asked, *(mean.float() for mean in means.values())])
-        all_reduce(values, op='mean')
-        loss = 2 + list(means).index('loss')
-        self.reports.push(self.iter, values[[0, 1, loss]] if loss > 2 else values[:3])
-        return dict(zip(means, values[2:].unbind(), strict=True))
+        asked = self.runner.stop_signum != 0
+        logs, report = measure(outputs, weights, self.runner.optim_wrapper.skipped, asked)
+        self.reports.push(self.iter, report)
+        return logs
 
     def _tell(self, lag: int | None) -> None:
         for report in self.reports.due(lag):

@@ -1,11 +1,12 @@
 """What a step tells the host about itself, a few steps later and without waiting for the device."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor
 
 
@@ -63,6 +64,33 @@ class Reports:
     def clear(self) -> None:
         """Forget what is under way."""
         self._waiting.clear()
+
+
+def measure(
+    outputs: Sequence[Mapping[str, Tensor]], weights: Sequence[float], skipped: Tensor, asked: bool
+) -> tuple[dict[str, Tensor], Tensor]:
+    """What a step put out, as one process would have: one exchange carries all of it.
+
+    Args:
+        outputs: of each micro-batch of this process; `loss` among them.
+        weights: of the micro-batches.
+        skipped: float (), whether the step changed nothing.
+        asked: whether this process has been asked to stop.
+
+    Returns:
+        The means over the global batch by name, and (skipped, stop, loss), float (3,).
+    """
+    means = {
+        name: torch.stack(
+            [output[name].detach() * w for output, w in zip(outputs, weights, strict=True)]
+        ).sum()
+        for name in outputs[0]
+    }
+    flags = [skipped, torch.full_like(skipped, float(asked))]
+    values = torch.stack([*flags, *(mean.float() for mean in means.values())])
+    all_reduce(values, op='mean')
+    logs = dict(zip(means, values[2:].unbind(), strict=True))
+    return logs, torch.stack([values[0], values[1], logs['loss']])
 
 
 def _read(step: int, values: Tensor, event: Any) -> StepReport:

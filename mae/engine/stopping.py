@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: noted at once, obeyed at the next step boundary."""
+"""What takes a run out of its step: signals, noted at once and obeyed at the next boundary."""
 
 import os
 import signal
@@ -29,6 +29,10 @@ class Stopped(SystemExit):
     def __init__(self, signum: int) -> None:
         super().__init__(EXIT_CODES[signum])
         self.signum = signum
+
+
+class RolledBack(Exception):  # noqa: N818  # no error: the run goes on from an earlier step
+    """A hook has put the run back to an earlier step, from where it goes on."""
 
 
 class StopSignals:

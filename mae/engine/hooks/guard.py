@@ -14,8 +14,8 @@ from mae.engine.autopsy import norms_by_module, write_autopsy
 from mae.engine.bad_steps import BadSteps
 from mae.engine.checkpoint import verified
 from mae.engine.hooks.checkpoint import CheckpointHook
-from mae.engine.loops import RolledBack
 from mae.engine.reports import StepReport
+from mae.engine.stopping import RolledBack
 from mae.registry import HOOKS
 from mae.utils.errors import NonFiniteError
 
