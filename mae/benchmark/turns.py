@@ -61,7 +61,7 @@ class Turns:
         return tuple(self._times[f'{loop} {step}'])
 
     def __len__(self) -> int:
-        return self._at + 2 * self._rounds * self._steps
+        return self._at + 2 * self._rounds * self._steps + 1
 
     def __iter__(self) -> Iterator[Batch]:
         """As mmengine's loops read a loader."""
@@ -73,6 +73,7 @@ class Turns:
         yield from self._take_turns('real')
         with self._idle_step():
             yield from self._take_turns('idle')
+        yield self._batch  # a loop that counts asks for it, and so ends the last round
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[Batch]]:
         """As our `TrainLoop` reads a loader."""

@@ -17,6 +17,7 @@ from mae.benchmark.memory import static_bytes
 from mae.benchmark.ours import finetuner, finetuning, pretraining
 from mae.benchmark.photos import write_photos
 from mae.benchmark.tasks import evaluate, finetune, loader, runner, step
+from tests.apart import apart
 
 ROOT = Path(__file__).parents[2]
 FINETUNE = 'vit-mini-p4_ft-1xb128-coslr-40e_digits-16'
@@ -40,6 +41,7 @@ def tool(tmp_path):
     return call
 
 
+@apart
 def test_step_of_every_peer_that_is_here(make_job):
     peers = [name for name in PEERS['step'] if importlib.util.find_spec(name)]
     report = step.run(make_job(), peers, rounds=1, steps=1)

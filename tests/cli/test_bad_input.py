@@ -229,7 +229,7 @@ def test_checkpoint_that_would_run_code(refused, tmp_path):
     assert not canary.exists()
     trusted = refused(arguments=['--load-from', path, '--trust-checkpoint', sha256])
     assert canary.exists()
-    assert 'has no encoder' in trusted  # it has been read
+    assert 'is no ViT or MAE' in trusted  # it has been read
 
 
 class Gadget:

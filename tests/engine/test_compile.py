@@ -8,6 +8,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from mae.engine.compile import compile_blocks
+from tests.apart import apart
 
 # Traces and differentiates like the default, but needs no C++ compiler and no seconds for it.
 TRACED = dict(backend='aot_eager')
@@ -34,6 +35,7 @@ def run(make_runner, name, changes, classify=False):
     return hook
 
 
+@apart
 def test_same_losses_and_no_recompilation(make_runner):
     plain = run(make_runner, 'plain', {})
     compiled = run(make_runner, 'compiled', {'compile': TRACED})
@@ -43,6 +45,7 @@ def test_same_losses_and_no_recompilation(make_runner):
     assert set(compiled.graphs) == {compiled.graphs[0]}
 
 
+@apart
 def test_every_drop_path_rate_is_compiled(make_runner):
     # Validation, which has shapes of its own, comes after the last step.
     changes = {'compile': TRACED, 'train_cfg.val_interval': 2}
@@ -57,6 +60,7 @@ def test_off_by_default(make_runner):
     assert not any(block._compiled_call_impl for block in runner.bare_model.blocks())
 
 
+@apart
 def test_without_a_compiler_it_warns_once_and_trains(make_runner, monkeypatch, tmp_path):
     torch._dynamo.reset()
     monkeypatch.setattr('torch._inductor.config.cpp.cxx', (None, str(tmp_path / 'no-compiler')))
@@ -80,6 +84,7 @@ def test_no_blocks():
         assert not compile_blocks([], options=True)
 
 
+@apart
 def test_state_keeps_its_names(make_runner):
     runner = make_runner('names', {'compile': TRACED, 'train_cfg.max_epochs': 2})
     names = list(runner.bare_model.state_dict())

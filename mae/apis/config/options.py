@@ -71,11 +71,14 @@ def _index(key: str, items: Sequence[Any], path: str) -> int:
 
 
 def _parse(text: str, pair: str) -> Any:
-    if text.startswith('{'):
+    if '{' in text or 'dict(' in text:  # mmengine would cut a list of dicts at every comma
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError):
-            raise ConfigError(f'--cfg-options {pair}: not a Python dict') from None
+            example = "{'type': 'Name', 'key': 1}"
+            raise ConfigError(
+                f'--cfg-options {pair}: not a Python dict, nor a list of such as {example}'
+            ) from None
     if not any(sign in text for sign in ',[]()'):
         return DictAction._parse_int_float_bool(text.strip('\'"'))
     if text.count('(') != text.count(')') or text.count('[') != text.count(']'):

@@ -109,7 +109,7 @@ class Algorithm(BaseModel):
             img_size: in pixels, smaller than `encoder.img_size`; None takes images as they come.
 
         Raises:
-            ValueError: not smaller, or no whole number of patches.
+            ValueError: not smaller, no whole number of patches, or too few of them to mask.
         """
         full: tuple[int, int] = self.encoder.full_img_size
         used = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size or full)
@@ -117,6 +117,10 @@ class Algorithm(BaseModel):
             raise ValueError(f'images of {full[0]}x{full[1]} cannot be shrunk to {img_size}')
         self.encoder.set_img_size(used)
         self.data_preprocessor.set_img_size(full, used)
+        if hasattr(self, 'decoder'):
+            self.decoder.set_grid_size(self.encoder.grid_size)
+        if hasattr(self, 'masker'):
+            self.masker.num_keep(self.encoder.grid_size[0] * self.encoder.grid_size[1])
 
     def blocks(self) -> list[Block | CrossBlock]:
         """The transformer blocks, in the order of their parameters: what `compile` compiles."""

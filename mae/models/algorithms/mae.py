@@ -2,8 +2,8 @@
 
 Read this file first: `reconstruct_patches` is figure 1 of the paper in code.
 
-Shapes: B images, C channels, H W pixels, L patches, K kept, M predicted, P values in a patch,
-D width. M = L-K unless `masker.predict_ratio` says otherwise.
+Shapes: B images, C channels, H W pixels, L patches, K kept, M predicted (all that is
+hidden, unless `masker.predict_ratio` is set), P values in a patch, D width.
 """
 
 import torch
@@ -55,16 +55,6 @@ class MAE(Algorithm):
         """Start all weights as in the paper's appendix A.1."""
         self.encoder.init_weights()
         self.decoder.init_weights()
-
-    def set_img_size(self, img_size: int | tuple[int, int] | None) -> None:
-        """Shrink images on the device from now on; None takes them as they come.
-
-        Raises:
-            ValueError: not smaller, no whole number of patches, or too few of them to mask.
-        """
-        super().set_img_size(img_size)
-        self.decoder.set_grid_size(self.encoder.grid_size)
-        self.masker.num_keep(self.encoder.grid_size[0] * self.encoder.grid_size[1])
 
     def reconstruct_patches(
         self, images: Tensor, keys: Tensor, noise: Tensor | None = None

@@ -28,8 +28,7 @@ class CrossDecoder(nn.Module):
         depth: number of blocks, at least 1 (the paper's ViT-B has 12).
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over d.
-        bf16_residual: keep the sum that blocks add to in bfloat16, under autocast to it. Changed
-            maths, see docs/en/advanced_guides/changed_maths.md.
+        bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
         patch_dim: P.
         grid_size: (h, w) of the patches.

@@ -49,8 +49,7 @@ class ViTEncoder(Backbone):
         out_type: None within this toolbox. As a `backbone` of mmpretrain, what `forward` returns a
             tuple of: 'raw' tokens, 'cls_token', 'featmap' or 'avg_featmap', the last with a norm
             of its own (`fc_norm`).
-        bf16_residual: keep the sum that blocks add to in bfloat16, under autocast to it. Changed
-            maths, see docs/en/advanced_guides/changed_maths.md.
+        bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
 
     Raises:
         ValueError: unknown `arch` or `out_type`, or an image that is not a whole number of
@@ -110,11 +109,7 @@ class ViTEncoder(Backbone):
         self.pos_embed.data.copy_(pos_embed)
 
     def set_img_size(self, img_size: tuple[int, int]) -> None:
-        """Take images of another size from now on, with positions resampled to their grid.
-
-        Raises:
-            ValueError: not a whole number of patches.
-        """
+        """Take images of another size from now on, with positions resampled to their grid."""
         self.grid_size = _grid_of(img_size, self.patch_size)
         self.img_size = img_size
 
@@ -139,9 +134,8 @@ class ViTEncoder(Backbone):
     def encode(self, patches: Tensor, ids_keep: Tensor | None = None) -> Tensor:
         """Patches (B, L, P), or only those at `ids_keep` (B, K), to tokens (B, N, D)."""
         prefix = self.num_prefix_tokens
-        positions = resample_pos_embed(  # 1,prefix+L,D
-            self.pos_embed, self.grid_size, prefix, self.full_grid_size
-        )
+        old, new = self.full_grid_size, self.grid_size
+        positions = resample_pos_embed(self.pos_embed, new, prefix, old)  # 1,prefix+L,D
         pos_embed = positions[:, prefix:]  # 1,L,D
         if ids_keep is not None:
             patches = take(patches, ids_keep)  # B,K,P

@@ -101,3 +101,13 @@ def test_merging_changes_no_shared_part(config):
     config.twin = config.model
     merge_options(config, {'model.type': 'B'})
     assert config.twin.type == 'A'
+
+
+def test_a_list_of_dicts():
+    """mmengine's reading of lists cuts dicts at their commas."""
+    text = "test_cfg.probes=[{'type': 'KNNProbe', 'k': 10}, {'type': 'LinearProbe'}]"
+    probes = [dict(type='KNNProbe', k=10), dict(type='LinearProbe')]
+    assert parse_options([text]) == {'test_cfg.probes': probes}
+    for wrong in ("probes=[dict(type='A',k=1),dict(type='B')]", "probes=[{'type': A}]"):
+        with pytest.raises(ConfigError, match=r'not a Python dict, nor a list of such as \{'):
+            parse_options([wrong])
