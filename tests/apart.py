@@ -7,7 +7,7 @@ import traceback
 
 
 def apart(test):
-    """Run `test` in a forked process, such as one that compiles: after that, autograd forks no more."""
+    """Run `test` in a forked process: where something was compiled, autograd forks no more."""
 
     @functools.wraps(test)
     def forked(*args, **kwargs):
