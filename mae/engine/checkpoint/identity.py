@@ -79,12 +79,16 @@ def fingerprint(dataset: Any) -> str | None:
     source = getattr(dataset, 'source', dataset)
     if not hasattr(source, 'get_data_info'):
         return None
-    found = hashlib.sha256(f'{len(source)}'.encode())
+    found = hashlib.sha256(f'{len(source)}'.encode(errors='surrogateescape'))
     count = min(len(source), _LOOKED_AT)
     for number in range(count):
         info = source.get_data_info(number * len(source) // count)
         path = str(info.get('img_path', '')).replace('\\', '/')
-        found.update(f'{"/".join(path.split("/")[-2:])} {info.get("gt_label")}\n'.encode())
+        found.update(
+            f'{"/".join(path.split("/")[-2:])} {info.get("gt_label")}\n'.encode(
+                errors='surrogateescape'
+            )
+        )
         if 'img' in info:
             found.update(np.ascontiguousarray(info['img']).tobytes())
     return found.hexdigest()[:16]
