@@ -11,11 +11,11 @@ from collections.abc import Callable
 # first one says, and the launcher ends the others meanwhile.
 _PATIENCE = 3.0
 
-_DEAD_WORKER = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*?)\.?\s*$', re.M)
-_DEAD_WORKER_ADVICE = (
-    'data worker{} was ended by the system ({}), most likely because memory ran out; lower '
-    'num_workers, prefetch_factor or the batch, and use --resume'
+_OUT_OF_MEMORY = (
+    ', most likely because memory ran out; lower num_workers, prefetch_factor or the batch, and '
+    'use --resume'
 )
+_DEAD_WORKER = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*?)\.?\s*$', re.M)
 _LOST_PEER = ('DistBackendError', 'DistNetworkError', 'DistStoreError')
 _PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re.S)
 
@@ -48,14 +48,15 @@ def explain(error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, ValueError):
         return _one_line(text) or type(error).__name__
-    if isinstance(error, ConnectionError | EOFError) and _is_from(error, 'multiprocessing'):
-        return _DEAD_WORKER_ADVICE.format('', text)
+    if isinstance(error, OSError | EOFError) and _is_from_dead_worker(error):
+        why = _one_line(text) or type(error).__name__
+        return f'a data worker was ended by the system ({why}){_OUT_OF_MEMORY}'
     if isinstance(error, OSError) and error.strerror:
         return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
     if isinstance(error, OSError):
         return _one_line(text) or type(error).__name__
     if isinstance(error, RuntimeError) and (found := _DEAD_WORKER.search(text)):
-        return _DEAD_WORKER_ADVICE.format(f' {found[1]}', found[2])
+        return f'data worker {found[1]} was ended by the system ({found[2]}){_OUT_OF_MEMORY}'
     if type(error).__name__ in _LOST_PEER or (
         type(error) is RuntimeError and _PEER_GONE.search(text)
     ):
@@ -74,16 +75,16 @@ def explain(error: Exception) -> str | None:
     return None
 
 
-def _is_from(error: Exception, package: str) -> bool:
-    """Whether a module of `package` raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f'{os.sep}{package}{os.sep}' in frames[-1].filename
-
-
 def _is_from_builder(error: Exception) -> bool:
     """Whether a class refused the keywords of a config: one it needs is missing."""
     frames = traceback.extract_tb(error.__traceback__)
     return frames[-1].filename.endswith('build_functions.py')
+
+
+def _is_from_dead_worker(error: Exception) -> bool:
+    """Whether a batch could not be fetched from a worker; what it says itself has other frames."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.name == '_try_get_data' for frame in frames)
 
 
 def _one_line(text: str) -> str:

@@ -39,6 +39,7 @@ def train(config: Config) -> Runner:
         only_one(work_dir) if first else nullcontext(),
         tidy_start(work_dir),
         _recorded(RunState(work_dir) if first else None) as state,
+        _recorded(state),  # twice: the news of a killed data worker may break in anywhere, once
         StopSignals(on_quit=lambda signum: _note_stop(state, signum)) as signals,
     ):
         runner: Runner = Runner.from_cfg(config)

@@ -24,6 +24,9 @@ class RunState:
     `state` is `starting`, `running`, `stopped` (by a signal), `finished` or `failed`. A run that
     was killed leaves `running` and a `pid` that is gone from `host`.
 
+    Attributes:
+        is_over: whether the last word has been said.
+
     Args:
         work_dir: where the file lies.
 
@@ -33,6 +36,7 @@ class RunState:
 
     def __init__(self, work_dir: Path) -> None:
         self.path = work_dir / NAME
+        self.is_over = False
         self._values: dict[str, Any] = {
             'state': 'starting',
             'reason': None,
@@ -61,11 +65,7 @@ class RunState:
             write_json(self.path, self._values, flush=flush)
         except OSError as error:
             warnings.warn(f'{self.path} is out of date: {error.strerror}', stacklevel=2)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the last word has been said."""
-        return self._values['state'] in ('stopped', 'finished', 'failed')
+        self.is_over = self._values['state'] in ('stopped', 'finished', 'failed')
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:

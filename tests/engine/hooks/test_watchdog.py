@@ -71,10 +71,10 @@ def test_run_ends(make_runner, tmp_path, how, workers):
     assert process.exitcode == 1, stderr
     (line,) = [line for line in stderr.splitlines() if line.startswith('error: ')]
     state = json.loads((tmp_path / 'run' / 'run.json').read_text())
-    assert (state['state'], state['exit_code']) == ('failed', 1)
+    assert (state['state'], state['exit_code']) == ('failed', 1), stderr
     assert state['reason'] in line
     if how == 'kill':
-        assert re.search(r'data worker( \d+)? was ended by the system', line)
+        assert re.search(r'data worker (\d+ )?was ended by the system', line)
         assert 'Traceback' not in stderr
     else:
         assert re.search(r'no progress for 1 s after step \d, waiting for data', line)
