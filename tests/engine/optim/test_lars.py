@@ -99,3 +99,21 @@ def test_parameters_without_gradient_stay():
 def test_negative_numbers(name):
     with pytest.raises(ValueError, match=rf'^LARS: {name} must not be negative, got -1$'):
         LARS([torch.nn.Parameter(torch.ones(1))], **{'lr': 0.1, name: -1})
+
+
+def test_step_that_is_skipped_on_the_device_changes_nothing():
+    weights = [torch.nn.Parameter(weight) for weight in start()]
+    optimizer = LARS(weights, 0.1, weight_decay=0.1)
+    kept = None
+    for number, grads in enumerate(gradients()):
+        is_bad = number in (0, 3)
+        for weight, grad in zip(weights, grads, strict=True):
+            weight.grad = grad * torch.nan if is_bad else grad
+        optimizer.found_inf = torch.tensor(float(is_bad))
+        if not is_bad:
+            optimizer.step()
+            continue
+        kept = [weight.clone() for weight in weights]
+        optimizer.step()
+        assert all(map(torch.equal, weights, kept))
+        assert all(s['momentum_buffer'].isfinite().all() for s in optimizer.state.values())
