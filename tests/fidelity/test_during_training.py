@@ -107,8 +107,8 @@ def test_resumed_run_validates_alike(trained, demo, options, make_runner, scalar
     resumed.train()
     for name in ('reconstruction_error', 'knn/top1'):
         whole, rest = scalars(trained.work_dir, name), scalars(resumed.work_dir, name)
-        assert rest == {step: whole[step] for step in rest}, name
-        assert list(rest)[-2:] == list(whole)[-2:], name  # the end of the first epoch is done again
+        # What ends the epoch of the checkpoint is done again, with the same result.
+        assert rest == whole, name
 
 
 def test_two_processes_train_and_watch_as_one(
