@@ -10,7 +10,8 @@ import torch
 
 from mae.engine.checkpoint import load_weights, save_checkpoint, save_safetensors
 from mae.utils.errors import CheckpointError
-from mae.zoo.formats import file_sha256, manifest_of
+from mae.utils.files import file_sha256
+from mae.zoo.formats import manifest_of
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.card import metafile_entry, model_card
 from mae.zoo.formats.facts import KEY, lasting

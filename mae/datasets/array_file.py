@@ -5,9 +5,7 @@ arrays, each from a multiple of 64 bytes on.
 """
 
 import json
-import os
 import struct
-import uuid
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.utils.errors import DataError
+from mae.utils.files import whole_file
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -38,19 +37,11 @@ def write_arrays(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, NDArr
         for name, array in arrays.items()
     ]
     header = json.dumps({'meta': meta, 'arrays': entries}).encode()
-    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
-    try:
-        with open(temporary, 'xb') as file:
-            file.write(_START.pack(_MAGIC, len(header), zlib.crc32(header)) + header)
-            for array in arrays.values():
-                file.write(b'\0' * (-file.tell() % _ALIGNMENT))
-                file.write(_bytes(array))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        file.write(_START.pack(_MAGIC, len(header), zlib.crc32(header)) + header)
+        for array in arrays.values():
+            file.write(b'\0' * (-file.tell() % _ALIGNMENT))
+            file.write(_bytes(array))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Any], Arrays]:

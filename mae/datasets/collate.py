@@ -27,7 +27,9 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if bad := [sample['bad'] for sample in samples if 'bad' in sample]:
         facts['bad'] = bad
     if 'crop' in samples[0]:
-        return {'encoded': torch.cat(inputs), **_encoded(samples), **facts}
+        sizes = torch.tensor([len(content) for content in inputs])
+        crops = _column(samples, 'crop')
+        return {'encoded': torch.cat(inputs), 'sizes': sizes, 'crops': crops, **facts}
     if any(image.shape != inputs[0].shape for image in inputs):
         shapes = sorted({tuple(image.shape) for image in inputs})
         raise DataError(
@@ -39,14 +41,6 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         # In a worker it stacks straight into shared memory.
         'inputs': default_collate(channels_last).permute(0, 3, 1, 2),
         **facts,
-    }
-
-
-def _encoded(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """What the device needs to know of the files that `EncodedCrop` has read."""
-    return {
-        'sizes': torch.tensor([len(sample['inputs']) for sample in samples]),
-        'crops': _column(samples, 'crop'),
     }
 
 

@@ -2,7 +2,6 @@
 
 import io
 import os
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -22,6 +21,7 @@ from mae.datasets.packed import FORMAT, INDEX, shard_name
 from mae.datasets.seeded import Source
 from mae.datasets.transforms import DecodeImage, ResizeShort
 from mae.utils.errors import DataError
+from mae.utils.files import whole_file
 
 _NUMBERS = ('starts', 'sizes', 'checksums', 'labels')
 
@@ -125,22 +125,15 @@ def _pack_shard(source: Any, part: Path, packing: Packing, number: int) -> int:
     """Write a shard and, last, its index; returns the number of images."""
     numbers: dict[str, list[int]] = {name: [] for name in _NUMBERS}
     names = []
-    temporary = part / f'.{uuid.uuid4().hex}'
-    try:
-        with open(temporary, 'xb') as file:
-            for index in _span(source, packing, number):
-                info = source.get_data_info(index)
-                content = _content(info, packing)
-                values = (file.tell(), len(content), zlib.crc32(content), info['gt_label'])
-                for name, value in zip(_NUMBERS, values, strict=True):
-                    numbers[name].append(value)
-                names.append(os.path.relpath(info['img_path'], source.folder))
-                file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, part / shard_name(number))
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(part / shard_name(number)) as file:
+        for index in _span(source, packing, number):
+            info = source.get_data_info(index)
+            content = _content(info, packing)
+            values = (file.tell(), len(content), zlib.crc32(content), info['gt_label'])
+            for name, value in zip(_NUMBERS, values, strict=True):
+                numbers[name].append(value)
+            names.append(os.path.relpath(info['img_path'], source.folder))
+            file.write(content)
     kinds = {'starts': np.int64, 'sizes': np.uint32, 'checksums': np.uint32, 'labels': np.int32}
     arrays: Arrays = {name: np.array(numbers[name], kind) for name, kind in kinds.items()}
     write_arrays(_shard_index(part, number), {'names': names}, arrays)

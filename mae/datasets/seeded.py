@@ -1,24 +1,21 @@
 """Any source of images plus a pipeline, random per sample and nothing else (docs: data_flow)."""
 
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from mae.datasets.quarantine import Quarantined
+from mae.datasets.replacement import read_or_replace
 from mae.registry import DATASETS, TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
-from mae.utils.hashing import derive, sample_keys
-from mae.utils.seeding import seed_generators
+from mae.utils.hashing import sample_keys
+from mae.utils.seeding import generators_kept, seed_generators
 
 Sample = dict[str, Any]
 Request = int | tuple[int, int]
-
-_TRIES = 16  # replacements of one sample: if none can be read, more than a few files are at fault
 
 
 class Source(Protocol):
@@ -97,10 +94,10 @@ class SeededDataset(Dataset[Sample]):
                 can those in its place; names the path.
         """
         pairs = [r if isinstance(r, tuple) else (r, _default_key(r)) for r in requests]
-        read = self._read_or_replace if self.replaces_bad else self._read
+        read = partial(read_or_replace, self) if self.replaces_bad else self.read
         if not self.is_random:
             return [read(sample_id, key) for sample_id, key in pairs]
-        with _random_state_kept():
+        with generators_kept():
             return [read(sample_id, key) for sample_id, key in pairs]
 
     def name(self, sample_id: int) -> str:
@@ -109,30 +106,8 @@ class SeededDataset(Dataset[Sample]):
         name: str = self.source.get_data_info(index).get('img_path', f'sample {index}')
         return name
 
-    def _read_or_replace(self, sample_id: int, key: int) -> Sample:
-        """The sample, or the first readable one of a row that follows from `key` alone."""
-        try:
-            return self._read(sample_id, key)
-        except DataError as error:
-            refusal = error
-        for attempt in range(_TRIES):
-            new_key = derive(key, attempt)
-            try:
-                sample = self._read(new_key % self._length, new_key)
-            except DataError:
-                continue
-            path = self.name(sample_id)
-            reason = str(refusal).removeprefix(f'{path}: ')
-            sample['bad'] = {
-                'id': sample_id,
-                'path': path,
-                'reason': reason,
-                'replaced_by': sample['id'],
-            }
-            return sample
-        raise DataError(f'{refusal} ({_TRIES} others in its place cannot be read either)')
-
-    def _read(self, sample_id: int, key: int) -> Sample:
+    def read(self, sample_id: int, key: int) -> Sample:
+        """One sample, or DataError with its path; leaves the generators seeded."""
         if self.is_random:
             seed_generators(key)
         results = self.source.get_data_info(sample_id % self._length)
@@ -162,15 +137,3 @@ def _default_key(sample_id: int) -> int:
 
 def _one_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Puts the three generators back, so that loading in the main process disturbs nothing."""
-    python, numpy, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(torch_)

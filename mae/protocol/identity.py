@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-_CHUNK = 1 << 20
+from mae.utils.files import file_sha256
+
 _KNOWN: dict[tuple[Path, int], str] = {}
 
 
@@ -23,9 +24,5 @@ def sha256_of(path: Path) -> str:
     """Hex digest of a file, which is read once."""
     key = (path.resolve(), path.stat().st_mtime_ns)
     if key not in _KNOWN:
-        digest = hashlib.sha256()
-        with path.open('rb') as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        _KNOWN[key] = digest.hexdigest()
+        _KNOWN[key] = file_sha256(path)
     return _KNOWN[key]

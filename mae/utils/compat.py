@@ -1,5 +1,6 @@
 """The one place that knows the versions of the libraries underneath."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from mae.version import __version__
@@ -17,8 +18,14 @@ def versions(*others: str) -> dict[str, str]:
     """
     found = {'mae': __version__}
     for name in (*_LIBRARIES, *others):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        if (number := _version(name)) is not None:
+            found[name] = number
     return found
+
+
+@cache  # every checkpoint asks, and each answer is a search of the installed packages
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -86,6 +86,7 @@ def _config(model: Any) -> dict[str, Any]:
     encoder, decoder = model.encoder, model.decoder
     head = {'patch_size': encoder.patch_size, 'in_channels': encoder.in_channels}
     return {
+        'data_preprocessor': {'type': 'mmpretrain.SelfSupDataPreprocessor'},
         'backbone': {
             'type': 'mmpretrain.MAEViT',
             'arch': {

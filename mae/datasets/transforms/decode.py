@@ -21,7 +21,7 @@ except ImportError:  # deprecated since torchvision 0.29, to be removed
     decode_image = None
 
 _PIL_MODE = {1: 'L', 3: 'RGB'}
-_EXIF_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 _SOURCE_LINE = re.compile(r'^\w+, \S+:\d+, ')  # where in torchvision an error was raised
 
 
@@ -87,13 +87,17 @@ class DecodeImage(Transform):
             return results
         path = results['img_path']
         try:
-            data = results.pop('img_bytes', None)  # of sources that hold files within files
-            if data is None:
-                data = read_file(path, self.max_bytes, self.backend_args)
-            results['img'] = self.decode(data)
+            results['img'] = self.decode(self.read(results))
         except Exception as error:  # the decoders raise whatever a broken file leads them to
             raise DataError(f'{path}: cannot be decoded as an image: {_reason(error)}') from error
         return results
+
+    def read(self, results: Results) -> bytes:
+        """The content of the file; `img_bytes` of sources that hold files within files."""
+        data: bytes | None = results.pop('img_bytes', None)
+        if data is None:
+            data = read_file(results['img_path'], self.max_bytes, self.backend_args)
+        return data
 
     def decode(self, data: bytes) -> Tensor:
         """uint8 (C, H, W) of an encoded image."""
@@ -140,7 +144,7 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     if image.format == 'PNG':  # may have it behind the pixels
         image.load()
     try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+        value = image.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:  # damaged EXIF data of an image that is whole
         return 1
     return value if value in range(1, 9) else 1

@@ -4,17 +4,15 @@ import io
 import random
 
 import torch
-from mmengine import fileio
 from PIL import Image
 
 from mae.datasets.transforms.base import Results, Size, Transform
 from mae.datasets.transforms.crop import RandomResizedCrop
-from mae.datasets.transforms.decode import DecodeImage
+from mae.datasets.transforms.decode import EXIF_ORIENTATION, DecodeImage
 from mae.datasets.transforms.flip import RandomFlip
 from mae.datasets.transforms.jpeg import jpeg_shape
 from mae.registry import TRANSFORMS
 
-_EXIF_ORIENTATION = 0x0112
 _ADOBE = b'\xff\xee\x00\x0eAdobe'  # may mean other colours than YCbCr
 _HEAD = 1 << 16
 
@@ -52,9 +50,7 @@ class EncodedCrop(Transform):
         holds the finished pixels, row by row, instead of a JPEG.
         """
         label = int(results.get('gt_label', -1))
-        if results.get('img_bytes') is None:
-            results['img_bytes'] = fileio.get(results['img_path'])
-        content = results['img_bytes']
+        content = results['img_bytes'] = self._decode.read(results)
         shape = jpeg_shape(content)
         if shape is None or not self._is_plain(content, shape):
             img = self._flip(self._crop(self._decode(results)))['img']
@@ -76,4 +72,4 @@ class EncodedCrop(Transform):
         if b'Exif' not in head:
             return True
         with Image.open(io.BytesIO(content)) as image:
-            return bool(image.getexif().get(_EXIF_ORIENTATION, 1) == 1)
+            return bool(image.getexif().get(EXIF_ORIENTATION, 1) == 1)

@@ -4,8 +4,6 @@ Which formats are known is `mae.zoo`'s to say: the engine asks for its translato
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor
 from mae.engine.checkpoint.io import Checkpoint, load_checkpoint
 from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
+from mae.utils.files import whole_file
 
 
 def load_weights(path: Path) -> Checkpoint:
@@ -67,16 +66,8 @@ def save_safetensors(weights: Mapping[str, Tensor], path: Path, metadata: dict[s
     from safetensors.torch import save
 
     content = save({name: value.contiguous() for name, value in weights.items()}, metadata)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(descriptor, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def _read_folder(folder: Path) -> Checkpoint:

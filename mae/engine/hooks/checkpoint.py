@@ -78,7 +78,7 @@ class CheckpointHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Tidy up after killed runs and look whether the disk is large enough."""
         self.continue_from(runner.iter)
-        assert runner.identity  # found out now: a save must not wait for data
+        _ = runner.identity  # found out and kept now: a save must not wait for data
         for message in on_main(lambda: self._prepare(runner)):
             runner.logger.warning(message)
 

@@ -5,12 +5,12 @@ D width, N = prefix + K (or L) tokens.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mae.models.encoders.archs import grid_of, shape_of
 from mae.models.encoders.backbone import Backbone, OutType
 from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
@@ -19,14 +19,6 @@ from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
 from mae.models.layers.residual import to_bf16
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
-
-ARCHS: dict[str, dict[str, int]] = {
-    'tiny': {'embed_dim': 192, 'depth': 12, 'num_heads': 3},
-    'small': {'embed_dim': 384, 'depth': 12, 'num_heads': 6},
-    'base': {'embed_dim': 768, 'depth': 12, 'num_heads': 12},
-    'large': {'embed_dim': 1024, 'depth': 24, 'num_heads': 16},
-    'huge': {'embed_dim': 1280, 'depth': 32, 'num_heads': 16},
-}
 
 
 @MODELS.register_module()
@@ -74,13 +66,13 @@ class ViTEncoder(Backbone):
         bf16_residual: bool = False,
     ) -> None:
         super().__init__(out_type, with_cls_token)
-        shape = _shape_of(arch)
+        shape = shape_of(arch)
         D, self.depth, self.num_heads = (shape[key] for key in ('embed_dim', 'depth', 'num_heads'))
         self.embed_dim = D
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.patch_size = patch_size
         self.in_channels = in_channels
-        self.grid_size = _grid_of(self.img_size, patch_size)
+        self.grid_size = grid_of(self.img_size, patch_size)
         self.full_img_size, self.full_grid_size = self.img_size, self.grid_size
         self.num_prefix_tokens = int(with_cls_token)
         self.checkpoint_blocks = checkpoint_blocks
@@ -110,7 +102,7 @@ class ViTEncoder(Backbone):
 
     def set_img_size(self, img_size: tuple[int, int]) -> None:
         """Take images of another size from now on, with positions resampled to their grid."""
-        self.grid_size = _grid_of(img_size, self.patch_size)
+        self.grid_size = grid_of(img_size, self.patch_size)
         self.img_size = img_size
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor]:
@@ -162,23 +154,3 @@ class ViTEncoder(Backbone):
     def no_weight_decay(self) -> set[str]:
         """Parameters of more than one dimension that fine-tuning does not decay."""
         return {'cls_token', 'pos_embed'}
-
-
-def _shape_of(arch: str | Mapping[str, int]) -> Mapping[str, Any]:
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ValueError(f'encoder.arch must be one of {", ".join(ARCHS)}, not {arch!r}')
-        return ARCHS[arch]
-    if set(arch) != set(ARCHS['base']):
-        keys = ', '.join(ARCHS['base'])
-        raise ValueError(f'encoder.arch as a dict needs just the keys {keys}, not {sorted(arch)}')
-    return arch
-
-
-def _grid_of(img_size: tuple[int, ...], patch_size: int) -> tuple[int, int]:
-    height, width = img_size
-    if height % patch_size or width % patch_size:
-        raise ValueError(
-            f'encoder.img_size={height}x{width} is not divisible by encoder.patch_size={patch_size}'
-        )
-    return height // patch_size, width // patch_size

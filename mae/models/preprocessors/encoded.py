@@ -14,6 +14,15 @@ except ImportError:  # deprecated since torchvision 0.29, to be removed
     decode_jpeg = None
 
 
+_FIELDS = ('encoded', 'sizes', 'crops')
+
+
+def with_decoded(data: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """A batch of `EncodedCrop` as `collate` would have made it of decoded images."""
+    rest = {name: value for name, value in data.items() if name not in _FIELDS}
+    return {**rest, 'inputs': decode_crops(data, device)}
+
+
 def decode_crops(data: Mapping[str, Tensor], device: torch.device) -> Tensor:
     """Images of a batch, uint8 (B, C, H, W) on the device.
 

@@ -1,7 +1,7 @@
 from mae.zoo.formats.facts import facts_of_config
 from mae.zoo.formats.layouts import BY_NAME
 from mae.zoo.formats.leave import Departure, leave
-from mae.zoo.formats.manifest import file_sha256, manifest_of
+from mae.zoo.formats.manifest import manifest_of
 from mae.zoo.formats.resize import resize
 from mae.zoo.formats.translate import Translation, translate, translate_weights
 
@@ -10,7 +10,6 @@ __all__ = [
     'Departure',
     'Translation',
     'facts_of_config',
-    'file_sha256',
     'leave',
     'manifest_of',
     'resize',

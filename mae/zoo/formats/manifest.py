@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mae.utils.errors import CheckpointError
+from mae.utils.files import file_sha256
 
 # 64 bits: a slip is not an attack, and a file's own SHA-256 is there for those.
 _DIGITS = 16
@@ -53,15 +54,6 @@ def check_manifest(
         raise CheckpointError(
             f'{path} is not what was written, by its manifest: {"; ".join(wrong[:3])}{more}'
         )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    sha = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
 
 
 def check_name(path: Path) -> bool:

@@ -12,7 +12,7 @@ from timm.layers import resample_abs_pos_embed
 from mae.apis import convert
 from mae.engine.checkpoint import fit_weights, load_weights, read_model
 from mae.utils.errors import CheckpointError
-from mae.zoo.formats.manifest import file_sha256
+from mae.utils.files import file_sha256
 
 TOOL = Path(__file__).parents[3] / 'tools/converters/convert.py'
 FACTS = dict(num_heads=3, decoder_num_heads=4)

@@ -1,0 +1,42 @@
+"""The sizes of ViT by name (Dosovitskiy et al. 2021, table 1; Touvron et al. 2021), and grids."""
+
+from collections.abc import Mapping
+from typing import Any
+
+ARCHS: dict[str, dict[str, int]] = {
+    'tiny': {'embed_dim': 192, 'depth': 12, 'num_heads': 3},
+    'small': {'embed_dim': 384, 'depth': 12, 'num_heads': 6},
+    'base': {'embed_dim': 768, 'depth': 12, 'num_heads': 12},
+    'large': {'embed_dim': 1024, 'depth': 24, 'num_heads': 16},
+    'huge': {'embed_dim': 1280, 'depth': 32, 'num_heads': 16},
+}
+
+
+def shape_of(arch: str | Mapping[str, int]) -> Mapping[str, Any]:
+    """`embed_dim`, `depth` and `num_heads` of a name, or of a dict that says them.
+
+    Raises:
+        ValueError: unknown name, or a dict of other keys.
+    """
+    if isinstance(arch, str):
+        if arch not in ARCHS:
+            raise ValueError(f'encoder.arch must be one of {", ".join(ARCHS)}, not {arch!r}')
+        return ARCHS[arch]
+    if set(arch) != set(ARCHS['base']):
+        keys = ', '.join(ARCHS['base'])
+        raise ValueError(f'encoder.arch as a dict needs just the keys {keys}, not {sorted(arch)}')
+    return arch
+
+
+def grid_of(img_size: tuple[int, ...], patch_size: int) -> tuple[int, int]:
+    """(h, w) of the patches of an image of (H, W) pixels.
+
+    Raises:
+        ValueError: not a whole number of patches.
+    """
+    height, width = img_size
+    if height % patch_size or width % patch_size:
+        raise ValueError(
+            f'encoder.img_size={height}x{width} is not divisible by encoder.patch_size={patch_size}'
+        )
+    return height // patch_size, width // patch_size

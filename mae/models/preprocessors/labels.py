@@ -1,0 +1,25 @@
+"""Labels that no class stands for, told before they reach a device."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+def check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:
+    """Whether the head has a class for each label of a batch.
+
+    Args:
+        data: `labels` and `ids`, int64 (B,), on the CPU.
+        num_classes: of the head.
+
+    Raises:
+        ValueError: it has none; names the first such sample.
+    """
+    labels = data['labels']
+    wrong = ((labels < 0) | (labels >= num_classes)).nonzero().flatten()
+    if len(wrong):
+        first = int(wrong[0])
+        raise ValueError(
+            f'sample {int(data["ids"][first])} has label {int(labels[first])}, but '
+            f'head.num_classes={num_classes} takes labels 0..{num_classes - 1}'
+        )
