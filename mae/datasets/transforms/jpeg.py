@@ -1,7 +1,13 @@
 """The header of a JPEG, read without a decoder."""
 
+from collections.abc import Iterator
+
 _NO_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers that stand alone: TEM, RST, SOI
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0..15 less DHT, JPG, DAC
+_SEQUENTIAL = {0xC0, 0xC1}  # of the frames, those that need one pass
+_SCAN = 0xDA  # SOS: the pixels follow
+_SPECIAL = {0xE1, 0xEE}  # APP1 may turn the image (EXIF), APP14 may mean other colours (Adobe)
+_END = b'\xff\xd9'
 
 
 def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
@@ -9,21 +15,42 @@ def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
 
     None for anything else, and for a file that is not as it should be: a decoder will say why.
     """
-    if data[:3] != b'\xff\xd8\xff':
-        return None
-    place, size = 2, len(data)
-    while place + 9 < size:
-        if data[place] != 0xFF:
-            return None
-        marker = data[place + 1]
+    for marker, place in _segments(data):
         if marker in _FRAMES:
             height = data[place + 5] << 8 | data[place + 6]
             width = data[place + 7] << 8 | data[place + 8]
             return data[place + 9], height, width
+    return None
+
+
+def is_plain_jpeg(data: bytes, max_pixels: int) -> bool:
+    """Whether nothing about a JPEG needs a second look before it is decoded to RGB.
+
+    Most are: three channels, sequential, whole, of an allowed size, without anything that may
+    turn them or change their colours. False says nothing against a file.
+    """
+    shape = jpeg_shape(data)
+    if shape is None or shape[0] != 3 or not 0 < shape[1] * shape[2] <= max_pixels:
+        return False
+    places = dict(_segments(data))
+    if _SCAN not in places or places.keys() & (_FRAMES - _SEQUENTIAL | _SPECIAL):
+        return False
+    return data.rfind(_END, places[_SCAN]) > 0
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """(marker, its place) up to the pixels, or to whatever should not be there."""
+    if data[:3] != b'\xff\xd8\xff':
+        return
+    place, size = 2, len(data)
+    while place + 9 < size and data[place] == 0xFF:
+        marker = data[place + 1]
+        yield marker, place
+        if marker == _SCAN:
+            return
         if marker == 0xFF:  # padding
             place += 1
         elif marker in _NO_LENGTH:
             place += 2
         else:
             place += 2 + (data[place + 2] << 8 | data[place + 3])
-    return None
