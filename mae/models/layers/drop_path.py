@@ -29,6 +29,8 @@ class DropPath(nn.Module):
         if torch.compiler.is_compiling():  # which needs one shape: all are computed
             scale = (draw / keep).to(x.device)[:, None, None]
             return residual + branch(x) * scale.to(x.dtype)
+        if draw.all():  # often, at small rates and batches: no copies of what is kept
+            return torch.add(residual, branch(x), alpha=1 / keep)
         kept = draw.nonzero().flatten().to(x.device, non_blocking=True)
-        out = branch(x[kept]).to(residual.dtype)
+        out = branch(x.index_select(0, kept)).to(residual.dtype)
         return residual.index_add(0, kept, out, alpha=1 / keep)
