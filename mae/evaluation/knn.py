@@ -20,11 +20,11 @@ def knn_scores(
 ) -> Tensor:
     """Votes of the k bank images most like each query, by cosine similarity; exact.
 
-    The bank is searched in chunks, so memory holds B x (chunk_size + 2k) similarities, not B x M.
+    The bank is searched in chunks, so memory holds B x chunk_size similarities, not B x M.
 
     Args:
         queries: (B, D).
-        bank: (M, D).
+        bank: (M, D), of length 1 each (`F.normalize`, once for all queries).
         bank_labels: int64 (M,).
         num_classes: N.
         k: neighbours that vote.
@@ -43,11 +43,11 @@ def knn_scores(
     top = queries.new_empty(len(queries), 0)
     labels = bank_labels.new_empty(len(queries), 0)
     for start in range(0, len(bank), chunk_size):
-        part = F.normalize(bank[start : start + chunk_size], dim=1)
-        part_labels = bank_labels[start : start + chunk_size].expand(len(queries), -1)
-        similarities = torch.cat([top, queries @ part.T], dim=1)  # B,k+chunk
-        labels = torch.cat([labels, part_labels], dim=1)
-        top, order = similarities.topk(min(k, similarities.shape[1]), dim=1)  # B,k
+        similarities = queries @ bank[start : start + chunk_size].T  # B,chunk
+        found, order = similarities.topk(min(k, similarities.shape[1]), dim=1)
+        top = torch.cat([top, found], dim=1)
+        labels = torch.cat([labels, bank_labels[start + order]], dim=1)
+        top, order = top.topk(min(k, top.shape[1]), dim=1)  # B,k
         labels = labels.gather(1, order)
     votes = torch.ones_like(top) if temperature is None else (top / temperature).exp()
     return votes.new_zeros(len(queries), num_classes).scatter_add_(1, labels, votes)

@@ -44,6 +44,7 @@ class KNNProbe:
             raise ValueError(
                 f'KNNProbe.k={k} must lie between 1 and the {len(bank)} images of the bank'
             )
+        bank = F.normalize(bank, dim=1)
         return lambda queries: knn_scores(
             queries, bank, labels, num_classes=num_classes, k=k, temperature=self.temperature
         )

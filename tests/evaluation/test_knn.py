@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from mae.evaluation import knn_scores
+from mae.evaluation import KNNProbe, knn_scores
 
 
 @pytest.fixture(scope='module')
@@ -12,7 +13,9 @@ def digits():
     """Real features with many near neighbours: 400 queries, 1000 in the bank."""
     pixels, labels = load_digits(return_X_y=True)
     pixels, labels = torch.from_numpy(pixels + 0.1), torch.from_numpy(labels).long()
-    return dict(queries=pixels[:400], bank=pixels[400:1400], bank_labels=labels[400:1400])
+    return dict(
+        queries=pixels[:400], bank=F.normalize(pixels[400:1400]), bank_labels=labels[400:1400]
+    )
 
 
 @pytest.mark.parametrize('k', [1, 10, 25])
@@ -48,9 +51,11 @@ def test_chunks_change_nothing(digits, chunk_size):
 
 
 def test_lengths_of_vectors_do_not_matter(digits):
-    scores = knn_scores(**digits, num_classes=10)
-    scaled = {**digits, 'bank': digits['bank'] * torch.rand(1000, 1).double().add(0.5)}
-    torch.testing.assert_close(knn_scores(**scaled, num_classes=10), scores)
+    queries, bank, labels = digits.values()
+    scores = KNNProbe().fit(bank, labels)(queries)
+    scaled = bank * torch.rand(1000, 1).double().add(0.5)
+    torch.testing.assert_close(KNNProbe().fit(scaled, labels)(queries * 3), scores)
+    torch.testing.assert_close(knn_scores(**digits, num_classes=10), scores)
 
 
 @pytest.mark.parametrize('k', [0, -1, 1001])

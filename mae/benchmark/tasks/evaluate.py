@@ -81,8 +81,9 @@ def _neighbours(job: Job, width: int, bank: int, rounds: int) -> dict[str, Any]:
     known = torch.randn(bank, width, generator=generator)
     labels = torch.arange(bank) % min(_CLASSES, max(1, bank // 4))
     queries = torch.randn(job.batch_size, width, generator=generator)
+    known = F.normalize(known, dim=1)
     theirs = KNeighborsClassifier(min(_NEIGHBOURS, bank), algorithm='brute')
-    theirs.fit(F.normalize(known, dim=1).numpy(), labels.numpy())
+    theirs.fit(known.numpy(), labels.numpy())
     on_device = [part.to(job.device) for part in (queries, known, labels)]
 
     def ours() -> None:

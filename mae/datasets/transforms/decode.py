@@ -22,7 +22,7 @@ except ImportError:  # deprecated since torchvision 0.29, to be removed
     decode_image = None
 
 _PIL_MODE = {1: 'L', 3: 'RGB'}
-_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 _SOURCE_LINE = re.compile(r'^\w+, \S+:\d+, ')  # where in torchvision an error was raised
 
 
@@ -151,7 +151,7 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     if image.format == 'PNG':  # may have it behind the pixels
         image.load()
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        value = image.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:  # damaged EXIF data of an image that is whole
         return 1
     return value if value in range(1, 9) else 1

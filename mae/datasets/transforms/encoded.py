@@ -1,15 +1,20 @@
 """Crops that are drawn in the worker and cut on the device, where cores are short."""
 
+import io
 import random
 
 import torch
+from PIL import Image
 
 from mae.datasets.transforms.base import Results, Size, Transform
 from mae.datasets.transforms.crop import RandomResizedCrop
-from mae.datasets.transforms.decode import DecodeImage
+from mae.datasets.transforms.decode import EXIF_ORIENTATION, DecodeImage
 from mae.datasets.transforms.flip import RandomFlip
-from mae.datasets.transforms.jpeg import is_plain_jpeg, jpeg_shape
+from mae.datasets.transforms.jpeg import jpeg_shape
 from mae.registry import TRANSFORMS
+
+_ADOBE = b'\xff\xee\x00\x0eAdobe'  # may mean other colours than YCbCr
+_HEAD = 1 << 16
 
 
 @TRANSFORMS.register_module()
@@ -47,7 +52,7 @@ class EncodedCrop(Transform):
         label = int(results.get('gt_label', -1))
         content = results['img_bytes'] = self._decode.read(results)
         shape = jpeg_shape(content)
-        if shape is None or not is_plain_jpeg(content, self._decode.max_pixels):
+        if shape is None or not self._is_plain(content, shape):
             img = self._flip(self._crop(self._decode(results)))['img']
             crop = [0, 0, 0, 0, 0, *self._crop.size]
             return {'inputs': img.permute(1, 2, 0).flatten(), 'crop': crop, 'label': label}
@@ -56,3 +61,15 @@ class EncodedCrop(Transform):
         sides = (box[name] for name in ('top', 'left', 'height', 'width'))
         encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         return {'inputs': encoded, 'crop': [*sides, flip, *self._crop.size], 'label': label}
+
+    def _is_plain(self, content: bytes, shape: tuple[int, int, int]) -> bool:
+        channels, height, width = shape
+        if channels != 3 or not 0 < height * width <= self._decode.max_pixels:
+            return False
+        head = content[:_HEAD]
+        if _ADOBE in head:
+            return False
+        if b'Exif' not in head:
+            return True
+        with Image.open(io.BytesIO(content)) as image:
+            return bool(image.getexif().get(EXIF_ORIENTATION, 1) == 1)

@@ -6,8 +6,9 @@ from mae.models.layers.attention import Attention, attend
 from mae.models.layers.block import Block
 
 
-def test_attend_is_the_fused_kernel():
-    q, k, v = torch.randn(3, 2, 3, 7, 4, dtype=torch.float64).unbind(0)
+@pytest.mark.parametrize('trains', [True, False])
+def test_attend_is_the_fused_kernel(trains):
+    q, k, v = torch.randn(3, 2, 3, 7, 4, dtype=torch.float64, requires_grad=trains).unbind(0)
     torch.testing.assert_close(attend(q, k, v), F.scaled_dot_product_attention(q, k, v))
 
 
