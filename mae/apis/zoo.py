@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 
 from mae.apis.config import find_config, load_config
-from mae.apis.fetch import fetch
+from mae.apis.fetch import Fetched, fetch_proved
 from mae.apis.weights import load_into
 from mae.engine.checkpoint import load_weights
 from mae.registry import MODELS
@@ -103,8 +103,9 @@ def load_model(
         model = MODELS.build(config.model)
         model.init_weights()
         return LoadedModel(model.to(device).eval(), config)
-    entry, path = _find_weights(name, pretrained, entry)
-    found = load_weights(path)
+    entry, fetched = _find_weights(name, pretrained, entry)
+    path = fetched.path
+    found = load_weights(path, fetched.proof)
     model = MODELS.build(config.model)
     model.init_weights()  # what the file does not hold
     exact = pretrained is True and not overrides and entry is not None and entry.holds == 'all'
@@ -136,7 +137,7 @@ def _resolve(name: str | Path | Config) -> tuple[Path | Config, Entry | None]:
 
 def _find_weights(
     name: Any, pretrained: bool | str | Path, entry: Entry | None
-) -> tuple[Entry | None, Path]:
+) -> tuple[Entry | None, Fetched]:
     """Where the weights lie, fetched if they must be."""
     if pretrained is True:
         if entry is None:
@@ -145,16 +146,16 @@ def _find_weights(
                 f'no weights are published for {what}: give pretrained=PATH, or a name of '
                 'mae.apis.list_models()'
             )
-        return entry, fetch(entry)
+        return entry, fetch_proved(entry)
     path = Path(str(pretrained)).expanduser()
     if path.exists():
-        return None, path
+        return None, Fetched(path, '')
     text = str(pretrained)
     entry = find_entry(text)
     if entry is not None:
-        return entry, fetch(entry)
+        return entry, fetch_proved(entry)
     if '://' in text:
-        return None, fetch(text)
+        return None, fetch_proved(text)
     near = nearest(path.stem, list_models(), limit=2) if path.name == text else []
     hint = f'; nearest models: {", ".join(near)}' if near else ''
     raise CheckpointError(f'no such checkpoint: {pretrained}{hint}')

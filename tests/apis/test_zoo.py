@@ -159,6 +159,7 @@ def test_published_weights(zoo, weights, capsys):
     assert 'CC-BY-NC-4.0' in lines
     assert 'not for commercial use' in lines
     assert 'verified: its SHA-256 is' in lines
+    assert lines.endswith('values verified by the SHA-256 published\n')
     assert same(get_model(small(MAE), pretrained='tiny'), weights)
 
 
@@ -212,11 +213,12 @@ def test_pre_trained_encoder_into_a_classifier_of_another_size(file, weights, ca
     assert 'encoder.pos_embed resampled from 17 to 65 positions' in line
 
 
-def test_address(weights, file, tmp_path, monkeypatch):
+def test_address(weights, file, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('MAE_HOME', str(tmp_path / 'home'))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     with served(tmp_path) as url:
         assert same(get_model(small(MAE), pretrained=f'{url}/mae.pth#sha256={sha256}'), weights)
+        assert 'values verified by the SHA-256 in its address' in capsys.readouterr().err
         with pytest.raises(DownloadError, match='not what was published'):
             fetch(f'{url}/mae.pth#sha256={"0" * 64}', dest=tmp_path / 'other')
     assert not list((tmp_path / 'other').iterdir())

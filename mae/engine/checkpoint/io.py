@@ -18,6 +18,8 @@ from mae.utils.trust import FLAG, is_trusted, trusts_any
 
 Checkpoint = dict[str, Any]
 
+MANIFEST = 'the manifest beside it'
+
 
 def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
     """Read a `.pth` of tensors and plain values, or a `.safetensors` file, onto the CPU.
@@ -30,8 +32,9 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
         verified: it has just been compared with its manifest.
 
     Returns:
-        What the file holds, with the weights under `state_dict` wherever they were. Bookkeeping
-        objects of mmengine become `Inert` ones that hold nothing.
+        What the file holds, with the weights under `state_dict` wherever they were, and what
+        proves their values under `proof`, '' for nothing. Bookkeeping objects of mmengine become
+        `Inert` ones that hold nothing.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, it asks to run code, or it holds no
@@ -40,10 +43,9 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f'no such checkpoint: {path}')
     try:
-        if not verified:
-            _verify_if_possible(path)
+        proof = MANIFEST if verified or _verify_if_possible(path) else ''
         if path.suffix == '.safetensors':
-            return {'state_dict': _read_safetensors(path)}
+            return {'state_dict': _read_safetensors(path), 'proof': proof}
         checkpoint = _read_trusted(path) if trusts_any() else None
         if checkpoint is None:
             checkpoint = _read_plain(path)
@@ -51,14 +53,15 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights')
-    return {**checkpoint, 'state_dict': _weights(checkpoint, path)}
+    return {**checkpoint, 'state_dict': _weights(checkpoint, path), 'proof': proof}
 
 
-def _verify_if_possible(path: Path) -> None:
+def _verify_if_possible(path: Path) -> bool:
     try:
         verify(path)
     except Unverifiable:
-        return
+        return False
+    return True
 
 
 def _read_plain(path: Path) -> Any:

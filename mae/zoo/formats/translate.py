@@ -18,7 +18,7 @@ from mae.zoo.formats.manifest import check_manifest, check_name
 
 Weights = dict[str, Tensor]
 
-UNVERIFIED = 'values unverified: no manifest in the file, no hash in its name'
+UNVERIFIED = 'VALUES NOT VERIFIED: no manifest, no published checksum, no hash in the name'
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
 
     Args:
         checkpoint: as `mae.engine.checkpoint.load_checkpoint` returns it.
-        path: where it came from: for messages, and to compare its name with its hash.
+        path: where it came from: for messages, and to hold it to what its name promises.
 
     Raises:
         CheckpointError: its names are of no known layout, some are not of the one that fits best,
@@ -81,14 +81,11 @@ def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
         notes += _reshape_linear_patches(weights)
         architecture = architecture_of(weights, path)
         notes[0] += f': {architecture}'
-    named = check_name(path)
+    proof = checkpoint.get('proof') or check_name(path)
     if manifest := passport_of(checkpoint).get('manifest'):
         check_manifest(weights, manifest, path)
-        notes.append('values verified by the manifest')
-    elif named:
-        notes.append('values verified by the hash in the name')
-    else:
-        notes.append(UNVERIFIED)
+        proof = 'the manifest in it'
+    notes.append(f'values verified by {proof}' if proof else UNVERIFIED)
     return Translation(weights, layout, facts_of(checkpoint), notes, architecture)
 
 

@@ -1,6 +1,8 @@
 """`tools/converters/convert.py`, and what it refuses."""
 
+import hashlib
 import json
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +12,12 @@ import torch
 from timm.layers import resample_abs_pos_embed
 
 from mae.apis import convert
-from mae.engine.checkpoint import fit_weights, load_weights, read_model
+from mae.engine.checkpoint import fit_weights, load_weights, read_model, save_checkpoint
 from mae.utils.errors import CheckpointError
 from mae.utils.files import file_sha256
+from mae.zoo.formats import manifest
+from mae.zoo.formats.translate import UNVERIFIED
+from mae.zoo.index import find_entry
 
 TOOL = Path(__file__).parents[3] / 'tools/converters/convert.py'
 FACTS = dict(num_heads=3, decoder_num_heads=4)
@@ -131,12 +136,38 @@ def test_another_size_is_named_by_shape(source, our_mae, sizes):
 
 def test_hash_in_the_name(source):
     good = source.rename(source.with_name(f'vit-{file_sha256(source)[:8]}.pth'))
-    assert 'values verified by the hash in the name' in load_weights(good)['notes']
+    assert 'values verified by the SHA-256 in its name' in load_weights(good)['notes']
     bad = good.rename(good.with_name('vit-0123abcd.pth'))
     with pytest.raises(CheckpointError, match='is not the file its name promises: its SHA-256'):
         load_weights(bad)
     dated = bad.rename(bad.with_name('vit-20240131.pth'))
     assert not any('verified by' in line for line in load_weights(dated)['notes'])
+
+
+def test_name_of_a_published_file(source, monkeypatch):
+    published = source.rename(source.with_name('mae_pretrain_vit_base.pth'))
+    with pytest.raises(
+        CheckpointError, match=r'promises: its MD5 starts with \w{6}, not with 8cad7c'
+    ):
+        load_weights(published)
+    found = hashlib.md5(published.read_bytes()).hexdigest()[:6]
+    entry = find_entry(published.name)
+    monkeypatch.setattr(
+        manifest, 'find_entry', lambda name: replace(entry, checksum=f'md5:{found}')
+    )
+    assert load_weights(published)['notes'][-1] == 'values verified by the MD5 published'
+
+
+def test_checkpoint_of_ones_own_is_verified_by_the_manifest_beside_it(source, tmp_path):
+    weights = load_weights(source)['state_dict']
+    save_checkpoint({'state_dict': weights, 'meta': {'step': 1}}, tmp_path / 'epoch_1.pth')
+    note = 'values verified by the manifest beside it'
+    assert load_weights(tmp_path / 'epoch_1.pth')['notes'] == [note]
+    (tmp_path / 'epoch_1.pth.json').unlink()
+    assert load_weights(tmp_path / 'epoch_1.pth')['notes'] == [UNVERIFIED]
+    # A file cannot claim it for itself.
+    torch.save({'state_dict': weights, 'proof': 'my word'}, tmp_path / 'claim.pth')
+    assert load_weights(tmp_path / 'claim.pth')['notes'] == [UNVERIFIED]
 
 
 def test_shards(peers, sizes, fill, our_mae, tmp_path):
