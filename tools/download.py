@@ -13,7 +13,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--dest',
         type=Path,
         metavar='DIR',
-        help='folder for the file (default: weights in MAE_HOME, which is ~/.cache/mae)',
+        help='folder for the file (default: weights in MAE_HOME, or in ~/.cache/mae)',
     )
     parser.add_argument(
         '--mirror',

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from mae.utils.errors import DownloadError
+from mae.utils.home import home
 from mae.zoo.checksum import Checksum, digest, verify
 from mae.zoo.transfer import Patience, Progress, UnreachableError, transfer
 
@@ -52,9 +53,8 @@ class Remote:
 
 
 def cache_folder() -> Path:
-    """Where weights are kept: `weights` in MAE_HOME, which is `~/.cache/mae` unless set."""
-    home = os.environ.get('MAE_HOME') or '~/.cache/mae'
-    return Path(home).expanduser() / 'weights'
+    """Where weights are kept: `weights` in MAE_HOME, see `mae.utils.home`."""
+    return home() / 'weights'
 
 
 def download(
