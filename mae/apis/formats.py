@@ -11,9 +11,8 @@ from typing import Any
 from mae.apis.config import load_config
 from mae.engine.checkpoint import load_weights, save_checkpoint, save_safetensors
 from mae.utils.errors import CheckpointError
-from mae.utils.suggest import did_you_mean
 from mae.zoo.formats import BY_NAME, Departure, facts_of_config, leave, resize
-from mae.zoo.formats.facts import KEY, NAMES
+from mae.zoo.formats.facts import KEY, check_facts
 
 SUFFIXES = ('.safetensors', '.pth')
 
@@ -69,9 +68,7 @@ def convert(
     if to not in BY_NAME:
         raise ValueError(f'no format {to!r}; known: {", ".join(BY_NAME)}')
     _check_out(out, to)
-    for name in facts or {}:
-        if name not in NAMES:
-            raise ValueError(f'no fact {name!r}{did_you_mean(name, NAMES)}')
+    check_facts(facts or {})
     found = load_weights(source)
     weights, lines = found['state_dict'], list(found['notes'])
     known = dict(found['facts'])

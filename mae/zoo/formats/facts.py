@@ -6,9 +6,10 @@ and `classes`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from mae.utils.suggest import did_you_mean
 from mae.zoo.formats.architecture import USUAL
 
 Facts = dict[str, Any]
@@ -24,8 +25,41 @@ NAMES = (
     'classes',
 )
 
+_COUNT = (lambda v: type(v) is int and v > 0), 'a positive number'
+_PLACES = (list, tuple)
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'num_heads': _COUNT,
+    'decoder_num_heads': _COUNT,
+    'norm_eps': ((lambda v: isinstance(v, float) and v > 0), 'a small number such as 1e-6'),
+    'grid_size': (
+        (lambda v: isinstance(v, _PLACES) and len(v) == 2 and all(_COUNT[0](n) for n in v)),
+        'rows,columns',
+    ),
+    'mask_ratio': ((lambda v: isinstance(v, float) and 0 < v < 1), 'between 0 and 1'),
+    'norm_pix': ((lambda v: isinstance(v, bool)), 'True or False'),
+    'pool': ((lambda v: v in ('avg', 'cls')), "'avg' or 'cls'"),
+    'classes': (
+        (lambda v: isinstance(v, _PLACES) and all(isinstance(n, str) for n in v)),
+        'names with commas between',
+    ),
+}
+
 # Under which what we know of a file travels in it: {'facts': ..., 'manifest': ...}.
 KEY = 'mae'
+
+
+def check_facts(facts: Mapping[str, Any]) -> None:
+    """Refuse what somebody typed and no model can have.
+
+    Raises:
+        ValueError: an unknown name (tells the nearest), or a value of another kind.
+    """
+    for name, value in facts.items():
+        if name not in NAMES:
+            raise ValueError(f'no fact {name!r}{did_you_mean(name, NAMES)}')
+        fits, kind = _KINDS[name]
+        if value is not None and not fits(value):
+            raise ValueError(f'the fact {name} is {kind}, not {value!r}')
 
 
 def lasting(facts: Mapping[str, Any]) -> Facts:

@@ -64,11 +64,10 @@ def check_name(path: Path) -> str:
     Raises:
         CheckpointError: it promises another file.
     """
+    promised, where = checksum_in(path.name), 'in its name'
     entry = find_entry(path.name)
     if entry is not None and entry.file == path.name and entry.checksum:
         promised, where = parse_checksum(entry.checksum), 'published'
-    else:
-        promised, where = checksum_in(path.name), 'in its name'
     if promised is None or not path.is_file():
         return ''
     found = file_digest(path, promised.algorithm)[: len(promised.digits)]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -67,6 +68,39 @@ def test_tool_takes_facts_and_channels(tool, source, tmp_path, capsys):
     with pytest.raises(ValueError, match="no fact 'num_head'; did you mean num_heads"):
         tool(source, tmp_path / 'two', '--to', 'transformers', '--facts', 'num_head=3')
     assert not list(tmp_path.glob('*two*'))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--img-size', 0], '0x0 is no whole number of 4x4 patches'),
+        (['--img-size', -4, 8], '-4x8 is no whole number'),
+        (['--encoder-only', '--patch-size', -3], 'the patch size must be positive, not -3'),
+        (['--encoder-only', '--patch-size', 0], 'the patch size must be positive, not 0'),
+        (['--encoder-only', '--in-channels', 0], 'the number of channels must be positive, not 0'),
+        (['--facts', 'num_heads=abc'], "the fact num_heads is a positive number, not 'abc'"),
+        (['--facts', 'decoder_num_heads=0'], 'decoder_num_heads is a positive number, not 0'),
+        (['--facts', 'grid_size=3'], 'the fact grid_size is rows,columns, not 3'),
+        (['--facts', 'norm_pix=maybe'], "the fact norm_pix is True or False, not 'maybe'"),
+        (['--facts', 'mask_ratio=75'], 'the fact mask_ratio is between 0 and 1, not 75'),
+        (['--img-size', 8, '--facts', 'grid_size=2,4'], 'has 9 patches, and grid_size is (2, 4)'),
+    ],
+)
+def test_impossible_sizes_and_facts(tool, source, tmp_path, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        tool(source, tmp_path / 'two.pth', '--to', 'mae', *options)
+    assert not list(tmp_path.glob('*two*'))
+
+
+def test_unknown_grid_says_how_to_tell_it(tool, peers, sizes, fill, tmp_path, capsys):
+    peers['fair'].save(fill(peers['fair'].build, sizes['wide']), tmp_path / 'wide.pth')
+    arguments = (tmp_path / 'wide.pth', tmp_path / 'out.pth', '--to', 'fair', '--img-size', 16)
+    with pytest.raises(
+        ValueError, match=r'which grid the 10 patches .* --facts grid_size=ROWS,COL'
+    ):
+        tool(*arguments)
+    tool(*arguments, '--facts', 'grid_size=2,5')
+    assert 'encoder.pos_embed resampled from 11 to 17 positions' in capsys.readouterr().out
 
 
 def test_heads_from_a_config(peers, sizes, fill, tmp_path):
