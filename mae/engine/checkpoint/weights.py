@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mae.engine.checkpoint.io import Checkpoint, load_checkpoint
+from mae.engine.checkpoint.io import Checkpoint, is_safetensors, load_checkpoint
 from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_file
@@ -50,7 +50,7 @@ def read_model(path: Path) -> Checkpoint:
     if path.is_dir():
         return _read_folder(path)
     checkpoint = load_checkpoint(path)
-    if path.suffix == '.safetensors':
+    if is_safetensors(path):
         from safetensors import safe_open
 
         with safe_open(path, framework='pt') as file:
