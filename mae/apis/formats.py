@@ -49,7 +49,8 @@ def convert(
         out: `.safetensors` or `.pth` file; for transformers a folder. It must not exist.
         to: 'mae', 'fair', 'timm', 'transformers', 'mmpretrain' or 'lightly'.
         config: of ours, for what the weights do not tell, such as the number of heads.
-        facts: more of that, by name; they count before the config's and the file's.
+        facts: more of that, by name; they count before the config's and the file's. None takes
+            away what those say.
         encoder_only: leave out decoder and head.
         img_size: (height, width) in pixels to fit the positions to.
         patch_size: side in pixels to fit the patch projection to.
@@ -74,7 +75,7 @@ def convert(
     known = dict(found['facts'])
     if config is not None:
         known |= facts_of_config(load_config(config).model)
-    known |= facts or {}
+    known = {name: v for name, v in {**known, **(facts or {})}.items() if v is not None}
     if encoder_only:
         dropped = sorted({name.split('.')[0] for name in weights if not _of_encoder(name)})
         weights = {name: value for name, value in weights.items() if _of_encoder(name)}

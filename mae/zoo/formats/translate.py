@@ -11,7 +11,7 @@ from torch import Tensor
 from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture, architecture_of
-from mae.zoo.formats.facts import Facts, facts_of, passport_of
+from mae.zoo.formats.facts import Facts, check_facts, facts_of, passport_of
 from mae.zoo.formats.layout import Layout, join
 from mae.zoo.formats.layouts import LAYOUTS, MAE, WRAPPERS
 from mae.zoo.formats.manifest import check_manifest, check_name
@@ -82,11 +82,11 @@ def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
         architecture = architecture_of(weights, path)
         notes[0] += f': {architecture}'
     proof = checkpoint.get('proof') or check_name(path)
-    if manifest := passport_of(checkpoint).get('manifest'):
+    if manifest := passport_of(checkpoint)['manifest']:
         check_manifest(weights, manifest, path)
         proof = 'the manifest in it'
     notes.append(f'values verified by {proof}' if proof else UNVERIFIED)
-    return Translation(weights, layout, facts_of(checkpoint), notes, architecture)
+    return Translation(weights, layout, _stated(checkpoint, path), notes, architecture)
 
 
 @FUNCTIONS.register_module()
@@ -107,6 +107,20 @@ def _try_architecture(found: Translation, path: Path) -> Architecture | None:
         return architecture_of(found.weights, path)
     except CheckpointError:
         return None
+
+
+def _stated(checkpoint: Mapping[str, Any], path: Path) -> Facts:
+    """The facts that came with a checkpoint, which anybody may have written.
+
+    Raises:
+        CheckpointError: they are none that a model can have.
+    """
+    try:
+        facts = facts_of(checkpoint)
+        check_facts(facts)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise CheckpointError(f'{path} says what no model can be: {error}') from None
+    return facts
 
 
 def _unwrapped(weights: Mapping[str, Tensor]) -> Weights:

@@ -13,7 +13,13 @@ import torch
 from timm.layers import resample_abs_pos_embed
 
 from mae.apis import convert
-from mae.engine.checkpoint import fit_weights, load_weights, read_model, save_checkpoint
+from mae.engine.checkpoint import (
+    fit_weights,
+    load_weights,
+    read_model,
+    save_checkpoint,
+    save_safetensors,
+)
 from mae.utils.errors import CheckpointError
 from mae.utils.files import file_sha256
 from mae.zoo.formats import manifest
@@ -63,8 +69,9 @@ def test_tool_takes_facts_and_channels(tool, source, tmp_path, capsys):
         tool(source, tmp_path / 'two.pth', '--to', 'fair', '--in-channels', 3)
     with pytest.raises(ValueError, match='16x15 is no whole number of 4x4 patches'):
         tool(source, tmp_path / 'two.pth', '--to', 'fair', '--img-size', 16, 15)
-    with pytest.raises(ValueError, match=r'nothing says which num_heads .* --facts num_heads='):
-        tool(source, tmp_path / 'two', '--to', 'transformers')
+    for nothing in ([], ['--facts', 'num_heads=None']):
+        with pytest.raises(ValueError, match=r'nothing says which num_heads .* --facts num_heads='):
+            tool(source, tmp_path / 'two', '--to', 'transformers', *nothing)
     with pytest.raises(ValueError, match="no fact 'num_head'; did you mean num_heads"):
         tool(source, tmp_path / 'two', '--to', 'transformers', '--facts', 'num_head=3')
     assert not list(tmp_path.glob('*two*'))
@@ -202,6 +209,33 @@ def test_checkpoint_of_ones_own_is_verified_by_the_manifest_beside_it(source, tm
     # A file cannot claim it for itself.
     torch.save({'state_dict': weights, 'proof': 'my word'}, tmp_path / 'claim.pth')
     assert load_weights(tmp_path / 'claim.pth')['notes'] == [UNVERIFIED]
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        *(
+            {'patch_size': 0},
+            {'patch_size': 'x'},
+            {'image_size': [1]},
+            {'num_attention_heads': 'x'},
+        ),
+        *({'layer_norm_eps': 'x'}, {'id2label': {'x': 'y'}}, {'mask_ratio': 7}),
+    ],
+)
+def test_config_json_that_no_model_can_have(change, peers, sizes, fill, tmp_path):
+    peers['transformers'].save(fill(peers['transformers'].build, sizes['small']), tmp_path / 'a')
+    config = json.loads((tmp_path / 'a/config.json').read_text())
+    (tmp_path / 'a/config.json').write_text(json.dumps({**config, **change}))
+    with pytest.raises(CheckpointError, match=r'/a says what no model can be: '):
+        load_weights(tmp_path / 'a')
+
+
+@pytest.mark.parametrize('passport', ['{', '[' * 100_000, '3', '{"manifest": 3, "facts": 4}'])
+def test_passport_that_is_garbage_proves_nothing(passport, source, tmp_path):
+    weights = load_weights(source)['state_dict']
+    save_safetensors(weights, tmp_path / 'a.safetensors', {'mae': passport})
+    assert load_weights(tmp_path / 'a.safetensors')['notes'] == [UNVERIFIED]
 
 
 def test_shards(peers, sizes, fill, our_mae, tmp_path):
