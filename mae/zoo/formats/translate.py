@@ -86,6 +86,8 @@ def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
         check_manifest(weights, manifest, path)
         proof = 'the manifest in it'
     notes.append(f'values verified by {proof}' if proof else UNVERIFIED)
+    if bad := [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]:
+        notes.append(f'NOT FINITE: {len(bad)} weights hold NaN or infinity, {bad[0]} first')
     return Translation(weights, layout, _stated(checkpoint, path), notes, architecture)
 
 

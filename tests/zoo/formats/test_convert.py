@@ -238,6 +238,27 @@ def test_passport_that_is_garbage_proves_nothing(passport, source, tmp_path):
     assert load_weights(tmp_path / 'a.safetensors')['notes'] == [UNVERIFIED]
 
 
+def test_weights_that_are_not_finite_are_said(source, tmp_path):
+    weights = read_model(source)['state_dict']
+    weights['norm.weight'][3] = float('inf')
+    weights['blocks.1.mlp.fc1.bias'][0] = float('nan')
+    torch.save(weights, tmp_path / 'bad.pth')
+    note = 'NOT FINITE: 2 weights hold NaN or infinity, encoder.'
+    assert load_weights(tmp_path / 'bad.pth')['notes'][-1].startswith(note)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
+def test_transformers_opens_it_in_the_precision_of_the_file(dtype, source, tmp_path):
+    from transformers import ViTMAEForPreTraining
+
+    weights = {name: value.to(dtype) for name, value in read_model(source)['state_dict'].items()}
+    torch.save(weights, tmp_path / 'half.pth')
+    convert(tmp_path / 'half.pth', tmp_path / 'out', 'transformers', facts=FACTS)
+    model = ViTMAEForPreTraining.from_pretrained(tmp_path / 'out')
+    assert model.dtype == dtype
+    assert torch.equal(model.vit.embeddings.cls_token, weights['cls_token'])
+
+
 def test_shards(peers, sizes, fill, our_mae, tmp_path):
     theirs = fill(peers['transformers'].build, sizes['small'])
     theirs.save_pretrained(tmp_path / 'whole')
