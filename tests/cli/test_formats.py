@@ -40,6 +40,20 @@ def test_testing_a_classifier_of_another_format(tool, checkpoint, write_config, 
     assert metrics[0] == metrics[1]
 
 
+def test_fine_tuning_takes_the_rows_of_the_head_by_the_names_of_the_classes(
+    train, checkpoint, images, tmp_path, work_dir
+):
+    start = torch.load(checkpoint('ft'))
+    names = ['class1', *'abcdefgh', 'class0']
+    torch.save({**start, 'meta': {'classes': names}}, tmp_path / 'start.pth')
+    text = f'{images[1]}val_dataloader = val_cfg = val_evaluator = None\n'
+    arguments = ['--load-from', tmp_path / 'start.pth']
+    result = train('model.head.num_classes=2', base='ft', text=text, arguments=arguments)
+    assert result.code == 0, result.stderr
+    (log,) = work_dir.glob('*/*.log')
+    assert 'head: 2 classes taken by name, 0 of 2 start fresh, 8 of 10 left out' in log.read_text()
+
+
 def _publish(request):
     tool = request.config.rootpath / 'tools/converters/publish_model.py'
     spec = spec_from_file_location('tool_publish', tool)
