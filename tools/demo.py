@@ -174,9 +174,17 @@ def execute(plan: Plan) -> Runs:
 
 
 def last_checkpoint(work_dir: Path) -> Path:
-    """The newest checkpoint of a run, by a relative path if `work_dir` is one."""
-    pointer = (work_dir / 'last_checkpoint').read_text(encoding='utf-8')
-    return work_dir / Path(pointer.strip()).name
+    """The newest good checkpoint of a run, by a relative path if `work_dir` is one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    from mae.engine.checkpoint import newest_verified
+
+    found = newest_verified(work_dir, with_best=False)
+    if found is None:
+        raise ValueError(f'{work_dir} holds no checkpoint that is what its manifest says')
+    return found.path
 
 
 def draw(configs: Mapping[str, Any], checkpoint: Path) -> tuple[list[Any], list[int]]:

@@ -13,7 +13,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--dest',
         type=Path,
         metavar='DIR',
-        help='folder for the file (default: weights in MAE_HOME, which is ~/.cache/mae)',
+        help='folder for the file (default: weights in MAE_HOME, or in ~/.cache/mae)',
     )
     parser.add_argument(
         '--mirror',
@@ -36,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mae.apis.zoo import find_model
 
     if args.list is not None:
-        for name in list_models(args.list):
+        names = list_models(args.list)
+        if not names:
+            raise ValueError(f'no published weights match {args.list!r}; --list alone shows all')
+        for name in names:
             entry = find_model(name)
             print(f'{name}\n    {entry.file}, {entry.source}, {entry.license}')
         return

@@ -1,5 +1,6 @@
 """What tools and notebooks call."""
 
+from mae.apis import likely  # noqa: F401  (for the messages of the engine)
 from mae.apis.classify import ImageClassifierInferencer
 from mae.apis.config import find_config, load_config
 from mae.apis.features import FeatureExtractor

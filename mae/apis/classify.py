@@ -50,7 +50,8 @@ class ImageClassifierInferencer(Inferencer):
         options: of `Inferencer`.
 
     Raises:
-        ValueError: the model does not classify, or the names are not as many as its classes.
+        ValueError: the model does not classify, its weights bring no head, or the names are not as
+            many as its classes.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ImageClassifierInferencer(Inferencer):
             raise ValueError(
                 f'a {type(head or self.model).__name__} gives no one class: take a fine-tuned model'
             )
+        self.loaded.require_head()
         number = self.model.num_classes
         self.classes = list(classes or self.loaded.classes or self._usual_names(number))
         if len(self.classes) != number:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -25,6 +26,14 @@ from mae.zoo.index import Entry, find_entry
 from mae.zoo.transfer import Progress as Told
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A file on this machine, and what it has been held to, in words; '' for nothing."""
+
+    path: Path
+    proof: str
+
+
 def fetch(source: Entry | str, dest: str | Path | None = None, mirror: str | None = None) -> Path:
     """The file of an entry or of an address, downloaded unless it is there already.
 
@@ -41,6 +50,13 @@ def fetch(source: Entry | str, dest: str | Path | None = None, mirror: str | Non
     Raises:
         DownloadError: it cannot be fetched, or is not what was published; says what to do.
     """
+    return fetch_proved(source, dest, mirror).path
+
+
+def fetch_proved(
+    source: Entry | str, dest: str | Path | None = None, mirror: str | None = None
+) -> Fetched:
+    """Like `fetch`, with what proves the file."""
     entry = find_entry(source) if isinstance(source, str) else source
     if entry is None:
         remote, folder = _elsewhere(str(source))
@@ -53,7 +69,8 @@ def fetch(source: Entry | str, dest: str | Path | None = None, mirror: str | Non
         path = download(remote, folder, progress=progress, say=_say)
     _say(f'{path.name}: {remote.terms}')
     _say(f'{path.name}: {_verdict(remote)}')
-    return path
+    known, where = remote.checksum, 'in its address' if entry is None else 'published'
+    return Fetched(path, f'the {known.label} {where}' if known else '')
 
 
 def _elsewhere(url: str) -> tuple[Remote, Path]:

@@ -11,9 +11,8 @@ from typing import Any
 from mae.apis.config import load_config
 from mae.engine.checkpoint import load_weights, save_checkpoint, save_safetensors
 from mae.utils.errors import CheckpointError
-from mae.utils.suggest import did_you_mean
 from mae.zoo.formats import BY_NAME, Departure, facts_of_config, leave, resize
-from mae.zoo.formats.facts import KEY, NAMES
+from mae.zoo.formats.facts import KEY, check_facts
 
 SUFFIXES = ('.safetensors', '.pth')
 
@@ -50,7 +49,8 @@ def convert(
         out: `.safetensors` or `.pth` file; for transformers a folder. It must not exist.
         to: 'mae', 'fair', 'timm', 'transformers', 'mmpretrain' or 'lightly'.
         config: of ours, for what the weights do not tell, such as the number of heads.
-        facts: more of that, by name; they count before the config's and the file's.
+        facts: more of that, by name; they count before the config's and the file's. None takes
+            away what those say.
         encoder_only: leave out decoder and head.
         img_size: (height, width) in pixels to fit the positions to.
         patch_size: side in pixels to fit the patch projection to.
@@ -69,15 +69,13 @@ def convert(
     if to not in BY_NAME:
         raise ValueError(f'no format {to!r}; known: {", ".join(BY_NAME)}')
     _check_out(out, to)
-    for name in facts or {}:
-        if name not in NAMES:
-            raise ValueError(f'no fact {name!r}{did_you_mean(name, NAMES)}')
+    check_facts(facts or {})
     found = load_weights(source)
     weights, lines = found['state_dict'], list(found['notes'])
     known = dict(found['facts'])
     if config is not None:
         known |= facts_of_config(load_config(config).model)
-    known |= facts or {}
+    known = {name: v for name, v in {**known, **(facts or {})}.items() if v is not None}
     if encoder_only:
         dropped = sorted({name.split('.')[0] for name in weights if not _of_encoder(name)})
         weights = {name: value for name, value in weights.items() if _of_encoder(name)}

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from mae.apis.config import load_config
+from mae.apis.device import check_device
 from mae.engine.checkpoint import fit_weights, load_weights
 from mae.registry import MODELS
 
@@ -32,7 +33,9 @@ def init_model(
     Raises:
         ConfigError: the config says something impossible.
         CheckpointError: the weights cannot be read or do not fit.
+        ValueError: there is no such device.
     """
+    device = check_device(device)
     model: nn.Module = MODELS.build(load_config(config).model)
     if checkpoint is None:
         model.init_weights()  # type: ignore[operator]  # every algorithm has it

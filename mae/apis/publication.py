@@ -4,13 +4,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mmengine
 import torch
 
-from mae.engine.checkpoint import load_weights, save_checkpoint, save_safetensors
+from mae.apis.config import find_config, load_config
+from mae.engine.checkpoint import fit_weights, load_weights, save_safetensors
+from mae.registry import MODELS
 from mae.utils.errors import CheckpointError
-from mae.utils.files import file_sha256
+from mae.utils.files import file_sha256, whole_file
+from mae.utils.shipped import shipped
+from mae.zoo.cost import measure_cost
 from mae.zoo.formats import manifest_of
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.card import metafile_entry, model_card
@@ -35,6 +40,7 @@ def publish(
     *,
     license_: str,
     config: str | None = None,
+    source: str = 'not stated',
     metrics: Mapping[str, float] | None = None,
     suffix: str = '.safetensors',
 ) -> Publication:
@@ -45,20 +51,28 @@ def publish(
         out_dir: folder, made if need be.
         name: without suffix.
         license_: of the weights, such as 'Apache-2.0'.
-        config: name of the config they were trained with.
+        config: name or path of the config they were trained with, which they must fit; then the
+            entry has all that an index asks for.
+        source: who trained and publishes them.
         metrics: measured, by name, as `tools/test.py --out` writes them.
         suffix: '.safetensors' or '.pth'.
 
     Raises:
-        CheckpointError: it cannot be read, or a file of that name exists.
-        ValueError: a wrong suffix, or a name that is a path.
+        CheckpointError: it cannot be read, is of another model than `config`, or a file of that
+            name exists.
+        ConfigError: there is no such config.
+        ValueError: a wrong suffix, a name that is a path, or a metric that is no number.
     """
     if suffix not in SUFFIXES or Path(name).name != name:
         raise ValueError(f'a name without folders, and {" or ".join(SUFFIXES)}: {name}, {suffix}')
-    source, folder = Path(checkpoint), Path(out_dir)
-    found = load_weights(source)
+    wrong = [key for key, value in (metrics or {}).items() if not isinstance(value, int | float)]
+    if wrong:
+        raise ValueError(f'a metric is a number, which {wrong[0]} is not')
+    path, folder = Path(checkpoint), Path(out_dir)
+    found = load_weights(path)
     weights = {key: value.contiguous() for key, value in found['state_dict'].items()}
-    meta = found.get('meta', {})
+    model = _model_of(config, found, path) if config else {}
+    model.setdefault('Parameters', sum(_count(key, value) for key, value in weights.items()))
     passport = {'facts': lasting(found['facts']), 'manifest': manifest_of(weights)}
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f'.{name}{suffix}'
@@ -67,29 +81,59 @@ def publish(
             # One entry: safetensors writes several in any order, and the hash would be any too.
             save_safetensors(weights, draft, {KEY: json.dumps(passport)})
         else:
-            save_checkpoint({'meta': {KEY: passport}, 'state_dict': weights}, draft)
+            with whole_file(draft) as opened:
+                torch.save({'meta': {KEY: passport}, 'state_dict': weights}, opened)
         sha256 = file_sha256(draft)
         file = folder / f'{name}-{sha256[:8]}{suffix}'
         done = Publication(file, file.with_suffix('.md'), file.with_suffix('.yml'))
-        for path in (done.weights, done.card, done.metafile):
-            if path.exists():
-                raise CheckpointError(f'{path} exists; remove it or give another name')
+        for made in (done.weights, done.card, done.metafile):
+            if made.exists():
+                raise CheckpointError(f'{made} exists; remove it or give another name')
+        entry = metafile_entry(
+            file,
+            sha256,
+            model=model,
+            config=_place(config) if config else None,
+            license_=license_,
+            source=source,
+            metrics=metrics or {},
+            meta=found.get('meta', {}),
+        )
+        card = model_card(entry, _architecture(weights, path), passport['facts'], config)
         draft.rename(file)
     finally:
         draft.unlink(missing_ok=True)
-    entry = metafile_entry(
-        file,
-        sha256,
-        parameters=sum(_count(key, value) for key, value in weights.items()),
-        config=config,
-        license_=license_,
-        metrics=metrics or {},
-        meta=meta,
-    )
     mmengine.dump({'Models': [entry]}, done.metafile, sort_keys=False)
-    card = model_card(entry, _architecture(weights, source), passport['facts'])
     done.card.write_text(card, encoding='utf-8')
     return done
+
+
+def _model_of(config: str, found: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a metafile says of the model, after the weights have been held to its config.
+
+    Raises:
+        CheckpointError: they are of another model.
+    """
+    loaded, weights = load_config(config), found['state_dict']
+    exact = not all(name.startswith('encoder.') for name in weights)
+    report = fit_weights(
+        MODELS.build(loaded.model), weights, path, exact=exact, facts=found['facts']
+    )
+    if report.adapted:
+        raise CheckpointError(f'{path} is not of {config}: {report.adapted[0]}')
+    with torch.device('meta'):
+        cost = measure_cost(MODELS.build(loaded.model))
+    facts = {'Parameters': cost.parameters, 'FLOPs': cost.flops}
+    facts |= {'Training FLOPs': cost.training_flops}
+    return {**facts, 'Holds': 'encoder'} if report.missing else facts
+
+
+def _place(config: str) -> str:
+    """Where an index finds a config: in its own folder, if the config is shipped."""
+    path, root = find_config(config).resolve(), shipped('configs')
+    if root is not None and path.is_relative_to(root.resolve()):
+        return str(path.relative_to(root.resolve().parent))
+    return str(path)
 
 
 def _count(name: str, value: torch.Tensor) -> int:

@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 
 from mae.apis.config import find_config, load_config
-from mae.apis.fetch import fetch
-from mae.apis.weights import load_into
-from mae.engine.checkpoint import load_weights
+from mae.apis.device import check_device
+from mae.apis.fetch import Fetched, fetch_proved
+from mae.engine.checkpoint import LoadReport, fit_weights, load_weights
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
@@ -28,12 +28,28 @@ class LoadedModel:
         config: it was built from.
         entry: of the index, if its weights are listed there.
         classes: names of the classes, if the file says them.
+        report: what became of the weights, if any were loaded.
     """
 
     model: Any
     config: Config
     entry: Entry | None = None
     classes: tuple[str, ...] = ()
+    report: LoadReport | None = None
+
+    def require_head(self) -> None:
+        """Refuse a classifier whose head came with no weights: what it says is noise.
+
+        Raises:
+            CheckpointError: names the weights that were not in the file.
+        """
+        missing = self.report.missing if self.report else []
+        fresh = [name for name in missing if name.startswith('head.')]
+        if fresh:
+            raise CheckpointError(
+                f'the weights bring no head that fits ({fresh[0]} would be random): take those of '
+                f'a fine-tuned model of {self.model.num_classes} classes'
+            )
 
 
 def list_models(pattern: str = '*') -> list[str]:
@@ -55,7 +71,9 @@ def find_model(name: str) -> Entry:
     """
     entry = _resolve(name)[1]
     if entry is None:
-        raise ConfigError(f'no weights are published for {name}; see mae.apis.list_models()')
+        raise ConfigError(
+            f'no weights are published for {name}; tools/download.py --list shows all'
+        )
     return entry
 
 
@@ -85,6 +103,7 @@ def get_model(
         ConfigError: nothing has that name (tells the nearest), or a key is wrong.
         CheckpointError: the weights cannot be read or do not fit.
         DownloadError: they cannot be fetched, or are not what was published.
+        ValueError: there is no such device.
     """
     return load_model(name, pretrained, device=device, **overrides).model
 
@@ -97,23 +116,27 @@ def load_model(
     **overrides: Any,
 ) -> LoadedModel:
     """Like `get_model`, but with what else is known of the model."""
+    device = check_device(device)
     config, entry = _resolve(name)
     config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
     if pretrained is False:
         model = MODELS.build(config.model)
         model.init_weights()
         return LoadedModel(model.to(device).eval(), config)
-    entry, path = _find_weights(name, pretrained, entry)
-    found = load_weights(path)
+    entry, fetched = _find_weights(name, pretrained, entry)
+    path = fetched.path
+    found = load_weights(path, fetched.proof)
     model = MODELS.build(config.model)
     model.init_weights()  # what the file does not hold
     exact = pretrained is True and not overrides and entry is not None and entry.holds == 'all'
-    report = load_into(model, found, path, exact=exact)
+    report = fit_weights(
+        model, found['state_dict'], path, exact=exact, facts=found['facts'], notes=found['notes']
+    )
     print(f'{path}: {report}', file=sys.stderr, flush=True)
     meta = found.get('meta')
     classes = meta.get('classes') if isinstance(meta, dict) else None
     classes = tuple(map(str, classes or ()))
-    return LoadedModel(model.to(device).eval(), config, entry, classes)
+    return LoadedModel(model.to(device).eval(), config, entry, classes, report)
 
 
 def _resolve(name: str | Path | Config) -> tuple[Path | Config, Entry | None]:
@@ -126,35 +149,38 @@ def _resolve(name: str | Path | Config) -> tuple[Path | Config, Entry | None]:
     try:
         config = find_config(name)
     except ConfigError as error:
-        near = nearest(str(name).removesuffix('.pth'), list_models(), limit=3)
-        if not near or '/' in str(name):
+        if '/' in str(name):
             raise
+        near = nearest(str(name).removesuffix('.pth'), list_models(), limit=3)
         message = str(error).partition('; nearest')[0].replace('config', 'model or config')
-        raise ConfigError(f'{message}; nearest models: {", ".join(near)}') from None
+        hint = (
+            f'nearest models: {", ".join(near)}' if near else 'tools/download.py --list shows all'
+        )
+        raise ConfigError(f'{message}; {hint}') from None
     return config, weights_for(config)
 
 
 def _find_weights(
     name: Any, pretrained: bool | str | Path, entry: Entry | None
-) -> tuple[Entry | None, Path]:
+) -> tuple[Entry | None, Fetched]:
     """Where the weights lie, fetched if they must be."""
     if pretrained is True:
         if entry is None:
             what = getattr(name, 'filename', None) or name
             raise CheckpointError(
-                f'no weights are published for {what}: give pretrained=PATH, or a name of '
-                'mae.apis.list_models()'
+                f'no weights are published for {what}: give a path of some (pretrained=, '
+                '--weights), or a name that tools/download.py --list shows'
             )
-        return entry, fetch(entry)
+        return entry, fetch_proved(entry)
     path = Path(str(pretrained)).expanduser()
     if path.exists():
-        return None, path
+        return None, Fetched(path, '')
     text = str(pretrained)
     entry = find_entry(text)
     if entry is not None:
-        return entry, fetch(entry)
+        return entry, fetch_proved(entry)
     if '://' in text:
-        return None, fetch(text)
+        return None, fetch_proved(text)
     near = nearest(path.stem, list_models(), limit=2) if path.name == text else []
     hint = f'; nearest models: {", ".join(near)}' if near else ''
     raise CheckpointError(f'no such checkpoint: {pretrained}{hint}')

@@ -1,8 +1,8 @@
 """What a scan of the disk found, kept in a file: the next start takes no scan.
 
-Kept beside the data if that folder can be written to, else in `$MAE_HOME/index`, by default
-`~/.cache/mae/index`. A file that is damaged, of another folder or question, or older than a change
-of the folders it lists is not used but replaced.
+Kept beside the data if that folder can be written to, else in `index` of MAE_HOME, see
+`mae.utils.home`. A file that is damaged, of another folder or question, or older than a change of
+the folders it lists is not used but replaced.
 """
 
 import fcntl
@@ -21,6 +21,7 @@ from mmengine.logging import print_log
 from mae.datasets.array_file import read_arrays, write_arrays
 from mae.datasets.index import PathIndex
 from mae.utils.errors import DataError
+from mae.utils.home import home
 
 Stamp = list[int]
 
@@ -81,11 +82,9 @@ def stamp(path: str) -> Stamp:
 def _places(folder: Path, asked: Mapping[str, Any]) -> list[Path]:
     """The files that may hold the answer, the better one first."""
     question = json.dumps(asked, sort_keys=True)
-    cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-    home = os.environ.get('MAE_HOME') or os.path.join(cache, 'mae')
     return [
         folder.parent / '.mae_index' / f'{folder.name}-{_digest(question)}.idx',
-        Path(home, 'index', f'{folder.name}-{_digest(question, str(folder))}.idx'),
+        Path(home(), 'index', f'{folder.name}-{_digest(question, str(folder))}.idx'),
     ]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mae.engine.checkpoint import newest_verified
 from mae.protocol.jobs import Job
 from mae.utils.errors import ConfigError
 from mae.utils.files import write_json
@@ -86,11 +87,9 @@ class Task(Job):
         write_json(self.work_dir / _RESULT, result)
 
     def checkpoint(self) -> Path | None:
-        """The newest one."""
-        pointer = self.work_dir / 'last_checkpoint'
-        if not pointer.is_file():
-            return None
-        return self.work_dir / Path(pointer.read_text(encoding='utf-8').strip()).name
+        """The newest one that is what its manifest says."""
+        found = newest_verified(self.work_dir, with_best=False)
+        return found.path if found else None
 
     def _go_on(self) -> None:
         """Change the command line to what is left to do."""

@@ -38,7 +38,7 @@ def open_address(request: Request, timeout: float) -> HTTPResponse:
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows redirects as long as they stay on HTTPS."""
+    """Follows redirects as long as they stay on HTTPS, or lead to it."""
 
     def http_error_302(
         self, req: Request, fp: Any, code: int, msg: str, headers: HTTPMessage
@@ -46,6 +46,8 @@ class _Redirects(HTTPRedirectHandler):
         target = urljoin(req.full_url, headers.get('Location', ''))
         try:
             check_address(target)
+            if urlsplit(req.full_url).scheme == 'https' != urlsplit(target).scheme:
+                raise DownloadError(f'refused: {target} is not https://')
         except DownloadError as error:
             raise DownloadError(f'{req.full_url} leads elsewhere, {error}') from None
         return super().http_error_302(req, fp, code, msg, headers)

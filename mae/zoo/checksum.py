@@ -28,10 +28,14 @@ class Checksum:
         """Whether it finds damage, but could be forged: anything but a whole SHA-256."""
         return (self.algorithm, len(self.digits)) != ('sha256', 64)
 
+    @property
+    def label(self) -> str:
+        """Name of the algorithm, as people write it."""
+        return {'sha256': 'SHA-256', 'md5': 'MD5'}[self.algorithm]
+
     def __str__(self) -> str:
-        name = {'sha256': 'SHA-256', 'md5': 'MD5'}[self.algorithm]
         verb = 'is' if len(self.digits) == _LENGTH[self.algorithm] else 'begins with'
-        return f'{name} {verb} {self.digits}'
+        return f'{self.label} {verb} {self.digits}'
 
 
 def parse_checksum(text: str) -> Checksum:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from mae.utils.errors import DownloadError
+from mae.utils.home import home
 from mae.zoo.checksum import Checksum, digest, verify
 from mae.zoo.transfer import Patience, Progress, UnreachableError, transfer
 
@@ -52,9 +53,8 @@ class Remote:
 
 
 def cache_folder() -> Path:
-    """Where weights are kept: `weights` in MAE_HOME, which is `~/.cache/mae` unless set."""
-    home = os.environ.get('MAE_HOME') or '~/.cache/mae'
-    return Path(home).expanduser() / 'weights'
+    """Where weights are kept: `weights` in MAE_HOME, see `mae.utils.home`."""
+    return home() / 'weights'
 
 
 def download(
@@ -72,7 +72,8 @@ def download(
 
     Args:
         remote: what to fetch.
-        folder: for the file, and beside it its licence, source and SHA-256 (`NAME.LICENSE.txt`).
+        folder: for the file, and beside it its licence, source and SHA-256 (`NAME.LICENSE.txt`),
+            also of one that was put there by hand, if the folder can be written to.
         progress: told of bytes as they come.
         say: told, a line each, what one should know.
         patience: when to give up.
@@ -92,6 +93,8 @@ def download(
             verify(path, remote.checksum)
         except DownloadError as error:
             raise DownloadError(f'{error}; remove it to fetch it again') from None
+    if not _note_of(path).exists() and os.access(folder, os.W_OK):
+        _note(remote, path, path)
     return path
 
 
@@ -105,24 +108,37 @@ def _fill(
     """Fetch, verify, write the licence, and only then give the file its name."""
     tag = path.with_name(f'.{path.name}.tag')
     try:
-        transfer(remote.address, part, tag, progress=progress, patience=patience)
+        ended = transfer(remote.address, part, tag, progress=progress, patience=patience)
     except UnreachableError as error:
         where = f'fetch {remote.url} on another machine and put it at {path}'
         raise DownloadError(f'{error}: {where}') from None
-    part.flush()
     os.fsync(part.fileno())
     tag.unlink(missing_ok=True)
     unfinished = Path(part.name)
+    if remote.checksum is None and not ended:
+        unfinished.unlink()
+        raise DownloadError(
+            f'{remote.address}: the server tells no length, and no checksum is published, so that '
+            'nothing shows whether the file is whole; deleted'
+        )
     if remote.checksum is not None:
         try:
             verify(unfinished, remote.checksum)
         except DownloadError as error:
             unfinished.unlink()
             raise DownloadError(f'{error}; deleted (it came from {remote.address})') from None
-    note = path.with_name(f'{path.name}.LICENSE.txt')
-    lines = path.name, f'from {remote.url}', remote.terms, f'SHA-256: {digest(unfinished)}'
-    note.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    _note(remote, unfinished, path)
     os.replace(unfinished, path)
+
+
+def _note(remote: Remote, content: Path, path: Path) -> None:
+    """Write the terms beside a file."""
+    lines = path.name, f'from {remote.url}', remote.terms, f'SHA-256: {digest(content)}'
+    _note_of(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(f'{path.name}.LICENSE.txt')
 
 
 @contextmanager
@@ -130,7 +146,7 @@ def _part_of(path: Path, say: Callable[[str], None]) -> Iterator[IO[bytes] | Non
     """The unfinished file, held so that nobody else writes it; None once somebody finished it."""
     name = path.with_name(f'.{path.name}.part')
     while True:
-        with open(name, 'r+b', opener=_opener) as part:
+        with open(name, 'r+b', buffering=0, opener=_opener) as part:
             _hold(part, path, say)
             finished = path.is_file()
             if not finished and not _is_still(part, name):
@@ -138,7 +154,6 @@ def _part_of(path: Path, say: Callable[[str], None]) -> Iterator[IO[bytes] | Non
             try:
                 yield None if finished else part
             finally:
-                part.flush()
                 if _is_still(part, name) and not name.stat().st_size:
                     name.unlink()
             return

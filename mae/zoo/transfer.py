@@ -58,15 +58,18 @@ def transfer(
     *,
     progress: Progress | None = None,
     patience: Patience | None = None,
-) -> None:
+) -> bool:
     """Write what `url` gives into `file`, after what an earlier attempt left there.
 
     Args:
         url: an `https://` address.
-        file: open to read and write.
+        file: open to read and write, without a buffer.
         tag: a file beside it, to keep what tells this version of it from others.
         progress: told after each block.
         patience: when to give up.
+
+    Returns:
+        Whether the server said where the file ends; else it may have been cut.
 
     Raises:
         UnreachableError: there is no way to the server.
@@ -79,8 +82,7 @@ def transfer(
     while True:
         before = _size(file)
         try:
-            _attempt(url, file, tag, progress, patience)
-            return
+            return _attempt(url, file, tag, progress, patience)
         except URLError as error:
             if not before:
                 host = urlsplit(url).hostname
@@ -102,7 +104,7 @@ def _attempt(
     tag: Path,
     progress: Progress | None,
     patience: Patience,
-) -> None:
+) -> bool:
     have = _size(file)
     version = tag.read_text(encoding='utf-8') if tag.exists() else ''
     request = Request(url, headers={'User-Agent': f'mae/{__version__}'})
@@ -115,7 +117,7 @@ def _attempt(
     except HTTPError as error:
         with error:
             if error.code == 416 and error.headers.get('Content-Range') == f'bytes */{have}':
-                return
+                return True
             if error.code == 416:
                 _start_over(file, tag)
             if error.code in (408, 416, 429) or error.code >= 500:
@@ -136,6 +138,7 @@ def _attempt(
         done = _receive(response, file, start, total, progress, patience)
     if total is not None and done != total:
         raise _BrokenError(f'the connection ended after {done} of {total} bytes')
+    return total is not None or response.chunked
 
 
 def _receive(
@@ -156,7 +159,7 @@ def _receive(
             raise _BrokenError(_reason(error, patience)) from None
         if not block:
             return done
-        file.write(block)
+        _write(file, block)
         done, fresh = done + len(block), fresh + len(block)
         if progress is not None:
             progress(done, total)
@@ -167,6 +170,19 @@ def _receive(
             since, fresh = time.monotonic(), 0
 
 
+def _write(file: IO[bytes], block: bytes) -> None:
+    """All of it; a file without a buffer may take less at once."""
+    rest = memoryview(block)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        raise DownloadError(
+            f'{Path(file.name).parent} takes no more: {error.strerror}; {_size(file)} bytes are '
+            'kept: make room and run it again to go on from there'
+        ) from None
+
+
 def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
     """Where the body begins in the file, and the length of the whole file."""
     if response.status == 206:
@@ -174,8 +190,8 @@ def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
         if match is None or int(match[1]) != have:
             raise DownloadError(f'{response.url} sends another part of the file than it was asked')
         return have, int(match[2])
-    length = response.headers.get('Content-Length')
-    return 0, int(length) if length is not None else None
+    length = response.headers.get('Content-Length', '')
+    return 0, int(length) if length.isdecimal() else None
 
 
 def _version(headers: HTTPMessage) -> str:

@@ -169,6 +169,17 @@ def test_what_does_not_classify(model, pixels):
         FeatureExtractor(model, batch_size=0)
 
 
+def test_a_head_without_weights_does_not_classify(config, model, arguments, tmp_path):
+    encoder = {name: v for name, v in model.state_dict().items() if name.startswith('encoder.')}
+    torch.save({'state_dict': encoder}, tmp_path / 'weights.pth')
+    message = r'bring no head that fits \(head\..* would be random\).* of 10 classes'
+    with pytest.raises(ValueError, match=message):
+        ImageClassifierInferencer(config, tmp_path / 'weights.pth')
+    with pytest.raises(ValueError, match=message):
+        call('converters/export_onnx', *arguments, tmp_path / 'out.onnx')
+    assert not list(tmp_path.glob('out*'))
+
+
 @pytest.mark.parametrize(
     ('name', 'size'),
     [
@@ -265,6 +276,11 @@ def test_malformed_command_line(tool, argv, message, capsys):
         call(tool, *argv)
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_download_of_a_pattern_that_nothing_matches():
+    with pytest.raises(ValueError, match="no published weights match 'resnet'; --list alone shows"):
+        call('download', '--list', 'resnet')
 
 
 def test_download_lists_names_with_their_licence(capsys):

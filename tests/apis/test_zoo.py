@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mae.apis import find_config, get_model, list_models, load_config
+from mae.apis import find_config, get_model, init_model, list_models, load_config
 from mae.apis.fetch import fetch
 from mae.apis.zoo import find_model, load_model
 from mae.utils.errors import CheckpointError, ConfigError, DownloadError
@@ -118,12 +118,12 @@ def test_the_users_file_has_many_names(name):
 def test_unknown_name_tells_the_nearest(call):
     with pytest.raises(ConfigError, match=r'no such model or config: .*nearest models: mae'):
         call('mae_vit-base-p16_8xb512-amp-coslr-400e_in1k_openmmlb')
-    with pytest.raises(ConfigError, match='no such config: resnet50'):
+    with pytest.raises(ConfigError, match=r'no such model or config: resnet50; .*--list shows all'):
         call('resnet50')
 
 
 def test_config_without_published_weights():
-    with pytest.raises(CheckpointError, match=f'no weights are published for {MAE}: give pretra'):
+    with pytest.raises(CheckpointError, match=f'no weights are published for {MAE}: give a path'):
         get_model(MAE, pretrained=True)
     with pytest.raises(ConfigError, match='no weights are published for'):
         find_model(MAE)
@@ -159,6 +159,7 @@ def test_published_weights(zoo, weights, capsys):
     assert 'CC-BY-NC-4.0' in lines
     assert 'not for commercial use' in lines
     assert 'verified: its SHA-256 is' in lines
+    assert lines.endswith('values verified by the SHA-256 published\n')
     assert same(get_model(small(MAE), pretrained='tiny'), weights)
 
 
@@ -208,15 +209,16 @@ def test_pre_trained_encoder_into_a_classifier_of_another_size(file, weights, ca
     assert torch.equal(model.encoder.cls_token, weights['encoder.cls_token'])
     line = capsys.readouterr().err
     assert 'start fresh (head)' in line
-    assert 'left out (decoder, encoder)' in line
+    assert 'left out (decoder, encoder.norm)' in line
     assert 'encoder.pos_embed resampled from 17 to 65 positions' in line
 
 
-def test_address(weights, file, tmp_path, monkeypatch):
+def test_address(weights, file, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('MAE_HOME', str(tmp_path / 'home'))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     with served(tmp_path) as url:
         assert same(get_model(small(MAE), pretrained=f'{url}/mae.pth#sha256={sha256}'), weights)
+        assert 'values verified by the SHA-256 in its address' in capsys.readouterr().err
         with pytest.raises(DownloadError, match='not what was published'):
             fetch(f'{url}/mae.pth#sha256={"0" * 64}', dest=tmp_path / 'other')
     assert not list((tmp_path / 'other').iterdir())
@@ -282,15 +284,45 @@ def test_file_of_another_architecture(tmp_path):
 @pytest.mark.parametrize(
     ('contents', 'message'),
     [
-        (b'', 'is not a readable checkpoint'),
-        ({}, 'holds no weights'),
-        ({'state_dict': {}}, 'holds no weights'),
-        ({'optimizer': {'state': {0: {'exp_avg': torch.zeros(2)}}}}, 'holds no weights'),
+        (b'', 'is empty'),
+        (b'some text', 'is not a readable checkpoint'),
+        ({}, 'holds no weights, but nothing'),
+        ({'state_dict': {}}, 'holds no weights, but nothing'),
+        ({'optimizer': {'state': {0: {'exp_avg': torch.zeros(2)}}}}, 'no weights, but optimizer'),
         ({'step': torch.zeros(1), 'other': torch.zeros(1)}, 'has no encoder|is no ViT'),
     ],
 )
 def test_file_without_weights(contents, message, tmp_path):
     assert re.search(message, refusal(small(MAE), contents, tmp_path))
+
+
+def test_the_test_names_a_config_that_fits_too(tmp_path):
+    with torch.device('meta'):
+        large = get_model('vit-large-p16_ft-8xb128-amp-coslr-50e_in1k', device='meta').state_dict()
+    weights = {key: torch.zeros(1).expand(value.shape) for key, value in large.items()}
+    torch.save({'state_dict': weights}, tmp_path / 'large.pth')
+    with pytest.raises(CheckpointError, match=r'like a file for vit-large-p16_ft-8xb128-amp-'):
+        init_model(small(TUNED), tmp_path / 'large.pth')
+
+
+@pytest.mark.parametrize(
+    ('device', 'message'),
+    [
+        ('gpu', "no device is called 'gpu'"),
+        ('cuda:99', r"no device 'cuda:99': torch sees \d+ GPUs"),
+    ],
+)
+def test_no_such_device_is_said_before_anything_is_fetched(device, message):
+    for call in (get_model, init_model):
+        with pytest.raises(ValueError, match=message):
+            call(small(MAE), 'gone.pth', device=device)
+
+
+@pytest.mark.parametrize('save', [save_file, torch.save])
+@pytest.mark.parametrize('name', ['a.bin', 'a.pth', 'a.safetensors'])
+def test_the_kind_of_file_is_told_by_its_content(save, name, weights, tmp_path):
+    save({key: value.contiguous() for key, value in weights.items()}, tmp_path / name)
+    assert same(get_model(small(MAE), pretrained=tmp_path / name), weights)
 
 
 def test_missing_file():

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from mae.engine.checkpoint import save_checkpoint
 from mae.protocol import jobs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -358,6 +360,20 @@ def test_summary_is_what_the_logs_say(tools, runs):
     assert summary['setup']['labels'] == 100
     assert json.loads(json.dumps(summary)) == summary
     assert all(re.match(r'\d', version) for version in summary['versions'].values())
+
+
+def test_the_newest_good_checkpoint_is_used(tools, tmp_path):
+    demo = tools.demo
+    for number in (1, 2):
+        checkpoint = {'state_dict': {'w': torch.ones(2)}, 'meta': {'step': number}}
+        save_checkpoint(checkpoint, tmp_path / f'epoch_{number}.pth')
+    (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_1.pth')
+    assert demo.last_checkpoint(tmp_path) == tmp_path / 'epoch_2.pth'
+    (tmp_path / 'epoch_2.pth').write_bytes(b'cut')
+    assert demo.last_checkpoint(tmp_path) == tmp_path / 'epoch_1.pth'
+    (tmp_path / 'epoch_1.pth').unlink()
+    with pytest.raises(ValueError, match='holds no checkpoint'):
+        demo.last_checkpoint(tmp_path)
 
 
 def test_run_without_validation_is_an_error(tools, runs):

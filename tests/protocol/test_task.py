@@ -5,7 +5,9 @@ import os
 import time
 
 import pytest
+import torch
 
+from mae.engine.checkpoint import save_checkpoint
 from mae.protocol.jobs import JobError, Meter, run_jobs
 from mae.protocol.task import CHECKPOINT, Task
 from mae.utils.errors import ConfigError
@@ -64,7 +66,8 @@ def left_by_a_kill(task, epoch):
     start = {'identity': task.identity, 'command': 'as typed', 'sessions': [session]}
     write_json(task.work_dir / 'task.json', start)
     if epoch:
-        (task.work_dir / 'last_checkpoint').write_text(f'elsewhere/run/epoch_{epoch}.pth')
+        checkpoint = {'state_dict': {'w': torch.ones(2)}, 'meta': {'step': epoch, 'epoch': epoch}}
+        save_checkpoint(checkpoint, task.work_dir / f'epoch_{epoch}.pth')
     for path in task.work_dir.iterdir():
         os.utime(path, (time.time() - 20, time.time() - 20))
 
@@ -110,6 +113,20 @@ def test_killed_after_the_last_step_is_only_tested(task):
     (words,) = calls(cut)
     assert words[1] == str(cut.work_dir / 'epoch_2.pth')
     assert result['metrics'] == {'top1': 70.0}
+
+
+def test_a_damaged_last_checkpoint_is_not_tested_but_trained_again(task):
+    cut = task()
+    left_by_a_kill(cut, epoch=1)
+    last = cut.work_dir / 'epoch_2.pth'
+    save_checkpoint({'state_dict': {'w': torch.ones(2)}, 'meta': {'step': 2}}, last)
+    last.write_bytes(last.read_bytes()[:-1])
+    (cut.work_dir / 'last_checkpoint').write_text(str(last))
+    assert cut.checkpoint() == cut.work_dir / 'epoch_1.pth'
+    run(cut)
+    (words,) = calls(cut)
+    assert '--resume' in words
+    assert '--out' not in words
 
 
 def test_pretraining_has_its_loss(task):

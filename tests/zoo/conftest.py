@@ -109,7 +109,7 @@ class Lightly(nn.Module):
 
     def __init__(self, size, new):
         super().__init__()
-        pytest.importorskip('lightly', '1.6')  # `pip install --no-deps lightly lightly-utils`
+        pytest.importorskip('lightly', '1.6')  # `pip install --no-deps -r requirements/peers.txt`
         from lightly.models.modules import masked_autoencoder_timm, masked_vision_transformer_timm
         from lightly.models.modules.masked_vision_transformer_decoder_timm import (
             MaskedVisionTransformerDecoderTIMM,

@@ -103,6 +103,21 @@ class Handler(BaseHTTPRequestHandler):
         self.send(upto=len(DATA) // 2)
         self.server.gate.wait(10)
 
+    def endless(self, count):  # no length: it ends when the connection does
+        self.head(200, ETag=TAG)
+        self.wfile.write(DATA[: len(DATA) // 2])
+
+    def chunked(self, count):
+        self.head(200, Transfer_Encoding='chunked')
+        for start in range(0, len(DATA), 100_000):
+            block = DATA[start : start + 100_000]
+            self.wfile.write(f'{len(block):x}\r\n'.encode() + block + b'\r\n')
+        self.wfile.write(b'0\r\n\r\n')
+
+    def nonsense(self, count):
+        self.head(200, Content_Length='many')
+        self.wfile.write(DATA)
+
     def gated(self, count):  # the second half when the test says so
         self.head(200, Content_Length=str(len(DATA)), ETag=TAG)
         self.wfile.write(DATA[: len(DATA) // 2])

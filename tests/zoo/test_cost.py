@@ -42,6 +42,15 @@ def test_vit_base_costs_what_was_published():
     assert 0.97 < cost.training_flops / 58.5e9 < 1
 
 
+def test_drop_path_makes_no_difference():
+    name = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
+    model = build(name, **SMALL, **{'model.encoder.drop_path_rate': 0.9})
+    model.train()
+    cost = measure_cost(model)
+    assert (cost.flops, cost.training_flops) == formula.flops(model)
+    assert model.training
+
+
 def test_frozen_encoder_has_no_backward():
     model = build('vit-base-p16_linear-8xb2048-amp-coslr-90e_in1k', **SMALL)
     cost, head = measure_cost(model), 2 * 32 * 1000

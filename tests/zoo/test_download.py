@@ -1,15 +1,19 @@
 """Whatever the server does, a file under its final name is whole and what was published."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from email.message import Message
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 
 from mae.utils.errors import DownloadError
+from mae.zoo.address import _Redirects
 from mae.zoo.checksum import Checksum
 from mae.zoo.download import Remote, cache_folder, download
 from mae.zoo.transfer import Patience
@@ -72,6 +76,15 @@ def test_file_put_there_by_hand_needs_no_network(server, tmp_path):
     (tmp_path / NAME).write_bytes(server.data)
     remote = Remote(f'https://no-such-host.invalid/{NAME}', Checksum('sha256', server.sha256))
     assert download(remote, tmp_path).read_bytes() == server.data
+    assert server.sha256 in (tmp_path / LICENSE).read_text()
+
+
+def test_folder_that_cannot_be_written_to_serves_too(server, tmp_path, monkeypatch):
+    (tmp_path / NAME).write_bytes(server.data)
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)  # root may write anywhere
+    remote = Remote(f'https://no-such-host.invalid/{NAME}', Checksum('sha256', server.sha256))
+    assert download(remote, tmp_path).read_bytes() == server.data
+    assert names(tmp_path) == {NAME}
 
 
 def test_damaged_file_put_there_by_hand_is_refused_and_kept(server, tmp_path):
@@ -172,10 +185,49 @@ def test_server_that_gives_something_else(get, server, tmp_path, behaviour, mess
     assert server.requests == {behaviour: 1}
 
 
+def test_from_https_to_plain_http_is_refused_on_this_machine_too():
+    headers = Message()
+    headers['Location'] = 'http://127.0.0.1/file.pth'
+    request = Request('https://example.com/file.pth')
+    with pytest.raises(DownloadError, match='leads elsewhere, refused: http://127'):
+        _Redirects().http_error_302(request, None, 302, 'Found', headers)
+
+
 def test_no_room(get, tmp_path):
     with pytest.raises(DownloadError, match=r'no room: 1000000000\.00 GB are to come, and .* free'):
         get('huge')
     assert names(tmp_path) == set()
+
+
+def test_disk_that_fills_on_the_way(get, server, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # the system refuses to write more
+    try:
+        with pytest.raises(
+            DownloadError, match=r'takes no more: .*; 200000 bytes are kept: make r'
+        ):
+            get('good')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert NAME not in names(tmp_path)
+    assert get('good').read_bytes() == server.data
+    assert server.ranges == [None, 'bytes=200000-']
+
+
+@pytest.mark.parametrize('behaviour', ['endless', 'nonsense'])
+def test_nothing_shows_whether_it_is_whole(get, server, tmp_path, behaviour):
+    with pytest.raises(DownloadError, match='tells no length, and no checksum is published'):
+        get(behaviour, checksum=None)
+    assert names(tmp_path) == set()
+    if behaviour == 'endless':
+        with pytest.raises(DownloadError, match='is not what was published'):
+            get(behaviour)
+    else:
+        assert get(behaviour).read_bytes() == server.data
+
+
+def test_chunks_end_with_a_mark(get, server):
+    assert get('chunked', checksum=None).read_bytes() == server.data
 
 
 def test_no_room_for_the_rest(get, server, tmp_path, monkeypatch):
@@ -241,6 +293,3 @@ def test_two_processes_fetch_it_once(server, tmp_path):
 def test_cache_is_under_mae_home(monkeypatch, tmp_path):
     monkeypatch.setenv('MAE_HOME', str(tmp_path))
     assert cache_folder() == tmp_path / 'weights'
-    monkeypatch.delenv('MAE_HOME')
-    monkeypatch.setenv('HOME', '/home/somebody')
-    assert cache_folder() == Path('/home/somebody/.cache/mae/weights')

@@ -30,11 +30,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Export; `argv` stands for the command line."""
     args = parse_args(argv)
-    from mae.apis import get_model
     from mae.apis.onnx_export import export_onnx
+    from mae.apis.zoo import load_model
 
-    model = get_model(args.model, args.weights or True)
-    report = export_onnx(model, args.out, pool=args.pool, uint8=args.uint8)
+    loaded = load_model(args.model, args.weights or True)
+    if args.pool is None:
+        loaded.require_head()
+    report = export_onnx(loaded.model, args.out, pool=args.pool, uint8=args.uint8)
     names = ' and '.join(map(str, report.files))
     print(f'wrote {names}: {report.output}; onnxruntime differs by up to {report.difference:.1e}')
 

@@ -12,7 +12,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='of a run, or any model that can be read here')
     parser.add_argument('--name', required=True, help='of the model; its hash is added')
     parser.add_argument('--license', required=True, help="of the weights, e.g. 'Apache-2.0'")
-    parser.add_argument('--config', help='name of the config they were trained with')
+    parser.add_argument(
+        '--config',
+        help='name or path of the config they were trained with, which they must fit: then the '
+        'entry has all that model-index.yml asks for, but the address',
+    )
+    parser.add_argument('--source', default='not stated', help='who trained and publishes them')
     parser.add_argument(
         '--metrics', type=Path, metavar='FILE.json', help='as tools/test.py --out wrote it'
     )
@@ -25,10 +30,25 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def read_metrics(path: Path) -> dict[str, float]:
+    """Numbers by name.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    try:
+        metrics = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path} is not readable JSON: {error}') from None
+    if not isinstance(metrics, dict):
+        raise ValueError(f'{path} holds a {type(metrics).__name__}, not metrics by name')
+    return metrics
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Publish; `argv` stands for the command line."""
     args = parse_args(argv)
-    metrics = json.loads(args.metrics.read_text(encoding='utf-8')) if args.metrics else None
+    metrics = read_metrics(args.metrics) if args.metrics else None
     from mae.apis import publish
 
     done = publish(
@@ -37,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.name,
         license_=args.license,
         config=args.config,
+        source=args.source,
         metrics=metrics,
         suffix=args.suffix,
     )

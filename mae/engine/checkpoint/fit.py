@@ -7,18 +7,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mae.engine.checkpoint.agree import compare_facts, facts_of
 from mae.engine.checkpoint.head import remap_head
+from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
 
 # A pre-trained model is loaded for its encoder: the head is new, the decoder goes, and with it
 # the encoder's last norm where the head brings its own.
 MAY_MISS = ('decoder.', 'head.')
 MAY_REMAIN = ('decoder.', 'head.', 'encoder.norm.')
-
-# Facts in which file and model must agree for the weights to mean the same, and the key that
-# brings the model to agree.
-_DECISIVE = {'num_heads': 'encoder.arch.num_heads', 'decoder_num_heads': 'decoder.num_heads'}
-_ADVISORY = {'norm_eps': 'encoder.norm_eps', 'norm_pix': 'target.norm_pix'}
 
 
 @dataclass
@@ -65,20 +62,38 @@ def fit_weights(
             by name. Not with `exact`.
 
     Raises:
-        CheckpointError: names, shapes or facts do not fit; the first few are listed.
+        CheckpointError: names, shapes or facts do not fit; the first few are listed, and a config
+            that would fit.
     """
     weights = {name.removeprefix('module.'): value for name, value in weights.items()}
-    facts = facts or {}
+    try:
+        return _fit(model, dict(weights), path, exact, facts or {}, notes, classes)
+    except CheckpointError as error:
+        likely = FUNCTIONS.get('likely_config')  # None where only the engine is in use
+        config = likely(weights) if likely else None
+        hint = f'; it looks like a file for {config}' if config else ''
+        raise CheckpointError(f'{error}{hint}') from None
+
+
+def _fit(
+    model: nn.Module,
+    weights: dict[str, Tensor],
+    path: Path,
+    exact: bool,
+    facts: Mapping[str, Any],
+    notes: Iterable[str],
+    classes: Sequence[str] | None,
+) -> LoadReport:
     own = model.state_dict()
     if _has_encoder(own) and not _has_encoder(weights):
         raise CheckpointError(
             f'{path} has no encoder: its weights are {_groups(weights)}; expected encoder.* of a '
             'model of this toolbox'
         )
-    notes = [*notes, *_compare_facts(model, weights, facts, path, exact)]
+    notes = [*notes, *compare_facts(model, weights, facts, path, exact)]
     adapted = [] if exact else _adapt(model, weights, facts, path)
     if not exact:
-        pools = {facts.get('pool'), _facts_of(model).get('pool')} - {None}
+        pools = {facts.get('pool'), facts_of(model).get('pool')} - {None}
         adapted += _fit_head(weights, own, facts.get('classes'), classes, len(pools) < 2)
     reshaped = [
         f'{name} is {tuple(weights[name].shape)} there and {tuple(own[name].shape)} here'
@@ -135,47 +150,6 @@ def _fit_head(
     return lines
 
 
-def _compare_facts(
-    model: nn.Module,
-    weights: Mapping[str, Tensor],
-    facts: Mapping[str, Any],
-    path: Path,
-    exact: bool,
-) -> list[str]:
-    """Refuse what would compute something else in spite of equal shapes; say what may differ."""
-    here = _facts_of(model)
-    with_decoder = any(name.startswith('decoder.') for name in weights)
-    wanted = dict(_DECISIVE)
-    if exact:
-        wanted |= {'grid_size': 'encoder.img_size', 'pool': 'head.pool'}
-    for name, key in wanted.items():
-        there, ours = facts.get(name), here.get(name)
-        if name.startswith('decoder_') and not with_decoder:
-            continue
-        if there is not None and ours is not None and _plain(there) != _plain(ours):
-            raise CheckpointError(
-                f'{path} does not fit the model: {name} is {_plain(there)} there and '
-                f'{_plain(ours)} here; set {key} as there'
-            )
-    notes = []
-    for name, key in _ADVISORY.items():
-        there, ours = facts.get(name), here.get(name)
-        if name == 'norm_pix' and not with_decoder:
-            continue
-        if there is not None and ours is not None and there != ours:
-            notes.append(f'made with {name} {there}, here it is {ours}: set {key} to be exact')
-    return notes
-
-
-def _facts_of(model: nn.Module) -> Mapping[str, Any]:
-    facts: Mapping[str, Any] = getattr(model, 'get_facts', dict)()
-    return facts
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else value
-
-
 def _check(report: LoadReport, path: Path, exact: bool) -> None:
     """Allow nothing missing or left over but what a task expects to be, and that as a whole."""
     may_miss: tuple[str, ...] = () if exact else MAY_MISS
@@ -198,4 +172,8 @@ def _first(lines: list[str], count: int = 3) -> str:
 
 
 def _groups(names: Iterable[str]) -> str:
-    return ', '.join(sorted({name.split('.')[0] for name in names})[:6])
+    """The parts that the names are of; the last norm of an encoder is not an encoder."""
+    parts = {
+        'encoder.norm' if name.startswith('encoder.norm.') else name.split('.')[0] for name in names
+    }
+    return ', '.join(sorted(parts)[:6])

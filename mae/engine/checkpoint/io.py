@@ -18,9 +18,11 @@ from mae.utils.trust import FLAG, is_trusted, trusts_any
 
 Checkpoint = dict[str, Any]
 
+MANIFEST = 'the manifest beside it'
+
 
 def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
-    """Read a `.pth` of tensors and plain values, or a `.safetensors` file, onto the CPU.
+    """Read a file of torch, of tensors and plain values, or of safetensors onto the CPU.
 
     A file that has a manifest is compared with it first. What it asks to run is refused by name,
     except for a file that the user trusts by its SHA-256 (`mae.utils.trust`).
@@ -30,8 +32,9 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
         verified: it has just been compared with its manifest.
 
     Returns:
-        What the file holds, with the weights under `state_dict` wherever they were. Bookkeeping
-        objects of mmengine become `Inert` ones that hold nothing.
+        What the file holds, with the weights under `state_dict` wherever they were, and what
+        proves their values under `proof`, '' for nothing. Bookkeeping objects of mmengine become
+        `Inert` ones that hold nothing.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, it asks to run code, or it holds no
@@ -40,10 +43,11 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f'no such checkpoint: {path}')
     try:
-        if not verified:
-            _verify_if_possible(path)
-        if path.suffix == '.safetensors':
-            return {'state_dict': _read_safetensors(path)}
+        proof = MANIFEST if verified or _verify_if_possible(path) else ''
+        if not path.stat().st_size:
+            raise CheckpointError(f'{path} is empty')
+        if is_safetensors(path):
+            return {'state_dict': _read_safetensors(path), 'proof': proof}
         checkpoint = _read_trusted(path) if trusts_any() else None
         if checkpoint is None:
             checkpoint = _read_plain(path)
@@ -51,23 +55,42 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights')
-    return {**checkpoint, 'state_dict': _weights(checkpoint, path)}
+    return {**checkpoint, 'state_dict': _weights(checkpoint, path), 'proof': proof}
 
 
-def _verify_if_possible(path: Path) -> None:
+def is_safetensors(path: Path) -> bool:
+    """What a file is by its content: many call either kind `.bin`; by its name if it is neither.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open('rb') as file:
+        start = file.read(9)
+    if start[8:] == b'{' and int.from_bytes(start[:8], 'little') < path.stat().st_size:
+        return True  # JSON after its length
+    is_torch = start.startswith((b'PK\x03\x04', b'\x80'))  # a zip archive or a pickle
+    return path.suffix == '.safetensors' and not is_torch
+
+
+def _verify_if_possible(path: Path) -> bool:
     try:
         verify(path)
     except Unverifiable:
-        return
+        return False
+    return True
 
 
 def _read_plain(path: Path) -> Any:
     """Everything but code: screened first, then read by torch's restricted unpickler."""
     try:
         screen(path)
-        with warnings.catch_warnings(), torch.serialization.safe_globals(inert_globals()):
+        with (
+            path.open('rb') as file,  # by its name alone torch takes some for safetensors
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(inert_globals()),
+        ):
             warnings.simplefilter('ignore')
-            return torch.load(path, map_location='cpu', weights_only=True, mmap=False)
+            return torch.load(file, map_location='cpu', weights_only=True, mmap=False)
     except (Refused, pickle.UnpicklingError) as error:
         reason = str(error) if isinstance(error, Refused) else _reason(error)
         raise CheckpointError(
@@ -111,7 +134,8 @@ def _weights(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
             break
     weights = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
     if not weights:
-        raise CheckpointError(f'{path} holds no weights')
+        found = ', '.join(map(str, list(checkpoint)[:4])) or 'nothing'
+        raise CheckpointError(f'{path} holds no weights, but {found}')
     return weights
 
 

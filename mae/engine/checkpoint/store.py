@@ -72,14 +72,19 @@ def verified(work_dir: Path) -> Iterator[Found]:
         yield Found(found.path, record.step, record)
 
 
-def newest_verified(work_dir: Path, *, finite: bool = False) -> Found | None:
+def newest_verified(
+    work_dir: Path, *, finite: bool = False, with_best: bool = True
+) -> Found | None:
     """The latest good checkpoint, or None.
 
     Args:
         work_dir: folder.
         finite: all of its weights must be finite numbers.
+        with_best: `best.pth` counts too, where it is the latest.
     """
     for found in verified(work_dir):
+        if found.path.name == BEST and not with_best:
+            continue
         if found.record is not None and (found.record.finite or not finite):
             return found
     return None

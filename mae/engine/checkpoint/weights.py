@@ -10,14 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
-from mae.engine.checkpoint.io import Checkpoint, load_checkpoint
+from mae.engine.checkpoint.io import Checkpoint, is_safetensors, load_checkpoint
 from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_file
 
 
-def load_weights(path: Path) -> Checkpoint:
+def load_weights(path: Path, proof: str = '') -> Checkpoint:
     """Read a model in any known format: a file, or a folder of transformers.
+
+    Args:
+        path: of it.
+        proof: what the caller has already held the file to, in words.
 
     Returns:
         What is there, with the weights in our names under `state_dict`, what they do not tell
@@ -28,7 +32,9 @@ def load_weights(path: Path) -> Checkpoint:
     """
     translate = FUNCTIONS.get('translate_weights')
     assert translate is not None
-    translated: Checkpoint = translate(read_model(path), path)
+    checkpoint = read_model(path)
+    checkpoint['proof'] = proof or checkpoint['proof']
+    translated: Checkpoint = translate(checkpoint, path)
     return translated
 
 
@@ -44,7 +50,7 @@ def read_model(path: Path) -> Checkpoint:
     if path.is_dir():
         return _read_folder(path)
     checkpoint = load_checkpoint(path)
-    if path.suffix == '.safetensors':
+    if is_safetensors(path):
         from safetensors import safe_open
 
         with safe_open(path, framework='pt') as file:
@@ -86,7 +92,8 @@ def _read_folder(folder: Path) -> Checkpoint:
         )
     shards = [read_model(folder / Path(name).name) for name in names]
     weights = {key: value for shard in shards for key, value in shard['state_dict'].items()}
-    return {**shards[0], 'state_dict': weights, 'config': config}
+    proof = shards[0]['proof'] if all(shard['proof'] for shard in shards) else ''
+    return {**shards[0], 'state_dict': weights, 'config': config, 'proof': proof}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -12,9 +12,10 @@ def metafile_entry(
     file: Path,
     sha256: str,
     *,
-    parameters: int,
+    model: Mapping[str, Any],
     config: str | None,
     license_: str,
+    source: str,
     metrics: Mapping[str, float],
     meta: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -23,15 +24,17 @@ def metafile_entry(
     Args:
         file: of the weights; its name stands where the address goes.
         sha256: of the file.
-        parameters: of the model.
-        config: name of the config they were trained with.
+        model: `Parameters`, and of a known model `FLOPs`, `Training FLOPs` and what it `Holds`.
+        config: file of the config they were trained with.
         license_: of the weights.
+        source: who trained and publishes them.
         metrics: measured, by name.
         meta: of the checkpoint: `step` and `versions`.
     """
     metadata: dict[str, Any] = {
-        'Parameters': parameters,
+        **model,
         'License': license_,
+        'Source': source,
         'Checksum': f'sha256:{sha256}',
     }
     if 'step' in meta:
@@ -48,14 +51,17 @@ def metafile_entry(
     }
 
 
-def model_card(entry: Mapping[str, Any], found: Architecture | None, facts: Facts) -> str:
+def model_card(
+    entry: Mapping[str, Any], found: Architecture | None, facts: Facts, config: str | None
+) -> str:
     """A model card that states what is known and no more."""
     meta = entry['Metadata']
     rows = {
         'model': found or 'parts of its own, see the config',
         'parameters': f'{meta["Parameters"]:,}',
-        'config': f'`{entry["Config"]}`' if entry['Config'] else 'not stated',
+        'config': f'`{config}`' if config else 'not stated',
         'iterations': meta.get('Iterations', 'not stated'),
+        'source': meta['Source'],
         'licence': meta['License'],
         'SHA-256': f'`{meta["Checksum"].removeprefix("sha256:")}`',
         **{name.replace('_', ' '): value for name, value in facts.items() if name != 'classes'},
@@ -79,7 +85,7 @@ def model_card(entry: Mapping[str, Any], found: Architecture | None, facts: Fact
         '```python',
         'from mae.apis import init_model',
         '',
-        f'model = init_model({entry["Config"] or "CONFIG"!r}, {entry["Weights"]!r})',
+        f'model = init_model({config or "CONFIG"!r}, {entry["Weights"]!r})',
         '```',
         '',
         f'For other libraries: `python tools/converters/convert.py {entry["Weights"]} OUT --to '

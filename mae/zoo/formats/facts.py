@@ -6,9 +6,10 @@ and `classes`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from mae.utils.suggest import did_you_mean
 from mae.zoo.formats.architecture import USUAL
 
 Facts = dict[str, Any]
@@ -24,8 +25,41 @@ NAMES = (
     'classes',
 )
 
+_COUNT = (lambda v: type(v) is int and v > 0), 'a positive number'
+_PLACES = (list, tuple)
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'num_heads': _COUNT,
+    'decoder_num_heads': _COUNT,
+    'norm_eps': ((lambda v: isinstance(v, float) and v > 0), 'a small number such as 1e-6'),
+    'grid_size': (
+        (lambda v: isinstance(v, _PLACES) and len(v) == 2 and all(_COUNT[0](n) for n in v)),
+        'rows,columns',
+    ),
+    'mask_ratio': ((lambda v: isinstance(v, int | float) and 0 <= v < 1), 'between 0 and 1'),
+    'norm_pix': ((lambda v: isinstance(v, bool)), 'True or False'),
+    'pool': ((lambda v: v in ('avg', 'cls')), "'avg' or 'cls'"),
+    'classes': (
+        (lambda v: isinstance(v, _PLACES) and all(isinstance(n, str) for n in v)),
+        'names with commas between',
+    ),
+}
+
 # Under which what we know of a file travels in it: {'facts': ..., 'manifest': ...}.
 KEY = 'mae'
+
+
+def check_facts(facts: Mapping[str, Any]) -> None:
+    """Refuse what somebody wrote and no model can have.
+
+    Raises:
+        ValueError: an unknown name (tells the nearest), or a value of another kind.
+    """
+    for name, value in facts.items():
+        if name not in NAMES:
+            raise ValueError(f'no fact {name!r}{did_you_mean(name, NAMES)}')
+        fits, kind = _KINDS[name]
+        if value is not None and not fits(value):
+            raise ValueError(f'the fact {name} is {kind}, not {value!r}')
 
 
 def lasting(facts: Mapping[str, Any]) -> Facts:
@@ -49,15 +83,23 @@ def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
     named = meta.get('classes') or _mapping(meta.get('dataset_meta')).get('classes')
     if classes := named or meta.get('CLASSES'):
         facts['classes'] = [str(name) for name in classes]
-    return {**facts, **_mapping(passport_of(checkpoint).get('facts'))}
+    facts |= passport_of(checkpoint)['facts']
+    return {name: value for name, value in facts.items() if value is not None}
 
 
-def passport_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What this toolbox wrote into a file of any format: `facts` and `manifest`, or nothing."""
+def passport_of(checkpoint: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What this toolbox wrote into a file of any format: `facts` and `manifest`, each may be empty.
+
+    What is garbage counts as not there: then nothing proves the values, and the report says so.
+    """
     metadata = _mapping(checkpoint.get('metadata'))
+    passport = _mapping(checkpoint.get('meta')).get(KEY) or checkpoint.get(KEY)
     if KEY in metadata:
-        return _mapping(json.loads(metadata[KEY]))
-    return _mapping(_mapping(checkpoint.get('meta')).get(KEY) or checkpoint.get(KEY))
+        try:
+            passport = json.loads(metadata[KEY])
+        except (ValueError, RecursionError):
+            passport = None
+    return {name: _mapping(_mapping(passport).get(name)) for name in ('facts', 'manifest')}
 
 
 def facts_of_config(model: Mapping[str, Any]) -> Facts:

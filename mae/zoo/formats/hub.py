@@ -42,7 +42,6 @@ def transformers_config(found: Architecture, facts: Facts) -> dict[str, Any]:
         'patch_size': p,
         'num_channels': found.in_channels,
         'qkv_bias': True,
-        'dtype': 'float32',
     }
     if found.head:
         classes = facts.get('classes') or [f'LABEL_{n}' for n in range(found.num_classes)]

@@ -78,6 +78,7 @@ def leave(weights: Mapping[str, Tensor], layout: Layout, facts: Facts, path: obj
     if layout.name == 'transformers':
         facts, assumed = complete_facts(found, facts)
         config, notes = transformers_config(found, facts), notes + assumed
+        config['dtype'] = str(weights['encoder.pos_embed'].dtype).removeprefix('torch.')
     if layout.name == 'mmpretrain' and found.decoder and not found.num_prefix_tokens:
         raise CheckpointError(f'MAE of {layout.title} always has a cls token, {path} has none')
     return Departure(

@@ -5,7 +5,6 @@ A digest of each tensor can, and it travels with the weights from format to form
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor
 
 from mae.utils.errors import CheckpointError
-from mae.utils.files import file_sha256
+from mae.zoo.checksum import checksum_in, parse_checksum
+from mae.zoo.checksum import digest as file_digest
+from mae.zoo.index import find_entry
 
 # 64 bits: a slip is not an attack, and a file's own SHA-256 is there for those.
 _DIGITS = 16
-_HASHED_NAME = re.compile(r'-([0-9a-f]{8})\.(?:pth|safetensors)$')
-_DATE = re.compile(r'(19|20)\d{6}')
 
 
 def digest(tensor: Tensor) -> str:
@@ -56,24 +55,25 @@ def check_manifest(
         )
 
 
-def check_name(path: Path) -> bool:
-    """Whether the name ends in the start of the file's SHA-256, as OpenMMLab's and ours do.
+def check_name(path: Path) -> str:
+    """Hold a file to what its name promises: of a published file, or of its own hash.
 
     Returns:
-        True if it does, False if the name promises nothing.
+        What proves its values, in words; '' if the name promises nothing.
 
     Raises:
         CheckpointError: it promises another file.
     """
-    match = _HASHED_NAME.search(path.name)
-    if match is None or not path.is_file():
-        return False
-    found = file_sha256(path)
-    if found.startswith(match[1]):
-        return True
-    if _DATE.fullmatch(match[1]):
-        return False
+    promised, where = checksum_in(path.name), 'in its name'
+    entry = find_entry(path.name)
+    if entry is not None and entry.file == path.name and entry.checksum:
+        promised, where = parse_checksum(entry.checksum), 'published'
+    if promised is None or not path.is_file():
+        return ''
+    found = file_digest(path, promised.algorithm)[: len(promised.digits)]
+    if found == promised.digits:
+        return f'the {promised.label} {where}'
     raise CheckpointError(
-        f'{path} is not the file its name promises: its SHA-256 starts with {found[:8]}, not with '
-        f'{match[1]}; fetch it again, or rename it if it was changed on purpose'
+        f'{path} is not the file its name promises: its {promised.label} starts with {found}, not '
+        f'with {promised.digits}; fetch it again, or rename it if it was changed on purpose'
     )

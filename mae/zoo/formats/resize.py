@@ -1,5 +1,6 @@
 """Fitting weights in our names to other images, without a model."""
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -37,6 +38,9 @@ def resize(
             which predicts patches, would have to predict others.
     """
     found = architecture_of(weights, path)
+    for name, value in (('patch size', patch_size), ('number of channels', in_channels)):
+        if value is not None and value < 1:
+            raise ValueError(f'the {name} must be positive, not {value}')
     p, C = patch_size or found.patch_size, in_channels or found.in_channels
     fitted, lines = dict(weights), []
     if (p, C) != (found.patch_size, found.in_channels):
@@ -53,12 +57,19 @@ def resize(
         )
     if img_size is None:
         return fitted, facts, lines
-    if img_size[0] % p or img_size[1] % p:
+    if min(img_size) < 1 or img_size[0] % p or img_size[1] % p:
         raise ValueError(
             f'--img-size {img_size[0]}x{img_size[1]} is no whole number of {p}x{p} patches'
         )
     grid = (img_size[0] // p, img_size[1] // p)
     old = tuple(facts['grid_size']) if 'grid_size' in facts else None
+    if old is None and math.isqrt(found.num_patches) ** 2 != found.num_patches:
+        raise ValueError(
+            f'nothing says which grid the {found.num_patches} patches of {path} form: give its '
+            'config with --config, or --facts grid_size=ROWS,COLUMNS'
+        )
+    if old is not None and math.prod(old) != found.num_patches:
+        raise ValueError(f'{path} has {found.num_patches} patches, and grid_size is {old}')
     for name in ('encoder.pos_embed', 'decoder.pos_embed'):
         if name in fitted:
             before = fitted[name].shape[1]

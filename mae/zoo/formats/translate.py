@@ -11,14 +11,14 @@ from torch import Tensor
 from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture, architecture_of
-from mae.zoo.formats.facts import Facts, facts_of, passport_of
+from mae.zoo.formats.facts import Facts, check_facts, facts_of, passport_of
 from mae.zoo.formats.layout import Layout, join
 from mae.zoo.formats.layouts import LAYOUTS, MAE, WRAPPERS
 from mae.zoo.formats.manifest import check_manifest, check_name
 
 Weights = dict[str, Tensor]
 
-UNVERIFIED = 'values unverified: no manifest in the file, no hash in its name'
+UNVERIFIED = 'VALUES NOT VERIFIED: no manifest, no published checksum, no hash in the name'
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
 
     Args:
         checkpoint: as `mae.engine.checkpoint.load_checkpoint` returns it.
-        path: where it came from: for messages, and to compare its name with its hash.
+        path: where it came from: for messages, and to hold it to what its name promises.
 
     Raises:
         CheckpointError: its names are of no known layout, some are not of the one that fits best,
@@ -81,15 +81,14 @@ def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
         notes += _reshape_linear_patches(weights)
         architecture = architecture_of(weights, path)
         notes[0] += f': {architecture}'
-    named = check_name(path)
-    if manifest := passport_of(checkpoint).get('manifest'):
+    proof = checkpoint.get('proof') or check_name(path)
+    if manifest := passport_of(checkpoint)['manifest']:
         check_manifest(weights, manifest, path)
-        notes.append('values verified by the manifest')
-    elif named:
-        notes.append('values verified by the hash in the name')
-    else:
-        notes.append(UNVERIFIED)
-    return Translation(weights, layout, facts_of(checkpoint), notes, architecture)
+        proof = 'the manifest in it'
+    notes.append(f'values verified by {proof}' if proof else UNVERIFIED)
+    if bad := [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]:
+        notes.append(f'NOT FINITE: {len(bad)} weights hold NaN or infinity, {bad[0]} first')
+    return Translation(weights, layout, _stated(checkpoint, path), notes, architecture)
 
 
 @FUNCTIONS.register_module()
@@ -110,6 +109,20 @@ def _try_architecture(found: Translation, path: Path) -> Architecture | None:
         return architecture_of(found.weights, path)
     except CheckpointError:
         return None
+
+
+def _stated(checkpoint: Mapping[str, Any], path: Path) -> Facts:
+    """The facts that came with a checkpoint, which anybody may have written.
+
+    Raises:
+        CheckpointError: they are none that a model can have.
+    """
+    try:
+        facts = facts_of(checkpoint)
+        check_facts(facts)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise CheckpointError(f'{path} says what no model can be: {error}') from None
+    return facts
 
 
 def _unwrapped(weights: Mapping[str, Tensor]) -> Weights:

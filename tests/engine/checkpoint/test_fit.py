@@ -48,7 +48,9 @@ def test_fine_tuning_takes_the_encoder():
     report = fit_weights(model, source.state_dict(), PATH)
     assert torch.equal(model['encoder'].proj.weight, source['encoder'].proj.weight)
     assert torch.equal(model['head'].weight, head)
-    assert str(report) == '2 weights loaded, 2 start fresh (head), 4 left out (decoder, encoder)'
+    assert (
+        str(report) == '2 weights loaded, 2 start fresh (head), 4 left out (decoder, encoder.norm)'
+    )
     assert report.missing == ['head.weight', 'head.bias']
 
 

@@ -108,7 +108,7 @@ def test_weights_under_usual_names(tmp_path, key):
     torch.save({key: weights} if key else weights, path)
     assert load_checkpoint(path)['state_dict'] == {'a': torch.ones(1)}
     torch.save({'meta': 1, 'optimizer': {'lr': 0.1}}, path)
-    assert refusal(path) == f'{path} holds no weights'
+    assert refusal(path) == f'{path} holds no weights, but meta, optimizer'
 
 
 def test_training_checkpoint_of_mmengine(tmp_path):

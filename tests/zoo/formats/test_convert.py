@@ -1,6 +1,9 @@
 """`tools/converters/convert.py`, and what it refuses."""
 
+import hashlib
 import json
+import re
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +13,18 @@ import torch
 from timm.layers import resample_abs_pos_embed
 
 from mae.apis import convert
-from mae.engine.checkpoint import fit_weights, load_weights, read_model
+from mae.engine.checkpoint import (
+    fit_weights,
+    load_weights,
+    read_model,
+    save_checkpoint,
+    save_safetensors,
+)
 from mae.utils.errors import CheckpointError
 from mae.utils.files import file_sha256
+from mae.zoo.formats import manifest
+from mae.zoo.formats.translate import UNVERIFIED
+from mae.zoo.index import find_entry
 
 TOOL = Path(__file__).parents[3] / 'tools/converters/convert.py'
 FACTS = dict(num_heads=3, decoder_num_heads=4)
@@ -57,11 +69,45 @@ def test_tool_takes_facts_and_channels(tool, source, tmp_path, capsys):
         tool(source, tmp_path / 'two.pth', '--to', 'fair', '--in-channels', 3)
     with pytest.raises(ValueError, match='16x15 is no whole number of 4x4 patches'):
         tool(source, tmp_path / 'two.pth', '--to', 'fair', '--img-size', 16, 15)
-    with pytest.raises(ValueError, match=r'nothing says which num_heads .* --facts num_heads='):
-        tool(source, tmp_path / 'two', '--to', 'transformers')
+    for nothing in ([], ['--facts', 'num_heads=None']):
+        with pytest.raises(ValueError, match=r'nothing says which num_heads .* --facts num_heads='):
+            tool(source, tmp_path / 'two', '--to', 'transformers', *nothing)
     with pytest.raises(ValueError, match="no fact 'num_head'; did you mean num_heads"):
         tool(source, tmp_path / 'two', '--to', 'transformers', '--facts', 'num_head=3')
     assert not list(tmp_path.glob('*two*'))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--img-size', 0], '0x0 is no whole number of 4x4 patches'),
+        (['--img-size', -4, 8], '-4x8 is no whole number'),
+        (['--encoder-only', '--patch-size', -3], 'the patch size must be positive, not -3'),
+        (['--encoder-only', '--patch-size', 0], 'the patch size must be positive, not 0'),
+        (['--encoder-only', '--in-channels', 0], 'the number of channels must be positive, not 0'),
+        (['--facts', 'num_heads=abc'], "the fact num_heads is a positive number, not 'abc'"),
+        (['--facts', 'decoder_num_heads=0'], 'decoder_num_heads is a positive number, not 0'),
+        (['--facts', 'grid_size=3'], 'the fact grid_size is rows,columns, not 3'),
+        (['--facts', 'norm_pix=maybe'], "the fact norm_pix is True or False, not 'maybe'"),
+        (['--facts', 'mask_ratio=75'], 'the fact mask_ratio is between 0 and 1, not 75'),
+        (['--img-size', 8, '--facts', 'grid_size=2,4'], 'has 9 patches, and grid_size is (2, 4)'),
+    ],
+)
+def test_impossible_sizes_and_facts(tool, source, tmp_path, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        tool(source, tmp_path / 'two.pth', '--to', 'mae', *options)
+    assert not list(tmp_path.glob('*two*'))
+
+
+def test_unknown_grid_says_how_to_tell_it(tool, peers, sizes, fill, tmp_path, capsys):
+    peers['fair'].save(fill(peers['fair'].build, sizes['wide']), tmp_path / 'wide.pth')
+    arguments = (tmp_path / 'wide.pth', tmp_path / 'out.pth', '--to', 'fair', '--img-size', 16)
+    with pytest.raises(
+        ValueError, match=r'which grid the 10 patches .* --facts grid_size=ROWS,COL'
+    ):
+        tool(*arguments)
+    tool(*arguments, '--facts', 'grid_size=2,5')
+    assert 'encoder.pos_embed resampled from 11 to 17 positions' in capsys.readouterr().out
 
 
 def test_heads_from_a_config(peers, sizes, fill, tmp_path):
@@ -131,12 +177,86 @@ def test_another_size_is_named_by_shape(source, our_mae, sizes):
 
 def test_hash_in_the_name(source):
     good = source.rename(source.with_name(f'vit-{file_sha256(source)[:8]}.pth'))
-    assert 'values verified by the hash in the name' in load_weights(good)['notes']
+    assert 'values verified by the SHA-256 in its name' in load_weights(good)['notes']
     bad = good.rename(good.with_name('vit-0123abcd.pth'))
     with pytest.raises(CheckpointError, match='is not the file its name promises: its SHA-256'):
         load_weights(bad)
     dated = bad.rename(bad.with_name('vit-20240131.pth'))
     assert not any('verified by' in line for line in load_weights(dated)['notes'])
+
+
+def test_name_of_a_published_file(source, monkeypatch):
+    published = source.rename(source.with_name('mae_pretrain_vit_base.pth'))
+    with pytest.raises(
+        CheckpointError, match=r'promises: its MD5 starts with \w{6}, not with 8cad7c'
+    ):
+        load_weights(published)
+    found = hashlib.md5(published.read_bytes()).hexdigest()[:6]
+    entry = find_entry(published.name)
+    monkeypatch.setattr(
+        manifest, 'find_entry', lambda name: replace(entry, checksum=f'md5:{found}')
+    )
+    assert load_weights(published)['notes'][-1] == 'values verified by the MD5 published'
+
+
+def test_checkpoint_of_ones_own_is_verified_by_the_manifest_beside_it(source, tmp_path):
+    weights = load_weights(source)['state_dict']
+    save_checkpoint({'state_dict': weights, 'meta': {'step': 1}}, tmp_path / 'epoch_1.pth')
+    note = 'values verified by the manifest beside it'
+    assert load_weights(tmp_path / 'epoch_1.pth')['notes'] == [note]
+    (tmp_path / 'epoch_1.pth.json').unlink()
+    assert load_weights(tmp_path / 'epoch_1.pth')['notes'] == [UNVERIFIED]
+    # A file cannot claim it for itself.
+    torch.save({'state_dict': weights, 'proof': 'my word'}, tmp_path / 'claim.pth')
+    assert load_weights(tmp_path / 'claim.pth')['notes'] == [UNVERIFIED]
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        *(
+            {'patch_size': 0},
+            {'patch_size': 'x'},
+            {'image_size': [1]},
+            {'num_attention_heads': 'x'},
+        ),
+        *({'layer_norm_eps': 'x'}, {'id2label': {'x': 'y'}}, {'mask_ratio': 7}),
+    ],
+)
+def test_config_json_that_no_model_can_have(change, peers, sizes, fill, tmp_path):
+    peers['transformers'].save(fill(peers['transformers'].build, sizes['small']), tmp_path / 'a')
+    config = json.loads((tmp_path / 'a/config.json').read_text())
+    (tmp_path / 'a/config.json').write_text(json.dumps({**config, **change}))
+    with pytest.raises(CheckpointError, match=r'/a says what no model can be: '):
+        load_weights(tmp_path / 'a')
+
+
+@pytest.mark.parametrize('passport', ['{', '[' * 100_000, '3', '{"manifest": 3, "facts": 4}'])
+def test_passport_that_is_garbage_proves_nothing(passport, source, tmp_path):
+    weights = load_weights(source)['state_dict']
+    save_safetensors(weights, tmp_path / 'a.safetensors', {'mae': passport})
+    assert load_weights(tmp_path / 'a.safetensors')['notes'] == [UNVERIFIED]
+
+
+def test_weights_that_are_not_finite_are_said(source, tmp_path):
+    weights = read_model(source)['state_dict']
+    weights['norm.weight'][3] = float('inf')
+    weights['blocks.1.mlp.fc1.bias'][0] = float('nan')
+    torch.save(weights, tmp_path / 'bad.pth')
+    note = 'NOT FINITE: 2 weights hold NaN or infinity, encoder.'
+    assert load_weights(tmp_path / 'bad.pth')['notes'][-1].startswith(note)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
+def test_transformers_opens_it_in_the_precision_of_the_file(dtype, source, tmp_path):
+    from transformers import ViTMAEForPreTraining
+
+    weights = {name: value.to(dtype) for name, value in read_model(source)['state_dict'].items()}
+    torch.save(weights, tmp_path / 'half.pth')
+    convert(tmp_path / 'half.pth', tmp_path / 'out', 'transformers', facts=FACTS)
+    model = ViTMAEForPreTraining.from_pretrained(tmp_path / 'out')
+    assert model.dtype == dtype
+    assert torch.equal(model.vit.embeddings.cls_token, weights['cls_token'])
 
 
 def test_shards(peers, sizes, fill, our_mae, tmp_path):

@@ -1,0 +1,14 @@
+"""Where this toolbox keeps what it can get again: weights, indexes of data sets."""
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """MAE_HOME; unless it is set `mae` in XDG_CACHE_HOME, and without that `~/.cache/mae`."""
+    if given := os.environ.get('MAE_HOME'):
+        return Path(given).expanduser()
+    cache = os.environ.get('XDG_CACHE_HOME', '')
+    if not os.path.isabs(cache):  # the standard has a relative one ignored
+        cache = '~/.cache'
+    return Path(cache, 'mae').expanduser()
