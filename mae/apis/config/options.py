@@ -93,5 +93,9 @@ class _Dicts(ast.NodeTransformer):
         self.generic_visit(node)
         if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or node.args:
             return node
-        keys: list[ast.expr | None] = [k.arg and ast.Constant(k.arg) for k in node.keywords]
-        return ast.Dict(keys, [k.value for k in node.keywords])
+        if any(keyword.arg is None for keyword in node.keywords):
+            return node
+        return ast.Dict(
+            [ast.Constant(keyword.arg) for keyword in node.keywords],
+            [keyword.value for keyword in node.keywords],
+        )
