@@ -139,6 +139,11 @@ class Runner(MMRunner):
         """
         options = copy.deepcopy(dict(dataloader))
         dataset = DATASETS.build(options.pop('dataset'))
+        if not hasattr(dataset, '__getitems__'):
+            raise ConfigError(
+                f'{type(dataset).__name__} takes no (sample id, key): give it to a dataset of '
+                "type='SeededDataset' as its source"
+            )
         sampler: dict[str, Any] = dict(options.pop('sampler'))
         batch_size: int = options.pop('batch_size')
         given = {'dataset': dataset, 'batch_size': batch_size}

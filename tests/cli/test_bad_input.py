@@ -73,6 +73,20 @@ def test_unknown_key(refused):
     assert 'did you mean train_dataloader.dataset.source.img_size?' in error
 
 
+def test_images_of_other_channels_than_the_model(refused):
+    error = refused('model.preprocessor.mean=[1,2,3]', 'model.preprocessor.std=[1,2,3]')
+    assert 'images have 1 channels, preprocessor.mean has 3 numbers' in error
+
+
+def test_source_in_place_of_a_dataset(refused):
+    error = refused(text="train_dataloader = dict(dataset=dict(_delete_=True, type='Digits'))")
+    assert "Digits takes no (sample id, key): give it to a dataset of type='SeededDataset'" in error
+
+
+def test_warm_up_of_negative_length(refused):
+    assert 'steps of warm-up do not fit' in refused('param_scheduler.warmup_epochs=-1')
+
+
 def test_misspelt_option(refused):
     error = refused('optim_wrapper.optimzer.lr=1')
     assert 'unknown key optim_wrapper.optimzer' in error
