@@ -54,6 +54,20 @@ def test_image_size_not_divisible_by_patch(refused):
     assert 'img_size=18x18 is not divisible by encoder.patch_size=4' in error
 
 
+@pytest.mark.parametrize('patch_size', [0, -4])
+def test_patch_without_pixels(refused, patch_size):
+    error = refused(f'model.encoder.patch_size={patch_size}')
+    assert f'is not divisible by encoder.patch_size={patch_size}' in error
+
+
+@pytest.mark.parametrize(
+    ('options', 'which'),
+    [(['optim_wrapper.optimizer.lr=1e-3'], 'both'), (['base_lr=None'], 'neither of them')],
+)
+def test_learning_rate_that_is_not_stated_once(refused, options, which):
+    assert f'base_lr and optim_wrapper.optimizer.lr are {which} set' in refused(*options)
+
+
 @pytest.mark.parametrize('ratio', [0, 1, 1.5, -0.5])
 def test_mask_ratio_out_of_range(refused, ratio):
     assert 'mask_ratio' in refused(f'model.masker.mask_ratio={ratio}')
