@@ -29,6 +29,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
     add_trust_argument(parser)
     args = parser.parse_args(argv)
+    if '' in (args.config, args.checkpoint, args.work_dir):
+        parser.error('an argument is empty; is a variable of the shell not set?')
     if args.out is not None and args.out.suffix != '.json':
         parser.error(f'--out must end in .json, not {args.out}')
     return args

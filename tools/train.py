@@ -57,7 +57,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
     add_trust_argument(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if '' in (args.config, args.work_dir, args.resume, args.load_from):
+        parser.error('an argument is empty; is a variable of the shell not set?')
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,6 +6,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+
+import mae
 
 # Seconds that all processes but the first hold their tongue: what went wrong in all of them, the
 # first one says, and the launcher ends the others meanwhile.
@@ -67,6 +70,8 @@ def explain(error: Exception) -> str | None:
         return _one_line(text)
     if isinstance(error, TypeError) and _is_from_builder(error):
         return _one_line(text)
+    if isinstance(error, AssertionError) and text and _is_from_another_library(error):
+        return _one_line(text)
     if type(error).__name__ == 'OutOfMemoryError':
         return (
             f'{_one_line(text).partition(". ")[0]}; lower train_dataloader.batch_size, and '
@@ -79,6 +84,13 @@ def _is_from_builder(error: Exception) -> bool:
     """Whether a class refused the keywords of a config: one it needs is missing."""
     frames = traceback.extract_tb(error.__traceback__)
     return frames[-1].filename.endswith('build_functions.py')
+
+
+def _is_from_another_library(error: Exception) -> bool:
+    """Whether a class of another library, being built for a config, refused what it was given."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    is_built = any(file.name == 'build_functions.py' for file in files)
+    return is_built and not files[-1].is_relative_to(Path(mae.__file__).parent)
 
 
 def _is_from_dead_worker(error: Exception) -> bool:

@@ -139,6 +139,11 @@ class Runner(MMRunner):
         """
         options = copy.deepcopy(dict(dataloader))
         dataset = DATASETS.build(options.pop('dataset'))
+        if not hasattr(dataset, '__getitems__'):
+            raise ConfigError(
+                f'{type(dataset).__name__} takes no (sample id, key): give it to a dataset of '
+                "type='SeededDataset' as its source"
+            )
         sampler: dict[str, Any] = dict(options.pop('sampler'))
         batch_size: int = options.pop('batch_size')
         given = {'dataset': dataset, 'batch_size': batch_size}
@@ -177,15 +182,17 @@ class Runner(MMRunner):
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Derive the learning rate from the global batch, then build the optimizer."""
         base_lr = self.cfg.get('base_lr')
-        if isinstance(optim_wrapper, dict) and base_lr is not None:
+        if isinstance(optim_wrapper, dict):
             optim_wrapper = copy.deepcopy(optim_wrapper)
-            optimizer = optim_wrapper['optimizer']
-            if 'lr' in optimizer:
+            optimizer = optim_wrapper.get('optimizer') or {}
+            if ('lr' in optimizer) == (base_lr is not None):
+                which = 'are both' if 'lr' in optimizer else 'are neither of them'
                 raise ConfigError(
-                    'base_lr and optim_wrapper.optimizer.lr are both set; keep base_lr, from '
-                    'which lr = base_lr * global_batch_size / 256 follows, or set base_lr=None'
+                    f'base_lr and optim_wrapper.optimizer.lr {which} set; keep base_lr, from '
+                    'which lr = base_lr * global_batch_size / 256 follows, or lr and base_lr=None'
                 )
-            optimizer['lr'] = self._derive_lr(base_lr)
+            if base_lr is not None:
+                optimizer['lr'] = self._derive_lr(base_lr)
         return super().build_optim_wrapper(optim_wrapper)
 
     def _derive_lr(self, base_lr: float) -> float:

@@ -4,7 +4,7 @@ import faulthandler
 import os
 import signal
 import sys
-from types import FrameType
+import threading
 
 # Asked with this signal, a worker prints where it is.
 TELL_STACK = signal.SIGUSR2
@@ -19,11 +19,18 @@ def prepare_worker(worker_id: int) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _ignore_first)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_await_end, args=(os.getppid(),), name='end', daemon=True).start()
     if sys.__stderr__ is not None:
         faulthandler.register(TELL_STACK, file=sys.__stderr__, all_threads=True)
 
 
-def _ignore_first(signum: int, frame: FrameType | None) -> None:
-    """The first SIGTERM may be meant for the run, a second one is for the worker."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+def _await_end(parent: int) -> None:
+    """Exit on SIGTERM: on the parent's, which waits for that, or else on the second one.
+
+    The first one of others may be meant for the run.
+    """
+    for _ in range(2):
+        if signal.sigwaitinfo({signal.SIGTERM}).si_pid == parent:
+            break
+    os._exit(0)

@@ -54,6 +54,20 @@ def test_image_size_not_divisible_by_patch(refused):
     assert 'img_size=18x18 is not divisible by encoder.patch_size=4' in error
 
 
+@pytest.mark.parametrize('patch_size', [0, -4])
+def test_patch_without_pixels(refused, patch_size):
+    error = refused(f'model.encoder.patch_size={patch_size}')
+    assert f'is not divisible by encoder.patch_size={patch_size}' in error
+
+
+@pytest.mark.parametrize(
+    ('options', 'which'),
+    [(['optim_wrapper.optimizer.lr=1e-3'], 'both'), (['base_lr=None'], 'neither of them')],
+)
+def test_learning_rate_that_is_not_stated_once(refused, options, which):
+    assert f'base_lr and optim_wrapper.optimizer.lr are {which} set' in refused(*options)
+
+
 @pytest.mark.parametrize('ratio', [0, 1, 1.5, -0.5])
 def test_mask_ratio_out_of_range(refused, ratio):
     assert 'mask_ratio' in refused(f'model.masker.mask_ratio={ratio}')
@@ -71,6 +85,20 @@ def test_unknown_type(refused):
 def test_unknown_key(refused):
     error = refused(text='train_dataloader = dict(dataset=dict(source=dict(imgsize=16)))')
     assert 'did you mean train_dataloader.dataset.source.img_size?' in error
+
+
+def test_images_of_other_channels_than_the_model(refused):
+    error = refused('model.preprocessor.mean=[1,2,3]', 'model.preprocessor.std=[1,2,3]')
+    assert 'images have 1 channels, preprocessor.mean has 3 numbers' in error
+
+
+def test_source_in_place_of_a_dataset(refused):
+    error = refused(text="train_dataloader = dict(dataset=dict(_delete_=True, type='Digits'))")
+    assert "Digits takes no (sample id, key): give it to a dataset of type='SeededDataset'" in error
+
+
+def test_warm_up_of_negative_length(refused):
+    assert 'steps of warm-up do not fit' in refused('param_scheduler.warmup_epochs=-1')
 
 
 def test_misspelt_option(refused):

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from mae.apis import cli
 from mae.apis.cli import run
-from mae.registry import MODELS
+from mae.registry import DATASETS, MODELS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
 
 
@@ -66,6 +66,16 @@ def test_argument_that_a_class_misses(ended):
     assert code == 1
     assert line.startswith('error: ')
     assert "'no_such'" in line
+
+
+def test_what_a_class_of_another_library_refuses(ended, tmp_path):
+    (tmp_path / 'cat').mkdir()
+    folders = {'type': 'mmpretrain.CustomDataset', 'data_root': str(tmp_path)}
+    with pytest.raises(AssertionError) as refused:
+        DATASETS.build({**folders, 'data_prefix': '.', 'classes': ['cat', 'dog']})
+    code, line = ended(refused.value)
+    assert code == 1
+    assert re.fullmatch(r'error: The number of subfolders \(1\) [^\n]+\n', line)
 
 
 def test_interrupt(ended):

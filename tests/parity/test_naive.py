@@ -5,6 +5,7 @@ Unlike ours, the reference puts the tokens back into image order and predicts ev
 
 import math
 
+import pytest
 import torch
 
 from mae.models import algorithms
@@ -69,7 +70,7 @@ def transformer(tokens, weights, name, depth, num_heads):
     return [layer_norm(token, weights, f'{name}.norm') for token in tokens]
 
 
-def positions(dim):
+def positions(dim, dtype):
     """Of each patch in row-major order: column first, then row; sines, then cosines."""
     table = []
     for row in range(GRID[0]):
@@ -78,7 +79,7 @@ def positions(dim):
             for place in (column, row):
                 angles = [place / 10000 ** (i / (dim // 4)) for i in range(dim // 4)]
                 values += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
-            table.append(torch.tensor(values, dtype=torch.float32).double())
+            table.append(torch.tensor(values, dtype=torch.float32).to(dtype))
     return table
 
 
@@ -117,12 +118,12 @@ def reference(images, noise, weights, norm_pix):
         keep = order[: int(len(patches) * (1 - MASK_RATIO))]
         hide = order[len(keep) :]
 
-        place = positions(WIDTH)
+        place = positions(WIDTH, images.dtype)
         tokens = [weights['encoder.cls_token'][0, 0]]
         tokens += [convolve(patches[patch], weights) + place[patch] for patch in keep]
         latent = transformer(tokens, weights, 'encoder', DEPTH, HEADS)
 
-        place = positions(DECODER_WIDTH)
+        place = positions(DECODER_WIDTH, images.dtype)
         embedded = [linear(token, weights, 'decoder.embed') for token in latent]
         tokens = [embedded[0]]
         for patch in range(len(patches)):
@@ -144,7 +145,9 @@ def reference(images, noise, weights, norm_pix):
     return sum(losses) / len(losses), torch.stack(predictions)
 
 
-def compare(norm_pix, same, perturb):
+@pytest.mark.parametrize('norm_pix', [True, False], ids=['norm_pix', 'plain'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=['float32', 'float64'])
+def test_every_patch_token_and_head(dtype, norm_pix, same, perturb):
     height, width = GRID[0] * PATCH, GRID[1] * PATCH
     model = algorithms.MAE(
         encoder=dict(
@@ -165,14 +168,14 @@ def compare(norm_pix, same, perturb):
         target=dict(type='PixelTarget', norm_pix=norm_pix),
         loss=dict(type='MaskedMSELoss'),
         preprocessor=dict(type='ImagePreprocessor', mean=[0.0], std=[1.0]),
-    ).double()
+    ).to(dtype)
     model.init_weights()
     frozen = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
     perturb(model, 0.2)
     model.load_state_dict(frozen, strict=False)
     assert set(frozen) == {'encoder.pos_embed', 'decoder.pos_embed'}
 
-    images = torch.randn(2, CHANNELS, height, width, dtype=torch.float64)
+    images = torch.randn(2, CHANNELS, height, width, dtype=dtype)
     noise = torch.rand(2, GRID[0] * GRID[1])
     out = model.reconstruct(images, noise)
     out['loss'].backward()
@@ -184,11 +187,3 @@ def compare(norm_pix, same, perturb):
         {'loss': out['loss'], 'pred': out['pred'], **{n: p.grad for n, p in weights.items()}},
         {'loss': loss, 'pred': pred, **{n: p.grad for n, p in copies.items()}},
     )
-
-
-def test_normalised_pixels(same, perturb):
-    compare(True, same, perturb)
-
-
-def test_plain_pixels(same, perturb):
-    compare(False, same, perturb)

@@ -16,6 +16,7 @@ from mae.utils.seeding import seed_generators
 SMALL = dict(arch=dict(embed_dim=24, depth=3, num_heads=3), img_size=(8, 12), patch_size=4)
 SMALL |= dict(in_channels=5, mlp_ratio=2.5)
 BASE = dict(arch='base', img_size=224, patch_size=16, in_channels=3, mlp_ratio=4.0)
+FEW = {**BASE, 'img_size': 96}  # float64 within a test's time: the same network, fewer patches
 MIXUP = dict(mixup_alpha=0.8, cutmix_alpha=1.0, switch_prob=0.5, label_smoothing=0.1)
 MIXUP |= dict(num_classes=7)
 
@@ -67,12 +68,17 @@ def their_model(model, pool):
 @pytest.mark.parametrize('pool', ['avg', 'cls'])
 @pytest.mark.parametrize(
     ('encoder', 'dtype', 'batch'),
-    [(SMALL, torch.float32, 3), (SMALL, torch.float64, 3), (BASE, torch.float32, 1)],
-    ids=['small-float32', 'small-float64', 'base-float32'],
+    [
+        (SMALL, torch.float32, 3),
+        (SMALL, torch.float64, 3),
+        (BASE, torch.float32, 1),
+        (FEW, torch.float64, 1),
+    ],
+    ids=['small-float32', 'small-float64', 'base-float32', 'base-float64'],
 )
 def test_features_logits_and_gradients(encoder, dtype, batch, pool, same, perturb):
     model = classifier(encoder, pool).to(dtype)
-    perturb(model, 0.05, vectors_only=encoder is BASE)
+    perturb(model, 0.05, vectors_only=encoder is not SMALL)
     theirs = their_model(model, pool)
     images = torch.randn(batch, model.encoder.in_channels, *model.encoder.img_size, dtype=dtype)
     tokens, their_tokens = model.encoder(images), theirs.forward_features(images)

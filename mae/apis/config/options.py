@@ -13,7 +13,7 @@ def parse_options(pairs: Sequence[str] | None) -> dict[str, Any]:
     """`['a.b=1', ...]` to `{'a.b': 1, ...}`, in mmengine's notation.
 
     `1,2`, `[1,2]` and `(1,2)` are lists and a tuple, `true` and `None` what they say; besides, a
-    dict may be written as in Python, and a word keeps its spaces.
+    dict may be written as in Python, `{'k': 1}` or `dict(k=1)`, and a word keeps its spaces.
 
     Raises:
         ConfigError: not KEY=VALUE, or brackets that do not close.
@@ -73,9 +73,9 @@ def _index(key: str, items: Sequence[Any], path: str) -> int:
 def _parse(text: str, pair: str) -> Any:
     if '{' in text or 'dict(' in text:  # mmengine would cut a list of dicts at every comma
         try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            example = "{'type': 'Name', 'key': 1}"
+            return ast.literal_eval(_Dicts().visit(ast.parse(text.strip(), mode='eval')))
+        except (ValueError, SyntaxError, TypeError):
+            example = "dict(type='Name', key=1)"
             raise ConfigError(
                 f'--cfg-options {pair}: not a Python dict, nor a list of such as {example}'
             ) from None
@@ -84,3 +84,18 @@ def _parse(text: str, pair: str) -> Any:
     if text.count('(') != text.count(')') or text.count('[') != text.count(']'):
         raise ConfigError(f'--cfg-options {pair}: brackets do not close')
     return DictAction._parse_iterable(text)
+
+
+class _Dicts(ast.NodeTransformer):
+    """Writes `dict(k=1)`, as configs have it, as the display that is a literal."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or node.args:
+            return node
+        if any(keyword.arg is None for keyword in node.keywords):
+            return node
+        return ast.Dict(
+            [ast.Constant(keyword.arg) for keyword in node.keywords],
+            [keyword.value for keyword in node.keywords],
+        )

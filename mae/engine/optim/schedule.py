@@ -24,16 +24,16 @@ class WarmupCosineLR(_ParamScheduler):
         others: further arguments of mmengine's scheduler.
 
     Raises:
-        ValueError: the warm-up is as long as the run.
+        ValueError: the warm-up is negative or as long as the run.
     """
 
     def __init__(
         self, optimizer: Any, *, warmup: int, min_lr: float = 0.0, end: int, **others: Any
     ) -> None:
-        if warmup >= end:
+        if not 0 <= warmup < end:
             raise ValueError(
                 f'param_scheduler: {warmup} steps of warm-up do not fit a run of {end} steps; '
-                'lower warmup_epochs or raise train_cfg.max_epochs'
+                'change warmup_epochs or train_cfg.max_epochs'
             )
         self.warmup = warmup
         self.min_lr = min_lr

@@ -35,7 +35,7 @@ def grid_of(img_size: tuple[int, ...], patch_size: int) -> tuple[int, int]:
         ValueError: not a whole number of patches.
     """
     height, width = img_size
-    if height % patch_size or width % patch_size:
+    if patch_size < 1 or height % patch_size or width % patch_size:
         raise ValueError(
             f'encoder.img_size={height}x{width} is not divisible by encoder.patch_size={patch_size}'
         )

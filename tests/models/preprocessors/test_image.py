@@ -33,6 +33,17 @@ def test_normalises():
         assert torch.equal(out[name], data[name])
 
 
+def test_one_mean_for_all_channels():
+    data = batch()
+    same = ImagePreprocessor([120.0] * 3, [60.0] * 3)
+    for inputs in (data['inputs'], data['inputs'].contiguous(memory_format=torch.channels_last)):
+        data['inputs'] = inputs
+        out = ImagePreprocessor([120.0], [60.0])(data)
+        assert torch.equal(out['inputs'], same(data)['inputs'])
+    with pytest.raises(ValueError, match=r'images have 3 channels, preprocessor\.mean has 2'):
+        ImagePreprocessor([120.0] * 2, [60.0] * 2)(data)
+
+
 def test_mixes_and_erases_in_training_only():
     data = batch()
     plain = ImagePreprocessor(MEAN, STD)(data)
