@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -144,9 +145,9 @@ def test_workers_outlive_the_signals_of_a_group(make_runner):
     class Everybody(Hook):
         def before_train_iter(self, runner, **others):
             if runner.iter == 2:
-                for worker in multiprocessing.active_children():
-                    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-                        os.kill(worker.pid, signum)
+                pids = ' '.join(str(worker.pid) for worker in multiprocessing.active_children())
+                for name in ('INT', 'TERM', 'USR1'):  # of a launcher
+                    subprocess.run(['sh', '-c', f'kill -{name} {pids}'], check=True)
 
     changes = {'train_dataloader.num_workers': 2, 'train_cfg.max_epochs': 2, 'custom_hooks': [EMA]}
     runner = make_runner('run', changes)
