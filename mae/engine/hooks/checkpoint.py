@@ -70,6 +70,7 @@ class CheckpointHook(Hook):
         self._snapshot = Snapshot()
         self._pruner = Pruner(max_keep) if max_keep > 0 else None
         self._start: int | None = None  # first step of this run, until its first save
+        self._is_best_own = False  # `best.pth` is of this continuation of the run
         self._saved_step = -1
         self._saved_time = time.monotonic()
 
@@ -77,7 +78,7 @@ class CheckpointHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Tidy up after killed runs and look whether the disk is large enough."""
-        self.continue_from(runner.iter)
+        self.begin_continuation(runner)
         _ = runner.identity  # found out and kept now: a save must not wait for data
         for message in on_main(lambda: self._prepare(runner)):
             runner.logger.warning(message)
@@ -159,11 +160,14 @@ class CheckpointHook(Hook):
         """Until what is being written is on the disk, or given up."""
         self.writer.wait()
 
-    def continue_from(self, step: int) -> None:
-        """The run goes on from `step`: at the next save, later checkpoints are set aside."""
-        self._start = step
+    def begin_continuation(self, runner: Any) -> None:
+        """The run goes on from its step: at the next save, later checkpoints are set aside."""
+        self._start = runner.iter
+        self._is_best_own = False
         self._saved_step = -1
         self._saved_time = time.monotonic()
+        if is_main_process():
+            self._remember_best(Path(runner.work_dir), runner.iter)
 
     # --- how ------------------------------------------------------------------------------
 
@@ -191,8 +195,10 @@ class CheckpointHook(Hook):
         start = self._start
 
         def save() -> list[str]:
-            later = commit(checkpoint, path, self._pruner, start)
-            if self._start == start and name != BEST:
+            later = commit(checkpoint, path, self._pruner, start, keep_best=self._is_best_own)
+            if name == BEST:
+                self._is_best_own = True
+            else:
                 self._start = None
             told = f'{", ".join(later)}: of another continuation of this run, set aside'
             return [told] if later else []
@@ -212,16 +218,21 @@ class CheckpointHook(Hook):
             messages.append(f'{work_dir}: removed what a killed run left: {", ".join(stale)}')
         if message := check_space(work_dir, runner.bare_model, kept):
             messages.append(message)
-        self._remember_best(work_dir, runner.iter)
         return messages
 
     def _remember_best(self, work_dir: Path, step: int) -> None:
-        """The best may be newer than the checkpoint that the run continues from."""
+        """The best may be newer than the checkpoint that the run continues from.
+
+        One of a later step was measured by another continuation, and took the place of ours.
+        """
         try:
             record = read_manifest(work_dir / BEST).content
         except Unverifiable:
             return
-        if step and record.step <= step and record.best is not None:
+        if record.step > step:
+            self.best = None
+        elif step and record.best is not None:
+            self._is_best_own = True
             self.best = record.best if self.best is None else max(self.best, record.best)
 
     def _tell(self, runner: Any) -> None:

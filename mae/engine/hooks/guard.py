@@ -93,6 +93,11 @@ class GuardHook(Hook):
                 'waits for it; give optim_wrapper.optimizer fused=True'
             )
 
+    def before_train_epoch(self, runner: Any) -> None:
+        """Go back where the run was to, when it was cut off."""
+        if self.count.in_row >= self.patience:
+            self._go_back(runner)
+
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Keep the statistics of batch norms."""
         self._kept = [buffer.clone() for buffer in self._statistics]
@@ -124,9 +129,9 @@ class GuardHook(Hook):
         """Store the count, with the steps whose reports are still under way."""
         count = BadSteps.from_state(self.count.state())
         for report in runner.train_loop.reports.peek():
-            count.take(report, runner.optim_wrapper.is_scaled)
+            if count.in_row < self.patience:  # then the run goes back, and the rest is forgotten
+                count.take(report, runner.optim_wrapper.is_scaled)
         checkpoint['meta']['bad_steps'] = count.state()
-        checkpoint['meta']['finite'] = count.in_row == 0
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         meta = checkpoint.get('meta')
@@ -189,7 +194,7 @@ class GuardHook(Hook):
         runner.train_loop.left_out = count.left_out
         self._steps.clear()
         for hook in savers:
-            hook.continue_from(step)
+            hook.begin_continuation(runner)
         for hook in runner.hooks:
             if isinstance(hook, IterTimerHook):  # counts from where the run began
                 hook.time_sec_tot = 0

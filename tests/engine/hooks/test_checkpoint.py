@@ -319,8 +319,41 @@ def test_a_new_run_in_an_old_work_dir(make_runner):
     assert len([*Path(runner.work_dir).glob('epoch_*.pth.superseded')]) >= 1
 
 
+def test_the_best_of_another_run_in_the_work_dir(make_runner):
+    """A new run does not take it for its own, nor is it resumed in the new one's place."""
+    changes = {'default_hooks.checkpoint.save_best': 'top1', 'train_cfg.max_epochs': 3}
+    runner = make_runner('run', changes, classify=True)
+    runner.register_hook(Scores(50.0, 60.0, 90.0))
+    runner.train()
+    work_dir = Path(runner.work_dir)
+    changes['default_hooks.checkpoint'] = dict(interval=2, by='iter', save_best='top1')
+    runner = make_runner('run', changes, classify=True)
+    runner.register_hook(At(4, lambda runner: (_ for _ in ()).throw(KeyboardInterrupt)))
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert (work_dir / 'best.pth.superseded').exists()
+    assert newest_verified(work_dir).path.name == 'iter_4.pth'
+    runner = make_runner('run', {**changes, 'resume': True}, classify=True)
+    runner.register_hook(Scores(40.0, 30.0, 20.0))
+    runner.train()
+    best = load_checkpoint(work_dir / 'best.pth')['meta']
+    assert (best['step'], best['best']) == (5, 40.0)
+
+
+def test_the_best_comes_before_the_first_save(make_runner):
+    changes = {'default_hooks.checkpoint.save_best': 'top1', 'train_cfg.max_epochs': 2}
+    runner = make_runner('run', changes, classify=True)
+    runner.register_hook(Scores(50.0, 90.0))
+    runner.train()
+    changes['default_hooks.checkpoint.interval'] = 2
+    runner = make_runner('run', changes, classify=True)
+    runner.register_hook(Scores(40.0, 30.0))
+    runner.train()
+    assert load_checkpoint(Path(runner.work_dir) / 'best.pth')['meta']['step'] == 5
+
+
 def test_going_back(make_runner):
-    """`continue_from` tells that later checkpoints belong to what was given up."""
+    """`begin_continuation` tells that later checkpoints belong to what was given up."""
     changes = {'default_hooks.checkpoint': dict(interval=5, by='iter'), 'train_cfg.max_epochs': 3}
     runner = make_runner(changes=changes)
     runner.train()
