@@ -1,6 +1,7 @@
 """Bad numbers change nothing, are told, and end a run only when nothing else helps."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,15 @@ def test_goes_back_and_leaves_the_row_out(make_runner, on_device):
         log_of(runner)
     )
     assert 'iter_4.pth, leaving out steps 5 to 8' in log_of(runner)
+
+
+def test_what_is_given_up_is_not_logged(make_runner):
+    runner = make_runner('run', {**IMPATIENT, 'default_hooks.logger.interval': 100})
+    run(runner, Spoil(6, 7, 8, loss='nan'))
+    (path,) = Path(runner.work_dir).rglob('vis_data/scalars.json')
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row['step'] for row in rows] == [5, 5, 10, 15]  # gone back to step 4
+    assert all(math.isfinite(row['loss']) for row in rows)
 
 
 @pytest.mark.parametrize('step', [8, 12])
