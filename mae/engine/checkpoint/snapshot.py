@@ -23,14 +23,8 @@ class Snapshot:
         self._seen: dict[tuple[Any, ...], Tensor] = {}
         self._used: set[tuple[Any, ...]] = set()
         try:
-<<<<<<< Updated upstream
             # A buffer made in a validation must take the next state, too.
             with torch.inference_mode(False), torch.no_grad():
-=======
-            # The best is saved within a validation: what is made in inference mode could not be
-            # written over by a save outside.
-            with torch.inference_mode(False):
->>>>>>> Stashed changes
                 copy = self._copy(value, ())
             if torch.cuda.is_available() and torch.cuda.is_initialized():
                 torch.cuda.current_stream().synchronize()
