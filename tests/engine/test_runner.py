@@ -104,6 +104,19 @@ def test_resuming_with_other_samples_is_refused(make_runner, name, changes, was,
         runner.train()
 
 
+def test_a_last_batch_too_small_for_the_processes_is_not_lost_on_resuming(make_runner):
+    """Of 160 samples, 53 at a time, one is left: a step of one process, none of two."""
+    changes = {
+        'global_batch_size': 53 * 3,
+        'train_dataloader.batch_size': 53,
+        'train_dataloader.sampler.drop_last': False,
+    }
+    make_runner(changes={**changes, 'train_cfg.max_epochs': 2}).train()
+    changes |= {'resume': True, 'train_dataloader.sampler.drop_last': True}  # as with two
+    with pytest.raises(CheckpointError, match='steps_per_epoch was 2 and is 1 now'):
+        make_runner(changes=changes).train()
+
+
 def test_other_data_of_the_same_length_are_refused_unless_named(make_runner):
     make_runner(changes={'train_cfg.max_epochs': 2}).train()
     other = {'resume': True, 'train_dataloader.dataset.source.seed': 7, 'randomness.seed': 3}
