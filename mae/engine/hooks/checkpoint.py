@@ -129,7 +129,8 @@ class CheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         meta = checkpoint.get('meta')
-        self.best = meta.get('best') if isinstance(meta, dict) else None
+        best = meta.get('best') if isinstance(meta, dict) else None
+        self.best = None if best is None else float(best)
 
     # --- for those who stop or turn back a run --------------------------------------------
 

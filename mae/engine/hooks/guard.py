@@ -72,7 +72,7 @@ class GuardHook(Hook):
         self.margin = margin
         self.count = BadSteps()
         self._autopsies_left = max_autopsies
-        self._found: dict[str, Any] | None = None
+        self._found: BadSteps | None = None
         self._statistics: list[Tensor] = []
         self._steps: dict[int, _Step] = {}
 
@@ -81,7 +81,7 @@ class GuardHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Go on counting where a resumed run was; find what a forward pass changes."""
         if runner.iter and self._found is not None:
-            self.count = BadSteps.from_state(self._found)
+            self.count = self._found
         runner.train_loop.left_out = self.count.left_out
         norms = [module for module in runner.model.modules() if isinstance(module, _NormBase)]
         self._statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
@@ -135,7 +135,8 @@ class GuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         meta = checkpoint.get('meta')
-        self._found = meta.get('bad_steps') if isinstance(meta, dict) else None
+        found = meta.get('bad_steps') if isinstance(meta, dict) else None
+        self._found = BadSteps.from_state(found) if found else None
 
     # --- telling --------------------------------------------------------------------------
 
