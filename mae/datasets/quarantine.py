@@ -28,8 +28,8 @@ def read_quarantine(path: str | Path) -> set[str]:
         line = line.strip()
         if line.startswith('{'):
             try:
-                line = json.loads(line)['path']
-            except (ValueError, KeyError):
+                line = os.fspath(json.loads(line)['path'])
+            except (ValueError, KeyError, TypeError):
                 raise DataError(f'{path}:{number}: expected {{"path": ...}}, got {line}') from None
         if line and not line.startswith('#'):
             paths.add(os.path.normpath(line))
