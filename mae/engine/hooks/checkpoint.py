@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 
 from mae.engine.checkpoint.commit import Pruner, commit
 from mae.engine.checkpoint.durable import remove_stale_temporaries
+from mae.engine.checkpoint.io import Checkpoint
 from mae.engine.checkpoint.manifest import Unverifiable, read_manifest
 from mae.engine.checkpoint.resume import on_main
 from mae.engine.checkpoint.snapshot import Snapshot
@@ -68,6 +69,7 @@ class CheckpointHook(Hook):
         self.best: float | None = None
         self.writer = Writer(self.back_off)
         self._snapshot = Snapshot()
+        self._taken: tuple[int, Checkpoint] | None = None  # what the snapshot holds, of which step
         self._pruner = Pruner(max_keep) if max_keep > 0 else None
         self._start: int | None = None  # first step of this run, until its first save
         self._is_best_own = False  # `best.pth` is of this continuation of the run
@@ -154,7 +156,7 @@ class CheckpointHook(Hook):
             name = f'iter_{step}.pth'
             self.writer.make_room()
             self._saved_step = step
-            self.writer.run(name, self._job(runner, name, step))
+            self.writer.run(name, self._job(runner, name, self._take(runner, step)))
         self._tell(runner)
 
     def wait(self) -> None:
@@ -165,6 +167,7 @@ class CheckpointHook(Hook):
         """The run goes on from its step: at the next save, later checkpoints are set aside."""
         self._start = runner.iter
         self._is_best_own = False
+        self._taken = None
         self._saved_step = -1
         self._saved_time = time.monotonic()
         if is_main_process():
@@ -183,15 +186,27 @@ class CheckpointHook(Hook):
         self._submit(runner, name, step)
 
     def _submit(self, runner: Any, name: str, step: int) -> None:
-        if is_main_process():
-            # The snapshot is written over. A numbered one makes up for one that failed, the best
-            # does not.
-            self.writer.make_room(give_up=name != BEST)
-            self.writer.submit(name, self._job(runner, name, step), kind='best' * (name == BEST))
+        if not is_main_process():
+            return
+        if name == BEST and self._taken is not None and self._taken[0] == step:
+            # The same state is being written already: the best follows it, and nobody waits.
+            checkpoint = self._taken[1]
+            meta = {**checkpoint['meta'], 'best': self.best}
+            self.writer.submit(name, self._job(runner, name, {**checkpoint, 'meta': meta}), 'best')
+            return
+        # The snapshot is written over. A numbered one makes up for one that failed, the best does
+        # not.
+        self.writer.make_room(give_up=name != BEST)
+        job = self._job(runner, name, self._take(runner, step))
+        self.writer.submit(name, job, kind='best' * (name == BEST))
 
-    def _job(self, runner: Any, name: str, step: int) -> Callable[[], list[str]]:
-        """Copy the state; what is left to do works on the copy alone."""
-        checkpoint = self._snapshot.take(runner.training_checkpoint(step))
+    def _take(self, runner: Any, step: int) -> Checkpoint:
+        checkpoint: Checkpoint = self._snapshot.take(runner.training_checkpoint(step))
+        self._taken = (step, checkpoint)
+        return checkpoint
+
+    def _job(self, runner: Any, name: str, checkpoint: Checkpoint) -> Callable[[], list[str]]:
+        """What is left to do with a copy of the state."""
         path = Path(runner.work_dir) / name
         start = self._start
 

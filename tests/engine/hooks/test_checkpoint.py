@@ -245,6 +245,28 @@ def test_what_is_saved_beside_the_training_is_the_state_of_its_step(make_runner,
     assert all(map(torch.equal, moments, live['optimizer']))
 
 
+def test_the_best_waits_for_no_disk(make_runner, monkeypatch):
+    """It is of the step that is being written just then, and the training goes on."""
+    gate, save = threading.Event(), commit.save_checkpoint
+
+    def slow(checkpoint, path):
+        assert gate.wait(20)
+        return save(checkpoint, path)
+
+    monkeypatch.setattr(commit, 'save_checkpoint', slow)
+    changes = {'default_hooks.checkpoint.save_best': 'top1', 'train_cfg.max_epochs': 2}
+    runner = make_runner(changes=changes, classify=True)
+    runner.register_hook(Scores(50.0, 40.0))
+    runner.register_hook(At(7, lambda runner: gate.set()))
+    runner.train()
+    work_dir = Path(runner.work_dir)
+    epoch, best = (load_checkpoint(work_dir / name) for name in ('epoch_1.pth', 'best.pth'))
+    assert (epoch['meta']['best'], best['meta']['best']) == (None, 50.0)
+    assert best['meta']['step'] == 5
+    for name, value in epoch['state_dict'].items():
+        assert torch.equal(best['state_dict'][name], value)
+
+
 def is_checkpoint(descriptor, *unused):
     return '.pth.' in os.readlink(f'/proc/self/fd/{descriptor}')
 
