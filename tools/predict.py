@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from dataclasses import asdict
 
     from mae.apis import ImageClassifierInferencer
-    from mae.apis.files import write_whole
+    from mae.utils.files import whole_file
 
     classes = args.classes.read_text(encoding='utf-8').splitlines() if args.classes else None
     classify = ImageClassifierInferencer(
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = classify(args.images)
     if args.out is not None:
         text = json.dumps(asdict(result), indent=2) + '\n'
-        write_whole(args.out, lambda path: path.write_text(text, encoding='utf-8'))
+        with whole_file(args.out) as file:
+            file.write(text.encode())
         print(f'wrote {args.out}: {len(result.images)} images')
         return
     for image in result.images:

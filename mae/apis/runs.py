@@ -71,7 +71,9 @@ def _recorded(state: RunState | None) -> Iterator[RunState | None]:
         if state is not None and not state.is_over:
             said = explain(error) if isinstance(error, Exception) else None
             reason = said or f'{type(error).__name__}: {error}'
-            state.write(state='failed', reason=reason, exit_code=1)
+            code = error.code if isinstance(error, SystemExit) else 1
+            code = code if isinstance(code, int) else int(code is not None)  # as Python does
+            state.write(state='failed', reason=reason, exit_code=code)
         raise
 
 

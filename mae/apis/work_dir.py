@@ -1,5 +1,6 @@
 """A work dir that holds runs, not attempts."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from mae.utils.lock import NAME as LOCK
 def tidy_start(work_dir: str | Path) -> Iterator[None]:
     """Take away what a run left in `work_dir` that failed before its first result.
 
-    What was there before stays, and so does everything once a checkpoint, a logged value or a list
-    of bad samples shows that the run had begun.
+    What was there before stays, and so does everything once a step, a checkpoint, a logged value or
+    a list of bad samples shows that the run had begun.
     """
     folder = Path(work_dir)
     # Empty counts as absent: another process of the same run may have just made it.
@@ -38,4 +39,6 @@ def tidy_start(work_dir: str | Path) -> Iterator[None]:
 def _has_result(path: Path) -> bool:
     if path.is_dir():
         return any(file.stat().st_size for file in path.rglob('scalars.json'))
+    if path.name == 'run.json':
+        return bool(json.loads(path.read_bytes())['step'])
     return path.suffix == '.pth' or path.name == 'bad_samples.jsonl'

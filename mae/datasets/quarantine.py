@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mae.utils.errors import DataError
+from mae.utils.files import whole_file
 
 
 def read_quarantine(path: str | Path) -> set[str]:
@@ -28,8 +29,8 @@ def read_quarantine(path: str | Path) -> set[str]:
         line = line.strip()
         if line.startswith('{'):
             try:
-                line = json.loads(line)['path']
-            except (ValueError, KeyError):
+                line = os.fspath(json.loads(line)['path'])
+            except (ValueError, KeyError, TypeError):
                 raise DataError(f'{path}:{number}: expected {{"path": ...}}, got {line}') from None
         if line and not line.startswith('#'):
             paths.add(os.path.normpath(line))
@@ -42,15 +43,9 @@ def write_quarantine(path: str | Path, entries: Iterable[tuple[str, str]]) -> No
     Raises:
         OSError: it cannot be written; an older file of that name is untouched.
     """
-    target = Path(path)
-    temporary = target.with_name(f'.{target.name}.{os.getpid()}')
-    lines = [json.dumps({'path': path, 'reason': reason}) + '\n' for path, reason in entries]
-    try:
-        temporary.write_text(''.join(lines))
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(Path(path)) as file:
+        for name, reason in entries:
+            file.write((json.dumps({'path': name, 'reason': reason}) + '\n').encode())
 
 
 class Quarantined:

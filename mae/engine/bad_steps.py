@@ -63,10 +63,11 @@ class BadSteps:
         self.in_row = self.scaler_in_row = 0
 
     def state(self) -> dict[str, Any]:
-        """As plain values."""
+        """As plain values, for `from_state`."""
         return {**asdict(self), 'left_out': [list(steps) for steps in self.left_out]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> 'BadSteps':
         ranges: Sequence[Sequence[int]] = state['left_out']
-        return cls(**{**state, 'left_out': [(start, stop) for start, stop in ranges]})
+        counts = {name: int(value) for name, value in state.items() if name != 'left_out'}
+        return cls(**counts, left_out=[(int(start), int(stop)) for start, stop in ranges])

@@ -39,7 +39,7 @@ from mae.engine.stopping import StopSignals
 from mae.engine.workers import prepare_worker
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mae.utils.compat import versions
-from mae.utils.errors import ConfigError
+from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 
@@ -315,8 +315,14 @@ class Runner(MMRunner):
             checkpoint = load_checkpoint(choice.path, verified=choice.verified)
             anyway = self.cfg.get('resume_anyway') or ()
             changed = check_resumable(self, checkpoint, choice.path, anyway)
-            self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-            restore_state(self, checkpoint, choice.path)
+            try:
+                self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+                restore_state(self, checkpoint, choice.path)
+            except CheckpointError:
+                raise
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                reason = f'{choice.path} cannot be resumed: it holds the state of another run'
+                raise CheckpointError(f'{reason} ({type(error).__name__}: {error})') from error
             return changed
 
         self.resumed_from = str(choice.path)

@@ -14,23 +14,19 @@ def prepare_worker(worker_id: int) -> None:
     """Leave signals to the main process, which ends its workers when it has no need of them.
 
     Ctrl-C, a launcher and a batch system signal the workers too; were they to die of it, the run
-    could not reach the end of its step.
+    could not reach the end of its step. SIGTERM ends a worker only if its parent sent it.
     """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_await_end, args=(os.getppid(),), name='end', daemon=True).start()
+    # A handler of Python's is not told who sent a signal; who waits for it is.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=_obey_parent, args=(os.getppid(),), daemon=True).start()
     if sys.__stderr__ is not None:
         faulthandler.register(TELL_STACK, file=sys.__stderr__, all_threads=True)
 
 
-def _await_end(parent: int) -> None:
-    """Exit on SIGTERM: on the parent's, which waits for that, or else on the second one.
-
-    The first one of others may be meant for the run.
-    """
-    for _ in range(2):
-        if signal.sigwaitinfo({signal.SIGTERM}).si_pid == parent:
-            break
+def _obey_parent(parent: int) -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
     os._exit(0)

@@ -1,33 +1,58 @@
 """Files that are whole or absent, whenever the process is killed; and what they hash to."""
 
+import contextlib
 import hashlib
 import json
 import os
-import uuid
+import re
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 _PIECE = 1 << 20
+_HOST = re.sub(r'[^\w.]', '_', socket.gethostname())
+_TEMPORARY = re.compile(r'\..+\.(?P<host>[\w.]+)-(?P<pid>\d+)(-\d+)?\.tmp')
+
+
+def temporary_path(path: Path) -> Path:
+    """Where this thread writes what is to become `path`."""
+    writer = f'{_HOST}-{os.getpid()}-{threading.get_native_id()}'
+    return path.with_name(f'.{path.name}.{writer}.tmp')
+
+
+def writer_of(path: Path) -> tuple[bool, int] | None:
+    """Whether a temporary file is of this host, and its process; None if it is none of ours."""
+    found = _TEMPORARY.fullmatch(path.name)
+    return (found['host'] == _HOST, int(found['pid'])) if found else None
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write to, which gets its name when it is whole and on disk.
+def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
+    """A new file to write to, which gets its name when it is whole.
+
+    Args:
+        path: of the file; what it held before stays until then. Its folder is made if it is
+            missing.
+        flush: wait until it is on disk, so that it outlasts a power failure too.
 
     Raises:
         OSError: the disk refused; an older file of that name is untouched.
     """
-    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_path(path)
     try:
-        with temporary.open('xb') as file:
+        with temporary.open('wb') as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
 
 
@@ -45,20 +70,6 @@ def file_sha256(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any, *, flush: bool = True) -> None:
-    """Write under another name, then rename.
-
-    Args:
-        path: of the file; what it held before stays until the new text is whole.
-        value: what JSON can say.
-        flush: wait until it is on disk, so that it outlasts a power failure too.
-
-    Raises:
-        OSError: the disk refused.
-    """
-    temporary = path.with_name(f'.{path.name}')
-    with temporary.open('w', encoding='utf-8') as file:
-        file.write(json.dumps(value, indent=2) + '\n')
-        file.flush()
-        if flush:
-            os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write what JSON can say, whole or not at all; see `whole_file`."""
+    with whole_file(path, flush=flush) as file:
+        file.write((json.dumps(value, indent=2) + '\n').encode())

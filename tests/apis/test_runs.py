@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sys
 
 import pytest
 from mmengine.hooks import Hook
@@ -12,7 +13,7 @@ from mae.apis import load_config, train
 from mae.engine.run_state import RunState, weights_sha256
 from mae.engine.stopping import Stopped
 from mae.registry import HOOKS
-from mae.utils.errors import ConfigError
+from mae.utils.errors import ConfigError, NonFiniteError
 from mae.utils.lock import only_one
 
 SMALL = {
@@ -74,14 +75,31 @@ def test_from_start_to_end_and_over_an_interruption(start, tmp_path):
     assert state['versions']['torch']
 
 
-def test_a_failed_run_says_why(start, tmp_path):
+def test_a_failed_run_says_why_and_where(start, tmp_path):
     def fail():
         raise ValueError('the reason')
 
     with pytest.raises(ValueError, match='the reason'):
-        start(fail, **{'default_hooks.logger.interval': 1})
+        start(fail)
     state = state_in(tmp_path / 'run')
     assert (state['state'], state['reason'], state['exit_code']) == ('failed', 'the reason', 1)
+    assert state['step'] == 2
+
+
+@pytest.mark.parametrize(('given', 'code'), [(3, 3), (None, 0), ('a word', 1)])
+def test_a_hook_that_leaves(start, tmp_path, given, code):
+    with pytest.raises(SystemExit):
+        start(lambda: sys.exit(given))
+    state = state_in(tmp_path / 'run')
+    assert (state['state'], state['step'], state['exit_code']) == ('failed', 2, code)
+
+
+def test_numbers_that_are_bad_from_the_start_leave_their_autopsy(start, tmp_path):
+    options = {'base_lr': float('inf'), 'default_hooks.guard.patience': 2}
+    with pytest.raises(NonFiniteError, match='look at the autopsy files'):
+        start(**options)
+    assert list((tmp_path / 'run').glob('autopsy_step_*.json'))
+    assert state_in(tmp_path / 'run')['state'] == 'failed'
 
 
 def test_second_run_in_a_work_dir_is_refused_and_touches_nothing(start, tmp_path):

@@ -32,6 +32,12 @@ def test_what_was_there_before_stays(tmp_path):
     assert (tmp_path / 'earlier').is_dir()
 
 
+@pytest.mark.parametrize(('step', 'stays'), [(0, False), (1, True)])
+def test_after_a_step_all_stays(tmp_path, step, stays):
+    found = run_that_fails(tmp_path / 'run', **{'run.json': f'{{"step": {step}}}'})
+    assert found == (['config.py', 'now/now.log', 'run.json'] if stays else [])
+
+
 @pytest.mark.parametrize('result', ['now/vis_data/scalars.json', 'iter_3.pth'])
 def test_after_a_result_all_stays(tmp_path, result):
     assert run_that_fails(tmp_path, **{result: '1'}) == sorted(['config.py', 'now/now.log', result])

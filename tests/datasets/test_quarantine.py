@@ -69,8 +69,9 @@ def test_images_in_memory_have_no_path_to_list(tmp_path):
 def test_mistakes(tmp_path, kept, tree):
     with pytest.raises(DataError, match=r'gone.txt: no such quarantine list'):
         read_quarantine(tmp_path / 'gone.txt')
-    with pytest.raises(DataError, match=r'list.txt:2: expected \{"path"'):
-        kept('n01/0.JPEG', '{"file": "n01/1.jpg"}')
+    for line in ('{"file": "n01/1.jpg"}', '{"path": 1}', '{"path": null}'):
+        with pytest.raises(DataError, match=r'list.txt:2: expected \{"path"'):
+            kept('n01/0.JPEG', line)
     with pytest.raises(DataError, match='leaves none of the 6 samples'):
         kept(*ALL)
 

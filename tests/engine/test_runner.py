@@ -104,6 +104,54 @@ def test_resuming_with_other_samples_is_refused(make_runner, name, changes, was,
         runner.train()
 
 
+def test_a_last_batch_too_small_for_the_processes_is_not_lost_on_resuming(make_runner):
+    """Of 160 samples, 53 at a time, one is left: a step of one process, none of two."""
+    changes = {
+        'global_batch_size': 53 * 3,
+        'train_dataloader.batch_size': 53,
+        'train_dataloader.sampler.drop_last': False,
+    }
+    make_runner(changes={**changes, 'train_cfg.max_epochs': 2}).train()
+    changes |= {'resume': True, 'train_dataloader.sampler.drop_last': True}  # as with two
+    with pytest.raises(CheckpointError, match='steps_per_epoch was 2 and is 1 now'):
+        make_runner(changes=changes).train()
+
+
+def change(path, change):
+    checkpoint = torch.load(path, weights_only=True)
+    change(checkpoint)
+    torch.save(checkpoint, path)
+    path.with_name(f'{path.name}.json').unlink()
+
+
+@pytest.mark.parametrize(
+    ('change_it', 'message'),
+    [
+        (lambda c: c['meta'].update(step=16), 'it is at step 16, and the run has 15; raise train_'),
+        (lambda c: c['meta'].update(step=-1), 'it is at step -1'),
+        (lambda c: c['meta'].update(step='ten'), 'it is at step ten'),
+        (lambda c: c['meta'].update(bad_steps={'total': 1}), r'of another run \(KeyError'),
+        (lambda c: c['meta']['bad_steps'].update(more=1), r'of another run \(TypeError'),
+        (lambda c: c['meta']['bad_steps'].update(left_out=[['a', 1]]), r'run \(ValueError'),
+        (lambda c: c['meta'].update(best='high'), r'of another run \(ValueError'),
+        (lambda c: c['param_schedulers'].clear(), r'of another run \(ValueError'),
+        (lambda c: c['param_schedulers'][0].clear(), r'of another run \(KeyError'),
+        (lambda c: c['optimizer'].clear(), r'of another run \(KeyError'),
+        (lambda c: c.update(optimizer=[1]), r'of another run \('),
+    ],
+)
+def test_a_state_that_makes_no_sense_is_refused_in_one_line(make_runner, change_it, message):
+    runner = make_runner(changes={'train_cfg.max_epochs': 2})
+    runner.train()
+    path = Path(runner.work_dir) / 'epoch_2.pth'
+    change(path, change_it)
+    resumed = make_runner(changes={'resume': True, 'load_from': str(path)})
+    with pytest.raises(
+        CheckpointError, match=rf'^[^\n]* cannot be resumed: [^\n]*{message}[^\n]*$'
+    ):
+        resumed.train()
+
+
 def test_other_data_of_the_same_length_are_refused_unless_named(make_runner):
     make_runner(changes={'train_cfg.max_epochs': 2}).train()
     other = {'resume': True, 'train_dataloader.dataset.source.seed': 7, 'randomness.seed': 3}

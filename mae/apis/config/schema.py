@@ -36,6 +36,7 @@ Dataset = Annotated[Any, Room((r.DATASETS,))]
 Transforms = Annotated[Any, Room((r.TRANSFORMS,))]
 Sampler = Annotated[Any, Room((r.DATA_SAMPLERS,))]
 Function = Annotated[Any, Room((r.FUNCTIONS,))]
+MayDiffer = Literal['seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset']
 Optimizer = Annotated[Any, Room((r.OPTIMIZERS,))]
 OptimWrapper = Annotated[
     Any,
@@ -161,7 +162,7 @@ class Run(TypedDict, total=False):
     randomness: Randomness
     load_from: str | None
     resume: bool
-    resume_anyway: list[Literal['seed', 'global_batch_size', 'num_samples', 'dataset']] | None
+    resume_anyway: list[MayDiffer] | None
     work_dir: str | None
     experiment_name: str | None
     auto_scale_lr: AutoScale | None

@@ -14,7 +14,12 @@ _AT_LEAST = 2  # verified checkpoints that always stay
 
 
 def commit(
-    checkpoint: Checkpoint, path: Path, pruner: 'Pruner | None' = None, start: int | None = None
+    checkpoint: Checkpoint,
+    path: Path,
+    pruner: 'Pruner | None' = None,
+    start: int | None = None,
+    *,
+    keep_best: bool = True,
 ) -> list[str]:
     """Write a checkpoint; only when it is on the disk is anything else changed.
 
@@ -23,6 +28,7 @@ def commit(
         path: its place, in a work dir.
         pruner: removes old ones; None keeps all.
         start: step at which this continuation of the run began: what lies beyond is of another.
+        keep_best: `best.pth` is of this one.
 
     Returns:
         Names of what was set aside.
@@ -34,7 +40,8 @@ def commit(
     if path.name == BEST:
         return []
     _point_to(path)
-    later = [] if start is None else set_aside_later(path.parent, start, path)
+    own = [path, path.with_name(BEST)] if keep_best else [path]
+    later = [] if start is None else set_aside_later(path.parent, start, own)
     if pruner is not None:
         pruner.note(path, record)
         pruner.prune(path.parent)

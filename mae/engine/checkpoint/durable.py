@@ -4,16 +4,15 @@ import errno
 import hashlib
 import os
 import re
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mae.utils.files import file_sha256, temporary_path, writer_of
+
 _PIECE = 16 << 20  # bytes hashed and written at a time
-_HOST = re.sub(r'[^\w.]', '_', socket.gethostname())
-_TEMPORARY = re.compile(r'\..+\.(?P<host>[\w.]+)-(?P<pid>\d+)\.tmp')
 # What versions before 0.2 left behind when they were killed.
 _OLDER_TEMPORARY = re.compile(r'\.last_checkpoint|\.\w+\.pth\.\w{8}')
 _STALE_SECONDS = 3600.0  # a process of another host cannot be asked whether it lives
@@ -77,7 +76,7 @@ def write_temporary(path: Path, write: Callable[[Any], None]) -> tuple[Path, Dig
     Raises:
         OSError: the disk refused; the temporary file is gone.
     """
-    temporary = path.with_name(f'.{path.name}.{_HOST}-{os.getpid()}.tmp')
+    temporary = temporary_path(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
@@ -130,11 +129,7 @@ def digest_of(path: Path) -> Digest:
     Raises:
         OSError: it cannot be read.
     """
-    found = hashlib.sha256()
-    with path.open('rb') as file:
-        while piece := file.read(_PIECE):
-            found.update(piece)
-        return Digest(file.tell(), found.hexdigest())
+    return Digest(path.stat().st_size, file_sha256(path))
 
 
 def remove(path: Path) -> None:
@@ -160,12 +155,13 @@ def remove_stale_temporaries(folder: Path) -> list[str]:
 def _is_stale(path: Path) -> bool:
     if _OLDER_TEMPORARY.fullmatch(path.name):
         return True
-    found = _TEMPORARY.fullmatch(path.name)
+    found = writer_of(path)
     if found is None:
         return False
-    if found['host'] != _HOST:
+    is_here, pid = found
+    if not is_here:
         return time.time() - path.stat().st_mtime > _STALE_SECONDS
-    return int(found['pid']) == os.getpid() or not _is_alive(int(found['pid']))
+    return pid == os.getpid() or not _is_alive(pid)
 
 
 def _is_alive(pid: int) -> bool:

@@ -8,28 +8,32 @@ import numpy as np
 
 from mae.utils.errors import CheckpointError, ConfigError
 
-NAMES = ('seed', 'global_batch_size', 'num_samples', 'dataset')
+NAMES = ('seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset')
 _LOOKED_AT = 4096  # samples, evenly spread
 
 
 def identity_of(runner: Any) -> dict[str, Any]:
-    """Seed, global batch, and number and fingerprint of the samples."""
+    """Seed, global batch, steps of an epoch, and number and fingerprint of the samples."""
     sampler = runner.train_dataloader.batch_sampler
     return {
         'seed': runner.seed,
         'global_batch_size': sampler.global_batch_size,
         'num_samples': sampler.num_samples,
+        'steps_per_epoch': sampler.steps_per_epoch,  # a last, small batch may need fewer processes
         'dataset': fingerprint(runner.train_dataloader.dataset),
     }
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
     """What has changed, in words, by name; what an older checkpoint does not tell is left out."""
-    return {
+    found = {
         name: f'{name} was {then[name]} and is {here} now'
         for name, here in now.items()
         if then.get(name) is not None and here is not None and then[name] != here
     }
+    if found.keys() & {'global_batch_size', 'num_samples'}:
+        found.pop('steps_per_epoch', None)  # follows from them
+    return found
 
 
 def check_same(

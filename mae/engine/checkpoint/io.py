@@ -3,6 +3,7 @@
 import io
 import pickle
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from mae.engine.checkpoint.durable import digest_of
 from mae.engine.checkpoint.inert import inert_globals
 from mae.engine.checkpoint.manifest import Unverifiable, verify
-from mae.engine.checkpoint.screen import Refused, screen
+from mae.engine.checkpoint.screen import GROWTH, Refused, screen
 from mae.utils.errors import CheckpointError
 from mae.utils.trust import FLAG, is_trusted, trusts_any
 
@@ -55,6 +56,9 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights')
+    size, file_size = sum(map(_bytes_of, _tensors(checkpoint))), path.stat().st_size
+    if size > GROWTH * file_size:  # one stored number can stand for all of a tensor
+        raise CheckpointError(f'{path} refused: {file_size} bytes would unpack to {size}')
     return {**checkpoint, 'state_dict': _weights(checkpoint, path), 'proof': proof}
 
 
@@ -70,6 +74,24 @@ def is_safetensors(path: Path) -> bool:
         return True  # JSON after its length
     is_torch = start.startswith((b'PK\x03\x04', b'\x80'))  # a zip archive or a pickle
     return path.suffix == '.safetensors' and not is_torch
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Each once; a pickle can refer to one thing from many places, and to itself."""
+    queue, seen = [value], set()
+    while queue:
+        item = queue.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, dict | list | tuple | set):
+            queue.extend(item.values() if isinstance(item, dict) else item)
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _verify_if_possible(path: Path) -> bool:

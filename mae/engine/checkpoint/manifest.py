@@ -77,7 +77,7 @@ def read_manifest(path: Path) -> Manifest:
             raise Unverifiable(f'{file} is damaged: its checksum does not fit')
         content, previous = data.pop('content'), data.pop('previous')
         return Manifest(
-            content=Record(**content), previous=Record(**previous) if previous else None, **data
+            content=_record(content), previous=_record(previous) if previous else None, **data
         )
     except FileNotFoundError:
         raise Unverifiable(f'{path} has no manifest ({file.name})') from None
@@ -107,6 +107,14 @@ def verify(path: Path) -> Record:
         if found == Digest(record.size, record.sha256):
             return record
     raise Damaged(f'{path} is damaged: its SHA-256 is not that of its manifest')
+
+
+def _record(told: dict[str, Any]) -> Record:
+    record = Record(**told)
+    number = isinstance(record.best, int | float | None)
+    if not (isinstance(record.size, int) and isinstance(record.step, int) and number):
+        raise ValueError
+    return record
 
 
 def _checksum(data: Mapping[str, Any]) -> str:

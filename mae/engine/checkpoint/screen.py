@@ -39,7 +39,7 @@ _RENAMED = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # Python 2's name
 _STRINGS = frozenset({'STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE',
                       'SHORT_BINUNICODE', 'BINUNICODE8'})  # fmt: skip
 _ZIP = b'PK\x03\x04'
-_GROWTH = 4  # times the file's size that its archive may unpack to; torch's are not compressed
+GROWTH = 4  # times the file's size that its archive may unpack to; torch's are not compressed
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
 
 
@@ -69,7 +69,7 @@ def _screen_zip(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         size = sum(member.file_size for member in members)
-        if size > _GROWTH * path.stat().st_size:
+        if size > GROWTH * path.stat().st_size:
             raise CheckpointError(
                 f'{path} refused: {path.stat().st_size} bytes would unpack to {size}'
             )

@@ -23,7 +23,9 @@ class Snapshot:
         self._seen: dict[tuple[Any, ...], Tensor] = {}
         self._used: set[tuple[Any, ...]] = set()
         try:
-            copy = self._copy(value, ())
+            # A buffer made in a validation must take the next state, too.
+            with torch.inference_mode(False), torch.no_grad():
+                copy = self._copy(value, ())
             if torch.cuda.is_available() and torch.cuda.is_initialized():
                 torch.cuda.current_stream().synchronize()
         finally:

@@ -57,7 +57,14 @@ def check_resumable(
         raise CheckpointError(
             f'{path} cannot be resumed: it holds weights only; start from it with --load-from'
         )
-    return check_same(meta, runner.identity, path, anyway)
+    changed = check_same(meta, runner.identity, path, anyway)
+    step, end = meta['step'], runner.max_iters
+    if not isinstance(step, int) or not 0 <= step <= end:
+        raise CheckpointError(
+            f'{path} cannot be resumed: it is at step {step}, and the run has {end}; raise '
+            'train_cfg.max_epochs'
+        )
+    return changed
 
 
 def restore_state(runner: Any, checkpoint: Checkpoint, path: Path) -> None:

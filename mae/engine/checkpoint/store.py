@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -107,13 +107,13 @@ def set_aside(path: Path, ending: str) -> Path:
     return target
 
 
-def set_aside_later(work_dir: Path, step: int, new: Path) -> list[str]:
-    """Set aside the numbered checkpoints beyond a step: those of a continuation given up.
+def set_aside_later(work_dir: Path, step: int, own: Sequence[Path]) -> list[str]:
+    """Set aside the checkpoints beyond a step: those of a continuation given up.
 
     Args:
         work_dir: folder.
         step: where the present continuation begins.
-        new: its first checkpoint, which stays.
+        own: its checkpoints, which stay.
 
     Returns:
         Their new names.
@@ -121,8 +121,9 @@ def set_aside_later(work_dir: Path, step: int, new: Path) -> list[str]:
     Raises:
         OSError: the folder cannot be changed.
     """
-    later = [f for f in numbered(work_dir) if f.step > step and f.path != new]
-    return [set_aside(found.path, 'superseded').name for found in later]
+    found = [f for f in list_checkpoints(work_dir, sure=True) if f.path.is_file()]
+    later = [f.path for f in found if f.step > step and f.path not in own]
+    return [set_aside(path, 'superseded').name for path in later]
 
 
 def remove_lone_manifests(work_dir: Path) -> list[str]:

@@ -37,18 +37,22 @@ class Writer:
         return next(iter(self._failures.values()), None)
 
     def submit(self, name: str, save: Save, kind: str = '') -> None:
-        """Start a save, when the one before is done.
+        """Start a save as soon as the one before is done; waits for neither.
 
         Args:
             name: of the checkpoint, for messages.
             save: does it, and returns messages.
             kind: a later save of this kind makes up for a failed one.
         """
-        self.wait()
+        before = self._thread
+
+        def run() -> None:
+            if before is not None:
+                before.join()
+            self._run(name, save, kind)
+
         self._give_up.clear()
-        self._thread = threading.Thread(
-            target=self._run, args=(name, save, kind), name='checkpoint-writer', daemon=False
-        )
+        self._thread = threading.Thread(target=run, name='checkpoint-writer', daemon=False)
         self._thread.start()
 
     def run(self, name: str, save: Save, kind: str = '') -> None:

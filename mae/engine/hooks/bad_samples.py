@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from mmengine.hooks import Hook
 
 from mae.registry import HOOKS
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.files import whole_file
 
 _FILE = 'bad_samples.jsonl'
 Record = dict[str, Any]
@@ -53,11 +53,18 @@ class BadSamplesHook(Hook):
             loader.dataset.replaces_bad = True
         self._path = Path(runner.work_dir) / _FILE
         self._found: list[Record] = []
-        self._count = 0  # of this epoch and process; of all processes before a resumed step
-        if is_main_process() and self._path.is_file():
-            done = [line for line in _read(self._path) if line['step'] <= runner.iter]
-            _rewrite(self._path, done)
-            self._count = sum(line['epoch'] == runner.epoch + 1 for line in done)
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Count from where the epoch goes on: from its start, or after a resume or a way back."""
+        self._count = 0  # of this epoch and process; of all processes before such a step
+        if not is_main_process() or not self._path.is_file():
+            return
+        try:
+            done = _keep(self._path, runner.iter)
+        except OSError as error:
+            runner.logger.warning(f'{self._path}: not brought up to date ({error.strerror})')
+            return
+        self._count = sum(line['epoch'] == runner.epoch + 1 for line in done)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Take the reports out of the batches, which go to the model."""
@@ -73,8 +80,6 @@ class BadSamplesHook(Hook):
         done, length = batch_idx + 1, len(runner.train_dataloader)
         if done % self.interval == 0 or done == length:
             self._compare(runner)
-        if done == length:
-            self._count = 0
 
     def _append(self, runner: Any, records: list[Record]) -> None:
         """One write for all: no other process's line can come in between."""
@@ -110,20 +115,24 @@ class BadSamplesHook(Hook):
             )
 
 
-def _read(path: Path) -> list[Record]:
-    """The lines of the file, less one that a killed run left unfinished."""
-    records = []
-    for line in path.read_text().splitlines():
+def _keep(path: Path, step: int) -> list[Record]:
+    """Leave the lines up to a step in the file, without one that a killed run did not finish.
+
+    Returns:
+        What they say.
+    """
+    lines, records = [], []
+    text = path.read_text()
+    for line in text.splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+            is_done = record['step'] <= step and 'epoch' in record
+        except (ValueError, KeyError, TypeError):
             continue
-        if isinstance(record, dict) and {'step', 'epoch'} <= record.keys():
+        if is_done:
+            lines.append(f'{line}\n')
             records.append(record)
+    if (kept := ''.join(lines)) != text:
+        with whole_file(path) as file:
+            file.write(kept.encode())
     return records
-
-
-def _rewrite(path: Path, records: Iterable[Record]) -> None:
-    temporary = path.with_name(f'.{path.name}')
-    temporary.write_text(''.join(json.dumps(record) + '\n' for record in records))
-    temporary.replace(path)

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 
 from mae.engine.checkpoint.commit import Pruner, commit
 from mae.engine.checkpoint.durable import remove_stale_temporaries
+from mae.engine.checkpoint.io import Checkpoint
 from mae.engine.checkpoint.manifest import Unverifiable, read_manifest
 from mae.engine.checkpoint.resume import on_main
 from mae.engine.checkpoint.snapshot import Snapshot
@@ -68,8 +69,10 @@ class CheckpointHook(Hook):
         self.best: float | None = None
         self.writer = Writer(self.back_off)
         self._snapshot = Snapshot()
+        self._taken: tuple[int, Checkpoint] | None = None  # what the snapshot holds, of which step
         self._pruner = Pruner(max_keep) if max_keep > 0 else None
         self._start: int | None = None  # first step of this run, until its first save
+        self._is_best_own = False  # `best.pth` is of this continuation of the run
         self._saved_step = -1
         self._saved_time = time.monotonic()
 
@@ -77,7 +80,7 @@ class CheckpointHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Tidy up after killed runs and look whether the disk is large enough."""
-        self.continue_from(runner.iter)
+        self.begin_continuation(runner)
         _ = runner.identity  # found out and kept now: a save must not wait for data
         for message in on_main(lambda: self._prepare(runner)):
             runner.logger.warning(message)
@@ -128,7 +131,8 @@ class CheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         meta = checkpoint.get('meta')
-        self.best = meta.get('best') if isinstance(meta, dict) else None
+        best = meta.get('best') if isinstance(meta, dict) else None
+        self.best = None if best is None else float(best)
 
     # --- for those who stop or turn back a run --------------------------------------------
 
@@ -152,18 +156,22 @@ class CheckpointHook(Hook):
             name = f'iter_{step}.pth'
             self.writer.make_room()
             self._saved_step = step
-            self.writer.run(name, self._job(runner, name, step))
+            self.writer.run(name, self._job(runner, name, self._take(runner, step)))
         self._tell(runner)
 
     def wait(self) -> None:
         """Until what is being written is on the disk, or given up."""
         self.writer.wait()
 
-    def continue_from(self, step: int) -> None:
-        """The run goes on from `step`: at the next save, later checkpoints are set aside."""
-        self._start = step
+    def begin_continuation(self, runner: Any) -> None:
+        """The run goes on from its step: at the next save, later checkpoints are set aside."""
+        self._start = runner.iter
+        self._is_best_own = False
+        self._taken = None
         self._saved_step = -1
         self._saved_time = time.monotonic()
+        if is_main_process():
+            self._remember_best(Path(runner.work_dir), runner.iter)
 
     # --- how ------------------------------------------------------------------------------
 
@@ -178,21 +186,35 @@ class CheckpointHook(Hook):
         self._submit(runner, name, step)
 
     def _submit(self, runner: Any, name: str, step: int) -> None:
-        if is_main_process():
-            # The snapshot is written over. A numbered one makes up for one that failed, the best
-            # does not.
-            self.writer.make_room(give_up=name != BEST)
-            self.writer.submit(name, self._job(runner, name, step), kind='best' * (name == BEST))
+        if not is_main_process():
+            return
+        if name == BEST and self._taken is not None and self._taken[0] == step:
+            # The same state is being written already: the best follows it, and nobody waits.
+            checkpoint = self._taken[1]
+            meta = {**checkpoint['meta'], 'best': self.best}
+            self.writer.submit(name, self._job(runner, name, {**checkpoint, 'meta': meta}), 'best')
+            return
+        # The snapshot is written over. A numbered one makes up for one that failed, the best does
+        # not.
+        self.writer.make_room(give_up=name != BEST)
+        job = self._job(runner, name, self._take(runner, step))
+        self.writer.submit(name, job, kind='best' * (name == BEST))
 
-    def _job(self, runner: Any, name: str, step: int) -> Callable[[], list[str]]:
-        """Copy the state; what is left to do works on the copy alone."""
-        checkpoint = self._snapshot.take(runner.training_checkpoint(step))
+    def _take(self, runner: Any, step: int) -> Checkpoint:
+        checkpoint: Checkpoint = self._snapshot.take(runner.training_checkpoint(step))
+        self._taken = (step, checkpoint)
+        return checkpoint
+
+    def _job(self, runner: Any, name: str, checkpoint: Checkpoint) -> Callable[[], list[str]]:
+        """What is left to do with a copy of the state."""
         path = Path(runner.work_dir) / name
         start = self._start
 
         def save() -> list[str]:
-            later = commit(checkpoint, path, self._pruner, start)
-            if self._start == start and name != BEST:
+            later = commit(checkpoint, path, self._pruner, start, keep_best=self._is_best_own)
+            if name == BEST:
+                self._is_best_own = True
+            else:
                 self._start = None
             told = f'{", ".join(later)}: of another continuation of this run, set aside'
             return [told] if later else []
@@ -212,16 +234,21 @@ class CheckpointHook(Hook):
             messages.append(f'{work_dir}: removed what a killed run left: {", ".join(stale)}')
         if message := check_space(work_dir, runner.bare_model, kept):
             messages.append(message)
-        self._remember_best(work_dir, runner.iter)
         return messages
 
     def _remember_best(self, work_dir: Path, step: int) -> None:
-        """The best may be newer than the checkpoint that the run continues from."""
+        """The best may be newer than the checkpoint that the run continues from.
+
+        One of a later step was measured by another continuation, and took the place of ours.
+        """
         try:
             record = read_manifest(work_dir / BEST).content
         except Unverifiable:
             return
-        if step and record.step <= step and record.best is not None:
+        if record.step > step:
+            self.best = None
+        elif step and record.best is not None:
+            self._is_best_own = True
             self.best = record.best if self.best is None else max(self.best, record.best)
 
     def _tell(self, runner: Any) -> None:

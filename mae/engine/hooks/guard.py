@@ -72,7 +72,7 @@ class GuardHook(Hook):
         self.margin = margin
         self.count = BadSteps()
         self._autopsies_left = max_autopsies
-        self._found: dict[str, Any] | None = None
+        self._found: BadSteps | None = None
         self._statistics: list[Tensor] = []
         self._steps: dict[int, _Step] = {}
 
@@ -81,7 +81,7 @@ class GuardHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Go on counting where a resumed run was; find what a forward pass changes."""
         if runner.iter and self._found is not None:
-            self.count = BadSteps.from_state(self._found)
+            self.count = self._found
         runner.train_loop.left_out = self.count.left_out
         norms = [module for module in runner.model.modules() if isinstance(module, _NormBase)]
         self._statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
@@ -92,6 +92,11 @@ class GuardHook(Hook):
                 f'{type(wrapper.optimizer).__name__} cannot skip a step on the device: each step '
                 'waits for it; give optim_wrapper.optimizer fused=True'
             )
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Go back where the run was to, when it was cut off."""
+        if self.count.in_row >= self.patience:
+            self._go_back(runner)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Keep the statistics of batch norms."""
@@ -124,13 +129,14 @@ class GuardHook(Hook):
         """Store the count, with the steps whose reports are still under way."""
         count = BadSteps.from_state(self.count.state())
         for report in runner.train_loop.reports.peek():
-            count.take(report, runner.optim_wrapper.is_scaled)
+            if count.in_row < self.patience:  # then the run goes back, and the rest is forgotten
+                count.take(report, runner.optim_wrapper.is_scaled)
         checkpoint['meta']['bad_steps'] = count.state()
-        checkpoint['meta']['finite'] = count.in_row == 0
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         meta = checkpoint.get('meta')
-        self._found = meta.get('bad_steps') if isinstance(meta, dict) else None
+        found = meta.get('bad_steps') if isinstance(meta, dict) else None
+        self._found = BadSteps.from_state(found) if found else None
 
     # --- telling --------------------------------------------------------------------------
 
@@ -189,7 +195,7 @@ class GuardHook(Hook):
         runner.train_loop.left_out = count.left_out
         self._steps.clear()
         for hook in savers:
-            hook.continue_from(step)
+            hook.begin_continuation(runner)
         for hook in runner.hooks:
             if isinstance(hook, IterTimerHook):  # counts from where the run began
                 hook.time_sec_tot = 0

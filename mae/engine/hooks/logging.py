@@ -55,8 +55,8 @@ class LoggerHook(MMLoggerHook):
             if isinstance(handler, logging.FileHandler):
                 handler.handleError = lambda record: self._warn(runner)  # type: ignore[method-assign]
 
-    def before_train(self, runner: Any) -> None:
-        """Start with nothing to tell."""
+    def before_train_epoch(self, runner: Any) -> None:
+        """Start with nothing to tell, also where a run has gone back."""
         self._steps: list[Mapping[str, Tensor]] = []
 
     def after_train_iter(

@@ -37,6 +37,11 @@ class RunStateHook(Hook):
     def after_train_epoch(self, runner: Any) -> None:
         self._note(runner)
 
+    def after_all(self, runner: Any) -> None:
+        """How far it came, however it ended."""
+        if runner.run_state is not None and not runner.run_state.is_over:
+            self._note(runner)
+
     def _note(self, runner: Any, **changes: Any) -> None:
         self._next = time.monotonic() + self.seconds
         if runner.run_state is not None:

@@ -29,7 +29,7 @@ class StopHook(Hook):
     Args:
         requeue: hand the job back to SLURM (`scontrol requeue`) after SIGUSR1, which `sbatch
             --signal=USR1@120` sends ahead of the time limit, if the run was started with
-            `--resume`.
+            `--resume` without a path.
     """
 
     priority = 'LOWEST'
@@ -117,6 +117,9 @@ def _requeue(runner: Any) -> None:
         return
     if not runner.cfg.get('resume'):
         runner.logger.warning('not requeued: without --resume the job would start anew')
+        return
+    if runner.cfg.get('load_from'):
+        runner.logger.warning('not requeued: --resume PATH would begin at PATH again; leave it out')
         return
     try:
         subprocess.run(

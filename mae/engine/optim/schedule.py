@@ -1,8 +1,10 @@
 """The learning rate of the recipes: linear warm-up, then half a cosine, at every iteration."""
 
+import logging
 import math
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from mae.registry import PARAM_SCHEDULERS
@@ -60,6 +62,19 @@ class WarmupCosineLR(_ParamScheduler):
         """
         warmup = round(warmup_epochs * epoch_length)
         return cls(optimizer, warmup=warmup, min_lr=min_lr, end=end * epoch_length)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the step alone: the curve is the config's, also that of a run made longer."""
+        for name in ('warmup', 'end', 'min_lr'):
+            there, here = state_dict[name], getattr(self, name)
+            if there != here:
+                told = f'param_scheduler: {name} was {there} and is {here} now, from this step on'
+                print_log(told, 'current', logging.WARNING)
+        self._global_step = state_dict['_global_step']
+        self.last_step = min(self._global_step, self.end - 1)
+        self._last_value = self._get_value()
+        for group, value in zip(self.optimizer.param_groups, self._last_value, strict=True):
+            group['lr'] = value
 
     def _get_value(self) -> list[float]:
         t, warmup = self.last_step, self.warmup

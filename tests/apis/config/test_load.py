@@ -1,11 +1,13 @@
 """What `load_config` refuses, in one line that names the place and what would be right."""
 
 import sys
+from typing import get_args
 
 import pytest
 from mmengine.config import Config
 
-from mae.apis.config import load_config
+from mae.apis.config import load_config, schema
+from mae.engine.checkpoint.identity import NAMES
 from mae.utils.errors import ConfigError
 
 PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
@@ -190,3 +192,7 @@ def test_custom_imports_register_types(tmp_path, monkeypatch):
 def test_custom_import_that_is_not_there():
     with pytest.raises(ConfigError, match=r'custom_imports: .*no_such_module.*PYTHONPATH'):
         load_config(PRETRAIN, {'custom_imports.imports': 'no_such_module'})
+
+
+def test_what_may_differ_on_resuming_can_be_named():
+    assert get_args(schema.MayDiffer) == NAMES

@@ -425,3 +425,21 @@ def test_a_trusted_file_runs(tmp_path, canary, monkeypatch):
 def test_trust_needs_a_hash(value):
     with pytest.raises(ValueError, match='takes the 64 hexadecimal digits'):
         trust.trust_checkpoint(value)
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_tensor_larger_than_what_is_stored(tmp_path, canary, legacy):
+    path = tmp_path / 'x.pth'
+    vast = torch.zeros(1).expand(1 << 40)
+    for content in ({'x': vast}, {**WEIGHTS, 'optimizer': [{0: vast}]}):
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        assert 'would unpack to' in refusal(path, canary)
+
+
+def test_lists_that_hold_themselves(tmp_path):
+    inner = []
+    inner.append(inner)
+    for _ in range(60):
+        inner = [inner, inner]
+    torch.save({**WEIGHTS, 'meta': inner}, tmp_path / 'x.pth')
+    assert load_checkpoint(tmp_path / 'x.pth')['state_dict'].keys() == {'w'}

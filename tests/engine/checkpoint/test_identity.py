@@ -53,6 +53,14 @@ def test_all_differences_are_shown():
     assert len(check_same(THEN, now, 'x.pth', ['seed', 'dataset'])) == 2
 
 
+def test_length_of_an_epoch_is_told_where_nothing_else_tells_it():
+    then, now = {**THEN, 'steps_per_epoch': 6}, {**THEN, 'steps_per_epoch': 5}
+    with pytest.raises(CheckpointError, match='steps_per_epoch was 6 and is 5 now'):
+        check_same(then, now, 'x.pth')
+    told = check_same(then, {**now, 'num_samples': 150}, 'x.pth', ['num_samples'])
+    assert told == ['num_samples was 160 and is 150 now']
+
+
 def test_unknown_name():
     with pytest.raises(ConfigError, match=r'resume_anyway takes seed, .*, not sed$'):
         check_same(THEN, THEN, 'x.pth', ['sed'])

@@ -1,5 +1,6 @@
 """Which checkpoint is taken: the latest good one, whatever else lies there."""
 
+import json
 import os
 import random
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from mae.engine.checkpoint import check_given, choose_checkpoint, load_checkpoint, newest_verified
-from mae.engine.checkpoint.manifest import Damaged, verify
+from mae.engine.checkpoint.manifest import Damaged, _checksum, manifest_path, verify
 from mae.utils.errors import CheckpointError
 from tests.faults import cut, flip_bit, size_in_bits
 
@@ -69,6 +70,19 @@ def test_flipped_bits_of_a_manifest_change_no_number(tiny, choose):
         assert found is None or found.step == 5
         flip_bit(manifest, bit)
     assert choose.warnings
+
+
+@pytest.mark.parametrize('wrong', [{'step': 'x'}, {'size': None}, {'best': 'x'}, {'more': 1}])
+def test_a_manifest_that_says_nonsense_counts_as_none(tiny, choose, wrong):
+    """Its checksum is right: somebody wrote it."""
+    tiny.save(5), tiny.save(10)
+    manifest = manifest_path(tiny.folder / 'iter_10.pth')
+    data = json.loads(manifest.read_text())
+    del data['checksum']
+    data['content'] |= wrong
+    manifest.write_text(json.dumps({**data, 'checksum': _checksum(data)}))
+    assert choose() == 'iter_10.pth'
+    assert 'has no manifest; its own checksums are right' in choose.warnings[-1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import torch
 from mmengine.hooks import Hook
 from PIL import Image
 
-from mae.engine.hooks import BadSamplesHook
+from mae.engine.hooks import BadSamplesHook, CheckpointHook
+from mae.engine.stopping import RolledBack
 from mae.utils.errors import ConfigError, DataError
 
 BAD = (3, 17, 30)
@@ -75,6 +76,10 @@ def prepare(make_runner, folder):
         return runner, recorder
 
     return make
+
+
+def hook_of(runner):
+    return next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
 
 
 def lines(runner):
@@ -149,6 +154,40 @@ def test_what_came_before_a_resumed_step_counts(prepare):
         resumed.train()
     assert len(recorder.steps) <= 2
     assert min(steps) <= 3  # so that some were found before the checkpoint
+
+
+def test_an_epoch_that_is_over_does_not_count_in_the_next(prepare):
+    """Three of 40 in each epoch, and the run was cut at the end of one."""
+    runner, _ = prepare('run', stop_after=6, **{'default_hooks.checkpoint.interval': 5})
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    resumed, recorder = prepare('run', fraction=0.075, resume=True)
+    resumed.train()
+    assert len(recorder.steps) == 10
+
+
+class GoBack(Hook):
+    """Once, after a step, back to the checkpoint before."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def after_step(self, runner):
+        if runner.iter == self.step:
+            self.step = None
+            hook_of(runner).wait()
+            runner.resume(f'{runner.work_dir}/iter_3.pth')
+            raise RolledBack
+
+
+def test_what_a_run_went_back_over_is_counted_once(prepare):
+    expected, _ = prepare('without')
+    expected.train()
+    runner, recorder = prepare('run', fraction=0.075)
+    runner.register_hook(GoBack(5))
+    runner.train()
+    assert len(recorder.steps) == 17
+    assert lines(runner) == lines(expected)
 
 
 def test_a_new_run_in_an_old_work_dir_begins_a_new_account(prepare):

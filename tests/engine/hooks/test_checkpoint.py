@@ -245,6 +245,28 @@ def test_what_is_saved_beside_the_training_is_the_state_of_its_step(make_runner,
     assert all(map(torch.equal, moments, live['optimizer']))
 
 
+def test_the_best_waits_for_no_disk(make_runner, monkeypatch):
+    """It is of the step that is being written just then, and the training goes on."""
+    gate, save = threading.Event(), commit.save_checkpoint
+
+    def slow(checkpoint, path):
+        assert gate.wait(20)
+        return save(checkpoint, path)
+
+    monkeypatch.setattr(commit, 'save_checkpoint', slow)
+    changes = {'default_hooks.checkpoint.save_best': 'top1', 'train_cfg.max_epochs': 2}
+    runner = make_runner(changes=changes, classify=True)
+    runner.register_hook(Scores(50.0, 40.0))
+    runner.register_hook(At(7, lambda runner: gate.set()))
+    runner.train()
+    work_dir = Path(runner.work_dir)
+    epoch, best = (load_checkpoint(work_dir / name) for name in ('epoch_1.pth', 'best.pth'))
+    assert (epoch['meta']['best'], best['meta']['best']) == (None, 50.0)
+    assert best['meta']['step'] == 5
+    for name, value in epoch['state_dict'].items():
+        assert torch.equal(best['state_dict'][name], value)
+
+
 def is_checkpoint(descriptor, *unused):
     return '.pth.' in os.readlink(f'/proc/self/fd/{descriptor}')
 
@@ -319,8 +341,41 @@ def test_a_new_run_in_an_old_work_dir(make_runner):
     assert len([*Path(runner.work_dir).glob('epoch_*.pth.superseded')]) >= 1
 
 
+def test_the_best_of_another_run_in_the_work_dir(make_runner):
+    """A new run does not take it for its own, nor is it resumed in the new one's place."""
+    changes = {'default_hooks.checkpoint.save_best': 'top1', 'train_cfg.max_epochs': 3}
+    runner = make_runner('run', changes, classify=True)
+    runner.register_hook(Scores(50.0, 60.0, 90.0))
+    runner.train()
+    work_dir = Path(runner.work_dir)
+    changes['default_hooks.checkpoint'] = dict(interval=2, by='iter', save_best='top1')
+    runner = make_runner('run', changes, classify=True)
+    runner.register_hook(At(4, lambda runner: (_ for _ in ()).throw(KeyboardInterrupt)))
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert (work_dir / 'best.pth.superseded').exists()
+    assert newest_verified(work_dir).path.name == 'iter_4.pth'
+    runner = make_runner('run', {**changes, 'resume': True}, classify=True)
+    runner.register_hook(Scores(40.0, 30.0, 20.0))
+    runner.train()
+    best = load_checkpoint(work_dir / 'best.pth')['meta']
+    assert (best['step'], best['best']) == (5, 40.0)
+
+
+def test_the_best_comes_before_the_first_save(make_runner):
+    changes = {'default_hooks.checkpoint.save_best': 'top1', 'train_cfg.max_epochs': 2}
+    runner = make_runner('run', changes, classify=True)
+    runner.register_hook(Scores(50.0, 90.0))
+    runner.train()
+    changes['default_hooks.checkpoint.interval'] = 2
+    runner = make_runner('run', changes, classify=True)
+    runner.register_hook(Scores(40.0, 30.0))
+    runner.train()
+    assert load_checkpoint(Path(runner.work_dir) / 'best.pth')['meta']['step'] == 5
+
+
 def test_going_back(make_runner):
-    """`continue_from` tells that later checkpoints belong to what was given up."""
+    """`begin_continuation` tells that later checkpoints belong to what was given up."""
     changes = {'default_hooks.checkpoint': dict(interval=5, by='iter'), 'train_cfg.max_epochs': 3}
     runner = make_runner(changes=changes)
     runner.train()

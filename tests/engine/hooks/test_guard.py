@@ -43,6 +43,14 @@ class Spoil(Hook):
         self.seen.append(runner.iter if outputs else None)
 
 
+class Losses(Hook):
+    def __init__(self):
+        self.seen = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.seen.append(float(outputs['loss']) if outputs else None)
+
+
 class LeaveOut(Hook):
     """Leaves steps out from the start."""
 
@@ -153,6 +161,16 @@ def test_goes_back_and_leaves_the_row_out(make_runner, on_device):
     assert 'iter_4.pth, leaving out steps 5 to 8' in log_of(runner)
 
 
+def test_what_is_given_up_is_not_logged(make_runner):
+    runner = make_runner('run', {**IMPATIENT, 'default_hooks.logger.interval': 100})
+    losses = Losses()
+    run(runner, Spoil(6, 7, 8), losses)
+    (path,) = Path(runner.work_dir).rglob('vis_data/scalars.json')
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row['step'] for row in rows] == [5, 5, 10, 15]  # gone back to step 4
+    assert rows[1]['loss'] == pytest.approx(losses.seen[9])  # after steps 0 to 8, 4 again
+
+
 @pytest.mark.parametrize('step', [8, 12])
 def test_resumed_run_goes_back_all_the_same(make_runner, step):
     """From a checkpoint in the row, or from one that knows what was left out."""
@@ -161,7 +179,6 @@ def test_resumed_run_goes_back_all_the_same(make_runner, step):
     start = Path(runner.work_dir) / f'iter_{step}.pth'
     meta = load_checkpoint(start)['meta']
     assert meta['bad_steps']['left_out'] == [[5, 9]]
-    assert meta['finite']
     changes = {**IMPATIENT, 'resume': True, 'load_from': str(start)}
     assert run(make_runner('again', changes), Spoil(6, 7, 8)) == expected
 
@@ -172,8 +189,7 @@ def test_checkpoint_in_a_bad_row_says_so(make_runner):
         runner = make_runner(f'run{on_device}', changes)
         run(runner, Spoil(6, 7, on_device=on_device))
         metas = [load_checkpoint(Path(runner.work_dir) / f'iter_{n}.pth')['meta'] for n in (4, 8)]
-        assert [meta['finite'] for meta in metas] == [True, False]
-        assert metas[1]['bad_steps']['in_row'] == 2
+        assert [meta['bad_steps']['in_row'] for meta in metas] == [0, 2]
 
 
 def test_a_resume_in_the_row_counts_on(make_runner):
@@ -186,6 +202,29 @@ def test_a_resume_in_the_row_counts_on(make_runner):
     with pytest.raises(KeyboardInterrupt):
         run(cut, Spoil(6, 7, 8, 9), shutdown)
     assert run(make_runner('run', {**changes, 'resume': True}), Spoil(6, 7, 8, 9)) == expected
+
+
+@pytest.mark.parametrize('on_device', [False, True])
+def test_a_run_that_was_cut_off_as_it_went_back_goes_back(make_runner, on_device):
+    """The last step of the row has a checkpoint, which is the newest for a while."""
+
+    class CutOff(Hook):
+        cut = False
+
+        def before_train_epoch(self, runner):
+            if self.cut and runner.iter == 4:
+                raise KeyboardInterrupt
+            self.cut = True
+
+    changes = {**IMPATIENT, 'default_hooks.guard.patience': 2}
+    spoiling = dict(on_device=on_device)
+    expected = run(make_runner('whole', changes), Spoil(6, 7, **spoiling))
+    with pytest.raises(KeyboardInterrupt):
+        run(make_runner('run', changes), Spoil(6, 7, **spoiling), CutOff())
+    resumed = make_runner('run', {**changes, 'resume': True})
+    assert run(resumed, Spoil(6, 7, **spoiling)) == expected
+    assert resumed.resumed_from.endswith('iter_4.pth')
+    assert guard_of(resumed).count.left_out == [(5, 8)]
 
 
 class Shutdown(Hook):

@@ -145,9 +145,9 @@ def test_workers_outlive_the_signals_of_a_group(make_runner):
     class Everybody(Hook):
         def before_train_iter(self, runner, **others):
             if runner.iter == 2:
-                workers = [str(worker.pid) for worker in multiprocessing.active_children()]
-                for name in ('INT', 'TERM', 'USR1'):  # the main process would be obeyed
-                    subprocess.run(['sh', '-c', f'kill -{name} {" ".join(workers)}'], check=True)
+                pids = ' '.join(str(worker.pid) for worker in multiprocessing.active_children())
+                for name in ('INT', 'TERM', 'USR1'):  # of a launcher
+                    subprocess.run(['sh', '-c', f'kill -{name} {pids}'], check=True)
 
     changes = {'train_dataloader.num_workers': 2, 'train_cfg.max_epochs': 2, 'custom_hooks': [EMA]}
     runner = make_runner('run', changes)
@@ -172,12 +172,18 @@ def scontrol(tmp_path, monkeypatch):
     [
         (signal.SIGUSR1, {'resume': True}, ['requeue 17']),
         (signal.SIGUSR1, {}, []),  # it would start anew
+        (signal.SIGUSR1, {'resume': True, 'load_from': 'iter_8.pth'}, []),  # from there each time
         (signal.SIGUSR1, {'resume': True, 'default_hooks.stop.requeue': False}, []),
         (signal.SIGTERM, {'resume': True}, []),
     ],
 )
 def test_requeue(make_runner, scontrol, signum, changes, calls):
-    runner = make_runner('run', {**CHANGES, 'default_hooks.stop.type': 'StopHook', **changes})
+    changes = {**CHANGES, 'default_hooks.stop.type': 'StopHook', **changes}
+    if 'load_from' in changes:
+        start = make_runner('start', {**CHANGES, 'train_cfg.max_epochs': 2})
+        start.train()
+        changes['load_from'] = str(Path(start.work_dir) / changes['load_from'])
+    runner = make_runner('run', changes)
     *_, code = run(runner, Send('after_train_iter', 2, signum))
     assert code == 143
     assert scontrol() == calls

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
@@ -62,3 +63,19 @@ def test_fractions_of_an_epoch(make_runner):
     (schedule,) = runner.param_schedulers
     assert isinstance(schedule, WarmupCosineLR)
     assert (schedule.warmup, schedule.end) == (2, 15)
+
+
+def test_a_run_made_longer_follows_its_own_curve(make_runner):
+    """From where the shorter one ended, at the rates of one that was longer from the start."""
+    changes = {'train_cfg.max_epochs': 2}
+    make_runner('run', changes).train()
+    rates = {}
+    for folder in ('run', 'whole'):
+        changes = {'train_cfg.max_epochs': 4, 'resume': folder == 'run'}
+        runner = make_runner(folder, changes)
+        runner.register_hook(hook := Rates())
+        runner.train()
+        rates[folder] = hook.seen
+    assert rates['run'] == rates['whole'][10:]
+    logs = sorted(Path(runner.work_dir).parent.glob('run/*/*.log'))
+    assert 'param_scheduler: end was 10 and is 20 now, from this step on' in logs[-1].read_text()

@@ -1,0 +1,68 @@
+"""A file is whole or absent, whoever else writes it and however the writer ends."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mae.utils.files import file_sha256, temporary_path, whole_file, write_json, writer_of
+
+
+def test_it_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / 'new' / 'file'
+    with whole_file(path) as file:
+        file.write(b'half')
+        assert not path.exists()
+    assert path.read_bytes() == b'half'
+    assert file_sha256(path) == hashlib.sha256(b'half').hexdigest()
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_what_fails_changes_nothing(tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('old')
+
+    def fail():
+        with whole_file(path) as file:
+            file.write(b'half')
+            raise OSError('full')
+
+    with pytest.raises(OSError, match='full'):
+        fail()
+    assert path.read_text() == 'old'
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_killed_writer_leaves_a_name_that_tells_who_it_was(tmp_path):
+    code = (
+        'import os, sys; from pathlib import Path; from mae.utils.files import whole_file\n'
+        'with whole_file(Path(sys.argv[1])): os.kill(os.getpid(), 9)'
+    )
+    process = subprocess.Popen([sys.executable, '-c', code, tmp_path / 'file'])
+    process.wait()
+    (left,) = tmp_path.iterdir()
+    assert writer_of(left) == (True, process.pid)
+    assert writer_of(tmp_path / '.file.other-5.tmp') == (False, 5)
+    assert writer_of(tmp_path / '.file') is None
+
+
+def test_threads_do_not_share_a_half_written_file(tmp_path):
+    """A signal or the watchdog may write `run.json` while the run does."""
+    path, names = tmp_path / 'run.json', []
+    writers = [threading.Thread(target=lambda: names.append(temporary_path(path))) for _ in 'ab']
+    for thread in writers:
+        thread.start()
+    with whole_file(path) as file:
+        file.write(b'{"by": "the main')
+        thread = threading.Thread(target=write_json, args=(path, {'by': 'a thread'}))
+        thread.start()
+        thread.join()
+        assert json.loads(path.read_text()) == {'by': 'a thread'}
+        file.write(b' thread"}')
+    assert json.loads(path.read_text()) == {'by': 'the main thread'}
+    assert temporary_path(path) not in names
+    assert os.listdir(tmp_path) == ['run.json']
