@@ -16,7 +16,7 @@ from rich.table import Table
 from tests.faults import scenes
 from tests.faults.bench import Bench
 from tests.faults.board import Scoreboard
-from tests.faults.process import Hung
+from tests.faults.process import Hung, kill_what_is_left
 from tests.faults.scene import Failed, Outcome, Trial
 
 console = Console(soft_wrap=True)
@@ -40,22 +40,23 @@ def main(argv=None):
     args = parse_args(argv)
     # A shell that starts us in the background ignores Ctrl-C, which our children would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ['OMP_NUM_THREADS'] = '1'
     root = str(Path(__file__).parents[2])
     os.environ['PYTHONPATH'] = os.pathsep.join([root, os.environ.get('PYTHONPATH', '')])
-    bench = Bench(args.out / 'bench')
-    board = Scoreboard(
-        args.out / 'scoreboard.json', args.seed, resume=args.resume or bool(args.trials)
-    )
+    bench = Bench(args.out / 'bench', resume=args.resume)
+    keep = args.resume or args.scenes is not None
+    board = Scoreboard(args.out / 'scoreboard.json', args.seed, keep=keep)
     chosen = [s for s in scenes.ALL if not args.scenes or s.name in args.scenes]
     jobs = []
     for scene in chosen:
-        numbers = args.trials or range(scene.short if args.short else scene.full)
-        left = numbers if args.trials else board.left(scene, numbers)
-        jobs.append((scene, list(left)))
+        numbers = args.trials or scene.numbers(bench, short=args.short)
+        jobs.append((scene, board.left(scene, numbers) if args.resume else list(numbers)))
     columns = ['{task.description:<10}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         for scene, numbers in jobs:
+            if not args.resume and not args.trials:
+                board.clear(scene)
             _play(scene, numbers, args, bench, board, progress)
     _show(board, [scene.name for scene in chosen])
     return 1 if board.failures() else 0
@@ -86,6 +87,7 @@ def _play(scene, numbers, args, bench, board, progress):
                     print(f'{scene.name} {done}/{len(numbers)}, {left:.0f} s left', flush=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            kill_what_is_left()
             raise
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -30,7 +31,7 @@ train_dataloader = dict(batch_size=128)
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=8)
 default_hooks = dict(checkpoint=dict(interval=3, by='iter'), logger=dict(interval=5))
-custom_hooks = [dict(type='FaultHook')]
+custom_hooks = [dict(type='PhaseHook'), dict(type='FaultHook')]
 """,
     'ft': f"""
 _base_ = '{ROOT}/configs/demo/vit-mini-p4_ft-1xb50-coslr-80e_digits-16.py'
@@ -47,6 +48,7 @@ default_hooks = dict(checkpoint=dict(
     interval=3, by='iter', by_epoch=None, save_best='top1'), logger=dict(interval=5))
 custom_hooks = [
     dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.1),
+    dict(type='PhaseHook'),
     dict(type='FaultHook'),
 ]
 """,
@@ -67,17 +69,21 @@ class Bench:
 
     Args:
         folder: for configs, work dirs and what undisturbed runs gave.
+        resume: trust what undisturbed runs gave the last time.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, resume: bool = False) -> None:
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            shutil.rmtree(self.folder / 'undisturbed', ignore_errors=True)
         self.configs = {}
         for kind, text in _CONFIGS.items():
             self.configs[kind] = self.folder / f'{kind}.py'
             self.configs[kind].write_text(text)
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
+        self._made: set[str] = set()
         self._references: dict[str, Reference] = {}
 
     def line(self, kind, work_dir, *arguments, processes=1, workers=0, options=()):
@@ -122,6 +128,19 @@ class Bench:
                     name, kind, processes=processes, options=options, quick=quick
                 )
             return self._references[name]
+
+    def once(self, name, make):
+        """What `make(folder)` has put into a folder of this name, the first time."""
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            folder = self.folder / 'once' / name
+            if name not in self._made:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                make(folder)
+                self._made.add(name)
+            return folder
 
     def _undisturbed(self, name, kind, *, quick, **details):
         work_dir = self.folder / 'undisturbed' / name

@@ -14,17 +14,21 @@ class Scoreboard:
     Args:
         path: of it.
         seed: of the trials.
-        resume: keep what an earlier call with this seed has passed.
+        keep: the rows of an earlier call with this seed.
     """
 
-    def __init__(self, path, seed, *, resume=False):
+    def __init__(self, path, seed, *, keep=False):
         self.path = path
         self._lock = threading.Lock()
         self.content = {'seed': seed, 'versions': versions(), 'line': '', 'rows': {}}
         if path.is_file():
             found = json.loads(path.read_text())
-            if resume and found['seed'] == seed:
+            if keep and found['seed'] == seed:
                 self.content['rows'] = found['rows']
+
+    def clear(self, scene):
+        """Forget the trials of a scene."""
+        self.content['rows'].pop(scene.name, None)
 
     def left(self, scene, numbers):
         """The trials that have not passed yet."""

@@ -1,31 +1,41 @@
-"""What happens inside a disturbed run: a hook that the bench's configs name.
+"""What the bench's configs name: hooks that note how far a run is, and do to it what is asked.
 
 `MAE_FAULT` says what (JSON; {}: nothing), `MAE_FAULT_TRACE` where to note how far the run is.
 """
 
 import json
 import os
+from pathlib import Path
 
 from mmengine.hooks import Hook
 
 from mae.registry import HOOKS
+from tests.faults.acts import ACTS, RANK
 
 
 @HOOKS.register_module()
 class FaultHook(Hook):
-    """Notes the phase of the run, and does what `MAE_FAULT` asks for."""
+    """The act that `MAE_FAULT` names under `do`, with the rest as its arguments."""
+
+    def __new__(cls):
+        fault = json.loads(os.environ.get('MAE_FAULT') or '{}')
+        return ACTS[fault.pop('do')](**fault) if fault else Hook()
+
+
+@HOOKS.register_module()
+class PhaseHook(Hook):
+    """Notes phase and step, where the harness reads them once the run is dead."""
 
     priority = 'LOWEST'
 
     def __init__(self):
-        self.fault = json.loads(os.environ.get('MAE_FAULT') or '{}')
         trace = os.environ.get('MAE_FAULT_TRACE')
-        rank = os.environ.get('RANK', '0')
-        self._trace = trace and os.open(f'{trace}{rank}', os.O_WRONLY | os.O_CREAT, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT
+        self._trace = os.open(f'{trace}{RANK}', flags, 0o666) if trace else None
         self._note('building', 0)
 
     def _note(self, phase, step):
-        if self._trace:
+        if self._trace is not None:
             os.pwrite(self._trace, f'{phase:<10}{step:>8}'.encode(), 0)
 
     def before_train(self, runner):
@@ -50,7 +60,7 @@ class FaultHook(Hook):
 def phase_of(trace, work_dir):
     """(phase, step) of a run that has just been killed, or is under way."""
     try:
-        text = open(f'{trace}0').read()
+        text = Path(f'{trace}0').read_text()
     except OSError:
         text = ''
     if any(work_dir.glob('.*.tmp')):

@@ -62,7 +62,7 @@ SCENES = [
         'SIGKILL of all processes at a random moment, then --resume: the same weights',
         kill_one,
         full=200,
-        short=2,
+        short=(0, 3),
         sum_up=spread,
     ),
     Scene(
@@ -70,7 +70,7 @@ SCENES = [
         'the same with two processes (tools/dist_train.sh)',
         kill_two,
         full=40,
-        short=1,
+        short=(3,),
         cores=2,
         sum_up=spread,
     ),

@@ -1,5 +1,6 @@
 """Processes that can be killed with all that they started, spawned or forked."""
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -7,8 +8,11 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 import uuid
+import weakref
 from pathlib import Path
 
 _FORKS = multiprocessing.get_context('forkserver')
@@ -24,7 +28,16 @@ _FORKS.set_forkserver_preload(
 _MARK = 'MAE_FAULT_MARK'
 
 
-class Hung(Exception):
+_LIVE: 'weakref.WeakSet[Spawned | Forked]' = weakref.WeakSet()
+
+
+def kill_what_is_left():
+    """For a harness that is interrupted: nothing stays behind."""
+    for process in list(_LIVE):
+        process.kill()
+
+
+class Hung(Exception):  # noqa: N818  # as said of a process
     """A process did not end in time; it has been killed."""
 
 
@@ -44,6 +57,7 @@ class Spawned:
                 start_new_session=True,
             )
         self.pid = self._process.pid
+        _LIVE.add(self)
 
     def is_alive(self):
         return self._process.poll() is None
@@ -76,6 +90,7 @@ class Forked:
         self._process = _FORKS.Process(target=_run, args=(line[1:], str(log), env))
         self._process.start()
         self.pid = self._process.pid
+        _LIVE.add(self)
 
     def is_alive(self):
         return self._process.is_alive()
@@ -105,7 +120,24 @@ def _run(words, log, env):
     os.environ.update(env)
     sys.argv = words
     sys.path[0] = str(Path(words[0]).parent)
-    runpy.run_path(words[0], run_name='__main__')
+    code: object = 1
+    try:
+        runpy.run_path(words[0], run_name='__main__')
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    _leave(code if isinstance(code, int) else int(code is not None))
+
+
+def _leave(code):
+    """End as Python itself ends; a forked process would leave out most of it."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _kill_all(members):

@@ -3,7 +3,7 @@
 import random
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from tests.faults.bench import Bench, state_of, tail
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818  # as said of a trial
     """A trial did not end as it should."""
 
 
@@ -52,7 +52,7 @@ class Trial:
         if not holds:
             raise Failed(what)
 
-    def run(self, *line, code=0, log=None, patience=150.0, **options):
+    def run(self, line, code=0, log=None, patience=150.0, **options):
         """Run a command line to its end, which must be of this status."""
         log = log or self.log
         found = self.bench.run(
@@ -83,7 +83,8 @@ class Scene:
         name: of the row.
         what: is done, in a line.
         run: does one trial; raises Failed, or returns how many cases passed of how many.
-        full, short: numbers of trials.
+        full: number of trials, or how to find it.
+        short: the trials of the short selection.
         cores: that a trial keeps busy.
         goal: in words.
         sum_up: figures of the row, from the facts of its trials.
@@ -92,11 +93,17 @@ class Scene:
     name: str
     what: str
     run: Callable[[Trial], tuple[int, int] | None]
-    full: int
-    short: int
+    full: int | Callable[[Bench], int]
+    short: Sequence[int]
     goal: str = 'all'
     cores: int = 1
     sum_up: Callable[[list[dict[str, Any]]], dict[str, Any]] = lambda facts: {}
+
+    def numbers(self, bench, *, short):
+        """Of the trials."""
+        if short:
+            return self.short
+        return range(self.full if isinstance(self.full, int) else self.full(bench))
 
     def repeat(self, number, seed, out):
         """The command that does one trial again."""

@@ -1,5 +1,5 @@
 """All scenes, in the order in which they are played."""
 
-from tests.faults import kill
+from tests.faults import kill, stop
 
-ALL = [*kill.SCENES]
+ALL = [*kill.SCENES, *stop.SCENES]
