@@ -23,7 +23,10 @@ class Snapshot:
         self._seen: dict[tuple[Any, ...], Tensor] = {}
         self._used: set[tuple[Any, ...]] = set()
         try:
-            copy = self._copy(value, ())
+            # The best is saved within a validation: what is made in inference mode could not be
+            # written over by a save outside.
+            with torch.inference_mode(False):
+                copy = self._copy(value, ())
             if torch.cuda.is_available() and torch.cuda.is_initialized():
                 torch.cuda.current_stream().synchronize()
         finally:
