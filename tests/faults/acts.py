@@ -1,6 +1,5 @@
 """What may be done to a run from inside it: each act is a hook that `MAE_FAULT` names."""
 
-import hashlib
 import json
 import os
 import signal
@@ -185,7 +184,7 @@ class TimeChoice(Hook):
         module.choose_checkpoint = timed
 
 
-ACTS = {act.__name__: act for act in (Signal, DieAtCall, Record, Spoil, TimeChoice)}
+ACTS = {act.__name__: act for act in (Signal, DieAtCall, Spoil, TimeChoice)}
 
 
 def note(name, value, *, append=False):
@@ -199,7 +198,3 @@ def notes(log, name, rank=0):
     """What a run has left under a name: the values, in order."""
     path = Path(f'{log}.trace{rank}.{name}')
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def digest(value):
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -31,7 +31,7 @@ train_dataloader = dict(batch_size=128)
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=8)
 default_hooks = dict(checkpoint=dict(interval=3, by='iter'), logger=dict(interval=5))
-custom_hooks = [dict(type='PhaseHook'), dict(type='FaultHook')]
+custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHook')]
 """,
     'ft': f"""
 _base_ = '{ROOT}/configs/demo/vit-mini-p4_ft-1xb50-coslr-80e_digits-16.py'
@@ -100,16 +100,18 @@ class Bench:
         )
         return [str(word) for word in (*first, *words)]
 
-    def start(self, line, log, *, fault=None, quick=False):
+    def start(self, line, log, *, fault=None, record=False, quick=False):
         """Start a command line.
 
         Args:
             line: of `python FILE ...` or of a shell script.
             log: file for what it says.
             fault: what shall happen in it, see `inside.py`.
+            record: note the samples, keys and masks of each step.
             quick: fork a process that has done the imports, instead of starting Python.
         """
         env = {'MAE_FAULT': json.dumps(fault or {}), 'MAE_FAULT_TRACE': f'{log}.trace'}
+        env['MAE_FAULT_RECORD'] = '1' if record else ''
         return (Forked if quick else Spawned)(line, log, env)
 
     def run(self, line, log, *, patience=PATIENCE, **options):

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.hooks import Hook
 
 from mae.registry import HOOKS
-from tests.faults.acts import ACTS, RANK
+from tests.faults.acts import ACTS, RANK, Record
 
 
 @HOOKS.register_module()
@@ -20,6 +20,14 @@ class FaultHook(Hook):
     def __new__(cls):
         fault = json.loads(os.environ.get('MAE_FAULT') or '{}')
         return ACTS[fault.pop('do')](**fault) if fault else Hook()
+
+
+@HOOKS.register_module()
+class RecordHook(Hook):
+    """`Record`, where `MAE_FAULT_RECORD` asks for it."""
+
+    def __new__(cls):
+        return Record() if os.environ.get('MAE_FAULT_RECORD') else Hook()
 
 
 @HOOKS.register_module()

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 
 from tests.faults.bench import state_of, wait_until_running
-from tests.faults.inside import phase_of
 from tests.faults.scene import Failed, Scene
 
 
@@ -39,7 +38,7 @@ def _kill(trial, kind, *, processes=1, workers=0):
         work_dir.rename(f'{work_dir}-{moment:.2f}s')  # it was faster: once more
         longest *= 0.9
     process.kill()
-    phase, step = phase_of(f'{trial.log}.trace', work_dir)
+    phase, step = trial.phase()
     if not work_dir.exists():
         phase = 'importing'
     trial.facts |= {'phase': phase, 'step': step, 'kind': kind, 'workers': workers}

@@ -62,6 +62,10 @@ class Spawned:
     def is_alive(self):
         return self._process.poll() is None
 
+    def send(self, signum):
+        """A signal to the first process alone."""
+        os.kill(self.pid, signum)
+
     def wait(self, patience):
         """Exit status, negative after a signal. Raises Hung."""
         try:
@@ -94,6 +98,10 @@ class Forked:
 
     def is_alive(self):
         return self._process.is_alive()
+
+    def send(self, signum):
+        """A signal to the first process alone."""
+        os.kill(self.pid, signum)
 
     def wait(self, patience):
         """Exit status, negative after a signal. Raises Hung."""

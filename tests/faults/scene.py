@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.bench import Bench, state_of, tail
+from tests.faults.inside import phase_of
 
 
 class Failed(Exception):  # noqa: N818  # as said of a trial
@@ -60,10 +61,14 @@ class Trial:
         )
         self.check(found == code, f'exit status {found} instead of {code}: {tail(log)}')
 
-    def finish(self, line, reference, *, quick=False):
+    def phase(self):
+        """(phase, step) of the run, as far as it has got."""
+        return phase_of(f'{self.log}.trace', self.work_dir)
+
+    def finish(self, line, reference, *, quick=False, fault=None):
         """Run a line with --resume in it to the end, which must be that of `reference`."""
         start = time.monotonic()
-        self.run(line, quick=quick)
+        self.run(line, quick=quick, fault=fault)
         state = state_of(self.work_dir)
         self.check(state.get('state') == 'finished', f'run.json says {state.get("state")}')
         found = state.get('weights_sha256')

@@ -1,5 +1,12 @@
 """All scenes, in the order in which they are played."""
 
-from tests.faults import kill, stop
+from tests.faults import damage, kill, save, signals, stop, world
 
-ALL = [*kill.SCENES, *stop.SCENES]
+ALL = [
+    *kill.SCENES,
+    *save.SCENES,
+    *stop.SCENES,
+    *world.SCENES,
+    *signals.SCENES,
+    *damage.SCENES,
+]
