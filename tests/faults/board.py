@@ -7,6 +7,8 @@ from dataclasses import asdict
 from mae.utils.compat import versions
 from mae.utils.files import write_json
 
+BASELINE = 'mmengine-'
+
 
 class Scoreboard:
     """`scoreboard.json`.
@@ -41,12 +43,14 @@ class Scoreboard:
             row = self.content['rows'].setdefault(scene.name, {'trials': {}})
             trials = row['trials']
             trials[str(number)] = {**asdict(outcome), 'seconds': round(seconds, 2)}
+            passed, tried = (sum(t[k] for t in trials.values()) for k in ('passed', 'tried'))
             row |= {
                 'name': scene.name,
                 'what': scene.what,
-                'goal': scene.goal,
-                'passed': sum(t['passed'] for t in trials.values()),
-                'tried': sum(t['tried'] for t in trials.values()),
+                'passed': passed,
+                'tried': tried,
+                'goal': f'{scene.share:.0%}',
+                'reached': passed >= scene.share * tried > 0,
                 'seconds': round(sum(t['seconds'] for t in trials.values()), 1),
                 **scene.sum_up([t['facts'] for t in trials.values()]),
                 'trials': row.pop('trials'),  # the longest part last
@@ -54,19 +58,23 @@ class Scoreboard:
             self.content['line'] = self.line()
             write_json(self.path, self.content)
 
-    def failures(self):
-        """(row, trial number, trial) of all that did not pass."""
-        return [
-            (row, number, trial)
-            for row in self.content['rows'].values()
-            for number, trial in row['trials'].items()
-            if not _has_passed(trial)
-        ]
+    def missed(self, names):
+        """Those of some rows that did not reach their goal."""
+        rows = self.content['rows']
+        return [name for name in names if name in rows and not rows[name]['reached']]
 
     def line(self):
-        """All rows in one line, for the docs."""
-        rows = self.content['rows'].values()
-        return ', '.join(f'{row["name"]} {row["passed"]}/{row["tried"]}' for row in rows)
+        """All rows in one line, for the docs; mmengine's figures behind ours."""
+        rows = self.content['rows']
+        texts = []
+        for name, row in rows.items():
+            if name.startswith(BASELINE):
+                continue
+            peer = rows.get(f'{BASELINE}{name}')
+            row['mmengine'] = f'{peer["passed"]}/{peer["tried"]}' if peer else None
+            text = f'{name} {row["passed"]}/{row["tried"]}'
+            texts.append(f'{text} (mmengine {row["mmengine"]})' if peer else text)
+        return ', '.join(texts)
 
 
 def _has_passed(trial):

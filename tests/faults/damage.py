@@ -124,21 +124,21 @@ def _pointer_that_is_a_folder(folder, newest):
 
 def _stale_temporaries(folder, newest):
     host = socket.gethostname().replace('-', '_')
-    for name in (f'.iter_21.pth.{host}-4194303.tmp', '.last_checkpoint', '.run.json'):
+    for name in (f'.iter_30.pth.{host}-4194303.tmp', '.last_checkpoint', '.run.json'):
         (folder / name).write_bytes(b'half')
 
 
 def _half_saved_folder(folder, newest):
-    (folder / 'iter_21.pth').mkdir()
-    (folder / 'iter_21.pth' / 'shard_0.distcp').write_bytes(b'half')
+    (folder / 'iter_30.pth').mkdir()
+    (folder / 'iter_30.pth' / 'shard_0.distcp').write_bytes(b'half')
 
 
 def _lone_manifest(folder, newest):
-    shutil.copy(manifest_path(newest), folder / 'iter_21.pth.json')
+    shutil.copy(manifest_path(newest), folder / 'iter_30.pth.json')
 
 
 def _empty_checkpoint(folder, newest):
-    (folder / 'iter_21.pth').touch()
+    (folder / 'iter_30.pth').touch()
 
 
 def _garbage_state(folder, newest):
@@ -178,7 +178,6 @@ SCENES = [
         cut_newest,
         full=len(_SHARES),
         short=(3, 6),
-        goal='all, each in under 2 s',
         sum_up=lambda facts: {
             'slowest_seconds': max(
                 (f['choice_seconds'] for f in facts if 'choice_seconds' in f), default=None

@@ -91,7 +91,7 @@ class Scene:
         full: number of trials, or how to find it.
         short: the trials of the short selection.
         cores: that a trial keeps busy.
-        goal: in words.
+        share: of the cases that must pass.
         sum_up: figures of the row, from the facts of its trials.
     """
 
@@ -100,7 +100,7 @@ class Scene:
     run: Callable[[Trial], tuple[int, int] | None]
     full: int | Callable[[Bench], int]
     short: Sequence[int]
-    goal: str = 'all'
+    share: float = 1.0
     cores: int = 1
     sum_up: Callable[[list[dict[str, Any]]], dict[str, Any]] = lambda facts: {}
 

@@ -1,6 +1,6 @@
 """All scenes, in the order in which they are played."""
 
-from tests.faults import damage, kill, save, signals, stop, world
+from tests.faults import damage, disk, kill, numbers, save, signals, stop, world
 
 ALL = [
     *kill.SCENES,
@@ -9,4 +9,6 @@ ALL = [
     *world.SCENES,
     *signals.SCENES,
     *damage.SCENES,
+    *numbers.SCENES,
+    *disk.SCENES,
 ]
