@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.faults.process import Forked, Spawned
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 150.0  # seconds after which a run counts as hung
+PATIENCE = 300.0  # seconds after which a run counts as hung
 
 _COMMON = """
 model = dict(encoder=dict(arch=dict(embed_dim=16, depth=2, num_heads=2)))
@@ -31,6 +31,21 @@ train_dataloader = dict(batch_size=128)
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=8)
 default_hooks = dict(checkpoint=dict(interval=3, by='iter'), logger=dict(interval=5))
+custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHook')]
+""",
+    # The smallest: 11 steps an epoch of 16 images.
+    'soak': f"""
+_base_ = '{ROOT}/configs/demo/mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
+{_COMMON}
+model = dict(
+    encoder=dict(arch=dict(embed_dim=8, depth=1, num_heads=1)),
+    decoder=dict(embed_dim=8, num_heads=1))
+global_batch_size = 16
+train_dataloader = dict(batch_size=16, dataset=dict(source=dict(
+    _delete_=True, type='Subset', per_class=18,
+    source=dict(type='Digits', split='train', img_size=16))))
+param_scheduler = dict(warmup_epochs=1)
+default_hooks = dict(checkpoint=dict(interval=100, by='iter'), logger=dict(interval=11))
 custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHook')]
 """,
     'ft': f"""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.bench import Bench, state_of, tail
+from tests.faults.bench import PATIENCE, Bench, state_of, tail
 from tests.faults.inside import phase_of
 
 
@@ -53,7 +53,7 @@ class Trial:
         if not holds:
             raise Failed(what)
 
-    def run(self, line, code=0, log=None, patience=150.0, **options):
+    def run(self, line, code=0, log=None, patience=PATIENCE, **options):
         """Run a command line to its end, which must be of this status."""
         log = log or self.log
         found = self.bench.run(

@@ -1,6 +1,18 @@
 """All scenes, in the order in which they are played."""
 
-from tests.faults import damage, disk, kill, numbers, save, signals, stop, world
+from tests.faults import (
+    damage,
+    disk,
+    hostile,
+    kill,
+    misspelt,
+    numbers,
+    save,
+    signals,
+    soak,
+    stop,
+    world,
+)
 
 ALL = [
     *kill.SCENES,
@@ -11,4 +23,7 @@ ALL = [
     *damage.SCENES,
     *numbers.SCENES,
     *disk.SCENES,
+    *hostile.SCENES,
+    *misspelt.SCENES,
+    *soak.SCENES,
 ]
