@@ -1,6 +1,8 @@
 """All scenes, in the order in which they are played."""
 
 from tests.faults import (
+    baseline,
+    cost,
     damage,
     disk,
     hostile,
@@ -28,4 +30,6 @@ ALL = [
     *hostile.SCENES,
     *misspelt.SCENES,
     *soak.SCENES,
+    *cost.SCENES,
+    *baseline.SCENES,
 ]
