@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -38,9 +39,6 @@ def parse_args(argv=None):
 def main(argv=None):
     """Run the scenes asked for; returns the exit status."""
     args = parse_args(argv)
-    # A shell that starts us in the background ignores Ctrl-C, which our children would inherit.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ['OMP_NUM_THREADS'] = '1'
     root = str(Path(__file__).parents[2])
     os.environ['PYTHONPATH'] = os.pathsep.join([root, os.environ.get('PYTHONPATH', '')])
@@ -48,44 +46,46 @@ def main(argv=None):
     keep = args.resume or args.scenes is not None
     board = Scoreboard(args.out / 'scoreboard.json', args.seed, keep=keep)
     chosen = [s for s in scenes.ALL if not args.scenes or s.name in args.scenes]
-    jobs = []
+    jobs: dict[int, list] = {}  # by the cores that they keep busy
     for scene in chosen:
         numbers = args.trials or scene.numbers(bench, short=args.short)
-        jobs.append((scene, board.left(scene, numbers) if args.resume else list(numbers)))
+        left = board.left(scene, numbers) if args.resume else list(numbers)
+        if not args.resume and not args.trials:
+            board.clear(scene)
+        jobs.setdefault(scene.cores, []).extend((scene, number) for number in left)
     columns = ['{task.description:<10}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        for scene, numbers in jobs:
-            if not args.resume and not args.trials:
-                board.clear(scene)
-            _play(scene, numbers, args, bench, board, progress)
+        for cores, trials in sorted(jobs.items()):
+            _play(trials, max(1, args.jobs // cores), args, bench, board, progress)
     _show(board, [scene.name for scene in chosen])
     missed = board.missed([scene.name for scene in chosen])
     return 1 if any(not name.startswith(BASELINE) for name in missed) else 0
 
 
-def _play(scene, numbers, args, bench, board, progress):
-    if not numbers:
-        return
-    task = progress.add_task(scene.name, total=len(numbers))
-    start, done = time.monotonic(), 0
-    with ThreadPoolExecutor(max(1, args.jobs // scene.cores)) as pool:
-        futures = {pool.submit(_try, scene, n, args, bench): n for n in numbers}
+def _play(trials, at_a_time, args, bench, board, progress):
+    tasks = {
+        scene.name: progress.add_task(scene.name, total=total)
+        for scene, total in Counter(scene for scene, _ in trials).items()
+    }
+    start, done, every = time.monotonic(), 0, max(1, len(trials) // 20)
+    with ThreadPoolExecutor(at_a_time) as pool:
+        futures = {pool.submit(_try, *trial, args, bench): trial for trial in trials}
         try:
             for future in as_completed(futures):
                 outcome, seconds = future.result()
-                number, done = futures[future], done + 1
+                scene, number = futures[future]
+                done += 1
                 board.add(scene, number, outcome, seconds)
-                progress.advance(task)
+                progress.advance(tasks[scene.name])
                 if outcome.passed < scene.share * outcome.tried or not outcome.tried:
                     again = scene.repeat(number, args.seed, args.out)
                     console.print(
                         f'{scene.name} {number} failed: {outcome.why}\n  again: {again}',
                         markup=False,
                     )
-                elif not console.is_terminal and done % max(1, len(numbers) // 10) == 0:
-                    spent = time.monotonic() - start
-                    left = spent / done * (len(numbers) - done)
-                    print(f'{scene.name} {done}/{len(numbers)}, {left:.0f} s left', flush=True)
+                if not console.is_terminal and done % every == 0:
+                    left = (time.monotonic() - start) / done * (len(trials) - done)
+                    print(f'{scene.name}: {done}/{len(trials)}, {left:.0f} s left', flush=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             kill_what_is_left()
@@ -124,4 +124,7 @@ def _show(board, names):
 
 
 if __name__ == '__main__':
+    # A shell that starts us in the background ignores Ctrl-C, which our children would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

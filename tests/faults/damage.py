@@ -177,7 +177,7 @@ SCENES = [
         'newest checkpoint cut at 0, 1, 25, 50, 75, 99 %, less one byte: the one before is taken',
         cut_newest,
         full=len(_SHARES),
-        short=(3, 6),
+        short=(3,),
         sum_up=lambda facts: {
             'slowest_seconds': max(
                 (f['choice_seconds'] for f in facts if 'choice_seconds' in f), default=None
@@ -197,7 +197,7 @@ SCENES = [
         'pointer missing, dangling, garbage; temporary files; half-saved folders: --resume',
         litter,
         full=len(LITTER),
-        short=(1, 5),
+        short=(5,),
     ),
     Scene(
         'litter2',

@@ -61,7 +61,7 @@ SCENES = [
         'SIGKILL of all processes at a random moment, then --resume: the same weights',
         kill_one,
         full=200,
-        short=(0, 3),
+        short=(3,),
         sum_up=spread,
     ),
     Scene(
@@ -69,7 +69,7 @@ SCENES = [
         'the same with two processes (tools/dist_train.sh)',
         kill_two,
         full=40,
-        short=(3,),
+        short=(),
         cores=2,
         sum_up=spread,
     ),

@@ -1,6 +1,6 @@
 """A training as mmengine alone does it, comparable to the bench's: `plain_mmengine.py WORK_DIR`.
 
-Its runner, loop, sampler and `CheckpointHook`, as its documentation has them; seeded, deterministic.
+Its runner, loop, sampler and `CheckpointHook`, as its documentation has them, and seeded.
 mmengine 0.10.7 cannot read its own checkpoints with torch 2.6 or newer unless
 `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` is set, so the harness sets it.
 """

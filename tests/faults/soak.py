@@ -107,7 +107,7 @@ SCENES = [
         '20,000 steps with 20 random kills: the same weights as alone, memory, open files',
         soak,
         full=1,
-        short=(1,),
+        short=(),
         cores=2,
         sum_up=_last,
     )

@@ -83,7 +83,7 @@ SCENES = [
         'stopped and resumed with another number of processes (1, 2, 4): samples, keys, masks',
         other_world,
         full=len(_CHANGES),
-        short=(0,),
+        short=(),
         cores=2,
         sum_up=_total,
     ),
