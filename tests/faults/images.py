@@ -19,6 +19,7 @@ train_dataloader = dict(batch_size={batch}, dataset=dict(
         dict(type='DecodeImage', channels=1),
         dict(type='RandomResizedCrop', size=16),
         dict(type='PackInputs')]))
+param_scheduler = dict(warmup_epochs=0)
 train_cfg = dict(max_epochs=1)
 default_hooks = dict(bad_samples=dict(max_bad_fraction=1.0))
 """
