@@ -114,9 +114,9 @@ def _show(board, names):
     table = Table('fault', 'passed', 'of', 'mmengine', 'seconds', 'what', box=None)
     for name in names:
         row = board.content['rows'].get(name)
-        if row and not name.startswith(BASELINE):
+        if row:
             style = None if row['reached'] else 'red'
-            peer = row['mmengine'] or ''
+            peer = row.get('mmengine') or ''
             cells = (name, row['passed'], row['tried'], peer, row['seconds'], row['what'])
             table.add_row(*map(str, cells), style=style)
     console.print(table)

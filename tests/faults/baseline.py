@@ -36,6 +36,9 @@ def _undisturbed(trial):
         code = process.wait(PATIENCE)
         (folder / 'seconds').write_text(str(time.monotonic() - start))
         trial.check(code == 0, f'mmengine itself fails: {tail(folder / "log")}')
+        trial.bench.run(_line(folder / 'again'), folder / 'log', quick=True)
+        hashes = {state_of(folder / name)['weights_sha256'] for name in ('run', 'again')}
+        trial.check(len(hashes) == 1, 'two undisturbed runs differ: nothing to compare with')
 
     folder = trial.bench.once('mmengine', make)
     return state_of(folder / 'run')['weights_sha256'], float((folder / 'seconds').read_text())

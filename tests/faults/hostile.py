@@ -6,6 +6,7 @@ import sys
 from tests.engine.checkpoint.test_hostile import BY_HAND, GADGETS, WAYS, write_zip
 from tests.faults.bench import ROOT, tail
 from tests.faults.scene import Scene
+from tests.faults.stop import OPTIONS
 
 _NAMES = [*GADGETS, *BY_HAND]
 _PLAIN = 3  # of the trials start Python anew, as a user does
@@ -23,7 +24,6 @@ def gadget(trial):
     place = _write(name, canary, file, trial.number)
     trial.facts |= {'gadget': name, 'place': place}
     bench, work_dir = trial.bench, trial.work_dir
-    short = ('train_cfg.max_epochs=1',)
     if way == 0:
         line = bench.line('mae', work_dir, '--load-from', file)
     elif way == 1:
@@ -32,7 +32,7 @@ def gadget(trial):
         words = [sys.executable, ROOT / 'tools/test.py', bench.configs['ft'], file]
         line = [*map(str, words), '--work-dir', str(work_dir)]
     else:
-        line = bench.line('mae', work_dir, '--resume', options=short)
+        line = bench.line('mae', work_dir, '--resume', options=OPTIONS)
     trial.facts['tool'] = ('--load-from', '--resume PATH', 'test.py', '--resume')[way]
     trial.run(line, code=0 if way == 3 else 1, quick=trial.number >= _PLAIN)
     said = trial.log.read_text()

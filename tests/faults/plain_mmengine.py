@@ -69,6 +69,7 @@ def main(work_dir, resume):
             num_workers=0,
             drop_last=True,
             sampler=dict(type='DefaultSampler', shuffle=True),
+            collate_fn=dict(type='default_collate'),
         ),
         train_cfg=dict(by_epoch=True, max_epochs=40),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
