@@ -40,11 +40,10 @@ class Scoreboard:
     def add(self, scene, number, outcome, seconds):
         """Write down a trial, and its row anew."""
         with self._lock:
-            row = self.content['rows'].setdefault(scene.name, {'trials': {}})
-            trials = row['trials']
+            trials = self.content['rows'].get(scene.name, {}).get('trials', {})
             trials[str(number)] = {**asdict(outcome), 'seconds': round(seconds, 2)}
             passed, tried = (sum(t[k] for t in trials.values()) for k in ('passed', 'tried'))
-            row |= {
+            self.content['rows'][scene.name] = {
                 'name': scene.name,
                 'what': scene.what,
                 'passed': passed,
@@ -53,7 +52,7 @@ class Scoreboard:
                 'reached': passed >= scene.share * tried > 0,
                 'seconds': round(sum(t['seconds'] for t in trials.values()), 1),
                 **scene.sum_up([t['facts'] for t in trials.values()]),
-                'trials': row.pop('trials'),  # the longest part last
+                'trials': trials,  # the longest part last
             }
             self.content['line'] = self.line()
             write_json(self.path, self.content)

@@ -11,12 +11,12 @@ from PIL import Image
 _EXIF_ORIENTATION = 0x0112
 
 
-def write_good(folder, count):
+def write_good(folder, count, size=20):
     """Ordinary pictures; their names begin with `good`."""
     noise = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        _save(folder / f'good{number}.png', noise.integers(0, 255, (20, 20, 3), dtype=np.uint8))
+        _save(folder / f'good{number}.png', noise.integers(0, 255, (size, size, 3), dtype=np.uint8))
 
 
 def write_odd(folder):
