@@ -13,7 +13,7 @@ stamp_docs := $(VENV)/.stamp-docs
 sources := $(wildcard mae tools tests configs docs) setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format type law docs clean
+.PHONY: help demo test faults check lint format type law docs clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,9 @@ demo: $(stamp) ## Pre-train, k-NN, fine-tune and from scratch on handwritten dig
 
 test: $(stamp) ## The whole test suite
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+faults: $(stamp) ## The fault harness: runs killed and damaged, about 45 minutes; ARGS='--short'
+	$(bin)/python -m tests.faults --jobs $(JOBS) $(ARGS)
 
 check: lint type law test ## Everything CI checks
 

@@ -1,5 +1,6 @@
 """Which images there are: by a walk through class folders, or by a list file."""
 
+import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def _walk(
             stamps[below] = stamp(path)
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         folders.append(entry.name)
                     elif entry.name.lower().endswith(extensions):
                         names.append(entry.name)
@@ -53,6 +54,16 @@ def _walk(
         if names:
             yield below, sorted(names)
         pending += [os.path.join(below, name) for name in sorted(folders, reverse=True)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """A link to itself is none: if it is called an image, it is a bad one like others."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 def read_list(list_file: Path, folder: str, classes: Sequence[str] | None, labelled: bool) -> Found:

@@ -154,3 +154,13 @@ def test_wrong_folders(tmp_path, paths, kwargs, message):
     with pytest.raises(DataError, match=message) as error:
         ImageFolder(root, **kwargs)
     assert '\n' not in str(error.value)
+
+
+def test_a_link_to_itself_is_a_bad_image_among_good_ones(tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a/good.png').touch()
+    for name in ('loop.png', 'loop'):  # the second is called no image: it is none
+        os.symlink(name, tmp_path / 'a' / name)
+    folder = ImageFolder(str(tmp_path), index_cache=False)
+    paths = [folder.get_data_info(index)['img_path'] for index in range(len(folder))]
+    assert [os.path.basename(path) for path in paths] == ['good.png', 'loop.png']

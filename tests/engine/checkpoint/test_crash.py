@@ -9,7 +9,7 @@ from mae.engine.checkpoint import choose_checkpoint, load_checkpoint, newest_ver
 from mae.engine.checkpoint.commit import Pruner, commit
 from mae.engine.checkpoint.durable import remove_stale_temporaries
 from mae.engine.checkpoint.store import remove_lone_manifests
-from tests.faults import CALLS, Calls
+from tests.faults.calls import CALLS, Calls
 
 
 def restart(folder, tiny, steps):

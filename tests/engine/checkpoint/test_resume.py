@@ -10,7 +10,7 @@ import torch
 from mae.engine.checkpoint import check_given, choose_checkpoint, load_checkpoint, newest_verified
 from mae.engine.checkpoint.manifest import Damaged, _checksum, manifest_path, verify
 from mae.utils.errors import CheckpointError
-from tests.faults import cut, flip_bit, size_in_bits
+from tests.faults.calls import cut, flip_bit, size_in_bits
 
 
 @pytest.fixture

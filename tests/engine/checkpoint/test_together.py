@@ -8,7 +8,7 @@ import pytest
 import torch.distributed as dist
 
 from mae.engine.checkpoint import choose_checkpoint, on_main, together
-from tests.faults import cut
+from tests.faults.calls import cut
 
 
 def refuse(rank, only=None):

@@ -140,3 +140,12 @@ def test_a_snapshot_is_a_true_copy():
         optimizer.step()
         assert all(torch.equal(a, b) for a, (_, b) in zip(kept, pairs, strict=True))
         assert any(not torch.equal(live, copied) for live, copied in pairs)
+
+
+def test_snapshot_taken_within_a_validation_serves_again_outside():
+    snapshot = Snapshot()
+    weights = {'w': torch.ones(3, requires_grad=True)}
+    with torch.inference_mode():
+        assert not snapshot.take(weights)['w'].is_inference()
+    weights['w'] = torch.full((3,), 2.0)
+    assert torch.equal(snapshot.take(weights)['w'], weights['w'])

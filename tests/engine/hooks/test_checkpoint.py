@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mae.engine.checkpoint import commit, load_checkpoint, newest_verified, verified
 from mae.engine.hooks import CheckpointHook
 from mae.utils.errors import CheckpointError
-from tests.faults import failing
+from tests.faults.calls import failing
 
 
 def periodic(work_dir):

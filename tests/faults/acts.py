@@ -1,0 +1,324 @@
+"""What may be done to a run from inside it: each act is a hook that `MAE_FAULT` names."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from mmengine.hooks import Hook
+
+from mae.engine.run_state import weights_sha256
+from tests.faults.calls import failing
+
+RANK = int(os.environ.get('RANK', '0'))
+
+
+class Signal(Hook):
+    """Sends this process a signal at a step (from 1), in the midst of something.
+
+    Args:
+        at: 'step' (in the forward pass), 'end' (of the step), 'data' (the main process waits for
+            a worker), 'save' (the writer is at work), 'evaluation'.
+        step: number of the step; for 'save' and 'evaluation' the first of them from there on.
+        name: of the signal.
+        rank: of the process that gets it.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, at, step, name='SIGTERM', rank=0):
+        self.at, self.step, self.name = at, step, name
+        self.is_armed = rank == RANK
+
+    def send(self):
+        if self.is_armed:
+            self.is_armed = False
+            os.kill(os.getpid(), getattr(signal, self.name))
+
+    def before_train(self, runner):
+        if self.at in ('step', 'evaluation'):
+            runner.bare_model.register_forward_pre_hook(lambda *_: self._in_forward(runner))
+        elif self.at == 'data':
+            self._linger(runner.train_dataloader)
+        elif self.at == 'save':
+            self._in_sync(runner)
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        if self.at == 'end' and runner.iter + 1 == self.step:
+            self.send()
+
+    def _in_forward(self, runner):
+        training = runner.bare_model.training
+        if (self.at == 'step' and training and runner.iter + 1 == self.step) or (
+            self.at == 'evaluation' and not training and runner.iter >= self.step
+        ):
+            self.send()
+
+    def _linger(self, loader):
+        """The worker that is to read the step waits until the main process waits for it."""
+        main, read = os.getpid(), loader.dataset.__getitems__
+        (wanted,) = [batch[0] for n, batch in enumerate(loader.batch_sampler) if n + 1 == self.step]
+
+        def slow(requests):
+            if self.is_armed and requests[0] == wanted:
+                time.sleep(0.5)
+                os.kill(main, getattr(signal, self.name))
+                time.sleep(0.5)
+            return read(requests)
+
+        loader.dataset.__getitems__ = slow
+
+    def _in_sync(self, runner):
+        real = os.fsync
+
+        def sync(descriptor):
+            if threading.current_thread().name == 'checkpoint-writer' and runner.iter >= self.step:
+                self.send()
+                time.sleep(0.3)
+            real(descriptor)
+
+        os.fsync = sync
+
+
+class DieAtCall(Hook):
+    """SIGKILL before a system call of a save.
+
+    Args:
+        save: number of the save, from 1.
+        call: number of the call in it, from 1; 0 only counts.
+    """
+
+    NAMES = ('open', 'write', 'fsync', 'close', 'replace', 'rename', 'unlink')
+
+    def __init__(self, save, call):
+        self.save, self.call = save, call
+        self.saves, self.seen = 0, []
+
+    def before_train(self, runner):
+        for name in self.NAMES:
+            setattr(os, name, self._replacement(getattr(os, name), name))
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        """The save before has ended: the writer does one at a time, and only its thread counts."""
+        if self.saves == self.save:
+            note('calls', self.seen)
+        self.saves += 1
+        self.seen = []
+
+    def _replacement(self, real, name):
+        def function(*args, **kwargs):
+            if self.saves == self.save and threading.current_thread().name == 'checkpoint-writer':
+                self.seen.append(name)
+                if len(self.seen) == self.call:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return function
+
+
+class Record(Hook):
+    """Notes the samples, keys and masks of each step."""
+
+    def before_train(self, runner):
+        self._masks = []
+        masker = getattr(runner.bare_model, 'masker', None)
+        if masker is not None:
+            masker.register_forward_hook(lambda module, inputs, mask: self._masks.append(mask))
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        seen = []
+        for batch, mask in zip(data_batch, self._masks, strict=True):
+            columns = batch['ids'].tolist(), batch['keys'].tolist(), mask.ids_keep.sort(1)[0]
+            seen += [[i, key, kept.tolist()] for i, key, kept in zip(*columns, strict=True)]
+        self._masks.clear()
+        note('steps', {'step': runner.iter + 1, 'seen': seen}, append=True)
+
+
+class Spoil(Hook):
+    """Makes a loss or a gradient NaN on one rank.
+
+    Args:
+        what: 'loss' or 'gradient'.
+        first, last: steps (from 1) in which it happens; no last: for good.
+        rank: of the process.
+    """
+
+    def __init__(self, what, first, last=None, rank=1):
+        self.what, self.first, self.last = what, first, last
+        self.is_meant = rank == RANK
+
+    def before_train(self, runner):
+        def is_bad():
+            step = runner.iter + 1
+            return self.is_meant and self.first <= step and (not self.last or step <= self.last)
+
+        if self.what == 'loss':
+            update = runner.optim_wrapper.update_params
+            runner.optim_wrapper.update_params = lambda loss: update(
+                loss * torch.nan if is_bad() else loss
+            )
+        else:
+            param = next(p for p in runner.bare_model.parameters() if p.requires_grad)
+            param.register_hook(lambda grad: grad * torch.nan if is_bad() else None)
+
+    def after_run(self, runner):
+        note('weights', weights_sha256(runner.bare_model.state_dict()))
+
+
+class TimeChoice(Hook):
+    """How long it takes to choose the checkpoint to continue from."""
+
+    def before_run(self, runner):
+        import mae.engine.runner as module
+
+        real = module.choose_checkpoint
+
+        def timed(*args):
+            start = time.perf_counter()
+            choice = real(*args)
+            note('choice', time.perf_counter() - start)
+            return choice
+
+        module.choose_checkpoint = timed
+
+
+class Refuse(Hook):
+    """The system refuses a call of the writer, for one checkpoint, however often it tries.
+
+    Args:
+        file: name of the checkpoint.
+        call: of `os`.
+        code: of the error.
+        share: of the file's bytes that are written before.
+    """
+
+    def __init__(self, file, call, code, share=0.0):
+        self.file, self.call, self.code, self.share = file, call, code, share
+
+    def before_train(self, runner):
+        size = 3 * sum(v.numel() * v.element_size() for v in runner.model.state_dict().values())
+        refusal = failing(
+            self.call,
+            getattr(errno, self.code),
+            after_bytes=int(self.share * size),
+            only=lambda first, *others, **named: self.file in _name_of(first),
+        )
+        refusal.__enter__()  # for the rest of the process
+        self._refusal = refusal
+
+
+class FullLog(Hook):
+    """Log file and scalars are on a disk that is full, from a step on."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def after_step(self, runner):
+        if runner.iter != self.step:
+            return
+        for handler in runner.logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                os.dup2(os.open('/dev/full', os.O_WRONLY), handler.stream.fileno())
+        for scalars in Path(runner.work_dir).rglob('scalars.json'):
+            scalars.unlink()
+            scalars.symlink_to('/dev/full')
+
+
+class Ballast(Hook):
+    """Fills a small file system after one step, and frees it after another."""
+
+    def __init__(self, folder, first, last):
+        self.file, self.first, self.last = Path(folder) / 'ballast', first, last
+
+    def after_step(self, runner):
+        if runner.iter == self.first:
+            with suppress(OSError), self.file.open('wb', buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+        if runner.iter == self.last:
+            time.sleep(0.2)  # for a save that is to fail
+            self.file.unlink()
+
+
+class Cost(Hook):
+    """Times what the hooks of the engine that watch over a run do in each step.
+
+    Besides: the check of the gradients in the optimizer wrapper. The copies of the state for
+    checkpoints count as well; none is due but at the end of every tenth epoch.
+    """
+
+    WATCHERS = (
+        *('GuardHook', 'StopHook', 'WatchdogHook', 'RunStateHook'),
+        *('BadSamplesHook', 'CheckpointHook'),
+    )
+    POINTS = ('before_train_iter', 'after_train_iter', 'after_report', 'after_step')
+
+    def before_train(self, runner):
+        self._spent = {}
+        for hook in runner.hooks:
+            if type(hook).__name__ in self.WATCHERS:
+                for point in self.POINTS:
+                    if hasattr(hook, point):
+                        self._time(hook, point, type(hook).__name__)
+        self._time(runner.optim_wrapper, '_check_gradients', 'gradients')
+        self._time(runner.train_loop, '_run_step', 'step')
+        self._time(runner.train_loop, '_tell', 'tell')
+        self._steps = -runner.iter
+
+    def after_train(self, runner):
+        spent = dict(self._spent)
+        step = spent.pop('step')
+        tell = spent.pop('tell', 0.0)  # holds the time of `after_report`
+        whole = step + tell
+        each = {name: round(100 * seconds / whole, 4) for name, seconds in spent.items()}
+        steps = runner.iter + self._steps
+        note(
+            'cost',
+            {
+                'percent': round(sum(each.values()), 4),
+                'each_percent': each,
+                'step_milliseconds': round(1000 * whole / steps, 3),
+                'steps': steps,
+            },
+        )
+
+    def _time(self, owner, name, title):
+        real = getattr(owner, name)
+
+        def timed(*args, **kwargs):
+            start = time.perf_counter()
+            try:
+                return real(*args, **kwargs)
+            finally:
+                self._spent[title] = self._spent.get(title, 0.0) + time.perf_counter() - start
+
+        setattr(owner, name, timed)
+
+
+ACTS = {
+    act.__name__: act
+    for act in (Signal, DieAtCall, Spoil, TimeChoice, Refuse, FullLog, Ballast, Cost)
+}
+
+
+def _name_of(file):
+    return os.readlink(f'/proc/self/fd/{file}') if isinstance(file, int) else str(file)
+
+
+def note(name, value, *, append=False):
+    """Leave a value for the harness."""
+    path = Path(f'{os.environ["MAE_FAULT_TRACE"]}{RANK}.{name}')
+    with path.open('a' if append else 'w') as file:
+        file.write(json.dumps(value) + '\n')
+
+
+def notes(log, name, rank=0):
+    """What a run has left under a name: the values, in order."""
+    path = Path(f'{log}.trace{rank}.{name}')
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

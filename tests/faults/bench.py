@@ -1,0 +1,199 @@
+"""The runs that are disturbed: two tiny trainings on the digits, started as a user starts them."""
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.process import Forked, Spawned
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 300.0  # seconds after which a run counts as hung
+
+_COMMON = """
+model = dict(encoder=dict(arch=dict(embed_dim=16, depth=2, num_heads=2)))
+env_cfg = dict(dist_cfg=dict(timeout=60))
+custom_imports = dict(imports=['tests.faults.inside'])
+"""
+# Pre-training: 11 steps an epoch. Fine-tuning has the rest that is random or has a memory: drop
+# path, mixup, an average of the weights, validation, a best checkpoint; 12 steps an epoch.
+_CONFIGS = {
+    'mae': f"""
+_base_ = '{ROOT}/configs/demo/mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
+{_COMMON}
+model['decoder'] = dict(embed_dim=16, num_heads=2)
+global_batch_size = 128
+train_dataloader = dict(batch_size=128)
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=8)
+default_hooks = dict(checkpoint=dict(interval=3, by='iter'), logger=dict(interval=5))
+custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHook')]
+""",
+    # The smallest: 11 steps an epoch of 16 images.
+    'soak': f"""
+_base_ = '{ROOT}/configs/demo/mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
+{_COMMON}
+model = dict(
+    encoder=dict(arch=dict(embed_dim=8, depth=1, num_heads=1)),
+    decoder=dict(embed_dim=8, num_heads=1))
+global_batch_size = 16
+train_dataloader = dict(batch_size=16, dataset=dict(source=dict(
+    _delete_=True, type='Subset', per_class=18,
+    source=dict(type='Digits', split='train', img_size=16))))
+param_scheduler = dict(warmup_epochs=1)
+default_hooks = dict(checkpoint=dict(interval=100, by='iter'), logger=dict(interval=11))
+custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHook')]
+""",
+    'ft': f"""
+_base_ = '{ROOT}/configs/demo/vit-mini-p4_ft-1xb50-coslr-80e_digits-16.py'
+{_COMMON}
+model['encoder']['drop_path_rate'] = 0.3
+global_batch_size = 48
+model['preprocessor'] = dict(
+    mixup=dict(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1, num_classes=10))
+train_dataloader = dict(batch_size=48, dataset=dict(source=dict(per_class=60)))
+val_dataloader = dict(batch_size=90)
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=6, val_interval=1)
+default_hooks = dict(checkpoint=dict(
+    interval=3, by='iter', by_epoch=None, save_best='top1'), logger=dict(interval=5))
+custom_hooks = [
+    dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.1),
+    dict(type='PhaseHook'),
+    dict(type='FaultHook'),
+]
+""",
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An undisturbed run: hash of its weights, its seconds, and those until its first step."""
+
+    sha256: str
+    seconds: float
+    begin: float
+
+
+class Bench:
+    """Starts runs, and knows how each would have ended.
+
+    Args:
+        folder: for configs, work dirs and what undisturbed runs gave.
+        resume: trust what undisturbed runs gave the last time.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool = False) -> None:
+        self.folder = folder.resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            shutil.rmtree(self.folder / 'undisturbed', ignore_errors=True)
+        self.configs = {}
+        for kind, text in _CONFIGS.items():
+            self.configs[kind] = self.folder / f'{kind}.py'
+            self.configs[kind].write_text(text)
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._made: set[str] = set()
+        self._references: dict[str, Reference] = {}
+
+    def line(self, kind, work_dir, *arguments, processes=1, workers=0, options=()):
+        """The command line of a run of a kind, or of a config file."""
+        words = [self.configs.get(kind, kind)]
+        words += [processes] if processes > 1 else []
+        words += ['--work-dir', work_dir, *arguments]
+        options = [*options, *([f'train_dataloader.num_workers={workers}'] if workers else [])]
+        words += ['--cfg-options', *options] if options else []
+        first = (
+            [ROOT / 'tools/dist_train.sh']
+            if processes > 1
+            else [sys.executable, ROOT / 'tools/train.py']
+        )
+        return [str(word) for word in (*first, *words)]
+
+    def start(self, line, log, *, fault=None, record=False, quick=False):
+        """Start a command line.
+
+        Args:
+            line: of `python FILE ...` or of a shell script.
+            log: file for what it says.
+            fault: what shall happen in it, see `inside.py`.
+            record: note the samples, keys and masks of each step.
+            quick: fork a process that has done the imports, instead of starting Python.
+        """
+        env = {'MAE_FAULT': json.dumps(fault or {}), 'MAE_FAULT_TRACE': f'{log}.trace'}
+        env['MAE_FAULT_RECORD'] = '1' if record else ''
+        return (Forked if quick else Spawned)(line, log, env)
+
+    def run(self, line, log, *, patience=PATIENCE, **options):
+        """Start a command line and wait; its exit status."""
+        return self.start(line, log, **options).wait(patience)
+
+    def reference(self, kind, *, processes=1, options=(), quick=False):
+        """What an undisturbed run gives; the first who asks runs it, the others wait."""
+        words = [kind, f'{processes}x', *map(str, options), *(['quick'] if quick else [])]
+        name = '-'.join(words).replace('/', '_').replace('=', '')
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            if name not in self._references:
+                self._references[name] = self._undisturbed(
+                    name, kind, processes=processes, options=options, quick=quick
+                )
+            return self._references[name]
+
+    def once(self, name, make):
+        """What `make(folder)` has put into a folder of this name, the first time."""
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            folder = self.folder / 'once' / name
+            if name not in self._made:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                make(folder)
+                self._made.add(name)
+            return folder
+
+    def _undisturbed(self, name, kind, *, quick, **details):
+        work_dir = self.folder / 'undisturbed' / name
+        file = work_dir / 'reference.json'
+        if file.is_file():
+            return Reference(**json.loads(file.read_text()))
+        work_dir.parent.mkdir(exist_ok=True)
+        start = time.monotonic()
+        process = self.start(self.line(kind, work_dir, **details), f'{work_dir}.log', quick=quick)
+        wait_until_running(process, work_dir)
+        begin = time.monotonic() - start
+        code = process.wait(PATIENCE)
+        seconds = time.monotonic() - start
+        state = state_of(work_dir)
+        if code or state.get('state') != 'finished':
+            raise RuntimeError(f'an undisturbed run failed: see {work_dir}.log')
+        found = Reference(state['weights_sha256'], seconds, begin)
+        file.write_text(json.dumps(found.__dict__))
+        return found
+
+
+def wait_until_running(process, work_dir):
+    """Until the first step begins, or the process has ended."""
+    while process.is_alive() and state_of(work_dir).get('state') in (None, 'starting'):
+        time.sleep(0.01)
+
+
+def state_of(work_dir):
+    """`run.json` of a work dir, {} if there is none."""
+    try:
+        return json.loads((work_dir / 'run.json').read_text())
+    except OSError:
+        return {}
+
+
+def tail(log, lines=12):
+    """The last lines of a log, for a report."""
+    text = Path(log).read_text(errors='replace') if os.path.exists(log) else ''
+    return '\n'.join(text.splitlines()[-lines:])

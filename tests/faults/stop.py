@@ -1,0 +1,36 @@
+"""Stopped at every step of two epochs, by a signal that the run sends itself at the step's end."""
+
+from tests.faults.bench import state_of
+from tests.faults.scene import Scene
+
+OPTIONS = ('train_cfg.max_epochs=2',)
+_WORKERS = (0, 1, 4)
+_STEPS = {'mae': 22, 'ft': 24}
+
+
+def stop_at(trial):
+    """Pre-training with 0, 1 and 4 workers; then fine-tuning, with each of these in turns."""
+    cases = [('mae', step, workers) for workers in _WORKERS for step in range(1, 23)]
+    cases += [('ft', step, _WORKERS[step % 3]) for step in range(1, 25)]
+    kind, step, workers = cases[trial.number]
+    reference = trial.bench.reference(kind, options=OPTIONS, quick=True)
+    details = dict(workers=workers, options=OPTIONS)
+    fault = dict(do='Signal', at='end', step=step)
+    line = trial.bench.line(kind, trial.work_dir, **details)
+    trial.run(line, code=143, fault=fault, quick=True)
+    found = state_of(trial.work_dir).get('step')
+    trial.check(found == step, f'stopped at step {found} instead of {step}')
+    trial.finish(
+        trial.bench.line(kind, trial.work_dir, '--resume', **details), reference, quick=True
+    )
+
+
+SCENES = [
+    Scene(
+        'stop',
+        'stopped at every step of two epochs, with 0, 1 and 4 data workers, then --resume',
+        stop_at,
+        full=90,
+        short=(43, 81),
+    )
+]

@@ -1,0 +1,98 @@
+"""Stopped, and resumed with another number of processes: the same samples, keys and masks."""
+
+import signal
+from collections import Counter
+
+from tests.faults.acts import notes
+from tests.faults.bench import state_of
+from tests.faults.scene import Scene
+from tests.faults.stop import OPTIONS
+
+_CHANGES = ((1, 2), (2, 1), (2, 4), (4, 2), (1, 4), (4, 1))
+
+
+def other_world(trial):
+    """Another change of size each trial, at a random step."""
+    before, after = _CHANGES[trial.number]
+    expected = _seen(trial.bench.once('record-mae', lambda folder: _record(trial, folder)), 1)
+    step = trial.rng.randint(2, 19)
+    fault = dict(do='Signal', at='end', step=step, rank=before - 1)
+    line = trial.bench.line('mae', trial.work_dir, processes=before, options=OPTIONS)
+    trial.run(
+        line, code=143, fault=fault, record=True, log=trial.folder / 'before', quick=before == 1
+    )
+    stopped = state_of(trial.work_dir)['step']
+    line = trial.bench.line('mae', trial.work_dir, '--resume', processes=after, options=OPTIONS)
+    trial.run(line, record=True, log=trial.folder / 'after', quick=after == 1)
+    trial.facts |= {'from': before, 'to': after, 'step': stopped}
+    first = _seen(trial.folder, before, 'before')
+    second = _seen(trial.folder, after, 'after')
+    twice = set(first) & set(second)
+    trial.check(not twice, f'steps {sorted(twice)} were done twice')
+    found = {**first, **second}
+    trial.facts |= _compare(expected, found)
+    trial.check(found == expected, f'other samples: {trial.facts}')
+
+
+def _record(trial, folder):
+    line = trial.bench.line('mae', folder / 'run', options=OPTIONS)
+    trial.bench.run(line, folder / 'log', record=True, quick=True)
+
+
+def _seen(folder, processes, log='log'):
+    """Of each step the samples of all processes, each with key and mask, in order."""
+    steps = {}
+    for rank in range(processes):
+        for line in notes(folder / log, 'steps', rank):
+            steps.setdefault(line['step'], []).extend(line['seen'])
+    return {step: sorted(seen) for step, seen in steps.items()}
+
+
+def _compare(expected, found):
+    wanted, had = (
+        Counter((step, i) for step, seen in steps.items() for i, *_ in seen)
+        for steps in (expected, found)
+    )
+    return {'repeated': (had - wanted).total(), 'missed': (wanted - had).total()}
+
+
+def signal_from_outside(trial):
+    """To the launcher, as a batch system sends it."""
+    name, code = (('SIGTERM', 143), ('SIGUSR1', 143), ('SIGINT', 130))[trial.number]
+    reference = trial.bench.reference('mae', processes=2)
+    line = trial.bench.line('mae', trial.work_dir, processes=2)
+    process = trial.bench.start(line, trial.log)
+    step = trial.rng.randint(5, 60)
+    while process.is_alive() and trial.phase()[1] < step:
+        pass
+    process.send(getattr(signal, name))
+    found = process.wait(60)
+    trial.check(found == code, f'exit status {found} instead of {code} after {name}')
+    trial.facts['step'] = state_of(trial.work_dir)['step']
+    line = trial.bench.line('mae', trial.work_dir, '--resume', processes=2)
+    trial.finish(line, reference)
+
+
+def _total(facts):
+    return {name: sum(fact.get(name, 0) for fact in facts) for name in ('repeated', 'missed')}
+
+
+SCENES = [
+    Scene(
+        'world',
+        'stopped and resumed with another number of processes (1, 2, 4): samples, keys, masks',
+        other_world,
+        full=len(_CHANGES),
+        short=(),
+        cores=2,
+        sum_up=_total,
+    ),
+    Scene(
+        'signals2',
+        'TERM, USR1, INT to tools/dist_train.sh of two processes: exit status, then --resume',
+        signal_from_outside,
+        full=3,
+        short=(),
+        cores=2,
+    ),
+]
