@@ -274,11 +274,11 @@ def refusal(config, contents, tmp_path):
 
 def test_file_of_another_architecture(tmp_path):
     with torch.device('meta'):
-        state = get_model('vit-large-p16_ft-8xb128-amp-coslr-50e_in1k', device='meta').state_dict()
-    large = {key: torch.zeros(1).expand(value.shape) for key, value in state.items()}
+        state = get_model('vit-base-p16_ft-8xb128-amp-coslr-100e_in1k', device='meta').state_dict()
+    large = {key: torch.zeros(value.shape, dtype=torch.int8) for key, value in state.items()}
     message = refusal(small(TUNED), {'state_dict': large}, tmp_path)
-    assert 'encoder.cls_token is (1, 1, 1024) there and (1, 1, 16) here' in message
-    assert message.endswith('it looks like a file for vit-large-p16_ft-8xb128-amp-coslr-50e_in1k')
+    assert 'encoder.cls_token is (1, 1, 768) there and (1, 1, 16) here' in message
+    assert message.endswith('it looks like a file for vit-base-p16_ft-8xb128-amp-coslr-100e_in1k')
 
 
 @pytest.mark.parametrize(
@@ -298,10 +298,10 @@ def test_file_without_weights(contents, message, tmp_path):
 
 def test_the_test_names_a_config_that_fits_too(tmp_path):
     with torch.device('meta'):
-        large = get_model('vit-large-p16_ft-8xb128-amp-coslr-50e_in1k', device='meta').state_dict()
-    weights = {key: torch.zeros(1).expand(value.shape) for key, value in large.items()}
+        large = get_model('vit-base-p16_ft-8xb128-amp-coslr-100e_in1k', device='meta').state_dict()
+    weights = {key: torch.zeros(value.shape, dtype=torch.int8) for key, value in large.items()}
     torch.save({'state_dict': weights}, tmp_path / 'large.pth')
-    with pytest.raises(CheckpointError, match=r'like a file for vit-large-p16_ft-8xb128-amp-'):
+    with pytest.raises(CheckpointError, match=r'like a file for vit-base-p16_ft-8xb128-amp-'):
         init_model(small(TUNED), tmp_path / 'large.pth')
 
 

@@ -63,6 +63,15 @@ class LeaveOut(Hook):
         runner.train_loop.left_out = list(self.steps)
 
 
+class Settle(Hook):
+    """What is being saved is on the disk before the next step."""
+
+    def after_step(self, runner):
+        for hook in runner.hooks:
+            if hasattr(hook, 'wait'):
+                hook.wait()
+
+
 def run(runner, *hooks):
     for hook in hooks:
         runner.register_hook(hook)
@@ -128,7 +137,7 @@ def test_with_optimizers_of_all_kinds(make_runner):
 
 def test_autopsy(make_runner):
     runner = make_runner('run', {**OFTEN, **FUSED})
-    run(runner, Spoil(6, 7, 11))
+    run(runner, Spoil(6, 7, 11), Settle())
     found = sorted(path.name for path in Path(runner.work_dir).glob('autopsy*'))
     assert found == ['autopsy_step_11.json', 'autopsy_step_6.json']  # the first of each row
     autopsy = json.loads((Path(runner.work_dir) / 'autopsy_step_6.json').read_text())
