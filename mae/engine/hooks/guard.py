@@ -160,6 +160,8 @@ class GuardHook(Hook):
             norms = norms_by_module(
                 runner.bare_model, runner.optim_wrapper.optimizer, kept.grad_norms
             )
+            for hook in _savers(runner):
+                hook.wait()  # the replay begins at a checkpoint that is there
             try:
                 path = write_autopsy(runner, report, processes, norms, lr=kept.lr)
             except OSError as error:
@@ -176,7 +178,7 @@ class GuardHook(Hook):
         advice = 'lower base_lr, clip gradients or use bfloat16, and look at the autopsy files'
         if count.rollbacks >= self.max_rollbacks:
             raise NonFiniteError(f'{what}, after {count.rollbacks} times going back; {advice}')
-        savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+        savers = _savers(runner)
         for hook in savers:
             hook.wait()
         found: list[Any] = [_sound_checkpoint(runner, count.first) if is_main_process() else None]
@@ -203,6 +205,10 @@ class GuardHook(Hook):
         if runner.run_state is not None:
             runner.run_state.write(rollbacks=count.rollbacks, step=runner.iter)
         raise RolledBack
+
+
+def _savers(runner: Any) -> list[CheckpointHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
 
 
 def _sound_checkpoint(runner: Any, first_bad: int) -> tuple[int, str] | None:

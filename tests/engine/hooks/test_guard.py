@@ -1,6 +1,7 @@
 """Bad numbers change nothing, are told, and end a run only when nothing else helps."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from mmengine.hooks import Hook
 
 from mae.engine.bad_steps import BadSteps
-from mae.engine.checkpoint import load_checkpoint
+from mae.engine.checkpoint import commit, load_checkpoint
 from mae.engine.hooks import GuardHook
 from mae.engine.reports import Reports, StepReport
 from mae.engine.run_state import weights_sha256
@@ -135,7 +136,14 @@ def test_with_optimizers_of_all_kinds(make_runner):
         assert run(make_runner(f'run{number}', options), Spoil(0, 6)) == expected
 
 
-def test_autopsy(make_runner):
+def test_autopsy(make_runner, monkeypatch):
+    save = commit.save_checkpoint
+
+    def slow(*args):
+        time.sleep(0.3)  # the replay begins at a checkpoint that is being written
+        return save(*args)
+
+    monkeypatch.setattr(commit, 'save_checkpoint', slow)
     runner = make_runner('run', {**OFTEN, **FUSED})
     run(runner, Spoil(6, 7, 11), Settle())
     found = sorted(path.name for path in Path(runner.work_dir).glob('autopsy*'))
