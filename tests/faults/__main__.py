@@ -44,7 +44,8 @@ def main(argv=None):
     os.environ['PYTHONPATH'] = os.pathsep.join([root, os.environ.get('PYTHONPATH', '')])
     bench = Bench(args.out / 'bench', resume=args.resume)
     keep = args.resume or args.scenes is not None
-    board = Scoreboard(args.out / 'scoreboard.json', args.seed, keep=keep)
+    order = [scene.name for scene in scenes.ALL]
+    board = Scoreboard(args.out / 'scoreboard.json', args.seed, order, keep=keep)
     chosen = [s for s in scenes.ALL if not args.scenes or s.name in args.scenes]
     jobs: dict[int, list] = {}  # by the cores that they keep busy
     for scene in chosen:

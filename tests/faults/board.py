@@ -16,11 +16,13 @@ class Scoreboard:
     Args:
         path: of it.
         seed: of the trials.
+        order: names of the rows.
         keep: the rows of an earlier call with this seed.
     """
 
-    def __init__(self, path, seed, *, keep=False):
+    def __init__(self, path, seed, order, *, keep=False):
         self.path = path
+        self._order = {name: place for place, name in enumerate(order)}
         self._lock = threading.Lock()
         self.content = {'seed': seed, 'versions': versions(), 'line': '', 'rows': {}}
         if path.is_file():
@@ -54,6 +56,9 @@ class Scoreboard:
                 **scene.sum_up([t['facts'] for t in trials.values()]),
                 'trials': trials,  # the longest part last
             }
+            rows = self.content['rows'].items()
+            in_order = sorted(rows, key=lambda item: self._order.get(item[0], len(self._order)))
+            self.content['rows'] = dict(in_order)
             self.content['line'] = self.line()
             write_json(self.path, self.content)
 
