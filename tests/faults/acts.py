@@ -1,22 +1,17 @@
 """What may be done to a run from inside it: each act is a hook that `MAE_FAULT` names."""
 
-import errno
-import json
-import logging
 import os
 import signal
 import threading
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import torch
 from mmengine.hooks import Hook
 
 from mae.engine.run_state import weights_sha256
-from tests.faults.calls import failing
-
-RANK = int(os.environ.get('RANK', '0'))
+from tests.faults.notes import RANK, note
+from tests.faults.refusals import Ballast, FullLog, Refuse
+from tests.faults.stopwatch import Cost
 
 
 class Signal(Hook):
@@ -188,137 +183,7 @@ class TimeChoice(Hook):
         module.choose_checkpoint = timed
 
 
-class Refuse(Hook):
-    """The system refuses a call of the writer, for one checkpoint, however often it tries.
-
-    Args:
-        file: name of the checkpoint.
-        call: of `os`.
-        code: of the error.
-        share: of the file's bytes that are written before.
-    """
-
-    def __init__(self, file, call, code, share=0.0):
-        self.file, self.call, self.code, self.share = file, call, code, share
-
-    def before_train(self, runner):
-        size = 3 * sum(v.numel() * v.element_size() for v in runner.model.state_dict().values())
-        refusal = failing(
-            self.call,
-            getattr(errno, self.code),
-            after_bytes=int(self.share * size),
-            only=lambda first, *others, **named: self.file in _name_of(first),
-        )
-        refusal.__enter__()  # for the rest of the process
-        self._refusal = refusal
-
-
-class FullLog(Hook):
-    """Log file and scalars are on a disk that is full, from a step on."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def after_step(self, runner):
-        if runner.iter != self.step:
-            return
-        for handler in runner.logger.handlers:
-            if isinstance(handler, logging.FileHandler):
-                os.dup2(os.open('/dev/full', os.O_WRONLY), handler.stream.fileno())
-        for scalars in Path(runner.work_dir).rglob('scalars.json'):
-            scalars.unlink()
-            scalars.symlink_to('/dev/full')
-
-
-class Ballast(Hook):
-    """Fills a small file system after one step, and frees it after another."""
-
-    def __init__(self, folder, first, last):
-        self.file, self.first, self.last = Path(folder) / 'ballast', first, last
-
-    def after_step(self, runner):
-        if runner.iter == self.first:
-            with suppress(OSError), self.file.open('wb', buffering=0) as file:
-                while file.write(bytes(4096)):
-                    pass
-        if runner.iter == self.last:
-            time.sleep(0.2)  # for a save that is to fail
-            self.file.unlink()
-
-
-class Cost(Hook):
-    """Times what the hooks of the engine that watch over a run do in each step.
-
-    Besides: the check of the gradients in the optimizer wrapper. The copies of the state for
-    checkpoints count as well; none is due but at the end of every tenth epoch.
-    """
-
-    WATCHERS = (
-        *('GuardHook', 'StopHook', 'WatchdogHook', 'RunStateHook'),
-        *('BadSamplesHook', 'CheckpointHook'),
-    )
-    POINTS = ('before_train_iter', 'after_train_iter', 'after_report', 'after_step')
-
-    def before_train(self, runner):
-        self._spent = {}
-        for hook in runner.hooks:
-            if type(hook).__name__ in self.WATCHERS:
-                for point in self.POINTS:
-                    if hasattr(hook, point):
-                        self._time(hook, point, type(hook).__name__)
-        self._time(runner.optim_wrapper, '_check_gradients', 'gradients')
-        self._time(runner.train_loop, '_run_step', 'step')
-        self._time(runner.train_loop, '_tell', 'tell')
-        self._steps = -runner.iter
-
-    def after_train(self, runner):
-        spent = dict(self._spent)
-        step = spent.pop('step')
-        tell = spent.pop('tell', 0.0)  # holds the time of `after_report`
-        whole = step + tell
-        each = {name: round(100 * seconds / whole, 4) for name, seconds in spent.items()}
-        steps = runner.iter + self._steps
-        note(
-            'cost',
-            {
-                'percent': round(sum(each.values()), 4),
-                'each_percent': each,
-                'step_milliseconds': round(1000 * whole / steps, 3),
-                'steps': steps,
-            },
-        )
-
-    def _time(self, owner, name, title):
-        real = getattr(owner, name)
-
-        def timed(*args, **kwargs):
-            start = time.perf_counter()
-            try:
-                return real(*args, **kwargs)
-            finally:
-                self._spent[title] = self._spent.get(title, 0.0) + time.perf_counter() - start
-
-        setattr(owner, name, timed)
-
-
 ACTS = {
     act.__name__: act
     for act in (Signal, DieAtCall, Spoil, TimeChoice, Refuse, FullLog, Ballast, Cost)
 }
-
-
-def _name_of(file):
-    return os.readlink(f'/proc/self/fd/{file}') if isinstance(file, int) else str(file)
-
-
-def note(name, value, *, append=False):
-    """Leave a value for the harness."""
-    path = Path(f'{os.environ["MAE_FAULT_TRACE"]}{RANK}.{name}')
-    with path.open('a' if append else 'w') as file:
-        file.write(json.dumps(value) + '\n')
-
-
-def notes(log, name, rank=0):
-    """What a run has left under a name: the values, in order."""
-    path = Path(f'{log}.trace{rank}.{name}')
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

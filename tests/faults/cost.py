@@ -1,6 +1,6 @@
 """What all this costs a step: seconds inside the hooks that watch, of those that training takes."""
 
-from tests.faults.acts import notes
+from tests.faults.notes import notes
 from tests.faults.pictures import write_good
 from tests.faults.scene import Scene
 

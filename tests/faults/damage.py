@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mae.engine.checkpoint import choose_checkpoint
 from mae.engine.checkpoint.manifest import Unverifiable, manifest_path, read_manifest
-from tests.faults.acts import notes
 from tests.faults.bench import state_of
 from tests.faults.calls import cut, flip_bit, size_in_bits
+from tests.faults.notes import notes
 from tests.faults.scene import Scene
 
 _STOP = dict(do='Signal', at='end', step=20)

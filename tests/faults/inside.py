@@ -10,7 +10,8 @@ from pathlib import Path
 from mmengine.hooks import Hook
 
 from mae.registry import HOOKS
-from tests.faults.acts import ACTS, RANK, Record
+from tests.faults.acts import ACTS, Record
+from tests.faults.notes import RANK
 
 
 @HOOKS.register_module()

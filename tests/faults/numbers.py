@@ -4,8 +4,8 @@ from itertools import product
 
 import torch
 
-from tests.faults.acts import notes
 from tests.faults.bench import state_of
+from tests.faults.notes import notes
 from tests.faults.scene import Scene
 
 _CASES = list(product(('loss', 'gradient'), (True, False)))

@@ -4,8 +4,8 @@ import random
 from pathlib import Path
 
 from mae.engine.checkpoint import verified
-from tests.faults.acts import notes
 from tests.faults.bench import state_of
+from tests.faults.notes import notes
 from tests.faults.scene import Scene
 from tests.faults.stop import OPTIONS
 

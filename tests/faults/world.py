@@ -3,8 +3,8 @@
 import signal
 from collections import Counter
 
-from tests.faults.acts import notes
 from tests.faults.bench import state_of
+from tests.faults.notes import notes
 from tests.faults.scene import Scene
 from tests.faults.stop import OPTIONS
 
