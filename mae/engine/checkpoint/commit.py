@@ -7,7 +7,7 @@ from mae.engine.checkpoint.durable import remove, write_text
 from mae.engine.checkpoint.io import Checkpoint
 from mae.engine.checkpoint.manifest import Damaged, Record, Unverifiable, manifest_path, verify
 from mae.engine.checkpoint.save import save_checkpoint
-from mae.engine.checkpoint.store import BEST, Found, numbered, set_aside_later
+from mae.engine.checkpoint.store import BEST, Found, numbered, set_aside, set_aside_later
 
 POINTER = 'last_checkpoint'
 _AT_LEAST = 2  # verified checkpoints that always stay
@@ -102,4 +102,7 @@ class Pruner:
 
 def _point_to(path: Path) -> None:
     """Let `last_checkpoint`, which other tools read, name a checkpoint."""
-    write_text(path.with_name(POINTER), str(path))
+    pointer = path.with_name(POINTER)
+    if pointer.is_dir() and not pointer.is_symlink():  # of nobody here: a file cannot replace it
+        set_aside(pointer, 'corrupt')
+    write_text(pointer, str(path))

@@ -93,3 +93,11 @@ def test_content_is_the_same_each_time(tiny, tmp_path):
     first = newest_verified(tiny.save(5).parent)
     again = commit(tiny.content(5), tmp_path / 'iter_5.pth') or newest_verified(tmp_path)
     assert first.record.sha256 == again.record.sha256
+
+
+def test_a_folder_in_the_place_of_the_pointer_is_no_reason_to_fail(tmp_path, tiny):
+    (tmp_path / 'last_checkpoint').mkdir()
+    (tmp_path / 'last_checkpoint' / 'note').write_text('of somebody')
+    commit(tiny.content(5), tmp_path / 'iter_5.pth')
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_5.pth')
+    assert (tmp_path / 'last_checkpoint.corrupt' / 'note').read_text() == 'of somebody'
