@@ -4,14 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from mae.zoo.index import entries
 
-# Not imported here: it reads the installed distributions at once. openmim 0.3.9 needs the
-# `pkg_resources` that setuptools has dropped; onedl-mim is its continuation.
-pytest.importorskip('mim.version')
+# Not imported here: it reads the installed distributions at once, and makes a folder in the user's
+# home, which two test processes do at the same time. openmim 0.3.9 needs the `pkg_resources` that
+# setuptools has dropped; onedl-mim is its continuation.
+pytestmark = pytest.mark.skipif(find_spec('mim') is None, reason='onedl-mim is not installed')
 
 CODE = """
 import json, subprocess, sys
