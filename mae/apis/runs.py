@@ -13,6 +13,7 @@ from mae.engine import Runner
 from mae.engine.distributed import leads
 from mae.engine.run_state import RunState, weights_sha256
 from mae.engine.stopping import EXIT_CODES, Stopped, StopSignals
+from mae.utils.errors import ConfigError
 from mae.utils.lock import only_one
 
 
@@ -33,6 +34,9 @@ def train(config: Config) -> Runner:
         ValueError: config, data or checkpoint cannot be used, another run is at work in the work
             dir, or the numbers stay bad; the message says which and why.
     """
+    for key in ('model', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
+        if not config.get(key):
+            raise ConfigError(f'the config describes no training: {key} is missing')
     work_dir = Path(config.work_dir)
     first = leads(config.get('launcher', 'none'))
     with (

@@ -138,6 +138,9 @@ class Runner(MMRunner):
             diff_rank_seed: ignored: each process takes its share of one common order.
         """
         options = copy.deepcopy(dict(dataloader))
+        for key in ('dataset', 'sampler', 'batch_size'):
+            if not options.get(key):
+                raise ConfigError(f'a data loader of the config is incomplete: {key} is missing')
         dataset = DATASETS.build(options.pop('dataset'))
         if not hasattr(dataset, '__getitems__'):
             raise ConfigError(
@@ -153,6 +156,8 @@ class Runner(MMRunner):
                 given['batch_size'] = batch_per_device(batch_size, G, self.world_size)
                 given['global_batch_size'] = G
         collate = FUNCTIONS.get(options.pop('collate_fn', {'type': 'collate'})['type'])
+        if (ahead := options.get('prefetch_factor')) is not None and ahead < 1:
+            raise ConfigError(f"a data loader's prefetch_factor must be at least 1, not {ahead}")
         if not options.get('num_workers'):
             options.pop('persistent_workers', None)
             options.pop('prefetch_factor', None)
@@ -184,7 +189,9 @@ class Runner(MMRunner):
         base_lr = self.cfg.get('base_lr')
         if isinstance(optim_wrapper, dict):
             optim_wrapper = copy.deepcopy(optim_wrapper)
-            optimizer = optim_wrapper.get('optimizer') or {}
+            optimizer = optim_wrapper.get('optimizer')
+            if not optimizer:
+                raise ConfigError('optim_wrapper.optimizer is missing')
             if ('lr' in optimizer) == (base_lr is not None):
                 which = 'are both' if 'lr' in optimizer else 'are neither of them'
                 raise ConfigError(

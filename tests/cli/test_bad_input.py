@@ -68,6 +68,19 @@ def test_learning_rate_that_is_not_stated_once(refused, options, which):
     assert f'base_lr and optim_wrapper.optimizer.lr are {which} set' in refused(*options)
 
 
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('model=None', 'the config describes no training: model is missing'),
+        ('optim_wrapper.optimizer=None', 'optim_wrapper.optimizer is missing'),
+        ('train_dataloader.dataset=None', 'incomplete: dataset is missing'),
+        ('train_dataloader.prefetch_factor=0', 'prefetch_factor must be at least 1, not 0'),
+    ],
+)
+def test_what_cannot_be_left_out(refused, option, message):
+    assert message in refused(option)
+
+
 @pytest.mark.parametrize('ratio', [0, 1, 1.5, -0.5])
 def test_mask_ratio_out_of_range(refused, ratio):
     assert 'mask_ratio' in refused(f'model.masker.mask_ratio={ratio}')
