@@ -86,8 +86,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = load_config(args.config, options)
-    if not config.get('train_dataloader'):
-        raise ValueError(f'{config.filename} describes no training; use it with tools/test.py')
     name = Path(config.filename).stem
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
     train(config)

@@ -36,7 +36,10 @@ def train(config: Config) -> Runner:
     """
     for key in ('model', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
         if not config.get(key):
-            raise ConfigError(f'the config describes no training: {key} is missing')
+            raise ConfigError(
+                f'the config describes no training: {key} is missing in {config.filename}'
+                '; one that only evaluates is for tools/test.py'
+            )
     work_dir = Path(config.work_dir)
     first = leads(config.get('launcher', 'none'))
     with (

@@ -15,12 +15,7 @@ def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
 
     None for anything else, and for a file that is not as it should be: a decoder will say why.
     """
-    for marker, place in _segments(data):
-        if marker in _FRAMES:
-            height = data[place + 5] << 8 | data[place + 6]
-            width = data[place + 7] << 8 | data[place + 8]
-            return data[place + 9], height, width
-    return None
+    return next((_shape(data, at) for marker, at in _segments(data) if marker in _FRAMES), None)
 
 
 def is_plain_jpeg(data: bytes, max_pixels: int) -> bool:
@@ -29,13 +24,25 @@ def is_plain_jpeg(data: bytes, max_pixels: int) -> bool:
     Most are: three channels, sequential, whole, of an allowed size, without anything that may
     turn them or change their colours. False says nothing against a file.
     """
-    shape = jpeg_shape(data)
-    if shape is None or shape[0] != 3 or not 0 < shape[1] * shape[2] <= max_pixels:
-        return False
     places = dict(_segments(data))
-    if _SCAN not in places or places.keys() & (_FRAMES - _SEQUENTIAL | _SPECIAL):
+    frames = places.keys() & _FRAMES
+    if (
+        _SCAN not in places
+        or len(frames) != 1
+        or places.keys() & (_FRAMES - _SEQUENTIAL | _SPECIAL)
+    ):
+        return False
+    channels, height, width = _shape(data, places[frames.pop()])
+    if channels != 3 or not 0 < height * width <= max_pixels:
         return False
     return data.rfind(_END, places[_SCAN]) > 0
+
+
+def _shape(data: bytes, frame: int) -> tuple[int, int, int]:
+    """What the frame header at that place states."""
+    height = data[frame + 5] << 8 | data[frame + 6]
+    width = data[frame + 7] << 8 | data[frame + 8]
+    return data[frame + 9], height, width
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from mae.engine.checkpoint.durable import digest_of
 from mae.engine.checkpoint.inert import inert_globals
 from mae.engine.checkpoint.manifest import Unverifiable, verify
-from mae.engine.checkpoint.screen import GROWTH, Refused, screen
+from mae.engine.checkpoint.screen import Refused, check_growth, screen
 from mae.utils.errors import CheckpointError
 from mae.utils.trust import FLAG, is_trusted, trusts_any
 
@@ -56,9 +56,8 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights')
-    size, file_size = sum(map(_bytes_of, _tensors(checkpoint))), path.stat().st_size
-    if size > GROWTH * file_size:  # one stored number can stand for all of a tensor
-        raise CheckpointError(f'{path} refused: {file_size} bytes would unpack to {size}')
+    # One stored number can stand for all of a tensor.
+    check_growth(path, sum(t.numel() * t.element_size() for t in _tensors(checkpoint)))
     return {**checkpoint, 'state_dict': _weights(checkpoint, path), 'proof': proof}
 
 
@@ -88,10 +87,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield item
         elif isinstance(item, dict | list | tuple | set):
             queue.extend(item.values() if isinstance(item, dict) else item)
-
-
-def _bytes_of(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
 
 
 def _verify_if_possible(path: Path) -> bool:

@@ -39,7 +39,7 @@ _RENAMED = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # Python 2's name
 _STRINGS = frozenset({'STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE',
                       'SHORT_BINUNICODE', 'BINUNICODE8'})  # fmt: skip
 _ZIP = b'PK\x03\x04'
-GROWTH = 4  # times the file's size that its archive may unpack to; torch's are not compressed
+_GROWTH = 4  # times the file's size that its archive may unpack to; torch's are not compressed
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
 
 
@@ -65,14 +65,18 @@ def screen(path: Path) -> None:
             _screen_pickles(file)
 
 
+def check_growth(path: Path, size: int) -> None:
+    """Refuse a file that would become `size` bytes, out of all proportion to its own."""
+    file_size = path.stat().st_size
+    if size > _GROWTH * file_size:
+        raise CheckpointError(f'{path} refused: {file_size} bytes would unpack to {size}')
+
+
 def _screen_zip(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         size = sum(member.file_size for member in members)
-        if size > GROWTH * path.stat().st_size:
-            raise CheckpointError(
-                f'{path} refused: {path.stat().st_size} bytes would unpack to {size}'
-            )
+        check_growth(path, size)
         names = [member.filename for member in members]
         if any('/code/' in name or name.endswith('/constants.pkl') for name in names):
             raise Refused('it is a TorchScript archive, a program')

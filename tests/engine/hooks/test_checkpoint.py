@@ -216,8 +216,9 @@ def test_save_now(make_runner):
         assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
-def test_what_is_saved_beside_the_training_is_the_state_of_its_step(make_runner, monkeypatch):
-    """The writer is held back until later steps have changed the weights."""
+@pytest.fixture
+def gate(monkeypatch):
+    """Every save waits until it is set."""
     gate, save = threading.Event(), commit.save_checkpoint
 
     def slow(checkpoint, path):
@@ -225,6 +226,11 @@ def test_what_is_saved_beside_the_training_is_the_state_of_its_step(make_runner,
         return save(checkpoint, path)
 
     monkeypatch.setattr(commit, 'save_checkpoint', slow)
+    return gate
+
+
+def test_what_is_saved_beside_the_training_is_the_state_of_its_step(make_runner, monkeypatch, gate):
+    """The writer is held back until later steps have changed the weights."""
     live = {}
     changes = {'default_hooks.checkpoint': dict(interval=3, by='iter'), 'train_cfg.max_epochs': 2}
     runner = make_runner(changes=changes)
@@ -245,15 +251,8 @@ def test_what_is_saved_beside_the_training_is_the_state_of_its_step(make_runner,
     assert all(map(torch.equal, moments, live['optimizer']))
 
 
-def test_the_best_waits_for_no_disk(make_runner, monkeypatch):
+def test_the_best_waits_for_no_disk(make_runner, gate):
     """It is of the step that is being written just then, and the training goes on."""
-    gate, save = threading.Event(), commit.save_checkpoint
-
-    def slow(checkpoint, path):
-        assert gate.wait(20)
-        return save(checkpoint, path)
-
-    monkeypatch.setattr(commit, 'save_checkpoint', slow)
     changes = {'default_hooks.checkpoint.save_best': 'top1', 'train_cfg.max_epochs': 2}
     runner = make_runner(changes=changes, classify=True)
     runner.register_hook(Scores(50.0, 40.0))
