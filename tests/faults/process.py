@@ -13,6 +13,7 @@ import time
 import traceback
 import uuid
 import weakref
+from multiprocessing import connection
 from pathlib import Path
 
 _FORKS = multiprocessing.get_context('forkserver')
@@ -26,6 +27,9 @@ _FORKS.set_forkserver_preload(
     ]
 )
 _MARK = 'MAE_FAULT_MARK'
+# Starting a process asks all others for their exit status, which can be read but once: a thread
+# that asks at the same time would be told 255.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 _LIVE: 'weakref.WeakSet[Spawned | Forked]' = weakref.WeakSet()
@@ -92,12 +96,14 @@ class Forked:
         if line[0] != sys.executable:
             raise ValueError('only Python is forked')
         self._process = _FORKS.Process(target=_run, args=(line[1:], str(log), env))
-        self._process.start()
+        with _ONE_AT_A_TIME:
+            self._process.start()
         self.pid = self._process.pid
         _LIVE.add(self)
 
     def is_alive(self):
-        return self._process.is_alive()
+        with _ONE_AT_A_TIME:
+            return self._process.is_alive()
 
     def send(self, signum):
         """A signal to the first process alone."""
@@ -105,11 +111,11 @@ class Forked:
 
     def wait(self, patience):
         """Exit status, negative after a signal. Raises Hung."""
-        self._process.join(patience)
-        if self._process.is_alive():
+        ended = connection.wait([self._process.sentinel], patience)
+        if not ended and self.is_alive():
             self.kill()
             raise Hung(f'no end after {patience:.0f} s')
-        return self._process.exitcode
+        return self._join()
 
     def members(self):
         """Process ids of all that it started and that live, itself included."""
@@ -118,7 +124,12 @@ class Forked:
     def kill(self):
         """SIGKILL to all of them."""
         _kill_all(self.members)
-        self._process.join()
+        self._join()
+
+    def _join(self):
+        with _ONE_AT_A_TIME:
+            self._process.join()
+            return self._process.exitcode
 
 
 def _run(words, log, env):
