@@ -43,10 +43,10 @@ class Feed:
         """The options of our random crop: `size` and `scale`."""
         steps = self.config.train_dataloader.dataset.pipeline
         for step in steps:
-            if step['type'] == 'RandomResizedCrop':
+            if step['type'].endswith('RandomResizedCrop'):
                 return step
         raise ValueError(
-            f'{self.config.filename}: no RandomResizedCrop in train_dataloader.dataset.pipeline, '
+            f'{self.config.filename}: no random resized crop in train_dataloader.dataset.pipeline, '
             'so the peers cannot be given the same work'
         )
 

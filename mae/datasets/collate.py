@@ -34,7 +34,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         shapes = sorted({tuple(image.shape) for image in inputs})
         raise DataError(
             f'images of one batch differ in shape, for example {shapes[0]} and {shapes[-1]}: '
-            'end the pipeline with RandomResizedCrop or CenterCrop, and give DecodeImage channels'
+            'end the pipeline with a crop of fixed size, and give DecodeImage channels'
         )
     channels_last = [image.permute(1, 2, 0) for image in inputs]
     return {

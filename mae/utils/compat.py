@@ -7,7 +7,8 @@ from mae.version import __version__
 
 # mmengine and mmcv come under several names of distribution, with one name to import.
 _FRAMEWORK = ('mmengine', 'onedl-mmengine', 'mmcv-lite', 'mmcv', 'onedl-mmcv', 'mmpretrain')
-_LIBRARIES = ('torch', 'torchvision', 'timm', 'numpy', 'scikit-learn', *_FRAMEWORK)
+_DECODERS = ('simplejpeg', 'pillow')
+_LIBRARIES = ('torch', 'torchvision', 'timm', 'numpy', 'scikit-learn', *_DECODERS, *_FRAMEWORK)
 
 
 def versions(*others: str) -> dict[str, str]:

@@ -47,7 +47,7 @@ def our_boxes(transform, monkeypatch):
 
     monkeypatch.setattr(room, 'interpolate', note)
     for _ in range(DRAWS):
-        transform({'img': places})
+        transform.cut(places, transform.draw(HEIGHT, WIDTH))
     return np.array(boxes, dtype=float)
 
 
@@ -78,7 +78,7 @@ def distances(one, other):
 
 @pytest.mark.parametrize('name', SCALES)
 def test_draws_are_distributed_as_torchvisions(name, monkeypatch):
-    (transform,) = shipped(name, 'RandomResizedCrop')
+    (transform,) = shipped(name, 'DecodeRandomResizedCrop')
     found = distances(our_boxes(transform, monkeypatch), their_boxes(SCALES[name]))
     print(name, {key: f'{value:.4f}' for key, value in found.items()}, f'of {THRESHOLD:.4f}')
     assert max(found.values()) < THRESHOLD
@@ -98,7 +98,7 @@ def test_resized_crops_are_pillows_within_two_levels(monkeypatch):
     where that is cheaper: its own results differ from those before by up to 7 levels there, as the
     values between the two passes are cut off to 0..255.
     """
-    (transform,) = shipped('mae_vit-base-p16_8xb512-amp-coslr-400e_in1k', 'RandomResizedCrop')
+    (transform,) = shipped('mae_vit-base-p16_8xb512-amp-coslr-400e_in1k', 'DecodeRandomResizedCrop')
     original, drawn, scaled = room.interpolate, [], set()
 
     def note(part, size, **options):

@@ -200,7 +200,7 @@ def test_name_is_kept(path):
         else:
             assert (source.type, source.img_size) == ('Digits', promised.size)
     for transform in (t for pipeline in find(cfg._cfg_dict, 'pipeline') for t in pipeline):
-        if transform.type in ('RandomResizedCrop', 'RandomCrop', 'CenterCrop'):
+        if transform.type.endswith('Crop'):
             assert transform.size == promised.size
         if transform.type == 'ResizeShort':
             assert transform.size == (256 if promised.size == 224 else promised.size)

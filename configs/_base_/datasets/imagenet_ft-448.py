@@ -6,8 +6,7 @@ train_dataloader = dict(
     batch_size=32,
     dataset=dict(
         pipeline=[
-            dict(type='DecodeImage'),
-            dict(type='RandomResizedCrop', size=448, scale=(0.08, 1.0)),
+            dict(type='DecodeRandomResizedCrop', size=448, scale=(0.08, 1.0)),
             dict(type='RandomFlip', prob=0.5),
             dict(type='RandAugment', policy='rand-m9-mstd0.5-inc1'),
             dict(type='PackInputs'),

@@ -4,6 +4,7 @@ from mae.datasets.transforms.base import Transform
 from mae.datasets.transforms.color import ColorJitter
 from mae.datasets.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShort
 from mae.datasets.transforms.decode import DecodeImage
+from mae.datasets.transforms.decode_crop import DecodeRandomResizedCrop
 from mae.datasets.transforms.encoded import EncodedCrop
 from mae.datasets.transforms.flip import RandomFlip, RandomShift
 from mae.datasets.transforms.pack import PackInputs
@@ -13,6 +14,7 @@ __all__ = [
     'CenterCrop',
     'ColorJitter',
     'DecodeImage',
+    'DecodeRandomResizedCrop',
     'EncodedCrop',
     'PackInputs',
     'RandAugment',

@@ -1,10 +1,13 @@
 """Crops and resizes, bicubic with antialiasing on uint8, as torchvision does them."""
 
+import math
 import random
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mae.datasets.transforms.base import Results, Size, Transform, to_size
@@ -12,6 +15,15 @@ from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
 _MAX_PIXELS = 2**27  # of a result: an image one pixel wide grows by the square of the enlargement
+
+
+class Box(NamedTuple):
+    """A part of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 @TRANSFORMS.register_module()
@@ -36,18 +48,42 @@ class RandomResizedCrop(Transform):
         if not 0 < ratio[0] <= ratio[1]:
             raise ConfigError(f'RandomResizedCrop: ratio must be 0 < low <= high, got {ratio}')
         self.size = to_size(size)
-        self.sampler = v2.RandomResizedCrop(self.size, tuple(scale), tuple(ratio))
+        self.scale = tuple(scale)
+        self.ratio = tuple(ratio)
+        self._log_ratio = torch.tensor(ratio).log().tolist()
 
     def transform(self, results: Results) -> Results:
         img = results['img']
-        box = self.sampler.make_params([img])
-        top, left = box['top'], box['left']
-        crop = img[:, top : top + box['height'], left : left + box['width']]
+        results['img'] = self.cut(img, self.draw(*img.shape[-2:]))
+        return results
+
+    def draw(self, height: int, width: int) -> Box:
+        """The part of an image of that size, by the very draws of torchvision's transform.
+
+        Those take three times as long, and want the pixels, which need not be there yet.
+        """
+        for _ in range(10):
+            area = height * width * torch.empty(1).uniform_(*self.scale).item()
+            ratio = torch.empty(1).uniform_(*self._log_ratio).exp().item()
+            h, w = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+            if 0 < h <= height and 0 < w <= width:
+                top = torch.randint(height - h + 1, (1,)).item()
+                left = torch.randint(width - w + 1, (1,)).item()
+                return Box(int(top), int(left), h, w)
+        # None fits, as in a very long image: the middle, as much of it as `ratio` allows.
+        low, high = self.ratio
+        h = round(width / low) if width / height < low else height
+        w = round(height * high) if width / height > high else width
+        return Box((height - h) // 2, (width - w) // 2, h, w)
+
+    def cut(self, img: Tensor, box: Box) -> Tensor:
+        """(C, *size) of the part."""
+        top, left, height, width = box
+        crop = img[:, top : top + height, left : left + width]
         # What F.resized_crop ends in; called straight, a tiny image takes half the time. With the
         # channels last in the result too, it need not be taken apart: 30 % of the resize.
         crop = crop[None].contiguous(memory_format=torch.channels_last)
-        results['img'] = interpolate(crop, self.size, mode='bicubic', antialias=True)[0]
-        return results
+        return interpolate(crop, self.size, mode='bicubic', antialias=True)[0]
 
 
 @TRANSFORMS.register_module()

@@ -1,29 +1,21 @@
 """Files to pixels: uint8 (C, H, W), upright, in the asked number of channels."""
 
-import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageFile
 from torch import Tensor
 
 from mae.datasets.transforms.base import Results, Transform, to_tensor
 from mae.datasets.transforms.image_file import FORMATS, open_image, read_file
-from mae.datasets.transforms.jpeg import is_plain_jpeg
+from mae.datasets.transforms.jpeg import Frame, decode_jpeg, plain_frame
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
 
-try:
-    from torchvision.io import decode_image
-except ImportError:  # deprecated since torchvision 0.29, to be removed
-    decode_image = None
-
 _PIL_MODE = {1: 'L', 3: 'RGB'}
 EXIF_ORIENTATION = 0x0112
-_SOURCE_LINE = re.compile(r'^\w+, \S+:\d+, ')  # where in torchvision an error was raised
 
 
 @TRANSFORMS.register_module()
@@ -36,7 +28,7 @@ class DecodeImage(Transform):
 
     Args:
         channels: 3 (RGB) or 1 (grey).
-        backend: 'torchvision' decodes JPEG and WEBP faster and leaves the rest to 'pillow'; both
+        backend: 'turbo' has JPEGs decoded by libjpeg-turbo and leaves the rest to 'pillow'; both
             give the same RGB pixels.
         max_pixels: height x width above which a file is refused before it is decoded.
         max_bytes: size above which a file is refused before it is read.
@@ -50,7 +42,7 @@ class DecodeImage(Transform):
     def __init__(
         self,
         channels: int = 3,
-        backend: str = 'torchvision',
+        backend: str = 'turbo',
         *,
         max_pixels: int = 2**27,
         max_bytes: int = 2**28,
@@ -59,17 +51,12 @@ class DecodeImage(Transform):
     ) -> None:
         if channels not in _PIL_MODE:
             raise ConfigError(f'DecodeImage: channels must be 1 or 3, got {channels}')
-        if backend not in ('torchvision', 'pillow'):
-            raise ConfigError(
-                f"DecodeImage: backend must be 'torchvision' or 'pillow', got {backend!r}"
-            )
+        if backend not in ('turbo', 'pillow'):
+            raise ConfigError(f"DecodeImage: backend must be 'turbo' or 'pillow', got {backend!r}")
         if isinstance(formats, str) or not formats or set(formats) - set(FORMATS):
             raise ConfigError(
                 f'DecodeImage: formats must be a list of {", ".join(FORMATS)}, got {formats!r}'
             )
-        if backend == 'torchvision' and decode_image is None:
-            warnings.warn('this torchvision decodes no images: Pillow does', stacklevel=2)
-            backend = 'pillow'
         self.channels = channels
         self.backend = backend
         self.max_pixels = max_pixels
@@ -86,11 +73,8 @@ class DecodeImage(Transform):
         if 'img' in results:
             results['img'] = to_channels(to_tensor(results['img']), self.channels)
             return results
-        path = results['img_path']
-        try:
+        with decoding(results['img_path']):
             results['img'] = self.decode(self.read(results))
-        except Exception as error:  # the decoders raise whatever a broken file leads them to
-            raise DataError(f'{path}: cannot be decoded as an image: {_reason(error)}') from error
         return results
 
     def read(self, results: Results) -> bytes:
@@ -102,37 +86,36 @@ class DecodeImage(Transform):
 
     def decode(self, data: bytes) -> Tensor:
         """uint8 (C, H, W) of an encoded image."""
-        if self._is_plain(data):  # Pillow would take a tenth of the decoder's time for the header
-            return _decode_torchvision(data, 'RGB')
+        if self.plain_frame(data):  # Pillow would take a tenth of the decoder's time for the header
+            return decode_jpeg(data)
         with open_image(data, self.formats, self.max_pixels) as image:
             orientation = _orientation(image)
-            if self.backend == 'torchvision' and self._torchvision_reads(image):
-                img = _decode_torchvision(data, 'RGB' if self.channels == 3 else 'GRAY')
-            else:
-                img = _decode_pillow(image, _PIL_MODE[self.channels])
-        return _upright(img, orientation)
+            return _upright(self._pixels(data, image), orientation)
 
-    def _is_plain(self, data: bytes) -> bool:
-        fast = self.backend == 'torchvision' and self.channels == 3 and 'JPEG' in self.formats
-        return fast and is_plain_jpeg(data, self.max_pixels)
+    def plain_frame(self, data: bytes) -> Frame | None:
+        """The header of a JPEG that can be decoded as it is; None for everything else."""
+        fast = self.backend == 'turbo' and self.channels == 3 and 'JPEG' in self.formats
+        return plain_frame(data, self.max_pixels) if fast else None
 
-    def _torchvision_reads(self, image: ImageFile.ImageFile) -> bool:
-        """Whether torchvision gives what Pillow would: its grey and its WEBP do not always.
+    def _pixels(self, data: bytes, image: ImageFile.ImageFile) -> Tensor:
+        if self.backend == 'turbo' and self._turbo_reads(image):
+            with suppress(ValueError):  # some rare samplings: Pillow reads them, or says why not
+                return decode_jpeg(data, self.channels)
+        return _decode_pillow(image, _PIL_MODE[self.channels])
 
-        Its PNG would, but a damaged one ends the process: libpng's error jumps into a function
-        that has returned (torchvision 0.29).
-        """
-        if image.mode != 'L' and (self.channels == 1 or image.mode == 'CMYK'):
-            return False
-        if image.format == 'WEBP':
-            return self.channels == 3 and not getattr(image, 'is_animated', False)
-        return image.format == 'JPEG'
+    def _turbo_reads(self, image: ImageFile.ImageFile) -> bool:
+        """Whether it gives what Pillow would: its grey of colours, and its CMYK, are others."""
+        modes = {1: ('L',), 3: ('L', 'RGB')}[self.channels]
+        return image.format == 'JPEG' and image.mode in modes
 
 
-def _decode_torchvision(data: bytes, mode: str) -> Tensor:
-    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    img: Tensor = decode_image(encoded, mode)
-    return img
+@contextmanager
+def decoding(path: str) -> Iterator[None]:
+    """What goes wrong within is told as a DataError with the path of the image."""
+    try:
+        yield
+    except Exception as error:  # the decoders raise whatever a broken file leads them to
+        raise DataError(f'{path}: cannot be decoded as an image: {_reason(error)}') from error
 
 
 def _decode_pillow(image: Image.Image, mode: str) -> Tensor:
@@ -170,7 +153,7 @@ def _upright(img: Tensor, orientation: int) -> Tensor:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return _SOURCE_LINE.sub('', (str(error) or type(error).__name__).splitlines()[0])
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def to_channels(img: Tensor, channels: int) -> Tensor:

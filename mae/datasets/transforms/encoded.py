@@ -10,7 +10,7 @@ from mae.datasets.transforms.base import Results, Size, Transform
 from mae.datasets.transforms.crop import RandomResizedCrop
 from mae.datasets.transforms.decode import EXIF_ORIENTATION, DecodeImage
 from mae.datasets.transforms.flip import RandomFlip
-from mae.datasets.transforms.jpeg import jpeg_shape
+from mae.datasets.transforms.jpeg import Frame, jpeg_frame
 from mae.registry import TRANSFORMS
 
 _ADOBE = b'\xff\xee\x00\x0eAdobe'  # may mean other colours than YCbCr
@@ -19,7 +19,7 @@ _HEAD = 1 << 16
 
 @TRANSFORMS.register_module()
 class EncodedCrop(Transform):
-    """A whole pipeline: DecodeImage, RandomResizedCrop, RandomFlip and PackInputs, put off.
+    """A whole pipeline: DecodeRandomResizedCrop, RandomFlip and PackInputs, put off.
 
     The worker only reads the file and draws what these would draw; the preprocessor decodes on the
     device, crops, resizes and flips. What is no plain upright colour JPEG the worker finishes.
@@ -51,20 +51,18 @@ class EncodedCrop(Transform):
         """
         label = int(results.get('gt_label', -1))
         content = results['img_bytes'] = self._decode.read(results)
-        shape = jpeg_shape(content)
-        if shape is None or not self._is_plain(content, shape):
+        frame = jpeg_frame(content)
+        if frame is None or not self._is_plain(content, frame):
             img = self._flip(self._crop(self._decode(results)))['img']
             crop = [0, 0, 0, 0, 0, *self._crop.size]
             return {'inputs': img.permute(1, 2, 0).flatten(), 'crop': crop, 'label': label}
-        box = self._crop.sampler.make_params([torch.empty(shape, dtype=torch.uint8, device='meta')])
+        box = self._crop.draw(frame.height, frame.width)
         flip = random.random() < self._flip.prob
-        sides = (box[name] for name in ('top', 'left', 'height', 'width'))
         encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        return {'inputs': encoded, 'crop': [*sides, flip, *self._crop.size], 'label': label}
+        return {'inputs': encoded, 'crop': [*box, flip, *self._crop.size], 'label': label}
 
-    def _is_plain(self, content: bytes, shape: tuple[int, int, int]) -> bool:
-        channels, height, width = shape
-        if channels != 3 or not 0 < height * width <= self._decode.max_pixels:
+    def _is_plain(self, content: bytes, frame: Frame) -> bool:
+        if frame.channels != 3 or not 0 < frame.height * frame.width <= self._decode.max_pixels:
             return False
         head = content[:_HEAD]
         if _ADOBE in head:

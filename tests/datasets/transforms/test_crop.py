@@ -29,6 +29,20 @@ def test_random_crop_is_torchvisions(photo, size):
         assert found.dtype == torch.uint8
 
 
+@pytest.mark.parametrize('shape', [(375, 500), (7, 1000), (1000, 7), (1, 1), (64, 64)])
+@pytest.mark.parametrize('scale', [(0.2, 1.0), (0.08, 1.0), (0.9, 1.5)])
+@pytest.mark.parametrize('ratio', [(3 / 4, 4 / 3), (0.5, 3.0)])
+def test_boxes_are_torchvisions(shape, scale, ratio):
+    ours = RandomResizedCrop(8, scale, ratio=ratio)
+    theirs = v2.RandomResizedCrop(8, scale, ratio)
+    image = torch.empty(3, *shape, device='meta')
+    for seed in range(30):
+        torch.manual_seed(seed)
+        found = ours.draw(*shape)._asdict()
+        torch.manual_seed(seed)
+        assert found == theirs.make_params([image])
+
+
 def test_random_crop_is_pillows_within_two_levels(photo):
     img = pil_to_tensor(photo)
     for seed in range(5):

@@ -74,7 +74,7 @@ GREY_CASES = {
     'webp': (lambda p: encode(p, 'WEBP', lossless=True), 1),
     'bmp': (lambda p: encode(p, 'BMP'), 0),
 }
-BACKENDS = ['torchvision', 'pillow']
+BACKENDS = ['turbo', 'pillow']
 
 
 def decoded(tmp_path, content, **kwargs):

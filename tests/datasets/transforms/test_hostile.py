@@ -19,7 +19,7 @@ from PIL import Image
 from mae.datasets.transforms import DecodeImage, image_file
 from mae.utils.errors import ConfigError, DataError
 
-BACKENDS = ['torchvision', 'pillow']
+BACKENDS = ['turbo', 'pillow']
 TENTHS = range(10)
 
 

@@ -1,0 +1,53 @@
+"""Decoding that knows which part of the image is wanted."""
+
+from typing import Any
+
+from mae.datasets.transforms.base import Results, Size
+from mae.datasets.transforms.crop import RandomResizedCrop
+from mae.datasets.transforms.decode import DecodeImage, decoding
+from mae.datasets.transforms.jpeg import decode_upper_rows
+from mae.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class DecodeRandomResizedCrop(RandomResizedCrop):
+    """`DecodeImage` and `RandomResizedCrop` in one: the same crop, the same pixels, sooner.
+
+    What lies below the crop is not decoded, of JPEGs that are as most are.
+
+    Args:
+        size: of the result, a number or (height, width).
+        scale: smallest and largest share of the image's area.
+        ratio: smallest and largest width / height.
+        decode: config of `DecodeImage`, for other than its defaults.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        scale: tuple[float, float] = (0.2, 1.0),
+        *,
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        decode: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(size, scale, ratio=ratio)
+        self.decode: DecodeImage = TRANSFORMS.build(decode or {'type': 'DecodeImage'})
+
+    def transform(self, results: Results) -> Results:
+        """Adds `img`.
+
+        Raises:
+            DataError: the file is missing, too large, damaged or not an image; names the path.
+        """
+        if 'img' in results:
+            return super().transform(self.decode(results))
+        box = None
+        with decoding(results['img_path']):
+            data = self.decode.read(results)
+            if frame := self.decode.plain_frame(data):
+                box = self.draw(frame.height, frame.width)
+                img = decode_upper_rows(data, frame, box.top + box.height)
+            else:
+                img = self.decode.decode(data)
+        results['img'] = self.cut(img, box or self.draw(*img.shape[-2:]))
+        return results
