@@ -1,5 +1,6 @@
 """One optimizer step over all micro-batches of a global batch, in mixed precision."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -57,6 +58,12 @@ class StepOptimWrapper(OptimWrapper):
                 f"optim_wrapper.amp must be 'bfloat16', 'float16' or None, not {amp!r}"
             )
         self._device = get_device()
+        if amp == 'bfloat16' and self._device == 'cpu' and not _cpu_computes_bfloat16():
+            warnings.warn(
+                'this CPU has no instructions for bfloat16, so its products take several times as '
+                'long as in float32: optim_wrapper.amp=None is faster',
+                stacklevel=2,
+            )
         self._dtype = _DTYPES[amp] if amp else None
         self._scaler = torch.amp.GradScaler(self._device, enabled=amp == 'float16')
         self._weights: Sequence[float] = [1.0]
@@ -155,3 +162,11 @@ class StepOptimWrapper(OptimWrapper):
         if (scaler := state.pop('loss_scaler', None)) and self._scaler.is_enabled():
             self._scaler.load_state_dict(scaler)
         super().load_state_dict(state)
+
+
+def _cpu_computes_bfloat16() -> bool:
+    """Not known without oneDNN: then yes."""
+    if not torch.backends.mkldnn.is_available():
+        return True
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported

@@ -1,9 +1,12 @@
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from mae.engine.optim import StepOptimWrapper
+from mae.engine.optim import wrapper as optim_wrapper
 
 
 def network():
@@ -62,6 +65,18 @@ class Forward(nn.Module):
         out = self.layer(x)
         self.dtypes.append(out.dtype)
         return out.float().square().mean()
+
+
+@pytest.mark.parametrize('amp', ['bfloat16', None])
+@pytest.mark.parametrize('supported', [False, True])
+def test_a_cpu_that_is_slower_in_bfloat16_is_told_of(amp, supported, monkeypatch):
+    monkeypatch.setattr(optim_wrapper, '_cpu_computes_bfloat16', lambda: supported)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        StepOptimWrapper(torch.optim.SGD(network().parameters(), lr=0.1), amp=amp)
+    told = [str(warning.message) for warning in told]
+    assert len(told) == (amp is not None and not supported)
+    assert all('no instructions for bfloat16' in line for line in told)
 
 
 @pytest.mark.parametrize(
