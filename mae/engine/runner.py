@@ -322,19 +322,20 @@ class Runner(MMRunner):
             checkpoint = load_checkpoint(choice.path, verified=choice.verified)
             anyway = self.cfg.get('resume_anyway') or ()
             changed = check_resumable(self, checkpoint, choice.path, anyway)
+            told = [f'{change}: resumed all the same, with other samples' for change in changed]
             try:
                 self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-                restore_state(self, checkpoint, choice.path)
+                told += restore_state(self, checkpoint, choice.path)
             except CheckpointError:
                 raise
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 reason = f'{choice.path} cannot be resumed: it holds the state of another run'
                 raise CheckpointError(f'{reason} ({type(error).__name__}: {error})') from error
-            return changed
+            return told
 
         self.resumed_from = str(choice.path)
-        for change in together(restore):
-            self.logger.warning(f'{change}: resumed all the same, with other samples')
+        for message in together(restore):
+            self.logger.warning(message)
         self.logger.info(f'resumed {choice.path} after step {self.iter}')
 
     @property
