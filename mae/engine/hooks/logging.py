@@ -15,6 +15,7 @@ from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
+from mae.engine.history import begin_with_history
 from mae.registry import HOOKS
 
 
@@ -37,7 +38,8 @@ class LoggerHook(MMLoggerHook):
     """Prints and stores a line every `interval` steps of an epoch and at its end.
 
     Values are means over the last `log_processor.window_size` steps since the line before. A disk
-    that refuses them is told of once and does not stop the run.
+    that refuses them is told of once and does not stop the run. The scalars of a resumed run begin
+    with those of the run before, up to its checkpoint.
 
     Args:
         ignore_last: leave out the line at the end of an epoch.
@@ -54,6 +56,12 @@ class LoggerHook(MMLoggerHook):
         for handler in runner.logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.handleError = lambda record: self._warn(runner)  # type: ignore[method-assign]
+
+    def before_train(self, runner: Any) -> None:
+        """Let the scalars of a resumed run tell the whole of it."""
+        if runner.resumed_from is not None:
+            with self._surviving(runner):
+                begin_with_history(runner)
 
     def before_train_epoch(self, runner: Any) -> None:
         """Start with nothing to tell, also where a run has gone back."""
