@@ -17,7 +17,7 @@ def begin_with_history(runner: Any) -> None:
     The file it comes from stays as it is, with what the run before did after its checkpoint.
 
     Args:
-        runner: of a resumed run, at its first step.
+        runner: of a resumed run, before it logs its first scalars.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -26,7 +26,8 @@ def begin_with_history(runner: Any) -> None:
     if not is_main_process() or not any(isinstance(b, LocalVisBackend) for b in backends):
         return
     target = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
-    before = max(Path(runner.resumed_from).parent.glob('*/vis_data/scalars.json'), default=target)
+    found = Path(runner.resumed_from).parent.glob('*/vis_data/scalars.json')
+    before = max(filter(Path.is_file, found), default=target)  # no device: it may never end
     if before == target or target.exists():
         return
     with before.open('rb') as file:

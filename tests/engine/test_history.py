@@ -8,6 +8,7 @@ import pytest
 from mmengine.hooks import Hook
 
 from mae.engine.history import lines_until
+from mae.engine.stopping import RolledBack
 
 VALIDATES = {'default_hooks.checkpoint': dict(interval=3, by='iter', max_keep=-1)}
 
@@ -25,6 +26,18 @@ class Kill(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.step:
             raise Killed
+
+
+class GoBack(Hook):
+    """To another checkpoint after the first step, as the guard does."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def after_step(self, runner):
+        if runner.iter == 1:
+            runner.resume(self.path)
+            raise RolledBack
 
 
 def scalars(work_dir):
@@ -68,6 +81,12 @@ def test_newest_file_tells_each_step_once(live, start):
     assert [json.loads(line)['step'] for line in before.read_text().splitlines()][-1] == 13
 
 
+def test_a_run_that_fails_before_its_first_step_leaves_no_scalars(live):
+    work_dir = live(1, {}, kill=13).work_dir
+    live(2, {'resume': True}, kill=12)
+    assert len(list(Path(work_dir).glob('*/vis_data/scalars.json'))) == 1
+
+
 def test_history_comes_from_beside_the_checkpoint(live):
     work_dir = live(1, {}, kill=13).work_dir
     resume = {'resume': True, 'load_from': str(Path(work_dir) / 'iter_9.pth')}
@@ -81,10 +100,28 @@ def test_where_nothing_is_resumed_the_file_begins_with_the_run(live):
     assert [step for step, _ in scalars(work_dir)[1]] == [1, 2]
 
 
+def test_going_back_is_no_resuming(live, make_runner):
+    first = live(1, {}, kill=8)
+    runner = make_runner('other', VALIDATES, classify=True)
+    runner.register_hook(GoBack(Path(first.work_dir) / 'iter_6.pth'))
+    runner.train()
+    assert [step for step, _ in scalars(runner.work_dir)[1]][:3] == [1, 7, 8]
+
+
 def test_without_scalars_of_our_kind_nothing_is_copied(live):
     work_dir = live(1, {}, kill=8).work_dir
     live(2, {'resume': True, 'visualizer.vis_backends': []}, kill=9)
     assert len(list(Path(work_dir).glob('*/vis_data/scalars.json'))) == 1
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
+def test_a_device_in_the_place_of_the_scalars_is_not_read(live):
+    work_dir = live(1, {}, kill=8).work_dir
+    path, _ = scalars(work_dir)
+    path.unlink()
+    path.symlink_to('/dev/full')  # endless zeros
+    live(2, {'resume': True}, kill=8)
+    assert [step for step, _ in scalars(work_dir)[1]] == [7, 8]
 
 
 def line(**values):

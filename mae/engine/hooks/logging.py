@@ -48,6 +48,7 @@ class LoggerHook(MMLoggerHook):
 
     def __init__(self, *, ignore_last: bool = False, **options: Any) -> None:
         super().__init__(ignore_last=ignore_last, **options)
+        self._has_begun = False
         self._has_warned = False
 
     def before_run(self, runner: Any) -> None:
@@ -57,15 +58,11 @@ class LoggerHook(MMLoggerHook):
             if isinstance(handler, logging.FileHandler):
                 handler.handleError = lambda record: self._warn(runner)  # type: ignore[method-assign]
 
-    def before_train(self, runner: Any) -> None:
-        """Let the scalars of a resumed run tell the whole of it."""
-        if runner.resumed_from is not None:
-            with self._surviving(runner):
-                begin_with_history(runner)
-
     def before_train_epoch(self, runner: Any) -> None:
         """Start with nothing to tell, also where a run has gone back."""
         self._steps: list[Mapping[str, Tensor]] = []
+        if runner.iter == (runner.epoch + 1) * len(runner.train_dataloader):  # evaluations follow
+            self._begin(runner)
 
     def after_train_iter(
         self,
@@ -75,6 +72,7 @@ class LoggerHook(MMLoggerHook):
         outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Keep the outputs; where a line is due, read all of them back at once."""
+        self._begin(runner)
         if outputs:  # a step that was left out has none
             self._steps.append(outputs)
         done = batch_idx + 1
@@ -92,6 +90,13 @@ class LoggerHook(MMLoggerHook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         with self._surviving(runner):
             super().after_val_epoch(runner, metrics)
+
+    def _begin(self, runner: Any) -> None:
+        """Not before the first step: a run that fails until then leaves nothing behind."""
+        if not self._has_begun and runner.resumed_from is not None:
+            with self._surviving(runner):
+                begin_with_history(runner)
+        self._has_begun = True
 
     @contextmanager
     def _surviving(self, runner: Any) -> Iterator[None]:
