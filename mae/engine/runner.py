@@ -1,6 +1,5 @@
 """mmengine's runner with its traps closed (see docs/en/design/mmengine.md)."""
 
-import copy
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,31 +14,16 @@ from mmengine.runner import Runner as MMRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mae.engine.batch import batch_per_device
-from mae.engine.checkpoint import (
-    Choice,
-    check_given,
-    check_resumable,
-    choose_checkpoint,
-    fit_weights,
-    identity_of,
-    load_checkpoint,
-    load_weights,
-    on_main,
-    restore_state,
-    save_checkpoint,
-    together,
-    training_state,
-)
+from mae.engine.checkpoint import identity_of, save_checkpoint, training_state
 from mae.engine.classes import check_classes
 from mae.engine.compile import compile_blocks
+from mae.engine.data_loaders import build_data_loader
 from mae.engine.distributed import TIMEOUT, init_distributed
+from mae.engine.optim.rate import with_rate
 from mae.engine.run_state import RunState
+from mae.engine.start import load, resume, resume_latest
 from mae.engine.stopping import StopSignals
-from mae.engine.workers import prepare_worker
-from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mae.utils.compat import versions
-from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 
@@ -132,42 +116,11 @@ class Runner(MMRunner):
         """Build a data loader whose batch sampler decides everything.
 
         Args:
-            dataloader: config with `dataset`, `sampler`, `batch_size`, `collate_fn`; the rest goes
-                to `torch.utils.data.DataLoader`.
+            dataloader: its config.
             seed: of the run.
             diff_rank_seed: ignored: each process takes its share of one common order.
         """
-        options = copy.deepcopy(dict(dataloader))
-        for key in ('dataset', 'sampler', 'batch_size'):
-            if not options.get(key):
-                raise ConfigError(f'a data loader of the config is incomplete: {key} is missing')
-        dataset = DATASETS.build(options.pop('dataset'))
-        if not hasattr(dataset, '__getitems__'):
-            raise ConfigError(
-                f'{type(dataset).__name__} takes no (sample id, key): give it to a dataset of '
-                "type='SeededDataset' as its source"
-            )
-        sampler: dict[str, Any] = dict(options.pop('sampler'))
-        batch_size: int = options.pop('batch_size')
-        given = {'dataset': dataset, 'batch_size': batch_size}
-        if sampler['type'] == 'GlobalBatchSampler':
-            given['seed'] = seed  # evaluation draws the same masks whatever the run's seed
-            if (G := self.global_batch_size) is not None:
-                given['batch_size'] = batch_per_device(batch_size, G, self.world_size)
-                given['global_batch_size'] = G
-        collate = FUNCTIONS.get(options.pop('collate_fn', {'type': 'collate'})['type'])
-        if (ahead := options.get('prefetch_factor')) is not None and ahead < 1:
-            raise ConfigError(f"a data loader's prefetch_factor must be at least 1, not {ahead}")
-        if not options.get('num_workers'):
-            options.pop('persistent_workers', None)
-            options.pop('prefetch_factor', None)
-        return DataLoader(
-            dataset,
-            batch_sampler=DATA_SAMPLERS.build(sampler, default_args=given),
-            collate_fn=collate,
-            worker_init_fn=prepare_worker,
-            **options,
-        )
+        return build_data_loader(dataloader, seed, self.global_batch_size, self.world_size)
 
     def build_val_loop(self, loop: Any) -> Any:
         """mmengine's; a classifier is validated on the classes that it is trained on."""
@@ -186,34 +139,15 @@ class Runner(MMRunner):
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Derive the learning rate from the global batch, then build the optimizer."""
-        base_lr = self.cfg.get('base_lr')
         if isinstance(optim_wrapper, dict):
-            optim_wrapper = copy.deepcopy(optim_wrapper)
-            optimizer = optim_wrapper.get('optimizer')
-            if not optimizer:
-                raise ConfigError('optim_wrapper.optimizer is missing')
-            if ('lr' in optimizer) == (base_lr is not None):
-                which = 'are both' if 'lr' in optimizer else 'are neither of them'
-                raise ConfigError(
-                    f'base_lr and optim_wrapper.optimizer.lr {which} set; keep base_lr, from '
-                    'which lr = base_lr * global_batch_size / 256 follows, or lr and base_lr=None'
-                )
-            if base_lr is not None:
-                optimizer['lr'] = self._derive_lr(base_lr)
+            base_lr, sampler = self.cfg.get('base_lr'), self.train_dataloader.batch_sampler
+            optim_wrapper, told = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
+            if told:
+                self.logger.info(told)
         return super().build_optim_wrapper(optim_wrapper)
 
-    def _derive_lr(self, base_lr: float) -> float:
-        sampler = self.train_dataloader.batch_sampler
-        G: int = sampler.global_batch_size
-        lr = base_lr * G / 256
-        self.logger.info(
-            f'lr {lr:g} = {base_lr:g} x {G} / 256; {G} = {sampler.batch_size} per device x '
-            f'{self.world_size} devices x {sampler.accumulation} accumulation'
-        )
-        return lr
-
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
-        """Nothing: the rule of `_derive_lr` holds for every batch."""
+        """Nothing: the rule of `with_rate` holds for every batch."""
 
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
         """All schedules move at every iteration, as in the recipes."""
@@ -259,7 +193,7 @@ class Runner(MMRunner):
         if self._resume and self._load_from is not None:
             self.resume(self._load_from)
         elif self._resume:
-            self._resume_latest()
+            resume_latest(self)
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
         elif getattr(self.bare_model, 'trainable_blocks', None) is not None:
@@ -273,29 +207,7 @@ class Runner(MMRunner):
 
     def load_checkpoint(self, filename: str, **unused: Any) -> dict[str, Any]:
         """Load weights: all of them to test, the encoder's to judge its features or train it on."""
-        path = Path(filename)
-        checkpoint = load_weights(path)
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        loop = self._test_loop
-        needs_all = isinstance(loop, BaseLoop) and not getattr(loop, 'features_only', False)
-        report = fit_weights(
-            self.bare_model,
-            checkpoint['state_dict'],
-            path,
-            exact=needs_all,
-            facts=checkpoint['facts'],
-            notes=checkpoint['notes'],
-            classes=self._classes_to_learn(),
-        )
-        self.logger.info(f'{path}: {report}')
-        return checkpoint
-
-    def _classes_to_learn(self) -> list[str] | None:
-        """Names of the classes that a classifier is trained on, if its data set knows them."""
-        if not isinstance(self._train_loop, BaseLoop) or not hasattr(self.bare_model, 'head'):
-            return None
-        names = getattr(self.train_dataloader.dataset, 'metainfo', {}).get('classes')
-        return [str(name) for name in names] if names else None
+        return load(self, Path(filename))
 
     def resume(self, filename: str, **unused: Any) -> None:
         """Continue a run of this config after the step its checkpoint was written at.
@@ -303,39 +215,7 @@ class Runner(MMRunner):
         Raises:
             CheckpointError: it is damaged, of another model, or not a training checkpoint.
         """
-        warn = self.logger.warning
-        self._continue(on_main(lambda: check_given(Path(filename), warn)))
-
-    def _resume_latest(self) -> None:
-        work_dir, steps = Path(self.work_dir), len(self.train_dataloader)
-        warn = self.logger.warning
-        choice = on_main(lambda: choose_checkpoint(work_dir, steps, warn))
-        if choice is not None:
-            self._continue(choice)
-        else:
-            self.logger.info(f'nothing to resume in {self.work_dir}: starting anew')
-
-    def _continue(self, choice: Choice) -> None:
-        self._resume = True  # for the hooks that restore their part
-
-        def restore() -> list[str]:
-            checkpoint = load_checkpoint(choice.path, verified=choice.verified)
-            anyway = self.cfg.get('resume_anyway') or ()
-            changed = check_resumable(self, checkpoint, choice.path, anyway)
-            try:
-                self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-                restore_state(self, checkpoint, choice.path)
-            except CheckpointError:
-                raise
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                reason = f'{choice.path} cannot be resumed: it holds the state of another run'
-                raise CheckpointError(f'{reason} ({type(error).__name__}: {error})') from error
-            return changed
-
-        self.resumed_from = str(choice.path)
-        for change in together(restore):
-            self.logger.warning(f'{change}: resumed all the same, with other samples')
-        self.logger.info(f'resumed {choice.path} after step {self.iter}')
+        resume(self, Path(filename))
 
     @property
     def bare_model(self) -> Any:

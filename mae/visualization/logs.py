@@ -8,7 +8,7 @@ Record = dict[str, float]
 
 
 def find_scalars(work_dir: Path, since: float = 0.0) -> Path | None:
-    """The newest `<run>/vis_data/scalars.json` of a work dir, or None.
+    """The newest `<run>/vis_data/scalars.json` of a work dir, all of a resumed run; or None.
 
     Args:
         work_dir: of one or more runs; mmengine names a folder in it for each run's start.

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from mmengine.registry import EVALUATOR, MODEL_WRAPPERS, WEIGHT_INITIALIZERS, Registry
 
 from mae import registry as r
+from mae.engine.checkpoint.identity import MayDiffer
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,6 @@ Dataset = Annotated[Any, Room((r.DATASETS,))]
 Transforms = Annotated[Any, Room((r.TRANSFORMS,))]
 Sampler = Annotated[Any, Room((r.DATA_SAMPLERS,))]
 Function = Annotated[Any, Room((r.FUNCTIONS,))]
-MayDiffer = Literal['seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset']
 Optimizer = Annotated[Any, Room((r.OPTIMIZERS,))]
 OptimWrapper = Annotated[
     Any,

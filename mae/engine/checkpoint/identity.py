@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from mae.utils.errors import CheckpointError, ConfigError
 
-NAMES = ('seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset')
+MayDiffer = Literal['seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset']
+NAMES: tuple[str, ...] = get_args(MayDiffer)
 _LOOKED_AT = 4096  # samples, evenly spread
 
 

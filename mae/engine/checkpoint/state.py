@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mae.engine.checkpoint.fit import fit_weights
 from mae.engine.checkpoint.identity import check_same
 from mae.engine.checkpoint.io import Checkpoint
+from mae.engine.checkpoint.optimizer import restore_optimizer
 from mae.utils.compat import versions
 from mae.utils.errors import CheckpointError
 
@@ -67,18 +68,23 @@ def check_resumable(
     return changed
 
 
-def restore_state(runner: Any, checkpoint: Checkpoint, path: Path) -> None:
+def restore_state(runner: Any, checkpoint: Checkpoint, path: Path) -> list[str]:
     """Put a run back to the step its checkpoint was written at.
 
+    Returns:
+        What of the config has no effect, in words.
+
     Raises:
-        CheckpointError: the checkpoint is of another model.
+        CheckpointError: the checkpoint is of another model or optimizer.
     """
     fit_weights(runner.bare_model, checkpoint['state_dict'], path, exact=True)
-    runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
-    states = checkpoint['param_schedulers']
-    for scheduler, state in zip(runner.param_schedulers or (), states, strict=True):
+    schedulers = runner.param_schedulers or ()
+    scheduled = {scheduler.param_name for scheduler in schedulers}
+    told = restore_optimizer(runner.optim_wrapper, checkpoint['optimizer'], path, scheduled)
+    for scheduler, state in zip(schedulers, checkpoint['param_schedulers'], strict=True):
         scheduler.load_state_dict(state)
     runner.train_loop.go_to(checkpoint['meta']['step'])
+    return [told] if told else []
 
 
 def plain(value: Any) -> Any:

@@ -1,22 +1,18 @@
-"""When checkpoints are written and which are kept."""
+"""When checkpoints are written; `Saver` knows how."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from mae.engine.checkpoint.commit import Pruner, commit
 from mae.engine.checkpoint.durable import remove_stale_temporaries
-from mae.engine.checkpoint.io import Checkpoint
-from mae.engine.checkpoint.manifest import Unverifiable, read_manifest
 from mae.engine.checkpoint.resume import on_main
-from mae.engine.checkpoint.snapshot import Snapshot
+from mae.engine.checkpoint.saver import Saver
 from mae.engine.checkpoint.space import check_space
-from mae.engine.checkpoint.store import BEST, remove_lone_manifests
-from mae.engine.checkpoint.writer import BACK_OFF, Writer
+from mae.engine.checkpoint.store import remove_lone_manifests
+from mae.engine.checkpoint.writer import BACK_OFF
 from mae.registry import HOOKS
 
 
@@ -67,16 +63,9 @@ class CheckpointHook(Hook):
         self.max_keep = max_keep
         self.save_best = save_best
         self.best: float | None = None
-        self.writer = Writer(self.back_off)
-        self._snapshot = Snapshot()
-        self._taken: tuple[int, Checkpoint] | None = None  # what the snapshot holds, of which step
-        self._pruner = Pruner(max_keep) if max_keep > 0 else None
-        self._start: int | None = None  # first step of this run, until its first save
-        self._is_best_own = False  # `best.pth` is of this continuation of the run
+        self._saver = Saver(max_keep, self.back_off)
         self._saved_step = -1
         self._saved_time = time.monotonic()
-
-    # --- when -----------------------------------------------------------------------------
 
     def before_train(self, runner: Any) -> None:
         """Tidy up after killed runs and look whether the disk is large enough."""
@@ -108,7 +97,8 @@ class CheckpointHook(Hook):
             )
         if self.best is None or metrics[self.save_best] > self.best:
             self.best = metrics[self.save_best]
-            self._submit(runner, BEST, runner.iter)
+            if is_main_process():
+                self._saver.save_best(runner, runner.iter, self.best)
 
     def after_train(self, runner: Any) -> None:
         """Finish writing.
@@ -118,13 +108,12 @@ class CheckpointHook(Hook):
         """
         self.wait()
         self._tell(runner)
-        on_main(self.writer.raise_failure)
+        on_main(self._saver.writer.raise_failure)
 
     def after_all(self, runner: Any) -> None:
         """However the training ended, what is being written is finished."""
         self.wait()
-        for message in self.writer.messages():
-            runner.logger.warning(message)
+        self._tell_messages(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint['meta']['best'] = self.best
@@ -152,28 +141,22 @@ class CheckpointHook(Hook):
             return
         if self._saved_step == step:
             self.wait()
-        if self._saved_step != step or self.writer.failure is not None:
-            name = f'iter_{step}.pth'
-            self.writer.make_room()
+        if self._saved_step != step or self._saver.writer.failure is not None:
             self._saved_step = step
-            self.writer.run(name, self._job(runner, name, self._take(runner, step)))
+            self._saver.save_at_once(runner, f'iter_{step}.pth', step)
         self._tell(runner)
 
     def wait(self) -> None:
         """Until what is being written is on the disk, or given up."""
-        self.writer.wait()
+        self._saver.writer.wait()
 
     def begin_continuation(self, runner: Any) -> None:
         """The run goes on from its step: at the next save, later checkpoints are set aside."""
-        self._start = runner.iter
-        self._is_best_own = False
-        self._taken = None
         self._saved_step = -1
         self._saved_time = time.monotonic()
         if is_main_process():
-            self._remember_best(Path(runner.work_dir), runner.iter)
-
-    # --- how ------------------------------------------------------------------------------
+            work_dir = Path(runner.work_dir)
+            self.best = self._saver.begin_continuation(work_dir, runner.iter, self.best)
 
     def _is_due(self, done: int) -> bool:
         if self.by == 'iter':
@@ -183,48 +166,13 @@ class CheckpointHook(Hook):
     def _save(self, runner: Any, name: str, step: int) -> None:
         self._saved_time = time.monotonic()
         self._saved_step = step
-        self._submit(runner, name, step)
-
-    def _submit(self, runner: Any, name: str, step: int) -> None:
-        if not is_main_process():
-            return
-        if name == BEST and self._taken is not None and self._taken[0] == step:
-            # The same state is being written already: the best follows it, and nobody waits.
-            checkpoint = self._taken[1]
-            meta = {**checkpoint['meta'], 'best': self.best}
-            self.writer.submit(name, self._job(runner, name, {**checkpoint, 'meta': meta}), 'best')
-            return
-        # The snapshot is written over. A numbered one makes up for one that failed, the best does
-        # not.
-        self.writer.make_room(give_up=name != BEST)
-        job = self._job(runner, name, self._take(runner, step))
-        self.writer.submit(name, job, kind='best' * (name == BEST))
-
-    def _take(self, runner: Any, step: int) -> Checkpoint:
-        checkpoint: Checkpoint = self._snapshot.take(runner.training_checkpoint(step))
-        self._taken = (step, checkpoint)
-        return checkpoint
-
-    def _job(self, runner: Any, name: str, checkpoint: Checkpoint) -> Callable[[], list[str]]:
-        """What is left to do with a copy of the state."""
-        path = Path(runner.work_dir) / name
-        start = self._start
-
-        def save() -> list[str]:
-            later = commit(checkpoint, path, self._pruner, start, keep_best=self._is_best_own)
-            if name == BEST:
-                self._is_best_own = True
-            else:
-                self._start = None
-            told = f'{", ".join(later)}: of another continuation of this run, set aside'
-            return [told] if later else []
-
-        return save
+        if is_main_process():
+            self._saver.save(runner, name, step)
 
     def _prepare(self, runner: Any) -> list[str]:
         """In the first process: messages."""
         work_dir = Path(runner.work_dir)
-        kept = 2 if self._pruner is None else self._pruner.max_keep
+        kept = self._saver.kept
         messages = []
         if 0 < self.max_keep < kept:
             messages.append(
@@ -236,26 +184,14 @@ class CheckpointHook(Hook):
             messages.append(message)
         return messages
 
-    def _remember_best(self, work_dir: Path, step: int) -> None:
-        """The best may be newer than the checkpoint that the run continues from.
-
-        One of a later step was measured by another continuation, and took the place of ours.
-        """
-        try:
-            record = read_manifest(work_dir / BEST).content
-        except Unverifiable:
-            return
-        if record.step > step:
-            self.best = None
-        elif step and record.best is not None:
-            self._is_best_own = True
-            self.best = record.best if self.best is None else max(self.best, record.best)
-
     def _tell(self, runner: Any) -> None:
-        for message in self.writer.messages():
+        self._tell_messages(runner)
+        if not isinstance(self._saver.writer.failure, OSError | None):
+            self._saver.writer.raise_failure()
+
+    def _tell_messages(self, runner: Any) -> None:
+        for message in self._saver.writer.messages():
             runner.logger.warning(message)
-        if not isinstance(self.writer.failure, OSError | None):
-            self.writer.raise_failure()
 
 
 def _unit(by: str | None, by_epoch: bool | None) -> str:

@@ -15,6 +15,7 @@ from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
+from mae.engine.history import begin_with_history
 from mae.registry import HOOKS
 
 
@@ -37,7 +38,8 @@ class LoggerHook(MMLoggerHook):
     """Prints and stores a line every `interval` steps of an epoch and at its end.
 
     Values are means over the last `log_processor.window_size` steps since the line before. A disk
-    that refuses them is told of once and does not stop the run.
+    that refuses them is told of once and does not stop the run. The scalars of a resumed run begin
+    with those of the run before, up to its checkpoint.
 
     Args:
         ignore_last: leave out the line at the end of an epoch.
@@ -46,6 +48,7 @@ class LoggerHook(MMLoggerHook):
 
     def __init__(self, *, ignore_last: bool = False, **options: Any) -> None:
         super().__init__(ignore_last=ignore_last, **options)
+        self._has_begun = False
         self._has_warned = False
 
     def before_run(self, runner: Any) -> None:
@@ -58,6 +61,8 @@ class LoggerHook(MMLoggerHook):
     def before_train_epoch(self, runner: Any) -> None:
         """Start with nothing to tell, also where a run has gone back."""
         self._steps: list[Mapping[str, Tensor]] = []
+        if runner.iter == (runner.epoch + 1) * len(runner.train_dataloader):  # evaluations follow
+            self._begin(runner)
 
     def after_train_iter(
         self,
@@ -67,6 +72,7 @@ class LoggerHook(MMLoggerHook):
         outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Keep the outputs; where a line is due, read all of them back at once."""
+        self._begin(runner)
         if outputs:  # a step that was left out has none
             self._steps.append(outputs)
         done = batch_idx + 1
@@ -84,6 +90,13 @@ class LoggerHook(MMLoggerHook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         with self._surviving(runner):
             super().after_val_epoch(runner, metrics)
+
+    def _begin(self, runner: Any) -> None:
+        """Not before the first step: a run that fails until then leaves nothing behind."""
+        if not self._has_begun and runner.resumed_from is not None:
+            with self._surviving(runner):
+                begin_with_history(runner)
+        self._has_begun = True
 
     @contextmanager
     def _surviving(self, runner: Any) -> Iterator[None]:

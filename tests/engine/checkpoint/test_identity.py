@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mae.engine.checkpoint.identity import check_same, fingerprint
+from mae.engine.checkpoint.identity import NAMES, check_same, fingerprint
 from mae.utils.errors import CheckpointError, ConfigError
 
 THEN = {'seed': 0, 'global_batch_size': 32, 'num_samples': 160, 'dataset': 'aa'}
@@ -34,6 +34,10 @@ def test_fingerprint_of_images_in_memory():
             return {'img': np.full((2, 2), self.label), 'gt_label': 0}
 
     assert fingerprint(Memory(label=1)) != fingerprint(Memory(label=2))
+
+
+def test_all_that_is_compared_may_be_named(make_runner):
+    assert tuple(make_runner().identity) == NAMES
 
 
 def test_the_same():

@@ -1,0 +1,43 @@
+"""The learning rate follows from the global batch, whatever devices make it up."""
+
+import copy
+from typing import Any
+
+from mae.utils.errors import ConfigError
+
+
+def with_rate(
+    optim_wrapper: dict[str, Any], base_lr: float | None, sampler: Any, world_size: int
+) -> tuple[dict[str, Any], str]:
+    """A config of the optimizer with its learning rate: base_lr * global_batch_size / 256.
+
+    Args:
+        optim_wrapper: config with `optimizer` inside, which has an `lr` if there is no `base_lr`.
+        base_lr: learning rate of a batch of 256.
+        sampler: of the training, which knows how the global batch is made up.
+        world_size: number of devices.
+
+    Returns:
+        The config, and a line that tells the rate and how it came about; empty if it was given.
+
+    Raises:
+        ConfigError: there is no optimizer, or not exactly one of `lr` and `base_lr`.
+    """
+    optim_wrapper = copy.deepcopy(optim_wrapper)
+    optimizer = optim_wrapper.get('optimizer')
+    if not optimizer:
+        raise ConfigError('optim_wrapper.optimizer is missing')
+    if ('lr' in optimizer) == (base_lr is not None):
+        which = 'are both' if 'lr' in optimizer else 'are neither of them'
+        raise ConfigError(
+            f'base_lr and optim_wrapper.optimizer.lr {which} set; keep base_lr, from '
+            'which lr = base_lr * global_batch_size / 256 follows, or lr and base_lr=None'
+        )
+    if base_lr is None:
+        return optim_wrapper, ''
+    G: int = sampler.global_batch_size
+    lr = optimizer['lr'] = base_lr * G / 256
+    return optim_wrapper, (
+        f'lr {lr:g} = {base_lr:g} x {G} / 256; {G} = {sampler.batch_size} per device x '
+        f'{world_size} devices x {sampler.accumulation} accumulation'
+    )
