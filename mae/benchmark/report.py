@@ -129,12 +129,30 @@ def show(report: Report, console: Console | None = None) -> None:
         console.print(f'k-NN in {report["knn"]["bank"]:,}: {name} {rate:,.4g} queries/s')
 
 
-def write(report: Report, path: Path) -> None:
-    """Write the report as JSON, whole or not at all."""
+def require_place(path: Path) -> None:
+    """Make the folder that a report is to be written into.
+
+    Raises:
+        ValueError: `path` is a folder itself.
+        OSError: it cannot be made, or not be written into.
+    """
+    if path.is_dir():
+        raise ValueError(f'--json {path} is a folder; name a file in it')
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
+    part = _part(path)
+    part.touch()
+    part.unlink()
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the report as JSON, whole or not at all, into a folder that is there."""
+    part = _part(path)
     part.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     part.replace(path)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f'.{path.name}.part')
 
 
 def _cell(value: Any, layout: str, key: str) -> str:

@@ -5,7 +5,15 @@ import pytest
 from rich.console import Console
 
 from mae.benchmark.measure import Timing
-from mae.benchmark.report import agreement, ratios, report_of, show, throughput, write
+from mae.benchmark.report import (
+    agreement,
+    ratios,
+    report_of,
+    require_place,
+    show,
+    throughput,
+    write,
+)
 
 
 def figures(*rounds, images=10, **more):
@@ -55,6 +63,8 @@ def report():
 
 
 def test_json_holds_what_a_reader_needs(report, tmp_path):
+    require_place(tmp_path / 'new' / 'a.json')
+    assert not list((tmp_path / 'new').iterdir())
     write(report, tmp_path / 'new' / 'a.json')
     found = json.loads((tmp_path / 'new' / 'a.json').read_text())
     assert {'task', 'device', 'config', 'systems', 'ratio', 'versions', 'command', 'date'} <= {
