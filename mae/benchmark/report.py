@@ -29,10 +29,12 @@ _COLUMNS = (
     ('tflops', 'TFLOP/s', '{:.4g}'),
     ('share_of_peak', 'of peak', '{:.0%}'),
     ('activation_bytes_per_image', 'MiB/image', '{:.1f}'),
+    ('peak_memory_bytes', 'peak, GiB', '{:.2f}'),
     ('loss', 'loss', '{:.5f}'),
     ('check', 'check', '{:.5f}'),
     ('switch', 'switch', '{}'),
 )
+_UNITS = {'activation_bytes_per_image': 2**20, 'peak_memory_bytes': 2**30}  # of the headings
 
 
 def throughput(timing: Timing, images: int) -> Figures:
@@ -158,4 +160,4 @@ def _part(path: Path) -> Path:
 def _cell(value: Any, layout: str, key: str) -> str:
     if value is None:
         return ''
-    return layout.format(value / 2**20 if key == 'activation_bytes_per_image' else value)
+    return layout.format(value / _UNITS[key] if key in _UNITS else value)

@@ -53,7 +53,9 @@ def test_agreement():
 @pytest.fixture
 def report():
     systems = {
-        'mae': figures(1.0, loss=1.0, activation_bytes_per_image=2.0**20),
+        'mae': figures(
+            1.0, loss=1.0, activation_bytes_per_image=2.0**20, peak_memory_bytes=5 * 2**29
+        ),
         'peer': figures(2.0, loss=2.0, switch='sdpa'),
     }
     return report_of(
@@ -85,5 +87,7 @@ def test_table(report):
     assert 'sdpa' in out
     assert '2.00' in out
     assert 'MiB/image' in out
+    assert 'peak, GiB' in out
+    assert ' 2.50 ' in out
     assert 'TFLOP/s' not in out  # nobody has it
     assert 'warning: peer computes something else' in out
