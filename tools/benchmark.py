@@ -62,6 +62,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         value = getattr(args, name, least)
         if value < least:
             parser.error(f'--{name} must be at least {least}, not {value}')
+    if min(getattr(args, 'at', [0])) < 0:
+        parser.error(f'--at takes numbers of iterations, not {min(args.at)}')
     return args
 
 
@@ -104,7 +106,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from importlib import import_module
 
-    from mae.benchmark.report import show, write
+    from mae.benchmark.report import require_place, show, write
+
+    if args.json:
+        require_place(args.json)  # now, and not after an hour of measuring
 
     words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
     common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}
@@ -122,6 +127,7 @@ def _given(args: argparse.Namespace) -> Any:
 
     from mae.apis import load_config
     from mae.apis.config import parse_options
+    from mae.apis.device import check_device
     from mae.benchmark.job import DTYPES, Job
 
     config = load_config(args.config, parse_options(args.cfg_options))
@@ -129,7 +135,7 @@ def _given(args: argparse.Namespace) -> Any:
     return Job(
         config=config,
         batch_size=args.batch,
-        device=torch.device(device),
+        device=check_device(device),
         dtype=DTYPES[getattr(args, 'dtype', 'float32')],
         compile=getattr(args, 'compile', False),
     )

@@ -29,10 +29,12 @@ _COLUMNS = (
     ('tflops', 'TFLOP/s', '{:.4g}'),
     ('share_of_peak', 'of peak', '{:.0%}'),
     ('activation_bytes_per_image', 'MiB/image', '{:.1f}'),
+    ('peak_memory_bytes', 'peak, GiB', '{:.2f}'),
     ('loss', 'loss', '{:.5f}'),
     ('check', 'check', '{:.5f}'),
     ('switch', 'switch', '{}'),
 )
+_UNITS = {'activation_bytes_per_image': 2**20, 'peak_memory_bytes': 2**30}  # of the headings
 
 
 def throughput(timing: Timing, images: int) -> Figures:
@@ -129,15 +131,33 @@ def show(report: Report, console: Console | None = None) -> None:
         console.print(f'k-NN in {report["knn"]["bank"]:,}: {name} {rate:,.4g} queries/s')
 
 
-def write(report: Report, path: Path) -> None:
-    """Write the report as JSON, whole or not at all."""
+def require_place(path: Path) -> None:
+    """Make the folder that a report is to be written into.
+
+    Raises:
+        ValueError: `path` is a folder itself.
+        OSError: it cannot be made, or not be written into.
+    """
+    if path.is_dir():
+        raise ValueError(f'--json {path} is a folder; name a file in it')
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
+    part = _part(path)
+    part.touch()
+    part.unlink()
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the report as JSON, whole or not at all, into a folder that is there."""
+    part = _part(path)
     part.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     part.replace(path)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f'.{path.name}.part')
 
 
 def _cell(value: Any, layout: str, key: str) -> str:
     if value is None:
         return ''
-    return layout.format(value / 2**20 if key == 'activation_bytes_per_image' else value)
+    return layout.format(value / _UNITS[key] if key in _UNITS else value)

@@ -1,7 +1,11 @@
-"""Whether a batch will fit the memory, found out before it is allocated."""
+"""Whether a batch will fit the memory, found out before it is allocated.
+
+Shapes: N tokens, D width, M images of the bank.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -33,6 +37,36 @@ def require_room(job: Job, systems: int, build: Callable[[Job], Trainee]) -> Non
     pair = build(replace(job, batch_size=2, compile=False))
     of_two, of_one = (activation_bytes(pair.loss, pair.model, n, job.device) for n in (2, 1))
     each = (of_two - of_one) * (_PEERS_KEEP if systems > 1 else 1)
+    _require_batch(job, available, each, static, f'{systems} systems')
+
+
+def require_room_to_evaluate(job: Job, bank: int) -> None:
+    """Refuse a batch whose features cannot be taken, by the least that an image needs.
+
+    Args:
+        job: the comparison.
+        bank: M.
+
+    Raises:
+        ValueError: says how much memory is needed, how much there is, and what would fit.
+    """
+    available = available_memory(job.device)
+    with torch.device('meta'):
+        encoder: Any = MODELS.build(job.config.model).encoder.requires_grad_(False)
+    height, width = encoder.img_size
+    N = encoder.grid_size[0] * encoder.grid_size[1] + encoder.num_prefix_tokens
+    # uint8, normalised for the peers, and normalised in our step; then a block at its widest: the
+    # sum, its norm, and the hidden values of the MLP on both sides of the GELU.
+    pixels = (1 + 4 + 4) * encoder.in_channels * height * width
+    mlp = encoder.blocks[0].mlp.fc1
+    each_token = mlp.in_features + 2 * mlp.out_features
+    tokens = N * (4 * mlp.in_features + job.dtype.itemsize * each_token)
+    static = static_bytes(encoder) + 2 * 4 * bank * encoder.embed_dim  # as drawn, and of length 1
+    require_memory(static, available, f'a bank of {bank:,} images', 'lower --bank')
+    _require_batch(job, available, pixels + tokens, static, f'a bank of {bank:,}')
+
+
+def _require_batch(job: Job, available: int | None, each: float, static: float, what: str) -> None:
     if available is None:
         return
     most = int((available - static) / each)
@@ -40,6 +74,5 @@ def require_room(job: Job, systems: int, build: Callable[[Job], Trainee]) -> Non
         static + each * job.batch_size,
         available,
         f'a batch of {job.batch_size}',
-        f'{gib(static)} for {systems} systems, {each / 2**20:.0f} MiB an image; '
-        f'--batch {most} would fit',
+        f'{gib(static)} for {what}, {each / 2**20:.0f} MiB an image; --batch {most} would fit',
     )

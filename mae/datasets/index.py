@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from mae.datasets.array_file import Arrays, read_arrays
 from mae.utils.errors import DataError
 
+_KINDS = {'names': np.uint8, 'ends': np.int64, 'labels': np.int32}
+
 
 class PathIndex:
     """Paths in one array of bytes, so that no worker copies them.
@@ -34,8 +36,10 @@ class PathIndex:
             self.names, self.ends, self.labels = (arrays[k] for k in ('names', 'ends', 'labels'))
         except KeyError as error:
             raise DataError(f'{file}: holds no {error.args[0]}') from error
+        if any(arrays[name].dtype != kind for name, kind in _KINDS.items()):
+            raise DataError(f'{file}: names, ends or labels are of other types')
         fits = len(self.ends) == len(self.labels) + 1 and self.ends[0] == 0
-        if not fits or self.ends[-1] != len(self.names):
+        if not fits or self.ends[-1] != len(self.names) or (self.ends[1:] < self.ends[:-1]).any():
             raise DataError(f'{file}: names, ends and labels do not fit together')
         self.file = file
 

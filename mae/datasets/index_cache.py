@@ -117,7 +117,13 @@ def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
     meta, arrays = read_arrays(file)
     if meta['asked'] != asked:
         raise DataError('it is of other classes, extensions or lists')
-    for path, then in meta['stamps'].items():
+    stamps, classes = meta['stamps'], meta['classes']
+    if not (isinstance(stamps, dict) and stamps and isinstance(classes, list)):
+        raise DataError('it names no folders or no classes')
+    index = PathIndex(arrays, file)
+    if not (len(index) and -1 <= index.labels.min() <= index.labels.max() < (len(classes) or 1)):
+        raise DataError('it holds no images, or labels of other classes')
+    for path, then in stamps.items():
         try:
             now = stamp(os.path.join(folder, path))
         except OSError:
@@ -125,7 +131,7 @@ def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
         if now != then:
             changed = os.path.normpath(os.path.join(folder, path))
             raise DataError(f'{changed} has changed since')
-    return Found(PathIndex(arrays, file), tuple(meta['classes']), meta['stamps'])
+    return Found(index, tuple(classes), stamps)
 
 
 def _keep(

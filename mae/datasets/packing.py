@@ -5,6 +5,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -21,7 +22,7 @@ from mae.datasets.packed import FORMAT, INDEX, shard_name
 from mae.datasets.seeded import Source
 from mae.datasets.transforms import DecodeImage, ResizeShort
 from mae.utils.errors import DataError
-from mae.utils.files import whole_file
+from mae.utils.files import whole_file, writer_of
 
 _NUMBERS = ('starts', 'sizes', 'checksums', 'labels')
 
@@ -54,14 +55,15 @@ def pack(
     Until then the work is in `<folder>.part`; the same call goes on with what is there.
 
     Args:
-        source: a dataset with `get_data_info`, `metainfo` and `folder`.
+        source: a dataset with `get_data_info`, `get_gt_labels`, `metainfo` and `folder`.
         folder: to write; must not exist.
         packing: how.
         workers: processes.
         progress: told the number of images done and of all.
 
     Raises:
-        DataError: an image cannot be decoded, or `<folder>.part` is of another job.
+        DataError: an image cannot be decoded, `<folder>.part` is of another job or of other images,
+            or a process was ended by the system.
     """
     if folder.exists():
         raise DataError(f'{folder} exists already; remove it, or give another place')
@@ -70,7 +72,7 @@ def pack(
     job = {'images': len(source), 'source': os.path.realpath(source.folder), **vars(packing)}
     _claim(part, job)
     numbers = range(-(-len(source) // packing.per_shard))
-    missing = [number for number in numbers if not _is_done(part, number)]
+    missing = [number for number in numbers if not _is_done(source, part, packing, number)]
     done = len(source) - sum(len(_span(source, packing, number)) for number in missing)
     progress(done, len(source))
     for count in _shards(source, part, packing, missing, workers):
@@ -91,6 +93,11 @@ def _shards(
         running = [pool.submit(_pack_shard, source, part, packing, number) for number in numbers]
         try:
             yield from (finished.result() for finished in as_completed(running))
+        except BrokenProcessPool as error:
+            raise DataError(
+                'a process was ended by the system, most likely because memory ran out; the same '
+                'line with fewer --workers goes on where it was'
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -113,8 +120,23 @@ def _span(source: Source, packing: Packing, number: int) -> range:
     return range(start, min(start + packing.per_shard, len(source)))
 
 
-def _is_done(part: Path, number: int) -> bool:
-    return (part / shard_name(number)).exists() and _shard_index(part, number).exists()
+def _is_done(source: Any, part: Path, packing: Packing, number: int) -> bool:
+    """Whether a shard is there; raises DataError if it holds other images."""
+    file = _shard_index(part, number)
+    if not ((part / shard_name(number)).exists() and file.exists()):
+        return False
+    meta, arrays = read_arrays(file)
+    span = _span(source, packing, number)
+    ends = [_name(source, source.get_data_info(index)) for index in (span[0], span[-1])]
+    labels = np.asarray(source.get_gt_labels())[span.start : span.stop]
+    if [meta['names'][0], meta['names'][-1]] != ends or (arrays['labels'] != labels).any():
+        raise DataError(f'{part}: {source.folder} has changed since it was begun; remove {part}')
+    return True
+
+
+def _name(source: Any, info: dict[str, Any]) -> str:
+    name: str = os.path.relpath(info['img_path'], source.folder)
+    return name
 
 
 def _shard_index(part: Path, number: int) -> Path:
@@ -132,7 +154,7 @@ def _pack_shard(source: Any, part: Path, packing: Packing, number: int) -> int:
             values = (file.tell(), len(content), zlib.crc32(content), info['gt_label'])
             for name, value in zip(_NUMBERS, values, strict=True):
                 numbers[name].append(value)
-            names.append(os.path.relpath(info['img_path'], source.folder))
+            names.append(_name(source, info))
             file.write(content)
     kinds = {'starts': np.int64, 'sizes': np.uint32, 'checksums': np.uint32, 'labels': np.int32}
     arrays: Arrays = {name: np.array(numbers[name], kind) for name, kind in kinds.items()}
@@ -179,3 +201,6 @@ def _join(part: Path, numbers: range, source: Any) -> None:
     for number in numbers:
         _shard_index(part, number).unlink()
     (part / 'job.idx').unlink()
+    for path in part.iterdir():  # of processes that were killed
+        if writer_of(path) is not None:
+            path.unlink()

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from mae.utils.errors import DataError
 
+# Above are no labels but numbers of something else: names of classes would fill the memory.
+MOST_CLASSES = 10_000_000
+
 
 class Table(Protocol):
     """A file with a column of images and, maybe, one of labels."""
@@ -47,7 +50,22 @@ def open_table(path: Path, image: str, label: str | None) -> Table:
     for column in filter(None, (image, label)):
         if column not in table.schema.names:
             raise DataError(f'{path}: no column {column!r} among {", ".join(table.schema.names)}')
+    kind = table.schema.field(image).type
+    if not _holds_bytes(kind):
+        raise DataError(f'{path}: column {image!r} holds {kind}, not bytes')
+    if label is not None and not pa.types.is_integer(kind := table.schema.field(label).type):
+        raise DataError(f'{path}: column {label!r} holds {kind}, not numbers')
     return table
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Bytes, or a struct with `bytes` as `datasets` writes them."""
+    import pyarrow.types as of
+
+    if of.is_struct(kind):
+        index = kind.get_field_index('bytes')
+        return index >= 0 and not of.is_struct(kind[index].type) and _holds_bytes(kind[index].type)
+    return bool(of.is_binary(kind) or of.is_large_binary(kind) or of.is_binary_view(kind))
 
 
 class _File:
@@ -62,25 +80,27 @@ class _File:
         noted = (self.schema.metadata or {}).get(b'huggingface')
         if noted is None or self.label is None:
             return None
-        feature = json.loads(noted).get('info', {}).get('features', {}).get(self.label, {})
-        names: list[str] | None = feature.get('names')
-        return names
+        try:
+            names = json.loads(noted)['info']['features'][self.label]['names']
+        except (ValueError, LookupError, TypeError):  # other data, or a note of somebody else
+            return None
+        return [str(name) for name in names] if isinstance(names, list) else None
 
     def _bytes_of(self, column: Any) -> Any:
         import pyarrow as pa
 
-        if pa.types.is_struct(column.type):
-            column = column.field('bytes')
-        if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
-            raise DataError(f'{self.path}: column {self.image!r} holds {column.type}, not bytes')
-        return column
+        return column.field('bytes') if pa.types.is_struct(column.type) else column
 
     def _numbers_of(self, column: Any) -> NDArray[Any]:
-        import pyarrow as pa
+        import pyarrow.compute as pc
 
-        if not pa.types.is_integer(column.type):
-            raise DataError(f'{self.path}: column {self.label!r} holds {column.type}, not numbers')
-        labels: NDArray[Any] = column.fill_null(-1).to_numpy()
+        low, high = pc.min_max(column).as_py().values()  # None where all are missing
+        if low is not None and not -1 <= low <= high < MOST_CLASSES:
+            raise DataError(
+                f'{self.path}: column {self.label!r} holds {low}..{high}: labels count classes '
+                f'from 0, up to {MOST_CLASSES - 1}; -1 is none'
+            )
+        labels: NDArray[Any] = column.cast('int64').fill_null(-1).to_numpy()
         return labels
 
 
@@ -137,8 +157,18 @@ class _Parquet(_File):
 
     def images(self, part: int) -> Any:
         """Encoded images of a row group, read whole."""
-        table = self._file.read_row_group(part, columns=[self.image], use_threads=False)
-        return self._bytes_of(table.column(self.image).combine_chunks())
+        import pyarrow as pa
+
+        try:
+            table = self._file.read_row_group(part, columns=[self.image], use_threads=False)
+            column = table.column(self.image).combine_chunks()
+        except (pa.ArrowException, OSError) as error:  # damaged, or more than 2 GiB in a group
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f'{self.path}: row group {part} of {self.num_rows(part)} rows cannot be read: '
+                f'{reason}'
+            ) from error
+        return self._bytes_of(column)
 
     def labels(self) -> NDArray[Any]:
         """Of all rows; only their column is read."""

@@ -49,6 +49,8 @@ def _why_not(device: torch.device, arguments: Mapping[str, Any]) -> str | None:
     try:
         torch.compile(torch.sin, **arguments)(torch.ones(2, device=device))
     except Exception as error:  # whatever a compiler that is missing or broken raises
-        lines = str(error).strip().splitlines()
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # Dynamo's first line only says that its back-end raised; the next one says what.
+        lines = lines[1:] if len(lines) > 1 and lines[0].endswith('raised:') else lines
         return f'{type(error).__name__}: {lines[0]}' if lines else type(error).__name__
     return None

@@ -5,7 +5,15 @@ import pytest
 from rich.console import Console
 
 from mae.benchmark.measure import Timing
-from mae.benchmark.report import agreement, ratios, report_of, show, throughput, write
+from mae.benchmark.report import (
+    agreement,
+    ratios,
+    report_of,
+    require_place,
+    show,
+    throughput,
+    write,
+)
 
 
 def figures(*rounds, images=10, **more):
@@ -45,7 +53,9 @@ def test_agreement():
 @pytest.fixture
 def report():
     systems = {
-        'mae': figures(1.0, loss=1.0, activation_bytes_per_image=2.0**20),
+        'mae': figures(
+            1.0, loss=1.0, activation_bytes_per_image=2.0**20, peak_memory_bytes=5 * 2**29
+        ),
         'peer': figures(2.0, loss=2.0, switch='sdpa'),
     }
     return report_of(
@@ -55,6 +65,8 @@ def report():
 
 
 def test_json_holds_what_a_reader_needs(report, tmp_path):
+    require_place(tmp_path / 'new' / 'a.json')
+    assert not list((tmp_path / 'new').iterdir())
     write(report, tmp_path / 'new' / 'a.json')
     found = json.loads((tmp_path / 'new' / 'a.json').read_text())
     assert {'task', 'device', 'config', 'systems', 'ratio', 'versions', 'command', 'date'} <= {
@@ -75,5 +87,7 @@ def test_table(report):
     assert 'sdpa' in out
     assert '2.00' in out
     assert 'MiB/image' in out
+    assert 'peak, GiB' in out
+    assert ' 2.50 ' in out
     assert 'TFLOP/s' not in out  # nobody has it
     assert 'warning: peer computes something else' in out

@@ -67,6 +67,19 @@ def test_impossible_batch_says_what_it_needs(make_job, monkeypatch):
     assert small.seen == [2]  # nothing of that size was allocated
 
 
+@pytest.mark.parametrize(
+    ('batch', 'bank', 'said'),
+    [
+        (10**9, 40, r'^a batch of 1000000000 needs about [\d,.]+ GiB .*--batch \d+ would fit$'),
+        (4, 10**12, r'^a bank of 1,000,000,000,000 images needs about .* lower --bank$'),
+    ],
+)
+def test_features_of_a_batch_that_does_not_fit(make_job, monkeypatch, batch, bank, said):
+    monkeypatch.setattr(evaluate, 'features', lambda job: pytest.fail('something was allocated'))
+    with pytest.raises(ValueError, match=said):
+        evaluate.run(make_job(batch_size=batch), [], bank=bank)
+
+
 def pretraining_of_at_most(number):
     def checked(job):
         checked.seen.append(job.batch_size)
@@ -183,12 +196,32 @@ def test_help_needs_no_imports():
 
 @pytest.mark.parametrize(
     'arguments',
-    [[], ['sleep'], ['step', '--batch', '0'], ['step', '--peers', 'timm'], ['runner', '--dtype']],
+    [
+        [],
+        ['sleep'],
+        ['step', '--batch', '0'],
+        ['step', '--peers', 'timm'],
+        ['runner', '--dtype'],
+        ['runner', '--at', '-5'],
+    ],
 )
 def test_malformed_command_line(tool, arguments):
     with pytest.raises(SystemExit) as error:
         tool.parse_args(arguments)
     assert error.value.code == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_a_gpu_that_is_not_there(tool):
+    with pytest.raises(ValueError, match=r"^no device 'cuda': torch sees 0 GPUs here"):
+        tool('step', '--device', 'cuda', '--peers')
+
+
+def test_a_report_that_could_not_be_written_is_not_measured(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(step, 'run', lambda *args, **kwargs: pytest.fail('it was measured'))
+    (tmp_path / 'report.json').mkdir()
+    with pytest.raises(ValueError, match=r'report\.json is a folder; name a file in it$'):
+        tool('step')
 
 
 def test_ours_is_compiled_as_the_config_switch_does_it(make_job, monkeypatch):

@@ -148,8 +148,26 @@ MISTAKES = {
         ),
         r"column 'label' holds string, not numbers",
     ),
-    'no bytes': (paths_only, r'holds \S+, not bytes|holds no bytes'),
+    'no bytes': (paths_only, r"column 'image' holds struct<bytes: null, .*>, not bytes"),
+    'struct of something else': (
+        lambda root: write_column(root, 'image', pa.array([{'path': 'a.jpg'}])),
+        r"column 'image' holds struct<path: string>, not bytes",
+    ),
+    **{
+        f'label {number}': (
+            lambda root, number=number, kind=kind: write_column(
+                root, 'label', pa.array([number], kind)
+            ),
+            rf"a.parquet: column 'label' holds {number}\.\.{number}: labels count classes from 0",
+        )
+        for number, kind in ((2**40, pa.int64()), (2**64 - 1, pa.uint64()), (-2, pa.int8()))
+    },
 }
+
+
+def write_column(root, name, column):
+    table = {'image': pa.array([b'']), 'label': pa.array([0]), name: column}
+    pq.write_table(pa.table(table), root / 'a.parquet')
 
 
 @pytest.mark.parametrize('mistake', MISTAKES)
@@ -159,6 +177,56 @@ def test_other_tables(tmp_path, mistake):
     with pytest.raises(DataError, match=message) as error:
         ArrowImages(str(tmp_path)).get_data_info(0)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('suffix', ['parquet', 'arrow'])
+def test_a_table_of_the_wrong_kind_is_told_of_at_the_start(tmp_path, suffix):
+    table = pa.table({'image': pa.array(['a.jpg']), 'label': [0]})
+    if suffix == 'parquet':
+        pq.write_table(table, tmp_path / 'a.parquet')
+    else:
+        with (
+            pa.OSFile(str(tmp_path / 'a.arrow'), 'wb') as sink,
+            pa.ipc.new_stream(sink, table.schema) as writer,
+        ):
+            writer.write_table(table)
+    with pytest.raises(DataError, match=r"column 'image' holds string, not bytes"):
+        ArrowImages(str(tmp_path))
+
+
+@pytest.mark.parametrize('kind', [pa.binary(), pa.large_binary(), pa.binary_view()], ids=str)
+def test_bytes_of_every_kind(tmp_path, kind):
+    pq.write_table(pa.table({'image': pa.array([b'0', b'1'], kind)}), tmp_path / 'a.parquet')
+    dataset = ArrowImages(str(tmp_path), label=None)
+    assert dataset.get_data_info(1)['img_bytes'] == b'1'
+
+
+@pytest.mark.parametrize(
+    'note', ['none', '[1]', '{"info": {"features": {"label": 3}}}', json.dumps({'info': None})]
+)
+def test_a_note_of_somebody_else(tmp_path, table, note):
+    noted = table.replace_schema_metadata({'huggingface': note})
+    pq.write_table(noted, tmp_path / 'a.parquet', row_group_size=8)
+    assert ArrowImages(str(tmp_path)).metainfo == {'classes': ('0', '1', '2')}
+
+
+def test_labels_that_are_missing(tmp_path):
+    label = pa.array([2, None], pa.uint8())
+    pq.write_table(pa.table({'image': [b'0', b'1'], 'label': label}), tmp_path / 'a.parquet')
+    assert ArrowImages(str(tmp_path)).get_gt_labels().tolist() == [2, -1]
+
+
+def test_a_damaged_row_group_is_named(tmp_path, table):
+    path = tmp_path / 'a.parquet'
+    pq.write_table(table, path, row_group_size=8, use_dictionary=False)
+    column = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    start, size = column.data_page_offset, column.total_compressed_size
+    content = path.read_bytes()
+    path.write_bytes(content[:start] + b'\xff' * size + content[start + size :])
+    dataset = ArrowImages(str(tmp_path))
+    assert dataset.get_data_info(0)['img_bytes'] == table['image'][0].as_py()['bytes']
+    with pytest.raises(DataError, match=r'a\.parquet: row group 1 of 8 rows cannot be read: .+'):
+        dataset.get_data_info(8)
 
 
 def test_without_pyarrow(tmp_path, monkeypatch):

@@ -3,9 +3,11 @@ import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from mae.datasets import ImageFolder, folder, index_cache
+from mae.datasets.array_file import read_arrays, write_arrays
 from mae.datasets.scan import scan_folders
 from mae.utils.errors import DataError
 
@@ -122,6 +124,44 @@ def test_damaged_or_foreign_files_are_rebuilt(root, scans, log, make):
     assert log[1].startswith(f'index {kept(root)} is not used, but rebuilt: ')
     assert '\n' not in log[1]
     assert kept(root).read_bytes() == good
+
+
+def swapped(arrays):
+    ends = arrays['ends']
+    return {'ends': ends[[0, 2, 1, *range(3, len(ends))]]}
+
+
+# Whole files, with checksums that are right: of another version of the toolbox, or made by hand.
+STRANGE = {
+    'no folders': {'stamps': {}},
+    'list of folders': {'stamps': ['']},
+    'number of classes': {'classes': 2},
+    'other classes': {'classes': ['a']},
+    'labels': lambda arrays: {'labels': arrays['labels'] + 1},
+    'order': swapped,
+    'types': lambda arrays: {'names': arrays['names'].astype(np.int64)},
+    'nothing': lambda arrays: {
+        'names': arrays['names'][:0],
+        'ends': arrays['ends'][:1],
+        'labels': arrays['labels'][:0],
+    },
+}
+
+
+@pytest.mark.parametrize('change', STRANGE)
+def test_strange_files_are_rebuilt(root, scans, log, change):
+    ImageFolder(str(root), 'train')
+    meta, arrays = read_arrays(kept(root))
+    arrays = {name: np.array(values) for name, values in arrays.items()}
+    if callable(made := STRANGE[change]):
+        arrays |= made(arrays)
+    else:
+        meta |= made
+    write_arrays(kept(root), meta, arrays)
+    found = ImageFolder(str(root), 'train')
+    assert (items(found), found.metainfo) == (FRESH, {'classes': ('a', 'b')})
+    assert scans == ['train'] * 2
+    assert log[1].startswith(f'index {kept(root)} is not used, but rebuilt: ')
 
 
 def test_the_index_of_another_folder_is_not_used(root, scans, log):

@@ -1,6 +1,8 @@
 import importlib.util
 import os
 import pickle
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,53 @@ def test_an_interrupted_run_goes_on(source, tmp_path, monkeypatch):
     assert not (tmp_path / 'p.part').exists()
     with pytest.raises(DataError, match='exists already'):
         pack(source, tmp_path / 'p', how)
+
+
+class Killed:
+    """A source that ends the process that reads one of its images, as lack of memory does."""
+
+    def __init__(self, source, at):
+        self.source, self.at, self.folder = source, at, source.folder
+        self.metainfo, self.get_gt_labels = source.metainfo, source.get_gt_labels
+
+    def __len__(self):
+        return len(self.source)
+
+    def get_data_info(self, index):
+        if index == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.source.get_data_info(index)
+
+
+def test_a_killed_process_costs_its_shards(source, tmp_path):
+    how = Packing(None, per_shard=7)
+    with pytest.raises(DataError, match=r'was ended by the system, .* fewer --workers goes on'):
+        pack(Killed(source, 16), tmp_path / 'p', how, workers=2)
+    left = [path for path in (tmp_path / 'p.part').iterdir() if path.suffix == '.tmp']
+    assert left  # what the killed one wrote
+    pack(source, tmp_path / 'p', how)
+    assert contents(PackedImages(str(tmp_path / 'p'))) == contents(source)
+    names = sorted(path.name for path in (tmp_path / 'p').iterdir())
+    assert names == [*(f'data-{n:05d}.bin' for n in range(4)), 'index.idx']
+
+
+@pytest.mark.parametrize('labelled', [True, False])
+def test_images_that_changed_meanwhile(tree, tmp_path, monkeypatch, labelled):
+    root = tmp_path / 'photos'
+    shutil.copytree(tree / 'val', root)
+    how = Packing(None, per_shard=2)
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packing, '_join', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack(ImageFolder(str(root)), tmp_path / 'p', how)
+    if labelled:  # as many images, of which one has another name
+        first = Path(ImageFolder(str(root)).get_data_info(0)['img_path'])
+        first.rename(first.with_name(f'zzz{first.suffix}'))
+    with pytest.raises(DataError, match=r'photos has changed since it was begun; remove '):
+        pack(ImageFolder(str(root), labelled=labelled), tmp_path / 'p', how)
 
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path, photo):

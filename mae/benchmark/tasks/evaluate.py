@@ -15,6 +15,7 @@ from mae.benchmark.machine import describe
 from mae.benchmark.measure import alternate
 from mae.benchmark.ours import OurFeatures, features
 from mae.benchmark.report import Report, report_of, throughput
+from mae.benchmark.room import require_room_to_evaluate
 from mae.benchmark.variants import enter, invite
 from mae.evaluation.knn import knn_scores
 
@@ -40,7 +41,11 @@ def run(
         steps: batches timed together.
         bank: M.
         command: that began it, for the report.
+
+    Raises:
+        ValueError: the batch or the bank does not fit the memory.
     """
+    require_room_to_evaluate(job, bank)
     given = features(job)
     entrants = {OURS: enter(OurFeatures(given))}
     found, skipped = invite('evaluate', peers, given, job.device)
