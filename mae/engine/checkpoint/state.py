@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from torch import Tensor
 
 from mae.engine.checkpoint.fit import fit_weights
 from mae.engine.checkpoint.identity import check_same
@@ -75,10 +77,23 @@ def restore_state(runner: Any, checkpoint: Checkpoint, path: Path) -> None:
     """
     fit_weights(runner.bare_model, checkpoint['state_dict'], path, exact=True)
     runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+    _lay_out(runner.optim_wrapper.optimizer)
     states = checkpoint['param_schedulers']
     for scheduler, state in zip(runner.param_schedulers or (), states, strict=True):
         scheduler.load_state_dict(state)
     runner.train_loop.go_to(checkpoint['meta']['step'])
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give averages the strides of their parameters, as the optimizer once made them.
+
+    A checkpoint holds them row by row; a fused optimizer walks through all of them as memory has
+    them, and would take one value's average for another's.
+    """
+    for param, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == param.shape:
+                state[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
 def plain(value: Any) -> Any:
