@@ -14,8 +14,15 @@ from tests.faults.process import Forked, Spawned
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0  # seconds after which a run counts as hung
 
+# Colours, though of grey digits: the patch projection of such images lies in memory as no other
+# weight does.
 _COMMON = """
-model = dict(encoder=dict(arch=dict(embed_dim=16, depth=2, num_heads=2)))
+model = dict(
+    preprocessor=dict(mean=[78.0] * 3, std=[96.0] * 3),
+    encoder=dict(in_channels=3, arch=dict(embed_dim=16, depth=2, num_heads=2)))
+_pipeline = [
+    dict(type='DecodeImage'), dict(type='RandomShift', pixels=1), dict(type='PackInputs')]
+train_dataloader = dict(dataset=dict(pipeline=_pipeline))
 env_cfg = dict(dist_cfg=dict(timeout=60))
 custom_imports = dict(imports=['tests.faults.inside'])
 """
@@ -27,7 +34,7 @@ _base_ = '{ROOT}/configs/demo/mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
 {_COMMON}
 model['decoder'] = dict(embed_dim=16, num_heads=2)
 global_batch_size = 128
-train_dataloader = dict(batch_size=128)
+train_dataloader['batch_size'] = 128
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=8)
 default_hooks = dict(checkpoint=dict(interval=3, by='iter'), logger=dict(interval=5))
@@ -37,13 +44,13 @@ custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHo
     'soak': f"""
 _base_ = '{ROOT}/configs/demo/mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
 {_COMMON}
-model = dict(
-    encoder=dict(arch=dict(embed_dim=8, depth=1, num_heads=1)),
-    decoder=dict(embed_dim=8, num_heads=1))
+model['encoder']['arch'] = dict(embed_dim=8, depth=1, num_heads=1)
+model['decoder'] = dict(embed_dim=8, num_heads=1)
 global_batch_size = 16
-train_dataloader = dict(batch_size=16, dataset=dict(source=dict(
+train_dataloader['batch_size'] = 16
+train_dataloader['dataset']['source'] = dict(
     _delete_=True, type='Subset', per_class=18,
-    source=dict(type='Digits', split='train', img_size=16))))
+    source=dict(type='Digits', split='train', img_size=16))
 param_scheduler = dict(warmup_epochs=1)
 default_hooks = dict(checkpoint=dict(interval=100, by='iter'), logger=dict(interval=11))
 custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHook')]
@@ -52,11 +59,13 @@ custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHo
 _base_ = '{ROOT}/configs/demo/vit-mini-p4_ft-1xb50-coslr-80e_digits-16.py'
 {_COMMON}
 model['encoder']['drop_path_rate'] = 0.3
+model['preprocessor']['mixup'] = dict(
+    mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1, num_classes=10)
 global_batch_size = 48
-model['preprocessor'] = dict(
-    mixup=dict(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1, num_classes=10))
-train_dataloader = dict(batch_size=48, dataset=dict(source=dict(per_class=60)))
-val_dataloader = dict(batch_size=90)
+train_dataloader['batch_size'] = 48
+train_dataloader['dataset']['source'] = dict(per_class=60)
+val_dataloader = dict(
+    batch_size=90, dataset=dict(pipeline=[dict(type='DecodeImage'), dict(type='PackInputs')]))
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=6, val_interval=1)
 default_hooks = dict(checkpoint=dict(

@@ -12,12 +12,13 @@ _CASES = [('train', 0), ('train', 2), ('verify', 0), ('verify', 2)]
 _BATCH = 8
 _CONFIG = """
 _base_ = {base!r}
+model = dict(
+    preprocessor=dict(mean=[78.0] * 3, std=[96.0] * 3), encoder=dict(in_channels=3))
 global_batch_size = {batch}
 train_dataloader = dict(batch_size={batch}, dataset=dict(
     source=dict(_delete_=True, type='ImageFolder', root={root!r}, index_cache=False),
     pipeline=[
-        dict(type='DecodeImage', channels=1),
-        dict(type='RandomResizedCrop', size=16),
+        dict(type='DecodeRandomResizedCrop', size=16),
         dict(type='PackInputs')]))
 param_scheduler = dict(warmup_epochs=0)
 train_cfg = dict(max_epochs=1)

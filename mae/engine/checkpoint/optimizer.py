@@ -4,6 +4,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from mae.utils.errors import CheckpointError
 
 # How a step is computed, not what it does; and what the schedule goes by.
@@ -38,6 +41,7 @@ def restore_optimizer(
         )
     saved = [{**then, **_of_config(now)} for then, now in zip(saved, wanted, strict=True)]
     wrapper.load_state_dict({**state, 'param_groups': saved})
+    _lay_out(optimizer)
     stays = optimizer.param_groups  # others than before
     if unknown := optimizer.defaults.keys() - stays[0].keys():
         raise CheckpointError(
@@ -50,6 +54,18 @@ def restore_optimizer(
             if not _is_moved(name, scheduled) and _plain(now[name]) != _plain(then[name]):
                 told[name] = f'{name}={now[name]!r} has no effect: {then[name]!r} of {path} stays'
     return '; '.join(f'optim_wrapper.optimizer.{line}' for line in told.values()) or None
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give averages the strides of their parameters, as the optimizer once made them.
+
+    A checkpoint holds them row by row; a fused optimizer walks through all of them as memory has
+    them, and would take one value's average for another's.
+    """
+    for param, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == param.shape:
+                state[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
 def _of_config(group: Mapping[str, Any]) -> dict[str, Any]:
