@@ -109,7 +109,8 @@ def _lines(list_file: Path, labelled: bool) -> Iterator[tuple[str, int]]:
     with open(list_file, encoding='utf-8', errors='surrogateescape') as lines:
         for number, line in enumerate(lines, start=1):
             words = line.rsplit(maxsplit=1)
-            if len(words) == 2 and words[1].isdecimal() and len(words[1]) < 10:
+            # Longer numbers are no labels: names of so many classes would fill the memory.
+            if len(words) == 2 and words[1].isdecimal() and len(words[1]) < 8:
                 yield words[0].strip(), int(words[1]) if labelled else -1
             elif labelled and line.strip():
                 raise DataError(

@@ -106,6 +106,7 @@ def test_list_file(tmp_path, where):
         ('', {}, 'list.txt: the list is empty'),
         ('x.png\n', {}, 'list.txt:1: expected `path label`, got'),
         ('x.png 0\nx.png -2\n', {}, 'list.txt:2: expected `path label`'),
+        ('x.png 99999999\n', {}, 'list.txt:1: expected `path label`'),
         ('x.png 2\n', {'classes': ['a', 'b']}, 'x.png has label 2 of 2 classes'),
         ('y.png 0\n', {}, 'y.png: no such file, but it is the first one listed in'),
     ],
