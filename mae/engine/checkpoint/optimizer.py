@@ -33,6 +33,7 @@ def restore_optimizer(
     """
     optimizer = wrapper.optimizer
     wanted, saved = optimizer.param_groups, state['param_groups']
+    options = list(optimizer.defaults)  # loading adds to them
     if len(saved) != len(wanted):
         raise CheckpointError(
             f'{path} cannot be resumed: its optimizer has {len(saved)} groups of parameters and '
@@ -43,13 +44,13 @@ def restore_optimizer(
     wrapper.load_state_dict({**state, 'param_groups': saved})
     _lay_out(optimizer)
     stays = optimizer.param_groups  # others than before
-    if unknown := optimizer.defaults.keys() - stays[0].keys():
+    if unknown := set(options) - stays[0].keys():
         raise CheckpointError(
             f'{path} cannot be resumed: its optimizer is of another type, without '
             f'{", ".join(sorted(unknown))}'
         )
     told = {}
-    for name in optimizer.defaults:
+    for name in options:
         for now, then in zip(wanted, stays, strict=True):
             if not _is_moved(name, scheduled) and _plain(now[name]) != _plain(then[name]):
                 told[name] = f'{name}={now[name]!r} has no effect: {then[name]!r} of {path} stays'

@@ -23,7 +23,7 @@ SOURCE = 'train_dataloader.dataset.source'
         (PRETRAIN, 'optim_wrapper.optimzer.lr', 1, 'did you mean optim_wrapper.optimizer?'),
         (PRETRAIN, 'modle.type', 'MAE', 'unknown key modle; did you mean model?'),
         (PRETRAIN, 'zzz', 1, 'begins with an underscore: _zzz'),
-        (PRETRAIN, f'{PIPELINE}.1.siz', 1, f'did you mean {PIPELINE}.1.size?'),
+        (PRETRAIN, f'{PIPELINE}.0.siz', 1, f'did you mean {PIPELINE}.0.size?'),
         (PRETRAIN, 'optim_wrapper.optimizer.momentum', 1, 'of AdamW; known: amsgrad, betas'),
         (PRETRAIN, 'optim_wrapper.paramwise_cfg.layerdecay', 1, 'paramwise_cfg.layer_decay?'),
         (

@@ -51,6 +51,14 @@ def test_one_line_names_what_stays(resume, classify):
     assert set(options(runner, 'betas')) == {(0.9, 0.95)}
 
 
+def test_an_optimizer_that_is_not_pytorchs(resume):
+    """Loading gives the defaults of LARS an option that its groups have not."""
+    lars = dict(_delete_=True, type='LARS', weight_decay=0.0, momentum=0.9)
+    runner, lines, _ = resume({'optim_wrapper.optimizer': lars}, {})
+    assert type(runner.optim_wrapper.optimizer).__name__ == 'LARS'
+    assert lines == []
+
+
 @pytest.mark.parametrize(
     'changes',
     [{}, {'base_lr': 1e-2}, {'optim_wrapper.optimizer.betas': [0.9, 0.95]}],
