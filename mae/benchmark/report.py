@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.table import Table
 from mae.benchmark import OURS
 from mae.benchmark.measure import Timing, quartiles
 from mae.utils.circumstances import software
+from mae.utils.files import whole_file
 
 Report = dict[str, Any]
 Figures = dict[str, Any]
@@ -141,20 +143,14 @@ def require_place(path: Path) -> None:
     if path.is_dir():
         raise ValueError(f'--json {path} is a folder; name a file in it')
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    part.touch()
-    part.unlink()
+    with TemporaryFile(dir=path.parent):
+        pass
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the report as JSON, whole or not at all, into a folder that is there."""
-    part = _part(path)
-    part.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    part.replace(path)
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f'.{path.name}.part')
+    """Write the report as JSON, whole or not at all."""
+    with whole_file(path) as file:
+        file.write((json.dumps(report, indent=2) + '\n').encode())
 
 
 def _cell(value: Any, layout: str, key: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -72,7 +73,8 @@ def pack(
     job = {'images': len(source), 'source': os.path.realpath(source.folder), **vars(packing)}
     _claim(part, job)
     numbers = range(-(-len(source) // packing.per_shard))
-    missing = [number for number in numbers if not _is_done(source, part, packing, number)]
+    labels = np.asarray(source.get_gt_labels())
+    missing = [n for n in numbers if not _is_done(source, labels, part, packing, n)]
     done = len(source) - sum(len(_span(source, packing, number)) for number in missing)
     progress(done, len(source))
     for count in _shards(source, part, packing, missing, workers):
@@ -120,7 +122,7 @@ def _span(source: Source, packing: Packing, number: int) -> range:
     return range(start, min(start + packing.per_shard, len(source)))
 
 
-def _is_done(source: Any, part: Path, packing: Packing, number: int) -> bool:
+def _is_done(source: Any, labels: NDArray[Any], part: Path, packing: Packing, number: int) -> bool:
     """Whether a shard is there; raises DataError if it holds other images."""
     file = _shard_index(part, number)
     if not ((part / shard_name(number)).exists() and file.exists()):
@@ -128,8 +130,8 @@ def _is_done(source: Any, part: Path, packing: Packing, number: int) -> bool:
     meta, arrays = read_arrays(file)
     span = _span(source, packing, number)
     ends = [_name(source, source.get_data_info(index)) for index in (span[0], span[-1])]
-    labels = np.asarray(source.get_gt_labels())[span.start : span.stop]
-    if [meta['names'][0], meta['names'][-1]] != ends or (arrays['labels'] != labels).any():
+    same = (arrays['labels'] == labels[span.start : span.stop]).all()
+    if [meta['names'][0], meta['names'][-1]] != ends or not same:
         raise DataError(f'{part}: {source.folder} has changed since it was begun; remove {part}')
     return True
 

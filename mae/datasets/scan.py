@@ -7,7 +7,10 @@ from pathlib import Path
 
 from mae.datasets.index import IndexBuilder
 from mae.datasets.index_cache import Found, Stamp, stamp
+from mae.datasets.tables import MOST_CLASSES
 from mae.utils.errors import DataError
+
+_DIGITS = len(str(MOST_CLASSES - 1))  # of a label at most
 
 
 def scan_folders(
@@ -109,8 +112,7 @@ def _lines(list_file: Path, labelled: bool) -> Iterator[tuple[str, int]]:
     with open(list_file, encoding='utf-8', errors='surrogateescape') as lines:
         for number, line in enumerate(lines, start=1):
             words = line.rsplit(maxsplit=1)
-            # Longer numbers are no labels: names of so many classes would fill the memory.
-            if len(words) == 2 and words[1].isdecimal() and len(words[1]) < 8:
+            if len(words) == 2 and words[1].isdecimal() and len(words[1]) <= _DIGITS:
                 yield words[0].strip(), int(words[1]) if labelled else -1
             elif labelled and line.strip():
                 raise DataError(

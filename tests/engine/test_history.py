@@ -13,7 +13,7 @@ from mae.engine.stopping import RolledBack
 VALIDATES = {'default_hooks.checkpoint': dict(interval=3, by='iter', max_keep=-1)}
 
 
-class Killed(Exception):  # noqa: N818
+class Killed(Exception):  # noqa: N818  # as said of a run
     pass
 
 

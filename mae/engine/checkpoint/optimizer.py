@@ -65,7 +65,9 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
     """
     for param, state in optimizer.state.items():
         for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == param.shape:
+            if not isinstance(value, Tensor) or value.shape != param.shape:
+                continue
+            if value.stride() != param.stride():
                 state[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 

@@ -1,5 +1,3 @@
-import io
-
 import pytest
 import torch
 from PIL import Image
@@ -11,14 +9,9 @@ from mae.datasets.transforms import (
     decode_crop,
 )
 from mae.utils.errors import DataError
+from tests.datasets.transforms.test_jpeg import encode
 
 CROP = {'size': (24, 40), 'scale': (0.08, 1.0), 'ratio': (0.5, 2.0)}
-
-
-def encode(image, kind='JPEG', **kwargs):
-    stream = io.BytesIO()
-    image.save(stream, kind, **kwargs)
-    return stream.getvalue()
 
 
 def turned(image):
