@@ -14,6 +14,7 @@ from mmengine.runner import Runner as MMRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mae.engine.allocator import keep_freed_memory
 from mae.engine.checkpoint import identity_of, save_checkpoint, training_state
 from mae.engine.classes import check_classes
 from mae.engine.compile import compile_blocks
@@ -70,11 +71,13 @@ class Runner(MMRunner):
     # --- starting -------------------------------------------------------------------------
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        """Join the other processes, then let mmengine set the rest."""
+        """Join the other processes, let mmengine set the rest, and keep a CPU's memory."""
         if self.distributed and not mmengine.dist.is_distributed():
             timeout = env_cfg.get('dist_cfg', {}).get('timeout', TIMEOUT)
             init_distributed(self.launcher, timeout)
         super().setup_env(env_cfg)
+        if not torch.cuda.is_available():
+            keep_freed_memory()
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """One line for what mmengine tells in a hundred; the config is a file in the work dir."""

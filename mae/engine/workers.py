@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 
+from mae.engine.allocator import return_freed_memory
+
 # Asked with this signal, a worker prints where it is.
 TELL_STACK = signal.SIGUSR2
 
@@ -16,6 +18,7 @@ def prepare_worker(worker_id: int) -> None:
     Ctrl-C, a launcher and a batch system signal the workers too; were they to die of it, the run
     could not reach the end of its step. SIGTERM ends a worker only if its parent sent it.
     """
+    return_freed_memory()  # a photograph decoded once must not stay
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
