@@ -1,4 +1,4 @@
-"""Speed and memory of ours beside other implementations, in turns, in one process."""
+"""Speed and memory of ours beside other implementations, in turns."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from mae.benchmark import PEERS
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
 _SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
-_EXTRA = ('steps', 'at', 'data', 'workers', 'bank')  # what only some tasks take
+_EXTRA = ('equal_allocator', 'steps', 'at', 'data', 'workers', 'bank')  # what only some tasks take
 # A step of a few milliseconds, beside which the cost of the runner shows.
 _TINY = [
     'model.encoder.arch.embed_dim=16',
@@ -98,6 +98,11 @@ def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
     parser.add_argument('--dtype', choices=['bfloat16', 'float32'], default='bfloat16')
     parser.add_argument(
         '--compile', action='store_true', help='torch.compile, for ours and the peers alike'
+    )
+    parser.add_argument(
+        '--equal-allocator',
+        action='store_true',
+        help='peers too keep what they free, as our runs on a CPU do by themselves',
     )
 
 

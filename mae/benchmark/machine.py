@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mae.benchmark.measure import alternate
+from mae.benchmark.measure import alternate, clock
 from mae.utils.circumstances import cpu_name, gpu_name
 
 _CGROUP = Path('/sys/fs/cgroup')
@@ -59,8 +59,9 @@ class MatmulPeak:
         self, sizes: list[tuple[int, int, int]], device: torch.device, dtype: torch.dtype
     ) -> None:
         products = {str(size): _product(*size, device, dtype) for size in sizes}
+        clocks = {size: clock(product, device) for size, product in products.items()}
         flops = {str(size): 2 * size[0] * size[1] * size[2] for size in sizes}
-        timings = alternate(products, rounds=3, steps=2, device=device)
+        timings = alternate(clocks, rounds=3, steps=2)
         best = max(timings, key=lambda size: flops[size] / min(timings[size].rounds))
         self.size = best
         self._repeats = max(1, round(_SECONDS / timings[best].median))

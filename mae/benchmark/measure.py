@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 Work = Callable[[], object]
+Clock = Callable[[int], float]  # seconds that so many units of work take
 
 
 @dataclass(frozen=True)
@@ -41,45 +42,44 @@ def quartiles(values: tuple[float, ...]) -> tuple[float, float]:
 
 
 def alternate(
-    systems: Mapping[str, Work],
-    *,
-    rounds: int,
-    steps: int,
-    warmup: int = 1,
-    device: torch.device | str = 'cpu',
+    clocks: Mapping[str, Clock], *, rounds: int, steps: int, warmup: int = 1
 ) -> dict[str, Timing]:
     """Run all systems in rounds; in each, every system does `steps` units, in rotating order.
 
     Args:
-        systems: one unit of work of each, by name.
+        clocks: of each system, by name.
         rounds: number of figures for each system.
-        steps: units timed together; on a GPU the host waits for the device around them only.
-        warmup: untimed units of each system beforehand.
-        device: where the work is done.
+        steps: units timed together.
+        warmup: units of each system beforehand that do not count.
 
     Raises:
         ValueError: `rounds` or `steps` is below 1.
     """
     if rounds < 1 or steps < 1:
         raise ValueError(f'--rounds and --steps must be at least 1, not {rounds} and {steps}')
-    names = list(systems)
+    names = list(clocks)
     for name in names:
-        _seconds(systems[name], warmup, device)
+        clocks[name](warmup)
     found: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            found[name].append(_seconds(systems[name], steps, device) / steps)
+            found[name].append(clocks[name](steps) / steps)
     return {name: Timing(tuple(values)) for name, values in found.items()}
 
 
-def _seconds(work: Work, steps: int, device: torch.device | str) -> float:
-    synchronize(device)
-    start = time.perf_counter()
-    for _ in range(steps):
-        work()
-    synchronize(device)
-    return time.perf_counter() - start
+def clock(work: Work, device: torch.device | str = 'cpu') -> Clock:
+    """Times `work`, a unit of it; on a GPU the host waits for the device around all units only."""
+
+    def seconds(steps: int) -> float:
+        synchronize(device)
+        start = time.perf_counter()
+        for _ in range(steps):
+            work()
+        synchronize(device)
+        return time.perf_counter() - start
+
+    return seconds
 
 
 def synchronize(device: torch.device | str) -> None:

@@ -1,6 +1,7 @@
 """Our side of a comparison: what a config trains, by the calls that `TrainLoop` makes."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -160,6 +161,12 @@ def finetuner(given: Finetuning) -> Ours:
     return OurClassifier(given.job, given.model, batch)
 
 
+def shape_of(job: Job) -> Any:
+    """The model of the config, without memory for its weights."""
+    with torch.device('meta'):
+        return MODELS.build(job.config.model)
+
+
 def build_model(job: Job) -> Any:
     """The model of the config, its weights a function of the seed."""
     model: nn.Module = MODELS.build(job.config.model)
@@ -178,3 +185,11 @@ def _optim_wrapper(job: Job, model: nn.Module) -> Any:
     options['amp'] = None if job.dtype == torch.float32 else 'bfloat16'
     options['optimizer']['lr'] = LEARNING_RATE
     return OPTIM_WRAPPER_CONSTRUCTORS.build({**constructor, 'optim_wrapper_cfg': options})(model)
+
+
+# What all systems of a task are given, and ours of it.
+TASKS: dict[str, tuple[Callable[[Job], Any], Callable[[Any], Any]]] = {
+    'step': (pretraining, pretrainer),
+    'finetune': (finetuning, finetuner),
+    'evaluate': (features, OurFeatures),
+}

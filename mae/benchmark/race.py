@@ -1,14 +1,14 @@
 """Systems that train, timed in turns with the machine's matrix products."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from mae.benchmark.apart import Apart
 from mae.benchmark.job import Job
 from mae.benchmark.machine import MatmulPeak
-from mae.benchmark.measure import Timing, alternate
-from mae.benchmark.memory import activation_bytes_per_image, static_bytes
+from mae.benchmark.measure import Clock, Timing, alternate, clock
 from mae.benchmark.report import Figures, throughput
-from mae.benchmark.variants import Entrant
 
 _PEAK = 'matmul'
 Sizes = list[tuple[int, int, int]]
@@ -16,7 +16,7 @@ Sizes = list[tuple[int, int, int]]
 
 def race(
     job: Job,
-    entrants: Mapping[str, Entrant],
+    entrants: Mapping[str, Apart],
     *,
     rounds: int,
     steps: int,
@@ -39,13 +39,16 @@ def race(
         The figures by name, and what else belongs in the report.
     """
     peak = MatmulPeak(sizes, job.device, job.dtype)
-    works: dict[str, Any] = {name: entrant.system.step for name, entrant in entrants.items()}
-    works[_PEAK] = peak
-    timings = alternate(works, rounds=rounds, steps=steps, warmup=2, device=job.device)
+    clocks: dict[str, Clock] = {
+        name: partial(entrant.call, 'seconds') for name, entrant in entrants.items()
+    }
+    clocks[_PEAK] = clock(peak, job.device)
+    timings = alternate(clocks, rounds=rounds, steps=steps, warmup=2)
     peak_rate = peak.flops / timings.pop(_PEAK).median
     systems = {
-        name: _speed(entrant, timings[name], job.batch_size, flops_per_image, peak_rate)
-        | (_memory(entrant, job) if memory else {})
+        name: _speed(timings[name], job.batch_size, flops_per_image, peak_rate)
+        | _facts(entrant)
+        | (entrant.call('memory') if memory else {})
         for name, entrant in entrants.items()
     }
     more = {
@@ -59,26 +62,18 @@ def race(
     return systems, more
 
 
-def _speed(
-    entrant: Entrant, timing: Timing, batch_size: int, of_image: float, peak_rate: float
-) -> Figures:
+def _speed(timing: Timing, batch_size: int, of_image: float, peak_rate: float) -> Figures:
     rate = of_image * batch_size / timing.median
     return {
         **throughput(timing, batch_size),
         'tflops': rate / 1e12,
         'share_of_peak': rate / peak_rate,
-        'loss': entrant.check,
-        'switch': entrant.system.switch,
     }
 
 
-def _memory(entrant: Entrant, job: Job) -> Figures:
-    system = entrant.system
-    whole, each = activation_bytes_per_image(system.loss, system.model, job.batch_size, job.device)
-    return {
-        'activation_bytes_per_image': each,
-        'peak_memory_bytes': static_bytes(system.model) + whole,
-    }
+def _facts(entrant: Apart) -> Figures:
+    facts: Figures = entrant.call('facts')
+    return {'loss': facts['check'], 'switch': facts['switch']}
 
 
 def mlp_sizes(tokens: int, mlp: Any) -> Sizes:

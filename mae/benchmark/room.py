@@ -5,15 +5,12 @@ Shapes: N tokens, D width, M images of the bank.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
-
-import torch
 
 from mae.benchmark.job import Job
 from mae.benchmark.machine import available_memory
 from mae.benchmark.memory import activation_bytes, gib, require_memory, static_bytes
+from mae.benchmark.ours import shape_of
 from mae.benchmark.training import Trainee
-from mae.registry import MODELS
 
 _PEERS_KEEP = 1.6  # activations of the peers over ours
 
@@ -30,8 +27,7 @@ def require_room(job: Job, systems: int, build: Callable[[Job], Trainee]) -> Non
         ValueError: says how much memory is needed, how much there is, and what would fit.
     """
     available = available_memory(job.device)
-    with torch.device('meta'):
-        static = systems * static_bytes(MODELS.build(job.config.model))
+    static = systems * static_bytes(shape_of(job))
     what = f'{systems} systems with weights, gradients and AdamW'
     require_memory(static, available, what, 'compare with fewer --peers')
     pair = build(replace(job, batch_size=2, compile=False))
@@ -51,8 +47,7 @@ def require_room_to_evaluate(job: Job, bank: int) -> None:
         ValueError: says how much memory is needed, how much there is, and what would fit.
     """
     available = available_memory(job.device)
-    with torch.device('meta'):
-        encoder: Any = MODELS.build(job.config.model).encoder.requires_grad_(False)
+    encoder = shape_of(job).encoder.requires_grad_(False)
     height, width = encoder.img_size
     N = encoder.grid_size[0] * encoder.grid_size[1] + encoder.num_prefix_tokens
     # uint8, normalised for the peers, and normalised in our step; then a block at its widest: the

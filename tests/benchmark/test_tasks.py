@@ -17,7 +17,6 @@ from mae.benchmark.memory import static_bytes
 from mae.benchmark.ours import finetuner, finetuning, pretraining
 from mae.benchmark.photos import write_photos
 from mae.benchmark.tasks import evaluate, finetune, loader, runner, step
-from tests.apart import apart
 
 ROOT = Path(__file__).parents[2]
 FINETUNE = 'vit-mini-p4_ft-1xb128-coslr-40e_digits-16'
@@ -41,7 +40,6 @@ def tool(tmp_path):
     return call
 
 
-@apart
 def test_step_of_every_peer_that_is_here(make_job):
     peers = [name for name in PEERS['step'] if importlib.util.find_spec(name)]
     report = step.run(make_job(), peers, rounds=1, steps=1)
@@ -61,6 +59,7 @@ def test_step_of_every_peer_that_is_here(make_job):
 
 def test_impossible_batch_says_what_it_needs(make_job, monkeypatch):
     job = make_job(batch_size=10**6)
+    monkeypatch.setattr(step, 'invite', lambda *args, **kwargs: pytest.fail('systems were started'))
     monkeypatch.setattr(step, 'pretraining', small := pretraining_of_at_most(2))
     with pytest.raises(ValueError, match=r'^a batch of 1000000 needs about [\d,.]+ GiB of memory'):
         step.run(job, ['transformers'])
@@ -75,7 +74,7 @@ def test_impossible_batch_says_what_it_needs(make_job, monkeypatch):
     ],
 )
 def test_features_of_a_batch_that_does_not_fit(make_job, monkeypatch, batch, bank, said):
-    monkeypatch.setattr(evaluate, 'features', lambda job: pytest.fail('something was allocated'))
+    monkeypatch.setattr(evaluate, 'invite', lambda *args, **kwargs: pytest.fail('it was started'))
     with pytest.raises(ValueError, match=said):
         evaluate.run(make_job(batch_size=batch), [], bank=bank)
 

@@ -4,6 +4,7 @@ Shapes: B images, M images of the bank, D width.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,11 +13,11 @@ import torch.nn.functional as F
 from mae.benchmark import OURS, flops
 from mae.benchmark.job import Job
 from mae.benchmark.machine import describe
-from mae.benchmark.measure import alternate
-from mae.benchmark.ours import OurFeatures, features
+from mae.benchmark.measure import alternate, clock
+from mae.benchmark.ours import shape_of
 from mae.benchmark.report import Report, report_of, throughput
 from mae.benchmark.room import require_room_to_evaluate
-from mae.benchmark.variants import enter, invite
+from mae.benchmark.seats import invite
 from mae.evaluation.knn import knn_scores
 
 _CLASSES = 1000
@@ -30,6 +31,7 @@ def run(
     rounds: int = 10,
     steps: int = 2,
     bank: int = 50000,
+    equal_allocator: bool = False,
     command: str = '',
 ) -> Report:
     """Time the features of all systems in turns, then k-NN in a bank.
@@ -40,28 +42,24 @@ def run(
         rounds: figures for each system.
         steps: batches timed together.
         bank: M.
+        equal_allocator: see `mae.benchmark.seats.invite`.
         command: that began it, for the report.
 
     Raises:
         ValueError: the batch or the bank does not fit the memory.
     """
     require_room_to_evaluate(job, bank)
-    given = features(job)
-    entrants = {OURS: enter(OurFeatures(given))}
-    found, skipped = invite('evaluate', peers, given, job.device)
-    entrants |= found
-    works = {name: entrant.system.step for name, entrant in entrants.items()}
-    timings = alternate(works, rounds=rounds, steps=steps, warmup=2, device=job.device)
-    of_image = flops.features(given.model.encoder)
-    systems = {
-        name: throughput(timings[name], job.batch_size)
-        | {
-            'tflops': of_image * job.batch_size / timings[name].median / 1e12,
-            'check': entrant.check,
-            'switch': entrant.system.switch,
+    encoder = shape_of(job).encoder
+    of_image = flops.features(encoder)
+    with invite('evaluate', peers, job, equal_allocator=equal_allocator) as (entrants, skipped):
+        clocks = {name: partial(entrant.call, 'seconds') for name, entrant in entrants.items()}
+        timings = alternate(clocks, rounds=rounds, steps=steps, warmup=2)
+        systems = {
+            name: throughput(timings[name], job.batch_size)
+            | {'tflops': of_image * job.batch_size / timings[name].median / 1e12}
+            | entrant.call('facts')
+            for name, entrant in entrants.items()
         }
-        for name, entrant in entrants.items()
-    }
     return report_of(
         'evaluate',
         systems,
@@ -72,9 +70,10 @@ def run(
         batch_size=job.batch_size,
         dtype=str(job.dtype).removeprefix('torch.'),
         compile=job.compile,
+        equal_allocator=equal_allocator,
         steps_per_round=steps,
         gflop_per_image=of_image / 1e9,
-        knn=_neighbours(job, given.model.encoder.embed_dim, bank, rounds),
+        knn=_neighbours(job, encoder.embed_dim, bank, rounds),
     )
 
 
@@ -96,7 +95,8 @@ def _neighbours(job: Job, width: int, bank: int, rounds: int) -> dict[str, Any]:
             knn_scores(*on_device, num_classes=_CLASSES, k=min(_NEIGHBOURS, bank))
 
     works = {OURS: ours, 'scikit-learn': lambda: theirs.predict(F.normalize(queries).numpy())}
-    timings = alternate(works, rounds=rounds, steps=1, device=job.device)
+    clocks = {name: clock(work, job.device) for name, work in works.items()}
+    timings = alternate(clocks, rounds=rounds, steps=1)
     return {
         'bank': bank,
         'queries_per_second': {

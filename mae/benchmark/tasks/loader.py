@@ -13,14 +13,15 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from mae.benchmark import OURS
+from mae.benchmark.apart import reason
 from mae.benchmark.feed import Feed
 from mae.benchmark.job import Job
 from mae.benchmark.machine import describe
-from mae.benchmark.measure import alternate
+from mae.benchmark.measure import alternate, clock
 from mae.benchmark.photos import write_photos
 from mae.benchmark.report import Report, report_of, throughput
-from mae.benchmark.variants import reason
 from mae.engine import Runner
+from mae.engine.allocator import return_freed_memory
 
 _NUMBER = count()
 # The runner builds one; nothing is asked of it.
@@ -81,8 +82,9 @@ def run(
                 skipped[name] = reason(error)
                 print(f'skipped {name}: {skipped[name]}', flush=True)
         passes = {name: Pass(loader, feed.batches) for name, loader in loaders.items()}
-        timings = alternate(passes, rounds=rounds, steps=1)
-        del passes, loaders  # their workers read the folder
+        clocks = {name: clock(whole) for name, whole in passes.items()}
+        timings = alternate(clocks, rounds=rounds, steps=1)
+        del clocks, passes, loaders  # their workers read the folder
     images = feed.batches * job.batch_size
     return report_of(
         'loader',
@@ -116,5 +118,6 @@ def ours(feed: Feed) -> DataLoader[Any]:
     with tempfile.TemporaryDirectory() as work_dir, redirect_stdout(io.StringIO()):
         config.work_dir = work_dir
         runner = Runner.from_cfg(config)
+        return_freed_memory()  # the runner decides for its process; here the peers live in it too
         loader: DataLoader[Any] = runner.build_dataloader(config.train_dataloader, seed=0)
     return loader

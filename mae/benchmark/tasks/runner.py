@@ -12,12 +12,12 @@ import torch
 from mmengine.config import Config
 
 from mae.benchmark import OURS
+from mae.benchmark.apart import reason
 from mae.benchmark.job import Job
 from mae.benchmark.machine import describe
 from mae.benchmark.measure import Timing, quartiles
 from mae.benchmark.report import Figures, Report, report_of, throughput
 from mae.benchmark.turns import Seconds, Turns
-from mae.benchmark.variants import reason
 from mae.engine import Runner
 
 _NUMBER = count()  # mmengine keeps one logger, visualizer and message hub a name

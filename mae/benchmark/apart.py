@@ -1,0 +1,85 @@
+"""A system in a process of its own, as its users run it: its allocator, threads and caches."""
+
+import signal
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+_GRACE = 5.0  # seconds that a process has to end by itself
+
+
+class ApartError(RuntimeError):
+    """A system that did not run, and why, in one line."""
+
+
+class Apart:
+    """What `build` makes, in another process; what its methods return comes through a pipe.
+
+    Args:
+        build: makes the system there. It travels by pickle.
+
+    Raises:
+        ApartError: it could not be built.
+    """
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        context = get_context('spawn')  # threads of torch and a GPU do not survive a fork
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, build), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._answer()
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """What a method of the system returns.
+
+        Raises:
+            ApartError: it raised something, or its process has ended.
+        """
+        self._pipe.send((name, arguments))
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join(_GRACE)
+        self._process.kill()
+
+    def _answer(self) -> Any:
+        try:
+            failure, value = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            status = self._process.exitcode
+            raise ApartError(f'its process ended with status {status}') from None
+        if failure is not None:
+            raise ApartError(failure)
+        return value
+
+
+def reason(error: Exception) -> str:
+    """One line of at most 200 characters."""
+    if isinstance(error, ModuleNotFoundError):
+        return f'{error.name} is not installed'
+    lines = str(error).strip().splitlines() or ['']
+    return f'{type(error).__name__}: {lines[0]}'[:200]
+
+
+def _serve(pipe: Connection, build: Callable[[], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this process
+    try:
+        system = build()
+        pipe.send((None, None))
+    except Exception as error:
+        pipe.send((reason(error), None))
+        return
+    while True:
+        try:
+            name, arguments = pipe.recv()
+        except EOFError:  # the parent has no more questions
+            return
+        try:
+            pipe.send((None, getattr(system, name)(*arguments)))
+        except Exception as error:
+            pipe.send((reason(error), None))

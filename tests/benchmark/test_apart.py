@@ -1,0 +1,103 @@
+"""Systems in processes of their own: what they say, how they fail, who is invited."""
+
+import os
+import signal
+from functools import partial
+
+import pytest
+
+from mae.benchmark import seats
+from mae.benchmark.apart import Apart, ApartError, reason
+
+
+class Counter:
+    """A system that counts, in the process it was made in."""
+
+    def __init__(self, start, error=None):
+        if error is not None:
+            raise error
+        self.number = start
+
+    def add(self, number):
+        self.number += number
+        return self.number
+
+    def pid(self):
+        return os.getpid()
+
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_system_lives_in_another_process():
+    counter = Apart(partial(Counter, 5))
+    assert counter.call('add', 1) == 6
+    assert counter.call('add', 1) == 7
+    pid = counter.call('pid')
+    assert pid != os.getpid()
+    with pytest.raises(ApartError, match=r'^TypeError: can only concatenate|^TypeError: unsupp'):
+        counter.call('add', 'x')
+    assert counter.call('add', 1) == 8  # a mistake ends nothing
+    counter.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_system_that_cannot_be_built():
+    with pytest.raises(ApartError, match=r'^ValueError: no kernel$'):
+        Apart(partial(Counter, 0, ValueError('no kernel\nfor this')))
+
+
+def test_a_process_that_dies():
+    counter = Apart(partial(Counter, 0))
+    with pytest.raises(ApartError, match=r'^its process ended with status -9$'):
+        counter.call('die')
+    counter.close()
+
+
+@pytest.fixture
+def in_place(monkeypatch):
+    """Systems by name instead of processes; an exception fails."""
+
+    class Place:
+        def __init__(self, build):
+            name, keep = build.args[1], build.keywords['keep']
+            self.name, self.keep, self.open = name, keep, True
+            if name in Place.fail:
+                raise ApartError(f'{name} is not installed')
+
+        def close(self):
+            self.open = False
+
+    Place.fail = ()
+    monkeypatch.setattr(seats, 'Apart', Place)
+    return Place
+
+
+def test_who_does_not_run_is_skipped_with_a_line(in_place, make_job, capsys):
+    in_place.fail = ('lightly',)
+    with seats.invite('step', ['lightly', 'mmpretrain'], make_job()) as (found, skipped):
+        assert list(found) == ['mae', 'mmpretrain']
+        assert skipped == {'lightly': 'lightly is not installed'}
+        assert [system.keep for system in found.values()] == [True, False]
+        assert all(system.open for system in found.values())
+    assert not any(system.open for system in found.values())
+    assert capsys.readouterr().out == 'skipped lightly: lightly is not installed\n'
+
+
+def test_ours_is_not_skipped(in_place, make_job):
+    in_place.fail = ('mae',)
+    with pytest.raises(ApartError), seats.invite('step', [], make_job()):
+        pass
+
+
+def test_peers_may_have_our_allocator(in_place, make_job):
+    with seats.invite('step', ['lightly'], make_job(), equal_allocator=True) as (found, _):
+        assert [system.keep for system in found.values()] == [True, True]
+
+
+def test_reason_is_one_short_line():
+    error = ModuleNotFoundError("No module named 'x'", name='x')
+    assert reason(error) == 'x is not installed'
+    assert len(reason(ValueError('a' * 500))) == 200
+    assert reason(ValueError()) == 'ValueError: '
