@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -37,7 +38,8 @@ class Apart:
         Raises:
             ApartError: it raised something, or its process has ended.
         """
-        self._pipe.send((name, arguments))
+        with suppress(BrokenPipeError):  # then there is no answer either
+            self._pipe.send((name, arguments))
         return self._answer()
 
     def close(self) -> None:
@@ -49,7 +51,7 @@ class Apart:
     def _answer(self) -> Any:
         try:
             failure, value = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self._process.join()
             status = self._process.exitcode
             raise ApartError(f'its process ended with status {status}') from None

@@ -32,7 +32,8 @@ def require_room(job: Job, systems: int, build: Callable[[Job], Trainee]) -> Non
     require_memory(static, available, what, 'compare with fewer --peers')
     pair = build(replace(job, batch_size=2, compile=False))
     of_two, of_one = (activation_bytes(pair.loss, pair.model, n, job.device) for n in (2, 1))
-    each = (of_two - of_one) * (_PEERS_KEEP if systems > 1 else 1)
+    # Each keeps in its own process what its activations took.
+    each = (of_two - of_one) * (1 + _PEERS_KEEP * (systems - 1))
     _require_batch(job, available, each, static, f'{systems} systems')
 
 

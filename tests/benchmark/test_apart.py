@@ -50,8 +50,9 @@ def test_a_system_that_cannot_be_built():
 
 def test_a_process_that_dies():
     counter = Apart(partial(Counter, 0))
-    with pytest.raises(ApartError, match=r'^its process ended with status -9$'):
-        counter.call('die')
+    for question in ('die', 'pid'):
+        with pytest.raises(ApartError, match=r'^its process ended with status -9$'):
+            counter.call(question)
     counter.close()
 
 
