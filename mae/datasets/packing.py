@@ -57,17 +57,22 @@ def pack(
 
     Args:
         source: a dataset with `get_data_info`, `get_gt_labels`, `metainfo` and `folder`.
-        folder: to write; must not exist.
+        folder: to write; must not exist, nor lie within the source's.
         packing: how.
         workers: processes.
         progress: told the number of images done and of all.
 
     Raises:
-        DataError: an image cannot be decoded, `<folder>.part` is of another job or of other images,
-            or a process was ended by the system.
+        DataError: `folder` is no place for it, an image cannot be decoded, `<folder>.part` is of
+            another job or of other images, or a process was ended by the system.
     """
     if folder.exists():
         raise DataError(f'{folder} exists already; remove it, or give another place')
+    if folder.resolve().is_relative_to(os.path.realpath(source.folder)):
+        raise DataError(
+            f'{folder} lies within {source.folder}, where it would be taken for one more folder of '
+            'images; give a place outside'
+        )
     part = folder.with_name(f'{folder.name}.part')
     part.mkdir(parents=True, exist_ok=True)
     job = {'images': len(source), 'source': os.path.realpath(source.folder), **vars(packing)}

@@ -100,6 +100,26 @@ def test_an_interrupted_run_goes_on(source, tmp_path, monkeypatch):
         pack(source, tmp_path / 'p', how)
 
 
+@pytest.mark.parametrize('place', ['packed', 'n01/packed', 'n01/../new/packed'])
+@pytest.mark.parametrize('linked', [False, True])
+def test_a_place_among_the_images_is_refused(tree, tmp_path, place, linked):
+    root = tmp_path / 'photos'
+    shutil.copytree(tree / 'val', root)
+    before = sorted(root.rglob('*'))
+    (tmp_path / 'link').symlink_to(root)
+    target = (tmp_path / 'link' if linked else root) / place
+    with pytest.raises(DataError, match=r'^\S+ lies within \S+photos, where .* a place outside$'):
+        pack(ImageFolder(str(root), index_cache=False), target, Packing(None))
+    assert sorted(root.rglob('*')) == before
+
+
+def test_a_place_beside_the_images_is_none_among_them(tree, tmp_path):
+    root = tmp_path / 'photos'
+    shutil.copytree(tree / 'val', root)
+    pack(ImageFolder(str(root)), root / '../photos-packed', Packing(None))
+    assert len(PackedImages(str(tmp_path / 'photos-packed'))) == 6
+
+
 class Killed:
     """A source that ends the process that reads one of its images, as lack of memory does."""
 
@@ -148,11 +168,12 @@ def test_images_that_changed_meanwhile(tree, tmp_path, monkeypatch, labelled):
 
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path, photo):
-    (tmp_path / 'a').mkdir()
-    photo.save(tmp_path / 'a/1.jpg')
-    (tmp_path / 'a/2.jpg').write_bytes(b'none')
+    root = tmp_path / 'photos'
+    (root / 'a').mkdir(parents=True)
+    photo.save(root / 'a/1.jpg')
+    (root / 'a/2.jpg').write_bytes(b'none')
     with pytest.raises(DataError, match=r'a/2.jpg: cannot be decoded'):
-        pack(ImageFolder(str(tmp_path)), tmp_path / 'packed', Packing())
+        pack(ImageFolder(str(root)), tmp_path / 'packed', Packing())
     assert not (tmp_path / 'packed').exists()
 
 
@@ -200,9 +221,9 @@ def test_grey_and_turned_images(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     grey = Image.fromarray(np.tile(np.arange(120, dtype=np.uint8), (60, 1)))
-    (tmp_path / 'g').mkdir()
-    grey.save(tmp_path / 'g/1.jpg', exif=exif)
-    pack(ImageFolder(str(tmp_path)), tmp_path / 'p', Packing(30))
+    (tmp_path / 'photos/g').mkdir(parents=True)
+    grey.save(tmp_path / 'photos/g/1.jpg', exif=exif)
+    pack(ImageFolder(str(tmp_path / 'photos')), tmp_path / 'p', Packing(30))
     assert DecodeImage()(PackedImages(str(tmp_path / 'p')).get_data_info(0))['img'].shape == (
         3,
         60,

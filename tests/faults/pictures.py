@@ -1,12 +1,13 @@
 """Pictures as they come in the wild: each with the right to be read, or not."""
 
-import io
 import os
 import struct
 import zlib
 
 import numpy as np
 from PIL import Image
+
+from tests.encode import encode
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -41,12 +42,12 @@ def write_odd(folder):
         exif = Image.Exif()
         exif[_EXIF_ORIENTATION] = orientation
         rgb.save(folder / f'exif{orientation}.jpg', exif=exif)
-    data = _bytes(rgb, 'JPEG')
+    data = encode(rgb, 'JPEG')
     (folder / 'broken-exif.jpg').write_bytes(
         data[:2] + b'\xff\xe1\x00\x10Exif\x00\x00' + b'\xff' * 8 + data[2:]
     )
-    (folder / 'png-called.jpg').write_bytes(_bytes(rgb, 'PNG'))
-    (folder / 'jpeg-called.png').write_bytes(_bytes(rgb, 'JPEG'))
+    (folder / 'png-called.jpg').write_bytes(encode(rgb, 'PNG'))
+    (folder / 'jpeg-called.png').write_bytes(encode(rgb, 'JPEG'))
     _save(folder / 'one-by-one.png', noise[:1, :1])
     _save(folder / 'wide.png', np.zeros((1, 65535, 3), dtype=np.uint8))
     (folder / 'folder.jpg').mkdir()
@@ -60,7 +61,7 @@ def write_bad(folder):
     rgb = Image.fromarray(noise)
     (folder / 'bad-empty.jpg').touch()
     for kind, ending in (('JPEG', 'jpg'), ('PNG', 'png'), ('WEBP', 'webp')):
-        data = _bytes(rgb, kind)
+        data = encode(rgb, kind)
         for tenth in range(10):
             cut = max(1, len(data) * tenth // 10)
             (folder / f'bad-cut{tenth}.{ending}').write_bytes(data[:cut])
@@ -69,13 +70,13 @@ def write_bad(folder):
         (folder / f'bad-garbage.{ending}').write_bytes(garbage)
     (folder / 'bad-text.jpg').write_text('<html><body>404 Not Found</body></html>')
     (folder / 'bad-archive.png').write_bytes(b'PK\x03\x04' + bytes(200))
-    head = _bytes(rgb, 'JPEG')
+    head = encode(rgb, 'JPEG')
     (folder / 'bad-body.jpg').write_bytes(head[:200])
     (folder / 'bad-huge.jpg').write_bytes(_jpeg_of_size(head, 30000, 30000))
     (folder / 'bad-huge.png').write_bytes(_png_of_size(30000, 30000))
     (folder / 'bad-bomb.png').write_bytes(_png_of_size(65000, 65000))
     (folder / 'bad-bomb.gif').write_bytes(
-        b'GIF89a' + struct.pack('<HH', 65535, 65535) + _bytes(rgb, 'GIF')[10:]
+        b'GIF89a' + struct.pack('<HH', 65535, 65535) + encode(rgb, 'GIF')[10:]
     )
     os.mkfifo(folder / 'bad-fifo.jpg')
     os.symlink('bad-gone-target.jpg', folder / 'bad-dangling.jpg')
@@ -88,12 +89,6 @@ def write_loop(folder):
 
 def _save(path, pixels):
     Image.fromarray(pixels).save(path)
-
-
-def _bytes(image, kind):
-    file = io.BytesIO()
-    image.save(file, kind)
-    return file.getvalue()
 
 
 def _jpeg_of_size(data, height, width):

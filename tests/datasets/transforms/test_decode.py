@@ -1,4 +1,3 @@
-import io
 import struct
 import zlib
 
@@ -10,6 +9,7 @@ from skimage import data
 
 from mae.datasets.transforms import DecodeImage
 from mae.utils.errors import ConfigError, DataError
+from tests.encode import encode
 
 ORIENTATION = 0x0112
 
@@ -30,12 +30,6 @@ def png16(pixels):
         chunks += struct.pack('>I', len(body)) + kind + body
         chunks += struct.pack('>I', zlib.crc32(kind + body))
     return b'\x89PNG\r\n\x1a\n' + chunks
-
-
-def encode(image, suffix, **kwargs):
-    stream = io.BytesIO()
-    image.save(stream, suffix, **kwargs)
-    return stream.getvalue()
 
 
 def with_alpha(image):

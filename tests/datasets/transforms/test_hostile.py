@@ -1,7 +1,6 @@
 """Files that nobody should have: each is read rightly or refused, none crashes, hangs or bloats."""
 
 import errno
-import io
 import json
 import os
 import resource
@@ -18,15 +17,10 @@ from PIL import Image
 
 from mae.datasets.transforms import DecodeImage, image_file
 from mae.utils.errors import ConfigError, DataError
+from tests.encode import encode
 
 BACKENDS = ['turbo', 'pillow']
 TENTHS = range(10)
-
-
-def encode(image, kind, **kwargs):
-    stream = io.BytesIO()
-    image.save(stream, kind, **kwargs)
-    return stream.getvalue()
 
 
 @pytest.fixture(scope='module')

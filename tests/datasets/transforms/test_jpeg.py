@@ -11,12 +11,7 @@ from mae.datasets.transforms.jpeg import (
     jpeg_frame,
     plain_frame,
 )
-
-
-def encode(image, kind='JPEG', **kwargs):
-    stream = io.BytesIO()
-    image.save(stream, kind, **kwargs)
-    return stream.getvalue()
+from tests.encode import encode
 
 
 @pytest.mark.parametrize('mode', ['L', 'RGB', 'CMYK'])

@@ -1,7 +1,5 @@
 """`EncodedCrop` with `decode_crops` is the ordinary pipeline, bit for bit on a CPU."""
 
-import io
-
 import pytest
 import torch
 from PIL import Image
@@ -10,6 +8,7 @@ from skimage import data
 from mae.datasets import SeededDataset, collate
 from mae.models.preprocessors import ImagePreprocessor
 from mae.utils.errors import DataError
+from tests.encode import encode
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 PLAIN = [
@@ -19,12 +18,6 @@ PLAIN = [
     dict(type='PackInputs'),
 ]
 PUT_OFF = [dict(type='EncodedCrop', size=(32, 48))]
-
-
-def encode(image, kind='JPEG', **kwargs):
-    stream = io.BytesIO()
-    image.save(stream, kind, **kwargs)
-    return stream.getvalue()
 
 
 class Files:
