@@ -1,4 +1,4 @@
-"""Joining the processes of a run, with or without GPUs."""
+"""Joining and leaving the processes of a run, with or without GPUs."""
 
 import os
 import subprocess
@@ -49,6 +49,12 @@ def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
         torch.cuda.set_device(local_rank)
     backend = 'nccl' if torch.cuda.is_available() else 'gloo'
     dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+
+
+def leave_distributed() -> None:
+    """Leave the process group, if there is one, before the interpreter ends under its threads."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _environment_from_slurm() -> None:

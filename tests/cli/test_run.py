@@ -4,12 +4,14 @@ import errno
 import re
 
 import pytest
+import torch.distributed as dist
 from torch.utils.data import DataLoader
 
 from mae.apis import cli
 from mae.apis.cli import run
 from mae.registry import DATASETS, MODELS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
+from tests.apart import apart
 
 
 @pytest.fixture
@@ -30,6 +32,17 @@ def ended(capsys):
 def test_success_just_returns(capsys):
     assert run(lambda: print('done')) is None
     assert capsys.readouterr() == ('done\n', '')
+
+
+@apart  # torch marks the tracebacks of a process that once had others
+def test_other_processes_are_left_in_order(tmp_path):
+    def main():
+        store = f'file://{tmp_path}/store'
+        dist.init_process_group('gloo', init_method=store, rank=0, world_size=1)
+        assert dist.is_initialized()
+
+    run(main)
+    assert not dist.is_initialized()
 
 
 @pytest.mark.parametrize(
