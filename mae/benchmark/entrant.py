@@ -5,8 +5,7 @@ from typing import Any
 from mae.benchmark.job import Job
 from mae.benchmark.measure import clock
 from mae.benchmark.memory import activation_bytes_per_image, static_bytes
-
-Figures = dict[str, Any]
+from mae.benchmark.report import Figures
 
 
 class Entrant:
@@ -15,7 +14,6 @@ class Entrant:
     Args:
         system: with `step()`, `check()` and `switch`; to tell its memory, a `Trainee`.
         job: the comparison.
-
     """
 
     def __init__(self, system: Any, job: Job) -> None:

@@ -59,7 +59,7 @@ def test_step_of_every_peer_that_is_here(make_job):
 
 def test_impossible_batch_says_what_it_needs(make_job, monkeypatch):
     job = make_job(batch_size=10**6)
-    monkeypatch.setattr(step, 'invite', lambda *args, **kwargs: pytest.fail('systems were started'))
+    monkeypatch.setattr(step, 'race', lambda *args, **kwargs: pytest.fail('systems were started'))
     monkeypatch.setattr(step, 'pretraining', small := pretraining_of_at_most(2))
     with pytest.raises(ValueError, match=r'^a batch of 1000000 needs about [\d,.]+ GiB of memory'):
         step.run(job, ['transformers'])

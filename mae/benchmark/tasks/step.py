@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 from mae.benchmark import flops
 from mae.benchmark.job import Job
-from mae.benchmark.machine import describe
 from mae.benchmark.ours import pretrainer, pretraining, shape_of
 from mae.benchmark.race import mlp_sizes, race
-from mae.benchmark.report import Report, report_of
+from mae.benchmark.report import Report
 from mae.benchmark.room import require_room
-from mae.benchmark.seats import invite
 
 
 def run(
@@ -41,24 +39,16 @@ def run(
     encoder, decoder = model.encoder, model.decoder
     prefix, L = encoder.num_prefix_tokens, encoder.grid_size[0] * encoder.grid_size[1]
     K = model.masker.num_keep(L)
-    with invite('step', peers, job, equal_allocator=equal_allocator) as (entrants, skipped):
-        systems, more = race(
-            job,
-            entrants,
-            rounds=rounds,
-            steps=steps,
-            flops_per_image=flops.training(flops.pretraining(model), encoder),
-            sizes=mlp_sizes((K + prefix) * job.batch_size, encoder.blocks[0].mlp)
-            + mlp_sizes((L + prefix) * job.batch_size, decoder.blocks[0].mlp),
-            memory=memory,
-        )
-    return report_of(
+    return race(
         'step',
-        systems,
-        machine=describe(job.device),
-        config=job.name,
-        skipped=skipped,
-        command=command,
+        job,
+        peers,
+        rounds=rounds,
+        steps=steps,
+        flops_per_image=flops.training(flops.pretraining(model), encoder),
+        sizes=mlp_sizes((K + prefix) * job.batch_size, encoder.blocks[0].mlp)
+        + mlp_sizes((L + prefix) * job.batch_size, decoder.blocks[0].mlp),
+        memory=memory,
         equal_allocator=equal_allocator,
-        **more,
+        command=command,
     )
