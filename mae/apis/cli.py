@@ -42,10 +42,15 @@ def run(main: Callable[[], object]) -> None:
         message = explain(error)
         if message is None:
             raise
-        if os.environ.get('MAE_TRACEBACK', '0') != '0':
+        if wants_traceback():
             sys.excepthook(type(error), error, error.__traceback__)
         _say(f'error: {message}')
         sys.exit(1)
+
+
+def wants_traceback() -> bool:
+    """Whether a mistake of the user is to be shown with its traceback."""
+    return os.environ.get('MAE_TRACEBACK', '0') != '0'
 
 
 def explain(error: Exception) -> str | None:

@@ -1,16 +1,19 @@
 """A system in a process of its own, as its users run it: its allocator, threads and caches."""
 
 import signal
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
+from mae.apis.cli import wants_traceback
+
 _GRACE = 5.0  # seconds that a process has to end by itself
 
 
-class ApartError(RuntimeError):
+class ApartError(ValueError):
     """A system that did not run, and why, in one line."""
 
 
@@ -18,13 +21,15 @@ class Apart:
     """What `build` makes, in another process; what its methods return comes through a pipe.
 
     Args:
+        name: of the system, for what goes wrong with it later.
         build: makes the system there. It travels by pickle.
 
     Raises:
         ApartError: it could not be built.
     """
 
-    def __init__(self, build: Callable[[], Any]) -> None:
+    def __init__(self, name: str, build: Callable[[], Any]) -> None:
+        self._name = name
         context = get_context('spawn')  # threads of torch and a GPU do not survive a fork
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, build), daemon=True)
@@ -36,11 +41,14 @@ class Apart:
         """What a method of the system returns.
 
         Raises:
-            ApartError: it raised something, or its process has ended.
+            ApartError: it raised something, or its process has ended; names the system.
         """
         with suppress(BrokenPipeError):  # then there is no answer either
             self._pipe.send((name, arguments))
-        return self._answer()
+        try:
+            return self._answer()
+        except ApartError as error:
+            raise ApartError(f'{self._name}: {error}') from None
 
     def close(self) -> None:
         """End the process."""
@@ -73,8 +81,8 @@ def _serve(pipe: Connection, build: Callable[[], Any]) -> None:
     try:
         system = build()
         pipe.send((None, None))
-    except Exception as error:
-        pipe.send((reason(error), None))
+    except Exception as error:  # whatever keeps a peer from running must not end the others
+        pipe.send((_told(error), None))
         return
     while True:
         try:
@@ -83,5 +91,11 @@ def _serve(pipe: Connection, build: Callable[[], Any]) -> None:
             return
         try:
             pipe.send((None, getattr(system, name)(*arguments)))
-        except Exception as error:
-            pipe.send((reason(error), None))
+        except Exception as error:  # the parent raises it
+            pipe.send((_told(error), None))
+
+
+def _told(error: Exception) -> str:
+    if wants_traceback():
+        traceback.print_exception(error)
+    return reason(error)

@@ -43,7 +43,7 @@ def invite(
         for name in (OURS, *peers):
             keep = name == OURS or equal_allocator
             try:
-                found[name] = Apart(partial(seat, task, name, job, keep=keep))
+                found[name] = Apart(name, partial(seat, task, name, job, keep=keep))
             except ApartError as failure:
                 if name == OURS:
                     raise

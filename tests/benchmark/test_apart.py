@@ -30,12 +30,12 @@ class Counter:
 
 
 def test_a_system_lives_in_another_process():
-    counter = Apart(partial(Counter, 5))
+    counter = Apart('counter', partial(Counter, 5))
     assert counter.call('add', 1) == 6
     assert counter.call('add', 1) == 7
     pid = counter.call('pid')
     assert pid != os.getpid()
-    with pytest.raises(ApartError, match=r'^TypeError: can only concatenate|^TypeError: unsupp'):
+    with pytest.raises(ApartError, match=r'^counter: TypeError: (can only concatenate|unsupp)'):
         counter.call('add', 'x')
     assert counter.call('add', 1) == 8  # a mistake ends nothing
     counter.close()
@@ -45,13 +45,21 @@ def test_a_system_lives_in_another_process():
 
 def test_a_system_that_cannot_be_built():
     with pytest.raises(ApartError, match=r'^ValueError: no kernel$'):
-        Apart(partial(Counter, 0, ValueError('no kernel\nfor this')))
+        Apart('counter', partial(Counter, 0, ValueError('no kernel\nfor this')))
+
+
+@pytest.mark.parametrize(('wanted', 'seen'), [('0', False), ('1', True)])
+def test_traceback_on_demand(monkeypatch, capfd, wanted, seen):
+    monkeypatch.setenv('MAE_TRACEBACK', wanted)
+    with pytest.raises(ApartError):
+        Apart('counter', partial(Counter, 0, ValueError('no kernel')))
+    assert ('Traceback' in capfd.readouterr().err) == seen
 
 
 def test_a_process_that_dies():
-    counter = Apart(partial(Counter, 0))
+    counter = Apart('counter', partial(Counter, 0))
     for question in ('die', 'pid'):
-        with pytest.raises(ApartError, match=r'^its process ended with status -9$'):
+        with pytest.raises(ApartError, match=r'^counter: its process ended with status -9$'):
             counter.call(question)
     counter.close()
 
@@ -61,9 +69,9 @@ def in_place(monkeypatch):
     """Systems by name instead of processes; an exception fails."""
 
     class Place:
-        def __init__(self, build):
-            name, keep = build.args[1], build.keywords['keep']
-            self.name, self.keep, self.open = name, keep, True
+        def __init__(self, name, build):
+            assert build.args[1] == name
+            self.keep, self.open = build.keywords['keep'], True
             if name in Place.fail:
                 raise ApartError(f'{name} is not installed')
 
