@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from mae.datasets.array_file import Arrays, read_arrays, write_arrays
+from mae.datasets.folder import ImageFolder
 from mae.datasets.index import IndexBuilder
 from mae.datasets.packed import FORMAT, INDEX, shard_name
 from mae.datasets.seeded import Source
@@ -57,7 +58,7 @@ def pack(
 
     Args:
         source: a dataset with `get_data_info`, `get_gt_labels`, `metainfo` and `folder`.
-        folder: to write; must not exist, nor lie within the source's.
+        folder: to write; must not exist, nor lie within a folder of images.
         packing: how.
         workers: processes.
         progress: told the number of images done and of all.
@@ -68,7 +69,8 @@ def pack(
     """
     if folder.exists():
         raise DataError(f'{folder} exists already; remove it, or give another place')
-    if folder.resolve().is_relative_to(os.path.realpath(source.folder)):
+    among_images = folder.resolve().is_relative_to(os.path.realpath(source.folder))
+    if among_images and isinstance(source, ImageFolder):
         raise DataError(
             f'{folder} lies within {source.folder}, where it would be taken for one more folder of '
             'images; give a place outside'

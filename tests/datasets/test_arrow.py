@@ -84,9 +84,7 @@ def test_samples_are_those_of_the_folder(tmp_path, table, folder, kind):
 
 
 def test_packed_without_a_loss(tmp_path, table, folder):
-    tables = tmp_path / 'tables'
-    tables.mkdir()
-    pack(ArrowImages(write(table, tables, 'parquet')), tmp_path / 'packed', Packing(None))
+    pack(ArrowImages(write(table, tmp_path, 'parquet')), tmp_path / 'packed', Packing(None))
     packed = PackedImages(str(tmp_path / 'packed'))
     assert packed.metainfo == folder.metainfo
     for index in range(24):
