@@ -88,13 +88,13 @@ def test_steps_put_it_off_and_what_hooks_do_is_not_watched(make_runner, monkeypa
 
     class Slow(Hook):
         def after_train_iter(self, runner, **others):
-            time.sleep(0.1)
+            time.sleep(0.25)
 
         def after_train_epoch(self, runner):
-            time.sleep(0.8)
+            time.sleep(1.7)
 
     changes = {
-        'default_hooks.watchdog': dict(type='WatchdogHook', seconds=0.7),
+        'default_hooks.watchdog': dict(type='WatchdogHook', seconds=1.5),
         'train_cfg.max_epochs': 2,
     }
     runner = make_runner('run', changes)
