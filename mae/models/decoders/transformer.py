@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
+from mae.models.layers.recompute import Recompute
 from mae.models.layers.residual import to_bf16
 from mae.models.layers.tokens import take
 from mae.registry import MODELS
@@ -27,6 +28,7 @@ class TransformerDecoder(nn.Module):
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over d.
         norm_eps: added to the variance by every LayerNorm.
+        recompute: in the backward pass, to save memory: 'nothing', 'cheap' parts or whole 'blocks'.
         bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
         patch_dim: P.
@@ -34,7 +36,7 @@ class TransformerDecoder(nn.Module):
         num_prefix_tokens: tokens of the encoder before the patches.
 
     Raises:
-        ValueError: `depth` is below 1.
+        ValueError: `depth` is below 1, or an unknown `recompute`.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class TransformerDecoder(nn.Module):
         num_heads: int = 16,
         mlp_ratio: float = 4.0,
         norm_eps: float = NORM_EPS,
+        recompute: Recompute = 'nothing',
         bf16_residual: bool = False,
         encoder_dim: int,
         patch_dim: int,
@@ -65,7 +68,7 @@ class TransformerDecoder(nn.Module):
         pos_embed = sincos_pos_embed(embed_dim, grid_size, num_prefix_tokens)
         self.pos_embed = nn.Parameter(pos_embed, requires_grad=False)
         self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
+            Block(embed_dim, num_heads, mlp_ratio=mlp_ratio, norm_eps=norm_eps, recompute=recompute)
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mae.models.encoders.archs import grid_of, shape_of
 from mae.models.encoders.backbone import Backbone, OutType
@@ -16,6 +15,7 @@ from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.patches import PatchEmbed, patchify
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
+from mae.models.layers.recompute import Recompute
 from mae.models.layers.residual import to_bf16
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
@@ -36,7 +36,7 @@ class ViTEncoder(Backbone):
         with_cls_token: put a learned token before the patches.
         final_norm: LayerNorm after the last block; off where the head normalises the average.
         trainable_pos: learn the position embedding (fine-tuning) instead of freezing it.
-        checkpoint_blocks: recompute activations in the backward pass to save memory.
+        recompute: in the backward pass, to save memory: 'nothing', 'cheap' parts or whole 'blocks'.
         norm_eps: added to the variance by every LayerNorm.
         out_type: None within this toolbox. As a `backbone` of mmpretrain, what `forward` returns a
             tuple of: 'raw' tokens, 'cls_token', 'featmap' or 'avg_featmap', the last with a norm
@@ -60,7 +60,7 @@ class ViTEncoder(Backbone):
         with_cls_token: bool = True,
         final_norm: bool = True,
         trainable_pos: bool = False,
-        checkpoint_blocks: bool = False,
+        recompute: Recompute = 'nothing',
         norm_eps: float = NORM_EPS,
         out_type: OutType | None = None,
         bf16_residual: bool = False,
@@ -75,7 +75,6 @@ class ViTEncoder(Backbone):
         self.grid_size = grid_of(self.img_size, patch_size)
         self.full_img_size, self.full_grid_size = self.img_size, self.grid_size
         self.num_prefix_tokens = int(with_cls_token)
-        self.checkpoint_blocks = checkpoint_blocks
         self.norm_eps = norm_eps
         self.bf16_residual = bf16_residual
 
@@ -85,7 +84,14 @@ class ViTEncoder(Backbone):
         pos_embed = sincos_pos_embed(D, self.grid_size, self.num_prefix_tokens)
         self.pos_embed = nn.Parameter(pos_embed, requires_grad=trainable_pos)
         self.blocks = nn.ModuleList(
-            Block(D, self.num_heads, mlp_ratio=mlp_ratio, drop_path_rate=rate, norm_eps=norm_eps)
+            Block(
+                D,
+                self.num_heads,
+                mlp_ratio=mlp_ratio,
+                drop_path_rate=rate,
+                norm_eps=norm_eps,
+                recompute=recompute,
+            )
             for rate in torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
         )
         self.norm = nn.LayerNorm(D, eps=norm_eps) if final_norm else nn.Identity()
@@ -139,10 +145,7 @@ class ViTEncoder(Backbone):
         if self.bf16_residual:
             x = to_bf16(x)
         for block in self.blocks:
-            if self.checkpoint_blocks and self.training:
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+            x = block(x)
         out: Tensor = self.norm(x)
         return out
 

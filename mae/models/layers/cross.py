@@ -6,7 +6,8 @@ Shapes: B images, Q queries, N tokens of the memory, D width.
 from torch import Tensor, nn
 
 from mae.models.layers.attention import attend
-from mae.models.layers.block import NORM_EPS, Mlp
+from mae.models.layers.block import NORM_EPS
+from mae.models.layers.mlp import Mlp
 
 
 class CrossAttention(nn.Module):
@@ -23,14 +24,8 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Queries (B, Q, D) and a memory (B, N, D) to (B, Q, D)."""
-        (q,), (k, v) = self._heads(self.q(x), 1), self._heads(self.kv(memory), 2)
-        out: Tensor = self.proj(attend(q, k, v).transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(attend(self.num_heads, self.q(x), self.kv(memory)))
         return out
-
-    def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """(B, N, parts*D) to `parts` tensors (B, heads, N, D / heads)."""
-        B, N, _ = x.shape
-        return x.reshape(B, N, parts, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class CrossBlock(nn.Module):

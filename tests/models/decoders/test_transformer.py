@@ -24,6 +24,20 @@ def test_order_of_patches_carries_no_meaning(depth, prefix):
     torch.testing.assert_close(model(swapped, keep.flip(1), hide.flip(1)), pred.flip(1))
 
 
+@pytest.mark.parametrize('what', ['cheap', 'blocks'])
+def test_recomputing_activations_changes_nothing(what):
+    latent = torch.randn(2, 3, 12, dtype=torch.float64)
+    keep, hide = torch.tensor([[1, 4], [0, 5]]), torch.tensor([[0, 2, 3, 5], [1, 2, 3, 4]])
+    grads = []
+    for recompute in ('nothing', what):
+        torch.manual_seed(0)
+        model = decoder(recompute=recompute).train()
+        model(latent, keep, hide).square().sum().backward()
+        grads.append([p.grad for p in model.parameters() if p.requires_grad])
+    for plain, recomputed in zip(*grads, strict=True):
+        assert torch.equal(plain, recomputed)
+
+
 def test_depth_below_one():
     with pytest.raises(ValueError, match=r'^decoder.depth must be at least 1, not 0$'):
         decoder(0)

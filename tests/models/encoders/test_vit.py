@@ -49,12 +49,13 @@ def test_hidden_patches_are_not_seen():
     assert torch.equal(model.encode(changed, ids_keep), before)
 
 
-def test_recomputing_activations_changes_nothing():
+@pytest.mark.parametrize('what', ['cheap', 'blocks'])
+def test_recomputing_activations_changes_nothing(what):
     images = torch.randn(2, 5, 8, 12)
     grads = []
-    for checkpoint_blocks in (False, True):
+    for recompute in ('nothing', what):
         torch.manual_seed(0)
-        model = encoder(checkpoint_blocks=checkpoint_blocks, drop_path_rate=0.5).train()
+        model = encoder(recompute=recompute, drop_path_rate=0.5).train()
         torch.manual_seed(1)
         model(images).square().sum().backward()
         grads.append([p.grad for p in model.parameters() if p.requires_grad])

@@ -4,12 +4,15 @@ import torch.nn.functional as F
 
 from mae.models.layers.attention import Attention, attend
 from mae.models.layers.block import Block
+from mae.models.layers.products import split_heads
 
 
 @pytest.mark.parametrize('trains', [True, False])
 def test_attend_is_the_fused_kernel(trains):
-    q, k, v = torch.randn(3, 2, 3, 7, 4, dtype=torch.float64, requires_grad=trains).unbind(0)
-    torch.testing.assert_close(attend(q, k, v), F.scaled_dot_product_attention(q, k, v))
+    packed = torch.randn(2, 7, 3 * 12, dtype=torch.float64, requires_grad=trains)
+    q, k, v = split_heads((packed,), 3)
+    expected = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(attend(3, packed), expected)
 
 
 @pytest.mark.parametrize('layer', [Attention(12, 3), Block(12, 3)], ids=['attention', 'block'])
