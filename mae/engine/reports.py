@@ -80,17 +80,19 @@ def measure(
     Returns:
         The means over the global batch by name, and (skipped, stop, loss), float (3,).
     """
-    means = {
-        name: torch.stack(
-            [output[name].detach() * w for output, w in zip(outputs, weights, strict=True)]
-        ).sum()
-        for name in outputs[0]
-    }
+    names = sorted(outputs[0], key=lambda name: name != 'loss')  # which thus comes third below
+    means = [
+        _sum([output[name].detach() * w for output, w in zip(outputs, weights, strict=True)])
+        for name in names
+    ]
     flags = [skipped, torch.full_like(skipped, float(asked))]
-    values = torch.stack([*flags, *(mean.float() for mean in means.values())])
+    values = torch.stack([*flags, *(mean.float() for mean in means)])
     all_reduce(values, op='mean')
-    logs = dict(zip(means, values[2:].unbind(), strict=True))
-    return logs, torch.stack([values[0], values[1], logs['loss']])
+    return dict(zip(names, values[2:].unbind(), strict=True)), values[:3]
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
 def _read(step: int, values: Tensor, event: Any) -> StepReport:
