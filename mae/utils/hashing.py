@@ -62,7 +62,7 @@ def derive(*parts: int) -> int:
 
 
 def _mix64_of_one(x: int) -> int:
-    """`mix64` of an unsigned number, which takes 50 times as long as a tensor."""
+    """`mix64` of an unsigned number; as a tensor it takes 50 times as long."""
     x = (x + _GAMMA) & _MASK64
     x = ((x ^ (x >> 30)) * _MUL_1) & _MASK64
     x = ((x ^ (x >> 27)) * _MUL_2) & _MASK64
