@@ -6,7 +6,7 @@ parameters and buffers not counted. The difference between a whole and half a ba
 difference in images, is the figure per image; casts of weights and the like cancel out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -50,17 +50,27 @@ def static_bytes(model: nn.Module) -> int:
 
 
 def _saved(loss: Loss, model: nn.Module, size: int) -> int:
-    of_model = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    return kept_bytes(lambda: loss(size), (*model.parameters(), *model.buffers()))
+
+
+def kept_bytes(forward: Callable[[], Any], ignored: Iterable[Tensor] = ()) -> int:
+    """What autograd keeps of a forward pass, each storage once.
+
+    Args:
+        forward: to count in.
+        ignored: tensors whose storages do not count.
+    """
+    left_out = {tensor.untyped_storage().data_ptr() for tensor in ignored}
     kept: dict[int, Any] = {}  # holding the storages keeps their addresses from being used again
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in of_model:
+        if storage.data_ptr() not in left_out:
             kept[storage.data_ptr()] = storage
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss(size)
+        forward()
     return sum(storage.nbytes() for storage in kept.values())
 
 

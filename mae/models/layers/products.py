@@ -76,8 +76,10 @@ class ProductAttention(torch.autograd.Function):
                     grad_weights, weights, -1, weights.dtype
                 )
                 grad_v[images] = (weights.transpose(1, 2) @ grad).view(-1, *grad_v.shape[1:])
-                grad_q[images] = _scaled(grad_scores, k).view(-1, *grad_q.shape[1:])
-                grad_k[images] = _scaled(grad_scores.transpose(1, 2), q).view(-1, *grad_k.shape[1:])
+                grad_q[images] = _scaled(grad_scores, k, d).view(-1, *grad_q.shape[1:])
+                grad_k[images] = _scaled(grad_scores.transpose(1, 2), q, d).view(
+                    -1, *grad_k.shape[1:]
+                )
         return None, None, *grads
 
 
@@ -91,7 +93,6 @@ def _weights(q: Tensor, k: Tensor) -> Tensor:
     return _scaled(q, k.transpose(1, 2), q.shape[-1]).softmax(dim=-1)
 
 
-def _scaled(a: Tensor, b: Tensor, d: int | None = None) -> Tensor:
+def _scaled(a: Tensor, b: Tensor, d: int) -> Tensor:
     """a b / sqrt(d), scaled before it is rounded."""
-    d = d or b.shape[-1]
     return torch.baddbmm(a.new_empty(1, 1, 1), a, b, beta=0, alpha=d**-0.5)

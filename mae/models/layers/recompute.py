@@ -26,6 +26,9 @@ def linear_of(cheap: Callable[[Tensor], Tensor], x: Tensor, linear: nn.Linear) -
 
     Not the product: running again stops at the last value that the gradients need, its input.
     """
-    return checkpoint(  # type: ignore[no-any-return]
-        lambda x: linear(cheap(x)), x, use_reentrant=False, preserve_rng_state=False
-    )
+
+    def product(x: Tensor) -> Tensor:
+        out: Tensor = linear(cheap(x))
+        return out
+
+    return checkpoint(product, x, use_reentrant=False, preserve_rng_state=False)

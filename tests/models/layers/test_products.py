@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.autograd.graph import saved_tensors_hooks
 
+from mae.benchmark.memory import kept_bytes
 from mae.models.layers import products
 from mae.models.layers.products import ProductAttention, split_heads
 
@@ -62,12 +62,6 @@ def test_autocast_keeps_bfloat16():
 def test_keeps_heads_and_softmax_or_heads_alone(monkeypatch, images, recompute, kept):
     """Where one image is left over, too, whose heads could be views of all projections."""
     monkeypatch.setattr(products, '_SCORES_BYTES', images * H * N * N * 8)
-    storages = {}
-
-    def pack(tensor):
-        storages[tensor.data_ptr()] = tensor.untyped_storage()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        ProductAttention.apply(H, recompute, *projections(None))
-    assert sum(storage.nbytes() for storage in storages.values()) == 8 * B * kept
+    projected = projections(None)
+    found = kept_bytes(lambda: ProductAttention.apply(H, recompute, *projected))
+    assert found == 8 * B * kept

@@ -1,24 +1,12 @@
 import pytest
 import torch
 from torch import nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mae.benchmark.memory import kept_bytes
 from mae.models.layers.block import Block
 from mae.models.layers.mlp import Mlp
 from mae.models.layers.recompute import linear_of
-
-
-def kept_bytes(run):
-    storages = {}
-
-    def pack(tensor):
-        storages[tensor.data_ptr()] = tensor.untyped_storage()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        run()
-    return sum(storage.nbytes() for storage in storages.values())
 
 
 def test_the_inner_function_runs_again_and_the_product_does_not():
