@@ -43,8 +43,7 @@ type: $(stamp) ## mypy, strict on mae/
 law: $(stamp) ## The import law
 	$(bin)/lint-imports --no-logo --no-cache
 
-docs: $(stamp_docs) ## The README's map, the zoo's tables, and reference pages from the docstrings in build/docs
-	$(bin)/python docs/map.py
+docs: $(stamp_docs) ## The zoo's tables, and reference pages from the docstrings in build/docs
 	$(bin)/python docs/zoo.py
 	$(bin)/pdoc --docformat google --output-directory build/docs mae mae.models.layers
 
