@@ -11,16 +11,18 @@ SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 _END = b'IEND'
 # What pixels depend on besides critical chunks: transparency, orientation, the first picture of an
-# animation. The texts may hold an orientation too.
+# animation. The texts of these names may hold an orientation too.
 _KEPT = {b'tRNS', b'eXIf', b'acTL', b'fcTL', b'fdAT'}
 _TEXTS = {b'tEXt', b'zTXt', b'iTXt'}
+_NAMES = (b'XML:com.adobe.xmp\0', b'Raw profile type exif\0', b'exif\0')
+_LONGEST = max(map(len, _NAMES))
 _MAX_TEXT = 1 << 20  # bytes of an unpacked text, as Pillow allows; a longer one is passed over
 _MAX_UNPACKED = 1 << 26  # of all texts and profiles of an image; more is a bomb
 _PIECE = 1 << 20
 
 
 def without_metadata(data: bytes) -> bytes:
-    """The PNG without colour profile, long texts and whatever else its pixels do not depend on.
+    """The PNG without colour profile, texts and whatever else its pixels do not depend on.
 
     Every checksum is looked at on the way, as decoders do not.
 
@@ -34,7 +36,9 @@ def without_metadata(data: bytes) -> bytes:
         unpacked += size
         if unpacked > _MAX_UNPACKED:
             raise ValueError(f'texts and profiles of the PNG unpack to over {_MAX_UNPACKED} bytes')
-        if is_critical or kind in _KEPT or (kind in _TEXTS and size <= _MAX_TEXT):
+        is_small = size <= _MAX_TEXT
+        is_named = kind in _TEXTS and bytes(body[:_LONGEST]).startswith(_NAMES)
+        if is_critical or kind in _KEPT or (is_named and is_small):
             parts.append(whole)
     return data if sum(map(len, parts)) == len(data) else b''.join(parts)
 
