@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for image in result.images:
         print(printable(image.name))
         for name, score in zip(image.classes, image.scores, strict=True):
-            print(f'  {100 * score:5.1f} %  {name}')
+            print(f'  {100 * score:5.1f} %  {printable(name)}')
 
 
 if __name__ == '__main__':

@@ -139,7 +139,10 @@ def _require_folder(folder: str) -> None:
 def _require_file(path: str, list_file: Path) -> None:
     """Looks at one path only: a million would take minutes on a network disk."""
     if not os.path.isfile(path):
-        raise DataError(f'{path}: no such file, but it is the first one listed in {list_file}')
+        cure = '; write its folders with /, not \\' if '\\' in path else ''
+        raise DataError(
+            f'{path}: no such file, but it is the first one listed in {list_file}{cure}'
+        )
 
 
 def _find_list(root: str, split: str, list_file: str | None, labelled: bool) -> Path | None:

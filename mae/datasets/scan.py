@@ -39,8 +39,9 @@ def scan_folders(
             if found.same_as is not None:
                 _require_one_class(folder, name, found.path, found.same_as)
                 twice.append((found.path, found.same_as))
+            below = f'{found.path}/' if found.path else ''
             images = (file for file in found.files if file.lower().endswith(extensions))
-            builder.add((os.path.join(found.path, file) for file in images), label)
+            builder.add((f'{below}{file}' for file in images), label)
     warn_of_twice(folder, twice)
     return Found(builder.build(), tuple(classes), stamps)
 

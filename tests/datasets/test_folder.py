@@ -139,6 +139,7 @@ def test_bytes_of_a_list_are_those_of_the_files(tmp_path):
         ('x.png 99999999\n', {}, 'list.txt:1: expected `path label`'),
         ('x.png 2\n', {'classes': ['a', 'b']}, 'x.png has label 2 of 2 classes'),
         ('y.png 0\n', {}, 'y.png: no such file, but it is the first one listed in'),
+        ('a\\x.png 0\n', {}, r'first one listed in .*list.txt; write its folders with /, not'),
         ('x.png 0\nx\0', {}, 'list.txt:2: a zero byte: no text'),
     ],
 )
