@@ -34,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from mae.apis import ImageClassifierInferencer
     from mae.utils.files import whole_file
+    from mae.utils.text import printable, read_lines
 
-    classes = args.classes.read_text(encoding='utf-8').splitlines() if args.classes else None
+    classes = [line for _, line in read_lines(args.classes)] if args.classes else None
     classify = ImageClassifierInferencer(
         args.model,
         args.weights or True,
@@ -52,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'wrote {args.out}: {len(result.images)} images')
         return
     for image in result.images:
-        print(image.name)
+        print(printable(image.name))
         for name, score in zip(image.classes, image.scores, strict=True):
-            print(f'  {100 * score:5.1f} %  {name}')
+            print(f'  {100 * score:5.1f} %  {printable(name)}')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Features as files."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ def save_features(result: Features, path: Path) -> None:
         with whole_file(path) as file:
             np.save(file, features.numpy())
         with whole_file(path.with_name(f'{path.name}.txt')) as file:
-            file.writelines(f'{name}\n'.encode() for name in names)
+            # A file's name may hold bytes that are no UTF-8: they are written as they are.
+            file.writelines(os.fsencode(f'{name}\n') for name in names)
     else:
         raise ValueError(f'features are written to .npy, .npz or .safetensors, not to {path}')

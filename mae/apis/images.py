@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
@@ -20,14 +20,17 @@ from mae.datasets.transforms import CenterCrop, DecodeImage, ResizeShort
 Picture = str | Path | NDArray[np.uint8] | Image.Image | Tensor
 Pictures = Picture | Iterable[Picture]
 Named = tuple[str, Picture]
+_ONE = (np.ndarray, Tensor, Image.Image, bytes, bytearray)  # none of which is a list of images
 
 
 def name_images(images: Pictures) -> Iterator[Named]:
     """One by one, each with its path, or where it has none with its number.
 
     Args:
-        images: the path of an image or of a folder; an array (H, W), (H, W, C) or (B, H, W, C); a
-            tensor (C, H, W) or (B, C, H, W), both uint8; a PIL image; or an iterable of these.
+        images: the path of an image or of a folder, where hidden and system files are passed over;
+            an array (H, W), (H, W, C) or (B, H, W, C), or a tensor (H, W), (C, H, W) or
+            (B, C, H, W), uint8 or as `DecodeImage` takes them; a PIL image; or an iterable of
+            these.
 
     Raises:
         DataError: a folder without images.
@@ -58,16 +61,12 @@ class ReadImage:
         """The pixels.
 
         Raises:
-            ValueError: a file is missing or no image (names the path), or an array is not uint8
-                of the shapes that `name_images` takes.
+            ValueError: a file is missing or no image (names the path), or pixels in memory are not
+                of the types and shapes that `name_images` takes; says which they are.
         """
         if isinstance(image, str | Path):
             results: dict[str, Any] = {'img_path': str(image)}
-        elif isinstance(image, Image.Image):
-            mode = 'RGB' if self.channels == 3 else 'L'
-            upright = ImageOps.exif_transpose(image)
-            results = {'img': np.asarray(upright.convert(mode))}
-        elif isinstance(image, np.ndarray | Tensor):
+        elif isinstance(image, np.ndarray | Tensor | Image.Image):
             results = {'img': image}
         else:
             raise ValueError(f'neither a path nor an image: {type(image).__name__}')
@@ -93,7 +92,7 @@ def _each(images: Any) -> Iterator[Any]:
         yield from _files(Path(images).expanduser())
     elif isinstance(images, np.ndarray | Tensor) and images.ndim == 4:
         yield from images
-    elif isinstance(images, Iterable) and not isinstance(images, np.ndarray | Tensor | Image.Image):
+    elif isinstance(images, Iterable) and not isinstance(images, _ONE):
         for image in images:
             yield from _each(image)
     else:

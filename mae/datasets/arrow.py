@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.datasets.tables import Table, open_table
+from mae.datasets.walk import Walk, list_folder, warn_of_twice
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError, DataError
 
@@ -120,6 +121,16 @@ class ArrowImages:
         return {**self.__dict__, '_open': OrderedDict(), '_tables': {}}
 
 
+def holds_tables(root: str, split: str = '') -> bool:
+    """Whether a folder is one for `ArrowImages`: by what lies in it, in `split` and in `data`.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    folders = [path for path in {root, f'{root}/{split}', f'{root}/data'} if Path(path).is_dir()]
+    return any(_is_table(name) for path in folders for names in list_folder(path) for name in names)
+
+
 def _require_pyarrow() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
@@ -134,8 +145,12 @@ def _find(root: str, split: str) -> list[Path]:
         raise DataError(f'{root}: no such folder; expected one of .arrow or .parquet files')
     inner = folder / split if split else folder
     searched = inner if inner.is_dir() else folder
-    found = [p for p in sorted(searched.rglob('*')) if p.suffix in ('.arrow', '.parquet')]
-    found = [p for p in found if not p.name.startswith(('.', 'cache-'))]
+    walk, twice, found = Walk(str(searched)), [], []
+    for below in walk.below():
+        found += [searched / below.path / name for name in below.files if _is_table(name)]
+        twice += [(below.path, below.same_as)] if below.same_as is not None else []
+    warn_of_twice(str(searched), twice)
+    found = [path for path in sorted(found) if not path.name.startswith('cache-')]
     if searched is folder and split:
         found = [p for p in found if p.name.startswith((f'{split}-', f'{split}.'))]
     if not found:
@@ -144,6 +159,10 @@ def _find(root: str, split: str) -> list[Path]:
     if len({path.suffix for path in found}) > 1:
         raise DataError(f'{root}: both .arrow and .parquet files; give the folder of either')
     return found
+
+
+def _is_table(name: str) -> bool:
+    return name.endswith(('.arrow', '.parquet'))
 
 
 def _numbers(labels: NDArray[Any]) -> tuple[str, ...]:

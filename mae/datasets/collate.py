@@ -30,18 +30,26 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         sizes = torch.tensor([len(content) for content in inputs])
         crops = _column(samples, 'crop')
         return {'encoded': torch.cat(inputs), 'sizes': sizes, 'crops': crops, **facts}
-    if any(image.shape != inputs[0].shape for image in inputs):
-        shapes = sorted({tuple(image.shape) for image in inputs})
-        raise DataError(
-            f'images of one batch differ in shape, for example {shapes[0]} and {shapes[-1]}: '
-            'end the pipeline with a crop of fixed size, and give DecodeImage channels'
-        )
+    _require_one_shape(inputs)
     channels_last = [image.permute(1, 2, 0) for image in inputs]
     return {
         # In a worker it stacks straight into shared memory.
         'inputs': default_collate(channels_last).permute(0, 3, 1, 2),
         **facts,
     }
+
+
+def _require_one_shape(images: Sequence[Tensor]) -> None:
+    shapes = sorted({tuple(image.shape) for image in images})
+    if len(shapes) == 1:
+        return
+    told = f'images of one batch differ in shape, for example {shapes[0]} and {shapes[-1]}'
+    if len({shape[0] for shape in shapes}) > 1:
+        raise DataError(
+            f'{told} (C, H, W): begin dataset.pipeline with DecodeImage, whose channels=1 makes '
+            'all grey and channels=3 all RGB; it must be the in_channels of model.encoder'
+        )
+    raise DataError(f'{told} (C, H, W): end dataset.pipeline with a crop of fixed size')
 
 
 def _column(samples: Sequence[dict[str, Any]], name: str) -> Tensor:

@@ -20,11 +20,16 @@ class Digits:
     Args:
         split: 'train' (1,437 images) or 'val' (360): stratified, always the same.
         img_size: height and width of the images, by bicubic enlargement.
+
+    Raises:
+        ConfigError: another split, or no size.
     """
 
     metainfo: ClassVar = {'classes': tuple('0123456789')}
 
     def __init__(self, split: str = 'train', img_size: int = 16) -> None:
+        if not isinstance(img_size, int) or img_size < 1:
+            raise ConfigError(f'Digits: img_size must be a positive number, got {img_size!r}')
         images, labels = _load_split(split)
         self._images = _enlarge(images, img_size).unbind(0)
         self._labels: list[int] = labels.tolist()

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mae.datasets.index_cache import Found, remembered
 from mae.datasets.scan import read_list, scan_folders
+from mae.datasets.walk import class_folders
 from mae.registry import DATASETS
-from mae.utils.errors import DataError
+from mae.utils.errors import ConfigError, DataError
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
 
@@ -24,6 +25,10 @@ class ImageFolder:
     - a list file of lines `path label`; `root/meta/<split>.txt`, as mmpretrain has it, is found
       by itself;
     - `labelled=False`: every image below, or the paths of a list; the label is -1.
+
+    Hidden files and folders are no images and no classes, nor are those of systems and tools, as
+    `@eaDir` and `__MACOSX`. Links to folders are followed; a folder that is reached twice is
+    counted once, with a warning, and is an error if it would be of two classes.
 
     What a scan of many files found is kept in a file, and scanned again only when a folder has
     changed (docs: data).
@@ -40,6 +45,7 @@ class ImageFolder:
         index_cache: False scans at every start, and keeps nothing.
 
     Raises:
+        ConfigError: `classes` names one twice.
         DataError: nothing there, or not as expected; names the path.
     """
 
@@ -56,14 +62,17 @@ class ImageFolder:
     ) -> None:
         self.folder = os.path.join(root, split) if split else root
         _require_folder(self.folder)
+        if classes is not None and len(set(classes)) < len(classes):
+            name = next(name for name in classes if list(classes).count(name) > 1)
+            raise ConfigError(f'ImageFolder: classes names {name!r} twice')
         self._extensions = tuple(extension.lower() for extension in extensions)
         self._others_allowed = classes is not None
         if classes is None and labelled and split not in ('', 'train'):
-            classes = _class_folders(os.path.join(root, 'train')) or None
+            classes = class_folders(os.path.join(root, 'train')) or None
             self._others_allowed = classes is None
         listed = _find_list(root, split, list_file, labelled)
         if listed is not None and labelled:
-            classes = classes or _class_folders(self.folder) or None
+            classes = classes or class_folders(self.folder) or None
 
         def scan() -> Found:
             if listed is not None:
@@ -104,7 +113,7 @@ class ImageFolder:
         return self._index.labels.astype(np.int64)
 
     def _scan_classes(self, classes: Sequence[str] | None) -> Found:
-        folders = _class_folders(self.folder)
+        folders = class_folders(self.folder)
         if not folders:
             raise DataError(
                 f'{self.folder}: no class folders; expected one folder of images per class '
@@ -130,14 +139,10 @@ def _require_folder(folder: str) -> None:
 def _require_file(path: str, list_file: Path) -> None:
     """Looks at one path only: a million would take minutes on a network disk."""
     if not os.path.isfile(path):
-        raise DataError(f'{path}: no such file, but it is the first one listed in {list_file}')
-
-
-def _class_folders(folder: str) -> list[str]:
-    if not os.path.isdir(folder):
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
+        cure = '; write its folders with /, not \\' if '\\' in path else ''
+        raise DataError(
+            f'{path}: no such file, but it is the first one listed in {list_file}{cure}'
+        )
 
 
 def _find_list(root: str, split: str, list_file: str | None, labelled: bool) -> Path | None:

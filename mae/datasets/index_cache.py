@@ -22,6 +22,7 @@ from mae.datasets.array_file import read_arrays, write_arrays
 from mae.datasets.index import PathIndex
 from mae.utils.errors import DataError
 from mae.utils.home import home
+from mae.utils.text import printable
 
 Stamp = list[int]
 
@@ -29,6 +30,10 @@ Stamp = list[int]
 WORTH_KEEPING = 10_000
 # File systems note times only so finely: a change so soon after another may leave no mark.
 SETTLING_SECONDS = 2.0
+# Of the rules by which a scan tells images: goes up when they change, so that older files do not
+# answer by those of their time. 2: hidden and system files and folders are left out, and a folder
+# that is reached twice is counted once.
+RULES = 2
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,12 @@ def remembered(folder: str, asked: Mapping[str, Any], scan: Callable[[], Found])
         return _keep(found, files, folder, asked, started, f'{seconds:.1f} s')
 
 
-def stamp(path: str) -> Stamp:
+def stamp(status: os.stat_result) -> Stamp:
     """Changes whenever something is added to a folder, removed or renamed, or a file is written.
 
     The time of the last change of the inode is there because, unlike the first, no tool that
     copies data can set it back.
     """
-    status = os.stat(path)
     return [status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_nlink]
 
 
@@ -103,7 +107,7 @@ def _first(
         except (DataError, OSError, ValueError, LookupError, TypeError) as error:
             if report:
                 reason = str(error).removeprefix(f'{file}: ')
-                print_log(f'index {file} is not used, but rebuilt: {reason}', logger='current')
+                _log(f'index {file} is not used, but rebuilt: {reason}')
     return None
 
 
@@ -115,6 +119,8 @@ def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
         DataError: it does not answer this question now; says why.
     """
     meta, arrays = read_arrays(file)
+    if meta.get('rules') != RULES:
+        raise DataError('it was made by other rules of what is an image')
     if meta['asked'] != asked:
         raise DataError('it is of other classes, extensions or lists')
     stamps, classes = meta['stamps'], meta['classes']
@@ -125,7 +131,7 @@ def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
         raise DataError('it holds no images, or labels of other classes')
     for path, then in stamps.items():
         try:
-            now = stamp(os.path.join(folder, path))
+            now = stamp(os.stat(os.path.join(folder, path)))
         except OSError:
             now = []
         if now != then:
@@ -148,9 +154,9 @@ def _keep(
     told = f'{folder}: {len(found.index)} images found in {duration}'
     newest = max(max(times[:2]) for times in found.stamps.values()) / 1e9
     if newest > started - SETTLING_SECONDS:
-        print_log(f'{told}; not kept, as a folder changed just now', logger='current')
+        _log(f'{told}; not kept, as a folder changed just now')
         return found
-    meta = {'asked': asked, 'classes': found.classes, 'stamps': found.stamps}
+    meta = {'rules': RULES, 'asked': asked, 'classes': found.classes, 'stamps': found.stamps}
     refusals = []
     for file in files:
         try:
@@ -160,10 +166,14 @@ def _keep(
         except (OSError, DataError) as error:  # full, read-only, or changed meanwhile
             refusals.append(f'{file.parent}: {getattr(error, "strerror", None) or error}')
             continue
-        print_log(f'{told}, kept in {file}', logger='current')
+        _log(f'{told}, kept in {file}')
         return kept
-    print_log(f'{told}; not kept: {"; ".join(refusals)}', logger='current')
+    _log(f'{told}; not kept: {"; ".join(refusals)}')
     return found
+
+
+def _log(line: str) -> None:
+    print_log(printable(line), logger='current')
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from mae.datasets.index import IndexBuilder
 from mae.datasets.packed import FORMAT, INDEX, shard_name
 from mae.datasets.seeded import Source
 from mae.datasets.transforms import DecodeImage, ResizeShort
+from mae.datasets.transforms.decode import decoding
 from mae.utils.errors import DataError
 from mae.utils.files import whole_file, writer_of
 
@@ -173,14 +174,14 @@ def _pack_shard(source: Any, part: Path, packing: Packing, number: int) -> int:
 
 def _content(info: dict[str, Any], packing: Packing) -> bytes:
     """The bytes to keep of an image."""
-    content = info.get('img_bytes')
-    content = Path(info['img_path']).read_bytes() if content is None else content
+    decode, resize = _steps(packing.short_side or 1)
+    with decoding(info['img_path']):
+        content = bytes(decode.read(info))
     if packing.short_side is None:
-        return bytes(content)
-    decode, resize = _steps(packing.short_side)
+        return content
     img: Tensor = decode({'img_path': info['img_path'], 'img_bytes': content})['img']
     if min(img.shape[-2:]) <= packing.short_side:
-        return bytes(content)
+        return content
     small = resize({'img': img})['img'].permute(1, 2, 0).numpy()
     stream = io.BytesIO()
     Image.fromarray(small).save(stream, 'JPEG', quality=packing.quality)

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from mae.utils.errors import DataError
 from mae.utils.files import whole_file
+from mae.utils.text import BLANKS, printable, read_lines
 
 
 def read_quarantine(path: str | Path) -> set[str]:
@@ -19,14 +20,14 @@ def read_quarantine(path: str | Path) -> set[str]:
     A `bad_samples.jsonl` of a run is such a list too.
 
     Raises:
-        DataError: there is no such file, or a line of it is neither.
+        DataError: there is no such file, a line of it is neither, or it is in an encoding that
+            `mae.utils.text.read_lines` does not read.
     """
     if not Path(path).is_file():
         raise DataError(f'{path}: no such quarantine list; tools/data/verify.py writes one')
     paths = set()
-    text = Path(path).read_text(encoding='utf-8', errors='surrogateescape')
-    for number, line in enumerate(text.split('\n'), start=1):
-        line = line.strip()
+    for number, line in read_lines(Path(path)):
+        line = line.strip(BLANKS)
         if line.startswith('{'):
             try:
                 line = os.fspath(json.loads(line)['path'])
@@ -68,9 +69,8 @@ class Quarantined:
         out = _listed(names, listed) if listed else np.zeros(len(names), bool)
         self.source = source
         self._indices = np.flatnonzero(~out)
-        print_log(
-            f'{path}: {out.sum()} of {len(out)} samples left out, {len(listed)} listed', 'current'
-        )
+        told = f'{path}: {out.sum()} of {len(out)} samples left out, {len(listed)} listed'
+        print_log(printable(told), 'current')
         if not len(self._indices):
             raise DataError(f'{path}: leaves none of the {len(out)} samples')
 

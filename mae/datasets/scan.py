@@ -1,6 +1,5 @@
 """Which images there are: by a walk through class folders, or by a list file."""
 
-import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,9 @@ from pathlib import Path
 from mae.datasets.index import IndexBuilder
 from mae.datasets.index_cache import Found, Stamp, stamp
 from mae.datasets.tables import MOST_CLASSES
+from mae.datasets.walk import Walk, warn_of_twice
 from mae.utils.errors import DataError
+from mae.utils.text import BLANKS, is_utf8, read_lines
 
 _DIGITS = len(str(MOST_CLASSES - 1))  # of a label at most
 
@@ -18,6 +19,8 @@ def scan_folders(
 ) -> Found:
     """Images in depth below the given folders, in sorted order.
 
+    A folder that is reached twice is counted once, with a warning; see `Walk`.
+
     Args:
         folder: that the paths are relative to.
         labels: of each folder below it, in the order wanted; '' is `folder` itself.
@@ -25,48 +28,33 @@ def scan_folders(
         classes: names in the order of the labels, handed on.
 
     Raises:
-        DataError: a folder cannot be read.
+        DataError: a folder cannot be read, or is reached from two classes.
     """
     builder = IndexBuilder()
-    stamps: dict[str, Stamp] = {'': stamp(folder)}
+    stamps: dict[str, Stamp] = {'': stamp(os.stat(folder))}
+    walk, twice = Walk(folder), []
     for name, label in labels.items():
-        for below, files in _walk(folder, name, extensions, stamps):
-            builder.add((f'{below}/{file}' for file in files) if below else files, label)
+        for found in walk.below(name):
+            stamps[found.path] = stamp(found.status)
+            if found.same_as is not None:
+                _require_one_class(folder, name, found.path, found.same_as)
+                twice.append((found.path, found.same_as))
+            below = f'{found.path}/' if found.path else ''
+            images = (file for file in found.files if file.lower().endswith(extensions))
+            builder.add((f'{below}{file}' for file in images), label)
+    warn_of_twice(folder, twice)
     return Found(builder.build(), tuple(classes), stamps)
 
 
-def _walk(
-    folder: str, below: str, extensions: tuple[str, ...], stamps: dict[str, Stamp]
-) -> Iterator[tuple[str, list[str]]]:
-    """(folder, names of its images) of each folder, parents first; links are followed."""
-    pending = [below]
-    while pending:
-        below = pending.pop()
-        path = os.path.join(folder, below)
-        names, folders = [], []
-        try:
-            stamps[below] = stamp(path)
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if _is_folder(entry):
-                        folders.append(entry.name)
-                    elif entry.name.lower().endswith(extensions):
-                        names.append(entry.name)
-        except OSError as error:
-            raise DataError(f'{path}: cannot be read: {error.strerror}') from error
-        if names:
-            yield below, sorted(names)
-        pending += [os.path.join(below, name) for name in sorted(folders, reverse=True)]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """A link to itself is none: if it is called an image, it is a bad one like others."""
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            return False
-        raise
+def _require_one_class(folder: str, name: str, path: str, first: str) -> None:
+    """Raises DataError if the folder of a class was reached from another one before."""
+    other = first.partition('/')[0]  # '' of the root and of what lies above it
+    if name and other not in ('', name):
+        one, two = (os.path.join(folder, each) for each in (first, path))
+        raise DataError(
+            f'{one} and {two} are the same folder, so its images would be of two classes, '
+            f'{other!r} and {name!r}; remove one of the two, or leave one out with `classes`'
+        )
 
 
 def read_list(list_file: Path, folder: str, classes: Sequence[str] | None, labelled: bool) -> Found:
@@ -79,15 +67,19 @@ def read_list(list_file: Path, folder: str, classes: Sequence[str] | None, label
         labelled: False for lines that are only a path.
 
     Raises:
-        DataError: no lines, a line of another kind, or a label beyond the classes or other than
-            that of the class folder it lies in.
+        DataError: no lines, a line of another kind or encoding, or a label beyond the classes or
+            other than that of the class folder it lies in.
     """
-    stamps = {os.path.relpath(list_file, folder): stamp(str(list_file))}
+    stamps = {os.path.relpath(list_file, folder): stamp(os.stat(list_file))}
     builder = IndexBuilder()
+    is_text = True
     numbers = {name: number for number, name in enumerate(classes or ())}
     largest, where = -1, ''
-    for path, label in _lines(list_file, labelled):
+    for number_of_line, path, label in _lines(list_file, labelled):
         builder.add([path], label)
+        if is_text and not is_utf8(path):
+            is_text = False  # of the names that are no text, one is enough to tell
+            _require_bytes_of_a_file(f'{list_file}:{number_of_line}', path, folder)
         if label > largest:
             largest, where = label, path
         number = numbers.get(path.partition('/')[0], label) if labelled else label
@@ -108,15 +100,24 @@ def read_list(list_file: Path, folder: str, classes: Sequence[str] | None, label
     return Found(index, tuple(classes), stamps)
 
 
-def _lines(list_file: Path, labelled: bool) -> Iterator[tuple[str, int]]:
-    with open(list_file, encoding='utf-8', errors='surrogateescape') as lines:
-        for number, line in enumerate(lines, start=1):
-            words = line.rsplit(maxsplit=1)
-            if len(words) == 2 and words[1].isdecimal() and len(words[1]) <= _DIGITS:
-                yield words[0].strip(), int(words[1]) if labelled else -1
-            elif labelled and line.strip():
-                raise DataError(
-                    f'{list_file}:{number}: expected `path label`, got {line.strip()!r}'
-                )
-            elif line.strip():
-                yield line.strip(), -1
+def _lines(list_file: Path, labelled: bool) -> Iterator[tuple[int, str, int]]:
+    """(number from 1, path, label) of each line that is not blank."""
+    for number, line in read_lines(list_file):
+        if not (line := line.strip(BLANKS)):
+            continue
+        words = line.rsplit(maxsplit=1)
+        if len(words) == 2 and words[1].isdecimal() and len(words[1]) <= _DIGITS:
+            yield number, words[0], int(words[1]) if labelled else -1
+        elif labelled:
+            raise DataError(f'{list_file}:{number}: expected `path label`, got {line!r}')
+        else:
+            yield number, line, -1
+
+
+def _require_bytes_of_a_file(line: str, path: str, folder: str) -> None:
+    """Raises DataError if a path that is no UTF-8 is not, byte by byte, that of a file."""
+    if not os.path.lexists(os.path.join(folder, path)):
+        raise DataError(
+            f'{line}: {path!r} is not UTF-8, and there is no file of just these bytes: save the '
+            'list as UTF-8'
+        )

@@ -1,5 +1,7 @@
 """Features come back from a file as they were, with the names of their rows."""
 
+import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +27,18 @@ def test_numpy(tmp_path, features):
     found = np.load(tmp_path / 'x.npz')
     assert found['names'].tolist() == NAMES
     assert found['features'].tolist() == features.features.tolist()
+
+
+def test_names_that_are_no_text_go_there_and_back(tmp_path):
+    names = [os.fsdecode(b'a\xff.png'), 'b']
+    features = SimpleNamespace(features=torch.zeros(2, 3), names=names)
+    for suffix in ('npy', 'npz', 'safetensors'):
+        save_features(features, tmp_path / f'x.{suffix}')
+    written = (tmp_path / 'x.npy.txt').read_bytes().splitlines()
+    assert [os.fsdecode(line) for line in written] == names
+    assert np.load(tmp_path / 'x.npz')['names'].tolist() == names
+    with safe_open(tmp_path / 'x.safetensors', 'numpy') as found:
+        assert json.loads(found.metadata()['names']) == names
 
 
 def test_safetensors(tmp_path, features):

@@ -1,6 +1,7 @@
 """Features and classes of images, whatever people have them as."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -257,6 +258,24 @@ def test_predict(arguments, model, pixels, folder, tmp_path, capsys):
     assert len(written['images']) == 5
     assert len(written['failed']) == 1
     assert written['images'][0]['labels'][0] == best[0]
+
+
+def test_names_that_are_no_text_are_predicted_and_told(arguments, pixels, tmp_path, capsys):
+    (tmp_path / 'images/._x.png').parent.mkdir()
+    (tmp_path / 'images/._x.png').write_bytes(b'no image')
+    path = tmp_path / 'images' / os.fsdecode(b'\xff.png')
+    Image.fromarray(pixels[0, 0].numpy()).save(str(path), 'PNG')
+    (tmp_path / 'names.txt').write_bytes('\r\n'.join('abcdefghij').encode('utf-8-sig'))
+    options = [*arguments, '--classes', tmp_path / 'names.txt', '--topk', 10]
+    call('predict', *options, tmp_path / 'images')
+    told = capsys.readouterr()
+    first, *lines = told.out.splitlines()
+    assert first == f'{tmp_path}/images/\\udcff.png'
+    assert sorted(line.split()[-1] for line in lines) == list('abcdefghij')
+    assert 'skipped' not in told.err
+    call('predict', *options, '--out', tmp_path / 'out.json', path)
+    (image,) = json.loads((tmp_path / 'out.json').read_text())['images']
+    assert image['name'] == str(path)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,12 @@ def test_mistakes(verify, tmp_path):
     assert verify(tmp_path, '--cfg-options', 'a=1')[0] == 2
 
 
+def test_one_bad_file_of_a_small_folder_does_not_end_training(train, images):
+    (images[0] / 'class1/bad.png').write_bytes(b'no image')
+    (images[0] / 'class1/._3.png').write_bytes(b'of macOS')
+    assert train(text=images[1]).code == 0
+
+
 def test_too_many_bad_samples_end_training_in_one_line(train, damaged, work_dir):
     error = train(text=damaged[1]).error
     assert 'max_bad_fraction=0.001' in error

@@ -24,6 +24,17 @@ def test_batch():
     assert batch['keys'].tolist() == [2**63 - 1, 2**63 - 2, 2**63 - 3]
 
 
+def test_images_of_different_channels_name_what_makes_them_alike():
+    samples = [
+        {'inputs': torch.zeros(C, 4, 4, dtype=torch.uint8), 'label': 0, 'id': 0, 'key': 0}
+        for C in (1, 3)
+    ]
+    with pytest.raises(
+        DataError, match=r'\(1, 4, 4\) and \(3, 4, 4\).*DecodeImage, whose channels=1'
+    ):
+        collate(samples)
+
+
 def test_images_of_different_shape():
     with pytest.raises(DataError, match=r'\(1, 4, 4\) and \(1, 5, 5\)'):
         collate([sample(0), sample(1, size=5)])

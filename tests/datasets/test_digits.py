@@ -62,3 +62,6 @@ def test_labels_at_once():
 def test_unknown_split():
     with pytest.raises(ConfigError, match="split must be 'train' or 'val', got 'test'"):
         Digits('test')
+    for wrong in (0, (16, 16)):
+        with pytest.raises(ConfigError, match='img_size must be a positive number, got'):
+            Digits(img_size=wrong)

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from mae.datasets import ImageFolder
-from mae.utils.errors import DataError
+from mae.utils.errors import ConfigError, DataError
 
 
 def touch(root, *paths):
@@ -73,6 +73,8 @@ def test_given_classes_choose_and_number(tmp_path):
     folder = ImageFolder(root, classes=['c', 'z', 'a'])
     assert items(folder) == [('c/1.png', 0), ('a/1.png', 2)]
     assert folder.metainfo['classes'] == ('c', 'z', 'a')
+    with pytest.raises(ConfigError, match="ImageFolder: classes names 'a' twice"):
+        ImageFolder(root, classes=['a', 'b', 'a'])
 
 
 def test_mmpretrain_meta_file_is_found(tmp_path):
@@ -100,6 +102,34 @@ def test_list_file(tmp_path, where):
     assert items(unlabelled) == [('with space.png', -1), ('x.png', -1)]
 
 
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
+@pytest.mark.parametrize('end', ['\n', '\r\n'])
+def test_lists_of_any_encoding(tmp_path, encoding, end):
+    names = ['é.png', 'two  blanks.png', '\u00a0nbsp\u00a0in.png', '12 0.png']
+    root = touch(tmp_path / 'images', *names)
+    lines = [f'{names[0]} 0', f'{names[1]}\t1', f'{names[2]} \u00a02', f'  {names[3]}   3  ', '']
+    (tmp_path / 'images/list.txt').write_bytes(end.join(lines).encode(encoding))
+    expected = [(name, label) for label, name in enumerate(names)]
+    assert items(ImageFolder(root, list_file='list.txt')) == expected
+    (tmp_path / 'images/list.txt').write_bytes(end.join(names).encode(encoding))
+    bare = ImageFolder(root, list_file='list.txt', labelled=False)
+    assert [path for path, _ in items(bare)] == names
+
+
+def test_bytes_of_a_list_are_those_of_the_files(tmp_path):
+    """A list of old names, in Latin-1, of files that have just these names."""
+    root = touch(tmp_path, 'plain.png', os.fsdecode(b'\xe9.png'))
+    content = 'plain.png 0\né.png 1\n'.encode('latin-1')
+    (tmp_path / 'list.txt').write_bytes(content)
+    folder = ImageFolder(root, list_file='list.txt')
+    assert items(folder)[1] == (os.fsdecode(b'\xe9.png'), 1)
+    (tmp_path / os.fsdecode(b'\xe9.png')).rename(tmp_path / 'é.png')
+    with pytest.raises(DataError) as error:
+        ImageFolder(root, list_file='list.txt')
+    assert str(error.value).startswith(f"{tmp_path}/list.txt:2: '\\udce9.png' is not UTF-8")
+    assert str(error.value).endswith('save the list as UTF-8')
+
+
 @pytest.mark.parametrize(
     ('lines', 'kwargs', 'message'),
     [
@@ -109,6 +139,8 @@ def test_list_file(tmp_path, where):
         ('x.png 99999999\n', {}, 'list.txt:1: expected `path label`'),
         ('x.png 2\n', {'classes': ['a', 'b']}, 'x.png has label 2 of 2 classes'),
         ('y.png 0\n', {}, 'y.png: no such file, but it is the first one listed in'),
+        ('a\\x.png 0\n', {}, r'first one listed in .*list.txt; write its folders with /, not'),
+        ('x.png 0\nx\0', {}, 'list.txt:2: a zero byte: no text'),
     ],
 )
 def test_wrong_lists(tmp_path, lines, kwargs, message):

@@ -2,6 +2,7 @@ import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +163,21 @@ def test_strange_files_are_rebuilt(root, scans, log, change):
     assert (items(found), found.metainfo) == (FRESH, {'classes': ('a', 'b')})
     assert scans == ['train'] * 2
     assert log[1].startswith(f'index {kept(root)} is not used, but rebuilt: ')
+
+
+def test_names_that_are_no_text_go_there_and_back(tmp_path, scans, log):
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b'/\xfe'))
+    (root / 'a').mkdir(parents=True)
+    (root / os.fsdecode(b'b\xe9')).mkdir()
+    for name in (b'a/1 \xff.png', b'b\xe9/2.png'):
+        (root / os.fsdecode(name)).touch()
+    expected = [(os.fsdecode(b'a/1 \xff.png'), 0), (os.fsdecode(b'b\xe9/2.png'), 1)]
+    for _ in range(2):
+        found = ImageFolder(str(root))
+        assert items(found) == expected
+        assert found.metainfo['classes'] == ('a', os.fsdecode(b'b\xe9'))
+    assert len(scans) == 1
+    assert log[0].encode()  # a log file holds it
 
 
 def test_the_index_of_another_folder_is_not_used(root, scans, log):

@@ -217,6 +217,15 @@ def test_tool(tree, tmp_path, capsys):
         tool.main([str(tree), 'x', '--quality', '0'])
 
 
+@pytest.mark.parametrize('short_side', [None, 30])
+def test_a_file_that_is_none_is_named(tmp_path, short_side):
+    """As in training: opening a pipe would wait for ever."""
+    (tmp_path / 'photos/g').mkdir(parents=True)
+    os.mkfifo(tmp_path / 'photos/g/1.jpg')
+    with pytest.raises(DataError, match=r'g/1\.jpg: cannot be decoded.*not a regular file'):
+        pack(ImageFolder(str(tmp_path / 'photos')), tmp_path / 'p', Packing(short_side))
+
+
 def test_grey_and_turned_images(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

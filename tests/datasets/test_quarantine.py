@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -38,6 +39,29 @@ def test_a_path_fits_below_any_common_folder(kept, line):
     assert kept('# a comment', '', line) == [name for name in ALL if name != 'n02/1.jpg']
 
 
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+@pytest.mark.parametrize('line', ['n02/1.jpg', '{"path": "n02/1.jpg"}'])
+def test_a_byte_order_mark_is_no_part_of_the_first_path(tree, tmp_path, encoding, line):
+    (tmp_path / 'list.txt').write_bytes(f'{line}\r\nn03/é.jpg\r\n'.encode(encoding))
+    assert read_quarantine(tmp_path / 'list.txt') == {'n02/1.jpg', 'n03/é.jpg'}
+    source = ImageFolder(str(tree), 'val', labelled=False)
+    assert len(Quarantined(source, tmp_path / 'list.txt')) == len(ALL) - 1
+
+
+@pytest.mark.parametrize('name', [b'\xff \xe9.png', ' nbsp\u00a0.png'.encode(), b' led.png'])
+def test_names_that_are_no_text_go_there_and_back(tmp_path, name):
+    root = tmp_path / 'images'
+    root.mkdir()
+    for each in (name, b'good.png'):
+        (root / os.fsdecode(each)).touch()
+    write_quarantine(tmp_path / 'list.txt', [(os.fsdecode(name), 'bad')])
+    left = Quarantined(ImageFolder(str(root), labelled=False), tmp_path / 'list.txt')
+    assert [left.get_data_info(i)['img_path'] for i in range(len(left))] == [str(root / 'good.png')]
+    if not name.startswith(b' '):  # a line that is no JSON has its blanks around it taken off
+        (tmp_path / 'list.txt').write_bytes(name + b'\n')
+        assert read_quarantine(tmp_path / 'list.txt') == {os.fsdecode(name)}
+
+
 def test_an_absolute_path_fits_a_relative_root(kept, tree, monkeypatch):
     monkeypatch.chdir(tree.parent)
     assert len(kept(str(tree / 'val/n02/1.jpg'), root=tree.name)) == 5
@@ -72,6 +96,9 @@ def test_mistakes(tmp_path, kept, tree):
     for line in ('{"file": "n01/1.jpg"}', '{"path": 1}', '{"path": null}'):
         with pytest.raises(DataError, match=r'list.txt:2: expected \{"path"'):
             kept('n01/0.JPEG', line)
+    (tmp_path / 'list.txt').write_bytes('a.jpg\n'.encode('utf-16-le'))
+    with pytest.raises(DataError, match=r'list.txt:1: a zero byte: no text, or UTF-16 without'):
+        read_quarantine(tmp_path / 'list.txt')
     with pytest.raises(DataError, match='leaves none of the 6 samples'):
         kept(*ALL)
 

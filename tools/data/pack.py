@@ -42,11 +42,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def open_source(args: argparse.Namespace) -> Any:
     """The data set to pack: tables if there are any, else class folders or a list."""
     from mae.datasets import ArrowImages, ImageFolder
+    from mae.datasets.arrow import holds_tables
 
-    suffixes = {path.suffix for path in Path(args.source).glob('*')}
-    suffixes |= {path.suffix for path in Path(args.source, args.split).glob('*')}
-    suffixes |= {path.suffix for path in Path(args.source, 'data').glob('*')}
-    if suffixes & {'.arrow', '.parquet'}:
+    if holds_tables(args.source, args.split):
         label = None if args.unlabelled else 'label'
         return ArrowImages(args.source, args.split, label=label, in_order=True)
     return ImageFolder(

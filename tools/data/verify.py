@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from mae.datasets import verify, write_quarantine
     from mae.registry import DATASETS
+    from mae.utils.text import printable
 
     configs = from_config(args.config, args.cfg_options) if args.config else {'': of(args.root)}
     datasets = {name: DATASETS.build(config) for name, config in configs.items()}
@@ -52,13 +53,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         for name, dataset in datasets.items():
-            task = progress.add_task(name or args.root, total=len(dataset))
+            task = progress.add_task(name or printable(args.root), total=len(dataset))
             for checked in verify(dataset, args.workers):
                 progress.advance(task)
                 path = os.path.relpath(checked.path, args.root) if args.root else checked.path
                 if checked.reason is not None and path not in bad:
                     bad[path] = checked.reason
-                    line = f'{path}: {checked.reason}'.encode(errors='backslashreplace').decode()
+                    line = printable(f'{path}: {checked.reason}')
                     console.print(line, markup=False, highlight=False)
     console.print(f'{total} images checked, {len(bad)} bad', highlight=False)
     if args.out:

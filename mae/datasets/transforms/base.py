@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mae.utils.errors import ConfigError
@@ -29,19 +30,43 @@ class Transform(BaseTransform):
 
 
 def to_tensor(img: Any) -> Tensor:
-    """A uint8 tensor (C, H, W) of a tensor (C, H, W) or an array (H, W) or (H, W, C).
+    """A uint8 tensor (C, H, W) of pixels in memory.
+
+    Args:
+        img: tensor (C, H, W) or (H, W), or array (H, W) or (H, W, C): uint8, or uint16, of which
+            the upper 8 bits are kept, or bool, as 0 and 255.
 
     Raises:
-        ValueError: it is neither, or not uint8.
+        ValueError: another kind, type or shape, or without pixels.
     """
-    if isinstance(img, np.ndarray) and img.ndim in (2, 3):
+    if isinstance(img, np.ndarray) and img.ndim in (2, 3) and _has_white(img.dtype):
         # Always a copy: torch warns of arrays that may not be written to, as Pillow's. A pixel's
         # channels stay side by side, as in all images here: see `collate`.
-        img = torch.from_numpy(np.array(np.atleast_3d(img), order='C')).permute(2, 0, 1)
+        img = torch.from_numpy(np.array(np.atleast_3d(_to_bytes(img)), order='C')).permute(2, 0, 1)
+    elif isinstance(img, Tensor) and img.dtype in (torch.uint16, torch.bool):
+        img = torch.from_numpy(_to_bytes(img.numpy()))
+    if isinstance(img, Tensor) and img.ndim == 2:
+        img = img[None]
     if not isinstance(img, Tensor) or img.ndim != 3 or img.dtype != torch.uint8:
         kind = f'{tuple(img.shape)} {img.dtype}' if hasattr(img, 'shape') else type(img).__name__
-        raise ValueError(f'img must be uint8 (C, H, W), or an array (H, W, C), got {kind}')
+        raise ValueError(
+            f'img must be uint8 (C, H, W), or an array (H, W, C), got {kind}; uint16 and bool are '
+            'taken too, floats and wider integers have no agreed white'
+        )
+    if not img.numel():
+        raise ValueError(f'img (C, H, W) has no pixels: {tuple(img.shape)}')
     return img
+
+
+def _has_white(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == 'b' or (dtype.kind == 'u' and dtype.itemsize <= 2)
+
+
+def _to_bytes(img: NDArray[Any]) -> NDArray[np.uint8]:
+    """uint8 of an array that `_has_white`."""
+    if img.dtype.kind == 'b':
+        return img.astype(np.uint8) * np.uint8(255)
+    return (img >> 8).astype(np.uint8) if img.dtype.itemsize == 2 else img
 
 
 def to_size(size: Size | list[int]) -> list[int]:

@@ -9,31 +9,33 @@ from PIL import Image, ImageFile
 from torch import Tensor
 
 from mae.datasets.transforms.base import Results, Transform, to_tensor
-from mae.datasets.transforms.image_file import FORMATS, open_image, read_file
+from mae.datasets.transforms.image_file import FORMATS, NPY, open_image, read_file, read_npy
 from mae.datasets.transforms.jpeg import Frame, decode_jpeg, plain_frame
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
 
 _PIL_MODE = {1: 'L', 3: 'RGB'}
+_DEEP_FORMATS = ('PNG', 'PPM')  # whose 16 bits Pillow may give as 32
 EXIF_ORIENTATION = 0x0112
 
 
 @TRANSFORMS.register_module()
 class DecodeImage(Transform):
-    """Reads `img_path` into `img`; an `img` that is there already only gets its channels.
+    """Reads `img_path` into `img`; an `img` in memory, a Pillow image too, becomes the same.
 
     Of a source that gives the file's content as `img_bytes`, `img_path` is only the name. Images
     are turned upright by the EXIF orientation, CMYK converted, alpha dropped, 16 bits cut to the
     upper 8, the first picture of several. Color profiles play no part.
 
     Args:
-        channels: 3 (RGB) or 1 (grey).
+        channels: the model's `in_channels`: 3 (RGB), 1 (grey: colours are weighed), or of arrays
+            and tensors any number that they have.
         backend: 'turbo' has JPEGs decoded by libjpeg-turbo and leaves the rest to 'pillow'; both
             give the same RGB pixels.
         max_pixels: height x width above which a file is refused before it is decoded.
         max_bytes: size above which a file is refused before it is read.
         formats: those allowed, told by the first bytes and not by the name: of JPEG, PNG, WEBP,
-            BMP, GIF, TIFF and PPM (binary), all by default.
+            BMP, GIF, TIFF, PPM (binary) and NPY (an array of numpy), all by default.
         backend_args: of `mmengine.fileio`, for files that are not on a disk.
     """
 
@@ -49,8 +51,8 @@ class DecodeImage(Transform):
         formats: Sequence[str] = FORMATS,
         backend_args: dict[str, Any] | None = None,
     ) -> None:
-        if channels not in _PIL_MODE:
-            raise ConfigError(f'DecodeImage: channels must be 1 or 3, got {channels}')
+        if channels < 1:
+            raise ConfigError(f'DecodeImage: channels must be positive, got {channels}')
         if backend not in ('turbo', 'pillow'):
             raise ConfigError(f"DecodeImage: backend must be 'turbo' or 'pillow', got {backend!r}")
         if isinstance(formats, str) or not formats or set(formats) - set(FORMATS):
@@ -71,11 +73,24 @@ class DecodeImage(Transform):
             DataError: the file is missing, too large, damaged or not an image; names the path.
         """
         if 'img' in results:
-            results['img'] = to_channels(to_tensor(results['img']), self.channels)
+            results['img'] = self.convert(results['img'])
             return results
+        if 'img_path' not in results:
+            raise ValueError('the source gives neither `img` nor `img_path`')
         with decoding(results['img_path']):
             results['img'] = self.decode(self.read(results))
         return results
+
+    def convert(self, img: Any) -> Tensor:
+        """uint8 (C, H, W) of pixels in memory; of a Pillow image the same as of its file.
+
+        Raises:
+            ValueError: of another type or shape, without pixels, or of other channels.
+        """
+        if isinstance(img, Image.Image):
+            with decoding(getattr(img, 'filename', '') or 'a Pillow image'):
+                return self._decode_pillow(img)
+        return to_channels(to_tensor(img), self.channels)
 
     def read(self, results: Results) -> bytes:
         """The content of the file; `img_bytes` of sources that hold files within files."""
@@ -88,25 +103,38 @@ class DecodeImage(Transform):
         """uint8 (C, H, W) of an encoded image."""
         if self.plain_frame(data):  # Pillow would take a tenth of the decoder's time for the header
             return decode_jpeg(data)
+        if data.startswith(NPY) and 'NPY' in self.formats:
+            return self.convert(read_npy(data, self.max_pixels))
         with open_image(data, self.formats, self.max_pixels) as image:
-            orientation = _orientation(image)
-            return _upright(self._pixels(data, image), orientation)
+            if self.backend == 'turbo' and self._turbo_reads(image):
+                with suppress(ValueError):  # some rare samplings: Pillow reads them, or says why
+                    return _upright(decode_jpeg(data, self.channels), orientation_of(image))
+            return self._decode_pillow(image)
 
     def plain_frame(self, data: bytes) -> Frame | None:
         """The header of a JPEG that can be decoded as it is; None for everything else."""
         fast = self.backend == 'turbo' and self.channels == 3 and 'JPEG' in self.formats
         return plain_frame(data, self.max_pixels) if fast else None
 
-    def _pixels(self, data: bytes, image: ImageFile.ImageFile) -> Tensor:
-        if self.backend == 'turbo' and self._turbo_reads(image):
-            with suppress(ValueError):  # some rare samplings: Pillow reads them, or says why not
-                return decode_jpeg(data, self.channels)
-        return _decode_pillow(image, _PIL_MODE[self.channels])
-
     def _turbo_reads(self, image: ImageFile.ImageFile) -> bool:
         """Whether it gives what Pillow would: its grey of colours, and its CMYK, are others."""
-        modes = {1: ('L',), 3: ('L', 'RGB')}[self.channels]
+        modes = {1: ('L',), 3: ('L', 'RGB')}.get(self.channels, ())
         return image.format == 'JPEG' and image.mode in modes
+
+    def _decode_pillow(self, image: Image.Image) -> Tensor:
+        """uint8 (C, H, W), upright: one rule for files and for images that a user has opened."""
+        if self.channels not in _PIL_MODE:
+            raise ValueError(
+                f'image files are read as 1 or 3 channels, and DecodeImage has channels='
+                f'{self.channels}: give arrays, or .npy files'
+            )
+        orientation = orientation_of(image)
+        image.load()
+        if image.mode == 'F' or (image.mode == 'I' and image.format not in _DEEP_FORMATS):
+            raise ValueError('32-bit pixels have no agreed white: save it with 8 or 16 bits')
+        if image.mode.startswith('I'):  # 16-bit grey, which Pillow would clip instead of scaling
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return _upright(to_tensor(np.asarray(image.convert(_PIL_MODE[self.channels]))), orientation)
 
 
 @contextmanager
@@ -118,16 +146,7 @@ def decoding(path: str) -> Iterator[None]:
         raise DataError(f'{path}: cannot be decoded as an image: {_reason(error)}') from error
 
 
-def _decode_pillow(image: Image.Image, mode: str) -> Tensor:
-    image.load()
-    if image.mode == 'F' or (image.mode == 'I' and image.format == 'TIFF'):
-        raise ValueError('32-bit pixels have no agreed white: save it with 8 or 16 bits')
-    if image.mode.startswith('I'):  # 16-bit grey, which Pillow would clip instead of scaling
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return to_tensor(np.asarray(image.convert(mode)))
-
-
-def _orientation(image: ImageFile.ImageFile) -> int:
+def orientation_of(image: Image.Image) -> int:
     """EXIF's, 1 to 8; 1 (upright) where there is none, or none that can be read."""
     if image.format == 'TIFF':  # Pillow turns these as it loads them
         return 1
@@ -159,14 +178,23 @@ def _reason(error: Exception) -> str:
 def to_channels(img: Tensor, channels: int) -> Tensor:
     """Grey repeated to three channels, or colours weighed to grey (ITU-R 601).
 
+    Args:
+        img: uint8 (C, H, W).
+        channels: wanted; other numbers than 1 and 3 must be those of the image.
+
     Raises:
-        ValueError: `img` (C, H, W) has neither one nor three channels.
+        ValueError: `img` has other channels; says both numbers.
     """
     if img.shape[0] == channels:
         return img
-    if img.shape[0] == 1:
+    if img.shape[0] == 1 and channels == 3:
         return img.expand(channels, -1, -1)
-    if img.shape[0] == 3:
+    if img.shape[0] == 3 and channels == 1:
         grey = Image.fromarray(img.permute(1, 2, 0).numpy()).convert('L')
         return to_tensor(np.asarray(grey))
-    raise ValueError(f'img must have 1 or 3 channels, got {img.shape[0]}')
+    wanted = '1 or 3' if channels in (1, 3) else str(channels)
+    raise ValueError(
+        f'img must have {wanted} channels, got {img.shape[0]} of {tuple(img.shape)} (C, H, W), '
+        f'for channels={channels}: arrays are (H, W, C), tensors (C, H, W), and of RGBA give the '
+        'first three'
+    )

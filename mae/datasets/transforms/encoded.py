@@ -1,20 +1,17 @@
 """Crops that are drawn in the worker and cut on the device, where cores are short."""
 
-import io
 import random
 
 import torch
-from PIL import Image
 
 from mae.datasets.transforms.base import Results, Size, Transform
 from mae.datasets.transforms.crop import RandomResizedCrop
-from mae.datasets.transforms.decode import EXIF_ORIENTATION, DecodeImage
+from mae.datasets.transforms.decode import DecodeImage, decoding, orientation_of
 from mae.datasets.transforms.flip import RandomFlip
-from mae.datasets.transforms.jpeg import Frame, jpeg_frame
+from mae.datasets.transforms.image_file import open_image
+from mae.datasets.transforms.jpeg import ADOBE, Frame, jpeg_frame, markers
+from mae.datasets.transforms.pack import to_label
 from mae.registry import TRANSFORMS
-
-_ADOBE = b'\xff\xee\x00\x0eAdobe'  # may mean other colours than YCbCr
-_HEAD = 1 << 16
 
 
 @TRANSFORMS.register_module()
@@ -48,11 +45,17 @@ class EncodedCrop(Transform):
 
         `crop` is top, left, height, width, flip, and the size wanted; height 0 says that `inputs`
         holds the finished pixels, row by row, instead of a JPEG.
+
+        Raises:
+            DataError: the file is missing, too large, damaged or not an image; names the path.
         """
-        label = int(results.get('gt_label', -1))
-        content = results['img_bytes'] = self._decode.read(results)
-        frame = jpeg_frame(content)
-        if frame is None or not self._is_plain(content, frame):
+        label = to_label(results)
+        frame = None
+        if 'img' not in results:
+            with decoding(results['img_path']):
+                content = results['img_bytes'] = self._decode.read(results)
+            frame = self._frame(content)
+        if frame is None:
             img = self._flip(self._crop(self._decode(results)))['img']
             crop = [0, 0, 0, 0, 0, *self._crop.size]
             return {'inputs': img.permute(1, 2, 0).flatten(), 'crop': crop, 'label': label}
@@ -61,13 +64,15 @@ class EncodedCrop(Transform):
         encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         return {'inputs': encoded, 'crop': [*box, flip, *self._crop.size], 'label': label}
 
-    def _is_plain(self, content: bytes, frame: Frame) -> bool:
-        if frame.channels != 3 or not 0 < frame.height * frame.width <= self._decode.max_pixels:
-            return False
-        head = content[:_HEAD]
-        if _ADOBE in head:
-            return False
-        if b'Exif' not in head:
-            return True
-        with Image.open(io.BytesIO(content)) as image:
-            return bool(image.getexif().get(EXIF_ORIENTATION, 1) == 1)
+    def _frame(self, content: bytes) -> Frame | None:
+        """The header of a JPEG that the device can decode as it is; None for everything else."""
+        if plain := self._decode.plain_frame(content):
+            return plain
+        frame = jpeg_frame(content)
+        if frame is None or frame.channels != 3 or ADOBE in markers(content):
+            return None
+        try:
+            with open_image(content, ('JPEG',), self._decode.max_pixels) as image:
+                return frame if orientation_of(image) == 1 else None
+        except Exception:  # damaged: `DecodeImage` will say how
+            return None

@@ -7,13 +7,16 @@ what is cut off is seen before a decoder fills it up with grey.
 
 import errno
 import io
+import math
 import os
 import stat
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from mmengine import fileio
+from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -22,6 +25,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+
+from mae.datasets.transforms import png
 
 # Pillow's `Image.open` would ask fifty plugins, one of which starts Ghostscript, and warn or
 # refuse by a limit of its own.
@@ -34,19 +39,23 @@ _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
     'TIFF': TiffImageFile,
     'PPM': PpmImageFile,
 }
-FORMATS = tuple(_OPENERS)
+FORMATS = (*_OPENERS, 'NPY')
+NPY = b'\x93NUMPY'
 _SIGNATURES = {
     b'\xff\xd8\xff': 'JPEG',
-    b'\x89PNG\r\n\x1a\n': 'PNG',
+    png.SIGNATURE: 'PNG',
     b'BM': 'BMP',
     b'GIF87a': 'GIF',
     b'GIF89a': 'GIF',
     b'II*\0': 'TIFF',
     b'MM\0*': 'TIFF',
+    b'II+\0': 'TIFF',  # BigTIFF
+    b'MM\0+': 'TIFF',
     # Binary ones alone: Pillow reads the textual kinds in Python, byte by byte.
     b'P4': 'PPM',
     b'P5': 'PPM',
     b'P6': 'PPM',
+    NPY: 'NPY',
 }
 _MAX_SCANS = 100  # of a progressive JPEG: usual are ten; ten bytes make one that visits all pixels
 _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET}
@@ -107,14 +116,35 @@ def open_image(data: bytes, formats: Sequence[str], max_pixels: int) -> ImageFil
         raise ValueError(f'{kind} is not among formats={list(formats)}')
     if kind == 'WEBP':  # Pillow allocates the pixels as it opens one
         _require_pixels(*_webp_size(data), max_pixels)
+    if kind == 'PNG':
+        data = png.without_metadata(data)
     image = _OPENERS[kind](io.BytesIO(data))
     _require_pixels(*image.size, max_pixels)
     if kind == 'JPEG':
         _require_whole_jpeg(image, data)
-    elif kind == 'PNG':  # the decoders skip checksums; a verified image cannot be used again
-        image.verify()
-        image = _OPENERS[kind](io.BytesIO(data))
     return image
+
+
+def read_npy(data: bytes, max_pixels: int) -> NDArray[Any]:
+    """The array of a `.npy` file, (H, W) or (H, W, C), not copied; nothing is unpickled.
+
+    Raises:
+        ValueError: larger than `max_pixels`, cut off or damaged, or no array of pixels.
+    """
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    if dtype.hasobject or len(shape) not in (2, 3):
+        raise ValueError(f'an array of {dtype} {shape} is no image: expected (H, W) or (H, W, C)')
+    _require_pixels(shape[1], shape[0], max_pixels)
+    expected, found = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
+    if found != expected:
+        raise ValueError(f'the array has {found} bytes instead of {expected}')
+    order: Literal['F', 'C'] = 'F' if is_fortran else 'C'
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order=order)
 
 
 def sniff(data: bytes) -> str:

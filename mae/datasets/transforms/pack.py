@@ -1,5 +1,7 @@
 """The end of every pipeline: the results dict becomes a sample."""
 
+import operator
+
 from mae.datasets.transforms.base import Results, Transform, to_tensor
 from mae.registry import TRANSFORMS
 
@@ -18,8 +20,17 @@ class PackInputs(Transform):
         """
         if 'img' not in results:
             raise ValueError('no `img` to pack: the pipeline must begin with DecodeImage')
-        label = results.get('gt_label', -1)
-        try:
-            return {'inputs': to_tensor(results['img']), 'label': int(label)}
-        except TypeError:
-            raise ValueError(f'gt_label must be one integer, got {label!r}') from None
+        return {'inputs': to_tensor(results['img']), 'label': to_label(results)}
+
+
+def to_label(results: Results) -> int:
+    """`gt_label`, or -1 without one.
+
+    Raises:
+        ValueError: it is not one integer; 3.7 would become 3.
+    """
+    label = results.get('gt_label', -1)
+    try:
+        return operator.index(label)
+    except TypeError:
+        raise ValueError(f'gt_label must be one integer, got {label!r}') from None

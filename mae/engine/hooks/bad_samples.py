@@ -12,8 +12,10 @@ from mmengine.hooks import Hook
 from mae.registry import HOOKS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.files import whole_file
+from mae.utils.text import printable
 
 _FILE = 'bad_samples.jsonl'
+_ONE_IN = 20  # `always_allowed` is meant for a few files of many, not for half of a small folder
 Record = dict[str, Any]
 
 
@@ -29,7 +31,10 @@ class BadSamplesHook(Hook):
     Args:
         max_bad_fraction: share of an epoch's samples, over all processes, above which the run
             stops; 0 replaces none, and the first is an error.
-        interval: steps between comparisons with it; another is made at the end of an epoch.
+        always_allowed: bad samples of an epoch that never stop the run, though they may be more
+            than that share, but at most one in twenty of its samples. By default 10: of fewer
+            samples than 10,000 a thousandth is less than that, and says nothing about a folder.
+        interval: steps between comparisons; another is made at the end of an epoch.
 
     Raises:
         ConfigError: a number is out of range.
@@ -37,13 +42,20 @@ class BadSamplesHook(Hook):
 
     priority = 'ABOVE_NORMAL'
 
-    def __init__(self, max_bad_fraction: float = 0.001, *, interval: int = 100) -> None:
-        if not 0 <= max_bad_fraction <= 1 or interval < 1:
+    def __init__(
+        self,
+        max_bad_fraction: float = 0.001,
+        *,
+        always_allowed: int = 10,
+        interval: int = 100,
+    ) -> None:
+        if not 0 <= max_bad_fraction <= 1 or interval < 1 or always_allowed < 0:
             raise ConfigError(
                 'default_hooks.bad_samples needs max_bad_fraction in 0..1 and interval >= 1, not '
-                f'{max_bad_fraction} and {interval}'
+                f'{max_bad_fraction} and {interval}, and always_allowed >= 0, not {always_allowed}'
             )
         self.max_bad_fraction = max_bad_fraction
+        self.always_allowed = always_allowed
         self.interval = interval
 
     def before_train(self, runner: Any) -> None:
@@ -84,11 +96,9 @@ class BadSamplesHook(Hook):
     def _append(self, runner: Any, records: list[Record]) -> None:
         """One write for all: no other process's line can come in between."""
         first = records[0]
-        # A file name may hold bytes that are no text, which a log cannot hold.
-        path = first['path'].encode(errors='backslashreplace').decode()
         runner.logger.warning(
             f'{len(records)} bad sample(s) replaced at step {first["step"]}, see {_FILE}; the '
-            f'first: {path}: {first["reason"]}'
+            f'first: {printable(first["path"])}: {first["reason"]}'
         )
         text = ''.join(json.dumps(record) + '\n' for record in records)
         try:
@@ -105,14 +115,26 @@ class BadSamplesHook(Hook):
         total = torch.tensor(self._count)
         all_reduce(total)
         samples = runner.train_dataloader.sampler.num_samples
-        count = int(total)
-        if count > self.max_bad_fraction * samples:
+        count, floor = int(total), min(self.always_allowed, max(1, samples // _ONE_IN))
+        if count > max(self.max_bad_fraction * samples, floor):
             raise DataError(
                 f'{count} bad samples in epoch {runner.epoch + 1} are more than max_bad_fraction='
-                f'{self.max_bad_fraction:g} of its {samples}; {self._path} names them: mend them, '
-                'leave them out with train_dataloader.dataset.quarantine, or raise '
-                'default_hooks.bad_samples.max_bad_fraction'
+                f'{self.max_bad_fraction:g} of its {samples}; they are {count / samples:.2%} '
+                f'({floor} are always allowed): {self._examples(runner.epoch + 1)}{self._path} '
+                'names them: mend them, leave them out with train_dataloader.dataset.quarantine, '
+                'or raise default_hooks.bad_samples.max_bad_fraction'
             )
+
+    def _examples(self, epoch: int) -> str:
+        """The first files, of all processes if the account can be read."""
+        try:
+            lines = [json.loads(line) for line in self._path.read_text('utf-8').splitlines()]
+            found = dict.fromkeys(line['path'] for line in lines if line['epoch'] == epoch)
+        except (OSError, ValueError, KeyError, TypeError):
+            return ''
+        paths = [printable(path) for path in found]
+        others = f' and {len(paths) - 3} more file(s)' if len(paths) > 3 else ''
+        return f'{", ".join(paths[:3])}{others}; ' if paths else ''
 
 
 def _keep(path: Path, step: int) -> list[Record]:
@@ -122,7 +144,7 @@ def _keep(path: Path, step: int) -> list[Record]:
         What they say.
     """
     lines, records = [], []
-    text = path.read_text()
+    text = path.read_text('utf-8', errors='replace')
     for line in text.splitlines():
         try:
             record = json.loads(line)

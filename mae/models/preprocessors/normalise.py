@@ -22,8 +22,10 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     B, C, H, W = images.shape
     if len(mean) not in (1, C):
         raise ValueError(
-            f'images have {C} channels, preprocessor.mean has {len(mean)} numbers; make the '
-            'channels of DecodeImage, preprocessor.mean and encoder.in_channels agree'
+            f'images have {C} channels, preprocessor.mean has {len(mean)} numbers; make '
+            'model.preprocessor.mean, its .std, model.encoder.in_channels and the channels of '
+            'DecodeImage in dataset.pipeline agree; within DecodeRandomResizedCrop those are '
+            f"decode=dict(type='DecodeImage', channels={len(mean)})"
         )
     dtype = torch.promote_types(torch.float32, mean.dtype)
     pixels = images.permute(0, 2, 3, 1)

@@ -28,6 +28,7 @@ def test_no_label():
         ({'img': torch.zeros(1, 2, 2)}, r'must be uint8.*\(1, 2, 2\) torch.float32'),
         ({'img': 'x'}, 'got str'),
         ({'img': torch.zeros(1, 2, 2, dtype=torch.uint8), 'gt_label': [1, 2]}, 'one integer'),
+        ({'img': torch.zeros(1, 2, 2, dtype=torch.uint8), 'gt_label': 1.9}, 'one integer, got 1.9'),
     ],
 )
 def test_wrong_results(results, message):

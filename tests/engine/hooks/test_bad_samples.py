@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,6 +139,64 @@ def test_too_many_stop_the_run(prepare):
     assert len(lines(runner)) == 3
 
 
+def test_too_many_are_told_with_the_first_files_and_what_to_do(prepare, folder):
+    runner, _ = prepare('run', fraction=0.001)
+    with pytest.raises(DataError) as error:
+        runner.train()
+    message = str(error.value)
+    found = [line['path'] for line in lines(runner)]
+    assert sorted(found) == [str(folder / f'{number:02}.png') for number in BAD]
+    assert f'they are 7.50% (2 are always allowed): {", ".join(found)}; ' in message
+    assert 'default_hooks.bad_samples.max_bad_fraction' in message
+    assert 'train_dataloader.dataset.quarantine' in message
+    assert '\n' not in message
+
+
+@pytest.mark.parametrize(('allowed', 'is_stopped'), [(None, False), (10, False), (0, True)])
+def test_a_few_bad_files_never_end_a_run(prepare, folder, allowed, is_stopped):
+    """Two of 40 with the default share of a thousandth, which is less than one file."""
+    good = (folder / '00.png').read_bytes()
+    (folder / f'{BAD[0]:02}.png').write_bytes(good)
+    changes = {} if allowed is None else {'default_hooks.bad_samples.always_allowed': allowed}
+    runner, recorder = prepare('run', fraction=0.001, **changes)
+    if is_stopped:
+        with pytest.raises(
+            DataError, match=r'\d bad samples in epoch 1 .*\(0 are always allowed\)'
+        ):
+            runner.train()
+        return
+    runner.train()
+    assert len(recorder.steps) == 15
+    assert len(lines(runner)) == 2 * 3
+
+
+@pytest.mark.parametrize(
+    ('samples', 'tolerated'), [(10, 1), (39, 1), (40, 2), (270, 10), (9_999, 10), (20_000, 20)]
+)
+def test_how_many_are_tolerated(tmp_path, samples, tolerated):
+    """Few of a small set, and the share from 10,000 samples on."""
+    hook = BadSamplesHook()
+    loader = SimpleNamespace(sampler=SimpleNamespace(num_samples=samples), dataset=None)
+    runner = SimpleNamespace(train_dataloader=loader, work_dir=str(tmp_path), epoch=0)
+    hook.before_train(runner)
+    hook._count = tolerated
+    hook._compare(runner)
+    hook._count = tolerated + 1
+    with pytest.raises(DataError, match=f'^{tolerated + 1} bad samples in epoch 1'):
+        hook._compare(runner)
+
+
+def test_a_damaged_account_does_not_end_a_resumed_run(prepare):
+    runner, _ = prepare('run', stop_after=8)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    with open(Path(runner.work_dir) / 'bad_samples.jsonl', 'ab') as file:
+        file.write(b'\xff\xfe\0\0 of a power failure')
+    resumed, _ = prepare('run', resume=True)
+    resumed.train()
+    assert all(line['path'] for line in lines(resumed))
+
+
 def test_as_many_as_allowed_do_not(prepare):
     runner, recorder = prepare('run', fraction=0.075)
     runner.train()
@@ -226,7 +285,9 @@ def test_a_full_disk_does_not_end_the_run(prepare, monkeypatch):
     assert len(recorder.steps) == 10
 
 
-@pytest.mark.parametrize('wrong', [{'max_bad_fraction': 1.5}, {'interval': 0}])
+@pytest.mark.parametrize(
+    'wrong', [{'max_bad_fraction': 1.5}, {'interval': 0}, {'always_allowed': -1}]
+)
 def test_wrong_numbers(wrong):
     with pytest.raises(ConfigError, match=r'max_bad_fraction in 0\.\.1 and interval >= 1'):
         BadSamplesHook(**wrong)

@@ -69,10 +69,51 @@ def test_same_images():
 
 def test_a_broken_file_is_named():
     files = Files()
-    files.files[1] = files.files[0][:2000]
+    files.files[1] = files.files[0].replace(b'\xff\xdb', b'\xff\xfe')  # no tables
     encoded = batches_of_encoded(files)
     with pytest.raises(DataError, match='sample 1 cannot be decoded'):
         ImagePreprocessor(MEAN, STD)(encoded)
+
+
+def turned_by_xmp(photo):
+    xmp = b'<rdf:Description tiff:Orientation="6"/>'
+    return encode(photo, xmp=xmp)
+
+
+def with_a_late_exif(photo):
+    """The orientation stands behind a colour profile of more than 64 KiB."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned, profiled = encode(photo, exif=exif), encode(photo, icc_profile=bytes(100_000))
+    start = turned.index(b'\xff\xe1')
+    segment = turned[start : start + 2 + int.from_bytes(turned[start + 2 : start + 4], 'big')]
+    assert segment[4:8] == b'Exif'
+    tables = profiled.index(b'\xff\xdb')
+    return profiled[:tables] + segment + profiled[tables:]
+
+
+@pytest.mark.parametrize('make', [turned_by_xmp, with_a_late_exif])
+def test_what_turns_an_image_is_seen_wherever_it_stands(make):
+    files = Files()
+    files.files = [make(Image.fromarray(data.astronaut()[:200, :300]))] * 2
+    plain, encoded = batches(files)
+    assert not encoded['crops'][:, 2].any()
+    part = ImagePreprocessor(MEAN, STD)
+    assert torch.equal(part(encoded)['inputs'], part(plain)['inputs'])
+
+
+@pytest.mark.parametrize('pipeline', [PLAIN, PUT_OFF])
+def test_what_one_way_refuses_so_does_the_other(pipeline):
+    """A bad file must fail in the worker, where another sample can take its place."""
+    files = Files()
+    progressive = files.files[1]
+    scan = progressive.rindex(b'\xff\xda')
+    many_scans = progressive[:-2] + progressive[scan:-2] * 200 + b'\xff\xd9'
+    for content, reason in ((files.files[0][:2000], 'truncated'), (many_scans, '100 scans')):
+        files.files[1] = content
+        dataset = SeededDataset(files, pipeline)
+        with pytest.raises(DataError, match=f'^file 1: cannot be decoded as an image: .*{reason}'):
+            dataset[1]
 
 
 def batches_of_encoded(files):

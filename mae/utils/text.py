@@ -1,0 +1,53 @@
+"""Text of other people's making: list files in whatever encoding, names that are no text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mae.utils.errors import DataError
+
+_BYTE_ORDER_MARKS = {b'\xef\xbb\xbf': 'utf-8-sig', b'\xff\xfe': 'utf-16', b'\xfe\xff': 'utf-16'}
+# Not NBSP and its like, which `str.strip` takes off too: they may belong to a file's name.
+BLANKS = ' \t\r\n\v\f'
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its end) of a text file, one at a time.
+
+    UTF-8, or UTF-16 with a byte-order mark; a mark is no part of the first line. Lines end in LF,
+    CRLF or CR. Bytes that are no UTF-8 stay as they are (`surrogateescape`), because a file's name
+    may hold any.
+
+    Raises:
+        DataError: no text in such an encoding; names the line.
+        OSError: it cannot be read.
+    """
+    with path.open('rb') as file:
+        start = file.read(3)
+    encoding = next((e for mark, e in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), 'utf-8')
+    errors = 'strict' if encoding == 'utf-16' else 'surrogateescape'
+    number = 0
+    try:
+        with path.open(encoding=encoding, errors=errors) as lines:
+            for number, line in enumerate(lines, start=1):
+                if '\0' in line:
+                    raise DataError(
+                        f'{path}:{number}: a zero byte: no text, or UTF-16 without a byte-order '
+                        'mark; save it as UTF-8'
+                    )
+                yield number, line.removesuffix('\n')
+    except UnicodeError as error:
+        raise DataError(f'{path}:{number + 1}: damaged UTF-16; save it as UTF-8') from error
+
+
+def is_utf8(text: str) -> bool:
+    """False where bytes that are no UTF-8 were read into the text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    """The text for a log or a terminal, which cannot hold bytes that are no UTF-8."""
+    return text.encode(errors='backslashreplace').decode()
