@@ -113,16 +113,19 @@ def _is_batch(output: Any) -> bool:
 
 
 def _process(metric: Any, data_batch: Any, samples: list[Sample]) -> None:
+    if not samples:
+        return
     try:
         metric.process(data_batch, samples)
-    except KeyError as error:
-        key = error.args[0] if error.args else None
-        if not samples or key in samples[0]:
-            raise
-        raise ConfigError(
-            f'{_name(metric)} needs {key!r} of each sample; this model gives '
-            f'{", ".join(samples[0])}'
-        ) from error
+    except Exception as error:
+        given = ', '.join(samples[0])
+        if isinstance(error, KeyError) and error.args and error.args[0] not in samples[0]:
+            needs = f'needs {error.args[0]!r} of each sample'
+        elif type(metric).__module__.partition('.')[0] in ('mmpretrain', 'mmengine'):
+            needs = f'fails with "{type(error).__name__}: {error}"'
+        else:
+            raise  # a user's own is for them to mend: with its traceback
+        raise ConfigError(f'{_name(metric)} {needs}; this model gives {given}') from error
 
 
 def _name(metric: Any) -> str:

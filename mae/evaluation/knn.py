@@ -110,8 +110,9 @@ def unit(features: Tensor) -> Tensor:
         features: float (B, D); halves come back as float32.
     """
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-    return features / length.clamp_min(1e-12).masked_fill(~length.isfinite(), math.nan)
+    length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    length = length.clamp_min(1e-12).masked_fill(~length.isfinite(), math.nan)
+    return features / length
 
 
 def _sum_exp(logs: Tensor, labels: Tensor, num_classes: int) -> Tensor:

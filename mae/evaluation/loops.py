@@ -18,6 +18,8 @@ from mae.registry import LOOPS
 class ValLoop(MMValLoop):
     """Validation during training, at the batch size of `val_dataloader`."""
 
+    evaluator: MMEvaluator
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.evaluator = _evaluator(self.evaluator)
@@ -34,6 +36,8 @@ class TestLoop(MMTestLoop):
     """Testing, at the batch size of `test_dataloader`."""
 
     __test__ = False  # not a test of pytest's
+
+    evaluator: MMEvaluator
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
