@@ -1,11 +1,10 @@
 """Metrics of mmengine and mmpretrain, beside ours, on what our models give."""
 
-import pickle
-
 import numpy as np
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric, DumpResults
+from mmengine.fileio import load
 from mmpretrain import evaluation as theirs
 from mmpretrain.structures import DataSample
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_score
@@ -56,7 +55,7 @@ def test_metrics_of_mmpretrain_are_sklearns(batch):
 def test_dumped_results_are_all_samples(batch, tmp_path):
     path = tmp_path / 'results.pkl'
     evaluate(DumpResults(str(path)), batch)
-    samples = pickle.loads(path.read_bytes())  # noqa: S301: written here
+    samples = load(path)
     assert [sample['sample_idx'] for sample in samples] == list(range(SIZE))
     scores = torch.stack([sample['pred_score'] for sample in samples])
     torch.testing.assert_close(scores, batch['logits'].softmax(1))
@@ -77,7 +76,7 @@ def test_samples_of_pre_training(tmp_path):
         [ReconstructionLoss(), DumpResults(str(path))], {'reconstruction_loss': losses}
     )
     assert found['reconstruction_error'] == pytest.approx(losses.double().mean().item())
-    samples = pickle.loads(path.read_bytes())  # noqa: S301: written here
+    samples = load(path)
     assert [float(sample['reconstruction_loss']) for sample in samples] == losses.tolist()
     with pytest.raises(
         ConfigError,
