@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         metrics = test(config, args.checkpoint)
     if args.out is not None and is_main_process():
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(metrics, indent=2) + '\n', encoding='utf-8')
+        # Some metrics of mmpretrain's are tensors, such as the confusion matrix.
+        text = json.dumps(metrics, indent=2, default=lambda value: value.tolist())
+        args.out.write_text(text + '\n', encoding='utf-8')
 
 
 if __name__ == '__main__':

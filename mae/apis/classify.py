@@ -13,11 +13,16 @@ from torch import Tensor, nn
 
 from mae.apis.images import Pictures
 from mae.apis.inference import Failure, Inferencer
+from mae.evaluation.checks import is_count
+from mae.utils.errors import NonFiniteError
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of an image: number, name and probability of each, best first."""
+    """The likeliest classes of an image: number, name and probability of each, best first.
+
+    Of equally likely ones the smaller number comes first.
+    """
 
     name: str
     labels: list[int]
@@ -46,12 +51,12 @@ class ImageClassifierInferencer(Inferencer):
         pretrained: see `Inferencer`.
         classes: their names; by default those that the weights bring, ImageNet's for published
             weights of 1000 classes, and else the numbers.
-        topk: how many of them to tell.
+        topk: how many of them to tell; all, where the model has fewer.
         options: of `Inferencer`.
 
     Raises:
-        ValueError: the model does not classify, its weights bring no head, or the names are not as
-            many as its classes.
+        ValueError: the model does not classify, its weights bring no head, the names are not as
+            many as its classes, or `topk` is no whole number from 1 on.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class ImageClassifierInferencer(Inferencer):
         topk: int = 5,
         **options: Any,
     ) -> None:
+        if not is_count(topk):
+            raise ValueError(f'topk must be a whole number from 1 on, not {topk!r}')
         super().__init__(model, pretrained, **options)
         head = getattr(self.model, 'head', None)
         if head is None or hasattr(head, 'lr_scales'):
@@ -71,7 +78,9 @@ class ImageClassifierInferencer(Inferencer):
             )
         self.loaded.require_head()
         number = self.model.num_classes
-        self.classes = list(classes or self.loaded.classes or self._usual_names(number))
+        if classes is None:
+            classes = self.loaded.classes or self._usual_names(number)
+        self.classes = list(classes)
         if len(self.classes) != number:
             raise ValueError(f'{len(self.classes)} names for {number} classes')
         self.topk = min(topk, number)
@@ -86,9 +95,19 @@ class ImageClassifierInferencer(Inferencer):
 
         Raises:
             DataError: none can be read.
+            NonFiniteError: the model gives NaN or infinite logits, which rank nothing.
         """
         names, logits, failed = self.run(images)
-        scores, labels = logits.softmax(dim=1).topk(self.topk)
+        broken = (~logits.isfinite().all(dim=1)).nonzero().flatten().tolist()
+        if broken:
+            raise NonFiniteError(
+                f'the logits of {len(broken)} of {len(names)} images are NaN or infinite, of '
+                f'{names[broken[0]]} first: the weights are broken, or the numbers too large for '
+                'their type'
+            )
+        # By the logits: probabilities too small for a float are equal.
+        labels = logits.sort(dim=1, descending=True, stable=True).indices[:, : self.topk]
+        scores = logits.softmax(dim=1).gather(1, labels)
         rows = zip(names, labels.tolist(), scores.tolist(), strict=True)
         return Predictions(
             [Prediction(name, row, [self.classes[i] for i in row], p) for name, row, p in rows],

@@ -1,6 +1,7 @@
 """Importing this package registers metrics, evaluation loops and hooks."""
 
 from mae.evaluation.accuracy import Accuracy
+from mae.evaluation.evaluator import Evaluator
 from mae.evaluation.grid_accuracy import GridAccuracy
 from mae.evaluation.knn import knn_scores
 from mae.evaluation.knn_hook import KNNHook
@@ -11,6 +12,7 @@ from mae.evaluation.reconstruction import ReconstructionLoss
 
 __all__ = [
     'Accuracy',
+    'Evaluator',
     'GridAccuracy',
     'KNNHook',
     'KNNLoop',

@@ -1,57 +1,92 @@
-"""Top-k accuracy, each sample counted once on any number of processes."""
+"""Top-k accuracy, each sample counted once on any number of processes.
 
-from collections.abc import Sequence
+Shapes: B images, N classes.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 from torch import Tensor
 
+from mae.evaluation.checks import check_device, describe, is_count, is_whole
 from mae.registry import METRICS
-from mae.utils.errors import DataError
+from mae.utils.errors import ConfigError, DataError, NonFiniteError
 
 
 @METRICS.register_module()
 class Accuracy(BaseMetric):
     """Share of samples, in percent, whose label is among the k largest logits.
 
+    A tie counts against the label, see `count_hits`. A k that is not below the number of classes
+    would always hit and is left out.
+
     mmengine's gathering of results pads and cuts shards; counts need only be added up.
 
     Args:
-        topk: values of k.
+        topk: values of k, or one.
+
+    Raises:
+        ConfigError: `topk` is not made of different whole numbers from 1 on.
     """
 
     default_prefix = ''
+    reads_batches = True  # see `Evaluator`
 
-    def __init__(self, topk: Sequence[int] = (1, 5)) -> None:
+    def __init__(self, topk: int | Sequence[int] = (1, 5)) -> None:
         super().__init__()
-        self.topk = tuple(topk)
+        given = tuple(topk) if isinstance(topk, Sequence) else (topk,)
+        if not given or not all(map(is_count, given)) or len(set(given)) < len(given):
+            raise ConfigError(
+                f'{type(self).__name__}.topk must be different whole numbers from 1 on, such as '
+                f'(1, 5), not {topk!r}'
+            )
+        self.topk = given
         self._counts: Tensor | None = None
+        self._num_classes = 0
+        self._has_warned = False
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Tensor]]) -> None:
-        """Count the hits of a batch: `logits` (B, N) and `labels` (B,)."""
-        for sample in data_samples:
-            self.add(count_hits(sample['logits'], sample['labels'], self.topk))
+        """Count the hits of a batch: `logits` (B, N) and `labels` (B,).
 
-    def add(self, hits: Tensor) -> None:
+        Raises:
+            ValueError: they are missing or have other shapes.
+        """
+        for sample in data_samples:
+            logits, labels = logits_and_labels(sample, type(self).__name__)
+            self.add(count_hits(logits, labels, self.topk), logits.shape[-1])
+
+    def add(self, hits: Tensor, num_classes: int) -> None:
         """Add the counts of a batch, without waiting for the device."""
         self._counts = hits if self._counts is None else self._counts + hits
+        self._num_classes = num_classes
 
     def totals(self) -> Tensor:
         """The counts of all processes; the next evaluation starts anew.
 
         Raises:
-            DataError: labels that the model has no class for, which could never be hit.
+            DataError: labels that the model has no class for, which could never be hit, or no
+                sample at all.
+            NonFiniteError: logits that are NaN or infinite, which rank nothing.
         """
-        assert self._counts is not None, 'every process evaluates at least one sample'
+        if self._counts is None:
+            raise DataError('there is nothing to evaluate: the data loader gave no batch')
         counts, self._counts = self._counts, None
         all_reduce(counts)
-        wrong, total = counts.flatten()[-2:].tolist()
+        wrong, broken, total = counts.reshape(-1, counts.shape[-1])[:, -3:].amax(0).tolist()
         if wrong:
             raise DataError(
                 f'{wrong:.0f} of {total:.0f} labels to evaluate have no logit: they are negative '
                 'or lie above the classes of the model or the bank'
+            )
+        if broken:
+            raise NonFiniteError(
+                f'the logits of {broken:.0f} of {total:.0f} samples to evaluate are NaN or '
+                'infinite: the weights are broken, or the numbers too large for their type'
             )
         return counts
 
@@ -60,32 +95,114 @@ class Accuracy(BaseMetric):
 
         Returns:
             `top1`, `top5`, ... in percent, and `num_samples`.
+
+        Raises:
+            ConfigError: no k lies below the number of classes.
         """
-        *hits, _, total = self.totals().tolist()
-        metrics = {f'top{k}': 100 * hit / total for k, hit in zip(self.topk, hits, strict=True)}
-        return {**metrics, 'num_samples': total}
+        *hits, _, _, total = self.totals().tolist()
+        return {**self.named([100 * hit / total for hit in hits]), 'num_samples': total}
+
+    def named(self, percent: Sequence[float]) -> dict[str, float]:
+        """The shares of each k by name, without those that cannot fail.
+
+        Raises:
+            ConfigError: none is left.
+        """
+        tells = [k < self._num_classes for k in self.topk]
+        if not any(tells):
+            raise ConfigError(
+                f'{type(self).__name__}.topk={self.topk}: none lies below the '
+                f'{self._num_classes} classes that there are, so that all would always hit'
+            )
+        if not all(tells) and not self._has_warned:
+            left = ', '.join(
+                f'top{k}' for k, told in zip(self.topk, tells, strict=True) if not told
+            )
+            print_log(
+                f'{left} would always hit with {self._num_classes} classes and is left out',
+                logger='current',
+                level=logging.WARNING,
+            )
+            self._has_warned = True
+        shares = zip(self.topk, percent, tells, strict=True)
+        return {f'top{k}': share for k, share, told in shares if told}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Unused: `evaluate` needs no list of results."""
         raise AssertionError('Accuracy counts instead of collecting')
 
 
-def count_hits(logits: Tensor, labels: Tensor, topk: Sequence[int]) -> Tensor:
-    """Hits for each k, labels outside the logits, number of samples: float64 (len(topk) + 2,).
+def logits_and_labels(output: Mapping[str, Tensor], metric: str) -> tuple[Tensor, Tensor]:
+    """What a classifier gives for a batch.
 
-    A k above the number of classes hits always.
+    Args:
+        output: of the model in mode 'predict'.
+        metric: who asks, for the message.
 
     Raises:
-        ValueError: logits of a grid of classifiers, which `GridAccuracy` takes.
+        ConfigError: the model is no classifier.
     """
-    if logits.ndim != 2:
+    if 'logits' not in output or 'labels' not in output:
+        raise ConfigError(
+            f'{metric} needs the logits and labels of a classifier; this model gives '
+            f'{", ".join(output)}'
+        )
+    return output['logits'], output['labels']
+
+
+def count_hits(logits: Tensor, labels: Tensor, topk: Sequence[int]) -> Tensor:
+    """Count for each k the labels among the k largest logits, without waiting for the device.
+
+    A label is among the k largest if fewer than k other classes reach its logit: the one rule of
+    ranking here. Without ties it is the usual one. With ties no order of the classes is better
+    than another, so none is chosen: a model that tells nothing apart scores 0, not what the class
+    of number 0 happens to hold, and a class without a vote, tied with all others without one, is
+    no hit. Counts stay whole numbers, hence exact on any number of processes.
+
+    Args:
+        logits: (B, N); of k-NN, votes.
+        labels: whole numbers (B,).
+        topk: values of k.
+
+    Returns:
+        float64 (len(topk) + 3,): hits for each k, labels outside of 0..N-1, samples with a logit
+        that is NaN or infinite, samples.
+
+    Raises:
+        ValueError: other shapes or types, or on two devices.
+    """
+    check_logits(logits, labels)
+    known, finite = known_and_finite(logits, labels)
+    own = logits.gather(1, labels.long().clamp(0, logits.shape[1] - 1)[:, None])  # B,1
+    place = (logits >= own).sum(dim=1)  # of equal ones the last
+    sound = known & finite
+    columns = [*(sound & (place <= k) for k in topk), ~known, ~finite, torch.ones_like(known)]
+    return torch.stack(columns).sum(dim=1).double()
+
+
+def known_and_finite(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which labels (B,) lie in 0..N-1, and which rows of logits (B, N) hold only numbers."""
+    # The extremes of a row tell of all of it, NaN too, in a tenth of the time of `isfinite` of all.
+    finite = logits.amax(dim=1).isfinite() & logits.amin(dim=1).isfinite()
+    return (labels >= 0) & (labels < logits.shape[1]), finite
+
+
+def check_logits(logits: Tensor, labels: Tensor, metric: str = 'Accuracy') -> None:
+    """Refuse what is not logits (B, N) and whole labels (B,) on one device.
+
+    Raises:
+        ValueError: says what they are.
+    """
+    if logits.ndim == 3:
         raise ValueError(
-            f'Accuracy takes logits (B, N), not {tuple(logits.shape)}; those of a head with '
+            f'{metric} takes logits (B, N), not {tuple(logits.shape)}; those of a head with '
             "lr_scales need val_evaluator.type='GridAccuracy'"
         )
-    num_classes = logits.shape[1]
-    top = logits.topk(min(max(topk), num_classes), dim=1).indices  # B,k
-    match = top == labels[:, None]
-    hits = [match[:, :k].any(dim=1).sum() for k in topk]
-    wrong = ((labels < 0) | (labels >= num_classes)).sum()
-    return torch.stack([*hits, wrong, torch.tensor(len(labels), device=logits.device)]).double()
+    if logits.ndim != 2 or not logits.is_floating_point() or not logits.shape[1]:
+        raise ValueError(f'{metric} takes logits (B, N) of floats, not {describe(logits)}')
+    if labels.shape != logits.shape[:1] or not is_whole(labels):
+        raise ValueError(
+            f'logits {tuple(logits.shape)} need whole numbers ({len(logits)},) as labels, not '
+            f'{describe(labels)}'
+        )
+    check_device('the logits', logits, 'the labels', labels)

@@ -3,9 +3,15 @@
 Shapes: M bank images, B queries, D width, N classes.
 """
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from mae.evaluation.checks import check_bank, check_queries, check_temperature, is_count
+
+# Votes below exp(_FLOOR) of the largest keep their order, though not their size, in float64.
+_FLOOR = -600.0
 
 
 def knn_scores(
@@ -20,34 +26,105 @@ def knn_scores(
 ) -> Tensor:
     """Votes of the k bank images most like each query, by cosine similarity; exact.
 
-    The bank is searched in chunks, so memory holds B x chunk_size similarities, not B x M.
+    The bank is searched in chunks, so memory holds B x chunk_size similarities, not B x M. Which of
+    several bank images that are equally like a query takes the last of the k places is open.
 
     Args:
-        queries: (B, D).
-        bank: (M, D), of length 1 each (`F.normalize`, once for all queries).
-        bank_labels: int64 (M,).
+        queries: float (B, D).
+        bank: float (M, D), of length 1 each (`unit`, once for all queries).
+        bank_labels: whole numbers (M,).
         num_classes: N.
         k: neighbours that vote.
         temperature: a neighbour's vote is exp(similarity / temperature); None counts each as 1.
         chunk_size: bank images compared at a time.
 
     Returns:
-        (B, N); the largest is the prediction.
+        float64 (B, N), 0 for a class without a vote; the largest is the prediction. With a
+        temperature a row is over its largest, so no temperature is too small or large. NaN for a
+        query that is NaN or infinite.
 
     Raises:
-        ValueError: k is not between 1 and M.
+        ValueError: shapes, types or devices do not fit together, k is not between 1 and M, or
+            labels are not below N.
     """
-    if not 1 <= k <= len(bank):
-        raise ValueError(f'k must lie between 1 and the {len(bank)} images of the bank, not {k}')
-    queries = F.normalize(queries, dim=1)
+    check_bank(bank, bank_labels)
+    check_temperature(temperature)
+    if not is_count(k) or k > len(bank):
+        raise ValueError(f'k must lie between 1 and the {len(bank)} images of the bank, not {k!r}')
+    if not is_count(chunk_size):
+        raise ValueError(f'chunk_size must be at least 1, not {chunk_size!r}')
+    low, high = torch.stack(bank_labels.aminmax()).tolist()
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f'the labels of the bank must lie in 0..{num_classes - 1}, not in {low}..{high}'
+        )
+    return votes(
+        queries,
+        bank,
+        bank_labels,
+        num_classes=num_classes,
+        k=k,
+        temperature=temperature,
+        chunk_size=chunk_size,
+    )
+
+
+def votes(
+    queries: Tensor,
+    bank: Tensor,
+    bank_labels: Tensor,
+    *,
+    num_classes: int,
+    k: int,
+    temperature: float | None,
+    chunk_size: int = 65536,
+) -> Tensor:
+    """`knn_scores` of a bank that is checked already: does not wait for the device.
+
+    Raises:
+        ValueError: the queries do not fit the bank.
+    """
+    check_queries(queries, bank)
+    dtype = torch.promote_types(torch.promote_types(queries.dtype, bank.dtype), torch.float32)
+    queries, bank_labels = unit(queries.to(dtype)), bank_labels.long()
     top = queries.new_empty(len(queries), 0)
     labels = bank_labels.new_empty(len(queries), 0)
     for start in range(0, len(bank), chunk_size):
-        similarities = queries @ bank[start : start + chunk_size].T  # B,chunk
+        similarities = queries @ bank[start : start + chunk_size].to(dtype).T  # B,chunk
         found, order = similarities.topk(min(k, similarities.shape[1]), dim=1)
         top = torch.cat([top, found], dim=1)
         labels = torch.cat([labels, bank_labels[start + order]], dim=1)
         top, order = top.topk(min(k, top.shape[1]), dim=1)  # B,k
         labels = labels.gather(1, order)
-    votes = torch.ones_like(top) if temperature is None else (top / temperature).exp()
-    return votes.new_zeros(len(queries), num_classes).scatter_add_(1, labels, votes)
+    top = top.double()
+    if temperature is None:
+        ones = torch.ones_like(top).masked_fill(top.isnan(), math.nan)
+        return top.new_zeros(len(top), num_classes).scatter_add_(1, labels, ones)
+    return _sum_exp((top - top.amax(1, keepdim=True)) / temperature, labels, num_classes)
+
+
+def unit(features: Tensor) -> Tensor:
+    """Rows of length 1: NaN where a row has no length that its type could hold.
+
+    Args:
+        features: float (B, D); halves come back as float32.
+    """
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    length = length.clamp_min(1e-12).masked_fill(~length.isfinite(), math.nan)
+    return features / length
+
+
+def _sum_exp(logs: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Sums of exp(logs) (B, k) by label, over the largest of the row: (B, N).
+
+    Sums are taken over the largest of each class before they are taken over that of the row, so
+    that a class far below the winner still has its neighbours counted, and its place.
+    """
+    shape = len(logs), num_classes
+    largest = logs.new_full(shape, -math.inf).scatter_reduce_(1, labels, logs, 'amax')
+    sums = logs.new_zeros(shape).scatter_add_(1, labels, (logs - largest.gather(1, labels)).exp())
+    total = largest + sums.log()  # -inf without a vote
+    total = total - total.amax(1, keepdim=True)
+    tail = math.exp(_FLOOR) / (_FLOOR + 1 - total)  # falls as `total` does, and never to 0
+    return torch.where(total > _FLOOR, total.exp(), tail)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 
+from mae.evaluation.accuracy import Accuracy
+from mae.evaluation.checks import is_count
 from mae.evaluation.voter import Pool, Voter
 from mae.registry import HOOKS
 from mae.utils.errors import ConfigError
@@ -28,7 +29,8 @@ class KNNHook(Hook):
         pool: 'avg' of the patch tokens, or 'cls'.
 
     Raises:
-        ConfigError: `interval` is below 1, or k exceeds the number of images in the bank.
+        ConfigError: `interval` is below 1, k exceeds the number of images in the bank, or the
+            temperature is not positive.
     """
 
     priority = 'LOW'
@@ -43,8 +45,8 @@ class KNNHook(Hook):
         temperature: float | None = 0.07,
         pool: Pool = 'avg',
     ) -> None:
-        if interval < 1:
-            raise ConfigError(f'KNNHook.interval must be at least 1, not {interval}')
+        if not is_count(interval):
+            raise ConfigError(f'KNNHook.interval must be at least 1, not {interval!r}')
         self._loader_cfg = dataloader
         self._bank_cfg = bank_dataloader
         self._options: dict[str, Any] = {'k': k, 'temperature': temperature, 'pool': pool}
@@ -54,7 +56,7 @@ class KNNHook(Hook):
         """Build the loaders once, so that a mistake in them shows at the start."""
         self._voter = Voter(runner, self._bank_cfg, 'KNNHook', **self._options)
         self._loader = runner.build_dataloader(self._loader_cfg, seed=runner.seed)
-        self._evaluator = Evaluator({'type': 'Accuracy', 'topk': (1,)})
+        self._accuracy = Accuracy((1,))
 
     @torch.inference_mode()
     def after_train_epoch(self, runner: Any) -> None:
@@ -64,8 +66,8 @@ class KNNHook(Hook):
             return
         runner.model.eval()
         for output in self._voter.votes(self._voter.bank(), self._loader):
-            self._evaluator.process(data_samples=[output])
-        top1 = self._evaluator.evaluate(len(self._loader.dataset))['top1']
+            self._accuracy.process(None, [output])
+        top1 = self._accuracy.evaluate(len(self._loader.dataset))['top1']
         runner.model.train()
         runner.logger.info(f'Epoch(knn) [{done}]  top1: {top1:.2f}')
         runner.visualizer.add_scalars({'knn/top1': top1}, step=runner.iter)

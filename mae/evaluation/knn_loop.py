@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.runner import TestLoop
 
+from mae.evaluation.loops import TestLoop
 from mae.evaluation.voter import Loader, Pool, Voter
 from mae.registry import LOOPS, METRICS
 from mae.utils.errors import ConfigError
@@ -30,7 +30,8 @@ class KNNLoop(TestLoop):
             metrics are named after them.
 
     Raises:
-        ConfigError: k exceeds the number of training images, or two probes are the same.
+        ConfigError: k exceeds the number of training images, the temperature is not positive, or
+            two probes are the same.
     """
 
     features_only = True  # the runner loads weights that lack a decoder or head
@@ -78,7 +79,7 @@ class KNNLoop(TestLoop):
                     data_samples=[{'logits': scorer(features), 'labels': labels}]
                 )
             found = self.evaluator.evaluate(len(self.dataloader.dataset))
-            del found['num_samples']
+            found.pop('num_samples', None)
             metrics |= {f'{probe.name}_{name}': value for name, value in found.items()}
         runner.call_hook('after_test_epoch', metrics=metrics)
         runner.call_hook('after_test')

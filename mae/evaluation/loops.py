@@ -3,16 +3,26 @@
 mmengine's own run under `no_grad`, which still counts versions and views of every tensor.
 """
 
+from typing import Any
+
 import torch
+from mmengine.evaluator import Evaluator as MMEvaluator
 from mmengine.runner import TestLoop as MMTestLoop
 from mmengine.runner import ValLoop as MMValLoop
 
+from mae.evaluation.evaluator import Evaluator
 from mae.registry import LOOPS
 
 
 @LOOPS.register_module()
 class ValLoop(MMValLoop):
     """Validation during training, at the batch size of `val_dataloader`."""
+
+    evaluator: MMEvaluator
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.evaluator = _evaluator(self.evaluator)
 
     @torch.inference_mode()
     def run(self) -> dict[str, float]:
@@ -27,8 +37,23 @@ class TestLoop(MMTestLoop):
 
     __test__ = False  # not a test of pytest's
 
+    evaluator: MMEvaluator
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.evaluator = _evaluator(self.evaluator)
+
     @torch.inference_mode()
     def run(self) -> dict[str, float]:
         """Evaluate once."""
         metrics: dict[str, float] = super().run()
         return metrics
+
+
+def _evaluator(built: MMEvaluator) -> MMEvaluator:
+    """Ours around the metrics of mmengine's; a user's own stays."""
+    if type(built) is not MMEvaluator:
+        return built
+    evaluator = Evaluator(built.metrics)
+    evaluator.dataset_meta = built.dataset_meta
+    return evaluator

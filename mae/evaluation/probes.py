@@ -4,13 +4,22 @@ Shapes: M images of the bank, B queries, D width, N classes.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mae.evaluation.knn import knn_scores
+from mae.evaluation.checks import (
+    check_bank,
+    check_finite,
+    check_queries,
+    check_temperature,
+    is_count,
+)
+from mae.evaluation.knn import unit, votes
 from mae.registry import METRICS
+from mae.utils.errors import ConfigError, NonFiniteError
 
 Scorer = Callable[[Tensor], Tensor]
 
@@ -22,9 +31,15 @@ class KNNProbe:
     Args:
         k: neighbours that vote.
         temperature: of the votes; None counts each as 1.
+
+    Raises:
+        ConfigError: k is below 1, or the temperature not positive.
     """
 
     def __init__(self, k: int = 20, temperature: float | None = 0.07) -> None:
+        if not is_count(k):
+            raise ConfigError(f'KNNProbe.k must be a whole number from 1 on, not {k!r}')
+        check_temperature(temperature, 'KNNProbe.temperature')
         self.k = k
         self.temperature = temperature
 
@@ -34,19 +49,30 @@ class KNNProbe:
         return f'knn_k{self.k}_t{"none" if self.temperature is None else f"{self.temperature:g}"}'
 
     def fit(self, bank: Tensor, labels: Tensor) -> Scorer:
-        """A function of queries (B, D) to scores (B, N).
+        """A function of queries (B, D) to votes (B, N), see `knn_scores`.
+
+        Args:
+            bank: float features (M, D).
+            labels: whole numbers (M,).
 
         Raises:
-            ValueError: k is not between 1 and M.
+            ValueError: k exceeds M, shapes or types do not fit together, or a feature is NaN or
+                infinite.
         """
-        num_classes, k = int(labels.max()) + 1, self.k
-        if not 1 <= k <= len(bank):
+        check_bank(bank, labels)
+        if self.k > len(bank):
             raise ValueError(
-                f'KNNProbe.k={k} must lie between 1 and the {len(bank)} images of the bank'
+                f'KNNProbe.k={self.k} must lie between 1 and the {len(bank)} images of the bank'
             )
-        bank = F.normalize(bank, dim=1)
-        return lambda queries: knn_scores(
-            queries, bank, labels, num_classes=num_classes, k=k, temperature=self.temperature
+        bank = unit(bank)
+        check_finite(bank, labels)
+        return partial(
+            votes,
+            bank=bank,
+            bank_labels=labels,
+            num_classes=int(labels.max()) + 1,
+            k=self.k,
+            temperature=self.temperature,
         )
 
 
@@ -65,11 +91,11 @@ class LinearProbe:
         chunk_size: images of the bank whose logits are in memory at a time.
 
     Raises:
-        ValueError: `l2` is negative, or a count below 1.
+        ValueError: `l2` is negative or not finite, or a count below 1.
     """
 
     def __init__(self, l2: float = 1e-4, *, max_iter: int = 200, chunk_size: int = 65536) -> None:
-        if l2 < 0 or max_iter < 1 or chunk_size < 1:
+        if not 0 <= l2 < float('inf') or not is_count(max_iter) or not is_count(chunk_size):
             raise ValueError(
                 'LinearProbe needs l2 >= 0, max_iter >= 1 and chunk_size >= 1, not '
                 f'{l2}, {max_iter} and {chunk_size}'
@@ -84,9 +110,21 @@ class LinearProbe:
         return f'linear_l2_{self.l2:g}'
 
     def fit(self, bank: Tensor, labels: Tensor) -> Scorer:
-        """A function of queries (B, D) to logits (B, N)."""
-        bank = bank.to(torch.promote_types(bank.dtype, torch.float32))
+        """A function of queries (B, D) to logits (B, N).
+
+        Args:
+            bank: float features (M, D).
+            labels: whole numbers (M,).
+
+        Raises:
+            ValueError: shapes or types do not fit together, or a feature is NaN or infinite.
+        """
+        check_bank(bank, labels)
+        check_finite(bank, labels)
+        bank, labels = bank.to(torch.promote_types(bank.dtype, torch.float32)), labels.long()
         mean, std = bank.mean(0), bank.std(0, correction=0) + 1e-6
+        if not torch.stack([mean, std]).isfinite().all():
+            raise NonFiniteError('the features of the bank are too large for their type')
         weight = bank.new_zeros(bank.shape[1] + 1, int(labels.max()) + 1)  # D+1,N: biases last
         optimizer = torch.optim.LBFGS(
             [weight],
@@ -114,4 +152,9 @@ class LinearProbe:
             return loss
 
         optimizer.step(closure)
-        return lambda queries: logits_of(queries.to(bank.dtype))
+
+        def score(queries: Tensor) -> Tensor:
+            check_queries(queries, bank)
+            return logits_of(queries.to(bank.dtype))
+
+        return score

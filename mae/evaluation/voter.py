@@ -6,6 +6,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mae.evaluation.checks import check_temperature, is_count
 from mae.evaluation.features import feature_bank, features_of
 from mae.evaluation.probes import KNNProbe
 from mae.utils.errors import ConfigError
@@ -26,7 +27,7 @@ class Voter:
         pool: 'avg' of the patch tokens, or 'cls'.
 
     Raises:
-        ConfigError: k exceeds the number of training images.
+        ConfigError: k exceeds the number of training images, or the temperature is not positive.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class Voter:
         self.runner = runner
         self.loader = runner.build_dataloader(bank_dataloader, seed=runner.seed)
         size = len(self.loader.dataset)
-        if not 1 <= k <= size:
+        if not is_count(k) or k > size:
             raise ConfigError(
                 f'{where}.k={k} must lie between 1 and the {size} images of {where}.bank_dataloader'
             )
+        check_temperature(temperature, f'{where}.temperature')
         self.k = k
         self.temperature = temperature
         self.pool = pool
@@ -64,9 +66,15 @@ class Voter:
     def votes(
         self, bank: tuple[Tensor, Tensor], batches: Iterable[dict[str, Tensor]]
     ) -> Iterable[dict[str, Tensor]]:
-        """`logits` (B, N), `labels` (B,) and `features` (B, D) of each batch of images."""
+        """`logits` (B, N), `pred_score` (B, N), `labels` (B,), `features` (B, D) of each batch.
+
+        The logits are votes, the scores their shares: a softmax of votes would mean nothing.
+        """
         features, labels = bank
         scorer = KNNProbe(self.k, self.temperature).fit(features, labels)
         for batch in batches:
             queries, truth = features_of(self.runner.model, batch, self.pool)
-            yield {'logits': scorer(queries), 'labels': truth, 'features': queries}
+            votes = scorer(queries)
+            shares = votes / votes.sum(dim=1, keepdim=True)
+            output = {'logits': votes, 'pred_score': shares, 'labels': truth, 'features': queries}
+            yield {**output, 'ids': batch['ids']} if 'ids' in batch else output

@@ -3,6 +3,7 @@ import torch
 from sklearn.metrics import top_k_accuracy_score
 
 from mae.evaluation import Accuracy, GridAccuracy
+from mae.utils.errors import NonFiniteError
 
 SCALES = (0.5, 1.0, 4.0)
 
@@ -39,3 +40,26 @@ def test_the_wrong_metric():
         GridAccuracy().process(None, [plain])
     with pytest.raises(ValueError, match=r'^GridAccuracy: topk must have 1 in it, got \[5\]$'):
         GridAccuracy((5,))
+
+
+def test_of_equally_good_rates_the_smallest():
+    logits = torch.eye(6)[:, None].repeat(1, 3, 1)
+    metric = GridAccuracy((1,))
+    metric.process(None, [{'logits': logits, 'labels': torch.arange(6), 'lr_scales': (4, 0.5, 1)}])
+    found = metric.evaluate(6)
+    assert (found['top1'], found['best_lr_scale']) == (100, 0.5)
+
+
+def test_a_member_without_numbers():
+    labels, logits = torch.randint(0, 6, (10,)), torch.randn(10, 3, 6)
+    logits[4, 1, 2] = float('nan')
+    with pytest.raises(NonFiniteError, match=r'^the logits of 1 of 10 samples'):
+        evaluate(logits, labels, (1, 3), 4)
+
+
+def test_few_classes_and_rates_of_another_number():
+    assert 'top5' not in evaluate(torch.randn(8, 3, 4), torch.zeros(8).long(), (1, 5), 8)
+    with pytest.raises(
+        ValueError, match=r'3 lr_scales need logits \(B, 3, N\), not float32 \(8, 2, 4\)'
+    ):
+        evaluate(torch.randn(8, 2, 4), torch.zeros(8).long(), (1, 5), 8)

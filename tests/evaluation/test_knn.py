@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,9 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from mae.evaluation import KNNProbe, knn_scores
+from mae.evaluation import Accuracy, KNNProbe, knn_scores
+from mae.evaluation.accuracy import count_hits
+from mae.utils.errors import ConfigError, NonFiniteError
 
 
 @pytest.fixture(scope='module')
@@ -62,3 +66,95 @@ def test_lengths_of_vectors_do_not_matter(digits):
 def test_impossible_k(digits, k):
     with pytest.raises(ValueError, match=rf'^k must lie between 1 and the 1000 images .* not {k}$'):
         knn_scores(**digits, num_classes=10, k=k)
+
+
+@pytest.mark.parametrize('k', [1, 2, 4])
+@pytest.mark.parametrize('temperature', [0.001, 0.07, None])
+def test_a_class_without_a_vote_is_no_hit(k, temperature):
+    bank, labels = F.normalize(torch.randn(500, 16), dim=1), torch.randint(0, 10, (500,))
+    queries, truth = torch.randn(2000, 16), torch.randint(0, 10, (2000,))
+    scores = KNNProbe(k, temperature).fit(bank, labels)(queries)
+    top1, top5 = count_hits(scores, truth, (1, 5))[:2].tolist()
+    voted = (scores.gather(1, truth[:, None]) > 0).sum().item()
+    assert 0 < top1 <= top5 == voted  # as many classes as neighbours at most have a vote
+    if k == 1:
+        assert top1 == top5
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('temperature', [1e-6, 1e-3, 0.07, 1e6, 1e12])
+def test_ranks_of_extreme_temperatures(dtype, temperature):
+    """Ranked as by sums of exponentials with 60 digits and no limit to their size."""
+    labels = torch.randint(0, 10, (80,))
+    bank, queries = F.normalize(torch.randn(80, 4), dim=1).to(dtype), torch.randn(40, 4).to(dtype)
+    scores = knn_scores(queries, bank, labels, num_classes=10, k=12, temperature=temperature)
+    assert scores.isfinite().all()
+    wide = torch.promote_types(dtype, torch.float32)
+    found = (F.normalize(queries.to(wide), dim=1) @ bank.to(wide).T).topk(12, dim=1)
+    for row, similarities, neighbours in zip(scores, *map(torch.Tensor.tolist, found), strict=True):
+        totals = {}
+        for similarity, label in zip(similarities, labels[neighbours].tolist(), strict=True):
+            vote = (Decimal(similarity) / Decimal(temperature)).exp()
+            totals[label] = totals.get(label, 0) + vote
+        expected = sorted(totals, key=totals.get, reverse=True)
+        order = row.sort(descending=True)
+        assert order.indices[: len(expected)].tolist() == expected
+        assert (order.values[: len(expected)].diff() < 0).all()
+        assert (order.values[len(expected) :] == 0).all()
+
+
+@pytest.mark.parametrize('temperature', [0, 0.0, -0.07, float('nan'), float('inf'), True, '0.07'])
+def test_impossible_temperatures(digits, temperature):
+    message = r'temperature must be a positive number, or None for equal votes, not [^\n]*$'
+    with pytest.raises(ConfigError, match=f'^{message}'):
+        knn_scores(**digits, num_classes=10, temperature=temperature)
+    with pytest.raises(ConfigError, match=rf'^KNNProbe\.{message}'):
+        KNNProbe(5, temperature)
+
+
+@pytest.mark.parametrize('temperature', [0.07, None])
+def test_queries_that_are_no_numbers(digits, temperature):
+    queries, bank, labels = digits.values()
+    queries = queries[:20].float()
+    queries[3, 5], queries[7, 0], queries[9] = float('nan'), float('inf'), 1e30  # length: infinite
+    scores = KNNProbe(10, temperature).fit(bank.float(), labels)(queries)
+    assert scores.isnan().any(1).nonzero().flatten().tolist() == [3, 7, 9]
+    metric = Accuracy(1)
+    metric.process(None, [{'logits': scores, 'labels': labels[:20]}])
+    with pytest.raises(NonFiniteError, match=r'^the logits of 3 of 20 samples'):
+        metric.evaluate(20)
+
+
+Q, BANK, LABELS = torch.ones(4, 8), torch.ones(6, 8), torch.zeros(6).long()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(queries=torch.ones(4, 7)), 'the queries are 7 wide, the features of the bank 8'),
+        (dict(queries=torch.ones(8)), r'queries must be floats \(B, D\), not float32 \(8,\)'),
+        (dict(queries=torch.ones(4, 8).long()), r'floats \(B, D\), not int64 \(4, 8\)'),
+        (dict(queries=Q.to('meta')), 'the queries lie on meta, the bank on cpu'),
+        (dict(bank=torch.ones(6, 2, 4)), r'floats \(M, D\) .* not float32 \(6, 2, 4\)'),
+        (dict(bank=torch.ones(0, 8)), r'at least one image, not float32 \(0, 8\)'),
+        (dict(bank_labels=torch.zeros(5).long()), r'the 6 images .* \(6,\) .* not int64 \(5,\)'),
+        (dict(bank_labels=torch.zeros(6)), r'not float32 \(6,\)'),
+        (
+            dict(bank_labels=LABELS.to('meta')),
+            'labels of the bank lie on meta, its features on cpu',
+        ),
+        (dict(bank_labels=LABELS + 3), r'must lie in 0\.\.2, not in 3\.\.3'),
+        (dict(bank_labels=LABELS - 1), r'must lie in 0\.\.2, not in -1\.\.-1'),
+        (dict(k=1.5), 'k must lie between 1 and the 6 images of the bank, not 1.5'),
+        (dict(chunk_size=0), 'chunk_size must be at least 1, not 0'),
+    ],
+)
+def test_what_does_not_fit_together(change, message):
+    given = dict(queries=Q, bank=BANK, bank_labels=LABELS, num_classes=3, k=2)
+    with pytest.raises(ValueError, match=rf'^[^\n]*{message}$'):
+        knn_scores(**{**given, **change})
+
+
+def test_types_are_brought_together():
+    scores = knn_scores(Q.half(), BANK.double(), LABELS.int(), num_classes=3, k=2)
+    assert scores.tolist() == [[1, 0, 0]] * 4

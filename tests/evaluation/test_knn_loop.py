@@ -1,12 +1,14 @@
 import pytest
 import torch
 from mmengine.evaluator import Evaluator
+from mmpretrain.evaluation import Accuracy as TheirAccuracy
+from mmpretrain.evaluation import ConfusionMatrix
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from mae.evaluation import Accuracy, KNNLoop
-from mae.utils.errors import ConfigError
+from mae.evaluation import Accuracy, KNNHook, KNNLoop
+from mae.utils.errors import ConfigError, NonFiniteError
 
 
 @pytest.fixture(scope='module')
@@ -54,3 +56,39 @@ def test_images_without_labels(runner, loader, digits):
     images, labels = digits
     with pytest.raises(ConfigError, match=r'^k-NN needs labels: [^\n]*$'):
         loop(runner, loader, (images, torch.full_like(labels, -1))).run()
+
+
+@pytest.mark.parametrize('temperature', [0, -1.0])
+def test_impossible_temperatures(runner, loader, digits, temperature):
+    with pytest.raises(ConfigError, match=r'^test_cfg\.temperature must be a positive number'):
+        loop(runner, loader, digits, temperature=temperature)
+    batches = loader(*digits)
+    with pytest.raises(ConfigError, match=r'^KNNHook\.temperature must be a positive number'):
+        KNNHook(batches, batches, temperature=temperature).before_train(runner)
+
+
+def test_features_that_are_no_numbers(runner, loader, digits):
+    images, labels = digits
+    broken = images.clone()
+    broken[[3, 70, 499]] = float('nan')
+    with pytest.raises(NonFiniteError, match=r'^the logits of 3 of 500 samples'):
+        loop(runner, loader, (broken, labels)).run()
+    broken[500] = float('inf')
+    with pytest.raises(NonFiniteError, match=r'^the features of 1 of the 1297 images of the bank'):
+        loop(runner, loader, (broken, labels)).run()
+
+
+def test_metrics_of_mmpretrain_read_the_votes(runner, loader, digits):
+    metrics = [Accuracy((1, 3)), TheirAccuracy((1, 3)), ConfusionMatrix()]
+    images, labels = digits
+    bank, test = loader(images[500:], labels[500:]), loader(images[:500], labels[:500], 33)
+    found = KNNLoop(
+        runner, test, Evaluator(metrics), bank, k=5, probes=[dict(type='mae.LinearProbe')]
+    ).run()
+    for start in ('', 'linear_l2_0.0001_'):
+        matrix = found[f'{start}confusion_matrix/result']
+        assert matrix.sum() == 500
+        assert found[f'{start}top1'] == pytest.approx(matrix.trace().item() / 5)
+        for k in (1, 3):  # they count a class without a vote as no hit, too
+            theirs = found[f'{start}accuracy/top{k}']
+            assert theirs == pytest.approx(found[f'{start}top{k}'], abs=1e-4)

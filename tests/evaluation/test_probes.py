@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from mae.evaluation import Accuracy, KNNLoop, KNNProbe, LinearProbe
-from mae.utils.errors import ConfigError
+from mae.utils.errors import ConfigError, NonFiniteError
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +33,9 @@ def test_linear_probe_is_scikit_learns_logistic_regression(digits, chunk_size):
     assert same.sum() > 150
 
 
-@pytest.mark.parametrize('options', [dict(l2=-1.0), dict(max_iter=0), dict(chunk_size=0)])
+@pytest.mark.parametrize(
+    'options', [dict(l2=-1.0), dict(l2=float('nan')), dict(max_iter=0), dict(chunk_size=0.5)]
+)
 def test_linear_probe_of_impossible_numbers(options):
     with pytest.raises(ValueError, match=r'^LinearProbe needs l2 >= 0, [^\n]*$'):
         LinearProbe(**options)
@@ -76,3 +78,40 @@ def test_the_same_probe_twice(runner, loader, digits):
 def test_more_neighbours_than_images():
     with pytest.raises(ValueError, match=r'^KNNProbe\.k=4 must lie between 1 and the 3 images'):
         KNNProbe(4).fit(torch.randn(3, 2), torch.arange(3))
+
+
+@pytest.mark.parametrize('k', [0, -1, 2.5, True])
+def test_impossible_number_of_neighbours(k):
+    with pytest.raises(ConfigError, match=r'^KNNProbe\.k must be a whole number from 1 on, not'):
+        KNNProbe(k)
+
+
+PROBES = pytest.mark.parametrize('probe', [KNNProbe(2), LinearProbe()])
+
+
+@PROBES
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_bank_that_is_no_numbers(probe, value):
+    bank = torch.randn(9, 4)
+    bank[[2, 5], 1] = value
+    with pytest.raises(NonFiniteError, match=r'^the features of 2 of the 9 images of the bank are'):
+        probe.fit(bank, torch.arange(9) % 3)
+
+
+@PROBES
+def test_a_bank_too_large_for_its_type(probe):
+    with pytest.raises(NonFiniteError, match=r'too large for their type$'):
+        probe.fit(torch.full((9, 4), 3e38), torch.arange(9) % 3)
+
+
+@PROBES
+def test_what_does_not_fit_together(probe):
+    bank, labels = torch.randn(9, 4), torch.arange(9) % 3
+    with pytest.raises(ValueError, match=r'the 9 images of the bank need .* not int64 \(8,\)$'):
+        probe.fit(bank, labels[:8])
+    with pytest.raises(ValueError, match=r'at least one image, not float32 \(0, 4\)$'):
+        probe.fit(bank[:0], labels[:0])
+    with pytest.raises(ValueError, match=r'^2 of the 9 images of the bank have no label$'):
+        probe.fit(bank, labels.masked_fill(torch.arange(9) > 6, -1))
+    with pytest.raises(ValueError, match=r'^the queries are 5 wide, the features of the bank 4$'):
+        probe.fit(bank, labels)(torch.randn(2, 5))

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, top_k_accuracy_score
+from mmpretrain.evaluation import Accuracy as TheirAccuracy
+from mmpretrain.evaluation import ConfusionMatrix
+from sklearn.metrics import accuracy_score, confusion_matrix, top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from mae.apis import init_model, load_config
 from mae.datasets import Digits, ShardSampler
-from mae.evaluation import Accuracy
+from mae.evaluation import Accuracy, Evaluator, GridAccuracy, ReconstructionLoss
+from mae.utils.errors import NonFiniteError
 
 COUNTS = (1, 2, 3)
 
@@ -31,6 +34,62 @@ def test_accuracy_is_sklearns(processes):
             assert metrics == pytest.approx(expected, rel=1e-12)
             sizes.add((number, size))
     assert sizes == {(1, 37), (2, 18), (2, 19), (3, 12), (3, 13)}
+
+
+def test_metrics_that_gather_samples_are_sklearns(processes, tmp_path, monkeypatch):
+    """mmengine writes what it gathers below the current folder."""
+    monkeypatch.chdir(tmp_path)
+    logits, labels = torch.randn(37, 12), torch.randint(0, 12, (37,))
+
+    def evaluate():
+        evaluator = Evaluator([Accuracy(), TheirAccuracy((1, 5)), ConfusionMatrix()])
+        for batch in ShardSampler(labels, batch_size=5):
+            ids = [sample_id for sample_id, _ in batch]
+            evaluator.process([{'logits': logits[ids], 'labels': labels[ids]}])
+        found = evaluator.evaluate(37)
+        return {name: torch.as_tensor(value).tolist() for name, value in found.items()}
+
+    matrix = confusion_matrix(labels, logits.argmax(1), labels=range(12)).tolist()
+    for number in COUNTS:
+        for metrics in processes(number, evaluate):
+            assert metrics['num_samples'] == 37
+            assert metrics['confusion_matrix/result'] == matrix
+            for k in (1, 5):
+                assert metrics[f'accuracy/top{k}'] == pytest.approx(metrics[f'top{k}'])
+
+
+def test_numbers_that_are_none_are_counted_over_all_processes(processes):
+    logits, labels, losses = torch.randn(37, 3, 12), torch.randint(0, 12, (37,)), torch.rand(37)
+    logits[[2, 36], 1, 5], losses[[1, 2, 36]] = float('nan'), float('inf')
+
+    def evaluate():
+        told = []
+        for metric in (
+            Accuracy(),
+            GridAccuracy(),
+            ReconstructionLoss(),
+            Evaluator(TheirAccuracy()),
+        ):
+            for batch in ShardSampler(labels, batch_size=5):
+                ids = [sample_id for sample_id, _ in batch]
+                output = {'logits': logits[ids, 1], 'labels': labels[ids]}
+                if isinstance(metric, Evaluator):
+                    metric.process([output])
+                    continue
+                if isinstance(metric, GridAccuracy):
+                    output |= {'logits': logits[ids], 'lr_scales': (1, 2, 3)}
+                metric.process(None, [{**output, 'reconstruction_loss': losses[ids]}])
+            try:
+                metric.evaluate(37)
+            except NonFiniteError as error:
+                told.append(str(error).partition(':')[0])
+        return told
+
+    of_logits = 'the logits of 2 of 37 samples to evaluate are NaN or infinite'
+    of_losses = 'the reconstruction loss of 3 of 37 images is NaN or infinite'
+    for number in COUNTS:
+        for told in processes(number, evaluate):
+            assert told == [of_logits, of_logits, of_losses, of_logits]
 
 
 def features(model, split):
@@ -58,6 +117,8 @@ def test_knn_is_sklearns(demo, make_runner, processes, tmp_path):
     )
     scores = theirs.fit(bank, bank_labels).predict_proba(queries)
     top1 = 100 * accuracy_score(labels, scores.argmax(1))
+    own = scores[np.arange(360), labels][:, None]  # in the top 5 only with a vote
+    top5 = 100 * np.mean((own[:, 0] > 0) & ((scores >= own).sum(1) <= 5))
 
     options |= {'load_from': str(path), 'launcher': 'pytorch'}
     found = []
@@ -65,6 +126,6 @@ def test_knn_is_sklearns(demo, make_runner, processes, tmp_path):
         found += processes(number, lambda: make_runner(demo['knn'], options).test())
     assert len(found) == sum(COUNTS)
     assert all(metrics == found[0] for metrics in found)
-    # Top-5 reaches classes without a vote, between which neither side promises an order.
     assert found[0]['top1'] == pytest.approx(top1, rel=1e-12)
+    assert found[0]['top5'] == pytest.approx(top5, rel=1e-12)
     assert found[0]['num_samples'] == 360

@@ -1,0 +1,109 @@
+"""What features, neighbours and votes have to be: one line with both sizes where they are not.
+
+Only shapes, types and devices are looked at, unless a docstring says more: to read values is to
+wait for the device.
+
+Shapes: M images of the bank, B queries, D width.
+"""
+
+import sys
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+from mae.utils.errors import ConfigError, NonFiniteError
+
+
+def check_bank(bank: Tensor, labels: Tensor) -> None:
+    """Refuse what is no bank: features (M, D) and labels (M,), M and D at least 1.
+
+    Raises:
+        ValueError: another shape or type, or on two devices.
+    """
+    if bank.ndim != 2 or not bank.is_floating_point() or not bank.numel():
+        raise ValueError(
+            f'the features of the bank must be floats (M, D) of at least one image, not '
+            f'{describe(bank)}'
+        )
+    if labels.shape != bank.shape[:1] or not is_whole(labels):
+        raise ValueError(
+            f'the {len(bank)} images of the bank need whole numbers ({len(bank)},) as labels, not '
+            f'{describe(labels)}'
+        )
+    check_device('the labels of the bank', labels, 'its features', bank)
+
+
+def check_queries(queries: Tensor, bank: Tensor) -> None:
+    """Refuse queries that are not features (B, D) as wide as those of the bank.
+
+    Raises:
+        ValueError: another shape, width or type, or on another device.
+    """
+    if queries.ndim != 2 or not queries.is_floating_point():
+        raise ValueError(f'the queries must be floats (B, D), not {describe(queries)}')
+    if queries.shape[1] != bank.shape[1]:
+        raise ValueError(
+            f'the queries are {queries.shape[1]} wide, the features of the bank {bank.shape[1]}'
+        )
+    check_device('the queries', queries, 'the bank', bank)
+
+
+def check_device(what: str, one: Tensor, beside: str, other: Tensor) -> None:
+    """Refuse two tensors that are compared but lie on two devices.
+
+    Raises:
+        ValueError: names both.
+    """
+    if one.device != other.device:
+        raise ValueError(f'{what} lie on {one.device}, {beside} on {other.device}')
+
+
+def check_finite(features: Tensor, labels: Tensor) -> None:
+    """Refuse a bank with features that are NaN or infinite, or labels below 0; reads the values.
+
+    Raises:
+        NonFiniteError: says how many of how many images.
+        ValueError: likewise of the labels.
+    """
+    if broken := int((~features.isfinite().all(dim=1)).sum()):
+        raise NonFiniteError(
+            f'the features of {broken} of the {len(features)} images of the bank are NaN or '
+            'infinite: the weights are broken, or the numbers too large for their type'
+        )
+    if unknown := int((labels < 0).sum()):
+        raise ValueError(f'{unknown} of the {len(labels)} images of the bank have no label')
+
+
+def check_temperature(temperature: float | None, name: str = 'temperature') -> None:
+    """Refuse a temperature that ranks backwards or not at all.
+
+    Args:
+        temperature: None counts each vote as 1.
+        name: of the setting, for the message.
+
+    Raises:
+        ConfigError: not positive and finite.
+    """
+    if temperature is None:
+        return
+    is_number = isinstance(temperature, Real) and not isinstance(temperature, bool)
+    if not is_number or not sys.float_info.min <= temperature < float('inf'):
+        raise ConfigError(
+            f'{name} must be a positive number, or None for equal votes, not {temperature!r}'
+        )
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is a whole number from 1 on."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
+def is_whole(tensor: Tensor) -> bool:
+    """Whether a tensor holds whole numbers."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
+def describe(tensor: Tensor) -> str:
+    """Type and shape, for messages: `float32 (3, 4)`."""
+    return f'{str(tensor.dtype).removeprefix("torch.")} {tuple(tensor.shape)}'
