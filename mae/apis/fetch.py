@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urldefrag
+from urllib.parse import unquote, urldefrag, urlsplit
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mae.zoo.address import check_address
+from mae.zoo.address import check_address, names_in
 from mae.zoo.checksum import checksum_in, parse_checksum
 from mae.zoo.download import Remote, cache_folder, download
 from mae.zoo.index import Entry, find_entry
@@ -75,11 +75,16 @@ def fetch_proved(
 
 def _elsewhere(url: str) -> tuple[Remote, Path]:
     """A file that the index does not list, and a folder for it alone: its name may be another's."""
-    url, fragment = urldefrag(url)
+    url, fragment = urldefrag(url.strip())
     check_address(url)
-    checksum = parse_checksum(fragment.replace('=', ':')) if fragment else checksum_in(url)
+    entry = find_entry(urlsplit(url)._replace(query='').geturl())
+    checksum = next(filter(None, map(checksum_in, names_in(url))), None)
+    if fragment:
+        checksum = parse_checksum(unquote(fragment).replace('=', ':'))
+    elif entry is not None and entry.checksum:
+        checksum = parse_checksum(entry.checksum)
     folder = cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:8]
-    return Remote(url, checksum), folder
+    return Remote(url, checksum, entry.license if entry else ''), folder
 
 
 def _verdict(remote: Remote) -> str:
