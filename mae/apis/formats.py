@@ -4,17 +4,22 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from mae.apis.config import load_config
-from mae.engine.checkpoint import load_weights, save_checkpoint, save_safetensors
+from mae.apis.images import ReadImage
+from mae.engine.checkpoint import load_weights, save_checkpoint, save_safetensors, unshared
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats import BY_NAME, Departure, facts_of_config, leave, resize
 from mae.zoo.formats.facts import KEY, check_facts
+from mae.zoo.formats.hub import transformers_processor
 
 SUFFIXES = ('.safetensors', '.pth')
+_PIXELS = ('mean', 'std')
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ def convert(
     img_size: tuple[int, int] | None = None,
     patch_size: int | None = None,
     in_channels: int | None = None,
+    key: str | None = None,
 ) -> Conversion:
     """Read a model in any known format, fit it if asked to, and write it in another.
 
@@ -55,6 +61,8 @@ def convert(
         img_size: (height, width) in pixels to fit the positions to.
         patch_size: side in pixels to fit the patch projection to.
         in_channels: channels to fit it to.
+        key: of the weights to take where the source holds those of several models: names of dicts
+            and prefixes with dots between, such as 'teacher' or 'state_dict_ema'.
 
     Returns:
         What was written, with the report.
@@ -70,7 +78,7 @@ def convert(
         raise ValueError(f'no format {to!r}; known: {", ".join(BY_NAME)}')
     _check_out(out, to)
     check_facts(facts or {})
-    found = load_weights(source)
+    found = load_weights(source, key=key)
     weights, lines = found['state_dict'], list(found['notes'])
     known = dict(found['facts'])
     if config is not None:
@@ -84,32 +92,65 @@ def convert(
         weights, known, source, img_size=img_size, patch_size=patch_size, in_channels=in_channels
     )
     departure = leave(weights, BY_NAME[to], known, source)
-    write(departure, out)
-    return Conversion(out, [*lines, *changes, *departure.notes])
+    told = config, img_size, patch_size, in_channels, *((facts or {}).get(n) for n in _PIXELS)
+    processor = found.get('processor') if all(value is None for value in told) else None
+    lines += [*changes, *departure.notes, *write(departure, out, processor)]
+    return Conversion(out, lines)
 
 
-def write(departure: Departure, out: Path) -> None:
+def write(departure: Departure, out: Path, processor: Mapping[str, Any] | None = None) -> list[str]:
     """Write weights that are ready to leave, whole or not at all.
+
+    Args:
+        departure: what to write.
+        out: file, or folder of transformers.
+        processor: for the folder's `preprocessor_config.json`; by default the one that prepares
+            images as this toolbox does.
+
+    Returns:
+        More for the report, a line each.
 
     Raises:
         OSError: the disk refused.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     metadata = {KEY: json.dumps(departure.passport)}
+    departure = replace(departure, weights=unshared(departure.weights))
     if departure.config is not None:
-        _write_folder(departure, out, {'format': 'pt', **metadata})
-    elif out.suffix == '.safetensors':
+        notes: list[str] = []
+        if not processor:
+            processor, notes = _processor_of(departure.config, departure.passport['facts'])
+        files = {'config': departure.config, 'preprocessor_config': processor}
+        _write_folder(departure.weights, files, out, {'format': 'pt', **metadata})
+        return notes
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == '.safetensors':
         save_safetensors(departure.weights, out, metadata)
     else:
         save_checkpoint(departure.checkpoint(), out)
+    return []
 
 
-def _write_folder(departure: Departure, out: Path, metadata: dict[str, str]) -> None:
+def _processor_of(
+    config: Mapping[str, Any], facts: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    side = config['image_size']
+    short_side = ReadImage(3, (side, side)).resize.size if isinstance(side, int) else 0
+    return transformers_processor(config, dict(facts), short_side)
+
+
+def _write_folder(
+    weights: Mapping[str, Tensor],
+    files: Mapping[str, Mapping[str, Any]],
+    out: Path,
+    metadata: dict[str, str],
+) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f'.{out.name}.'))
     try:
-        save_safetensors(departure.weights, temporary / 'model.safetensors', metadata)
-        text = json.dumps(departure.config, indent=2) + '\n'
-        (temporary / 'config.json').write_text(text, encoding='utf-8')
+        save_safetensors(weights, temporary / 'model.safetensors', metadata)
+        for name, content in files.items():
+            text = json.dumps(content, indent=2) + '\n'
+            (temporary / f'{name}.json').write_text(text, encoding='utf-8')
         temporary.chmod(0o755)
         temporary.rename(out)
     except BaseException:

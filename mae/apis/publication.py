@@ -10,7 +10,7 @@ import mmengine
 import torch
 
 from mae.apis.config import find_config, load_config
-from mae.engine.checkpoint import fit_weights, load_weights, save_safetensors
+from mae.engine.checkpoint import fit_weights, load_weights, save_safetensors, unshared
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError
 from mae.utils.files import file_sha256, whole_file
@@ -70,7 +70,7 @@ def publish(
         raise ValueError(f'a metric is a number, which {wrong[0]} is not')
     path, folder = Path(checkpoint), Path(out_dir)
     found = load_weights(path)
-    weights = {key: value.contiguous() for key, value in found['state_dict'].items()}
+    weights = unshared(found['state_dict'])
     model = _model_of(config, found, path) if config else {}
     model.setdefault('Parameters', sum(_count(key, value) for key, value in weights.items()))
     passport = {'facts': lasting(found['facts']), 'manifest': manifest_of(weights)}

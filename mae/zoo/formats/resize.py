@@ -51,6 +51,8 @@ def resize(
             )
         name = 'encoder.patch_embed.proj.weight'
         fitted[name] = resize_patch_weight(adapt_patch_channels(weights[name], C), p)
+        if found.in_channels != C:  # mean and deviation are of the old channels
+            facts = {name: value for name, value in facts.items() if name not in ('mean', 'std')}
         lines.append(
             f'{name} fitted from {found.in_channels} channels and {found.patch_size}x'
             f'{found.patch_size} patches to {C} and {p}x{p}'
