@@ -19,10 +19,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from mae.utils.errors import CheckpointError
+from mae.utils.suggest import nearest
 from mae.zoo.address import check_address, names_in
 from mae.zoo.checksum import checksum_in, parse_checksum
 from mae.zoo.download import Remote, cache_folder, download
-from mae.zoo.index import Entry, find_entry
+from mae.zoo.index import Entry, entries, find_entry
 from mae.zoo.transfer import Progress as Told
 
 
@@ -71,6 +73,28 @@ def fetch_proved(
     _say(f'{path.name}: {_verdict(remote)}')
     known, where = remote.checksum, 'in its address' if entry is None else 'published'
     return Fetched(path, f'the {known.label} {where}' if known else '')
+
+
+def find_file(source: str | Path) -> Fetched:
+    """Weights as a file or folder on this machine.
+
+    Args:
+        source: path, name of `list_models`, or address; the last two are fetched.
+
+    Raises:
+        CheckpointError: there is nothing of that name (tells the nearest).
+        DownloadError: it cannot be fetched, or is not what was published.
+    """
+    text = str(source)
+    path = Path(text).expanduser()
+    if text and path.exists():
+        return Fetched(path, '')
+    if '://' in text or find_entry(text) is not None:
+        return fetch_proved(text)
+    names = [entry.name for entry in entries()]
+    near = nearest(path.stem, names, limit=2) if text and path.name == text else []
+    hint = f'; nearest models: {", ".join(near)}' if near else ''
+    raise CheckpointError(f'no such checkpoint: {text or repr(text)}{hint}')
 
 
 def _elsewhere(url: str) -> tuple[Remote, Path]:

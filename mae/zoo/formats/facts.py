@@ -68,6 +68,8 @@ def check_facts(facts: Mapping[str, Any]) -> None:
     Raises:
         ValueError: an unknown name (tells the nearest), or a value of another kind.
     """
+    if not isinstance(facts, Mapping):
+        raise ValueError(f'facts are given by name, such as num_heads=3, not as {facts!r}')
     for name, value in facts.items():
         if name not in NAMES:
             raise ValueError(f'no fact {name!r}{did_you_mean(name, NAMES)}')

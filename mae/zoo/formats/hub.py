@@ -87,15 +87,14 @@ def transformers_processor(
         CheckpointError: there are not as many means and deviations as channels.
     """
     C, size, notes = config['num_channels'], config['image_size'], []
-    facts = dict(facts)
-    if 'mean' not in facts or 'std' not in facts:
-        facts |= _USUAL_COLOURS if len(_USUAL_COLOURS['mean']) == C else _USUAL_GREYS
-        notes.append(
-            f'mean {facts["mean"]} and std {facts["std"]} assumed; --facts mean=... std=...'
-        )
+    usual, levels = _USUAL_COLOURS if C == 3 else _USUAL_GREYS, {}
     for name in ('mean', 'std'):
-        if len(facts[name]) not in (1, C):
-            raise CheckpointError(f'{name} has {len(facts[name])} numbers for {C} channels')
+        if name not in facts:
+            notes.append(f'{name} {usual[name]} assumed, as usual')
+        values = facts.get(name, usual[name])
+        if len(values) not in (1, C):
+            raise CheckpointError(f'{name} has {len(values)} numbers for {C} channels')
+        levels[name] = [value / 255 for value in (values if len(values) == C else [*values] * C)]
     processor: dict[str, Any] = {
         'do_convert_rgb': C == 3,
         'do_resize': True,
@@ -103,8 +102,8 @@ def transformers_processor(
         'do_rescale': True,
         'rescale_factor': 1 / 255,
         'do_normalize': True,
-        'image_mean': [value / 255 for value in facts['mean']],
-        'image_std': [value / 255 for value in facts['std']],
+        'image_mean': levels['mean'],
+        'image_std': levels['std'],
     }
     if not isinstance(size, int):
         height, width = size

@@ -155,13 +155,12 @@ def _to_ours(weights: Weights, layout: Layout, path: Path) -> tuple[Weights, lis
         else:
             parts.setdefault(name, {})[part] = value
     widths = {v.shape[-1] for n, v in whole.items() if n.endswith('pos_embed') and v.ndim}
-    strange = [
-        key for key in unknown if key.split('.')[0] in tops or widths & {*weights[key].shape}
-    ]
+    wrong = double
     for key in unknown:
-        if key not in strange:
+        if key.split('.')[0] in tops or widths & {*weights[key].shape}:
+            wrong.append(f'{key} is unknown')
+        else:
             dropped[f'{key}, which is no part of the model'] = None
-    wrong = [f'{key} is unknown' for key in strange] + double
     wrong += [f'{name} lacks a part' for name, found in parts.items() if len(found) < 3]
     if wrong := wrong + _uneven(parts):
         more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''

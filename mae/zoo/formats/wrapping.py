@@ -157,7 +157,7 @@ def _plain(name: str) -> str:
 
 def _under(named: Named, key: str, path: object) -> Named:
     """Those whose name, with or without transparent modules, begins with `key`."""
-    start = f'{key.rstrip(".")}.'
+    start = f'{str(key).rstrip(".")}.'
     found = {
         name: item
         for name, item in named.items()
