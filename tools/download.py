@@ -8,7 +8,11 @@ from pathlib import Path
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('name', nargs='?', help='a name that --list shows, or a file name in it')
+    parser.add_argument(
+        'name',
+        nargs='?',
+        help='a name that --list shows, a file name in it, or an https:// address',
+    )
     parser.add_argument(
         '--dest',
         type=Path,
@@ -43,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             entry = find_model(name)
             print(f'{name}\n    {entry.file}, {entry.source}, {entry.license}')
         return
-    print(fetch(find_model(args.name), args.dest, args.mirror))
+    source = args.name if '://' in args.name else find_model(args.name)
+    print(fetch(source, args.dest, args.mirror))
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urldefrag
+from urllib.parse import unquote, urldefrag, urlsplit
 
 from rich.console import Console
 from rich.progress import (
@@ -19,10 +19,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mae.zoo.address import check_address
+from mae.utils.errors import CheckpointError
+from mae.utils.suggest import nearest
+from mae.zoo.address import check_address, names_in
 from mae.zoo.checksum import checksum_in, parse_checksum
 from mae.zoo.download import Remote, cache_folder, download
-from mae.zoo.index import Entry, find_entry
+from mae.zoo.index import Entry, entries, find_entry
 from mae.zoo.transfer import Progress as Told
 
 
@@ -73,13 +75,40 @@ def fetch_proved(
     return Fetched(path, f'the {known.label} {where}' if known else '')
 
 
+def find_file(source: str | Path) -> Fetched:
+    """Weights as a file or folder on this machine.
+
+    Args:
+        source: path, name of `list_models`, or address; the last two are fetched.
+
+    Raises:
+        CheckpointError: there is nothing of that name (tells the nearest).
+        DownloadError: it cannot be fetched, or is not what was published.
+    """
+    text = str(source)
+    path = Path(text).expanduser()
+    if text and path.exists():
+        return Fetched(path, '')
+    if '://' in text or find_entry(text) is not None:
+        return fetch_proved(text)
+    names = [entry.name for entry in entries()]
+    near = nearest(path.stem, names, limit=2) if text and path.name == text else []
+    hint = f'; nearest models: {", ".join(near)}' if near else ''
+    raise CheckpointError(f'no such checkpoint: {text or repr(text)}{hint}')
+
+
 def _elsewhere(url: str) -> tuple[Remote, Path]:
     """A file that the index does not list, and a folder for it alone: its name may be another's."""
-    url, fragment = urldefrag(url)
+    url, fragment = urldefrag(url.strip())
     check_address(url)
-    checksum = parse_checksum(fragment.replace('=', ':')) if fragment else checksum_in(url)
+    entry = find_entry(urlsplit(url)._replace(query='').geturl())
+    checksum = next(filter(None, map(checksum_in, names_in(url))), None)
+    if fragment:
+        checksum = parse_checksum(unquote(fragment).replace('=', ':'))
+    elif entry is not None and entry.checksum:
+        checksum = parse_checksum(entry.checksum)
     folder = cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:8]
-    return Remote(url, checksum), folder
+    return Remote(url, checksum, entry.license if entry else ''), folder
 
 
 def _verdict(remote: Remote) -> str:

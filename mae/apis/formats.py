@@ -4,17 +4,23 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from mae.apis.config import load_config
-from mae.engine.checkpoint import load_weights, save_checkpoint, save_safetensors
+from mae.apis.fetch import find_file
+from mae.apis.images import ReadImage
+from mae.engine.checkpoint import load_weights, save_checkpoint, save_safetensors, unshared
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats import BY_NAME, Departure, facts_of_config, leave, resize
 from mae.zoo.formats.facts import KEY, check_facts
+from mae.zoo.formats.hub import transformers_processor
 
 SUFFIXES = ('.safetensors', '.pth')
+_PIXELS = ('mean', 'std')
 
 
 @dataclass(frozen=True)
@@ -38,23 +44,26 @@ def convert(
     config: str | Path | None = None,
     facts: Mapping[str, Any] | None = None,
     encoder_only: bool = False,
-    img_size: tuple[int, int] | None = None,
+    img_size: int | tuple[int, int] | None = None,
     patch_size: int | None = None,
     in_channels: int | None = None,
+    key: str | None = None,
 ) -> Conversion:
     """Read a model in any known format, fit it if asked to, and write it in another.
 
     Args:
-        source: file, or folder of transformers.
+        source: file, folder of transformers, name of `list_models`, or address.
         out: `.safetensors` or `.pth` file; for transformers a folder. It must not exist.
         to: 'mae', 'fair', 'timm', 'transformers', 'mmpretrain' or 'lightly'.
         config: of ours, for what the weights do not tell, such as the number of heads.
         facts: more of that, by name; they count before the config's and the file's. None takes
             away what those say.
         encoder_only: leave out decoder and head.
-        img_size: (height, width) in pixels to fit the positions to.
+        img_size: (height, width) in pixels to fit the positions to, or one number for both.
         patch_size: side in pixels to fit the patch projection to.
         in_channels: channels to fit it to.
+        key: of the weights to take where the source holds those of several models: names of dicts
+            and prefixes with dots between, such as 'teacher' or 'state_dict_ema'.
 
     Returns:
         What was written, with the report.
@@ -63,19 +72,22 @@ def convert(
         CheckpointError: the source is not understood as a whole, `to` cannot hold it, or `out`
             has a wrong name or exists.
         ConfigError: the config says something impossible.
+        DownloadError: the source cannot be fetched.
         ValueError: it cannot be fitted to the sizes asked for.
     """
-    source, out = Path(source), Path(out)
-    if to not in BY_NAME:
+    out = Path(out)
+    if not isinstance(to, str) or to not in BY_NAME:
         raise ValueError(f'no format {to!r}; known: {", ".join(BY_NAME)}')
     _check_out(out, to)
-    check_facts(facts or {})
-    found = load_weights(source)
+    facts = _given(facts)
+    fetched = find_file(source)
+    source = fetched.path
+    found = load_weights(source, fetched.proof, key)
     weights, lines = found['state_dict'], list(found['notes'])
     known = dict(found['facts'])
     if config is not None:
         known |= facts_of_config(load_config(config).model)
-    known = {name: v for name, v in {**known, **(facts or {})}.items() if v is not None}
+    known = {name: v for name, v in {**known, **facts}.items() if v is not None}
     if encoder_only:
         dropped = sorted({name.split('.')[0] for name in weights if not _of_encoder(name)})
         weights = {name: value for name, value in weights.items() if _of_encoder(name)}
@@ -84,32 +96,65 @@ def convert(
         weights, known, source, img_size=img_size, patch_size=patch_size, in_channels=in_channels
     )
     departure = leave(weights, BY_NAME[to], known, source)
-    write(departure, out)
-    return Conversion(out, [*lines, *changes, *departure.notes])
+    told = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
+    processor = found.get('processor') if all(value is None for value in told) else None
+    lines += [*changes, *departure.notes, *write(departure, out, processor)]
+    return Conversion(out, lines)
 
 
-def write(departure: Departure, out: Path) -> None:
+def write(departure: Departure, out: Path, processor: Mapping[str, Any] | None = None) -> list[str]:
     """Write weights that are ready to leave, whole or not at all.
+
+    Args:
+        departure: what to write.
+        out: file, or folder of transformers.
+        processor: for the folder's `preprocessor_config.json`; by default the one that prepares
+            images as this toolbox does.
+
+    Returns:
+        More for the report, a line each.
 
     Raises:
         OSError: the disk refused.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     metadata = {KEY: json.dumps(departure.passport)}
+    departure = replace(departure, weights=unshared(departure.weights))
     if departure.config is not None:
-        _write_folder(departure, out, {'format': 'pt', **metadata})
-    elif out.suffix == '.safetensors':
+        notes: list[str] = []
+        if not processor:
+            processor, notes = _processor_of(departure.config, departure.passport['facts'])
+        files = {'config': departure.config, 'preprocessor_config': processor}
+        _write_folder(departure.weights, files, out, {'format': 'pt', **metadata})
+        return notes
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == '.safetensors':
         save_safetensors(departure.weights, out, metadata)
     else:
         save_checkpoint(departure.checkpoint(), out)
+    return []
 
 
-def _write_folder(departure: Departure, out: Path, metadata: dict[str, str]) -> None:
+def _processor_of(
+    config: Mapping[str, Any], facts: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    side = config['image_size']
+    short_side = ReadImage(3, (side, side)).resize.size if isinstance(side, int) else 0
+    return transformers_processor(config, dict(facts), short_side)
+
+
+def _write_folder(
+    weights: Mapping[str, Tensor],
+    files: Mapping[str, Mapping[str, Any]],
+    out: Path,
+    metadata: dict[str, str],
+) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f'.{out.name}.'))
     try:
-        save_safetensors(departure.weights, temporary / 'model.safetensors', metadata)
-        text = json.dumps(departure.config, indent=2) + '\n'
-        (temporary / 'config.json').write_text(text, encoding='utf-8')
+        save_safetensors(weights, temporary / 'model.safetensors', metadata)
+        for name, content in files.items():
+            text = json.dumps(content, indent=2) + '\n'
+            (temporary / f'{name}.json').write_text(text, encoding='utf-8')
         temporary.chmod(0o755)
         temporary.rename(out)
     except BaseException:
@@ -128,3 +173,12 @@ def _check_out(out: Path, to: str) -> None:
 
 def _of_encoder(name: str) -> bool:
     return name.startswith('encoder.')
+
+
+def _given(facts: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What the caller states, checked; one number may stand for the only channel."""
+    if isinstance(facts, Mapping):
+        alone = {name for name in _PIXELS if isinstance(facts.get(name), int | float)}
+        facts = {name: [value] if name in alone else value for name, value in facts.items()}
+    check_facts({} if facts is None else facts)
+    return facts or {}

@@ -10,6 +10,7 @@ from torch import nn
 
 from mae.apis.config import load_config
 from mae.apis.device import check_device
+from mae.apis.fetch import find_file
 from mae.engine.checkpoint import fit_weights, load_weights
 from mae.registry import MODELS
 
@@ -23,8 +24,8 @@ def init_model(
 
     Args:
         config: path, `Config`, or the bare name of a shipped config.
-        checkpoint: weights to load, a file or folder in any known format; without one they start
-            as the recipe says.
+        checkpoint: weights to load, a file or folder in any known format, a name of
+            `list_models` or an address; without one they start as the recipe says.
         device: where to put the model.
 
     Returns:
@@ -33,6 +34,7 @@ def init_model(
     Raises:
         ConfigError: the config says something impossible.
         CheckpointError: the weights cannot be read or do not fit.
+        DownloadError: they cannot be fetched, or are not what was published.
         ValueError: there is no such device.
     """
     device = check_device(device)
@@ -40,8 +42,9 @@ def init_model(
     if checkpoint is None:
         model.init_weights()  # type: ignore[operator]  # every algorithm has it
     else:
-        path = Path(checkpoint)
-        found = load_weights(path)
+        fetched = find_file(checkpoint)
+        path = fetched.path
+        found = load_weights(path, fetched.proof)
         report = fit_weights(
             model,
             found['state_dict'],

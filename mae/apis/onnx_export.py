@@ -8,11 +8,12 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from mae.models.layers.tokens import Pool
 from mae.utils.errors import CheckpointError
 
 # What one ONNX file can hold; weights beyond it lie beside it.
@@ -37,16 +38,16 @@ class OnnxReport:
 
 def export_onnx(
     model: Any,
-    path: Path,
+    path: str | Path,
     *,
-    pool: Literal['avg', 'cls', 'tokens'] | None = None,
+    pool: Pool | None = None,
     uint8: bool = False,
 ) -> OnnxReport:
     """Write a model for any number of images, after onnxruntime has agreed with it.
 
     Args:
         model: an algorithm, from `get_model`.
-        path: of the file; it appears when it is checked.
+        path: of the file, which ends in `.onnx`; it appears when it is checked.
         pool: the features of the encoder, pooled thus; by default the logits of a classifier, and
             of another model the average of the patch tokens.
         uint8: take uint8 images and normalise them, instead of normalised float32 ones.
@@ -55,7 +56,15 @@ def export_onnx(
         CheckpointError: onnxruntime's numbers are others than the model's.
         ImportError: a library is missing; says how to install it.
         OSError: the disk refused; an older file is untouched.
+        ValueError: the path is no `.onnx` file, or there is no such pool or no encoder.
     """
+    path = Path(path)
+    if path.suffix.lower() != '.onnx' or path.is_dir():
+        raise ValueError(f'the file to write ends in .onnx, unlike {path}')
+    if pool not in (None, *get_args(Pool)):
+        raise ValueError(f'pool is one of {", ".join(get_args(Pool))} or None, not {pool!r}')
+    if not hasattr(model, 'encoder'):
+        raise ValueError(f'a {type(model).__name__} has no encoder: give a model of get_model')
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  (torch's exporter needs it, and asks too late)

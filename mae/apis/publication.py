@@ -1,8 +1,10 @@
 """Weights to give away: without the state of their run, named by their hash, with a card."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import mmengine
 import torch
 
 from mae.apis.config import find_config, load_config
-from mae.engine.checkpoint import fit_weights, load_weights, save_safetensors
+from mae.apis.fetch import find_file
+from mae.engine.checkpoint import fit_weights, load_weights, save_safetensors, unshared
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError
 from mae.utils.files import file_sha256, whole_file
@@ -47,7 +50,8 @@ def publish(
     """Write `NAME-<first 8 digits of the SHA-256>` with a model card and a metafile entry.
 
     Args:
-        checkpoint: of a run of this toolbox, or any model that it can read.
+        checkpoint: of a run of this toolbox, or any model that it can read: a path, a name of
+            `list_models`, or an address.
         out_dir: folder, made if need be.
         name: without suffix.
         license_: of the weights, such as 'Apache-2.0'.
@@ -61,16 +65,14 @@ def publish(
         CheckpointError: it cannot be read, is of another model than `config`, or a file of that
             name exists.
         ConfigError: there is no such config.
-        ValueError: a wrong suffix, a name that is a path, or a metric that is no number.
+        ValueError: a wrong suffix, a name that is a path or empty, no licence, or a metric that is
+            no finite number.
     """
-    if suffix not in SUFFIXES or Path(name).name != name:
-        raise ValueError(f'a name without folders, and {" or ".join(SUFFIXES)}: {name}, {suffix}')
-    wrong = [key for key, value in (metrics or {}).items() if not isinstance(value, int | float)]
-    if wrong:
-        raise ValueError(f'a metric is a number, which {wrong[0]} is not')
-    path, folder = Path(checkpoint), Path(out_dir)
-    found = load_weights(path)
-    weights = {key: value.contiguous() for key, value in found['state_dict'].items()}
+    _check(name, suffix, license_, metrics)
+    fetched, folder = find_file(checkpoint), Path(out_dir)
+    path = fetched.path
+    found = load_weights(path, fetched.proof)
+    weights = unshared(found['state_dict'])
     model = _model_of(config, found, path) if config else {}
     model.setdefault('Parameters', sum(_count(key, value) for key, value in weights.items()))
     passport = {'facts': lasting(found['facts']), 'manifest': manifest_of(weights)}
@@ -106,6 +108,23 @@ def publish(
     mmengine.dump({'Models': [entry]}, done.metafile, sort_keys=False)
     done.card.write_text(card, encoding='utf-8')
     return done
+
+
+def _check(name: str, suffix: str, license_: str, metrics: Mapping[str, float] | None) -> None:
+    if suffix not in SUFFIXES:
+        raise ValueError(f'the suffix is {" or ".join(SUFFIXES)}, not {suffix!r}')
+    if not re.fullmatch(r'\w[\w.+=@ -]{0,99}', str(name)):
+        raise ValueError(
+            'a name without folders, of up to 100 letters, digits, dots, dashes and the like, the '
+            f'first a letter or digit, not {name!r}'
+        )
+    if not license_ or not str(license_).strip():
+        raise ValueError("say which licence the weights have, such as 'Apache-2.0'")
+    if not isinstance(metrics or {}, Mapping):
+        raise ValueError(f'metrics are numbers by name, not a {type(metrics).__name__}')
+    for key, value in (metrics or {}).items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise ValueError(f'a metric is a number, which {key} is not: {value!r}')
 
 
 def _model_of(config: str, found: Mapping[str, Any], path: Path) -> dict[str, Any]:

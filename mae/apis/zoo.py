@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mae.apis.config import find_config, load_config
 from mae.apis.device import check_device
-from mae.apis.fetch import Fetched, fetch_proved
+from mae.apis.fetch import Fetched, fetch_proved, find_file
 from mae.engine.checkpoint import LoadReport, fit_weights, load_weights
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
@@ -172,15 +172,6 @@ def _find_weights(
                 '--weights), or a name that tools/download.py --list shows'
             )
         return entry, fetch_proved(entry)
-    path = Path(str(pretrained)).expanduser()
-    if path.exists():
-        return None, Fetched(path, '')
-    text = str(pretrained)
-    entry = find_entry(text)
-    if entry is not None:
-        return entry, fetch_proved(entry)
-    if '://' in text:
-        return None, fetch_proved(text)
-    near = nearest(path.stem, list_models(), limit=2) if path.name == text else []
-    hint = f'; nearest models: {", ".join(near)}' if near else ''
-    raise CheckpointError(f'no such checkpoint: {pretrained}{hint}')
+    source = str(pretrained)
+    is_here = bool(source) and Path(source).expanduser().exists()
+    return None if is_here else find_entry(source), find_file(source)

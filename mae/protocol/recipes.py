@@ -11,7 +11,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mae.apis.config import load_config, shipped_configs
-from mae.engine.checkpoint import load_checkpoint
+from mae.engine.checkpoint import load_weights
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
 
@@ -130,11 +130,10 @@ def _signature_of(config: Config) -> Signature:
 
 
 def _encoder_weights(path: Path) -> dict[str, Tensor]:
-    weights = load_checkpoint(path)['state_dict']
-    names = {name: name.removeprefix('module.') for name in weights}
+    weights = load_weights(path)['state_dict']
     found = {
-        name.removeprefix('encoder.'): weights[key]
-        for key, name in names.items()
+        name.removeprefix('encoder.'): value
+        for name, value in weights.items()
         if name.startswith('encoder.')
     }
     if 'patch_embed.proj.weight' not in found:

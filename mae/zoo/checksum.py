@@ -9,6 +9,7 @@ from mae.utils.errors import DownloadError
 
 _BLOCK = 1 << 20
 _LENGTH = {'sha256': 64, 'md5': 32}
+_HASHED = re.compile(r'.*-([0-9a-f]{8,64})\.(pth|pth\.tar|pt|bin|ckpt|safetensors)', re.S)
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,11 @@ def parse_checksum(text: str) -> Checksum:
 
 
 def checksum_in(file: str) -> Checksum | None:
-    """The start of the SHA-256 in a file name such as `vit_20220223-85be947b.pth`."""
-    match = re.search(r'-([0-9a-f]{8,64})\.(pth|pt|safetensors)$', file)
+    """The start of the SHA-256 in a file name such as `vit_20220223-85be947b.pth`.
+
+    Letters may be small or capital; what a client left of a query behind `?` does not count.
+    """
+    match = _HASHED.fullmatch(file.lower().partition('?')[0])
     if match is None or re.fullmatch(r'(19|20)\d{6}', match[1]):  # a date
         return None
     return Checksum('sha256', match[1])

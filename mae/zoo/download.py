@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote, urlsplit
 
 from mae.utils.errors import DownloadError
 from mae.utils.home import home
-from mae.zoo.checksum import Checksum, digest, verify
+from mae.zoo.address import file_name
+from mae.zoo.checksum import Checksum, checksum_in, digest, verify
 from mae.zoo.transfer import Patience, Progress, UnreachableError, transfer
 
 _TERMS = {
@@ -38,12 +40,15 @@ class Remote:
     @property
     def file(self) -> str:
         """Name of the file."""
-        return self.url.rpartition('/')[2]
+        return file_name(self.url)
 
     @property
     def address(self) -> str:
         """Where it is fetched from."""
-        return f'{self.mirror.rstrip("/")}/{self.file}' if self.mirror else self.url
+        if not self.mirror:
+            return self.url
+        folder = urlsplit(self.mirror)  # its query, such as a token, stays behind the path
+        return folder._replace(path=f'{folder.path.rstrip("/")}/{quote(self.file)}').geturl()
 
     @property
     def terms(self) -> str:
@@ -86,7 +91,7 @@ def download(
         folder.mkdir(parents=True, exist_ok=True)
         with _part_of(path, say) as part:
             if part is not None:
-                _fill(remote, part, path, progress, patience)
+                _fill(remote, part, path, progress, say, patience)
                 return path
     if remote.checksum is not None:  # also what another process fetched, or a person put there
         try:
@@ -103,30 +108,40 @@ def _fill(
     part: IO[bytes],
     path: Path,
     progress: Progress | None,
+    say: Callable[[str], None],
     patience: Patience | None,
 ) -> None:
     """Fetch, verify, write the licence, and only then give the file its name."""
     tag = path.with_name(f'.{path.name}.tag')
     try:
-        ended = transfer(remote.address, part, tag, progress=progress, patience=patience)
+        received = transfer(remote.address, part, tag, progress=progress, patience=patience)
     except UnreachableError as error:
         where = f'fetch {remote.url} on another machine and put it at {path}'
         raise DownloadError(f'{error}: {where}') from None
     os.fsync(part.fileno())
     tag.unlink(missing_ok=True)
     unfinished = Path(part.name)
-    if remote.checksum is None and not ended:
+    checksum, where = remote.checksum, ''
+    if checksum is None:  # of an address that leads to a file of another name
+        named = {name: checksum_in(name) for name in received.names}
+        where, checksum = next(((n, known) for n, known in named.items() if known), ('', None))
+    if checksum is None and not received.has_end:
         unfinished.unlink()
         raise DownloadError(
             f'{remote.address}: the server tells no length, and no checksum is published, so that '
             'nothing shows whether the file is whole; deleted'
         )
-    if remote.checksum is not None:
+    if checksum is not None:
         try:
-            verify(unfinished, remote.checksum)
+            verify(unfinished, checksum)
         except DownloadError as error:
             unfinished.unlink()
-            raise DownloadError(f'{error}; deleted (it came from {remote.address})') from None
+            called = f' as {where}' if where else ''
+            raise DownloadError(
+                f'{error}; deleted (it came from {remote.address}{called})'
+            ) from None
+    if where:
+        say(f'{path.name}: the server calls it {where}, which its {checksum} agrees with')
     _note(remote, unfinished, path)
     os.replace(unfinished, path)
 

@@ -10,6 +10,7 @@ from mmengine.fileio import load
 
 from mae.utils.errors import ConfigError
 from mae.utils.shipped import shipped
+from mae.zoo.address import file_name
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Entry:
     @property
     def file(self) -> str:
         """Name of the file."""
-        return self.url.rpartition('/')[2]
+        return file_name(self.url)
 
 
 def entries() -> tuple[Entry, ...]:

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.message import Message
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO
@@ -18,7 +19,7 @@ from urllib.request import Request
 
 from mae.utils.errors import DownloadError
 from mae.version import __version__
-from mae.zoo.address import check_address, open_address
+from mae.zoo.address import check_address, encoded, names_in, open_address
 
 # Bytes there are so far, and of the whole file if the server says it.
 Progress = Callable[[int, int | None], None]
@@ -51,6 +52,19 @@ class Patience:
     pause: float = 1.0
 
 
+@dataclass(frozen=True)
+class Received:
+    """What a server told of a file.
+
+    Attributes:
+        has_end: it said where the file ends; else the file may have been cut.
+        names: the server's own names for it, where it led to and what it told to save it as.
+    """
+
+    has_end: bool
+    names: tuple[str, ...] = ()
+
+
 def transfer(
     url: str,
     file: IO[bytes],
@@ -58,7 +72,7 @@ def transfer(
     *,
     progress: Progress | None = None,
     patience: Patience | None = None,
-) -> bool:
+) -> Received:
     """Write what `url` gives into `file`, after what an earlier attempt left there.
 
     Args:
@@ -69,7 +83,7 @@ def transfer(
         patience: when to give up.
 
     Returns:
-        Whether the server said where the file ends; else it may have been cut.
+        What the server told of the file.
 
     Raises:
         UnreachableError: there is no way to the server.
@@ -104,10 +118,10 @@ def _attempt(
     tag: Path,
     progress: Progress | None,
     patience: Patience,
-) -> bool:
+) -> Received:
     have = _size(file)
     version = tag.read_text(encoding='utf-8') if tag.exists() else ''
-    request = Request(url, headers={'User-Agent': f'mae/{__version__}'})
+    request = Request(encoded(url), headers={'User-Agent': f'mae/{__version__}'})
     request.add_header('Accept-Encoding', 'identity')
     if have and version:  # else nobody knows whether the rest would be of the same file
         request.add_header('Range', f'bytes={have}-')
@@ -117,7 +131,7 @@ def _attempt(
     except HTTPError as error:
         with error:
             if error.code == 416 and error.headers.get('Content-Range') == f'bytes */{have}':
-                return True
+                return Received(has_end=True, names=_names(error.url, error.headers))
             if error.code == 416:
                 _start_over(file, tag)
             if error.code in (408, 416, 429) or error.code >= 500:
@@ -136,9 +150,10 @@ def _attempt(
         _check_room(tag.parent, (total or 0) - start)
         tag.write_text(_version(response.headers), encoding='utf-8')
         done = _receive(response, file, start, total, progress, patience)
+        names = _names(response.url, response.headers)
     if total is not None and done != total:
         raise _BrokenError(f'the connection ended after {done} of {total} bytes')
-    return total is not None or response.chunked
+    return Received(total is not None or response.chunked, names)
 
 
 def _receive(
@@ -198,6 +213,12 @@ def _version(headers: HTTPMessage) -> str:
     """What tells this version of the file from another, for `If-Range`; '' if nothing does."""
     tag = headers.get('ETag', '')
     return tag if tag.startswith('"') else headers.get('Last-Modified', '')
+
+
+def _names(url: str | None, headers: Message) -> tuple[str, ...]:
+    """What a server calls a file: after redirects, and in its Content-Disposition."""
+    told = headers.get_filename()
+    return (*([told] if told else []), *names_in(url or ''))
 
 
 def _check_room(folder: Path, needed: int) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mae.apis import init_model, load_config
+from mae.apis import convert, init_model, load_config
 from mae.protocol import PROTOCOLS, recipes
 from mae.protocol.recipes import RECIPES, find_arch, shipped_name
 from mae.protocol.stages import options_of, stages_of
@@ -56,6 +56,12 @@ def test_pretraining_config_finds_its_architecture(arch):
 def test_checkpoint_finds_its_architecture(weights):
     assert find_arch(weights()) == 'vit-mini-p4'
     assert find_arch(weights(lambda name: f'module.{name}')) == 'vit-mini-p4'
+    assert find_arch(weights(lambda name: f'student._orig_mod.{name}')) == 'vit-mini-p4'
+
+
+def test_file_of_another_format_finds_its_architecture(weights, tmp_path):
+    convert(weights(), tmp_path / 'timm.safetensors', 'timm')
+    assert find_arch(tmp_path / 'timm.safetensors') == 'vit-mini-p4'
 
 
 def test_unknown_encoder_names_the_known():
@@ -70,8 +76,8 @@ def test_unknown_encoder_names_the_known():
 
 
 def test_checkpoint_without_encoder(weights):
-    path = weights(lambda name: name.replace('encoder.', 'backbone.'))
-    with pytest.raises(CheckpointError, match=rf'^{path} holds no encoder: .*backbone'):
+    path = weights(lambda name: name.replace('encoder.', 'other_'))
+    with pytest.raises(CheckpointError, match=rf'^{path} is no ViT .*other_cls'):
         find_arch(path)
 
 

@@ -17,6 +17,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
 
     def do_GET(self):
+        self.server.asked.append(self.path)
         behaviour = self.path.split('/')[1]
         self.server.requests[behaviour] += 1
         self.server.ranges.append(self.headers.get('Range'))
@@ -90,6 +91,18 @@ class Handler(BaseHTTPRequestHandler):
     def moved(self, count):
         self.head(302, Location='/good/file.pth', Content_Length='0')
 
+    def renamed(self, count):  # by a redirect
+        name = f'renamed-{self.server.sha256[:8]}.pth'
+        self.head(302, Location=f'/good/{name}?token=1', Content_Length='0')
+
+    def misnamed(self, count):
+        self.head(302, Location='/good/renamed-01234567.pth', Content_Length='0')
+
+    def disposed(self, count):  # called otherwise by a header
+        name = "attachment; filename*=UTF-8''..%2Fother-01234567.pth"
+        self.head(200, Content_Length=str(len(DATA)), Content_Disposition=name)
+        self.wfile.write(DATA)
+
     def to_ftp(self, count):
         self.head(302, Location='ftp://127.0.0.1/file.pth', Content_Length='0')
 
@@ -144,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
 def serve():
     """Its address is `url`; `requests` counts what was asked, `gate` ends a wait."""
     httpd = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    httpd.requests, httpd.ranges = Counter(), []
+    httpd.requests, httpd.ranges, httpd.asked = Counter(), [], []
     httpd.gate, httpd.started = threading.Event(), threading.Event()
     httpd.url = f'http://127.0.0.1:{httpd.server_address[1]}'
     httpd.data = DATA

@@ -35,6 +35,9 @@ def test_malformed(text):
 
 def test_in_a_name():
     assert checksum_in('mae_vit_20220223-85be947b.pth') == Checksum('sha256', '85be947b')
+    assert checksum_in('VIT-85BE947B.PTH') == Checksum('sha256', '85be947b')
+    assert checksum_in('vit-85be947b.pth?download=true') == Checksum('sha256', '85be947b')  # wget's
+    assert checksum_in('vit-85be947b.pth.tar') == Checksum('sha256', '85be947b')
     assert checksum_in('mae_vit_20220223.pth') is None
     assert checksum_in('mae-pretrain.pth') is None
     assert checksum_in('mae-vit-20220223.pth') is None  # a date

@@ -38,7 +38,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--patch-size', type=int, help='side in pixels to fit the projection to')
     parser.add_argument('--in-channels', type=int, help='channels to fit the projection to')
+    parser.add_argument(
+        '--key',
+        metavar='NAME',
+        help='which weights to take where the file holds those of several models, e.g. teacher or '
+        'state_dict_ema',
+    )
     args = parser.parse_args(argv)
+    for fact in args.facts or ():
+        if not fact.partition('=')[1]:
+            parser.error(f'--facts takes NAME=VALUE, not {fact!r}')
     if args.img_size and len(args.img_size) > 2:
         parser.error('--img-size takes one number or two')
     return args
@@ -61,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         img_size=size,
         patch_size=args.patch_size,
         in_channels=args.in_channels,
+        key=args.key,
     )
     for line in done.lines:
         print(line)

@@ -5,7 +5,7 @@ from mae.engine.checkpoint.resume import Choice, check_given, choose_checkpoint,
 from mae.engine.checkpoint.save import save_checkpoint
 from mae.engine.checkpoint.state import check_resumable, restore_state, training_state
 from mae.engine.checkpoint.store import list_checkpoints, newest_verified, verified
-from mae.engine.checkpoint.weights import load_weights, read_model, save_safetensors
+from mae.engine.checkpoint.weights import load_weights, read_model, save_safetensors, unshared
 
 __all__ = [
     'Choice',
@@ -26,5 +26,6 @@ __all__ = [
     'save_safetensors',
     'together',
     'training_state',
+    'unshared',
     'verified',
 ]

@@ -1,7 +1,8 @@
-"""Stand-ins for the bookkeeping objects in training checkpoints of mmengine and mmpretrain.
+"""Stand-ins for the bookkeeping objects in training checkpoints of others.
 
-Those pickle their loss history (a class, its methods, numpy arrays) beside the weights. Nothing of
-it is needed here, and the real classes would run what the file tells them to.
+mmengine and mmpretrain pickle their loss history (a class, its methods, numpy arrays) beside the
+weights, timm and the authors their command line with its paths, Lightning its hyperparameters.
+Nothing of it is needed here, and the real classes would run what the file tells them to.
 """
 
 from pickle import UnpicklingError
@@ -31,6 +32,23 @@ HISTORY = 'mmengine.logging.history_buffer.HistoryBuffer'
 INERT: dict[str, Any] = {
     'builtins.getattr': _attribute,
     'argparse.Namespace': Inert,
+    'datetime.datetime': Inert,
+    'datetime.timedelta': Inert,
+    'torch.torch_version.TorchVersion': Inert,
+    **{
+        f'{module}.{kind}{system}Path': Inert
+        for module in ('pathlib', 'pathlib._local')
+        for kind in ('', 'Pure')
+        for system in ('', 'Posix', 'Windows')
+    },
+    **{
+        f'{package}.AttributeDict': dict
+        for package in (
+            'pytorch_lightning.utilities.parsing',
+            'lightning_fabric.utilities.data',
+            'lightning.fabric.utilities.data',
+        )
+    },
     HISTORY: Inert,
     'mmengine.config.config.Config': Inert,
     'mmengine.config.config.ConfigDict': dict,

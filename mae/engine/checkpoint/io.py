@@ -33,14 +33,20 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
         verified: it has just been compared with its manifest.
 
     Returns:
-        What the file holds, with the weights under `state_dict` wherever they were, and what
-        proves their values under `proof`, '' for nothing. Bookkeeping objects of mmengine become
-        `Inert` ones that hold nothing.
+        What the file holds, with the weights under `state_dict`, also those of `model` or of the
+        top, and what proves their values under `proof`, '' for nothing. Bookkeeping objects of
+        mmengine become `Inert` ones that hold nothing.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, it asks to run code, or it holds no
             weights.
     """
+    checkpoint = read_file(path, verified=verified)
+    return {**checkpoint, 'state_dict': weights_of(checkpoint, path)}
+
+
+def read_file(path: Path, *, verified: bool = False) -> Checkpoint:
+    """Like `load_checkpoint`, with the weights wherever they are in the file."""
     if not path.is_file():
         raise CheckpointError(f'no such checkpoint: {path}')
     try:
@@ -58,7 +64,7 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights')
     # One stored number can stand for all of a tensor.
     check_growth(path, sum(t.numel() * t.element_size() for t in _tensors(checkpoint)))
-    return {**checkpoint, 'state_dict': _weights(checkpoint, path), 'proof': proof}
+    return {**checkpoint, 'proof': proof}
 
 
 def is_safetensors(path: Path) -> bool:
@@ -143,8 +149,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _weights(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
+def weights_of(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
     """The weights of a checkpoint, which may lie at the top or under a usual name."""
+    checkpoint = {key: value for key, value in checkpoint.items() if key != 'proof'}
     for key in ('state_dict', 'model'):
         if isinstance(checkpoint.get(key), dict):
             checkpoint = checkpoint[key]

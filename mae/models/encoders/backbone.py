@@ -5,6 +5,7 @@ Shapes: B images, C channels, N tokens, L patches, D width, h w grid, p side of 
 
 from typing import Any, Literal, get_args
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mae.models.layers.patches import adapt_patch_channels, resize_patch_weight
@@ -42,6 +43,8 @@ class Backbone(nn.Module):
         if out_type == 'cls_token' and not with_cls_token:
             raise ValueError("encoder.out_type='cls_token' needs with_cls_token=True")
         self.out_type = out_type
+        if out_type is not None:  # elsewhere `fit_weights` fits them, and says so
+            self.register_load_state_dict_pre_hook(_fit_positions)
 
     def as_asked(self, tokens: Tensor) -> Tensor | tuple[Tensor]:
         """Tokens (B, N, D), or in a tuple what a classifier of mmpretrain wants of them.
@@ -122,3 +125,27 @@ class Backbone(nn.Module):
             for ours, theirs in (('encoder.', 'backbone.'), ('head.fc_norm.', 'backbone.fc_norm.')):
                 if own.startswith(ours):
                     state_dict[prefix + theirs + own.removeprefix(ours)] = state_dict.pop(name)
+
+
+def _fit_positions(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before a backbone of mmpretrain loads: positions of another image size, in place.
+
+    Raises:
+        ValueError: they are of no square grid.
+    """
+    assert isinstance(module, Backbone)
+    name = f'{prefix}pos_embed'
+    positions = state_dict.get(name)
+    if positions is None or positions.shape == module.pos_embed.shape:
+        return
+    if positions.ndim != 3 or positions.shape[-1] != module.pos_embed.shape[-1]:
+        return  # of another model: loading says so
+    try:
+        if not module.num_prefix_tokens and positions.shape[1] == module.pos_embed.shape[1] + 1:
+            state_dict[name] = positions[:, 1:]  # as mmpretrain does: the class's goes
+        else:
+            state_dict[name] = module.fit_pos_embed(positions)
+    except ValueError as error:
+        raise ValueError(f'{name} does not fit the backbone: {error}') from None
+    sizes = f'from {positions.shape[1]} to {state_dict[name].shape[1]} positions'
+    print_log(f'{name} resampled {sizes}', logger='current')

@@ -1,8 +1,8 @@
 """What weights do not tell of their model, from whatever came with them.
 
 Facts are a plain dict, so that they can go into any file; a fact that nobody stated is absent:
-`num_heads`, `decoder_num_heads`, `norm_eps`, `grid_size` [h, w], `mask_ratio`, `norm_pix`, `pool`
-and `classes`.
+`num_heads`, `decoder_num_heads`, `norm_eps`, `grid_size` [h, w], `mask_ratio`, `norm_pix`, `pool`,
+`classes`, and `mean` and `std` of each channel in grey levels (0..255).
 """
 
 import json
@@ -23,10 +23,13 @@ NAMES = (
     'norm_pix',
     'pool',
     'classes',
+    'mean',
+    'std',
 )
 
 _COUNT = (lambda v: type(v) is int and v > 0), 'a positive number'
 _PLACES = (list, tuple)
+_NUMBERS = (int, float)
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'num_heads': _COUNT,
     'decoder_num_heads': _COUNT,
@@ -42,10 +45,21 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         (lambda v: isinstance(v, _PLACES) and all(isinstance(n, str) for n in v)),
         'names with commas between',
     ),
+    'mean': ((lambda v: _per_channel(v, -1e6)), 'a number for each channel'),
+    'std': (
+        (lambda v: _per_channel(v, 0)),
+        'a positive number for each channel',
+    ),
 }
 
 # Under which what we know of a file travels in it: {'facts': ..., 'manifest': ...}.
 KEY = 'mae'
+
+
+def _per_channel(value: Any, above: float) -> bool:
+    return isinstance(value, _PLACES) and all(
+        isinstance(number, _NUMBERS) and above < number < 1e6 for number in value
+    )
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
@@ -54,6 +68,8 @@ def check_facts(facts: Mapping[str, Any]) -> None:
     Raises:
         ValueError: an unknown name (tells the nearest), or a value of another kind.
     """
+    if not isinstance(facts, Mapping):
+        raise ValueError(f'facts are given by name, such as num_heads=3, not as {facts!r}')
     for name, value in facts.items():
         if name not in NAMES:
             raise ValueError(f'no fact {name!r}{did_you_mean(name, NAMES)}')
@@ -76,7 +92,7 @@ def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
     meta = _mapping(checkpoint.get('meta'))
     facts: Facts = {}
     if 'config' in checkpoint:
-        facts |= facts_of_transformers(checkpoint['config'])
+        facts |= facts_of_folder(checkpoint['config'], _mapping(checkpoint.get('processor')))
     model = _mapping(_mapping(meta.get('cfg')).get('model'))
     if model:
         facts |= facts_of_config(model)
@@ -109,7 +125,9 @@ def facts_of_config(model: Mapping[str, Any]) -> Facts:
     size = encoder.get('img_size', 224)
     height, width = (size, size) if isinstance(size, int) else size
     usual = {name: heads for name, _, heads in USUAL.values()}
+    preprocessor = _mapping(model.get('preprocessor'))
     facts: Facts = {
+        **{name: list(preprocessor[name]) for name in ('mean', 'std') if name in preprocessor},
         'num_heads': usual.get(arch) if isinstance(arch, str) else _mapping(arch).get('num_heads'),
         'norm_eps': encoder.get('norm_eps', 1e-6),
         'grid_size': [height // patch, width // patch],
@@ -122,6 +140,35 @@ def facts_of_config(model: Mapping[str, Any]) -> Facts:
             'norm_pix': _mapping(model.get('target')).get('norm_pix', True),
         }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def facts_of_folder(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Facts:
+    """Facts in a folder of the hub.
+
+    Args:
+        config: `config.json`, of transformers or of timm.
+        processor: `preprocessor_config.json`; empty if there is none.
+    """
+    if 'pretrained_cfg' in config:  # timm's, whose model may be any
+        usual = _mapping(config['pretrained_cfg'])
+        return _scaled(usual.get('mean'), usual.get('std'), 255.0)
+    facts = facts_of_transformers(config)
+    if not processor:
+        return facts
+    factor = processor.get('rescale_factor', 1 / 255) if processor.get('do_rescale', True) else 1
+    if processor.get('do_normalize', True):
+        facts |= _scaled(processor.get('image_mean'), processor.get('image_std'), 1 / factor)
+    else:
+        facts |= _scaled([0.0], [1.0], 1 / factor)
+    return facts
+
+
+def _scaled(mean: Any, std: Any, factor: float) -> Facts:
+    """Mean and deviation times `factor`, to what people write in grey levels."""
+    if mean is None or std is None:
+        return {}
+    both = {'mean': mean, 'std': std}
+    return {name: [round(value * factor, 6) for value in values] for name, values in both.items()}
 
 
 def facts_of_transformers(config: Mapping[str, Any]) -> Facts:

@@ -1,10 +1,15 @@
-"""The `config.json` that transformers reads beside the weights."""
+"""What transformers reads beside the weights: `config.json` and `preprocessor_config.json`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture
 from mae.zoo.formats.facts import Facts
+
+_BICUBIC = 3  # Pillow's number
+_USUAL_COLOURS = {'mean': [123.675, 116.28, 103.53], 'std': [58.395, 57.12, 57.375]}  # of ImageNet
+_USUAL_GREYS = {'mean': [127.5], 'std': [127.5]}
 
 
 def transformers_config(found: Architecture, facts: Facts) -> dict[str, Any]:
@@ -63,6 +68,57 @@ def transformers_config(found: Architecture, facts: Facts) -> dict[str, Any]:
         'decoder_num_attention_heads': facts['decoder_num_heads'],
         'decoder_intermediate_size': found.decoder.hidden_dim,
     }
+
+
+def transformers_processor(
+    config: Mapping[str, Any], facts: Facts, short_side: int
+) -> tuple[dict[str, Any], list[str]]:
+    """Config of the image processor that makes of an image what this toolbox makes of it.
+
+    Args:
+        config: of the model, from `transformers_config`.
+        facts: with `mean` and `std`; the usual is assumed, and said, where they are absent.
+        short_side: what the shorter side is resized to, in pixels, before the centre is cut out.
+
+    Returns:
+        What goes into `preprocessor_config.json`, and lines for the report.
+
+    Raises:
+        CheckpointError: there are not as many means and deviations as channels.
+    """
+    C, size, notes = config['num_channels'], config['image_size'], []
+    usual, levels = _USUAL_COLOURS if C == 3 else _USUAL_GREYS, {}
+    for name in ('mean', 'std'):
+        if name not in facts:
+            notes.append(f'{name} {usual[name]} assumed, as usual')
+        values = facts.get(name, usual[name])
+        if len(values) not in (1, C):
+            raise CheckpointError(f'{name} has {len(values)} numbers for {C} channels')
+        levels[name] = [value / 255 for value in (values if len(values) == C else [*values] * C)]
+    processor: dict[str, Any] = {
+        'do_convert_rgb': C == 3,
+        'do_resize': True,
+        'resample': _BICUBIC,
+        'do_rescale': True,
+        'rescale_factor': 1 / 255,
+        'do_normalize': True,
+        'image_mean': levels['mean'],
+        'image_std': levels['std'],
+    }
+    if not isinstance(size, int):
+        height, width = size
+        notes.append(
+            f'its processor squeezes images to {height}x{width}; here the middle is cut out'
+        )
+        whole = {'height': height, 'width': width}
+        return {'image_processor_type': 'ViTImageProcessor', **processor, 'size': whole}, notes
+    return {
+        'image_processor_type': 'CLIPImageProcessor',  # that of a ViT cuts out no centre
+        **processor,
+        'size': {'shortest_edge': short_side},
+        'do_center_crop': True,
+        'crop_size': {'height': size, 'width': size},
+    }, notes
 
 
 def _why_not(found: Architecture, facts: Facts) -> str | None:

@@ -69,6 +69,10 @@ class Layout:
         """Why a key says nothing to us; None if it does or is unknown."""
         return next((why for pattern, why in self.dropped.items() if re.match(pattern, key)), None)
 
+    def knows(self, key: str) -> bool:
+        """Whether it is a key of theirs, if only one that says nothing to us."""
+        return self.place(key) is not None or self.why_dropped(key) is not None
+
     def place(self, key: str) -> Place | None:
         """Where a key of theirs belongs in ours, or None if it is none of theirs."""
         key = self.canonical(key)

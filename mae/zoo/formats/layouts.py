@@ -16,8 +16,6 @@ _HEADS = {
     'avg': {'head.fc_norm': 'fc_norm', 'head.fc': 'head'},
     'cls': {'head.fc': 'head'},
 }
-# Of modules that only wrap a model, and of EMA and Lightning files.
-WRAPPERS = ('module.', '_orig_mod.', 'model.')
 
 
 def _prefixed(prefix: str, names: dict[str, str], ours: str = '') -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Fitting weights in our names to other images, without a model."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +17,7 @@ def resize(
     facts: Facts,
     path: object,
     *,
-    img_size: tuple[int, int] | None = None,
+    img_size: int | tuple[int, int] | None = None,
     patch_size: int | None = None,
     in_channels: int | None = None,
 ) -> tuple[dict[str, Tensor], Facts, list[str]]:
@@ -26,7 +27,8 @@ def resize(
         weights: in our names, whole.
         facts: of the weights; `grid_size` is taken as square where absent.
         path: where they came from, for messages.
-        img_size: (height, width) in pixels; None keeps the grid of patches.
+        img_size: (height, width) in pixels, or one number for both; None keeps the grid of
+            patches.
         patch_size: side of a patch in pixels.
         in_channels: channels of the images.
 
@@ -34,13 +36,17 @@ def resize(
         The weights, the facts and a line for each change.
 
     Raises:
-        ValueError: the image is no whole number of patches, the old grid is unknown, or a decoder,
-            which predicts patches, would have to predict others.
+        ValueError: a size is no positive whole number, the image is no whole number of patches, the
+            old grid is unknown, or a decoder, which predicts patches, would have to predict others.
     """
+    if isinstance(img_size, int):
+        img_size = (img_size, img_size)
+    if img_size is not None and not _are_whole(img_size, 2):
+        raise ValueError(f'the image size is two whole numbers, height and width, not {img_size!r}')
     found = architecture_of(weights, path)
     for name, value in (('patch size', patch_size), ('number of channels', in_channels)):
-        if value is not None and value < 1:
-            raise ValueError(f'the {name} must be positive, not {value}')
+        if value is not None and not (_are_whole([value], 1) and value > 0):
+            raise ValueError(f'the {name} must be positive, not {value!r}')
     p, C = patch_size or found.patch_size, in_channels or found.in_channels
     fitted, lines = dict(weights), []
     if (p, C) != (found.patch_size, found.in_channels):
@@ -51,6 +57,8 @@ def resize(
             )
         name = 'encoder.patch_embed.proj.weight'
         fitted[name] = resize_patch_weight(adapt_patch_channels(weights[name], C), p)
+        if found.in_channels != C:  # mean and deviation are of the old channels
+            facts = {name: value for name, value in facts.items() if name not in ('mean', 'std')}
         lines.append(
             f'{name} fitted from {found.in_channels} channels and {found.patch_size}x'
             f'{found.patch_size} patches to {C} and {p}x{p}'
@@ -76,3 +84,12 @@ def resize(
             fitted[name] = resample_pos_embed(fitted[name], grid, found.num_prefix_tokens, old)
             lines.append(f'{name} resampled from {before} to {fitted[name].shape[1]} positions')
     return fitted, {**facts, 'grid_size': list(grid)}, lines
+
+
+def _are_whole(values: Any, count: int) -> bool:
+    """Whether it is that many whole numbers."""
+    return (
+        isinstance(values, Sequence)
+        and len(values) == count
+        and all(type(value) is int for value in values)
+    )

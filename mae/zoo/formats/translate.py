@@ -13,8 +13,9 @@ from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.facts import Facts, check_facts, facts_of, passport_of
 from mae.zoo.formats.layout import Layout, join
-from mae.zoo.formats.layouts import LAYOUTS, MAE, WRAPPERS
+from mae.zoo.formats.layouts import LAYOUTS, MAE
 from mae.zoo.formats.manifest import check_manifest, check_name
+from mae.zoo.formats.wrapping import unwrap
 
 Weights = dict[str, Tensor]
 
@@ -46,10 +47,7 @@ def detect(weights: Mapping[str, Tensor], path: object) -> Layout:
     Raises:
         CheckpointError: none knows even half of them.
     """
-    scores = [
-        sum(layout.place(key) is not None or layout.why_dropped(key) is not None for key in weights)
-        for layout in LAYOUTS
-    ]
+    scores = [sum(map(layout.knows, weights)) for layout in LAYOUTS]
     best = max(scores)
     if 2 * best <= len(weights):
         first = ', '.join(list(weights)[:3])
@@ -60,24 +58,26 @@ def detect(weights: Mapping[str, Tensor], path: object) -> Layout:
     return LAYOUTS[scores.index(best)]
 
 
-def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
+def translate(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> Translation:
     """Bring a checkpoint into our names.
 
     Args:
-        checkpoint: as `mae.engine.checkpoint.load_checkpoint` returns it.
+        checkpoint: what a file holds, see `mae.engine.checkpoint.load_weights`.
         path: where it came from: for messages, and to hold it to what its name promises.
+        key: of the weights to take where it holds several, see `unwrap`.
 
     Raises:
-        CheckpointError: its names are of no known layout, some are not of the one that fits best,
-            weights are missing or of shapes that do not go together, or it is not what its
-            manifest or its name promises.
+        CheckpointError: it holds no weights or several models of equal rank, its names are of no
+            known layout, some are not of the one that fits best, weights are missing or of shapes
+            that do not go together, or it is not what its manifest or its name promises.
     """
-    weights = _unwrapped(checkpoint['state_dict'])
-    layout, notes = detect(weights, path), []
+    found = unwrap(checkpoint, path, key)
+    weights, notes = found.weights, found.notes
+    layout = detect(weights, path)
     architecture = None
     if layout is not MAE:
         weights, dropped = _to_ours(weights, layout, path)
-        notes = [f'from {layout.title}', *(f'left out {why}' for why in dropped)]
+        notes = [f'from {layout.title}', *notes, *(f'left out {why}' for why in dropped)]
         notes += _reshape_linear_patches(weights)
         architecture = architecture_of(weights, path)
         notes[0] += f': {architecture}'
@@ -92,12 +92,14 @@ def translate(checkpoint: Mapping[str, Any], path: Path) -> Translation:
 
 
 @FUNCTIONS.register_module()
-def translate_weights(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def translate_weights(
+    checkpoint: Mapping[str, Any], path: Path, key: str | None = None
+) -> dict[str, Any]:
     """What the engine calls: the checkpoint with `state_dict` in our names, `facts` and `notes`.
 
     Among the facts is the `architecture` in words, for messages, unless it has parts unknown here.
     """
-    found = translate(checkpoint, path)
+    found = translate(checkpoint, path, key)
     facts, architecture = dict(found.facts), found.architecture or _try_architecture(found, path)
     if architecture is not None:
         facts['architecture'] = str(architecture)
@@ -125,37 +127,42 @@ def _stated(checkpoint: Mapping[str, Any], path: Path) -> Facts:
     return facts
 
 
-def _unwrapped(weights: Mapping[str, Tensor]) -> Weights:
-    """Without the prefixes of modules that only hold a model."""
-    unwrapped = dict(weights)
-    while prefix := next((p for p in WRAPPERS if all(key.startswith(p) for key in unwrapped)), ''):
-        unwrapped = {key.removeprefix(prefix): value for key, value in unwrapped.items()}
-    return unwrapped
-
-
 def _to_ours(weights: Weights, layout: Layout, path: Path) -> tuple[Weights, list[str]]:
-    """The weights in our names, and why some were left out."""
+    """The weights in our names, and why some were left out.
+
+    A key that the layout does not know may be left out if it is surely no part of a ViT, as a count
+    of a metric is: it stands in no module of the model, and no side of it is as long as a token.
+    """
     whole: Weights = {}
     parts: dict[str, dict[int, Tensor]] = {}
     dropped: dict[str, None] = {}
     unknown, double = [], []
+    tops = set()
     for key, value in weights.items():
         if why := layout.why_dropped(key):
             dropped[why] = None
             continue
         place = layout.place(key)
         if place is None:
-            unknown.append(f'{key} is unknown')
+            unknown.append(key)
             continue
         name, part = place
+        tops.add(key.split('.')[0])
         if name in whole or part in parts.get(name, {}):
             double.append(f'{key} is there twice')
         elif part is None:
             whole[name] = value
         else:
             parts.setdefault(name, {})[part] = value
-    short = [f'{name} lacks a part' for name, found in parts.items() if len(found) < 3]
-    if wrong := unknown + double + short + _uneven(parts):
+    widths = {v.shape[-1] for n, v in whole.items() if n.endswith('pos_embed') and v.ndim}
+    wrong = double
+    for key in unknown:
+        if key.split('.')[0] in tops or widths & {*weights[key].shape}:
+            wrong.append(f'{key} is unknown')
+        else:
+            dropped[f'{key}, which is no part of the model'] = None
+    wrong += [f'{name} lacks a part' for name, found in parts.items() if len(found) < 3]
+    if wrong := wrong + _uneven(parts):
         more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
         raise CheckpointError(
             f'{path} has the names of {layout.title}, but {"; ".join(wrong[:3])}{more}'

@@ -10,6 +10,7 @@ from mmpretrain.structures import DataSample
 
 from mae.models import algorithms
 from mae.models.encoders import ViTEncoder
+from mae.models.layers.pos_embed import resample_pos_embed
 from mae.zoo.formats import BY_NAME, leave
 
 ENCODER = dict(
@@ -99,6 +100,69 @@ def test_loads_a_model_of_this_toolbox():
     _load_checkpoint_to_model(model, {'state_dict': source.state_dict()}, strict=True)
     images = torch.randn(2, 3, 8, 12)
     torch.testing.assert_close(model(images), source.eval()(images))
+
+
+def of_another_size(**options):
+    """Weights of a classifier of ours for 16 x 16 pixels, in our names."""
+    source = algorithms.Classifier(
+        encoder=dict(type='ViTEncoder', **{**ENCODER, 'img_size': 16, **options}),
+        head=dict(type='LinearHead', num_classes=5),
+        loss=dict(type='CrossEntropyLoss'),
+        preprocessor=dict(type='ImagePreprocessor', mean=[0.0] * 3, std=[1.0] * 3),
+    )
+    source.init_weights()
+    torch.nn.init.normal_(source.encoder.pos_embed)
+    return source.state_dict()
+
+
+@pytest.mark.parametrize('load', ['torch', 'mmengine'])
+@pytest.mark.parametrize('prefixed', [True, False])
+def test_positions_of_another_size_are_resampled(load, prefixed):
+    weights = of_another_size()
+    before = weights['encoder.pos_embed'].clone()
+    if not prefixed:  # as mmpretrain's own checkpoints of our backbone
+        names = {'encoder.': 'backbone.', 'head.fc_norm.': 'backbone.fc_norm.'}
+        for ours, theirs in names.items():
+            weights = {name.replace(ours, theirs): value for name, value in weights.items()}
+    model = classifier()
+    if load == 'torch':
+        model.load_state_dict(weights, strict=True)
+    else:
+        _load_checkpoint_to_model(model, {'state_dict': weights}, strict=True)
+    expected = resample_pos_embed(before, (2, 3), num_prefix_tokens=1)
+    assert torch.equal(model.backbone.pos_embed, expected)
+    assert torch.equal(before[:, 0], model.backbone.pos_embed[:, 0])
+    assert len(model.eval()(torch.randn(2, 3, 8, 12))) == 2
+
+
+def test_their_runner_starts_from_a_file_of_another_size(tmp_path):
+    from mmengine.runner import load_checkpoint
+
+    torch.save({'state_dict': of_another_size()}, tmp_path / 'mae.pth')
+    model = classifier(img_size=32)
+    load_checkpoint(model, str(tmp_path / 'mae.pth'), map_location='cpu', strict=True)
+    assert model.backbone.pos_embed.shape == (1, 65, 24)
+
+
+def test_position_of_a_cls_token_that_is_not_used():
+    model = ViTEncoder(**ENCODER, out_type='featmap', with_cls_token=False)
+    positions = torch.randn(1, 7, 24)
+    model.load_state_dict({'pos_embed': positions}, strict=False)
+    assert torch.equal(model.pos_embed, positions[:, 1:])
+
+
+def test_positions_that_fit_no_grid_are_an_error():
+    weights = of_another_size(img_size=(8, 20))  # 10 patches, of a shape that no key tells
+    with pytest.raises(
+        ValueError, match=r'backbone\.pos_embed does not fit .* 10 positions do not'
+    ):
+        classifier().load_state_dict(weights)
+
+
+def test_within_this_toolbox_nothing_is_resampled_in_silence():
+    weights = {'pos_embed': torch.zeros(1, 17, 24)}
+    with pytest.raises(RuntimeError, match='size mismatch for pos_embed'):
+        ViTEncoder(**ENCODER).load_state_dict(weights, strict=False)
 
 
 def test_wrong_out_type():
