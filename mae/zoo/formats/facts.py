@@ -1,8 +1,8 @@
 """What weights do not tell of their model, from whatever came with them.
 
 Facts are a plain dict, so that they can go into any file; a fact that nobody stated is absent:
-`num_heads`, `decoder_num_heads`, `norm_eps`, `grid_size` [h, w], `mask_ratio`, `norm_pix`, `pool`
-and `classes`.
+`num_heads`, `decoder_num_heads`, `norm_eps`, `grid_size` [h, w], `mask_ratio`, `norm_pix`,
+`target` (name of a class), `pool` and `classes`.
 """
 
 import json
@@ -21,6 +21,7 @@ NAMES = (
     'grid_size',
     'mask_ratio',
     'norm_pix',
+    'target',
     'pool',
     'classes',
 )
@@ -37,6 +38,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     'mask_ratio': ((lambda v: isinstance(v, int | float) and 0 <= v < 1), 'between 0 and 1'),
     'norm_pix': ((lambda v: isinstance(v, bool)), 'True or False'),
+    'target': ((lambda v: isinstance(v, str)), 'the name of a class such as PixelTarget'),
     'pool': ((lambda v: v in ('avg', 'cls')), "'avg' or 'cls'"),
     'classes': (
         (lambda v: isinstance(v, _PLACES) and all(isinstance(n, str) for n in v)),
@@ -120,6 +122,7 @@ def facts_of_config(model: Mapping[str, Any]) -> Facts:
             'decoder_num_heads': decoder.get('num_heads', 16),
             'mask_ratio': _mapping(model.get('masker')).get('mask_ratio'),
             'norm_pix': _mapping(model.get('target')).get('norm_pix', True),
+            'target': str(_mapping(model.get('target')).get('type', 'PixelTarget')).split('.')[-1],
         }
     return {name: value for name, value in facts.items() if value is not None}
 
