@@ -1,8 +1,9 @@
-"""The demo's pre-training, with the features of a frozen teacher as the target.
+r"""The demo's pre-training, with the features of a frozen teacher as the target.
 
 The teacher is the encoder that the demo itself pre-trains, in timm's names:
 
-    tools/converters/convert.py CHECKPOINT work_dirs/digits-teacher.safetensors --to timm --encoder-only
+    tools/converters/convert.py CHECKPOINT work_dirs/digits-teacher.safetensors --to timm \
+        --encoder-only
     tools/train.py mae_vit-mini-p4_target-feature_1xb64-coslr-170e_digits-16
 
 Hardware:  2 CPU cores

@@ -28,7 +28,9 @@ def target(target_type, tmp_path):
     if target_type.__name__ == 'FeatureTarget':
         options |= dict(teacher='vit_tiny_patch16_224', checkpoint=str(tmp_path / 'teacher.pth'))
         options |= dict(options={**TEACHER, 'dynamic_img_size': True})
-        torch.save(timm.create_model(options['teacher'], **TEACHER).state_dict(), tmp_path / 'teacher.pth')
+        torch.save(
+            timm.create_model(options['teacher'], **TEACHER).state_dict(), tmp_path / 'teacher.pth'
+        )
     return build_part(options, FACTS)
 
 

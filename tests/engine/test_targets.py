@@ -25,7 +25,9 @@ class Losses(Hook):
 
 def write_teacher(path, seed=0):
     torch.manual_seed(seed)
-    torch.save(timm.create_model('vit_tiny_patch16_224', num_classes=0, **TEACHER).state_dict(), path)
+    torch.save(
+        timm.create_model('vit_tiny_patch16_224', num_classes=0, **TEACHER).state_dict(), path
+    )
 
 
 @pytest.fixture(params=['HOGTarget', 'LowFrequencyTarget', 'FeatureTarget'])
@@ -101,7 +103,9 @@ def test_another_teacher_is_another_run(make_runner, tmp_path):
 def test_a_teacher_that_is_not_there_ends_the_run_in_a_line(make_runner, tmp_path):
     changes = feature_target(tmp_path)
     (tmp_path / 'teacher.pth').unlink()
-    with pytest.raises(ValueError, match=r'^target.checkpoint: there is no file [^\n]*teacher.pth$'):
+    with pytest.raises(
+        ValueError, match=r'^target.checkpoint: there is no file [^\n]*teacher.pth$'
+    ):
         run(make_runner, 'run', changes)
 
 
@@ -109,7 +113,9 @@ def test_low_resolution(make_runner, target):
     hook = dict(type='LowResolutionHook', epochs=1, img_size=4)
     if target['model.target']['type'] == 'FeatureTarget':
         fixed = {**target, 'custom_hooks': [hook], 'train_cfg.max_epochs': 2}
-        with pytest.raises(ConfigError, match=r'^LowResolutionHook.img_size=4: the teacher [^\n]*$'):
+        with pytest.raises(
+            ConfigError, match=r'^LowResolutionHook.img_size=4: the teacher [^\n]*$'
+        ):
             run(make_runner, 'fixed', fixed)
         target['model.target']['options']['dynamic_img_size'] = True
     _, losses = run(

@@ -2,7 +2,7 @@
 
     tools/dist_train.sh mae_vit-base-p16_target-feature-dino_8xb512-amp-coslr-800e_in1k 8
 
-timm fetches the teacher's weights in the first step, into its cache. Without a network give the file:
+timm fetches the teacher's weights in the first step, into its cache. Without a network give a file:
 `--cfg-options model.target.pretrained=False model.target.checkpoint=FILE`.
 
 Hardware:  8 GPUs that hold 512 images each. Any other number: lower

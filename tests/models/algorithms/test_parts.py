@@ -158,9 +158,7 @@ def test_no_target_is_told_when_building(target, message):
     assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ('target', 'shape'), [(Narrow, r'\(2, 3, 1\)'), (Whole, r'\(2, 6, 4\)')]
-)
+@pytest.mark.parametrize(('target', 'shape'), [(Narrow, r'\(2, 3, 1\)'), (Whole, r'\(2, 6, 4\)')])
 def test_a_target_that_does_not_keep_its_word(target, shape):
     name = target.__name__
     message = rf'^{name} gives a target of shape {shape}, but [^\n]*dim 4 [^\n]*\(2, 3, 4\)[^\n]*$'

@@ -162,7 +162,9 @@ def test_tokens_of_a_transformers_model(tmp_path, ask, levels, kind, prefix, key
 
 def test_a_folder_that_does_not_say_how_images_are_normalised(tmp_path, ask, levels):
     _, folder = folder_of(tmp_path, 'ViT', known=False)
-    with pytest.raises(ValueError, match=r'^nothing says how [^\n]*target.mean and target.std[^\n]*$'):
+    with pytest.raises(
+        ValueError, match=r'^nothing says how [^\n]*target.mean and target.std[^\n]*$'
+    ):
         FeatureTarget(folder, **OURS)
     FeatureTarget(folder, mean=[127.5] * 3, std=[63.75] * 3, **OURS)
 
@@ -183,11 +185,11 @@ def test_a_folder_that_lacks_weights(tmp_path, ask, levels):
         ask(FeatureTarget(folder, **OURS), ours_of(levels), 8)
 
 
-# --- frozen, and outside ---------------------------------------------------------------------------
+# --- frozen, and outside --------------------------------------------------------------------------
 
 
 def test_the_teacher_is_in_no_state_and_stays_as_it_is(tmp_path, ask, levels):
-    teacher, path = vit_file(tmp_path, drop_path_rate=0.0)
+    _, path = vit_file(tmp_path, drop_path_rate=0.0)
     target = build(path).train()
     first = ask(target, ours_of(levels), 8)
     assert not list(target.parameters())
@@ -273,7 +275,7 @@ def test_channels_that_do_not_go_together():
 
 
 def test_files_that_are_no_weights_of_it(tmp_path, ask, levels):
-    teacher, path = vit_file(tmp_path)
+    teacher, _ = vit_file(tmp_path)
     weights = teacher.state_dict()
     images = ours_of(levels)
     cases = {

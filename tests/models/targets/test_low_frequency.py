@@ -24,7 +24,7 @@ def test_constant_images_are_unchanged():
 
 @pytest.mark.parametrize(
     ('rows', 'columns', 'stays'),
-    # In cycles per pixel: .125 and .0833; .1875 and 0; 0 and .2083; .1875 and .125, a radius of .225.
+    # In cycles per pixel .125 and .0833, .1875 and 0, 0 and .2083, .1875 and .125 (radius .225)
     [(2, 2, True), (3, 0, True), (0, 5, False), (3, 3, False), (8, 12, False), (-3, 1, True)],
 )
 def test_gratings_stay_or_vanish_whole(rows, columns, stays):
