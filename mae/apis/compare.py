@@ -55,11 +55,15 @@ def compare_transformers(model: Any, images: Tensor, seed: int = 0) -> tuple[lis
         'patch_size': encoder.patch_size,
         'mean': preprocessor.mean,
         'std': preprocessor.std,
-        'norm_pix': model.target.norm_pix,
-        'eps': model.target.eps,
     }
-    here = reconstruction_panels(inputs, ours, **options)
-    there = reconstruction_panels(inputs, {**ours, 'pred': pred}, **options)
+    here, there = (
+        reconstruction_panels(
+            inputs,
+            {**ours, 'pred': model.target.to_pixels(each, inputs, ours['ids_hide'])},
+            **options,
+        )
+        for each in (ours['pred'], pred)
+    )
     panels = [
         Panel(one.original, one.masked, one.reconstruction, other.reconstruction)
         for one, other in zip(here, there, strict=True)

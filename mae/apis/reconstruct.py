@@ -21,6 +21,9 @@ def reconstruct(
 ) -> list[Panel]:
     """Original, masked and reconstructed pictures.
 
+    A model of pixels normalised per patch does not know how bright a patch is: its predictions are
+    shown with the mean and deviation of the true patch.
+
     Args:
         model: an `MAE`, from `init_model`.
         images: uint8 (B, C, H, W) of the model's size, or paths of image files, from which the
@@ -37,20 +40,25 @@ def reconstruct(
             'pre-training'
         )
     encoder, target = model.encoder, model.target
+    if not hasattr(target, 'to_pixels'):
+        raise ValueError(
+            f'a {type(target).__name__} has no pixels to show: model.reconstruct(images) gives its '
+            'loss, pred and target'
+        )
     if not isinstance(images, Tensor):
         images = read_images(images, encoder.in_channels, encoder.img_size)
     if images.dtype != torch.uint8:
         raise ValueError(f'images must be uint8, not {images.dtype}')
     preprocessor = model.data_preprocessor
     inputs = preprocessor({'inputs': images}, False)['inputs']
+    output = model.reconstruct(inputs, noise=noise)
+    pixels = target.to_pixels(output['pred'], inputs, output['ids_hide'])
     return reconstruction_panels(
         inputs,
-        model.reconstruct(inputs, noise=noise),
+        {**output, 'pred': pixels},
         patch_size=encoder.patch_size,
         mean=preprocessor.mean,
         std=preprocessor.std,
-        norm_pix=target.norm_pix,
-        eps=target.eps,
     )
 
 

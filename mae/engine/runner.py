@@ -162,7 +162,7 @@ class Runner(MMRunner):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides the samples: seed, global batch, the data set."""
+        """What decides the samples and what is learnt: seed, global batch, data set, teacher."""
         return identity_of(self)
 
     def training_checkpoint(self, step: int) -> dict[str, Any]:

@@ -80,7 +80,11 @@ def _restore(runner: Any, choice: Choice) -> list[str]:
     checkpoint = load_checkpoint(choice.path, verified=choice.verified)
     anyway = runner.cfg.get('resume_anyway') or ()
     changed = check_resumable(runner, checkpoint, choice.path, anyway)
-    told = [f'{change}: resumed all the same, with other samples' for change in changed]
+    told = [
+        f'{change}: resumed all the same, with '
+        f'{"another" if change.startswith("teacher ") else "other samples"}'
+        for change in changed
+    ]
     try:
         runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return told + restore_state(runner, checkpoint, choice.path)

@@ -49,20 +49,15 @@ def reconstruction_panels(
     patch_size: int,
     mean: Tensor,
     std: Tensor,
-    norm_pix: bool,
-    eps: float = 1e-6,
 ) -> list[Panel]:
     """Panels of the result of `model.reconstruct(images)`.
 
     Args:
         images: normalised float (B, C, H, W), C = 1 or 3.
-        output: `pred` (B, L-K, P) and `ids_hide` (B, L-K).
+        output: `pred` (B, L-K, P), values of normalised images, and `ids_hide` (B, L-K).
         patch_size: p.
         mean: of each channel in grey levels, C numbers.
         std: deviation of each channel in grey levels, C numbers.
-        norm_pix: predictions are normalised within each patch; they are shown with the mean and
-            deviation of the true patch, which the model itself does not know.
-        eps: added to the variance of a patch by that normalisation.
 
     Raises:
         ValueError: neither 1 nor 3 channels, or predictions that are not the pixels of patches.
@@ -78,10 +73,6 @@ def reconstruction_panels(
         )
     patches = _patchify(images.float(), patch_size)  # B,L,P
     index = ids_hide[..., None].expand_as(pred)  # B,L-K,P
-    if norm_pix:
-        hidden = patches.gather(1, index)
-        var, centre = hidden.var(dim=-1, keepdim=True), hidden.mean(dim=-1, keepdim=True)
-        pred = pred * (var + eps).sqrt() + centre
     filled = _unpatchify(patches.scatter(1, index, pred), patch_size, (H, W))
     seen = _unpatchify(torch.ones_like(patches).scatter(1, index, 0.0), patch_size, (H, W)) > 0
 

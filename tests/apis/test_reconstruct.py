@@ -20,7 +20,7 @@ def config():
     from mae.apis import load_config
     from mae.apis.config import shipped_configs
 
-    (path,) = [p for p in shipped_configs() if p.match('demo/mae_*digits*.py')]
+    path = next(p for p in shipped_configs() if p.match('demo/mae_vit-mini-p4_1xb*digits*.py'))
     arch = {'embed_dim': 16, 'depth': 1, 'num_heads': 2}
     return load_config(
         path,
@@ -114,6 +114,31 @@ def test_no_images(model):
 def test_float_images_are_refused(model):
     with pytest.raises(ValueError, match=r'must be uint8, not torch\.float32'):
         reconstruct(model, torch.zeros(1, 1, 8, 12))
+
+
+def test_filtered_pixels_use_the_statistics_of_the_filtered_patch(config, images):
+    config = type(config)(config.to_dict())
+    config.model.target = dict(type='LowFrequencyTarget', norm_pix=True, cutoff=0.15)
+    model = init_model(config)
+    with torch.inference_mode():
+        for parameter in model.decoder.pred.parameters():
+            parameter.zero_()  # predicts the mean of every patch
+    panel = reconstruct(model, images, torch.arange(6.0).expand(2, -1))[0]
+    inputs = (images.float() - 78) / 96
+    mean = (model.target.low_pass(inputs)[0, 0, :4, 4:8].mean() * 96 + 78).round().clamp(0, 255)
+    assert np.all(np.abs(panel.reconstruction[:4, 4:8].astype(float) - float(mean)) <= 1)
+    assert abs(float(mean) - float(images[0, 0, :4, 4:8].float().mean())) > 2
+
+
+def test_a_target_without_pixels_has_no_picture(config, images):
+    config = type(config)(config.to_dict())
+    config.model.target = dict(type='HOGTarget', cell_size=2)
+    model = init_model(config)
+    with pytest.raises(ValueError, match=r'^a HOGTarget has no pixels to show: model.reconstruct'):
+        reconstruct(model, images)
+    out = model.reconstruct((images.float() - 78) / 96)
+    assert out['pred'].shape == out['target'].shape == (2, 5, 36)
+    assert out['loss'] > 0
 
 
 def test_classifier_does_not_reconstruct(images):

@@ -9,7 +9,7 @@ KEEP, HIDE = torch.tensor([[1, 4], [0, 5]]), torch.tensor([[5, 0, 3, 2], [1, 2, 
 
 @pytest.fixture(params=[0, 1], ids=['no-cls', 'cls'])
 def model(decoder_type, request):
-    facts = dict(encoder_dim=D, patch_dim=P, grid_size=(2, 3), num_prefix_tokens=request.param)
+    facts = dict(encoder_dim=D, target_dim=P, grid_size=(2, 3), num_prefix_tokens=request.param)
     model = decoder_type(8, 2, num_heads=2, **facts)
     for param in model.parameters():
         param.data.fill_(torch.nan)

@@ -1,4 +1,7 @@
-"""A loss: of (pred, target) one number an image; of (logits, labels) one number."""
+"""A loss: of (pred, target) one number an image; of (logits, labels) one number.
+
+A target is as wide as the prediction, or for a loss of classes the number of one for each patch.
+"""
 
 import inspect
 
@@ -15,6 +18,10 @@ def case(loss_type):
         good = torch.nn.functional.one_hot(labels, 4) * 9.0
         return loss_type(), torch.randn(3, 4), good, labels, ()
     assert names == ['pred', 'target']
+    if 'CrossEntropy' in loss_type.__name__:
+        target = torch.arange(15).view(3, 5) % 12
+        good = torch.nn.functional.one_hot(target, 12) * 9.0
+        return loss_type(), torch.randn(3, 5, 12), good, target, (3,)
     target = torch.randn(3, 5, 12)
     return loss_type(), torch.randn(3, 5, 12), target + 0.01, target, (3,)
 

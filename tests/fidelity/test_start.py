@@ -9,6 +9,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from mae.apis import init_model, load_config
 from mae.datasets.transforms import RandomResizedCrop
 from mae.models.losses import MaskedMSELoss
+from mae.models.masking import Mask
 from mae.models.targets import PixelTarget
 
 
@@ -39,10 +40,13 @@ def test_fresh_weights_start_above_one(photos):
 def test_predicting_the_mean_of_each_patch():
     """(P - 1) / P: the variance is the unbiased one; a patch of one colour counts as 0."""
     patches = torch.randn(4, 20, 768)
-    target = PixelTarget()(patches)
+    images, all_of_them = torch.empty(4, 3, 64, 80), torch.arange(20).expand(4, -1)
+    mask = Mask(ids_keep=all_of_them[:, :0], ids_hide=all_of_them)
+    pixels = PixelTarget(patch_size=16, in_channels=3)
+    target = pixels(images, patches, mask)
     loss = MaskedMSELoss()(torch.zeros_like(target), target)
     torch.testing.assert_close(loss, torch.full((4,), 767 / 768), rtol=0, atol=1e-5)
     patches[:, :5] = 0.25
-    target = PixelTarget()(patches)
+    target = pixels(images, patches, mask)
     loss = MaskedMSELoss()(torch.zeros_like(target), target)
     torch.testing.assert_close(loss, torch.full((4,), 0.75 * 767 / 768), rtol=0, atol=1e-5)

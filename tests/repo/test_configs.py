@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import yaml
 from mmengine.config import Config, ConfigDict
@@ -32,6 +33,7 @@ ABLATIONS = [
     leaf for leaf in LEAVES if leaf.parent.name == 'ablations' and 'target' not in leaf.stem
 ]
 CHANGED = [leaf for leaf in LEAVES if leaf.parent.name == 'changed_maths']
+OTHER_TARGETS = [leaf for leaf in LEAVES if '_target-' in leaf.stem and '-pixel' not in leaf.stem]
 METAFILES = sorted(CONFIGS.rglob('metafile.yml'))
 
 FOLDER = {
@@ -190,7 +192,9 @@ def test_name_is_kept(path):
     promised, cfg = parse(path), load(path)
     folder = 'demo' if promised.data == 'digits' else FOLDER[promised.job]
     assert path.relative_to(CONFIGS).parts[0] == folder
-    assert (path.parent.name in ('ablations', 'changed_maths')) == bool(promised.ablation)
+    if folder != 'demo':
+        of_one_change = path.parent.name in ('ablations', 'changed_maths', 'targets')
+        assert of_one_change == bool(promised.ablation)
     assert promised.algorithm == (promised.job is None)
     for source in find(cfg._cfg_dict, 'source'):
         if source.type == 'Subset':
@@ -251,6 +255,10 @@ def test_model_has_the_published_size(path):
     promised = parse(path)
     if promised.ablation and promised.ablation.startswith('dec-'):
         assert parameters == decoder_ablation(promised)
+    elif path in OTHER_TARGETS:
+        width = {'hog': 3 * 9 * 2 * 2, 'lowfreq': 768, 'feature-dino': 768}
+        last = (512 + 1) * (width[promised.ablation.removeprefix('target-')] - 768)
+        assert (parameters - last) / 1e6 == pytest.approx(PARAMETERS['MAE', 'base', 224], abs=0.05)
     elif promised.variant == 'grid':
         assert parameters == sum(p.numel() for p in model.encoder.parameters()) + 7 * 769 * 1000
     else:
@@ -298,6 +306,15 @@ def test_changed_maths_differs_in_one_thing_from_the_recipe(path):
         c.pop('custom_hooks', None)
     assert cfg._cfg_dict == base._cfg_dict
     assert load(path)._cfg_dict != load(path.parents[1] / f'{recipe}.py')._cfg_dict
+
+
+@pytest.mark.parametrize('path', OTHER_TARGETS, ids=name)
+def test_other_target_differs_in_it_alone_from_the_recipe(path):
+    recipe = path.stem.replace(f'{parse(path).ablation}_', '')
+    cfg = load(path)
+    base = load(next(leaf for leaf in LEAVES if leaf.stem == recipe))
+    assert cfg.model.pop('target') != base.model.pop('target')
+    assert cfg._cfg_dict == base._cfg_dict
 
 
 @pytest.mark.parametrize('path', METAFILES, ids=name)
@@ -385,6 +402,8 @@ def twin(path: Path, photos: Path, work_dir: Path) -> Config:
             node.update(size=side)
         if node.get('type') == 'LowResolutionHook':
             node.update(img_size=side // 2)
+    if cfg.model.get('target', {}).get('type') == 'FeatureTarget':
+        cfg.model.target = teacher_twin(cfg, work_dir)
     if 'train_cfg' in cfg:
         few = promised.percent != 100 and promised.data == 'in1k'
         cfg.global_batch_size = 2 if few else 8  # two micro-batches, or both images of a subset
@@ -398,6 +417,19 @@ def twin(path: Path, photos: Path, work_dir: Path) -> Config:
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = path.stem
     return load_config(cfg)
+
+
+def teacher_twin(cfg: Config, work_dir: Path) -> ConfigDict:
+    """The target whose teacher is as small as the twin, from a file."""
+    encoder, name = cfg.model.encoder, 'vit_tiny_patch16_224'
+    options = dict(img_size=encoder.img_size, patch_size=encoder.patch_size)
+    options |= dict(in_chans=encoder.get('in_channels', 3), embed_dim=12, depth=1, num_heads=2)
+    file = work_dir / 'teacher.pth'
+    torch.save(timm.create_model(name, **options).state_dict(), file)
+    facts = {key: cfg.model.target[key] for key in ('mean', 'std') if key in cfg.model.target}
+    return ConfigDict(
+        type='FeatureTarget', teacher=name, checkpoint=str(file), options=options, **facts
+    )
 
 
 class Snapshot(Hook):

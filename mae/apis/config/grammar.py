@@ -24,7 +24,7 @@ class Promise:
         arch: size of the ViT.
         patch: side of a patch.
         ablation: what differs from the default of the paper's table 1, or from its maths:
-            'dec-depth2', 'dec-cross-predict25', 'lowres-128-100e'.
+            'dec-depth2', 'dec-cross-predict25', 'lowres-128-100e', 'target-hog'.
         job: 'ft', 'scratch', 'linear' or 'knn'; None is pre-training.
         variant: 'half' or 'last4' of the blocks fine-tuned, or 'grid' of learning rates.
         gpus: devices.

@@ -16,6 +16,13 @@ from mae.engine.optim import GroupedOptimConstructor
 from mae.registry import MODELS, TRANSFORMS
 from mae.utils.errors import ConfigError
 
+_TARGETS = {
+    'target-pixel': 'PixelTarget',
+    'target-hog': 'HOGTarget',
+    'target-lowfreq': 'LowFrequencyTarget',
+    'target-feature': 'FeatureTarget',
+}
+
 _Finding = tuple[str, str]  # key and what is wrong with it
 
 
@@ -92,6 +99,9 @@ def _promise(config: Config, promise: Promise) -> Iterator[_Finding]:
         expected['custom_hooks'] = [
             {'type': 'LowResolutionHook', 'img_size': size, 'epochs': epochs}
         ]
+    kind = '-'.join((promise.ablation or '').split('-')[:2])  # target-feature-dino
+    if kind in _TARGETS:
+        expected['model.target.type'] = _TARGETS[kind]
     if promise.percent != 100:
         expected['train_dataloader.dataset.source.fraction'] = promise.percent / 100
     for key, value in expected.items():

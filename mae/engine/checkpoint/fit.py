@@ -95,6 +95,7 @@ def _fit(
     if not exact:
         pools = {facts.get('pool'), facts_of(model).get('pool')} - {None}
         adapted += _fit_head(weights, own, facts.get('classes'), classes, len(pools) < 2)
+        adapted += _fit_decoder(weights, own)
     reshaped = [
         f'{name} is {tuple(weights[name].shape)} there and {tuple(own[name].shape)} here'
         for name in own
@@ -148,6 +149,17 @@ def _fit_head(
             del weights[name]
         return ['the head of the file is another and stays out']
     return lines
+
+
+def _fit_decoder(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Leave out a decoder that predicts another target: its last layer is of another width."""
+    last = 'decoder.pred.weight'
+    if last not in weights or last not in own or len(weights[last]) == len(own[last]):
+        return []
+    there, here = len(weights[last]), len(own[last])
+    for name in [name for name in weights if name.startswith('decoder.')]:
+        del weights[name]
+    return [f'the decoder of the file predicts {there} values a patch, not {here}, and stays out']
 
 
 def _check(report: LoadReport, path: Path, exact: bool) -> None:

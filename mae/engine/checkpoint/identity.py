@@ -1,4 +1,4 @@
-"""What decides the samples of a run: another of these, and a resumed run would see others."""
+"""What decides the samples of a run and what it learns: with others, it would be another run."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,13 +8,18 @@ import numpy as np
 
 from mae.utils.errors import CheckpointError, ConfigError
 
-MayDiffer = Literal['seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset']
+MayDiffer = Literal[
+    'seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset', 'teacher'
+]
 NAMES: tuple[str, ...] = get_args(MayDiffer)
 _LOOKED_AT = 4096  # samples, evenly spread
 
 
 def identity_of(runner: Any) -> dict[str, Any]:
-    """Seed, global batch, steps of an epoch, and number and fingerprint of the samples."""
+    """Seed, global batch, steps of an epoch, number and fingerprint of the samples, teacher.
+
+    The model may have `get_fingerprint()`: the hash of a frozen teacher's weights, or None.
+    """
     sampler = runner.train_dataloader.batch_sampler
     return {
         'seed': runner.seed,
@@ -22,6 +27,7 @@ def identity_of(runner: Any) -> dict[str, Any]:
         'num_samples': sampler.num_samples,
         'steps_per_epoch': sampler.steps_per_epoch,  # a last, small batch may need fewer processes
         'dataset': fingerprint(runner.train_dataloader.dataset),
+        'teacher': getattr(runner.bare_model, 'get_fingerprint', lambda: None)(),
     }
 
 
@@ -40,7 +46,7 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
 def check_same(
     then: dict[str, Any], now: dict[str, Any], path: Any, anyway: Sequence[str] = ()
 ) -> list[str]:
-    """Refuse to continue with other samples.
+    """Refuse to continue with other samples or another teacher.
 
     Args:
         then: `identity_of` the run that was saved.
@@ -61,9 +67,10 @@ def check_same(
     changed = differences(then, now)
     refused = [name for name in changed if name not in anyway]
     if refused:
+        samples = 'learn something else' if refused == ['teacher'] else 'see other samples'
         raise CheckpointError(
             f'{path} cannot be resumed: {"; ".join(changed[name] for name in refused)}, so the '
-            'run would see other samples; restore it, start anew with --load-from, or accept it '
+            f'run would {samples}; restore it, start anew with --load-from, or accept it '
             f'with --resume-anyway {" ".join(changed)}'
         )
     return list(changed.values())

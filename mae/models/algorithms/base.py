@@ -3,18 +3,16 @@
 Shapes: B images, C channels, H W pixels, D width.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from mae.models.algorithms.parts import Part
 from mae.models.layers.block import Block
 from mae.models.layers.cross import CrossBlock
 from mae.models.layers.tokens import Pool
 from mae.registry import MODELS
-
-Part = Mapping[str, Any]
 
 # What weights do not tell: name of the fact, part and attribute that know it.
 _FACTS = {
@@ -90,10 +88,15 @@ class Algorithm(BaseModel):
 
     def get_facts(self) -> dict[str, Any]:
         """What weights do not tell of the model they are for, to be compared with a file's."""
-        return {
+        facts = {
             fact: getattr(getattr(self, part, None), name, None)
             for fact, (part, name) in _FACTS.items()
         }
+        return facts | {'target': type(self.target).__name__ if hasattr(self, 'target') else None}
+
+    def get_fingerprint(self) -> str | None:
+        """What training depends on beside config, data and weights, such as a file's hash."""
+        return None
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay, and number of the last one."""
@@ -109,7 +112,8 @@ class Algorithm(BaseModel):
             img_size: in pixels, smaller than `encoder.img_size`; None takes images as they come.
 
         Raises:
-            ValueError: not smaller, no whole number of patches, or too few of them to mask.
+            ValueError: not smaller, no whole number of patches, too few of them to mask, or a
+                target that cannot follow.
         """
         full: tuple[int, int] = self.encoder.full_img_size
         used = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size or full)
@@ -119,6 +123,8 @@ class Algorithm(BaseModel):
         self.data_preprocessor.set_img_size(full, used)
         if hasattr(self, 'decoder'):
             self.decoder.set_grid_size(self.encoder.grid_size)
+        if hasattr(getattr(self, 'target', None), 'set_img_size'):
+            self.target.set_img_size(used)
         if hasattr(self, 'masker'):
             self.masker.num_keep(self.encoder.grid_size[0] * self.encoder.grid_size[1])
 

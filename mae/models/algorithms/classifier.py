@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mae.models.algorithms.base import Algorithm, Part
+from mae.models.algorithms.base import Algorithm
+from mae.models.algorithms.parts import Part, build_part
 from mae.registry import MODELS
 
 
@@ -43,7 +44,7 @@ class Classifier(Algorithm):
             'embed_dim': self.encoder.embed_dim,
             'num_prefix_tokens': self.encoder.num_prefix_tokens,
         }
-        self.head = MODELS.build(head, default_args=facts)
+        self.head = build_part(head, facts)
         self.loss = MODELS.build(loss)
         if trainable_blocks != 0 and getattr(self.head, 'needs_frozen_encoder', False):
             raise ValueError(

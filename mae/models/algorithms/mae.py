@@ -3,21 +3,24 @@
 Read this file first: `reconstruct_patches` is figure 1 of the paper in code.
 
 Shapes: B images, C channels, H W pixels, L patches, K kept, M predicted (all that is
-hidden, unless `masker.predict_ratio` is set), P values in a patch, D width.
+hidden, unless `masker.predict_ratio` is set), P values in a patch, D width, T values predicted of a
+patch (for pixels P).
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mae.models.algorithms.base import Algorithm, Part
-from mae.models.layers.tokens import take
+from mae.models.algorithms.base import Algorithm
+from mae.models.algorithms.parts import Part, build_part, check_target, target_dim_of
 from mae.models.masking.mask import Mask
 from mae.registry import MODELS
 
 
 @MODELS.register_module()
 class MAE(Algorithm):
-    """Hides most patches of an image and learns to predict their pixels.
+    """Hides most patches of an image and learns to predict their pixels, or another target.
 
     Args:
         encoder: sees the visible patches.
@@ -26,6 +29,9 @@ class MAE(Algorithm):
         target: what is predicted of a hidden patch.
         loss: distance of prediction and target, one number an image.
         preprocessor: from uint8 batches to normalised images.
+
+    Raises:
+        ValueError: a part does not fit the others.
     """
 
     def __init__(
@@ -39,16 +45,11 @@ class MAE(Algorithm):
         preprocessor: Part,
     ) -> None:
         super().__init__(encoder, preprocessor)
-        facts = {
-            'encoder_dim': self.encoder.embed_dim,
-            'patch_dim': self.encoder.patch_size**2 * self.encoder.in_channels,
-            'grid_size': self.encoder.grid_size,
-            'num_prefix_tokens': self.encoder.num_prefix_tokens,
-        }
-        self.decoder = MODELS.build(decoder, default_args=facts)
+        facts = self._facts_for_parts()
+        self.target = build_part(target, facts)
+        self.decoder = build_part(decoder, {**facts, 'target_dim': target_dim_of(self.target)})
         self.masker = MODELS.build(masker)
         self.masker.num_keep(self.encoder.grid_size[0] * self.encoder.grid_size[1])
-        self.target = MODELS.build(target)
         self.loss = MODELS.build(loss)
 
     def init_weights(self) -> None:
@@ -62,13 +63,17 @@ class MAE(Algorithm):
         """Mask, encode, decode, compare.
 
         Returns:
-            The loss of each image (B,), prediction and target (B, M, P), and the mask.
+            The loss of each image (B,), prediction and target (B, M, T), and the mask.
+
+        Raises:
+            ValueError: the target does not have the shape of the prediction.
         """
         patches = self.encoder.patchify(images)  # B,L,P
         mask = self.masker(self.encoder.grid_size, keys, noise)
         latent = self.encoder.encode(patches, mask.ids_keep)  # B,prefix+K,D
-        pred = self.decoder(latent, mask.ids_keep, mask.ids_predict)  # B,M,P
-        target = self.target(take(patches, mask.ids_predict))  # B,M,P
+        pred = self.decoder(latent, mask.ids_keep, mask.ids_predict)  # B,M,T
+        target = self.target(images, patches, mask)  # B,M,T
+        check_target(target, pred, self.target, self.decoder)
         return self.loss(pred, target), pred, target, mask
 
     def no_weight_decay(self) -> set[str]:
@@ -99,7 +104,7 @@ class MAE(Algorithm):
             noise: (B, L), the K smallest of each row are kept; drawn from fixed keys if None.
 
         Returns:
-            `loss` (scalar), `pred` and `target` (B, L-K, P), `ids_keep` (B, K) and `ids_hide`
+            `loss` (scalar), `pred` and `target` (B, L-K, T), `ids_keep` (B, K) and `ids_hide`
             (B, L-K) in ascending order of noise, `mask` (B, L) with 1 for hidden. In training mode
             `masker.predict_ratio` holds, and the first M of `ids_hide` are predicted.
         """
@@ -112,4 +117,25 @@ class MAE(Algorithm):
             'ids_keep': mask.ids_keep,
             'ids_hide': mask.ids_hide,
             'mask': mask.dense(),
+        }
+
+    def get_fingerprint(self) -> str | None:
+        """What the target says of itself: the hash of a frozen teacher, or None."""
+        fingerprint = getattr(self.target, 'fingerprint', None)
+        return None if fingerprint is None else str(fingerprint())
+
+    def _facts_for_parts(self) -> dict[str, Any]:
+        """What target and decoder may ask for by name."""
+        encoder, preprocessor = self.encoder, self.data_preprocessor
+        (h, w), p = encoder.grid_size, encoder.patch_size
+        return {
+            'encoder_dim': encoder.embed_dim,
+            'patch_dim': p * p * encoder.in_channels,
+            'patch_size': p,
+            'in_channels': encoder.in_channels,
+            'grid_size': (h, w),
+            'img_size': (h * p, w * p),
+            'num_prefix_tokens': encoder.num_prefix_tokens,
+            'image_mean': getattr(preprocessor, 'mean', None),
+            'image_std': getattr(preprocessor, 'std', None),
         }

@@ -4,7 +4,8 @@ Changed maths: the hidden patches ask the visible ones and never each other, so 
 what it would be alone, and predicting fewer (`masker.predict_ratio`) costs in proportion. Each
 block of the paper's may read other encoder blocks; here all read the encoder's output.
 
-Shapes: B images, K kept, M predicted, D encoder width, d decoder width, P values in a patch.
+Shapes: B images, K kept, M predicted, D encoder width, d decoder width, T values predicted
+of a patch.
 """
 
 import torch
@@ -30,7 +31,7 @@ class CrossDecoder(nn.Module):
         mlp_ratio: hidden width of the MLP over d.
         bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
-        patch_dim: P.
+        target_dim: T, handed over by the target.
         grid_size: (h, w) of the patches.
         num_prefix_tokens: tokens of the encoder before the patches.
 
@@ -47,7 +48,7 @@ class CrossDecoder(nn.Module):
         mlp_ratio: float = 4.0,
         bf16_residual: bool = False,
         encoder_dim: int,
-        patch_dim: int,
+        target_dim: int,
         grid_size: tuple[int, int],
         num_prefix_tokens: int,
     ) -> None:
@@ -68,7 +69,7 @@ class CrossDecoder(nn.Module):
             CrossBlock(embed_dim, num_heads, mlp_ratio=mlp_ratio) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
-        self.pred = nn.Linear(embed_dim, patch_dim)
+        self.pred = nn.Linear(embed_dim, target_dim)
 
     def init_weights(self) -> None:
         """Start all weights as in the paper's appendix A.1."""
@@ -90,7 +91,7 @@ class CrossDecoder(nn.Module):
             ids_hide: int64 (B, M), the patches to predict.
 
         Returns:
-            (B, M, P), in the order of `ids_hide`.
+            (B, M, T), in the order of `ids_hide`.
         """
         prefix = self.num_prefix_tokens
         pos_embed = resample_pos_embed(self.pos_embed, self.grid_size, prefix, self.full_grid_size)
@@ -103,5 +104,5 @@ class CrossDecoder(nn.Module):
             x = to_bf16(x)
         for block in self.blocks:
             x = block(x, memory)
-        pred: Tensor = self.pred(self.norm(x))  # B,M,P
+        pred: Tensor = self.pred(self.norm(x))  # B,M,T
         return pred

@@ -3,7 +3,8 @@
 Attention ignores the order of tokens once positions are added, so tokens are never put back into
 image order: the hidden patches come first and are all that the last block asks for and predicts.
 
-Shapes: B images, L patches, K kept, D encoder width, d decoder width, P values in a patch.
+Shapes: B images, L patches, K kept, D encoder width, d decoder width, T values predicted
+of a patch.
 """
 
 import torch
@@ -31,7 +32,7 @@ class TransformerDecoder(nn.Module):
         recompute: in the backward pass, to save memory: 'nothing', 'cheap' parts or whole 'blocks'.
         bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
-        patch_dim: P.
+        target_dim: T, handed over by the target.
         grid_size: (h, w) of the patches.
         num_prefix_tokens: tokens of the encoder before the patches.
 
@@ -50,7 +51,7 @@ class TransformerDecoder(nn.Module):
         recompute: Recompute = 'nothing',
         bf16_residual: bool = False,
         encoder_dim: int,
-        patch_dim: int,
+        target_dim: int,
         grid_size: tuple[int, int],
         num_prefix_tokens: int,
     ) -> None:
@@ -72,7 +73,7 @@ class TransformerDecoder(nn.Module):
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-        self.pred = nn.Linear(embed_dim, patch_dim)
+        self.pred = nn.Linear(embed_dim, target_dim)
 
     def init_weights(self) -> None:
         """Start all weights as in the paper's appendix A.1."""
@@ -94,7 +95,7 @@ class TransformerDecoder(nn.Module):
             ids_hide: int64 (B, L-K), the patches to predict.
 
         Returns:
-            (B, L-K, P), in the order of `ids_hide`.
+            (B, L-K, T), in the order of `ids_hide`.
         """
         prefix = self.num_prefix_tokens
         pos_embed = resample_pos_embed(self.pos_embed, self.grid_size, prefix, self.full_grid_size)
@@ -108,5 +109,5 @@ class TransformerDecoder(nn.Module):
         for block in self.blocks[:-1]:
             x = block(x)
         x = self.blocks[-1](x, num_queries=ids_hide.shape[1])  # B,L-K,d
-        pred: Tensor = self.pred(self.norm(x))  # B,L-K,P
+        pred: Tensor = self.pred(self.norm(x))  # B,L-K,T
         return pred

@@ -1,4 +1,5 @@
 from mae.models.losses.cross_entropy import CrossEntropyLoss
+from mae.models.losses.masked_cross_entropy import MaskedCrossEntropyLoss
 from mae.models.losses.masked_mse import MaskedMSELoss
 
-__all__ = ['CrossEntropyLoss', 'MaskedMSELoss']
+__all__ = ['CrossEntropyLoss', 'MaskedCrossEntropyLoss', 'MaskedMSELoss']

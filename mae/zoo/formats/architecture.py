@@ -1,7 +1,7 @@
 """What a set of weights in our names is a model of, and whether it is whole.
 
-Shapes: D width, d decoder width, F hidden width of an MLP, P values in a patch, C channels, p side
-of a patch, N positions.
+Shapes: D width, d decoder width, F hidden width of an MLP, T values predicted of a patch, C
+channels, p side of a patch, N positions.
 """
 
 from collections.abc import Mapping
@@ -48,6 +48,7 @@ class Architecture:
     num_prefix_tokens: int
     final_norm: bool
     decoder: Stack | None
+    target_dim: int
     head: str | None
     num_classes: int
 
@@ -60,9 +61,16 @@ class Architecture:
         words.append(f'{self.num_patches} patches')
         if self.decoder:
             words.append(f'decoder {self.decoder.dim} wide, {self.decoder.depth} blocks')
+        if not self.predicts_pixels:
+            words.append(f'{self.target_dim} values predicted of a patch')
         if self.num_classes:
             words.append(f'{self.num_classes} classes')
         return ', '.join(words)
+
+    @property
+    def predicts_pixels(self) -> bool:
+        """Whether a decoder predicts as many values as a patch has; True without one."""
+        return self.target_dim == self.patch_size**2 * self.in_channels
 
     @property
     def usual_heads(self) -> int | None:
@@ -98,7 +106,7 @@ class Architecture:
                 'decoder.pos_embed': (1, N, d),
                 **_blocks('decoder', self.decoder),
                 **_norm('decoder.norm', d),
-                **_linear('decoder.pred', d, p * p * C),
+                **_linear('decoder.pred', d, self.target_dim),
             }
         if self.head == 'avg':
             shapes |= _norm('head.fc_norm', D)
@@ -144,9 +152,10 @@ def _read(weights: Mapping[str, Tensor], path: object) -> Architecture:
         head = 'cls'
         if any(name.startswith('head.fc_norm.') for name in weights):
             head = 'probe' if 'head.fc_norm.running_mean' in weights else 'avg'
-    decoder = None
+    decoder, target_dim = None, projection.shape[1] * projection.shape[2] * projection.shape[3]
     if any(name.startswith('decoder.') for name in weights):
         decoder = _stack('decoder', _need(weights, 'decoder.embed.weight', 2, path), weights, path)
+        target_dim = _need(weights, 'decoder.pred.weight', 2, path).shape[0]
     return Architecture(
         encoder=_stack('encoder', projection, weights, path),
         patch_size=projection.shape[2],
@@ -155,6 +164,7 @@ def _read(weights: Mapping[str, Tensor], path: object) -> Architecture:
         num_prefix_tokens=prefix,
         final_norm=any(name.startswith('encoder.norm.') for name in weights),
         decoder=decoder,
+        target_dim=target_dim,
         head=head,
         num_classes=len(weights['head.fc.weight']) if head else 0,
     )

@@ -1,8 +1,9 @@
 """What weights do not tell of their model, from whatever came with them.
 
 Facts are a plain dict, so that they can go into any file; a fact that nobody stated is absent:
-`num_heads`, `decoder_num_heads`, `norm_eps`, `grid_size` [h, w], `mask_ratio`, `norm_pix`, `pool`,
-`classes`, and `mean` and `std` of each channel in grey levels (0..255).
+`num_heads`, `decoder_num_heads`, `norm_eps`, `grid_size` [h, w], `mask_ratio`, `norm_pix`,
+`target` (name of a class), `pool`, `classes`, and `mean` and `std` of each channel in grey levels
+(0..255).
 """
 
 import json
@@ -21,6 +22,7 @@ NAMES = (
     'grid_size',
     'mask_ratio',
     'norm_pix',
+    'target',
     'pool',
     'classes',
     'mean',
@@ -40,6 +42,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     'mask_ratio': ((lambda v: isinstance(v, int | float) and 0 <= v < 1), 'between 0 and 1'),
     'norm_pix': ((lambda v: isinstance(v, bool)), 'True or False'),
+    'target': ((lambda v: isinstance(v, str)), 'the name of a class such as PixelTarget'),
     'pool': ((lambda v: v in ('avg', 'cls')), "'avg' or 'cls'"),
     'classes': (
         (lambda v: isinstance(v, _PLACES) and all(isinstance(n, str) for n in v)),
@@ -138,6 +141,7 @@ def facts_of_config(model: Mapping[str, Any]) -> Facts:
             'decoder_num_heads': decoder.get('num_heads', 16),
             'mask_ratio': _mapping(model.get('masker')).get('mask_ratio'),
             'norm_pix': _mapping(model.get('target')).get('norm_pix', True),
+            'target': str(_mapping(model.get('target')).get('type', 'PixelTarget')).split('.')[-1],
         }
     return {name: value for name, value in facts.items() if value is not None}
 

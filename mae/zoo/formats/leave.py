@@ -14,6 +14,7 @@ from mae.zoo.formats.hub import transformers_config
 from mae.zoo.formats.layout import Layout
 from mae.zoo.formats.manifest import manifest_of
 
+PIXELS = ('PixelTarget', 'LowFrequencyTarget')  # targets whose predictions are pixels
 PROBE_EPS = 1e-6  # of the BatchNorm before a linear probe
 NORM_EPS = 1e-6  # of LayerNorm in all libraries whose files do not state it
 
@@ -71,6 +72,12 @@ def leave(weights: Mapping[str, Tensor], layout: Layout, facts: Facts, path: obj
         found = replace(found, decoder=None)
     elif homeless and layout.name != 'transformers':  # which tells more, below
         raise CheckpointError(f'{layout.title} has no place for {homeless[0]} of {path}')
+    target = facts.get('target', PIXELS[0])
+    if found.decoder and layout.name != 'mae' and not (target in PIXELS and found.predicts_pixels):
+        raise CheckpointError(
+            f'{layout.title} has decoders of pixels only, and that of {path} predicts '
+            f'{found.target_dim} values of a {target}; write its encoder with --encoder-only'
+        )
     eps = facts.get('norm_eps', NORM_EPS)
     if layout.name not in ('mae', 'transformers') and eps != NORM_EPS:
         notes.append(f'made with norm_eps {eps}, which {layout.title} has to be told')

@@ -65,6 +65,17 @@ def test_length_of_an_epoch_is_told_where_nothing_else_tells_it():
     assert told == ['num_samples was 160 and is 150 now']
 
 
+def test_another_teacher_is_told_as_such():
+    then, now = {**THEN, 'teacher': 'aa'}, {**THEN, 'teacher': 'bb'}
+    with pytest.raises(
+        CheckpointError, match=r'was aa and is bb now, so the run would learn someth'
+    ):
+        check_same(then, now, 'x.pth')
+    told = ['teacher was aa and is bb now']
+    assert check_same(then, now, 'x.pth', ['teacher']) == told
+    assert check_same(then, THEN, 'x.pth') == []  # a run without one
+
+
 def test_unknown_name():
     with pytest.raises(ConfigError, match=r'resume_anyway takes seed, .*, not sed$'):
         check_same(THEN, THEN, 'x.pth', ['sed'])

@@ -6,7 +6,7 @@ from mae.models.decoders import CrossDecoder
 
 
 def decoder(depth=2, **options):
-    facts = dict(encoder_dim=12, patch_dim=20, grid_size=(2, 3), num_prefix_tokens=1)
+    facts = dict(encoder_dim=12, target_dim=20, grid_size=(2, 3), num_prefix_tokens=1)
     model = CrossDecoder(8, depth, num_heads=2, **{**facts, **options}).double()
     model.init_weights()
     return model
@@ -56,5 +56,5 @@ def test_depth_below_one():
 def test_heads_that_do_not_split_the_width():
     with pytest.raises(ValueError, match=r'^a width of 8 does not split into 3 heads$'):
         CrossDecoder(
-            8, 1, num_heads=3, encoder_dim=4, patch_dim=4, grid_size=(2, 3), num_prefix_tokens=0
+            8, 1, num_heads=3, encoder_dim=4, target_dim=4, grid_size=(2, 3), num_prefix_tokens=0
         )

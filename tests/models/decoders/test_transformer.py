@@ -5,7 +5,7 @@ from mae.models.decoders import TransformerDecoder
 
 
 def decoder(depth=2, **options):
-    facts = dict(encoder_dim=12, patch_dim=20, grid_size=(2, 3), num_prefix_tokens=1)
+    facts = dict(encoder_dim=12, target_dim=20, grid_size=(2, 3), num_prefix_tokens=1)
     model = TransformerDecoder(8, depth, num_heads=2, **{**facts, **options}).double()
     model.init_weights()
     return model

@@ -7,7 +7,7 @@ from mae.models.decoders import CrossDecoder, TransformerDecoder
 from mae.models.encoders import ViTEncoder
 
 ARCH = dict(embed_dim=16, depth=3, num_heads=2)
-FACTS = dict(encoder_dim=16, patch_dim=20, grid_size=(2, 3), num_prefix_tokens=1)
+FACTS = dict(encoder_dim=16, target_dim=20, grid_size=(2, 3), num_prefix_tokens=1)
 KEEP, HIDE = torch.tensor([[1, 4], [0, 5]]), torch.tensor([[5, 0, 3, 2], [1, 2, 3, 4]])
 INPUTS = {
     ViTEncoder: (torch.randn(2, 6, 48), KEEP),

@@ -1,0 +1,95 @@
+"""Building parts with what they ask for, and holding a target to what it says.
+
+Shapes: B images, M predicted patches, T values predicted of a patch.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from mae.registry import MODELS
+
+Part = Mapping[str, Any]
+
+
+def build_part(part: Part, facts: Mapping[str, Any]) -> Any:
+    """Build a part and hand it, as keywords, those facts that its constructor names.
+
+    Args:
+        part: its config.
+        facts: by keyword; a config may state another value.
+    """
+    kind = part.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    named = _keywords(kind) if callable(kind) else set()
+    return MODELS.build(part, default_args={k: v for k, v in facts.items() if k in named})
+
+
+def target_dim_of(target: nn.Module) -> int:
+    """T, which a target must state.
+
+    Raises:
+        ValueError: it does not, or its `forward` does not take (images, patches, mask).
+    """
+    name = type(target).__name__
+    signature = inspect.signature(target.forward)
+    try:
+        signature.bind(None, None, None)
+    except TypeError:
+        raise ValueError(
+            f'{name}.forward takes {signature}, but a target is called with (images, patches, mask)'
+        ) from None
+    width = getattr(target, 'target_dim', None)
+    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+        raise ValueError(
+            f'{name}.target_dim must be the number of values to predict of a patch, not {width!r}'
+        )
+    return width
+
+
+def check_target(target: Tensor, pred: Tensor, part: nn.Module, decoder: nn.Module) -> None:
+    """Refuse what a loss would broadcast or fail at.
+
+    Args:
+        target: (B, M, T), or the numbers of classes, int64 (B, M), among T.
+        pred: (B, M, T).
+        part: that gave the target.
+        decoder: that gave the prediction.
+
+    Raises:
+        ValueError: target or prediction is of another shape.
+    """
+    if target.shape == pred.shape:
+        return
+    if target.shape == pred.shape[:-1] and not target.is_floating_point():
+        return
+    name, width = type(part).__name__, part.target_dim
+    if pred.shape[-1] != width:
+        raise ValueError(
+            f'{type(decoder).__name__} predicts {pred.shape[-1]} values of a patch, but '
+            f'{name}.target_dim is {width}: a decoder predicts target_dim values'
+        )
+    raise ValueError(
+        f'{name} gives a target of shape {tuple(target.shape)}, but with its target_dim {width} '
+        f'the prediction is {tuple(pred.shape)}: (images, predicted patches, target_dim)'
+    )
+
+
+def _keywords(kind: Callable[..., Any]) -> set[str]:
+    """Keywords of a function or class; a `**kwargs` may be handed to the bases."""
+    names: set[str] = set()
+    for function in _constructors(kind):
+        parameters = inspect.signature(function).parameters.values()
+        names |= {parameter.name for parameter in parameters}
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return names
+
+
+def _constructors(kind: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    if not inspect.isclass(kind):
+        yield kind
+        return
+    yield from (vars(base)['__init__'] for base in kind.__mro__ if '__init__' in vars(base))

@@ -1,0 +1,61 @@
+"""A target of a user's own, as the guide shows it: a file, a config, and the command line."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = ROOT / 'docs/en/advanced_guides/add_a_part.md'
+DEMO = ROOT / 'configs/demo/mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The file and the lines of the config, word for word from the guide."""
+    section = GUIDE.read_text().split('## A target')[1]
+    blocks = re.findall(r'^```(?:python)?\n(.*?)^```', section, re.M | re.S)
+    code, config = blocks[:2]
+    assert 'class NeighbourTarget' in code
+    (tmp_path / 'my_targets.py').write_text(code)
+    (tmp_path / 'my_config.py').write_text(
+        f'_base_ = {str(DEMO)!r}\n{config}'
+        'train_cfg = dict(max_epochs=2)\nparam_scheduler = dict(warmup_epochs=1)\n'
+    )
+    return tmp_path
+
+
+def train(folder, *arguments):
+    python_path = os.pathsep.join([str(folder), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, ROOT / 'tools/train.py', 'my_config.py', '--work-dir', 'out', *arguments],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': python_path, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_trains(folder):
+    done = train(folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    saved = torch.load(folder / 'out/epoch_2.pth', weights_only=True)
+    assert saved['state_dict']['decoder.pred.weight'].shape == (9, 64)
+    assert json.loads((folder / 'out/run.json').read_text())['state'] == 'finished'
+
+
+def test_a_slip_in_it_is_one_line(folder):
+    file = folder / 'my_targets.py'
+    file.write_text(file.read_text().replace('9 * in_channels', '8 * in_channels'))
+    done = train(folder)
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert 'NeighbourTarget gives a target of shape (64, 12, 9)' in line
+    assert '(64, 12, 8)' in line
