@@ -25,5 +25,5 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'mae.engine
 PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS, 'mae.engine')
 METRICS = _child(root.METRICS, 'mae.evaluation')
 VISUALIZERS = _child(root.VISUALIZERS, 'mae.visualization')
-VISBACKENDS = _child(root.VISBACKENDS, 'mae.visualization')
+VISBACKENDS = _child(root.VISBACKENDS, 'mae.engine', 'mae.visualization')
 LOG_PROCESSORS = _child(root.LOG_PROCESSORS, 'mae.engine')
