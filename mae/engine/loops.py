@@ -8,6 +8,7 @@ from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 
 from mae.engine.reports import Reports, measure
+from mae.engine.statistics import average, statistics_of_process
 from mae.engine.step_loader import Batch, StepLoader
 from mae.engine.stopping import RolledBack, Stopped
 from mae.registry import LOOPS
@@ -57,6 +58,7 @@ class TrainLoop(BaseLoop):
         self.epoch = 0  # whole epochs done
         self.iter = 0  # optimizer steps done
         self.left_out: list[tuple[int, int]] = []  # steps a <= step < b not to be trained on
+        self._statistics: list[Tensor] = []  # of batch norms, which drift apart in a step
         self.reports = Reports(_LAG if torch.cuda.is_available() else 0)
 
     def go_to(self, step: int) -> None:
@@ -73,6 +75,7 @@ class TrainLoop(BaseLoop):
         """Train from the current step to the end."""
         runner = self.runner
         runner.call_hook('before_train')
+        self._statistics = statistics_of_process(runner.model)
         while self.epoch < self.max_epochs and not self.stop_training:
             try:
                 self._run_epoch()
@@ -122,6 +125,7 @@ class TrainLoop(BaseLoop):
         weights = [len(batch['ids']) * share for batch in batches]
         runner.optim_wrapper.begin_step(weights)
         outputs = [runner.model.train_step(batch, runner.optim_wrapper) for batch in batches]
+        average(self._statistics)
         logs = self._measure(outputs, weights)
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)
 
