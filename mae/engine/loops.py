@@ -12,6 +12,7 @@ from mae.engine.statistics import average, statistics_of_process
 from mae.engine.step_loader import Batch, StepLoader
 from mae.engine.stopping import RolledBack, Stopped
 from mae.registry import LOOPS
+from mae.utils.errors import ConfigError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 
@@ -49,6 +50,12 @@ class TrainLoop(BaseLoop):
             raise ValueError(f'train_cfg.max_epochs must be at least 1, not {max_epochs}')
         if isinstance(dataloader, Mapping):
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
+        if not hasattr(dataloader.batch_sampler, 'steps_per_epoch'):
+            raise ConfigError(
+                "train_dataloader: TrainLoop needs sampler.type='GlobalBatchSampler', not "
+                f"{_sampler_name(dataloader)}; take that, or mmengine's loop with "
+                'train_cfg=dict(by_epoch=True, max_epochs=...)'
+            )
         super().__init__(runner, StepLoader(dataloader))
         self.max_epochs = max_epochs
         self.max_iters = max_epochs * len(self.dataloader)
@@ -148,3 +155,8 @@ class TrainLoop(BaseLoop):
         if self.epoch == self.max_epochs:
             return True
         return self.epoch >= self.val_begin and self.epoch % self.val_interval == 0
+
+
+def _sampler_name(loader: Any) -> str:
+    sampler = getattr(loader.batch_sampler, 'sampler', loader.batch_sampler)
+    return type(sampler).__name__

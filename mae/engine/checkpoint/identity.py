@@ -15,13 +15,14 @@ _LOOKED_AT = 4096  # samples, evenly spread
 
 def identity_of(runner: Any) -> dict[str, Any]:
     """Seed, global batch, steps of an epoch, and number and fingerprint of the samples."""
-    sampler = runner.train_dataloader.batch_sampler
+    loader = runner.train_dataloader
+    sampler = loader.batch_sampler
     return {
         'seed': runner.seed,
-        'global_batch_size': sampler.global_batch_size,
-        'num_samples': sampler.num_samples,
-        'steps_per_epoch': sampler.steps_per_epoch,  # a last, small batch may need fewer processes
-        'dataset': fingerprint(runner.train_dataloader.dataset),
+        'global_batch_size': getattr(sampler, 'global_batch_size', None),  # of mmengine: unknown
+        'num_samples': getattr(sampler, 'num_samples', len(loader.dataset)),
+        'steps_per_epoch': len(loader),  # a last, small batch may need fewer processes
+        'dataset': fingerprint(loader.dataset),
     }
 
 

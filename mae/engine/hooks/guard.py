@@ -52,6 +52,7 @@ class GuardHook(Hook):
     """
 
     priority = 'VERY_HIGH'  # before the averages and before the checkpoint
+    needs_train_loop = True
 
     def __init__(
         self,
