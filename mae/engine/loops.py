@@ -7,6 +7,7 @@ import torch
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 
+from mae.engine.data_loaders import has_own_sampler
 from mae.engine.reports import Reports, measure
 from mae.engine.statistics import average, statistics_of_process
 from mae.engine.step_loader import Batch, StepLoader
@@ -49,13 +50,11 @@ class TrainLoop(BaseLoop):
         if max_epochs < 1:
             raise ValueError(f'train_cfg.max_epochs must be at least 1, not {max_epochs}')
         if isinstance(dataloader, Mapping):
+            if not has_own_sampler(dataloader):
+                raise _misfit(dataloader['sampler'])
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
         if not hasattr(dataloader.batch_sampler, 'steps_per_epoch'):
-            raise ConfigError(
-                "train_dataloader: TrainLoop needs sampler.type='GlobalBatchSampler', not "
-                f"{_sampler_name(dataloader)}; take that, or mmengine's loop with "
-                'train_cfg=dict(by_epoch=True, max_epochs=...)'
-            )
+            raise _misfit(dataloader.batch_sampler)
         super().__init__(runner, StepLoader(dataloader))
         self.max_epochs = max_epochs
         self.max_iters = max_epochs * len(self.dataloader)
@@ -157,6 +156,9 @@ class TrainLoop(BaseLoop):
         return self.epoch >= self.val_begin and self.epoch % self.val_interval == 0
 
 
-def _sampler_name(loader: Any) -> str:
-    sampler = getattr(loader.batch_sampler, 'sampler', loader.batch_sampler)
-    return type(sampler).__name__
+def _misfit(sampler: Any) -> ConfigError:
+    name = sampler.get('type') if isinstance(sampler, Mapping) else type(sampler).__name__
+    return ConfigError(
+        f"train_dataloader: TrainLoop needs sampler.type='GlobalBatchSampler', not {name}; take "
+        "that, or mmengine's loop with train_cfg=dict(by_epoch=True, max_epochs=...)"
+    )

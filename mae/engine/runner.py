@@ -1,7 +1,9 @@
 """mmengine's runner with its traps closed (see docs/en/design/mmengine.md)."""
 
 import logging
+import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from inspect import isclass
@@ -71,6 +73,7 @@ class Runner(MMRunner):
         resumed_from: the checkpoint that the run was continued from.
     """
 
+    _train_dataloader: Any
     _has_loaded: bool
     _has_weights = False
     signals: StopSignals | None = None
@@ -106,6 +109,9 @@ class Runner(MMRunner):
         if self.distributed and not mmengine.dist.is_distributed():
             timeout = env_cfg.get('dist_cfg', {}).get('timeout', TIMEOUT)
             init_distributed(self.launcher, timeout)
+        if self.distributed:  # mmengine sets what is missing, with a warning of each process
+            threads = os.environ.setdefault('OMP_NUM_THREADS', '1')
+            os.environ.setdefault('MKL_NUM_THREADS', threads)
         super().setup_env(env_cfg)
         if not torch.cuda.is_available():
             keep_freed_memory()
@@ -119,21 +125,24 @@ class Runner(MMRunner):
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
     ) -> MMLogger:
-        """mmengine's, without its list of the hooks, a hundred lines (`get_hooks_info()` has it)."""
+        """mmengine's, without a hundred lines that list the hooks (`get_hooks_info()` does)."""
         logger = super().build_logger(log_level, log_file, **kwargs)
         logger.addFilter(_tells)
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> Any:
         """Wrap for distributed training; without a GPU there are no device ids to give."""
-        if not self.distributed and not is_model_wrapper(model):  # mmengine tells of SyncBN each time
+        if not self.distributed and not is_model_wrapper(model):  # mmengine tells of SyncBN then
             return revert_sync_batchnorm(model.to(get_device()))
-        if model_wrapper_cfg is not None or is_model_wrapper(model) or torch.cuda.is_available():
-            return super().wrap_model(model_wrapper_cfg, model)
-        find_unused = self.cfg.get('find_unused_parameters', False)
-        return MMDistributedDataParallel(
-            module=model, broadcast_buffers=False, find_unused_parameters=find_unused
-        )
+        with warnings.catch_warnings():  # newer torch has another name for it, older not
+            warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', FutureWarning)
+            is_wrapped = is_model_wrapper(model)
+            if model_wrapper_cfg is not None or is_wrapped or torch.cuda.is_available():
+                return super().wrap_model(model_wrapper_cfg, model)
+            find_unused = self.cfg.get('find_unused_parameters', False)
+            return MMDistributedDataParallel(
+                module=model, broadcast_buffers=False, find_unused_parameters=find_unused
+            )
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """mmengine's; and with `TrainLoop`, which tells samplers the epoch itself, ours."""
@@ -144,8 +153,7 @@ class Runner(MMRunner):
             idle = [name for name, hook in chosen.items() if _needs_train_loop(hook)]
             if idle:
                 self.logger.warning(
-                    f'default_hooks.{", ".join(idle)}: no effect without '
-                    "train_cfg.type='TrainLoop'"
+                    f"default_hooks.{', '.join(idle)}: no effect without train_cfg.type='TrainLoop'"
                 )
             chosen = {name: hook for name, hook in chosen.items() if name not in idle}
         chosen = {name: hook for name, hook in chosen.items() if hook or name not in _OWN_HOOKS}
@@ -222,8 +230,8 @@ class Runner(MMRunner):
             sampler = getattr(self.train_dataloader, 'batch_sampler', None)
             if not hasattr(sampler, 'global_batch_size'):
                 raise ConfigError(
-                    "base_lr needs train_dataloader.sampler.type='GlobalBatchSampler'; with another "
-                    'set base_lr=None and optim_wrapper.optimizer.lr'
+                    "base_lr needs train_dataloader.sampler.type='GlobalBatchSampler'; with "
+                    'another set base_lr=None and optim_wrapper.optimizer.lr'
                 )
             optim_wrapper, told = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
             if told:
@@ -390,9 +398,7 @@ class Runner(MMRunner):
         Raises:
             CheckpointError: it is damaged, of another model, or not a training checkpoint.
         """
-        resume(
-            self, Path(filename), optimizer=resume_optimizer, schedules=resume_param_scheduler
-        )
+        resume(self, Path(filename), optimizer=resume_optimizer, schedules=resume_param_scheduler)
         self._has_loaded = True
 
     @property

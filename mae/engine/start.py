@@ -18,6 +18,7 @@ from mae.engine.checkpoint import (
     load_checkpoint,
     load_weights,
     on_main,
+    read_model,
     restore_state,
     together,
 )
@@ -64,10 +65,7 @@ def load(
     Raises:
         CheckpointError: it cannot be read, or does not fit the model.
     """
-    checkpoint = load_weights(path)
-    for pattern, replacement in revise_keys:
-        weights = checkpoint['state_dict'].items()
-        checkpoint['state_dict'] = {re.sub(pattern, replacement, key): w for key, w in weights}
+    checkpoint = _read(runner.bare_model, path, revise_keys)
     runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
     loop = runner._test_loop
     needs_all = isinstance(loop, BaseLoop) and not getattr(loop, 'features_only', False)
@@ -84,6 +82,17 @@ def load(
     )
     runner.logger.info(f'{path}: {report}')
     return checkpoint
+
+
+def _read(model: Any, path: Path, revise_keys: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Weights in the model's names: of any known format, if it is a model of this toolbox."""
+    if hasattr(model, 'encoder') and not revise_keys:
+        return load_weights(path)
+    checkpoint = read_model(path)
+    weights = checkpoint['state_dict']
+    for pattern, replacement in revise_keys:
+        weights = {re.sub(pattern, replacement, key): w for key, w in weights.items()}
+    return {**checkpoint, 'state_dict': weights, 'facts': {}, 'notes': []}
 
 
 def resume(runner: Any, path: Path, *, optimizer: bool = True, schedules: bool = True) -> None:

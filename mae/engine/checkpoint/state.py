@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapperDict
@@ -58,7 +59,7 @@ def check_resumable(
     meta = checkpoint.get('meta')
     needed = {'optimizer', 'param_schedulers'}
     step = _step(meta, runner) if isinstance(meta, dict) else None
-    if step is None or not needed <= checkpoint.keys():
+    if not isinstance(meta, dict) or step is None or not needed <= checkpoint.keys():
         raise CheckpointError(
             f'{path} cannot be resumed: it holds weights only; start from it with --load-from'
         )
@@ -123,6 +124,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, np.generic):  # numpy's float64 is a float, and no plain one
+        return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
@@ -140,7 +143,8 @@ def _epoch(runner: Any, step: int) -> int:
 
 
 def _classes(dataset: Any) -> list[Any]:
-    return plain(list((getattr(dataset, 'metainfo', None) or {}).get('classes') or ()))
+    names = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    return [plain(name) for name in names]
 
 
 def _schedule_state(scheduler: Any) -> dict[str, Any]:

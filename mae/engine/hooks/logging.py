@@ -133,5 +133,6 @@ def _columns(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, list[float]]:
     """The values of each output, in the order of the steps."""
     names = steps[0] if steps else ()
     return {
-        name: torch.stack([torch.as_tensor(step[name]) for step in steps]).tolist() for name in names
+        name: torch.stack([torch.as_tensor(step[name]) for step in steps]).tolist()
+        for name in names
     }

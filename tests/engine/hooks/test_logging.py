@@ -74,7 +74,7 @@ def test_a_log_of_nan_is_strict_json(make_runner):
     }
     runner = make_runner(changes=changes)
     runner.train()
-    written = [path for path in Path(runner.log_dir).rglob('*.json')]
+    written = list(Path(runner.log_dir).rglob('*.json'))
     assert len(written) == 2  # scalars.json, and one named by the start of the run
     for path in written:
         lines = path.read_text().splitlines()
