@@ -4,6 +4,8 @@ Each is a child of mmengine's registry of the same job, so a config may also nam
 ships (`IterTimerHook`) or, with its scope, what a sister library ships (`mmpretrain.CUB`).
 """
 
+from typing import Any
+
 from mmengine import registry as root
 from mmengine.registry import Registry
 
@@ -12,6 +14,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
     return Registry(parent.name, parent=parent, scope='mae', locations=list(locations))
 
 
+RUNNERS = _child(root.RUNNERS, 'mae.engine')
 DATASETS = _child(root.DATASETS, 'mae.datasets')
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'mae.datasets')
 TRANSFORMS = _child(root.TRANSFORMS, 'mae.datasets')
@@ -25,5 +28,18 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'mae.engine
 PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS, 'mae.engine')
 METRICS = _child(root.METRICS, 'mae.evaluation')
 VISUALIZERS = _child(root.VISUALIZERS, 'mae.visualization')
-VISBACKENDS = _child(root.VISBACKENDS, 'mae.visualization')
+VISBACKENDS = _child(root.VISBACKENDS, 'mae.engine', 'mae.visualization')
 LOG_PROCESSORS = _child(root.LOG_PROCESSORS, 'mae.engine')
+
+
+def find(registry: Registry, kind: Any) -> Any:
+    """What a `type` of a config stands for in the scope that is in force; None if for nothing.
+
+    Args:
+        registry: of the job.
+        kind: the name, or the class itself.
+    """
+    if not isinstance(kind, str):
+        return kind
+    with registry.switch_scope_and_registry(None) as scoped:
+        return scoped.get(kind)

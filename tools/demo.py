@@ -5,7 +5,6 @@ type it; the report lists the commands. Takes about five minutes on two CPU core
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mae.protocol.jobs import Job, JobError, Meter, preload, run_jobs
+from mae.utils.files import write_json
 
 _START = time.monotonic()
 
@@ -239,8 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logs = {part: job.records() for part, job in jobs.items()}
     report = plan.work_dir / 'report.html'
     report.write_text(demo_report(summary, logs, panels, digits), encoding='utf-8')
-    text = json.dumps(summary, indent=2) + '\n'
-    (plan.work_dir / 'summary.json').write_text(text, encoding='utf-8')
+    write_json(plan.work_dir / 'summary.json', summary)
     print_summary(summary, report)
 
 

@@ -1,12 +1,12 @@
 """What the runs of `demo.py` measured, as one dict: nothing in it is stated, all is read."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 from mae.protocol.jobs import Job
+from mae.utils import strict_json
 from mae.utils.circumstances import cpu_name, software
 from mae.visualization.logs import Record, images_per_second, with_key
 
@@ -51,7 +51,7 @@ def summarise(runs: Runs, configs: Configs, seeds: Sequence[int], cores: int) ->
     jobs = [runs.pretrain, runs.knn, *runs.finetune, *runs.from_scratch]
     finetune = [top1_of(job.records()) for job in runs.finetune]
     scratch = [top1_of(job.records()) for job in runs.scratch]
-    knn = json.loads((runs.knn.work_dir / 'metrics.json').read_text(encoding='utf-8'))
+    knn = strict_json.loads_numbers((runs.knn.work_dir / 'metrics.json').read_bytes())
     scale = configs['scratch'].global_batch_size / 256
     return {
         'pretrain': _pretrain(runs.pretrain, configs['pretrain'].global_batch_size),

@@ -1,7 +1,6 @@
 """The likeliest classes of images, on stdout or in a file."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from dataclasses import asdict
 
     from mae.apis import ImageClassifierInferencer
-    from mae.utils.files import whole_file
+    from mae.utils.files import write_json
     from mae.utils.text import printable, read_lines
 
     classes = [line for _, line in read_lines(args.classes)] if args.classes else None
@@ -47,9 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     result = classify(args.images)
     if args.out is not None:
-        text = json.dumps(asdict(result), indent=2) + '\n'
-        with whole_file(args.out) as file:
-            file.write(text.encode())
+        write_json(args.out, asdict(result))
         print(f'wrote {args.out}: {len(result.images)} images')
         return
     for image in result.images:

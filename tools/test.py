@@ -1,7 +1,6 @@
 """Evaluate a checkpoint as a config describes: top-1 and top-5, or k-NN."""
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mae.apis import load_config, test
     from mae.apis.config import parse_options
     from mae.apis.work_dir import tidy_start
+    from mae.utils.files import write_json
 
     options = {**parse_options(args.cfg_options), 'launcher': args.launcher}
     if args.local_rank is not None:
@@ -56,10 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tidy_start(config.work_dir):
         metrics = test(config, args.checkpoint)
     if args.out is not None and is_main_process():
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        # Some metrics of mmpretrain's are tensors, such as the confusion matrix.
-        text = json.dumps(metrics, indent=2, default=lambda value: value.tolist())
-        args.out.write_text(text + '\n', encoding='utf-8')
+        write_json(args.out, metrics)
 
 
 if __name__ == '__main__':

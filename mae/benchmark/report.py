@@ -1,6 +1,5 @@
 """The result of a benchmark: a table to read and JSON to keep."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.table import Table
 from mae.benchmark import OURS
 from mae.benchmark.measure import Timing, quartiles
 from mae.utils.circumstances import software
-from mae.utils.files import whole_file
+from mae.utils.files import write_json
 
 Report = dict[str, Any]
 Figures = dict[str, Any]
@@ -149,8 +148,7 @@ def require_place(path: Path) -> None:
 
 def write(report: Report, path: Path) -> None:
     """Write the report as JSON, whole or not at all."""
-    with whole_file(path) as file:
-        file.write((json.dumps(report, indent=2) + '\n').encode())
+    write_json(path, report)
 
 
 def _cell(value: Any, layout: str, key: str) -> str:

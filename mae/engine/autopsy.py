@@ -51,7 +51,7 @@ def write_autopsy(
         'grad_norms': grad_norms,
         'replay': replay_command(runner, step),
     }
-    write_json(path, _sayable(content))
+    write_json(path, content)
     return path
 
 
@@ -89,12 +89,3 @@ def replay_command(runner: Any, step: int) -> str:
         words += ['--resume', str(before[0].path)]
     threads = os.environ.get('OMP_NUM_THREADS')
     return f'OMP_NUM_THREADS={threads} {shlex.join(words)}' if threads else shlex.join(words)
-
-
-def _sayable(value: Any) -> Any:
-    """JSON has no NaN: such numbers become words."""
-    if isinstance(value, dict):
-        return {key: _sayable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_sayable(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

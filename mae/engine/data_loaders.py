@@ -1,36 +1,62 @@
-"""A data loader from its config; its batch sampler decides everything."""
+"""A data loader from its config: ours, whose batch sampler decides everything, or mmengine's."""
 
 import copy
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
+import torch
+from mmengine.dist import get_world_size
 from torch.utils.data import DataLoader
 
 from mae.engine.batch import batch_per_device
 from mae.engine.workers import prepare_worker
-from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, find
 from mae.utils.errors import ConfigError
 
 
-def build_data_loader(
-    config: Mapping[str, Any], seed: int, global_batch_size: int | None, world_size: int
-) -> DataLoader[Any]:
-    """Build dataset, sampler and loader.
+def has_own_sampler(config: Mapping[str, Any]) -> bool:
+    """Whether the sampler of a data loader's config is of this toolbox: a batch sampler.
+
+    Raises:
+        ConfigError: dataset or sampler is missing.
+    """
+    _require(config, 'dataset', 'sampler')
+    sampler = config['sampler']
+    if not isinstance(sampler, Mapping):
+        return False
+    return find(DATA_SAMPLERS, sampler.get('type')) in DATA_SAMPLERS.module_dict.values()
+
+
+def with_global_batch(config: Mapping[str, Any], global_batch_size: int | None) -> dict[str, Any]:
+    """A data loader's config whose `GlobalBatchSampler`, if it has one, knows the global batch.
+
+    Args:
+        config: of the training data.
+        global_batch_size: samples of an optimizer step; None: what fits without accumulation.
+    """
+    changed = dict(config)
+    if global_batch_size is not None and has_own_sampler(config):
+        sampler = find(DATA_SAMPLERS, config['sampler']['type'])
+        if 'global_batch_size' in signature(sampler).parameters:
+            changed['sampler'] = {'global_batch_size': global_batch_size, **config['sampler']}
+    return changed
+
+
+def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
+    """Build dataset, batch sampler and loader.
 
     Args:
         config: with `dataset`, `sampler`, `batch_size`, `collate_fn`; the rest goes to
-            `torch.utils.data.DataLoader`.
+            `torch.utils.data.DataLoader`. With `sampler.global_batch_size` the batch of a process
+            is `batch_size` or, where that does not divide its share, the next smaller that does.
         seed: of the run.
-        global_batch_size: samples of an optimizer step; None: what fits without accumulation.
-        world_size: number of processes.
 
     Raises:
         ConfigError: something is missing, or the dataset cannot be seeded.
     """
     options = copy.deepcopy(dict(config))
-    for key in ('dataset', 'sampler', 'batch_size'):
-        if not options.get(key):
-            raise ConfigError(f'a data loader of the config is incomplete: {key} is missing')
+    _require(options, 'dataset', 'sampler', 'batch_size')
     dataset = DATASETS.build(options.pop('dataset'))
     if not hasattr(dataset, '__getitems__'):
         raise ConfigError(
@@ -40,14 +66,15 @@ def build_data_loader(
     sampler: dict[str, Any] = dict(options.pop('sampler'))
     batch_size: int = options.pop('batch_size')
     given = {'dataset': dataset, 'batch_size': batch_size}
-    if sampler['type'] == 'GlobalBatchSampler':
+    if 'global_batch_size' in signature(find(DATA_SAMPLERS, sampler['type'])).parameters:
         given['seed'] = seed  # evaluation draws the same masks whatever the run's seed
-        if global_batch_size is not None:
-            given['batch_size'] = batch_per_device(batch_size, global_batch_size, world_size)
-            given['global_batch_size'] = global_batch_size
+        if (total := sampler.get('global_batch_size')) is not None:
+            given['batch_size'] = batch_per_device(batch_size, total, get_world_size())
     collate = FUNCTIONS.get(options.pop('collate_fn', {'type': 'collate'})['type'])
     if (ahead := options.get('prefetch_factor')) is not None and ahead < 1:
         raise ConfigError(f"a data loader's prefetch_factor must be at least 1, not {ahead}")
+    if options.get('pin_memory') and not torch.cuda.is_available():
+        options['pin_memory'] = False  # torch would warn of it at each epoch
     if not options.get('num_workers'):
         options.pop('persistent_workers', None)
         options.pop('prefetch_factor', None)
@@ -58,3 +85,9 @@ def build_data_loader(
         worker_init_fn=prepare_worker,
         **options,
     )
+
+
+def _require(config: Mapping[str, Any], *keys: str) -> None:
+    for key in keys:
+        if not config.get(key):
+            raise ConfigError(f'a data loader of the config is incomplete: {key} is missing')

@@ -1,14 +1,23 @@
-"""The scalars of a resumed run begin with those before its checkpoint: one file tells it all."""
+"""What a run logs: strict JSON, and in one file also what was logged before it was resumed."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.visualization import LocalVisBackend
+from mmengine.visualization import LocalVisBackend as MMLocalVisBackend
 
+from mae.registry import VISBACKENDS
+from mae.utils import strict_json
 from mae.utils.files import whole_file
+
+
+@VISBACKENDS.register_module()
+class LocalVisBackend(MMLocalVisBackend):
+    """mmengine's, whose `scalars.json` is JSON also where a loss is NaN (see `strict_json`)."""
+
+    def _dump(self, value_dict: dict[str, Any], file_path: str, file_format: str) -> None:
+        super()._dump(strict_json.finite_or_word(value_dict), file_path, file_format)
 
 
 def begin_with_history(runner: Any) -> None:
@@ -23,7 +32,7 @@ def begin_with_history(runner: Any) -> None:
         OSError: a file cannot be read or written.
     """
     backends = runner.visualizer._vis_backends.values()
-    if not is_main_process() or not any(isinstance(b, LocalVisBackend) for b in backends):
+    if not is_main_process() or not any(isinstance(b, MMLocalVisBackend) for b in backends):
         return
     target = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
     found = Path(runner.resumed_from).parent.glob('*/vis_data/scalars.json')
@@ -54,12 +63,14 @@ def lines_until(lines: Iterable[bytes], step: int) -> list[bytes]:
         if not line.endswith(b'\n'):  # cut short as the run was killed
             break
         try:
-            record = json.loads(line)
+            record = strict_json.loads_numbers(line)
             trains = 'epoch' in record
             at = record['step'] if trains else at
         except (LookupError, TypeError, ValueError):  # or as the disk was full
             continue
         while trains and kept and kept[-1][0] >= at:
             kept.pop()
+        if b'NaN' in line or b'Infinity' in line:  # older versions wrote them bare
+            line = strict_json.dumps(record).encode() + b'\n'
         kept.append((at, trains, line))
     return [line for at, trains, line in kept if at < step or (at == step and trains)]

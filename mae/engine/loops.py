@@ -7,10 +7,13 @@ import torch
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 
+from mae.engine.data_loaders import has_own_sampler
 from mae.engine.reports import Reports, measure
+from mae.engine.statistics import average, statistics_of_process
 from mae.engine.step_loader import Batch, StepLoader
 from mae.engine.stopping import RolledBack, Stopped
 from mae.registry import LOOPS
+from mae.utils.errors import ConfigError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 
@@ -47,7 +50,11 @@ class TrainLoop(BaseLoop):
         if max_epochs < 1:
             raise ValueError(f'train_cfg.max_epochs must be at least 1, not {max_epochs}')
         if isinstance(dataloader, Mapping):
+            if not has_own_sampler(dataloader):
+                raise _misfit(dataloader['sampler'])
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
+        if not hasattr(dataloader.batch_sampler, 'steps_per_epoch'):
+            raise _misfit(dataloader.batch_sampler)
         super().__init__(runner, StepLoader(dataloader))
         self.max_epochs = max_epochs
         self.max_iters = max_epochs * len(self.dataloader)
@@ -57,6 +64,7 @@ class TrainLoop(BaseLoop):
         self.epoch = 0  # whole epochs done
         self.iter = 0  # optimizer steps done
         self.left_out: list[tuple[int, int]] = []  # steps a <= step < b not to be trained on
+        self._statistics: list[Tensor] = []  # of batch norms, which drift apart in a step
         self.reports = Reports(_LAG if torch.cuda.is_available() else 0)
 
     def go_to(self, step: int) -> None:
@@ -73,6 +81,7 @@ class TrainLoop(BaseLoop):
         """Train from the current step to the end."""
         runner = self.runner
         runner.call_hook('before_train')
+        self._statistics = statistics_of_process(runner.model)
         while self.epoch < self.max_epochs and not self.stop_training:
             try:
                 self._run_epoch()
@@ -122,6 +131,7 @@ class TrainLoop(BaseLoop):
         weights = [len(batch['ids']) * share for batch in batches]
         runner.optim_wrapper.begin_step(weights)
         outputs = [runner.model.train_step(batch, runner.optim_wrapper) for batch in batches]
+        average(self._statistics)
         logs = self._measure(outputs, weights)
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)
 
@@ -144,3 +154,11 @@ class TrainLoop(BaseLoop):
         if self.epoch == self.max_epochs:
             return True
         return self.epoch >= self.val_begin and self.epoch % self.val_interval == 0
+
+
+def _misfit(sampler: Any) -> ConfigError:
+    name = sampler.get('type') if isinstance(sampler, Mapping) else type(sampler).__name__
+    return ConfigError(
+        f"train_dataloader: TrainLoop needs sampler.type='GlobalBatchSampler', not {name}; take "
+        "that, or mmengine's loop with train_cfg=dict(by_epoch=True, max_epochs=...)"
+    )

@@ -1,6 +1,7 @@
 """`run.json`: what became of a run, for people and programs that look at its work dir."""
 
 import hashlib
+import json
 import os
 import socket
 import warnings
@@ -25,6 +26,7 @@ class RunState:
     was killed leaves `running` and a `pid` that is gone from `host`.
 
     Attributes:
+        before: steps of the run whose `run.json` it takes the place of; 0 if there is none.
         is_over: whether the last word has been said.
 
     Args:
@@ -36,6 +38,7 @@ class RunState:
 
     def __init__(self, work_dir: Path) -> None:
         self.path = work_dir / NAME
+        self.before = _step_in(self.path)
         self.is_over = False
         self._values: dict[str, Any] = {
             'state': 'starting',
@@ -66,6 +69,14 @@ class RunState:
         except OSError as error:
             warnings.warn(f'{self.path} is out of date: {error.strerror}', stacklevel=2)
         self.is_over = self._values['state'] in ('stopped', 'finished', 'failed')
+
+
+def _step_in(path: Path) -> int:
+    try:
+        step = json.loads(path.read_bytes())['step']
+    except (OSError, LookupError, TypeError, ValueError):  # none, or not ours
+        return 0
+    return step if isinstance(step, int) else 0
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:

@@ -1,48 +1,71 @@
 """mmengine's runner with its traps closed (see docs/en/design/mmengine.md)."""
 
-from collections.abc import Mapping
+import logging
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from inspect import isclass
 from pathlib import Path
 from typing import Any
 
 import mmengine
 import torch
+from mmengine.device import get_device
 from mmengine.dist import broadcast, is_main_process
-from mmengine.model import MMDistributedDataParallel
+from mmengine.logging import MMLogger
+from mmengine.model import (
+    MMDistributedDataParallel,
+    is_model_wrapper,
+    revert_sync_batchnorm,
+)
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mae.engine.allocator import keep_freed_memory
-from mae.engine.checkpoint import identity_of, save_checkpoint, training_state
+from mae.engine.checkpoint import (
+    identity_of,
+    plain,
+    plain_hub,
+    save_checkpoint,
+    training_state,
+)
 from mae.engine.classes import check_classes
 from mae.engine.compile import compile_blocks
-from mae.engine.data_loaders import build_data_loader
+from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
 from mae.engine.distributed import TIMEOUT, init_distributed
+from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import with_rate
 from mae.engine.run_state import RunState
-from mae.engine.start import load, resume, resume_latest
+from mae.engine.start import announce, load, resume, resume_latest
 from mae.engine.stopping import StopSignals
+from mae.registry import HOOKS, LOOPS, RUNNERS, find
 from mae.utils.compat import versions
+from mae.utils.errors import ConfigError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 
-# Hooks of every run, unless the config has None or others in their places.
+# Hooks of every run of a `TrainLoop`, unless the config has None or others in their places.
 _OWN_HOOKS = {
-    'guard': {'type': 'GuardHook'},
-    'run_state': {'type': 'RunStateHook'},
-    'stop': {'type': 'StopHook'},
-    'watchdog': {'type': 'WatchdogHook'},
+    'guard': {'type': 'mae.GuardHook'},
+    'run_state': {'type': 'mae.RunStateHook'},
+    'stop': {'type': 'mae.StopHook'},
+    'watchdog': {'type': 'mae.WatchdogHook'},
 }
 
 
+@RUNNERS.register_module()
 class Runner(MMRunner):
     """Builds everything a config names and runs it.
 
     Differs from mmengine's in that processes start without a GPU too, the global batch is kept
     on any number of devices, checkpoints hold plain values and are written whole, and resuming
-    works at any step.
+    works at any step. The last is so with `TrainLoop`; mmengine's loops, and loaders, optimizers
+    and schedules for them, work as they do with mmengine's runner.
 
     Attributes:
         signals: that ask the run to stop; None where nobody listens.
@@ -50,7 +73,9 @@ class Runner(MMRunner):
         resumed_from: the checkpoint that the run was continued from.
     """
 
+    _train_dataloader: Any
     _has_loaded: bool
+    _has_weights = False
     signals: StopSignals | None = None
     run_state: RunState | None = None
     resumed_from: str | None = None
@@ -60,8 +85,17 @@ class Runner(MMRunner):
         """The signal that has asked this process to stop, or 0."""
         return 0 if self.signals is None else self.signals.signum
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether `TrainLoop` trains, and with it all that a resumed run rests on."""
+        loop: Any = self._train_loop
+        if isinstance(loop, Mapping):
+            loop = find(LOOPS, loop.get('type'))
+        return issubclass(loop if isclass(loop) else type(loop), TrainLoop)
+
     def train(self) -> nn.Module:
         """Train; however it ends, hooks with `after_all(runner)` are told."""
+        announce(self)
         try:
             model: nn.Module = super().train()
         finally:
@@ -75,6 +109,9 @@ class Runner(MMRunner):
         if self.distributed and not mmengine.dist.is_distributed():
             timeout = env_cfg.get('dist_cfg', {}).get('timeout', TIMEOUT)
             init_distributed(self.launcher, timeout)
+        if self.distributed:  # mmengine sets what is missing, with a warning of each process
+            threads = os.environ.setdefault('OMP_NUM_THREADS', '1')
+            os.environ.setdefault('MKL_NUM_THREADS', threads)
         super().setup_env(env_cfg)
         if not torch.cuda.is_available():
             keep_freed_memory()
@@ -85,45 +122,87 @@ class Runner(MMRunner):
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
         self.logger.info(f'{libraries}; seed {self.seed}; {self.world_size} x {device}')
 
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        """mmengine's, without a hundred lines that list the hooks (`get_hooks_info()` does)."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        logger.addFilter(_tells)
+        return logger
+
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> Any:
         """Wrap for distributed training; without a GPU there are no device ids to give."""
-        if not self.distributed or model_wrapper_cfg is not None or torch.cuda.is_available():
-            return super().wrap_model(model_wrapper_cfg, model)
-        find_unused = self.cfg.get('find_unused_parameters', False)
-        return MMDistributedDataParallel(
-            module=model, broadcast_buffers=False, find_unused_parameters=find_unused
-        )
+        if not self.distributed and not is_model_wrapper(model):  # mmengine tells of SyncBN then
+            return revert_sync_batchnorm(model.to(get_device()))
+        with warnings.catch_warnings():  # newer torch has another name for it, older not
+            warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', FutureWarning)
+            is_wrapped = is_model_wrapper(model)
+            if model_wrapper_cfg is not None or is_wrapped or torch.cuda.is_available():
+                return super().wrap_model(model_wrapper_cfg, model)
+            find_unused = self.cfg.get('find_unused_parameters', False)
+            return MMDistributedDataParallel(
+                module=model, broadcast_buffers=False, find_unused_parameters=find_unused
+            )
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
-        """mmengine's, less the one that tells samplers the epoch: `TrainLoop` does; and ours."""
-        chosen = {**_OWN_HOOKS, **(hooks or {})}
+        """mmengine's; and with `TrainLoop`, which tells samplers the epoch itself, ours."""
+        chosen = dict(hooks or {})
+        if self.is_exact:
+            chosen = {'sampler_seed': None, **_OWN_HOOKS, **chosen}
+        elif self._train_loop is not None:
+            idle = [name for name, hook in chosen.items() if _needs_train_loop(hook)]
+            if idle:
+                self.logger.warning(
+                    f"default_hooks.{', '.join(idle)}: no effect without train_cfg.type='TrainLoop'"
+                )
+            chosen = {name: hook for name, hook in chosen.items() if name not in idle}
         chosen = {name: hook for name, hook in chosen.items() if hook or name not in _OWN_HOOKS}
-        super().register_default_hooks({'sampler_seed': None, **chosen})
+        super().register_default_hooks(chosen)
 
     def _maybe_compile(self, target: str) -> None:
-        """Compile the model's blocks if the config says `compile`; `target` is mmengine's."""
-        blocks = self.bare_model.blocks() if hasattr(self.bare_model, 'blocks') else ()
+        """Compile the model's blocks if the config says `compile`; without blocks as mmengine."""
+        if not hasattr(self.bare_model, 'blocks'):
+            super()._maybe_compile(target)
+            return
+        blocks = self.bare_model.blocks()
         if compile_blocks(blocks, self.cfg.get('compile')):
             self.logger.info(f'{len(blocks)} blocks will be compiled in the first step')
 
     def _init_model_weights(self) -> None:
-        """Start the weights as a function of the seed alone."""
+        """Start the weights as a function of the seed alone, once: what was loaded then stays."""
+        if self._has_weights or not hasattr(self.bare_model, 'init_weights'):
+            return
+        self._has_weights = True
         seed_generators(derive(self.seed, -1))
         self.bare_model.init_weights()
         for value in self.bare_model.state_dict().values():
             broadcast(value)
 
+    @staticmethod
     def build_dataloader(
-        self, dataloader: Mapping[str, Any], seed: int, diff_rank_seed: bool = False
+        dataloader: DataLoader[Any] | Mapping[str, Any],
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
     ) -> DataLoader[Any]:
-        """Build a data loader whose batch sampler decides everything.
+        """Build a data loader: one whose batch sampler decides everything, or mmengine's.
 
         Args:
-            dataloader: its config.
+            dataloader: its config; one that is built already is returned.
             seed: of the run.
-            diff_rank_seed: ignored: each process takes its share of one common order.
+            diff_rank_seed: for samplers of mmengine; with ours each process takes its share of
+                one common order.
         """
-        return build_data_loader(dataloader, seed, self.global_batch_size, self.world_size)
+        if isinstance(dataloader, Mapping) and has_own_sampler(dataloader):
+            return build_data_loader(dataloader, seed or 0)
+        loader: DataLoader[Any] = MMRunner.build_dataloader(dataloader, seed, diff_rank_seed)
+        return loader
+
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        """mmengine's; the training data are told the global batch."""
+        if isinstance(self._train_dataloader, Mapping):
+            size = self.global_batch_size
+            self._train_dataloader = with_global_batch(self._train_dataloader, size)
+        return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: Any) -> Any:
         """mmengine's; a classifier is validated on the classes that it is trained on."""
@@ -141,22 +220,47 @@ class Runner(MMRunner):
         return size
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """Derive the learning rate from the global batch, then build the optimizer."""
-        if isinstance(optim_wrapper, dict):
-            base_lr, sampler = self.cfg.get('base_lr'), self.train_dataloader.batch_sampler
+        """Derive the learning rate from the global batch, then build the optimizer.
+
+        Raises:
+            ConfigError: `TrainLoop` cannot step with what it names, such as several optimizers.
+        """
+        base_lr = self.cfg.get('base_lr')
+        if _has_one_config(optim_wrapper) and (self.is_exact or base_lr is not None):
+            sampler = getattr(self.train_dataloader, 'batch_sampler', None)
+            if not hasattr(sampler, 'global_batch_size'):
+                raise ConfigError(
+                    "base_lr needs train_dataloader.sampler.type='GlobalBatchSampler'; with "
+                    'another set base_lr=None and optim_wrapper.optimizer.lr'
+                )
             optim_wrapper, told = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
             if told:
                 self.logger.info(told)
-        return super().build_optim_wrapper(optim_wrapper)
+        elif base_lr is not None and isinstance(optim_wrapper, Mapping):
+            self.logger.warning('base_lr has no effect: the optimizer has a learning rate already')
+        built = super().build_optim_wrapper(optim_wrapper)
+        if self.is_exact and not hasattr(built, 'begin_step'):
+            raise ConfigError(
+                f'optim_wrapper: TrainLoop steps one optimizer in a StepOptimWrapper, not in '
+                f"{_article(type(built).__name__)}; take that, or mmengine's loop with "
+                'train_cfg=dict(by_epoch=True, max_epochs=...)'
+            )
+        return built
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
-        """Nothing: the rule of `with_rate` holds for every batch."""
+        """mmengine's; with `TrainLoop` nothing: the rule of `with_rate` holds for every batch."""
+        if not self.is_exact:
+            super().scale_lr(optim_wrapper, auto_scale_lr)
 
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
-        """All schedules move at every iteration, as in the recipes."""
-        configs = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
-        configs = [{'convert_to_iter_based': True, **config} for config in configs]
-        return super()._build_param_scheduler(configs, optim_wrapper)
+        """With `TrainLoop` all schedules of a config move at every iteration, as in the recipes."""
+        if self.is_exact:
+            given = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
+            scheduler = [
+                {'convert_to_iter_based': True, **item} if isinstance(item, Mapping) else item
+                for item in given
+            ]
+        return super()._build_param_scheduler(scheduler, optim_wrapper)
 
     # --- checkpoints ----------------------------------------------------------------------
 
@@ -165,25 +269,70 @@ class Runner(MMRunner):
         """What decides the samples and what is learnt: seed, global batch, data set, teacher."""
         return identity_of(self)
 
-    def training_checkpoint(self, step: int) -> dict[str, Any]:
+    def training_checkpoint(
+        self, step: int, meta: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """All that the rest of the run depends on, after `step` optimizer steps.
 
         Its tensors are those of the run: the next step changes them.
+
+        Args:
+            meta: more about the run, as plain values.
         """
         checkpoint = training_state(self, step)
+        checkpoint['meta'].update(meta or {})
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         return checkpoint
 
-    def save_checkpoint(self, out_dir: str, filename: str, *, step: int) -> None:
-        """Write all that the rest of the run depends on, and wait for it.
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: Mapping[str, Any] | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: Mapping[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write all that the rest of the run depends on, and wait for it; as mmengine's hooks ask.
 
         Args:
-            out_dir: folder.
+            out_dir: folder, on a disk.
             filename: within it.
-            step: optimizer steps done.
+            file_client_args: must be None, for other places than a disk.
+            save_optimizer: False leaves out the optimizer; nothing can be resumed from then.
+            save_param_scheduler: likewise for the schedules.
+            meta: more about the run; with `iter`, the optimizer steps done.
+            by_epoch: whether an epoch has just ended, or else a step: for what `meta` leaves open.
+            backend_args: as `file_client_args`.
+
+        Raises:
+            ConfigError: it shall go to another place than a disk.
         """
-        if is_main_process():
-            save_checkpoint(self.training_checkpoint(step), Path(out_dir) / filename)
+        if file_client_args or backend_args:
+            raise ConfigError(f'checkpoints go to a disk: {out_dir} cannot have backend_args')
+        if not is_main_process():
+            return
+        told = {
+            'epoch': self.epoch + 1 if by_epoch else self.epoch,
+            'iter': self.iter if by_epoch else self.iter + 1,
+            'experiment_name': self.experiment_name,
+            'time': time.strftime('%Y%m%d_%H%M%S'),
+            'mmengine_version': mmengine.__version__,
+            'dataset_meta': getattr(self.train_dataloader.dataset, 'metainfo', None),
+            **(meta or {}),
+        }
+        step = told['iter']
+        checkpoint = self.training_checkpoint(step, plain({**told, 'step': step}))
+        checkpoint['message_hub'] = plain_hub(self.message_hub)
+        for key, is_kept in (
+            ('optimizer', save_optimizer),
+            ('param_schedulers', save_param_scheduler),
+        ):
+            if not is_kept:
+                del checkpoint[key]
+        save_checkpoint(checkpoint, Path(out_dir) / filename)
 
     def load_or_resume(self) -> None:
         """Do what `resume` and `load_from` ask for.
@@ -208,19 +357,76 @@ class Runner(MMRunner):
             self.logger.warning('resume_anyway has no effect without --resume')
         self._has_loaded = True
 
-    def load_checkpoint(self, filename: str, **unused: Any) -> dict[str, Any]:
-        """Load weights: all of them to test, the encoder's to judge its features or train it on."""
-        return load(self, Path(filename))
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = 'cpu',
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = (),
+    ) -> dict[str, Any]:
+        """Load weights: all of them to test, the encoder's to judge its features or train it on.
 
-    def resume(self, filename: str, **unused: Any) -> None:
+        Args:
+            filename: path on a disk.
+            map_location: has no effect: weights go where the model's are.
+            strict: refuse a file that has not all weights of the model, or others besides.
+            revise_keys: (pattern, replacement) for names of the file; usual prefixes such as
+                `module.` are known.
+
+        Raises:
+            CheckpointError: it cannot be read, or does not fit the model.
+        """
+        checkpoint = load(self, Path(filename), strict=strict, revise_keys=revise_keys)
+        self._has_loaded = True
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = 'default',
+    ) -> None:
         """Continue a run of this config after the step its checkpoint was written at.
+
+        Args:
+            filename: path on a disk.
+            resume_optimizer: False starts the optimizer anew.
+            resume_param_scheduler: False starts the schedules anew.
+            map_location: has no effect: the state goes where the run is.
 
         Raises:
             CheckpointError: it is damaged, of another model, or not a training checkpoint.
         """
-        resume(self, Path(filename))
+        resume(self, Path(filename), optimizer=resume_optimizer, schedules=resume_param_scheduler)
+        self._has_loaded = True
 
     @property
     def bare_model(self) -> Any:
         """The model without its wrapper for distributed training."""
         return getattr(self.model, 'module', self.model)
+
+
+def _tells(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is worth its place."""
+    return not str(record.msg).startswith('Hooks will be executed in the following order')
+
+
+def _needs_train_loop(hook: Any) -> bool:
+    kind = find(HOOKS, hook.get('type')) if isinstance(hook, Mapping) else hook
+    return getattr(kind, 'needs_train_loop', False)
+
+
+def _has_one_config(optim_wrapper: Any) -> bool:
+    """Whether one optimizer is described, and none built yet."""
+    if not isinstance(optim_wrapper, Mapping):
+        return False
+    several = any(
+        isinstance(part, OptimWrapper) or (isinstance(part, Mapping) and 'optimizer' in part)
+        for part in optim_wrapper.values()
+    )
+    return not several and isinstance(optim_wrapper.get('optimizer'), Mapping | None)
+
+
+def _article(name: str) -> str:
+    return f'an {name}' if name[0] in 'AEIOU' else f'a {name}'

@@ -1,6 +1,5 @@
 """A job that leaves a result, is not repeated once it has one, and goes on where it was cut."""
 
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from mae.engine.checkpoint import newest_verified
 from mae.protocol.jobs import Job
+from mae.utils import strict_json
 from mae.utils.errors import ConfigError
 from mae.utils.files import write_json
 from mae.visualization.logs import read_scalars
@@ -131,7 +131,7 @@ class Task(Job):
 def _read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    value: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+    value: dict[str, Any] = strict_json.loads_numbers(path.read_bytes())
     return value
 
 

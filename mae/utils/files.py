@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import socket
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from mae.utils import strict_json
 
 _PIECE = 1 << 20
 _HOST = re.sub(r'[^\w.]', '_', socket.gethostname())
@@ -70,6 +71,6 @@ def file_sha256(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any, *, flush: bool = True) -> None:
-    """Write what JSON can say, whole or not at all; see `whole_file`."""
+    """Write `value` as strict JSON, whole or not at all; see `strict_json` and `whole_file`."""
     with whole_file(path, flush=flush) as file:
-        file.write((json.dumps(value, indent=2) + '\n').encode())
+        file.write((strict_json.dumps(value, indent=2) + '\n').encode())

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils import strict_json
+
 Record = dict[str, float]
 
 
@@ -31,7 +33,7 @@ def read_scalars(path: Path) -> list[Record]:
         if not line.endswith('\n'):
             break
         try:
-            records.append(json.loads(line))
+            records.append(strict_json.loads_numbers(line))
         except json.JSONDecodeError as error:
             raise ValueError(f'{path}:{number}: not a line of JSON: {error.msg}') from None
     return records

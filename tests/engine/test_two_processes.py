@@ -139,3 +139,17 @@ def test_signal_to_one_rank_stops_both(two, tmp_path):
         assert (code, reached) == (143, stopped)
         assert Path(tmp_path, f'run{step}', f'iter_{stopped}.pth').exists()
         assert two(f'run{step}', None, {'resume': True}, classify=True) == whole
+
+
+def test_a_probe_stopped_in_mid_epoch_ends_with_the_same_statistics(two):
+    """The head's BatchNorm sees other images in each process; a checkpoint holds their mean."""
+    probe = {
+        'model.head.norm': 'batch',
+        'model.trainable_blocks': 0,
+        'model.encoder.trainable_pos': False,
+        'optim_wrapper.paramwise_cfg': None,
+    }
+    whole = two('whole', None, probe, classify=True)
+    code, reached, _, _ = two('run', Interrupt('after_train_iter', 1), probe, classify=True)
+    assert (code, reached) == (143, 3)  # of five steps an epoch
+    assert two('run', None, {**probe, 'resume': True}, classify=True) == whole

@@ -1,4 +1,4 @@
-"""The runs that are disturbed: two tiny trainings on the digits, started as a user starts them."""
+"""The runs that are disturbed: tiny trainings on the digits, started as a user starts them."""
 
 import json
 import os
@@ -39,6 +39,19 @@ param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=8)
 default_hooks = dict(checkpoint=dict(interval=3, by='iter'), logger=dict(interval=5))
 custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHook')]
+""",
+    # The head's BatchNorm has statistics that each process takes from its own images.
+    'probe': f"""
+_base_ = '{ROOT}/configs/demo/vit-mini-p4_linear-1xb128-coslr-30e_digits-16.py'
+{_COMMON}
+global_batch_size = 128
+train_dataloader['batch_size'] = 128
+val_dataloader = dict(
+    batch_size=90, dataset=dict(pipeline=[dict(type='DecodeImage'), dict(type='PackInputs')]))
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=4)
+default_hooks = dict(checkpoint=dict(interval=3, by='iter'), logger=dict(interval=5))
+custom_hooks = [dict(type='PhaseHook'), dict(type='FaultHook')]
 """,
     # The smallest: 11 steps an epoch of 16 images.
     'soak': f"""

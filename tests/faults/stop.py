@@ -25,6 +25,17 @@ def stop_at(trial):
     )
 
 
+def stop_probe(trial):
+    """A linear probe on two processes, at a random step; every second one is killed there."""
+    reference = trial.bench.reference('probe', processes=2)
+    step = trial.rng.randint(2, 41)
+    name, code = (('SIGTERM', 143), ('SIGKILL', 1))[trial.number % 2]
+    fault = dict(do='Signal', at='end', step=step, name=name, rank=1)
+    trial.run(trial.bench.line('probe', trial.work_dir, processes=2), code=code, fault=fault)
+    trial.facts |= {'step': step, 'signal': name}
+    trial.finish(trial.bench.line('probe', trial.work_dir, '--resume', processes=2), reference)
+
+
 SCENES = [
     Scene(
         'stop',
@@ -32,5 +43,13 @@ SCENES = [
         stop_at,
         full=90,
         short=(43, 81),
-    )
+    ),
+    Scene(
+        'probe2',
+        'a linear probe on two processes stopped or killed at any step, then --resume',
+        stop_probe,
+        full=10,
+        short=(),
+        cores=2,
+    ),
 ]

@@ -1,9 +1,10 @@
 """Make weights to give away: no optimizer, SHA-256 in the name, model card, metafile entry."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
+
+from mae.utils import strict_json
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,7 +38,7 @@ def read_metrics(path: Path) -> dict[str, float]:
         ValueError: the file holds something else.
     """
     try:
-        metrics = json.loads(path.read_text(encoding='utf-8'))
+        metrics = strict_json.loads_numbers(path.read_bytes())
     except ValueError as error:
         raise ValueError(f'{path} is not readable JSON: {error}') from None
     if not isinstance(metrics, dict):

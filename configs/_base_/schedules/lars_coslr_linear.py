@@ -13,8 +13,6 @@ optim_wrapper = dict(
     constructor='GroupedOptimConstructor',
 )
 param_scheduler = dict(type='WarmupCosineLR', warmup_epochs=10, min_lr=0.0)
-# the head's BatchNorm sees the images of its process; validation takes the mean of all statistics
-custom_hooks = [dict(type='SyncBuffersHook')]
 train_cfg = dict(type='TrainLoop', val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

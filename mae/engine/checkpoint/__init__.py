@@ -3,7 +3,13 @@ from mae.engine.checkpoint.identity import identity_of
 from mae.engine.checkpoint.io import load_checkpoint
 from mae.engine.checkpoint.resume import Choice, check_given, choose_checkpoint, on_main, together
 from mae.engine.checkpoint.save import save_checkpoint
-from mae.engine.checkpoint.state import check_resumable, restore_state, training_state
+from mae.engine.checkpoint.state import (
+    check_resumable,
+    plain,
+    plain_hub,
+    restore_state,
+    training_state,
+)
 from mae.engine.checkpoint.store import list_checkpoints, newest_verified, verified
 from mae.engine.checkpoint.weights import load_weights, read_model, save_safetensors, unshared
 
@@ -20,6 +26,8 @@ __all__ = [
     'load_weights',
     'newest_verified',
     'on_main',
+    'plain',
+    'plain_hub',
     'read_model',
     'restore_state',
     'save_checkpoint',

@@ -20,13 +20,14 @@ def identity_of(runner: Any) -> dict[str, Any]:
 
     The model may have `get_fingerprint()`: the hash of a frozen teacher's weights, or None.
     """
-    sampler = runner.train_dataloader.batch_sampler
+    loader = runner.train_dataloader
+    sampler = loader.batch_sampler
     return {
         'seed': runner.seed,
-        'global_batch_size': sampler.global_batch_size,
-        'num_samples': sampler.num_samples,
-        'steps_per_epoch': sampler.steps_per_epoch,  # a last, small batch may need fewer processes
-        'dataset': fingerprint(runner.train_dataloader.dataset),
+        'global_batch_size': getattr(sampler, 'global_batch_size', None),  # of mmengine: unknown
+        'num_samples': getattr(sampler, 'num_samples', len(loader.dataset)),
+        'steps_per_epoch': len(loader),  # a last, small batch may need fewer processes
+        'dataset': fingerprint(loader.dataset),
         'teacher': getattr(runner.bare_model, 'get_fingerprint', lambda: None)(),
     }
 

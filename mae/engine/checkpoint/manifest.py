@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mae.engine.checkpoint.durable import Digest, digest_of
+from mae.utils import strict_json
 from mae.utils.errors import CheckpointError
 
 _FORMAT = 1
@@ -53,8 +54,8 @@ class Manifest:
 
     def to_json(self) -> str:
         """With a checksum of its own, so that a changed digit does not pass."""
-        data = {'format': _FORMAT, **asdict(self)}
-        return json.dumps({**data, 'checksum': _checksum(data)}, indent=1) + '\n'
+        data = strict_json.finite_or_word({'format': _FORMAT, **asdict(self)})
+        return strict_json.dumps({**data, 'checksum': _checksum(data)}, indent=1) + '\n'
 
 
 def manifest_path(path: Path) -> Path:

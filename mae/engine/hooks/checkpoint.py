@@ -1,5 +1,6 @@
 """When checkpoints are written; `Saver` knows how."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -95,8 +96,11 @@ class CheckpointHook(Hook):
                 f'default_hooks.checkpoint.save_best={self.save_best!r} is not among the '
                 f'validation metrics {", ".join(metrics)}'
             )
-        if self.best is None or metrics[self.save_best] > self.best:
-            self.best = metrics[self.save_best]
+        found = metrics[self.save_best]
+        if math.isnan(found):  # nothing would ever be better
+            return
+        if self.best is None or found > self.best:
+            self.best = found
             if is_main_process():
                 self._saver.save_best(runner, runner.iter, self.best)
 

@@ -8,13 +8,13 @@ import torch
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook, IterTimerHook
 from torch import Tensor
-from torch.nn.modules.batchnorm import _NormBase
 
 from mae.engine.autopsy import norms_by_module, write_autopsy
 from mae.engine.bad_steps import BadSteps
 from mae.engine.checkpoint import verified
 from mae.engine.hooks.checkpoint import CheckpointHook
 from mae.engine.reports import StepReport
+from mae.engine.statistics import norm_buffers
 from mae.engine.stopping import RolledBack
 from mae.registry import HOOKS
 from mae.utils.errors import NonFiniteError
@@ -52,6 +52,7 @@ class GuardHook(Hook):
     """
 
     priority = 'VERY_HIGH'  # before the averages and before the checkpoint
+    needs_train_loop = True
 
     def __init__(
         self,
@@ -83,8 +84,7 @@ class GuardHook(Hook):
         if runner.iter and self._found is not None:
             self.count = self._found
         runner.train_loop.left_out = self.count.left_out
-        norms = [module for module in runner.model.modules() if isinstance(module, _NormBase)]
-        self._statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+        self._statistics = norm_buffers(runner.model)
         self._steps.clear()
         wrapper = runner.optim_wrapper
         if wrapper.skipped.is_cuda and not (wrapper.skips_on_device or wrapper.is_scaled):

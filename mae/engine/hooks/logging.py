@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mae.engine.history import begin_with_history
 from mae.registry import HOOKS
+from mae.utils import strict_json
 
 
 @HOOKS.register_module()
@@ -82,10 +83,24 @@ class LoggerHook(MMLoggerHook):
         for name, values in _columns(self._steps).items():
             history[f'train/{name}'] = HistoryBuffer(values, [1] * len(values))
         with self._surviving(runner):
-            super().after_train_iter(runner, batch_idx, data_batch, outputs)
+            self._log(runner, batch_idx)
         self._steps.clear()
         for name in [name for name in history if name.startswith('train/')]:
             history[name] = HistoryBuffer()
+
+    def _log(self, runner: Any, batch_idx: int) -> None:
+        """As mmengine's, without a line for the name of the run before each."""
+        done = batch_idx + 1
+        is_last = self.ignore_last and done % self.interval != 0
+        if is_last and len(runner.train_dataloader) > self.interval:
+            return
+        tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
+        runner.logger.info(line)
+        runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+
+    @staticmethod
+    def _process_tags(tags: dict[str, Any]) -> Any:
+        return strict_json.finite_or_word(MMLoggerHook._process_tags(tags))
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         with self._surviving(runner):
@@ -117,4 +132,7 @@ class LoggerHook(MMLoggerHook):
 def _columns(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, list[float]]:
     """The values of each output, in the order of the steps."""
     names = steps[0] if steps else ()
-    return {name: torch.stack([step[name] for step in steps]).tolist() for name in names}
+    return {
+        name: torch.stack([torch.as_tensor(step[name]) for step in steps]).tolist()
+        for name in names
+    }

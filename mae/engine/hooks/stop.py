@@ -33,6 +33,7 @@ class StopHook(Hook):
     """
 
     priority = 'LOWEST'
+    needs_train_loop = True
 
     def __init__(self, *, requeue: bool = True) -> None:
         self.requeue = requeue

@@ -95,6 +95,8 @@ class StepOptimWrapper(OptimWrapper):
         return self._done == len(self._weights)
 
     def scale_loss(self, loss: Tensor) -> Tensor:
+        if self._done == len(self._weights):  # a loop that announces nothing, such as mmengine's
+            self.begin_step([1.0])
         return loss * self._weights[self._done]
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:

@@ -7,6 +7,9 @@ import pytest
 from mmengine.hooks import Hook
 from mmengine.visualization import LocalVisBackend
 
+from mae.engine.history import lines_until
+from mae.visualization.logs import read_scalars
+
 
 class Losses(Hook):
     def __init__(self):
@@ -55,6 +58,38 @@ def test_a_disk_that_refuses_the_log_does_not_stop_the_run(make_runner, monkeypa
     assert runner.iter == 10
     (log,) = Path(runner.work_dir).rglob('*.log')
     assert log.read_text().count('logging failed') == 1
+
+
+def refuse(word):
+    raise ValueError(f'{word} is not JSON')
+
+
+def test_a_log_of_nan_is_strict_json(make_runner):
+    """The loss of a run that diverges is NaN; what it logs is still read by everybody."""
+    changes = {
+        'train_cfg.max_epochs': 2,
+        'base_lr': 1e12,
+        'param_scheduler.warmup_epochs': 0,
+        'default_hooks.guard': dict(type='GuardHook', patience=1000),
+    }
+    runner = make_runner(changes=changes)
+    runner.train()
+    written = list(Path(runner.log_dir).rglob('*.json'))
+    assert len(written) == 2  # scalars.json, and one named by the start of the run
+    for path in written:
+        lines = path.read_text().splitlines()
+        rows = [json.loads(line, parse_constant=refuse) for line in lines]
+        assert rows[-1]['loss'] == 'NaN'
+    records = read_scalars(Path(runner.log_dir) / 'vis_data' / 'scalars.json')
+    assert len(records) == 10
+    assert math.isnan(records[-1]['loss'])
+
+
+def test_a_resumed_run_copies_no_bare_nan():
+    old = b'{"loss": NaN, "epoch": 1, "step": 1}\n'
+    new = b'{"loss": "Infinity", "epoch": 1, "step": 2}\n'
+    kept = [json.loads(line, parse_constant=refuse) for line in lines_until([old, new], 2)]
+    assert [row['loss'] for row in kept] == ['NaN', 'Infinity']
 
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
