@@ -58,13 +58,6 @@ def export_onnx(
         OSError: the disk refused; an older file is untouched.
         ValueError: the path is no `.onnx` file, or there is no such pool or no encoder.
     """
-    path = Path(path)
-    if path.suffix.lower() != '.onnx' or path.is_dir():
-        raise ValueError(f'the file to write ends in .onnx, unlike {path}')
-    if pool not in (None, *get_args(Pool)):
-        raise ValueError(f'pool is one of {", ".join(get_args(Pool))} or None, not {pool!r}')
-    if not hasattr(model, 'encoder'):
-        raise ValueError(f'a {type(model).__name__} has no encoder: give a model of get_model')
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  (torch's exporter needs it, and asks too late)
@@ -72,6 +65,13 @@ def export_onnx(
         raise ImportError(
             f'ONNX needs {error.name}: pip install onnx onnxscript onnxruntime'
         ) from None
+    path = Path(path)
+    if path.suffix.lower() != '.onnx' or path.is_dir():
+        raise ValueError(f'the file to write ends in .onnx, unlike {path}')
+    if pool not in (None, *get_args(Pool)):
+        raise ValueError(f'pool is one of {", ".join(get_args(Pool))} or None, not {pool!r}')
+    if not hasattr(model, 'encoder'):
+        raise ValueError(f'a {type(model).__name__} has no encoder: give a model of get_model')
     if pool is None and not hasattr(model, 'head'):
         pool = 'avg'
     exported = _Exported(_on_cpu(model), pool, uint8=uint8).eval()

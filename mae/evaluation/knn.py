@@ -12,6 +12,8 @@ from mae.evaluation.checks import check_bank, check_queries, check_temperature, 
 
 # Votes below exp(_FLOOR) of the largest keep their order, though not their size, in float64.
 _FLOOR = -600.0
+# Of an equal vote: breaks ties, and is too small to outweigh a neighbour.
+_NEARER = 1e-8
 
 
 def knn_scores(
@@ -26,8 +28,9 @@ def knn_scores(
 ) -> Tensor:
     """Votes of the k bank images most like each query, by cosine similarity; exact.
 
-    The bank is searched in chunks, so memory holds B x chunk_size similarities, not B x M. Which of
-    several bank images that are equally like a query takes the last of the k places is open.
+    The bank is searched in chunks, so memory holds B x chunk_size similarities, not B x M. Bank
+    images that are equally like a query and too many for the last of the k places share these, so
+    that neither the order of the bank nor `chunk_size` has a say.
 
     Args:
         queries: float (B, D).
@@ -35,7 +38,9 @@ def knn_scores(
         bank_labels: whole numbers (M,).
         num_classes: N.
         k: neighbours that vote.
-        temperature: a neighbour's vote is exp(similarity / temperature); None counts each as 1.
+        temperature: a neighbour's vote is exp(similarity / temperature); None counts each as 1, and
+            of classes with as many votes the one whose neighbours are more like the query is first,
+            as in the limit of high temperatures.
         chunk_size: bank images compared at a time.
 
     Returns:
@@ -79,7 +84,7 @@ def votes(
     temperature: float | None,
     chunk_size: int = 65536,
 ) -> Tensor:
-    """`knn_scores` of a bank that is checked already: does not wait for the device.
+    """`knn_scores` of a bank that is checked already.
 
     Raises:
         ValueError: the queries do not fit the bank.
@@ -87,20 +92,60 @@ def votes(
     check_queries(queries, bank)
     dtype = torch.promote_types(torch.promote_types(queries.dtype, bank.dtype), torch.float32)
     queries, bank_labels = unit(queries.to(dtype)), bank_labels.long()
+    # One more than k shows whether others are as near as the last.
+    top, labels = _search(queries, bank, bank_labels, min(k + 1, len(bank)), chunk_size)
+    last, rest = top[:, k - 1 : k], top[:, k:]
+    top, labels = top[:, :k], labels[:, :k]
+    weights = torch.ones_like(top, dtype=torch.float64)
+    contested = (rest == last).any(dim=1, keepdim=True)  # B,1
+    if contested.any():
+        tied = contested & (top == last)
+        equal = _count_equal(queries, bank, bank_labels, last, num_classes, chunk_size)
+        share = tied.sum(1, keepdim=True) * equal / equal.sum(1, keepdim=True).clamp_min(1)
+        classes = torch.arange(num_classes, device=labels.device).expand_as(share)
+        weights = torch.cat([weights.masked_fill(tied, 0), share], dim=1)
+        top = torch.cat([top, last.expand_as(share)], dim=1)
+        labels = torch.cat([labels, classes], dim=1)
+    top = top.double()
+    if temperature is None:
+        weights = weights * (1 + _NEARER * top)
+        return weights.new_zeros(len(top), num_classes).scatter_add_(1, labels, weights)
+    logs = (top - top.amax(1, keepdim=True)) / temperature + weights.log()
+    return _sum_exp(logs, labels, num_classes)
+
+
+def _search(
+    queries: Tensor, bank: Tensor, bank_labels: Tensor, k: int, chunk_size: int
+) -> tuple[Tensor, Tensor]:
+    """Similarities (B, k) of the nearest bank images, largest first, and their labels (B, k)."""
     top = queries.new_empty(len(queries), 0)
     labels = bank_labels.new_empty(len(queries), 0)
     for start in range(0, len(bank), chunk_size):
-        similarities = queries @ bank[start : start + chunk_size].to(dtype).T  # B,chunk
+        similarities = queries @ bank[start : start + chunk_size].to(queries.dtype).T  # B,chunk
         found, order = similarities.topk(min(k, similarities.shape[1]), dim=1)
         top = torch.cat([top, found], dim=1)
         labels = torch.cat([labels, bank_labels[start + order]], dim=1)
         top, order = top.topk(min(k, top.shape[1]), dim=1)  # B,k
         labels = labels.gather(1, order)
-    top = top.double()
-    if temperature is None:
-        ones = torch.ones_like(top).masked_fill(top.isnan(), math.nan)
-        return top.new_zeros(len(top), num_classes).scatter_add_(1, labels, ones)
-    return _sum_exp((top - top.amax(1, keepdim=True)) / temperature, labels, num_classes)
+    return top, labels
+
+
+def _count_equal(
+    queries: Tensor,
+    bank: Tensor,
+    bank_labels: Tensor,
+    similarity: Tensor,
+    num_classes: int,
+    chunk_size: int,
+) -> Tensor:
+    """Bank images of each class (B, N) whose similarity is that of each query's (B, 1)."""
+    counts = queries.new_zeros(len(queries), num_classes)
+    parts = bank.split(chunk_size), bank_labels.split(chunk_size)
+    for features, labels in zip(*parts, strict=True):
+        # The product of `_search`, of the same shape: equal to the last bit.
+        equal = queries @ features.to(queries.dtype).T == similarity  # B,chunk
+        counts.index_add_(1, labels, equal.to(counts.dtype))
+    return counts.double()
 
 
 def unit(features: Tensor) -> Tensor:
@@ -123,7 +168,8 @@ def _sum_exp(logs: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """
     shape = len(logs), num_classes
     largest = logs.new_full(shape, -math.inf).scatter_reduce_(1, labels, logs, 'amax')
-    sums = logs.new_zeros(shape).scatter_add_(1, labels, (logs - largest.gather(1, labels)).exp())
+    shifted = (logs - largest.gather(1, labels)).masked_fill(logs.isneginf(), -math.inf)
+    sums = logs.new_zeros(shape).scatter_add_(1, labels, shifted.exp())
     total = largest + sums.log()  # -inf without a vote
     total = total - total.amax(1, keepdim=True)
     tail = math.exp(_FLOOR) / (_FLOOR + 1 - total)  # falls as `total` does, and never to 0

@@ -27,7 +27,8 @@ class KNNLoop(TestLoop):
         temperature: of the votes; None counts each as 1.
         pool: 'avg' of the patch tokens, or 'cls'.
         probes: configs of more to ask of the same features, `KNNProbe` or `LinearProbe`; their
-            metrics are named after them.
+            metrics are named after them. A metric that writes a file, such as mmengine's
+            `DumpResults`, writes it anew for each and leaves that of the last.
 
     Raises:
         ConfigError: k exceeds the number of training images, the temperature is not positive, or

@@ -102,3 +102,21 @@ def test_malformed_command_line(capsys):
     with pytest.raises(SystemExit):
         runpy.run_path(str(TOOL))['parse_args'](['m', 'out.pth'])
     assert 'FILE must end in .onnx' in capsys.readouterr().err
+
+
+def test_wrong_arguments(tmp_path):
+    model = get_model(small('vit-mini-p4_ft-1xb50-coslr-80e_digits-16'))
+    (tmp_path / 'folder.onnx').mkdir()
+    for path, options, message in (
+        (
+            tmp_path / 'a.onnx',
+            {'pool': 'max'},
+            "pool is one of avg, cls, tokens or None, not 'max'",
+        ),
+        (tmp_path / 'a.pth', {}, r'the file to write ends in \.onnx, unlike .*a\.pth'),
+        (tmp_path / 'folder.onnx', {}, r'the file to write ends in \.onnx, unlike .*folder'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export_onnx(model, path, **options)
+    with pytest.raises(ValueError, match='a Linear has no encoder: give a model of get_model'):
+        export_onnx(torch.nn.Linear(2, 2), str(tmp_path / 'a.onnx'))

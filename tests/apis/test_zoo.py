@@ -14,7 +14,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mae.apis import find_config, get_model, init_model, list_models, load_config
+from mae.apis import (
+    convert,
+    find_config,
+    get_model,
+    init_model,
+    list_models,
+    load_config,
+    publish,
+)
 from mae.apis.fetch import fetch
 from mae.apis.zoo import find_model, load_model
 from mae.utils.errors import CheckpointError, ConfigError, DownloadError
@@ -224,6 +232,43 @@ def test_address(weights, file, tmp_path, monkeypatch, capsys):
     assert not list((tmp_path / 'other').iterdir())
     with pytest.raises(DownloadError, match='is not https'):
         get_model(small(MAE), pretrained='http://example.com/mae.pth')
+
+
+def test_every_road_takes_names_and_addresses(zoo, file, weights, tmp_path, monkeypatch):
+    zoo()
+    for source in ('tiny', 'https://no-such-host.invalid/tiny.pth', file):
+        assert same(init_model(small(MAE), source), weights)
+        out = tmp_path / f'{len(list(tmp_path.iterdir()))}.safetensors'
+        convert(source, out, 'mae')
+        assert same(init_model(small(MAE), out), weights)
+        publish(source, tmp_path / out.stem, 'tiny', license_='MIT')
+    for call in (
+        lambda: init_model(small(MAE), ''),
+        lambda: convert('', tmp_path / 'x.pth', 'mae'),
+    ):
+        with pytest.raises(CheckpointError, match="no such checkpoint: ''"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'name': ''}, 'a name without folders'),
+        ({'name': '..'}, 'a name without folders'),
+        ({'name': 'a\nb'}, 'a name without folders'),
+        ({'name': 'a' * 300}, 'of up to 100 letters'),
+        ({'license_': ' '}, 'say which licence the weights have'),
+        ({'license_': None}, 'say which licence the weights have'),
+        ({'metrics': {'top1': float('nan')}}, 'a metric is a number, which top1 is not: nan'),
+        ({'metrics': {'top1': True}}, 'a metric is a number, which top1 is not: True'),
+        ({'metrics': [1.0]}, 'metrics are numbers by name, not a list'),
+        ({'suffix': '.bin'}, r"the suffix is \.safetensors or \.pth, not '\.bin'"),
+    ],
+)
+def test_what_is_not_published(file, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        publish(file, tmp_path / 'out', **{'name': 'a', 'license_': 'MIT', **options})
+    assert not (tmp_path / 'out').exists()
 
 
 def test_mirror(zoo, file, tmp_path, monkeypatch):

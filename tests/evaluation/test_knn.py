@@ -103,6 +103,55 @@ def test_ranks_of_extreme_temperatures(dtype, temperature):
         assert (order.values[len(expected) :] == 0).all()
 
 
+def test_equal_votes_are_the_limit_of_high_temperatures(digits):
+    """As many votes for two classes: the nearer neighbours win, not the lower number."""
+    equal, high = (
+        knn_scores(**digits, num_classes=10, k=4, temperature=temperature)
+        for temperature in (None, 1e7)
+    )
+    assert (equal.round().sort(1).values.diff(dim=1)[:, -1] == 0).sum() >= 10  # ties of counts
+    assert equal.argmax(1).equal(high.argmax(1))
+    assert (equal.sort(1).values.diff(dim=1)[:, -1] > 0).all()
+
+
+@pytest.mark.parametrize('temperature', [0.07, None])
+@pytest.mark.parametrize('chunk_size', [1, 4, 65536])
+def test_equally_near_neighbours_share_the_last_places(temperature, chunk_size):
+    """Places 3 to 5 are contested by eight images of one similarity, five of them of class 2."""
+    turned = torch.eye(3).repeat_interleave(torch.tensor([1, 1, 8]), dim=0)
+    labels = torch.tensor([0, 1, 2, 2, 3, 2, 3, 2, 3, 2])
+    query = torch.tensor([[3.0, 2.0, 1.0]])
+    for order in (torch.arange(10), torch.arange(10).flip(0), torch.randperm(10)):
+        scores = knn_scores(
+            query,
+            turned[order],
+            labels[order],
+            num_classes=5,
+            k=5,
+            temperature=temperature,
+            chunk_size=chunk_size,
+        )
+        similarities = F.normalize(query.double())[0]
+        vote = torch.ones(3) if temperature is None else (similarities / temperature).exp()
+        expected = torch.stack([vote[0], vote[1], 3 * 5 / 8 * vote[2], 3 * 3 / 8 * vote[2]])
+        found = scores[0] / scores[0].sum()
+        torch.testing.assert_close(
+            found[:4], (expected / expected.sum()).double(), rtol=1e-5, atol=0
+        )
+        assert scores[0, 4] == 0
+
+
+@pytest.mark.parametrize('temperature', [0.07, None])
+@pytest.mark.parametrize('constant', [0.0, 1.0])
+def test_features_that_tell_nothing_apart(temperature, constant):
+    """All images are equally near: the votes are the classes' shares of the bank, in any order."""
+    labels = torch.tensor([0] * 30 + [1] * 50 + [2] * 20)
+    probe = KNNProbe(20, temperature).fit(torch.full((100, 4), constant), labels)
+    scores = probe(torch.full((6, 4), constant))
+    share = scores / scores.sum(1, keepdim=True)
+    torch.testing.assert_close(share, torch.tensor([[0.3, 0.5, 0.2]]).double().repeat(6, 1))
+
+
 @pytest.mark.parametrize('temperature', [0, 0.0, -0.07, float('nan'), float('inf'), True, '0.07'])
 def test_impossible_temperatures(digits, temperature):
     message = r'temperature must be a positive number, or None for equal votes, not [^\n]*$'

@@ -497,5 +497,5 @@ def test_twin_steps(path, photos, pretrained, tmp_path):
 @pytest.mark.usefixtures('_quick_config')
 def test_twin_tests(path, photos, pretrained, tmp_path):
     metrics = evaluate(twin(path, photos, tmp_path), pretrained(path))
-    assert 0 <= metrics['top1'] <= metrics['top5'] <= 100
+    assert 0 <= metrics['top1'] <= metrics.get('top5', 100) <= 100  # none for the two classes
     assert metrics['num_samples'] == (4 if parse(path).data == 'in1k' else 10)

@@ -1,6 +1,8 @@
 """What an address says of its file: the name to keep it under, and what it is held to."""
 
+import runpy
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -113,6 +115,12 @@ def test_the_query_goes_to_the_server_and_is_another_file(server):
     assert one.name == two.name == 'vit.pth'
     assert server.asked == ['/good/vit.pth?rev=1', '/good/vit.pth?rev=2']
     assert 'vit.pth?rev=1' in one.with_name('vit.pth.LICENSE.txt').read_text()
+
+
+def test_tool_takes_an_address(server, tmp_path, capsys):
+    tool = runpy.run_path(str(Path(__file__).parents[2] / 'tools/download.py'))['main']
+    tool([f'{server.url}/good/vit-{server.sha256[:8]}.pth?x=1', '--dest', str(tmp_path / 'here')])
+    assert capsys.readouterr().out.endswith(f'here/vit-{server.sha256[:8]}.pth\n')
 
 
 def test_a_fragment_that_is_no_digest(server):

@@ -1,6 +1,11 @@
+import argparse
+import datetime
 import os
 import pickle
+import sys
+import types
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +114,31 @@ def test_weights_under_usual_names(tmp_path, key):
     assert load_checkpoint(path)['state_dict'] == {'a': torch.ones(1)}
     torch.save({'meta': 1, 'optimizer': {'lr': 0.1}}, path)
     assert refusal(path) == f'{path} holds no weights, but meta, optimizer'
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_command_lines_and_hyperparameters_are_inert(tmp_path, monkeypatch, legacy):
+    """As timm, the authors and Lightning save them; nothing of them is imported or called."""
+    module = types.ModuleType('lightning.fabric.utilities.data')
+    module.AttributeDict = type('AttributeDict', (dict,), {'__module__': module.__name__})
+    for name in ('lightning', 'lightning.fabric', 'lightning.fabric.utilities'):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    hyper = module.AttributeDict(lr=0.1, root=Path('data'))
+    arguments = argparse.Namespace(
+        lr=0.1, output_dir=Path('runs'), started=datetime.datetime.now(),
+        took=datetime.timedelta(3), hyper=hyper,
+    )  # fmt: skip
+    content = {'args': arguments, 'torch': torch.__version__, 'hyper_parameters': hyper}
+    torch.save(
+        {**content, 'state_dict': {'w': torch.ones(2)}, 'metric': np.float64(3)},
+        tmp_path / 'a.pth', _use_new_zipfile_serialization=not legacy,
+    )  # fmt: skip
+    monkeypatch.undo()
+    found = load_checkpoint(tmp_path / 'a.pth')
+    assert torch.equal(found['state_dict']['w'], torch.ones(2))
+    assert {type(found[key]) for key in ('args', 'torch', 'metric')} == {Inert}
+    assert found['hyper_parameters']['lr'] == 0.1
 
 
 def test_training_checkpoint_of_mmengine(tmp_path):

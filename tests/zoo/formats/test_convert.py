@@ -99,6 +99,55 @@ def test_impossible_sizes_and_facts(tool, source, tmp_path, options, message):
     assert not list(tmp_path.glob('*two*'))
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'img_size': '32'}, "the image size is two whole numbers, height and width, not '32'"),
+        ({'img_size': (32, 32, 32)}, r'two whole numbers, .* not \(32, 32, 32\)'),
+        ({'img_size': 32.0}, r'two whole numbers, .* not 32\.0'),
+        ({'patch_size': 8.0}, r'the patch size must be positive, not 8\.0'),
+        ({'in_channels': '3'}, "the number of channels must be positive, not '3'"),
+        ({'facts': ['num_heads=3']}, 'facts are given by name, such as num_heads=3, not as'),
+        ({'key': 3}, 'holds no weights under 3; it holds model'),
+        ({'key': ''}, "holds no weights under ''; it holds model"),
+    ],
+)
+def test_arguments_of_a_wrong_kind(source, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        convert(source, tmp_path / 'two.pth', 'mae', encoder_only=True, **options)
+    assert '\n' not in str(caught.value)
+    assert not list(tmp_path.glob('*two*'))
+
+
+def test_one_number_is_both_sides(source, tmp_path):
+    convert(source, tmp_path / 'a.pth', 'mae', img_size=24)
+    assert load_weights(tmp_path / 'a.pth')['facts']['grid_size'] == [6, 6]
+
+
+@pytest.mark.parametrize('fact', ['num_heads', '=3x'])
+def test_tool_says_how_facts_are_given(tool, source, tmp_path, fact, capsys):
+    if fact == 'num_heads':
+        with pytest.raises(SystemExit):
+            tool(source, tmp_path / 'two.pth', '--to', 'mae', '--facts', fact)
+        assert "--facts takes NAME=VALUE, not 'num_heads'" in capsys.readouterr().err
+    else:
+        with pytest.raises(ValueError, match='KEY=VALUE'):
+            tool(source, tmp_path / 'two.pth', '--to', 'mae', '--facts', fact)
+
+
+def test_tool_takes_a_key(tool, source, tmp_path, capsys):
+    weights = read_model(source)['state_dict']
+    torch.save({'student': weights, 'teacher': weights | {'cls_token': weights['cls_token'] * 2}},
+               tmp_path / 'both.pth')  # fmt: skip
+    out = tmp_path / 'out.safetensors'
+    with pytest.raises(CheckpointError, match='holds 2 models: student, teacher; choose one with'):
+        tool(tmp_path / 'both.pth', out, '--to', 'mae')
+    tool(tmp_path / 'both.pth', out, '--to', 'mae', '--key', 'teacher')
+    assert 'found under teacher' in capsys.readouterr().out
+    found = load_weights(out)['state_dict']['encoder.cls_token']
+    assert torch.equal(found, weights['cls_token'] * 2)
+
+
 def test_unknown_grid_says_how_to_tell_it(tool, peers, sizes, fill, tmp_path, capsys):
     peers['fair'].save(fill(peers['fair'].build, sizes['wide']), tmp_path / 'wide.pth')
     arguments = (tmp_path / 'wide.pth', tmp_path / 'out.pth', '--to', 'fair', '--img-size', 16)
@@ -132,6 +181,8 @@ def test_wrong_names_of_the_output(source, tmp_path):
     ):
         with pytest.raises(CheckpointError, match=words):
             convert(source, out, to)
+    with pytest.raises(ValueError, match=r"no format \['mae'\]"):
+        convert(source, tmp_path / 'x.pth', ['mae'])
     with pytest.raises(ValueError, match=r'no format .caffe.; known: mae, timm'):
         convert(source, tmp_path / 'x.pth', 'caffe')
 
