@@ -41,6 +41,7 @@ def convert(
     img_size: tuple[int, int] | None = None,
     patch_size: int | None = None,
     in_channels: int | None = None,
+    pos_antialias: bool = True,
 ) -> Conversion:
     """Read a model in any known format, fit it if asked to, and write it in another.
 
@@ -55,6 +56,7 @@ def convert(
         img_size: (height, width) in pixels to fit the positions to.
         patch_size: side in pixels to fit the patch projection to.
         in_channels: channels to fit it to.
+        pos_antialias: resample positions as timm does; False as the authors do.
 
     Returns:
         What was written, with the report.
@@ -81,7 +83,13 @@ def convert(
         weights = {name: value for name, value in weights.items() if _of_encoder(name)}
         lines += [f'left out the {name}, as asked' for name in dropped]
     weights, known, changes = resize(
-        weights, known, source, img_size=img_size, patch_size=patch_size, in_channels=in_channels
+        weights,
+        known,
+        source,
+        img_size=img_size,
+        patch_size=patch_size,
+        in_channels=in_channels,
+        pos_antialias=pos_antialias,
     )
     departure = leave(weights, BY_NAME[to], known, source)
     write(departure, out)

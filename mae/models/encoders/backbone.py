@@ -5,10 +5,15 @@ Shapes: B images, C channels, N tokens, L patches, D width, h w grid, p side of 
 
 from typing import Any, Literal, get_args
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mae.models.layers.patches import adapt_patch_channels, resize_patch_weight
-from mae.models.layers.pos_embed import resample_pos_embed, with_class_position
+from mae.models.layers.pos_embed import (
+    describe_resampling,
+    resample_pos_embed,
+    with_class_position,
+)
 from mae.models.layers.tokens import pool_tokens
 
 # The words and shapes of mmpretrain's VisionTransformer.
@@ -32,6 +37,7 @@ class Backbone(nn.Module):
     grid_size: tuple[int, int]
     num_prefix_tokens: int
     pos_embed: nn.Parameter
+    pos_antialias: bool
     fc_norm: nn.Module
 
     def __init__(self, out_type: OutType | None, with_cls_token: bool) -> None:
@@ -42,6 +48,8 @@ class Backbone(nn.Module):
         if out_type == 'cls_token' and not with_cls_token:
             raise ValueError("encoder.out_type='cls_token' needs with_cls_token=True")
         self.out_type = out_type
+        if out_type is not None:
+            self.register_load_state_dict_pre_hook(_fit_positions)
 
     def as_asked(self, tokens: Tensor) -> Tensor | tuple[Tensor]:
         """Tokens (B, N, D), or in a tuple what a classifier of mmpretrain wants of them.
@@ -62,13 +70,18 @@ class Backbone(nn.Module):
         return (patches.reshape(*patches.shape[:2], *self.grid_size),)
 
     def fit_pos_embed(
-        self, pos_embed: Tensor, old_grid_size: tuple[int, int] | None = None
+        self,
+        pos_embed: Tensor,
+        old_grid_size: tuple[int, int] | None = None,
+        *,
+        antialias: bool | None = None,
     ) -> Tensor:
         """Positions of another image size or shape, resampled to this encoder's grid.
 
         Args:
             pos_embed: (1, N, D), of the encoder or of its decoder.
             old_grid_size: (h, w) they were made for; if unknown, ours or else a square.
+            antialias: see `resample_pos_embed`; None is `pos_antialias`.
 
         Raises:
             ValueError: they fill neither.
@@ -78,7 +91,10 @@ class Backbone(nn.Module):
         if same and pos_embed.shape[1] == self.pos_embed.shape[1]:
             return pos_embed
         pos_embed = with_class_position(pos_embed, prefix, old_grid_size)
-        return resample_pos_embed(pos_embed, self.grid_size, prefix, old_grid_size)
+        antialias = self.pos_antialias if antialias is None else antialias
+        return resample_pos_embed(
+            pos_embed, self.grid_size, prefix, old_grid_size, antialias=antialias
+        )
 
     def fit_patch_weight(self, weight: Tensor) -> Tensor:
         """Patch projection (D, C, p, p) of other channels or patches, for this encoder's."""
@@ -122,3 +138,18 @@ class Backbone(nn.Module):
             for ours, theirs in (('encoder.', 'backbone.'), ('head.fc_norm.', 'backbone.fc_norm.')):
                 if own.startswith(ours):
                     state_dict[prefix + theirs + own.removeprefix(ours)] = state_dict.pop(name)
+
+
+def _fit_positions(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Positions of another image size, in place, before mmpretrain loads: as its own encoder does.
+
+    This toolbox fits weights itself, and says so, before it loads them.
+    """
+    assert isinstance(module, Backbone)
+    name = f'{prefix}pos_embed'
+    old = state_dict.get(name)
+    if old is None or old.ndim != 3 or old.shape[-1] != module.pos_embed.shape[-1]:
+        return
+    new = state_dict[name] = module.fit_pos_embed(old)
+    if new is not old:
+        print_log(describe_resampling(name, old, new, module.pos_antialias), 'current')

@@ -5,8 +5,10 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
+from mmpretrain.models.utils import resize_pos_embed
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from timm.layers import resample_abs_pos_embed
 
 from mae.models import algorithms
 from mae.models.encoders import ViTEncoder
@@ -99,6 +101,34 @@ def test_loads_a_model_of_this_toolbox():
     _load_checkpoint_to_model(model, {'state_dict': source.state_dict()}, strict=True)
     images = torch.randn(2, 3, 8, 12)
     torch.testing.assert_close(model(images), source.eval()(images))
+
+
+@pytest.mark.parametrize('pos_antialias', [True, False])
+def test_loads_weights_of_another_size(pos_antialias):
+    """Of our toolbox's square images, as mmengine's `load_from` loads them."""
+    source = algorithms.Classifier(
+        encoder=dict(type='ViTEncoder', **{**ENCODER, 'img_size': 16}),
+        head=dict(type='LinearHead', num_classes=5),
+        loss=dict(type='CrossEntropyLoss'),
+        preprocessor=dict(type='ImagePreprocessor', mean=[0.0] * 3, std=[1.0] * 3),
+    )
+    source.init_weights()
+    learned = source.encoder.pos_embed.data.add_(torch.randn(1, 17, 24)).clone()
+    model = classifier(pos_antialias=pos_antialias)
+    _load_checkpoint_to_model(model, {'state_dict': source.state_dict()}, strict=True)
+    if pos_antialias:
+        expected = resample_abs_pos_embed(learned, [2, 3])
+    else:
+        expected = resize_pos_embed(learned, (4, 4), (2, 3))
+    torch.testing.assert_close(model.backbone.pos_embed.data, expected)
+    assert torch.equal(source.encoder.pos_embed, learned)
+    torch.testing.assert_close(model.backbone.cls_token, source.encoder.cls_token)
+
+    with pytest.raises(ValueError, match=r'^5 positions do not form a square grid'):
+        model.backbone.load_state_dict({'pos_embed': torch.zeros(1, 6, 24)}, strict=False)
+    plain = ViTEncoder(**ENCODER)  # not a backbone: this toolbox fits weights before
+    with pytest.raises(RuntimeError, match='size mismatch for pos_embed'):
+        plain.load_state_dict({'pos_embed': learned}, strict=False)
 
 
 def test_wrong_out_type():
