@@ -9,7 +9,7 @@ Published: 87.8 (paper); 87.3 from its own 1600-epoch weights
            (OpenMMLab zoo, mmselfsup 1.x)
 Ours:      not measured yet
 Values:    those of the authors' repository at 224; the position embedding of the
-           224 weights is resized when they are loaded
+           224 weights is resized when they are loaded, as the authors do it
 """
 
 _base_ = [

@@ -38,14 +38,15 @@ def compare_transformers(model: Any, images: Tensor, seed: int = 0) -> tuple[lis
         from transformers import ViTMAEForPreTraining
     except ImportError:
         raise ImportError('transformers is not there: pip install transformers') from None
-    facts = {**model.get_facts(), 'mask_ratio': model.masker.mask_ratio}
+    preprocessor, encoder = model.data_preprocessor, model.encoder
+    L = encoder.grid_size[0] * encoder.grid_size[1]
+    # They round K down in floats: half a patch more gives our K whatever the ratio.
+    facts = {**model.get_facts(), 'mask_ratio': 1 - (model.masker.num_keep(L) + 0.5) / L}
     departure = leave(model.state_dict(), BY_NAME['transformers'], facts, 'the model')
     with tempfile.TemporaryDirectory() as folder:
         write(departure, Path(folder) / 'model')
         theirs = ViTMAEForPreTraining.from_pretrained(Path(folder) / 'model').eval()
-    preprocessor, encoder = model.data_preprocessor, model.encoder
     inputs = preprocessor({'inputs': images}, False)['inputs']
-    L = encoder.grid_size[0] * encoder.grid_size[1]
     noise = torch.rand(len(images), L, generator=torch.Generator().manual_seed(seed))
     ours = model.reconstruct(inputs, noise)
     logits = theirs(inputs, noise=noise).logits  # B,L,P

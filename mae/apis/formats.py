@@ -48,6 +48,7 @@ def convert(
     patch_size: int | None = None,
     in_channels: int | None = None,
     key: str | None = None,
+    pos_antialias: bool = True,
 ) -> Conversion:
     """Read a model in any known format, fit it if asked to, and write it in another.
 
@@ -64,6 +65,7 @@ def convert(
         in_channels: channels to fit it to.
         key: of the weights to take where the source holds those of several models: names of dicts
             and prefixes with dots between, such as 'teacher' or 'state_dict_ema'.
+        pos_antialias: resample positions as timm does; False as the authors do.
 
     Returns:
         What was written, with the report.
@@ -93,7 +95,13 @@ def convert(
         weights = {name: value for name, value in weights.items() if _of_encoder(name)}
         lines += [f'left out the {name}, as asked' for name in dropped]
     weights, known, changes = resize(
-        weights, known, source, img_size=img_size, patch_size=patch_size, in_channels=in_channels
+        weights,
+        known,
+        source,
+        img_size=img_size,
+        patch_size=patch_size,
+        in_channels=in_channels,
+        pos_antialias=pos_antialias,
     )
     departure = leave(weights, BY_NAME[to], known, source)
     told = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)

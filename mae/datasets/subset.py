@@ -9,6 +9,7 @@ from mae.datasets.seeded import Source
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import sample_keys
+from mae.utils.ratio import exact
 
 
 @DATASETS.register_module()
@@ -92,7 +93,7 @@ def _labels_of(source: Any) -> Tensor:
 def _number(label: int, count: int, per_class: int | None, fraction: float | None) -> int:
     """How many of the `count` images of a class."""
     if fraction is not None:
-        return max(1, round(count * fraction))
+        return max(1, round(count * exact(fraction)))
     assert per_class is not None
     if not 1 <= per_class <= count:
         raise ConfigError(

@@ -51,6 +51,12 @@ def test_the_same_share_of_each_class_and_at_least_one_image(fraction, expected)
     assert counts(Subset(Labels(LABELS), fraction=fraction)) == expected
 
 
+def test_shares_are_of_whole_numbers():
+    """Half an image goes to the even number; in floats 45 x .7 is 31.499999999999996."""
+    assert counts(Subset(Labels([0] * 45), fraction=0.7)) == [32]
+    assert counts(Subset(Labels([0] * 150), fraction=0.07)) == [10]
+
+
 def test_the_choice_follows_the_seed():
     lists = [numbers(Subset(Labels(LABELS), per_class=20, seed=seed)) for seed in (0, 0, 1)]
     assert lists[0] == lists[1]

@@ -36,6 +36,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='PIXELS',
         help='height and width, or one number for both, to resample the positions for',
     )
+    parser.add_argument(
+        '--no-pos-antialias',
+        dest='pos_antialias',
+        action='store_false',
+        help='resample the positions as the authors do, without antialiasing (default: as timm)',
+    )
     parser.add_argument('--patch-size', type=int, help='side in pixels to fit the projection to')
     parser.add_argument('--in-channels', type=int, help='channels to fit the projection to')
     parser.add_argument(
@@ -71,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         patch_size=args.patch_size,
         in_channels=args.in_channels,
         key=args.key,
+        pos_antialias=args.pos_antialias,
     )
     for line in done.lines:
         print(line)

@@ -25,6 +25,7 @@ model = dict(
         img_size=224,
         patch_size=16,
         trainable_pos=True,
+        pos_antialias=False,  # at another image size: as the authors resample
         final_norm=False,
     ),
     head=dict(type='LinearHead', num_classes=1000, pool='avg', norm='layer', init_std=2e-5),

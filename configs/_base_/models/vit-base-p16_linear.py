@@ -12,6 +12,7 @@ model = dict(
         patch_size=16,
         with_cls_token=True,
         final_norm=True,
+        pos_antialias=False,  # at another image size: as the authors resample
     ),
     head=dict(type='LinearHead', num_classes=1000, pool='cls', norm='batch', init_std=0.01),
     loss=dict(type='CrossEntropyLoss'),

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from mae.registry import PARAM_SCHEDULERS
+from mae.utils.ratio import exact
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -60,7 +61,7 @@ class WarmupCosineLR(_ParamScheduler):
             warmup_epochs: epochs of warm-up.
             min_lr: value approached at the end.
         """
-        warmup = round(warmup_epochs * epoch_length)
+        warmup = round(exact(warmup_epochs) * epoch_length)
         return cls(optimizer, warmup=warmup, min_lr=min_lr, end=end * epoch_length)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from mae.models.algorithms.parts import Part
 from mae.models.layers.block import Block
 from mae.models.layers.cross import CrossBlock
+from mae.models.layers.pos_embed import describe_resampling
 from mae.models.layers.tokens import Pool
 from mae.registry import MODELS
 
@@ -64,16 +65,14 @@ class Algorithm(BaseModel):
         """
         lines = []
         for part in ('encoder', 'decoder'):
-            name, width = f'{part}.pos_embed', getattr(getattr(self, part, None), 'embed_dim', None)
+            name, module = f'{part}.pos_embed', getattr(self, part, None)
             old = weights.get(name)
-            if old is None or old.ndim != 3 or old.shape[-1] != width:
+            if old is None or old.ndim != 3 or old.shape[-1] != getattr(module, 'embed_dim', None):
                 continue
-            new = weights[name] = self.encoder.fit_pos_embed(old, grid_size)
+            antialias = getattr(module, 'pos_antialias', True)
+            new = weights[name] = self.encoder.fit_pos_embed(old, grid_size, antialias=antialias)
             if new is not old:
-                lines.append(
-                    f'{name} resampled from {old.shape[1]} to {new.shape[1]} positions'
-                    f'{" of another shape" if new.shape == old.shape else ""}'
-                )
+                lines.append(describe_resampling(name, old, new, antialias))
         name = 'encoder.patch_embed.proj.weight'
         old = weights.get(name)
         if old is not None and old.ndim == 4 and len(old) == self.encoder.embed_dim:

@@ -30,6 +30,7 @@ class CrossDecoder(nn.Module):
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over d.
         bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
+        pos_antialias: how positions are resampled, see `ViTEncoder`.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
         target_dim: T, handed over by the target.
         grid_size: (h, w) of the patches.
@@ -47,6 +48,7 @@ class CrossDecoder(nn.Module):
         num_heads: int = 16,
         mlp_ratio: float = 4.0,
         bf16_residual: bool = False,
+        pos_antialias: bool = True,
         encoder_dim: int,
         target_dim: int,
         grid_size: tuple[int, int],
@@ -59,6 +61,7 @@ class CrossDecoder(nn.Module):
         self.grid_size = self.full_grid_size = grid_size
         self.num_prefix_tokens = num_prefix_tokens
         self.bf16_residual = bf16_residual
+        self.pos_antialias = pos_antialias
 
         self.embed = nn.Linear(encoder_dim, embed_dim)
         self.memory_norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
@@ -94,7 +97,13 @@ class CrossDecoder(nn.Module):
             (B, M, T), in the order of `ids_hide`.
         """
         prefix = self.num_prefix_tokens
-        pos_embed = resample_pos_embed(self.pos_embed, self.grid_size, prefix, self.full_grid_size)
+        pos_embed = resample_pos_embed(
+            self.pos_embed,
+            self.grid_size,
+            prefix,
+            self.full_grid_size,
+            antialias=self.pos_antialias,
+        )
         x = self.embed(latent)  # B,prefix+K,d
         visible = x[:, prefix:] + take(pos_embed[:, prefix:], ids_keep)  # B,K,d
         cls = x[:, :prefix] + pos_embed[:, :prefix]  # B,prefix,d

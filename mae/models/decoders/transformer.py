@@ -31,6 +31,7 @@ class TransformerDecoder(nn.Module):
         norm_eps: added to the variance by every LayerNorm.
         recompute: in the backward pass, to save memory: 'nothing', 'cheap' parts or whole 'blocks'.
         bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
+        pos_antialias: how positions are resampled, see `ViTEncoder`.
         encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
         target_dim: T, handed over by the target.
         grid_size: (h, w) of the patches.
@@ -50,6 +51,7 @@ class TransformerDecoder(nn.Module):
         norm_eps: float = NORM_EPS,
         recompute: Recompute = 'nothing',
         bf16_residual: bool = False,
+        pos_antialias: bool = True,
         encoder_dim: int,
         target_dim: int,
         grid_size: tuple[int, int],
@@ -63,6 +65,7 @@ class TransformerDecoder(nn.Module):
         self.grid_size = self.full_grid_size = grid_size
         self.num_prefix_tokens = num_prefix_tokens
         self.bf16_residual = bf16_residual
+        self.pos_antialias = pos_antialias
 
         self.embed = nn.Linear(encoder_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
@@ -98,7 +101,13 @@ class TransformerDecoder(nn.Module):
             (B, L-K, T), in the order of `ids_hide`.
         """
         prefix = self.num_prefix_tokens
-        pos_embed = resample_pos_embed(self.pos_embed, self.grid_size, prefix, self.full_grid_size)
+        pos_embed = resample_pos_embed(
+            self.pos_embed,
+            self.grid_size,
+            prefix,
+            self.full_grid_size,
+            antialias=self.pos_antialias,
+        )
         x = self.embed(latent)  # B,prefix+K,d
         hidden = self.mask_token + take(pos_embed[:, prefix:], ids_hide)  # B,L-K,d
         visible = x[:, prefix:] + take(pos_embed[:, prefix:], ids_keep)  # B,K,d

@@ -9,7 +9,11 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mae.models.layers.patches import adapt_patch_channels, resize_patch_weight
-from mae.models.layers.pos_embed import resample_pos_embed, with_class_position
+from mae.models.layers.pos_embed import (
+    describe_resampling,
+    resample_pos_embed,
+    with_class_position,
+)
 from mae.models.layers.tokens import pool_tokens
 
 # The words and shapes of mmpretrain's VisionTransformer.
@@ -33,6 +37,7 @@ class Backbone(nn.Module):
     grid_size: tuple[int, int]
     num_prefix_tokens: int
     pos_embed: nn.Parameter
+    pos_antialias: bool
     fc_norm: nn.Module
 
     def __init__(self, out_type: OutType | None, with_cls_token: bool) -> None:
@@ -65,13 +70,18 @@ class Backbone(nn.Module):
         return (patches.reshape(*patches.shape[:2], *self.grid_size),)
 
     def fit_pos_embed(
-        self, pos_embed: Tensor, old_grid_size: tuple[int, int] | None = None
+        self,
+        pos_embed: Tensor,
+        old_grid_size: tuple[int, int] | None = None,
+        *,
+        antialias: bool | None = None,
     ) -> Tensor:
         """Positions of another image size or shape, resampled to this encoder's grid.
 
         Args:
             pos_embed: (1, N, D), of the encoder or of its decoder.
             old_grid_size: (h, w) they were made for; if unknown, ours or else a square.
+            antialias: see `resample_pos_embed`; None is `pos_antialias`.
 
         Raises:
             ValueError: they fill neither.
@@ -81,7 +91,10 @@ class Backbone(nn.Module):
         if same and pos_embed.shape[1] == self.pos_embed.shape[1]:
             return pos_embed
         pos_embed = with_class_position(pos_embed, prefix, old_grid_size)
-        return resample_pos_embed(pos_embed, self.grid_size, prefix, old_grid_size)
+        antialias = self.pos_antialias if antialias is None else antialias
+        return resample_pos_embed(
+            pos_embed, self.grid_size, prefix, old_grid_size, antialias=antialias
+        )
 
     def fit_patch_weight(self, weight: Tensor) -> Tensor:
         """Patch projection (D, C, p, p) of other channels or patches, for this encoder's."""
@@ -147,5 +160,5 @@ def _fit_positions(module: nn.Module, state_dict: dict[str, Any], prefix: str, *
             state_dict[name] = module.fit_pos_embed(positions)
     except ValueError as error:
         raise ValueError(f'{name} does not fit the backbone: {error}') from None
-    sizes = f'from {positions.shape[1]} to {state_dict[name].shape[1]} positions'
-    print_log(f'{name} resampled {sizes}', logger='current')
+    told = describe_resampling(name, positions, state_dict[name], module.pos_antialias)
+    print_log(told, logger='current')

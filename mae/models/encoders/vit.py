@@ -36,6 +36,8 @@ class ViTEncoder(Backbone):
         with_cls_token: put a learned token before the patches.
         final_norm: LayerNorm after the last block; off where the head normalises the average.
         trainable_pos: learn the position embedding (fine-tuning) instead of freezing it.
+        pos_antialias: how positions are resampled, of weights for another size and for
+            `set_img_size`: with antialiasing as timm does, or False, as the authors do.
         recompute: in the backward pass, to save memory: 'nothing', 'cheap' parts or whole 'blocks'.
         norm_eps: added to the variance by every LayerNorm.
         out_type: None within this toolbox. As a `backbone` of mmpretrain, what `forward` returns a
@@ -60,6 +62,7 @@ class ViTEncoder(Backbone):
         with_cls_token: bool = True,
         final_norm: bool = True,
         trainable_pos: bool = False,
+        pos_antialias: bool = True,
         recompute: Recompute = 'nothing',
         norm_eps: float = NORM_EPS,
         out_type: OutType | None = None,
@@ -75,6 +78,7 @@ class ViTEncoder(Backbone):
         self.grid_size = grid_of(self.img_size, patch_size)
         self.full_img_size, self.full_grid_size = self.img_size, self.grid_size
         self.num_prefix_tokens = int(with_cls_token)
+        self.pos_antialias = pos_antialias
         self.norm_eps = norm_eps
         self.bf16_residual = bf16_residual
 
@@ -132,8 +136,13 @@ class ViTEncoder(Backbone):
     def encode(self, patches: Tensor, ids_keep: Tensor | None = None) -> Tensor:
         """Patches (B, L, P), or only those at `ids_keep` (B, K), to tokens (B, N, D)."""
         prefix = self.num_prefix_tokens
-        old, new = self.full_grid_size, self.grid_size
-        positions = resample_pos_embed(self.pos_embed, new, prefix, old)  # 1,prefix+L,D
+        positions = resample_pos_embed(
+            self.pos_embed,
+            self.grid_size,
+            prefix,
+            self.full_grid_size,
+            antialias=self.pos_antialias,
+        )  # 1,prefix+L,D
         pos_embed = positions[:, prefix:]  # 1,L,D
         if ids_keep is not None:
             patches = take(patches, ids_keep)  # B,K,P

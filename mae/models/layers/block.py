@@ -9,6 +9,7 @@ from mae.models.layers.attention import Attention
 from mae.models.layers.drop_path import DropPath
 from mae.models.layers.mlp import Mlp
 from mae.models.layers.recompute import Recompute, check_recompute, keeping_inputs
+from mae.utils.ratio import exact
 
 NORM_EPS = 1e-6
 
@@ -32,7 +33,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.attn = Attention(dim, num_heads, recompute=cheap)
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), recompute=cheap)
+        self.mlp = Mlp(dim, int(dim * exact(mlp_ratio)), recompute=cheap)
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:

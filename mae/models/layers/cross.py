@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mae.models.layers.attention import attend
 from mae.models.layers.block import NORM_EPS
 from mae.models.layers.mlp import Mlp
+from mae.utils.ratio import exact
 
 
 class CrossAttention(nn.Module):
@@ -36,7 +37,7 @@ class CrossBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
         self.attn = CrossAttention(dim, num_heads)
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = Mlp(dim, int(dim * exact(mlp_ratio)))
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Queries (B, Q, D) and a normalised memory (B, N, D) to (B, Q, D)."""

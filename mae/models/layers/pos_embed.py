@@ -46,14 +46,20 @@ def resample_pos_embed(
     grid_size: tuple[int, int],
     num_prefix_tokens: int,
     old_grid_size: tuple[int, int] | None = None,
+    *,
+    antialias: bool = True,
 ) -> Tensor:
-    """Positions of one grid, interpolated to another (as timm does).
+    """Positions of one grid, interpolated to another, bicubically.
+
+    The two ways in use are different kernels, also where a grid grows.
 
     Args:
         pos_embed: (1, num_prefix_tokens + L, D).
         grid_size: (h, w) wanted.
         num_prefix_tokens: leading tokens that keep their embedding.
         old_grid_size: (h, w) of `pos_embed`; a square if None.
+        antialias: as timm does, a = -.5; False as the authors of MAE, transformers and mmpretrain
+            do, a = -.75.
 
     Returns:
         (1, num_prefix_tokens + h*w, D).
@@ -73,8 +79,15 @@ def resample_pos_embed(
     if tuple(old_grid_size) == tuple(grid_size):
         return pos_embed
     grid = patches.float().reshape(1, *old_grid_size, -1).permute(0, 3, 1, 2)
-    grid = F.interpolate(grid, size=grid_size, mode='bicubic', antialias=True)
+    grid = F.interpolate(grid, size=grid_size, mode='bicubic', antialias=antialias)
     return torch.cat([prefix, grid.flatten(2).transpose(1, 2).to(patches.dtype)], dim=1)
+
+
+def describe_resampling(name: str, old: Tensor, new: Tensor, antialias: bool) -> str:
+    """A line for a log: the numbers of positions and the way of `resample_pos_embed`."""
+    shape = ' of another shape' if new.shape == old.shape else ''
+    way = 'antialiased' if antialias else 'not antialiased'
+    return f'{name} resampled from {old.shape[1]} to {new.shape[1]} positions{shape}, {way}'
 
 
 def with_class_position(

@@ -11,6 +11,7 @@ from torch import Tensor
 from mae.models.masking.base import Masker
 from mae.registry import MODELS
 from mae.utils.hashing import key_noise, key_uniform
+from mae.utils.ratio import exact
 
 
 @MODELS.register_module()
@@ -45,7 +46,7 @@ class BlockMasker(Masker):
         h, w = grid_size
         R = self.num_blocks
         area_draw, aspect_draw, top_draw, left_draw = key_uniform(keys, 4 * R).chunk(4, dim=1)
-        largest = max(self.min_patches, int(h * w * self.mask_ratio))
+        largest = max(self.min_patches, int(h * w * exact(self.mask_ratio)))
         area = self.min_patches + area_draw * (largest - self.min_patches)  # B,R
         aspect = torch.exp((2 * aspect_draw - 1) * -math.log(self.min_aspect))
         height = (area * aspect).sqrt().round().clamp(1, h)

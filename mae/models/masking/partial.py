@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mae.models.masking.mask import Mask
 from mae.utils.hashing import key_noise
+from mae.utils.ratio import exact
 
 _PREDICT = 0x70726564696374  # b'predict': keeps this choice apart from the mask
 
@@ -36,5 +37,5 @@ def choose(mask: Mask, keys: Tensor, predict_ratio: float | None) -> Mask:
     num_patches = mask.ids_keep.shape[1] + num_hide
     # Not the first in order: to some maskers neighbours in the order are neighbours in the image.
     shuffle = key_noise(keys ^ _PREDICT, num_hide).argsort(dim=1)
-    num_predict = min(num_hide, max(1, round(num_patches * predict_ratio)))
+    num_predict = min(num_hide, max(1, round(num_patches * exact(predict_ratio))))
     return replace(mask, ids_hide=mask.ids_hide.gather(1, shuffle), num_predict=num_predict)

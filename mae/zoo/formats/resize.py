@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mae.models.layers.patches import adapt_patch_channels, resize_patch_weight
-from mae.models.layers.pos_embed import resample_pos_embed
+from mae.models.layers.pos_embed import describe_resampling, resample_pos_embed
 from mae.zoo.formats.architecture import architecture_of
 from mae.zoo.formats.facts import Facts
 
@@ -20,6 +20,7 @@ def resize(
     img_size: int | tuple[int, int] | None = None,
     patch_size: int | None = None,
     in_channels: int | None = None,
+    pos_antialias: bool = True,
 ) -> tuple[dict[str, Tensor], Facts, list[str]]:
     """Weights for another image size, patch size or number of channels.
 
@@ -31,6 +32,7 @@ def resize(
             patches.
         patch_size: side of a patch in pixels.
         in_channels: channels of the images.
+        pos_antialias: see `resample_pos_embed`.
 
     Returns:
         The weights, the facts and a line for each change.
@@ -80,9 +82,10 @@ def resize(
         raise ValueError(f'{path} has {found.num_patches} patches, and grid_size is {old}')
     for name in ('encoder.pos_embed', 'decoder.pos_embed'):
         if name in fitted:
-            before = fitted[name].shape[1]
-            fitted[name] = resample_pos_embed(fitted[name], grid, found.num_prefix_tokens, old)
-            lines.append(f'{name} resampled from {before} to {fitted[name].shape[1]} positions')
+            fitted[name] = resample_pos_embed(
+                weights[name], grid, found.num_prefix_tokens, old, antialias=pos_antialias
+            )
+            lines.append(describe_resampling(name, weights[name], fitted[name], pos_antialias))
     return fitted, {**facts, 'grid_size': list(grid)}, lines
 
 

@@ -2,6 +2,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.hooks import Hook
 
 from mae.engine.optim import WarmupCosineLR
@@ -63,6 +64,15 @@ def test_fractions_of_an_epoch(make_runner):
     (schedule,) = runner.param_schedulers
     assert isinstance(schedule, WarmupCosineLR)
     assert (schedule.warmup, schedule.end) == (2, 15)
+
+
+def test_warm_up_is_counted_in_whole_steps():
+    """45 x .7 = 31.5, half to even; in floats 31.499999999999996."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = WarmupCosineLR.build_iter_from_epoch(
+        optimizer, epoch_length=45, end=2, warmup_epochs=0.7
+    )
+    assert schedule.warmup == 32
 
 
 def test_a_run_made_longer_follows_its_own_curve(make_runner):

@@ -111,7 +111,8 @@ def test_weights_of_another_image_size(build_classifier):
     square, wide = dict(img_size=(16, 16)), dict(img_size=(8, 12))
     source, model = build_classifier(encoder=square), build_classifier(encoder=wide)
     weights = source.state_dict()
-    assert model.adapt_weights(weights) == ['encoder.pos_embed resampled from 17 to 7 positions']
+    line = 'encoder.pos_embed resampled from 17 to 7 positions, antialiased'
+    assert model.adapt_weights(weights) == [line]
     model.load_state_dict(weights)
     assert source.adapt_weights(source.state_dict()) == []
     assert model.adapt_weights({'head.fc.bias': torch.zeros(3)}) == []

@@ -125,17 +125,24 @@ def test_a_ratio_that_hides_all_is_told_when_building(build_mae):
         build_mae(masker=dict(mask_ratio=0.9))
 
 
+@pytest.mark.parametrize('ways', [(True, True), (False, False), (False, True)])
 @pytest.mark.parametrize('decoder', ['TransformerDecoder', 'CrossDecoder'])
-def test_a_smaller_size_is_a_smaller_model_with_resampled_positions(build_mae, decoder):
-    """From 2x3 patches to 1x2: the same weights in a model built for that size."""
-    model = build_mae(decoder=dict(type=decoder)).double()
+def test_a_smaller_size_is_a_smaller_model_with_resampled_positions(build_mae, decoder, ways):
+    """From 2x3 patches to 1x2: the same weights, fitted, in a model built for that size."""
+    options = dict(
+        encoder=dict(pos_antialias=ways[0]), decoder=dict(type=decoder, pos_antialias=ways[1])
+    )
+    model = build_mae(**options).double()
     model.init_weights()
-    twin = build_mae(encoder=dict(img_size=(4, 8)), decoder=dict(type=decoder)).double()
+    twin = build_mae(**{**options, 'encoder': {**options['encoder'], 'img_size': (4, 8)}}).double()
     weights = model.state_dict()
-    for part in ('encoder', 'decoder'):
+    for part, way in zip(('encoder', 'decoder'), ways, strict=True):
         name = f'{part}.pos_embed'
-        weights[name] = resample_pos_embed(weights[name], (1, 2), 1, (2, 3))
+        weights[name] = resample_pos_embed(weights[name], (1, 2), 1, (2, 3), antialias=way)
     twin.load_state_dict(weights)
+    fitted = model.state_dict()
+    twin.adapt_weights(fitted, (2, 3))
+    assert all(torch.equal(value, weights[name]) for name, value in fitted.items())
     model.set_img_size((4, 8))
     images, keys = torch.randn(2, 5, 4, 8, dtype=torch.float64), torch.arange(2)
     torch.testing.assert_close(model(images, keys), twin(images, keys))

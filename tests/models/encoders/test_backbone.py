@@ -5,8 +5,10 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
+from mmpretrain.models.utils import resize_pos_embed
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from timm.layers import resample_abs_pos_embed
 
 from mae.models import algorithms
 from mae.models.encoders import ViTEncoder
@@ -163,6 +165,19 @@ def test_within_this_toolbox_nothing_is_resampled_in_silence():
     weights = {'pos_embed': torch.zeros(1, 17, 24)}
     with pytest.raises(RuntimeError, match='size mismatch for pos_embed'):
         ViTEncoder(**ENCODER).load_state_dict(weights, strict=False)
+
+
+@pytest.mark.parametrize('pos_antialias', [True, False])
+def test_positions_are_resampled_as_timm_or_as_mmpretrain(pos_antialias):
+    weights = of_another_size()
+    learned = weights['encoder.pos_embed'].clone()
+    model = classifier(pos_antialias=pos_antialias)
+    model.load_state_dict(weights, strict=True)
+    if pos_antialias:
+        expected = resample_abs_pos_embed(learned, [2, 3])
+    else:
+        expected = resize_pos_embed(learned, (4, 4), (2, 3))
+    torch.testing.assert_close(model.backbone.pos_embed.data, expected)
 
 
 def test_wrong_out_type():

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mae.models.layers.block import Block
+from mae.models.layers.cross import CrossBlock
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
@@ -29,6 +30,14 @@ def test_equals_a_mask_over_all(dtype):
     tolerance = 1e-5 if dtype == torch.float32 else 0.05
     for here, there in zip(*results, strict=True):
         torch.testing.assert_close(here, there, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(('dim', 'ratio', 'hidden'), [(100, 1.15, 115), (60, 4.1, 246)])
+def test_width_of_the_mlp_is_exact(dim, ratio, hidden):
+    """In floats one less, so that weights of 115 / 100 would not load."""
+    assert int(dim * ratio) == hidden - 1
+    for block in (Block(dim, 2, mlp_ratio=ratio), CrossBlock(dim, 2, mlp_ratio=ratio)):
+        assert block.mlp.fc1.out_features == block.mlp.fc2.in_features == hidden
 
 
 def test_a_batch_may_lose_every_image():

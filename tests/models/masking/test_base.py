@@ -19,6 +19,33 @@ def test_ratio_that_leaves_nothing():
     assert RandomMasker(0.01).num_keep(6) == 5  # rounded down, so one patch is hidden
 
 
+@pytest.mark.parametrize(
+    ('L', 'ratio'),
+    [(100, 0.8), (100, 0.9), (400, 0.8), (225, 0.8), (25, 0.8), (10, 0.9), (6, 5 / 6)],
+)
+def test_number_kept_is_exact(L, ratio):
+    """Where 1 - mask_ratio in floats falls just short: 19 of 100, none of 10."""
+    exact = L - round(L * ratio)
+    assert int(L * (1 - ratio)) == exact - 1
+    masker = RandomMasker(ratio)
+    assert masker.num_keep(L) == exact
+    assert masker((1, L), torch.arange(2)).ids_keep.shape == (2, exact)
+
+
+def test_numbers_for_all_ratios():
+    for percent in range(1, 100):
+        for L in (10, 25, 100, 196, 225, 400):
+            kept = L * (100 - percent) // 100
+            if 0 < kept < L:
+                assert RandomMasker(percent / 100).num_keep(L) == kept, (percent, L)
+
+
+@pytest.mark.parametrize(('predict_ratio', 'L', 'expected'), [(0.15, 90, 14), (1 / 3, 6, 2)])
+def test_number_predicted(predict_ratio, L, expected):
+    masker = RandomMasker(0.75, predict_ratio=predict_ratio)
+    assert masker((1, L), torch.arange(2)).ids_predict.shape == (2, expected)
+
+
 @pytest.mark.parametrize('L', [4, 9, 16, 49, 64, 196, 256, 784])
 @pytest.mark.parametrize('ratio', [0.25, 0.5, 0.6, 0.75, 0.8, 0.9])
 def test_number_kept_is_the_authors(L, ratio):

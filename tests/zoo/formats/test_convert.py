@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmpretrain.models.utils import resize_pos_embed
 from timm.layers import resample_abs_pos_embed
 
 from mae.apis import convert
@@ -49,13 +50,19 @@ def test_tool_says_what_it_does(tool, source, tmp_path, capsys):
     tool(source, out, '--to', 'timm', '--img-size', 16, 24)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith('from the authors of MAE: ViT/4 (24 wide, 2 blocks), 5 channels')
-    assert 'encoder.pos_embed resampled from 10 to 25 positions' in lines
+    assert 'encoder.pos_embed resampled from 10 to 25 positions, antialiased' in lines
     assert any(line.startswith('left out the decoder, for which timm') for line in lines)
     assert lines[-1] == f'wrote {out}'
     found = read_model(out)['state_dict']['pos_embed']
     before = load_weights(source)['state_dict']['encoder.pos_embed']
     torch.testing.assert_close(found, resample_abs_pos_embed(before, [4, 6]))
     assert load_weights(out)['facts']['grid_size'] == [4, 6]
+    out = tmp_path / 'authors.safetensors'
+    tool(source, out, '--to', 'timm', '--img-size', 16, 24, '--no-pos-antialias')
+    lines = capsys.readouterr().out.splitlines()
+    assert 'encoder.pos_embed resampled from 10 to 25 positions, not antialiased' in lines
+    found = read_model(out)['state_dict']['pos_embed']
+    torch.testing.assert_close(found, resize_pos_embed(before, (3, 3), (4, 6)))
 
 
 def test_tool_takes_facts_and_channels(tool, source, tmp_path, capsys):
