@@ -148,7 +148,7 @@ def _with_note(sheet: Image.Image, note: str, gap: int) -> Image.Image:
     """The sheet with a text below, in as many lines as it takes; as it is without one."""
     if not note:
         return sheet
-    font = ImageFont.load_default()
+    font = ImageFont.load_default(12)
     lines = ['']
     for word in note.split():
         longer = f'{lines[-1]} {word}'.strip()

@@ -194,6 +194,6 @@ def test_the_note_stands_below_the_sheet():
     np.testing.assert_array_equal(noted[: len(plain)], plain)
     below = noted[len(plain) :]
     assert len(below) > 20  # more than one line
-    assert below.min() == 0
+    assert below.min() < 50
     assert np.all(below[:, -2:] == 255)
     assert np.all(below[-2:] == 255)
