@@ -106,9 +106,11 @@ def reconstruction_panels(
     original = _to_pixels(images, mean, std)
     masked = torch.where(seen, original, _HIDDEN)
     result = torch.where(seen, original, _to_pixels(filled, mean, std))
-    rows = zip(*(map(_as_array, stack) for stack in (original, masked, result)), strict=True)
     note = _NOTES[patch_stats] if norm_pix else ''
-    return [Panel(*pictures, note=note) for pictures in rows]
+    return [
+        Panel(_as_array(image), _as_array(seen_part), _as_array(filled_in), note=note)
+        for image, seen_part, filled_in in zip(original, masked, result, strict=True)
+    ]
 
 
 def _statistics(
