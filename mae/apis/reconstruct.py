@@ -3,7 +3,7 @@
 Shapes: B images, C channels, H W pixels, L patches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +12,44 @@ from torch import Tensor
 
 from mae.apis.images import fit_image
 from mae.datasets.transforms import DecodeImage
+from mae.models.targets.pixel import PatchStats
 from mae.visualization.panels import Panel, reconstruction_panels
+
+# What the pictures of normalised predictions must say.
+_NOTES: Mapping[PatchStats, str] = {
+    'true': 'Each hidden patch is shown with the mean and deviation of the true one: the model '
+    'predicts neither.',
+    'visible': 'Hidden patches are shown with the average mean and deviation of the visible ones: '
+    'the model predicts neither.',
+}
 
 
 @torch.inference_mode()
 def reconstruct(
-    model: Any, images: Tensor | Sequence[str | Path], noise: Tensor | None = None
+    model: Any,
+    images: Tensor | Sequence[str | Path],
+    noise: Tensor | None = None,
+    *,
+    patch_stats: PatchStats = 'true',
 ) -> list[Panel]:
     """Original, masked and reconstructed pictures.
 
-    A model of pixels normalised per patch does not know how bright a patch is: its predictions are
-    shown with the mean and deviation of the true patch.
+    A model trained on normalised pixels predicts each patch without its mean and deviation, so
+    these come from elsewhere; each panel's `note` tells from where.
 
     Args:
         model: an `MAE`, from `init_model`.
         images: uint8 (B, C, H, W) of the model's size, or paths of image files, from which the
             largest part of the model's shape is taken.
         noise: (B, L), the K smallest of each row are kept; by default the model's masker chooses.
+        patch_stats: with normalised pixels, mean and deviation of a hidden patch: 'true' takes
+            those of the image, as the authors' pictures do; 'visible' the average ones of the
+            image's visible patches, which is all that the model could know.
 
     Raises:
         DataError: a file is missing or no image; names the path.
-        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8.
+        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8; other
+            `patch_stats`.
     """
     if not hasattr(model, 'reconstruct'):
         raise ValueError(
@@ -52,13 +69,16 @@ def reconstruct(
     preprocessor = model.data_preprocessor
     inputs = preprocessor({'inputs': images}, False)['inputs']
     output = model.reconstruct(inputs, noise=noise)
-    pixels = target.to_pixels(output['pred'], inputs, output['ids_hide'])
+    normalised = getattr(target, 'norm_pix', False)
+    options = {'patch_stats': patch_stats} if normalised else {}
+    pixels = target.to_pixels(output['pred'], inputs, output['ids_hide'], **options)
     return reconstruction_panels(
         inputs,
         {**output, 'pred': pixels},
         patch_size=encoder.patch_size,
         mean=preprocessor.mean,
         std=preprocessor.std,
+        note=_NOTES[patch_stats] if normalised else '',
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 Pixels = NDArray[np.uint8]
@@ -29,12 +29,14 @@ class Panel:
         masked: the same with the hidden patches greyed out.
         reconstruction: visible patches as they were, hidden ones as predicted.
         other: a second reconstruction to compare with, or None.
+        note: what in the reconstruction does not come from the model; empty if all does.
     """
 
     original: Pixels
     masked: Pixels
     reconstruction: Pixels
     other: Pixels | None = None
+    note: str = ''
 
     @property
     def pictures(self) -> tuple[Pixels, ...]:
@@ -49,6 +51,7 @@ def reconstruction_panels(
     patch_size: int,
     mean: Tensor,
     std: Tensor,
+    note: str = '',
 ) -> list[Panel]:
     """Panels of the result of `model.reconstruct(images)`.
 
@@ -58,6 +61,7 @@ def reconstruction_panels(
         patch_size: p.
         mean: of each channel in grey levels, C numbers.
         std: deviation of each channel in grey levels, C numbers.
+        note: what in the predictions does not come from the model, for the pictures' caption.
 
     Raises:
         ValueError: neither 1 nor 3 channels, or predictions that are not the pixels of patches.
@@ -79,12 +83,14 @@ def reconstruction_panels(
     original = _to_pixels(images, mean, std)
     masked = torch.where(seen, original, _HIDDEN)
     result = torch.where(seen, original, _to_pixels(filled, mean, std))
-    rows = zip(*(map(_as_array, stack) for stack in (original, masked, result)), strict=True)
-    return [Panel(*pictures) for pictures in rows]
+    return [
+        Panel(_as_array(image), _as_array(seen_part), _as_array(filled_in), note=note)
+        for image, seen_part, filled_in in zip(original, masked, result, strict=True)
+    ]
 
 
 def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) -> Image.Image:
-    """All panels in one picture, a row each.
+    """All panels in one picture, a row each, with their note below.
 
     Args:
         panels: of images of one size.
@@ -100,7 +106,26 @@ def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) 
         for column, pixels in enumerate(panel.pictures):
             picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(picture, (gap + column * (width + gap), gap + row * (height + gap)))
-    return sheet
+    return _with_note(sheet, panels[0].note, gap)
+
+
+def _with_note(sheet: Image.Image, note: str, gap: int) -> Image.Image:
+    """The sheet with a text below, in as many lines as it takes; as it is without one."""
+    if not note:
+        return sheet
+    font = ImageFont.load_default(12)
+    lines = ['']
+    for word in note.split():
+        longer = f'{lines[-1]} {word}'.strip()
+        fits = font.getlength(longer) <= sheet.width - 2 * gap
+        lines = [*lines[:-1], longer] if fits else [*lines, word]
+    text = '\n'.join(lines).strip()
+    draw = ImageDraw.Draw(sheet)
+    bottom = draw.multiline_textbbox((gap, sheet.height), text, font=font)[3]
+    noted = Image.new('RGB', (sheet.width, round(bottom) + gap), (_GAP, _GAP, _GAP))
+    noted.paste(sheet)
+    ImageDraw.Draw(noted).multiline_text((gap, sheet.height), text, fill=0, font=font)
+    return noted
 
 
 def _patchify(images: Tensor, p: int) -> Tensor:

@@ -33,7 +33,7 @@ def ids_hide():
     return torch.tensor([[5, 0, 3, 4], [1, 2, 3, 5]])
 
 
-def panels_of(pixels, pred, ids_hide):
+def panels_of(pixels, pred, ids_hide, **options):
     channels = pixels.shape[1]
     return reconstruction_panels(
         normalise(pixels, channels),
@@ -41,6 +41,7 @@ def panels_of(pixels, pred, ids_hide):
         patch_size=P,
         mean=torch.tensor(MEANS[channels]),
         std=torch.tensor(STDS[channels]),
+        **options,
     )
 
 
@@ -86,6 +87,12 @@ def test_perfect_prediction_gives_the_image_back(pixels, ids_hide):
         np.testing.assert_array_equal(panel.reconstruction, panel.original)
 
 
+def test_the_note_is_that_of_every_panel(pixels, ids_hide):
+    pred = hidden_patches(pixels, ids_hide)
+    assert {panel.note for panel in panels_of(pixels, pred, ids_hide)} == {''}
+    assert {panel.note for panel in panels_of(pixels, pred, ids_hide, note='x')} == {'x'}
+
+
 def test_prediction_lands_in_its_own_patch():
     pixels = torch.zeros(1, 1, 8, 12, dtype=torch.uint8)
     ids = torch.tensor([[4, 1]])
@@ -121,3 +128,16 @@ def test_contact_sheet_enlarges_without_smoothing():
     assert set(np.unique(sheet)) == {10, 20, 30, 255}
     assert np.all(sheet[2:18, 28:52] == 20)
     assert np.all(sheet[20:36, 54:78] == 30)
+
+
+def test_the_note_stands_below_the_sheet():
+    pictures = [np.full((8, 12), level, dtype=np.uint8) for level in (10, 20, 30)]
+    plain = np.asarray(contact_sheet([Panel(*pictures)] * 2))
+    noted = np.asarray(contact_sheet([Panel(*pictures, note='predicts neither ' * 9)] * 2))
+    assert noted.shape[1] == plain.shape[1]
+    np.testing.assert_array_equal(noted[: len(plain)], plain)
+    below = noted[len(plain) :]
+    assert len(below) > 20  # more than one line
+    assert below.min() < 50
+    assert np.all(below[:, -2:] == 255)
+    assert np.all(below[-2:] == 255)

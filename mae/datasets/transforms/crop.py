@@ -2,7 +2,7 @@
 
 import math
 import random
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from mae.datasets.transforms.base import Results, Size, Transform, to_size
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
+Oversize = Literal['redraw', 'clamp']
 _MAX_PIXELS = 2**27  # of a result: an image one pixel wide grows by the square of the enlargement
 
 
@@ -30,10 +31,16 @@ class Box(NamedTuple):
 class RandomResizedCrop(Transform):
     """A random part of the image, resized: the only augmentation of MAE's pre-training (A.1).
 
+    The area is uniform within `scale`, the ratio log-uniform within `ratio`, the place uniform.
+
     Args:
         size: of the result, a number or (height, width).
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest width / height.
+        oversize: if a drawn side is longer than the image's, 'redraw' draws area and ratio again,
+            up to ten times, and then takes the middle, as torchvision does; 'clamp' shortens the
+            side to the image's, as the authors do for the linear probe: the ratio may leave its
+            range, and large crops are more frequent.
     """
 
     def __init__(
@@ -42,14 +49,20 @@ class RandomResizedCrop(Transform):
         scale: tuple[float, float] = (0.2, 1.0),
         *,
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        oversize: Oversize = 'redraw',
     ) -> None:
         if not 0 < scale[0] <= scale[1]:
             raise ConfigError(f'RandomResizedCrop: scale must be 0 < low <= high, got {scale}')
         if not 0 < ratio[0] <= ratio[1]:
             raise ConfigError(f'RandomResizedCrop: ratio must be 0 < low <= high, got {ratio}')
+        if oversize not in get_args(Oversize):
+            raise ConfigError(
+                f"RandomResizedCrop: oversize must be 'redraw' or 'clamp', got {oversize!r}"
+            )
         self.size = to_size(size)
         self.scale = tuple(scale)
         self.ratio = tuple(ratio)
+        self.oversize = oversize
         self._log_ratio = torch.tensor(ratio).log().tolist()
 
     def transform(self, results: Results) -> Results:
@@ -58,14 +71,15 @@ class RandomResizedCrop(Transform):
         return results
 
     def draw(self, height: int, width: int) -> Box:
-        """The part of an image of that size, by the very draws of torchvision's transform.
+        """The part of an image of that size.
 
-        Those take three times as long, and want the pixels, which need not be there yet.
+        With 'redraw' by the very draws of torchvision's transform, which takes three times as long
+        and wants the pixels, which need not be there yet.
         """
         for _ in range(10):
-            area = height * width * torch.empty(1).uniform_(*self.scale).item()
-            ratio = torch.empty(1).uniform_(*self._log_ratio).exp().item()
-            h, w = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+            h, w = self._draw_sides(height * width)
+            if self.oversize == 'clamp':
+                h, w = min(max(h, 1), height), min(max(w, 1), width)
             if 0 < h <= height and 0 < w <= width:
                 top = torch.randint(height - h + 1, (1,)).item()
                 left = torch.randint(width - w + 1, (1,)).item()
@@ -75,6 +89,12 @@ class RandomResizedCrop(Transform):
         h = round(width / low) if width / height < low else height
         w = round(height * high) if width / height > high else width
         return Box((height - h) // 2, (width - w) // 2, h, w)
+
+    def _draw_sides(self, pixels: int) -> tuple[int, int]:
+        """Height and width, of an image of so many pixels; they may be longer than its sides."""
+        area = pixels * torch.empty(1).uniform_(*self.scale).item()
+        ratio = torch.empty(1).uniform_(*self._log_ratio).exp().item()
+        return round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
 
     def cut(self, img: Tensor, box: Box) -> Tensor:
         """(C, *size) of the part."""

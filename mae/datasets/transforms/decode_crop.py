@@ -3,7 +3,7 @@
 from typing import Any
 
 from mae.datasets.transforms.base import Results, Size
-from mae.datasets.transforms.crop import RandomResizedCrop
+from mae.datasets.transforms.crop import Oversize, RandomResizedCrop
 from mae.datasets.transforms.decode import DecodeImage, decoding
 from mae.datasets.transforms.jpeg import decode_upper_rows
 from mae.registry import TRANSFORMS
@@ -19,6 +19,7 @@ class DecodeRandomResizedCrop(RandomResizedCrop):
         size: of the result, a number or (height, width).
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest width / height.
+        oversize: 'redraw' or 'clamp' sides longer than the image's: see `RandomResizedCrop`.
         decode: config of `DecodeImage`, for other than its defaults.
     """
 
@@ -28,9 +29,10 @@ class DecodeRandomResizedCrop(RandomResizedCrop):
         scale: tuple[float, float] = (0.2, 1.0),
         *,
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        oversize: Oversize = 'redraw',
         decode: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(size, scale, ratio=ratio)
+        super().__init__(size, scale, ratio=ratio, oversize=oversize)
         self.decode: DecodeImage = TRANSFORMS.build(decode or {'type': 'DecodeImage'})
 
     def transform(self, results: Results) -> Results:

@@ -5,7 +5,7 @@ import random
 import torch
 
 from mae.datasets.transforms.base import Results, Size, Transform
-from mae.datasets.transforms.crop import RandomResizedCrop
+from mae.datasets.transforms.crop import Oversize, RandomResizedCrop
 from mae.datasets.transforms.decode import DecodeImage, decoding, orientation_of
 from mae.datasets.transforms.flip import RandomFlip
 from mae.datasets.transforms.image_file import open_image
@@ -25,6 +25,7 @@ class EncodedCrop(Transform):
         size: of the result, a number or (height, width).
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest width / height.
+        oversize: 'redraw' or 'clamp' sides longer than the image's: see `RandomResizedCrop`.
         flip_prob: of swapping left and right.
     """
 
@@ -34,10 +35,11 @@ class EncodedCrop(Transform):
         scale: tuple[float, float] = (0.2, 1.0),
         *,
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        oversize: Oversize = 'redraw',
         flip_prob: float = 0.5,
     ) -> None:
         self._decode = DecodeImage()
-        self._crop = RandomResizedCrop(size, scale, ratio=ratio)
+        self._crop = RandomResizedCrop(size, scale, ratio=ratio, oversize=oversize)
         self._flip = RandomFlip(flip_prob)
 
     def transform(self, results: Results) -> Results:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mae.models.layers.patches import patchify
 from mae.models.targets.base import MaskLike
-from mae.models.targets.pixel import PixelTarget
+from mae.models.targets.pixel import PatchStats, PixelTarget
 from mae.registry import MODELS
 
 
@@ -51,9 +51,11 @@ class LowFrequencyTarget(PixelTarget):
         """Images (B, C, H, W) to filtered patches (B, M, P)."""
         return super().forward(images, patchify(self.low_pass(images), self.patch_size), mask)
 
-    def to_pixels(self, pred: Tensor, images: Tensor, ids: Tensor) -> Tensor:
+    def to_pixels(
+        self, pred: Tensor, images: Tensor, ids: Tensor, *, patch_stats: PatchStats = 'true'
+    ) -> Tensor:
         """As of `PixelTarget`, with mean and deviation of the filtered patches."""
-        return super().to_pixels(pred, self.low_pass(images), ids)
+        return super().to_pixels(pred, self.low_pass(images), ids, patch_stats=patch_stats)
 
     def low_pass(self, images: Tensor) -> Tensor:
         """(B, C, H, W) without the frequencies above `cutoff`, in float32 or better."""

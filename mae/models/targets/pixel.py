@@ -3,12 +3,16 @@
 Shapes: B images, C channels, H W pixels, L patches, M predicted patches, P values in a patch.
 """
 
+from typing import Literal, get_args
+
 from torch import Tensor
 
 from mae.models.layers.patches import patchify
 from mae.models.layers.tokens import take
 from mae.models.targets.base import MaskLike, Target
 from mae.registry import MODELS
+
+PatchStats = Literal['true', 'visible']
 
 
 @MODELS.register_module()
@@ -39,23 +43,36 @@ class PixelTarget(Target):
         mean, deviation = self._statistics(hidden)
         return (hidden - mean) / deviation
 
-    def to_pixels(self, pred: Tensor, images: Tensor, ids: Tensor) -> Tensor:
-        """Predictions as values of normalised images, to be looked at.
+    def to_pixels(
+        self, pred: Tensor, images: Tensor, ids: Tensor, *, patch_stats: PatchStats = 'true'
+    ) -> Tensor:
+        """Predictions as values of normalised images (B, M, P), to be looked at.
 
-        With `norm_pix` each patch gets the mean and deviation of the true one, which the model
-        itself does not know.
+        With `norm_pix` the model predicts a patch without its mean and deviation, so these must
+        come from elsewhere.
 
         Args:
             pred: (B, M, P).
             images: normalised (B, C, H, W).
-            ids: int64 (B, M), the patches that are predicted.
+            ids: int64 (B, M), all hidden patches.
+            patch_stats: 'true' takes mean and deviation of each true patch, as the authors'
+                pictures do; 'visible' the average ones of the image's visible patches.
+
+        Raises:
+            ValueError: other `patch_stats`.
         """
+        if patch_stats not in get_args(PatchStats):
+            raise ValueError(f"patch_stats must be 'true' or 'visible', not {patch_stats!r}")
         if not self.norm_pix:
             return pred
-        mean, deviation = self._statistics(take(patchify(images, self.patch_size), ids))
-        return pred * deviation + mean
+        mean, deviation = self._statistics(patchify(images, self.patch_size))  # B,L,1
+        if patch_stats == 'true':
+            return pred * take(deviation, ids) + take(mean, ids)
+        weight = mean.new_ones(mean.shape).scatter(1, ids[..., None], 0.0)  # B,L,1: 1 where visible
+        weight = weight / weight.sum(dim=1, keepdim=True)
+        return pred * (deviation * weight).sum(1, True) + (mean * weight).sum(1, True)
 
     def _statistics(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each patch, (B, M, 1)."""
+        """Mean and deviation of each patch, last dimension 1."""
         var, mean = patches.var(dim=-1, keepdim=True), patches.mean(dim=-1, keepdim=True)
         return mean, (var + self.eps).sqrt()

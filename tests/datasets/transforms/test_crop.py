@@ -43,6 +43,26 @@ def test_boxes_are_torchvisions(shape, scale, ratio):
         assert found == theirs.make_params([image])
 
 
+@pytest.mark.parametrize('shape', [(375, 500), (7, 1000), (1000, 7), (1, 1), (64, 64)])
+def test_clamped_sides_are_those_of_one_draw(shape):
+    """Area and ratio as one call of torchvision's draws them, of an image that all crops fit."""
+    H, W = shape
+    crop = RandomResizedCrop(8, (0.08, 1.0), oversize='clamp')
+    for seed in range(200):
+        torch.manual_seed(seed)
+        box = crop.draw(H, W)
+        torch.manual_seed(seed)
+        area = torch.empty(1).uniform_(0.08, 1.0).item() * H * W
+        ratio = torch.empty(1).uniform_(*torch.tensor((3 / 4, 4 / 3)).log().tolist()).exp().item()
+        sides = (area / ratio) ** 0.5, (area * ratio) ** 0.5
+        expected = [
+            min(max(round(side), 1), limit) for side, limit in zip(sides, shape, strict=True)
+        ]
+        assert [box.height, box.width] == expected
+        assert 0 <= box.top <= H - box.height
+        assert 0 <= box.left <= W - box.width
+
+
 def test_random_crop_is_pillows_within_two_levels(photo):
     img = pil_to_tensor(photo)
     for seed in range(5):
@@ -113,6 +133,7 @@ def test_any_number_of_channels(channels):
         (lambda: RandomResizedCrop((4, 4, 4)), 'size must be a positive number'),
         (lambda: RandomResizedCrop(8, (0.5, 0.2)), 'scale must be 0 < low <= high'),
         (lambda: RandomResizedCrop(8, ratio=(0, 1)), 'ratio must be 0 < low <= high'),
+        (lambda: RandomResizedCrop(8, oversize='cut'), "oversize must be 'redraw' or 'clamp'"),
         (lambda: ResizeShort(0), 'size must be positive'),
         (lambda: CenterCrop(-1), 'size must be a positive number'),
     ],

@@ -33,11 +33,13 @@ FILES = {
 
 
 @pytest.mark.parametrize('decode', [None, {'type': 'DecodeImage', 'channels': 1}])
+@pytest.mark.parametrize('oversize', ['redraw', 'clamp'])
 @pytest.mark.parametrize('kind', FILES)
-def test_the_pixels_are_those_of_the_two(photo, kind, decode):
+def test_the_pixels_are_those_of_the_two(photo, kind, oversize, decode):
     content = FILES[kind](photo.crop((100, 100, 340, 260)))
-    one = DecodeRandomResizedCrop(**CROP, decode=decode)
-    two = [DecodeImage(channels=3 if decode is None else 1), RandomResizedCrop(**CROP)]
+    crop = {**CROP, 'oversize': oversize}
+    one = DecodeRandomResizedCrop(**crop, decode=decode)
+    two = [DecodeImage(channels=3 if decode is None else 1), RandomResizedCrop(**crop)]
     for seed in range(12):
         torch.manual_seed(seed)
         found = one({'img_path': 'a name', 'img_bytes': content})

@@ -1,7 +1,9 @@
 import statistics
 
+import pytest
 import torch
 
+from mae.models.layers.patches import patchify
 from mae.models.targets import PixelTarget
 
 FACTS = dict(patch_size=2, in_channels=3)
@@ -48,3 +50,30 @@ def test_a_prediction_of_zero_is_the_mean_of_the_true_patch(ask):
     pixels = PixelTarget(**FACTS).to_pixels(torch.zeros(2, 3, 12), images, IDS)
     expected = images[0, :, 2:, 2:4].mean()  # patch 4 lies at row 1, column 1
     torch.testing.assert_close(pixels[0, 0], expected.expand(12))
+
+
+def test_visible_statistics_know_nothing_of_the_hidden_patches():
+    images = torch.rand(2, 3, 4, 6, dtype=torch.float64)
+    target, pred = PixelTarget(**FACTS), torch.randn(2, 3, 12, dtype=torch.float64)
+    changed = images.clone()
+    for row, ids in enumerate(IDS.tolist()):
+        for number in ids:
+            y, x = divmod(number, 3)
+            changed[row, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2] = 9.0
+    shown = target.to_pixels(pred, images, IDS, patch_stats='visible')
+    assert torch.equal(shown, target.to_pixels(pred, changed, IDS, patch_stats='visible'))
+    assert not torch.equal(shown, target.to_pixels(pred, images, IDS))
+
+
+def test_visible_statistics_are_the_average_of_the_visible_patches():
+    images = torch.rand(1, 3, 4, 6, dtype=torch.float64)
+    patches = patchify(images, 2)[0, [1, 2, 3]]  # not among IDS[0]
+    expected = (patches.mean(-1) + (patches.var(-1) + 1e-6).sqrt()).mean()
+    pred = torch.ones(1, 3, 12, dtype=torch.float64)
+    shown = PixelTarget(**FACTS).to_pixels(pred, images, IDS[:1], patch_stats='visible')
+    torch.testing.assert_close(shown, expected.expand_as(shown))
+
+
+def test_other_statistics_are_refused():
+    with pytest.raises(ValueError, match="patch_stats must be 'true' or 'visible', not 'none'"):
+        PixelTarget(**FACTS).to_pixels(*[torch.zeros(1)] * 3, patch_stats='none')
