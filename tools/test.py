@@ -12,7 +12,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of a config, or the name of a shipped one')
-    parser.add_argument('checkpoint', help='weights to evaluate')
+    parser.add_argument('checkpoint', help='weights to evaluate: path, published name or address')
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
     parser.add_argument(
         '--out', type=Path, metavar='FILE.json', help='write the metrics here as well'

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mae.apis.cli import explain
+from mae.apis.fetch import find_file
 from mae.apis.work_dir import tidy_start
 from mae.engine import Runner
 from mae.engine.distributed import leads
@@ -49,6 +50,8 @@ def train(config: Config) -> Runner:
         _recorded(state),  # twice: the news of a killed data worker may break in anywhere, once
         StopSignals(on_quit=lambda signum: _note_stop(state, signum)) as signals,
     ):
+        if config.get('load_from') and not config.get('resume'):
+            config.load_from = str(find_file(config.load_from).path)
         runner: Runner = Runner.from_cfg(config)
         runner.signals, runner.run_state = signals, state
         runner.train()
@@ -95,7 +98,7 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
 
     Args:
         config: from `mae.apis.load_config`, with `work_dir` set.
-        checkpoint: weights to evaluate.
+        checkpoint: weights to evaluate: a path, a name of `list_models`, or an address.
 
     Returns:
         The metrics by name.
@@ -103,6 +106,6 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     Raises:
         ValueError: config, data or checkpoint cannot be used; the message says which and why.
     """
-    config.load_from = str(checkpoint)
+    config.load_from = str(find_file(checkpoint).path)
     metrics: dict[str, float] = Runner.from_cfg(config).test()
     return metrics
