@@ -51,7 +51,7 @@ class ImageClassifierInferencer(Inferencer):
 
     Raises:
         ValueError: the model does not classify, its weights bring no head, or the names are not as
-            many as its classes.
+            many as its classes; `topk` is below 1.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class ImageClassifierInferencer(Inferencer):
         self.classes = list(classes or self.loaded.classes or self._usual_names(number))
         if len(self.classes) != number:
             raise ValueError(f'{len(self.classes)} names for {number} classes')
+        if topk < 1:
+            raise ValueError(f'topk must be at least 1, not {topk}')
         self.topk = min(topk, number)
 
     def forward(self, images: Tensor) -> Tensor:

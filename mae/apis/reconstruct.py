@@ -17,19 +17,20 @@ from mae.visualization.panels import Panel, reconstruction_panels
 
 @torch.inference_mode()
 def reconstruct(
-    model: Any, images: Tensor | Sequence[str | Path], noise: Tensor | None = None
+    model: Any, images: Tensor | str | Path | Sequence[str | Path], noise: Tensor | None = None
 ) -> list[Panel]:
     """Original, masked and reconstructed pictures.
 
     Args:
         model: an `MAE`, from `init_model`.
-        images: uint8 (B, C, H, W) of the model's size, or paths of image files, from which the
-            largest part of the model's shape is taken.
+        images: uint8 (B, C, H, W) of the model's size, or the path of an image file or several,
+            from which the largest part of the model's shape is taken.
         noise: (B, L), the K smallest of each row are kept; by default the model's masker chooses.
 
     Raises:
         DataError: a file is missing or no image; names the path.
-        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8.
+        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8, or they
+            or the noise of another shape than the model's.
     """
     if not hasattr(model, 'reconstruct'):
         raise ValueError(
@@ -37,6 +38,8 @@ def reconstruct(
             'pre-training'
         )
     encoder, target = model.encoder, model.target
+    if isinstance(images, str | Path):
+        images = [images]
     if not isinstance(images, Tensor):
         images = read_images(images, encoder.in_channels, encoder.img_size)
     if images.dtype != torch.uint8:
@@ -59,8 +62,13 @@ def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int
 
     Raises:
         DataError: a file is missing or no image; names the path.
-        ValueError: there are no paths.
+        ValueError: there are no paths, or something else.
     """
+    others = [paths] if not isinstance(paths, Sequence) else paths
+    for other in others:
+        if not isinstance(other, str | Path):
+            kind = type(other).__name__
+            raise ValueError(f'images must be a uint8 tensor (B, C, H, W) or paths, not a {kind}')
     if not paths:
         raise ValueError('no images given')
     decode = DecodeImage(channels)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mae.models.algorithms.base import Algorithm, Part
+from mae.models.layers.shapes import check_keys
 from mae.models.layers.tokens import take
 from mae.models.masking.mask import Mask
 from mae.registry import MODELS
@@ -63,8 +64,12 @@ class MAE(Algorithm):
 
         Returns:
             The loss of each image (B,), prediction and target (B, M, P), and the mask.
+
+        Raises:
+            ValueError: images, keys or noise are not of the shapes that the parts were built for.
         """
         patches = self.encoder.patchify(images)  # B,L,P
+        check_keys(keys, len(images))
         mask = self.masker(self.encoder.grid_size, keys, noise)
         latent = self.encoder.encode(patches, mask.ids_keep)  # B,prefix+K,D
         pred = self.decoder(latent, mask.ids_keep, mask.ids_predict)  # B,M,P

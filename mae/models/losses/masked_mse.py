@@ -5,6 +5,7 @@ Shapes: B images, L patches, K kept, P values in a patch.
 
 from torch import Tensor, nn
 
+from mae.models.layers.shapes import check_shape
 from mae.registry import MODELS
 
 
@@ -13,5 +14,11 @@ class MaskedMSELoss(nn.Module):
     """Squared error, averaged over the values of a patch, then over the hidden patches."""
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """(B, L-K, P) twice to the loss of each image, (B,)."""
+        """(B, L-K, P) twice to the loss of each image, (B,).
+
+        Raises:
+            ValueError: they differ in shape, which torch would expand.
+        """
+        check_shape('target', target, 'B', 'L-K', 'P')
+        check_shape('pred', pred, *target.shape, hint='as the target is')
         return (pred.to(target.dtype) - target).square().mean(dim=-1).mean(dim=-1)
