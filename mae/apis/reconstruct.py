@@ -64,10 +64,9 @@ def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int
         DataError: a file is missing or no image; names the path.
         ValueError: there are no paths, or something else.
     """
-    others = [paths] if not isinstance(paths, Sequence) else paths
-    for other in others:
-        if not isinstance(other, str | Path):
-            kind = type(other).__name__
+    for path in paths if isinstance(paths, Sequence) else [paths]:
+        if not isinstance(path, str | Path):
+            kind = type(path).__name__
             raise ValueError(f'images must be a uint8 tensor (B, C, H, W) or paths, not a {kind}')
     if not paths:
         raise ValueError('no images given')
