@@ -127,10 +127,10 @@ def test_one_path(model, tmp_path):
     ('change', 'message'),
     [
         (lambda images: images[0], r'^inputs must be .* \(B, C, H, W\), not \(1, 8, 12\)'),
-        (lambda images: images[..., :8], r'B x \(1, 8, 12\), not \(2, 1, 8, 8\); set encoder'),
+        (lambda images: images[..., :8], r'B x \(1, 8, 12\), not 2 x \(1, 8, 8\); set encoder'),
         (
             lambda images: images.expand(2, 3, 8, 12),
-            r'B x \(1, 8, 12\), not \(2, 3, 8, 12\); set encoder',
+            r'B x \(1, 8, 12\), not 2 x \(3, 8, 12\); set encoder',
         ),
         (lambda images: images.numpy(), r'^images must be a uint8 tensor .* not a ndarray$'),
         (lambda images: list(images), r'^images must be a uint8 tensor .* not a Tensor$'),

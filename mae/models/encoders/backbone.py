@@ -67,9 +67,10 @@ class Backbone(nn.Module):
                 hint = 'channels come first: images.movedim(-1, -3)'
             elif shape == expected:
                 hint = 'one image is a batch too: images[None]'
+            found = f'{shape[0]} x {shape[1:]}' if len(shape) == 4 else shape
             raise ValueError(
                 'the encoder was built for images of B x (channels, height, width) = '
-                f'B x {expected}, not {shape or type(images).__name__}; {hint}'
+                f'B x {expected}, not {found or type(images).__name__}; {hint}'
             )
         if not shape[0]:
             raise ValueError('there are no images: the batch is empty')

@@ -25,12 +25,12 @@ def refused(message, call, *args, **kwargs):
 @pytest.mark.parametrize(
     ('images', 'message'),
     [
-        (torch.zeros(2, 3, 8, 12), f'{BUILT}(2, 3, 8, 12); set encoder.in_channels and'),
-        (torch.zeros(2, 5, 8, 8), f'{BUILT}(2, 5, 8, 8); set encoder.in_channels and'),
+        (torch.zeros(2, 3, 8, 12), f'{BUILT}2 x (3, 8, 12); set encoder.in_channels and'),
+        (torch.zeros(2, 5, 8, 8), f'{BUILT}2 x (5, 8, 8); set encoder.in_channels and'),
         (torch.zeros(5, 8, 12), f'{BUILT}(5, 8, 12); one image is a batch too: images[None]'),
         (torch.zeros(8, 12), f'{BUILT}(8, 12)'),
         (torch.zeros(1, 2, 5, 8, 12), f'{BUILT}(1, 2, 5, 8, 12)'),
-        (torch.zeros(2, 8, 12, 5), f'{BUILT}(2, 8, 12, 5); channels come first: '),
+        (torch.zeros(2, 8, 12, 5), f'{BUILT}2 x (8, 12, 5); channels come first: '),
         ([1, 2], f'{BUILT}list'),
         (torch.zeros(0, 5, 8, 12), 'there are no images: the batch is empty'),
         (PIXELS, 'images must be torch.float32 like the weights, not torch.uint8; data_preprocess'),
