@@ -53,6 +53,8 @@ class FeatureExtractor(Inferencer):
         super().__init__(model, pretrained, **options)
         if pool not in ('avg', 'cls', 'tokens'):
             raise ValueError(f"pool must be 'avg', 'cls' or 'tokens', not {pool!r}")
+        if pool == 'cls' and not self.model.encoder.num_prefix_tokens:
+            raise ValueError("pool='cls' needs an encoder with_cls_token=True")
         self.pool = pool
 
     def forward(self, images: Tensor) -> Tensor:

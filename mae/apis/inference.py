@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from mae.apis.device import check_device
 from mae.apis.images import Named, Pictures, ReadImage, name_images
 from mae.apis.zoo import LoadedModel, load_model
 from mae.utils.errors import DataError
@@ -40,6 +41,9 @@ class Inferencer(ABC):
         batch_size: images at once.
         num_threads: that read.
         progress: show a bar on stderr where there is more than one batch.
+
+    Raises:
+        ValueError: no such device, no model of this toolbox, or a number that is not positive.
     """
 
     def __init__(
@@ -53,7 +57,12 @@ class Inferencer(ABC):
         progress: bool = True,
     ) -> None:
         if isinstance(model, nn.Module):
-            self.loaded = LoadedModel(model.to(device).eval(), Config())
+            if not (hasattr(model, 'encoder') and hasattr(model, 'data_preprocessor')):
+                raise ValueError(
+                    f'a {type(model).__name__} is no model of this toolbox: it has no encoder and '
+                    'data_preprocessor; take one of get_model or init_model'
+                )
+            self.loaded = LoadedModel(model.to(check_device(device)).eval(), Config())
         else:
             self.loaded = load_model(model, pretrained, device=device)
         if batch_size < 1 or num_threads < 1:

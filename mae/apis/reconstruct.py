@@ -27,7 +27,7 @@ _NOTES: Mapping[PatchStats, str] = {
 @torch.inference_mode()
 def reconstruct(
     model: Any,
-    images: Tensor | Sequence[str | Path],
+    images: Tensor | str | Path | Sequence[str | Path],
     noise: Tensor | None = None,
     *,
     patch_stats: PatchStats = 'true',
@@ -39,8 +39,8 @@ def reconstruct(
 
     Args:
         model: an `MAE`, from `init_model`.
-        images: uint8 (B, C, H, W) of the model's size, or paths of image files, from which the
-            largest part of the model's shape is taken.
+        images: uint8 (B, C, H, W) of the model's size, or the path of an image file or several,
+            from which the largest part of the model's shape is taken.
         noise: (B, L), the K smallest of each row are kept; by default the model's masker chooses.
         patch_stats: with normalised pixels, mean and deviation of a hidden patch: 'true' takes
             those of the image, as the authors' pictures do; 'visible' the average ones of the
@@ -48,8 +48,8 @@ def reconstruct(
 
     Raises:
         DataError: a file is missing or no image; names the path.
-        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8; other
-            `patch_stats`.
+        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8, or they
+            or the noise of another shape than the model's; other `patch_stats`.
     """
     if not hasattr(model, 'reconstruct'):
         raise ValueError(
@@ -62,6 +62,8 @@ def reconstruct(
             f'a {type(target).__name__} has no pixels to show: model.reconstruct(images) gives its '
             'loss, pred and target'
         )
+    if isinstance(images, str | Path):
+        images = [images]
     if not isinstance(images, Tensor):
         images = read_images(images, encoder.in_channels, encoder.img_size)
     if images.dtype != torch.uint8:
@@ -87,8 +89,12 @@ def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int
 
     Raises:
         DataError: a file is missing or no image; names the path.
-        ValueError: there are no paths.
+        ValueError: there are no paths, or something else.
     """
+    for path in paths if isinstance(paths, Sequence) else [paths]:
+        if not isinstance(path, str | Path):
+            kind = type(path).__name__
+            raise ValueError(f'images must be a uint8 tensor (B, C, H, W) or paths, not a {kind}')
     if not paths:
         raise ValueError('no images given')
     decode = DecodeImage(channels)

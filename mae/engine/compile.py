@@ -39,6 +39,9 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
     # training and in evaluation.
     limit = torch._dynamo.config.recompile_limit
     torch._dynamo.config.recompile_limit = max(limit, 2 * len(blocks) + 2)
+    from torch._inductor import config
+
+    config.fallback_random = True  # drop path draws what it draws uncompiled
     for block in blocks:
         block.compile(**arguments)
     return True

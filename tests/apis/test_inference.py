@@ -1,5 +1,6 @@
 """Features and classes of images, whatever people have them as."""
 
+import copy
 import json
 import os
 import runpy
@@ -135,6 +136,23 @@ def test_nothing_to_read(model, images, message):
 def test_empty_folder(model, tmp_path):
     with pytest.raises(DataError, match='no images; expected files ending in'):
         FeatureExtractor(model)(tmp_path)
+
+
+def test_what_no_inferencer_takes(config, model):
+    wordless = copy.deepcopy(config)
+    wordless.model.encoder.with_cls_token = False
+    for message, make in (
+        (r'^a Linear is no model of this', lambda: FeatureExtractor(torch.nn.Linear(1, 1))),
+        (r"^no device 'cuda:99'", lambda: FeatureExtractor(model, device='cuda:99')),
+        (r"^no device is called 'gpu'", lambda: FeatureExtractor(model, device='gpu')),
+        (r'^topk must be at least 1, not 0$', lambda: ImageClassifierInferencer(model, topk=0)),
+        (
+            r"^pool='cls' needs an encoder with_cls_token=True$",
+            lambda: FeatureExtractor(wordless, False, pool='cls'),
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
 
 
 def test_classes_are_named(model, pixels, tmp_path):

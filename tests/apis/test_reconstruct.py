@@ -146,6 +146,39 @@ def test_a_target_without_pixels_has_no_picture(config, images):
     assert out['loss'] > 0
 
 
+def test_one_path(model, tmp_path):
+    Image.new('L', (12, 8), 40).save(tmp_path / 'image.png')
+    for path in (tmp_path / 'image.png', str(tmp_path / 'image.png')):
+        (panel,) = reconstruct(model, path)
+        assert (panel.original == 40).all()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda images: images[0], r'^inputs must be .* \(B, C, H, W\), not \(1, 8, 12\)'),
+        (lambda images: images[..., :8], r'B x \(1, 8, 12\), not 2 x \(1, 8, 8\); set encoder'),
+        (
+            lambda images: images.expand(2, 3, 8, 12),
+            r'B x \(1, 8, 12\), not 2 x \(3, 8, 12\); set encoder',
+        ),
+        (lambda images: images.numpy(), r'^images must be a uint8 tensor .* not a ndarray$'),
+        (lambda images: list(images), r'^images must be a uint8 tensor .* not a Tensor$'),
+        (lambda images: images[:0], r'^there are no images: the batch is empty$'),
+    ],
+)
+def test_images_of_another_kind(model, images, change, message):
+    with pytest.raises(ValueError, match=message):
+        reconstruct(model, change(images))
+
+
+def test_noise_of_another_shape(model, images):
+    for noise in (torch.rand(2, 7), torch.rand(1, 6)):
+        message = rf'^noise must be .* \(2, 6\), not \({len(noise)}, {noise.shape[1]}\)$'
+        with pytest.raises(ValueError, match=message):
+            reconstruct(model, images, noise)
+
+
 def test_classifier_does_not_reconstruct(images):
     with pytest.raises(ValueError, match='a Linear does not reconstruct images'):
         reconstruct(torch.nn.Linear(1, 1), images)

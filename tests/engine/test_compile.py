@@ -1,3 +1,4 @@
+import shutil
 import warnings
 from pathlib import Path
 
@@ -43,6 +44,43 @@ def test_same_losses_and_no_recompilation(make_runner):
     assert compiled.losses == pytest.approx(plain.losses, rel=1e-5)
     assert compiled.graphs[0] >= 2  # encoder and decoder blocks, and the last, of fewer queries
     assert set(compiled.graphs) == {compiled.graphs[0]}
+
+
+# Its kernels take a C++ compiler and half a minute, so that one run stands for all.
+INDUCTOR = pytest.param(
+    True, 'blocks', False, marks=pytest.mark.skipif(not shutil.which('g++'), reason='no compiler')
+)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ('options', 'recompute', 'classify'),
+    [
+        INDUCTOR,
+        (TRACED, 'blocks', False),
+        (TRACED, 'blocks', True),
+        (TRACED, 'cheap', False),
+        (TRACED, 'cheap', True),
+    ],
+)
+@apart
+def test_the_same_losses_with_what_is_computed_again(make_runner, options, recompute, classify):
+    """Also where blocks draw the images they leave out, which is drawn again as it was."""
+    parts = ('encoder',) if classify else ('encoder', 'decoder')
+    changes = {f'model.{part}.recompute': recompute for part in parts}
+    usual = {
+        'model.encoder.drop_path_rate': 0.5,
+        'param_scheduler.warmup_epochs': 0.4,
+        'train_cfg.max_epochs': 1,
+    }
+    kept = run(make_runner, 'kept', usual, classify)
+    changes |= usual
+    plain = run(make_runner, 'plain', changes, classify)
+    compiled = run(make_runner, 'compiled', {**changes, 'compile': options}, classify)
+    assert compiled.graphs[0] >= 2
+    assert len(plain.losses) == 5
+    assert compiled.losses == pytest.approx(plain.losses, rel=1e-5)
+    assert plain.losses == pytest.approx(kept.losses, rel=1e-5)
 
 
 @apart

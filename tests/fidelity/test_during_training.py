@@ -36,6 +36,7 @@ def options(demo):
         type='KNNHook',
         interval=2,
         k=10,
+        temperature=0.02,
         dataloader=digits('val', 100),
         bank_dataloader=digits('train', 500),
     )

@@ -95,6 +95,8 @@ class Classifier(Algorithm):
             return logits
         if labels is None:
             raise ValueError(f'mode={mode!r} needs labels')
+        if len(labels) != len(logits):
+            raise ValueError(f'there are {len(labels)} labels for {len(logits)} images')
         if mode == 'loss':
             return {'loss': self.loss(logits, labels)}
         outputs: dict[str, Any] = {'logits': logits, 'labels': labels}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mae.models.algorithms.base import Algorithm
 from mae.models.algorithms.parts import Part, build_part, check_target, target_dim_of
+from mae.models.layers.shapes import check_keys
 from mae.models.masking.mask import Mask
 from mae.registry import MODELS
 
@@ -66,9 +67,11 @@ class MAE(Algorithm):
             The loss of each image (B,), prediction and target (B, M, T), and the mask.
 
         Raises:
-            ValueError: the target does not have the shape of the prediction.
+            ValueError: images, keys or noise are not of the shapes that the parts were built for,
+                or the target does not have the shape of the prediction.
         """
         patches = self.encoder.patchify(images)  # B,L,P
+        check_keys(keys, len(images))
         mask = self.masker(self.encoder.grid_size, keys, noise)
         latent = self.encoder.encode(patches, mask.ids_keep)  # B,prefix+K,D
         pred = self.decoder(latent, mask.ids_keep, mask.ids_predict)  # B,M,T

@@ -16,6 +16,7 @@ from mae.models.layers.cross import CrossBlock
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
 from mae.models.layers.residual import to_bf16
+from mae.models.layers.shapes import check_ids, check_like, check_shape
 from mae.models.layers.tokens import take
 from mae.registry import MODELS
 
@@ -95,8 +96,15 @@ class CrossDecoder(nn.Module):
 
         Returns:
             (B, M, T), in the order of `ids_hide`.
+
+        Raises:
+            ValueError: shapes, types or devices do not go together, or an id is no patch's.
         """
-        prefix = self.num_prefix_tokens
+        prefix, L = self.num_prefix_tokens, self.grid_size[0] * self.grid_size[1]
+        check_ids('ids_keep', ids_keep, latent, L, training=self.training)
+        check_ids('ids_hide', ids_hide, latent, L, training=self.training)
+        check_shape('latent', latent, 'B', prefix + ids_keep.shape[1], self.embed.in_features)
+        check_like('latent', latent, self.mask_token)
         pos_embed = resample_pos_embed(
             self.pos_embed,
             self.grid_size,

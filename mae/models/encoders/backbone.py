@@ -14,6 +14,7 @@ from mae.models.layers.pos_embed import (
     resample_pos_embed,
     with_class_position,
 )
+from mae.models.layers.shapes import check_like
 from mae.models.layers.tokens import pool_tokens
 
 # The words and shapes of mmpretrain's VisionTransformer.
@@ -33,6 +34,7 @@ class Backbone(nn.Module):
 
     depth: int
     in_channels: int
+    img_size: tuple[int, ...]
     patch_size: int
     grid_size: tuple[int, int]
     num_prefix_tokens: int
@@ -50,6 +52,30 @@ class Backbone(nn.Module):
         self.out_type = out_type
         if out_type is not None:  # elsewhere `fit_weights` fits them, and says so
             self.register_load_state_dict_pre_hook(_fit_positions)
+
+    def check_images(self, images: Tensor) -> None:
+        """Refuse images that this encoder was not built for.
+
+        Raises:
+            ValueError: says what they are and what they should be.
+        """
+        shape = tuple(getattr(images, 'shape', ()))
+        expected = (self.in_channels, *self.img_size)
+        if len(shape) != 4 or shape[1:] != expected:
+            hint = 'set encoder.in_channels and encoder.img_size'
+            if shape[-3:] == (*self.img_size, self.in_channels):
+                hint = 'channels come first: images.movedim(-1, -3)'
+            elif shape == expected:
+                hint = 'one image is a batch too: images[None]'
+            found = f'{shape[0]} x {shape[1:]}' if len(shape) == 4 else shape
+            raise ValueError(
+                'the encoder was built for images of B x (channels, height, width) = '
+                f'B x {expected}, not {found or type(images).__name__}; {hint}'
+            )
+        if not shape[0]:
+            raise ValueError('there are no images: the batch is empty')
+        hint = "data_preprocessor({'inputs': images}) normalises uint8 images"
+        check_like('images', images, self.pos_embed, hint)
 
     def as_asked(self, tokens: Tensor) -> Tensor | tuple[Tensor]:
         """Tokens (B, N, D), or in a tuple what a classifier of mmpretrain wants of them.

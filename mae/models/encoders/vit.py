@@ -17,6 +17,7 @@ from mae.models.layers.patches import PatchEmbed, patchify
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
 from mae.models.layers.recompute import Recompute
 from mae.models.layers.residual import to_bf16
+from mae.models.layers.shapes import check_ids, check_like, check_shape
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
 
@@ -123,19 +124,25 @@ class ViTEncoder(Backbone):
         """(B, C, H, W) to (B, L, P).
 
         Raises:
-            ValueError: channels or size differ from what the encoder was built for.
+            ValueError: channels, size, type or device differ from what the encoder was built for,
+                or there are no images.
         """
-        expected = (self.in_channels, *self.img_size)
-        if tuple(images.shape[1:]) != expected:
-            raise ValueError(
-                f'the encoder was built for images of (channels, height, width) {expected}, '
-                f'not {tuple(images.shape[1:])}; set encoder.in_channels and encoder.img_size'
-            )
+        self.check_images(images)
         return patchify(images, self.patch_size)
 
     def encode(self, patches: Tensor, ids_keep: Tensor | None = None) -> Tensor:
-        """Patches (B, L, P), or only those at `ids_keep` (B, K), to tokens (B, N, D)."""
-        prefix = self.num_prefix_tokens
+        """Patches to tokens (B, N, D).
+
+        Args:
+            patches: (B, L, P).
+            ids_keep: int64 (B, K), those to encode; None encodes all.
+
+        Raises:
+            ValueError: shapes, types or devices do not go together, or an id is no patch's.
+        """
+        prefix, L = self.num_prefix_tokens, self.grid_size[0] * self.grid_size[1]
+        check_shape('patches', patches, 'B', L, self.in_channels * self.patch_size**2)
+        check_like('patches', patches, self.pos_embed)
         positions = resample_pos_embed(
             self.pos_embed,
             self.grid_size,
@@ -145,6 +152,7 @@ class ViTEncoder(Backbone):
         )  # 1,prefix+L,D
         pos_embed = positions[:, prefix:]  # 1,L,D
         if ids_keep is not None:
+            check_ids('ids_keep', ids_keep, patches, L, training=self.training)
             patches = take(patches, ids_keep)  # B,K,P
             pos_embed = take(pos_embed, ids_keep)  # B,K,D
         x = self.patch_embed(patches) + pos_embed  # B,K,D

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from mae.models.layers.block import NORM_EPS
+from mae.models.layers.shapes import check_shape
 from mae.models.layers.tokens import pool_tokens
 
 
@@ -45,6 +46,7 @@ class PooledHead(nn.Module):
         if pool == 'cls' and not num_prefix_tokens:
             raise ValueError("head.pool='cls' needs encoder.with_cls_token=True")
         self.num_classes = num_classes
+        self.embed_dim = embed_dim
         self.pool: Literal['avg', 'cls'] = pool
         self.init_std = init_std
         self.num_prefix_tokens = num_prefix_tokens
@@ -56,7 +58,12 @@ class PooledHead(nn.Module):
             self.fc_norm.reset_parameters()
 
     def features(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) to (B, D)."""
+        """(B, N, D) to (B, D).
+
+        Raises:
+            ValueError: tokens of another width, or vectors in their place.
+        """
+        check_shape('tokens', tokens, 'B', 'N', self.embed_dim)
         pooled = pool_tokens(tokens, self.num_prefix_tokens, self.pool)
         features: Tensor = self.fc_norm(pooled)
         return features

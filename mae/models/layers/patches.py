@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mae.models.layers.shapes import check_shape
+
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
     """Cut images into non-overlapping patches, row by row.
@@ -19,8 +21,9 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
         (B, L, P); the values of a patch are laid out (row, column, channel).
 
     Raises:
-        ValueError: the image is not a whole number of patches.
+        ValueError: not of four dimensions, or not a whole number of patches.
     """
+    check_shape('images', images, 'B', 'C', 'H', 'W')
     B, C, H, W = images.shape
     p = patch_size
     if H % p or W % p:
@@ -31,6 +34,7 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 
 def unpatchify(patches: Tensor, patch_size: int, grid_size: tuple[int, int]) -> Tensor:
     """Put patches (B, L, P) back together: the inverse of `patchify`, (B, C, H, W)."""
+    check_shape('patches', patches, 'B', 'L', 'P')
     B, L, P = patches.shape
     h, w = grid_size
     p = patch_size

@@ -6,7 +6,10 @@ Shapes: B images, N tokens, L patches, K kept, D width.
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from mae.models.layers.shapes import check_range
 
 Pool = Literal['avg', 'cls', 'tokens']
 
@@ -20,9 +23,22 @@ def take(tokens: Tensor, ids: Tensor) -> Tensor:
 
     Returns:
         (B, K, D).
+
+    Raises:
+        ValueError: an id is outside 0..N - 1; on a CPU, which looks as it goes.
     """
+    if torch.compiler.is_compiling():
+        return _take(tokens, ids)
+    try:
+        return _take(tokens, ids)
+    except (IndexError, RuntimeError):
+        check_range('ids', ids, tokens.shape[1])
+        raise
+
+
+def _take(tokens: Tensor, ids: Tensor) -> Tensor:
     if tokens.shape[0] == 1:
-        return tokens[0][ids]
+        return F.embedding(ids, tokens[0])  # indexing would take ids below 0 from the end
     return torch.gather(tokens, 1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
 

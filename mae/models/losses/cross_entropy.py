@@ -7,7 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mae.models.layers.shapes import check_range, check_shape
 from mae.registry import MODELS
+
+_NONE = -(2**31)  # torch leaves out labels of -100 unless another number is named
 
 
 @MODELS.register_module()
@@ -28,9 +31,22 @@ class CrossEntropyLoss(nn.Module):
 
         Logits (B, G, N), of a grid of classifiers trained side by side, give the sum of their
         losses, so that the gradient of each is what it would be alone.
+
+        Raises:
+            ValueError: labels of another number, type or, on a CPU, range.
         """
-        if logits.ndim == 3:
+        if isinstance(logits, Tensor) and logits.ndim == 3:
             return torch.stack([self(member, labels) for member in logits.unbind(1)]).sum()
-        smoothing = 0.0 if labels.is_floating_point() else self.label_smoothing
+        check_shape('logits', logits, 'B', 'N')
+        B, N = logits.shape
+        soft = isinstance(labels, Tensor) and labels.is_floating_point()
+        check_shape('labels', labels, *((B, N) if soft else (B,)))
+        if not soft and labels.dtype != torch.int64:
+            raise ValueError(f'labels must be {torch.int64} or soft, not {labels.dtype}')
+        smoothing = 0.0 if soft else self.label_smoothing
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        try:
+            return F.cross_entropy(logits, labels, ignore_index=_NONE, label_smoothing=smoothing)
+        except IndexError:  # a CPU looks as it goes
+            check_range('labels', labels, N)
+            raise

@@ -5,6 +5,7 @@ Shapes: B images, M predicted patches, T values predicted of a patch.
 
 from torch import Tensor, nn
 
+from mae.models.layers.shapes import check_shape
 from mae.registry import MODELS
 
 
@@ -16,11 +17,9 @@ class MaskedMSELoss(nn.Module):
         """(B, M, T) twice to the loss of each image, (B,).
 
         Raises:
-            ValueError: the target is of another shape, such as the numbers of classes.
+            ValueError: they differ in shape, which torch would expand.
         """
-        if pred.shape != target.shape:
-            raise ValueError(
-                f'MaskedMSELoss compares values of one shape, not predictions {tuple(pred.shape)} '
-                f'with a target {tuple(target.shape)}'
-            )
+        hint = 'MaskedMSELoss compares values, not numbers of classes'
+        check_shape('target', target, 'B', 'M', 'T', hint=hint)
+        check_shape('pred', pred, *target.shape, hint='as the target is')
         return (pred.to(target.dtype) - target).square().mean(dim=-1).mean(dim=-1)

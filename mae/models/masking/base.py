@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from mae.models.layers.shapes import check_device, check_keys, check_shape
 from mae.models.masking.mask import Mask
 from mae.models.masking.partial import check_predict_ratio, choose
 from mae.utils.ratio import exact
@@ -41,8 +42,16 @@ class Masker(nn.Module, ABC):
             grid_size: (h, w).
             keys: int64 (B,), the random key of each image (`mae.utils.hashing.sample_keys`).
             noise: (B, L), used instead of scores derived from `keys`; the K lowest are kept.
+
+        Raises:
+            ValueError: keys or noise of another shape or type.
         """
-        num_keep = self.num_keep(grid_size[0] * grid_size[1])
+        L = grid_size[0] * grid_size[1]
+        num_keep = self.num_keep(L)
+        check_keys(keys, 'B')
+        if noise is not None:
+            check_shape('noise', noise, len(keys), L)
+            check_device('noise', noise, keys)
         order = (self.score(grid_size, keys) if noise is None else noise).argsort(dim=1)
         mask = Mask(ids_keep=order[:, :num_keep], ids_hide=order[:, num_keep:])
         return choose(mask, keys, self.predict_ratio) if self.training else mask

@@ -26,6 +26,9 @@ class BlockMasker(Masker):
         min_aspect: smallest height over width; the largest is its inverse (BEiT: 0.3).
         num_blocks: rectangles drawn for an image; patches that none covers are hidden last.
         predict_ratio: see `Masker`.
+
+    Raises:
+        ValueError: `min_aspect` is outside (0, 1], or another number below 1; see also `Masker`.
     """
 
     def __init__(
@@ -38,6 +41,11 @@ class BlockMasker(Masker):
         predict_ratio: float | None = None,
     ) -> None:
         super().__init__(mask_ratio, predict_ratio=predict_ratio)
+        if min_patches < 1 or num_blocks < 1 or not 0 < min_aspect <= 1:
+            raise ValueError(
+                'masker.min_patches and masker.num_blocks must be at least 1 and masker.min_aspect '
+                f'lie in (0, 1], not {min_patches}, {num_blocks} and {min_aspect}'
+            )
         self.min_patches = min_patches
         self.min_aspect = min_aspect
         self.num_blocks = num_blocks

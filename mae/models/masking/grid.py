@@ -17,12 +17,17 @@ class GridMasker(Masker):
         mask_ratio: share of hidden patches.
         stride: side of a cell; 2 gives the paper's 75 %.
         predict_ratio: see `Masker`.
+
+    Raises:
+        ValueError: `stride` is below 1; see also `Masker`.
     """
 
     def __init__(
         self, mask_ratio: float = 0.75, *, stride: int = 2, predict_ratio: float | None = None
     ) -> None:
         super().__init__(mask_ratio, predict_ratio=predict_ratio)
+        if stride < 1:
+            raise ValueError(f'masker.stride must be at least 1, not {stride}')
         self.stride = stride
 
     def score(self, grid_size: tuple[int, int], keys: Tensor) -> Tensor:

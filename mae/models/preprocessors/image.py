@@ -10,6 +10,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from mae.models.layers.shapes import check_shape
 from mae.models.preprocessors.augment import Erase, Mix
 from mae.models.preprocessors.encoded import with_decoded
 from mae.models.preprocessors.labels import check_labels
@@ -53,6 +54,12 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self._num_classes: int | None = None
         self._shrink: Shrink | None = None
 
+    @property
+    def _needed(self) -> tuple[str, ...]:
+        """What training needs beside the images."""
+        labels = self.mix is not None or self._num_classes is not None
+        return ('labels',) * labels + ('keys',) * (self.erase is not None)
+
     def set_img_size(self, loaded: tuple[int, int], used: tuple[int, int]) -> None:
         """From now on shrink images of `loaded` to `used` pixels, (height, width)."""
         self._shrink = None if loaded == used else Shrink(loaded, used)
@@ -83,12 +90,14 @@ class ImagePreprocessor(BaseDataPreprocessor):
             The batch on the device, `inputs` normalised float32, `labels` soft (B, N) if mixed.
 
         Raises:
-            ValueError: in training, a label that the head has no class for.
+            ValueError: images that are not uint8 (B, C, H, W), labels or keys of another number
+                of images; in training none, or a label that the head has no class for.
         """
+        if isinstance(data, Mapping) and 'encoded' in data:  # from `EncodedCrop`
+            data = with_decoded(data, self.mean.device)
+        _check(data, self._needed if training else ())
         if training and self._num_classes is not None:  # before the labels leave the CPU
             check_labels(data, self._num_classes)
-        if 'encoded' in data:  # from `EncodedCrop`
-            data = with_decoded(data, self.mean.device)
         batch: dict[str, Tensor] = self.cast_data(data)
         if self._shrink is not None:
             batch['inputs'] = self._shrink(batch['inputs'])
@@ -98,3 +107,19 @@ class ImagePreprocessor(BaseDataPreprocessor):
         if training and self.mix is not None:
             batch['inputs'], batch['labels'] = self.mix(batch['inputs'], batch['labels'])
         return batch
+
+
+def _check(data: Mapping[str, Tensor], needed: Sequence[str]) -> None:
+    """Whether a batch is what `collate` makes: of one number of images throughout."""
+    if not isinstance(data, Mapping) or 'inputs' not in data:
+        found = sorted(data) if isinstance(data, Mapping) else f'a {type(data).__name__}'
+        raise ValueError(f"a batch must be a dict with images as 'inputs', not {found}")
+    inputs = data['inputs']
+    check_shape('inputs', inputs, 'B', 'C', 'H', 'W', hint='one image is a batch too: images[None]')
+    if inputs.dtype != torch.uint8:
+        raise ValueError(f'inputs must be {torch.uint8}, 0 to 255, not {inputs.dtype}')
+    for name in ('labels', 'keys', 'ids'):
+        if name in data:
+            check_shape(name, data[name], len(inputs), hint='one for each image')
+        elif name in needed:
+            raise ValueError(f'the batch has no {name}, which training needs')

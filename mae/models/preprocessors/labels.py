@@ -9,7 +9,7 @@ def check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:
     """Whether the head has a class for each label of a batch.
 
     Args:
-        data: `labels` and `ids`, int64 (B,), on the CPU.
+        data: `labels` and, for the message, `ids`, int64 (B,), on the CPU.
         num_classes: of the head.
 
     Raises:
@@ -19,7 +19,8 @@ def check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:
     wrong = ((labels < 0) | (labels >= num_classes)).nonzero().flatten()
     if len(wrong):
         first = int(wrong[0])
+        sample = int(data['ids'][first]) if 'ids' in data else first
         raise ValueError(
-            f'sample {int(data["ids"][first])} has label {int(labels[first])}, but '
+            f'sample {sample} has label {int(labels[first])}, but '
             f'head.num_classes={num_classes} takes labels 0..{num_classes - 1}'
         )

@@ -1,0 +1,115 @@
+"""What a part is handed against what it was built for, in one line with both.
+
+Shapes, types and devices cost microseconds and never wait for a device. Values do, so a training
+step leaves them alone. While `torch.compile` or `torch.export` trace a graph nothing is checked.
+
+Shapes: B images, K ids.
+"""
+
+import torch
+from torch import Tensor
+
+
+def check_shape(name: str, x: Tensor, *sizes: int | str, hint: str = '') -> None:
+    """Refuse what is no tensor of that shape.
+
+    Args:
+        name: of `x`, for the message.
+        x: what was handed over.
+        sizes: one a dimension; a letter stands for any number.
+        hint: what would be right, after a semicolon.
+
+    Raises:
+        ValueError: says both shapes.
+    """
+    if torch.compiler.is_compiling():
+        return
+    found: object = f'a {type(x).__name__}'
+    if isinstance(x, Tensor):
+        found = shape = tuple(x.shape)
+        if len(shape) == len(sizes) and all(
+            isinstance(size, str) or size == number
+            for size, number in zip(sizes, shape, strict=True)
+        ):
+            return
+    wanted = f'({", ".join(map(str, sizes))}{"," if len(sizes) == 1 else ""})'
+    raise ValueError(f'{name} must be a tensor of shape {wanted}, not {found}{hint and "; "}{hint}')
+
+
+def check_like(name: str, x: Tensor, weight: Tensor, hint: str = '') -> None:
+    """Refuse another device than that of `weight`, and a type that does not go with its own.
+
+    Under autocast any floating-point type does.
+
+    Raises:
+        ValueError: says both devices, or both types.
+    """
+    if torch.compiler.is_compiling():
+        return
+    check_device(name, x, weight)
+    if x.dtype == weight.dtype:
+        return
+    if not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
+        raise ValueError(
+            f'{name} must be {weight.dtype} like the weights, not {x.dtype}{hint and "; "}{hint}'
+        )
+
+
+def check_device(name: str, x: Tensor, other: Tensor) -> None:
+    """Refuse another device than that of `other`.
+
+    Raises:
+        ValueError: says both.
+    """
+    if x.device != other.device and not torch.compiler.is_compiling():
+        raise ValueError(f'{name} must be on {other.device}, not on {x.device}')
+
+
+def check_keys(keys: Tensor, count: int | str) -> None:
+    """Refuse what is not int64 (`count`,).
+
+    Raises:
+        ValueError: says what it is.
+    """
+    check_shape('keys', keys, count)
+    _check_int64('keys', keys)
+
+
+def check_ids(name: str, ids: Tensor, tokens: Tensor, count: int, *, training: bool) -> None:
+    """Refuse what is not int64 (B, K), of the images of `tokens` and where they lie.
+
+    Args:
+        name: of the ids, for the message.
+        ids: numbers of patches.
+        tokens: (B, ...), one row an image.
+        count: number of patches.
+        training: leave the values alone where gradients are recorded, which is a training step.
+
+    Raises:
+        ValueError: says both shapes, types or devices, or the range.
+    """
+    if torch.compiler.is_compiling():
+        return
+    check_shape(name, ids, len(tokens), 'K')
+    _check_int64(name, ids)
+    check_device(name, ids, tokens)
+    if not (training and torch.is_grad_enabled()):
+        check_range(name, ids, count)
+
+
+def check_range(name: str, ids: Tensor, count: int) -> None:
+    """Refuse ids below 0 or from `count` on; waits for the device.
+
+    Raises:
+        ValueError: says the range allowed and the first id outside.
+    """
+    if ids.is_meta or not ids.numel():
+        return
+    outside = ids[(ids < 0) | (ids >= count)]
+    if len(outside):
+        raise ValueError(f'{name} must lie in 0..{count - 1}, not at {int(outside[0])}')
+
+
+def _check_int64(name: str, x: Tensor) -> None:
+    if x.dtype != torch.int64:
+        raise ValueError(f'{name} must be {torch.int64}, not {x.dtype}')
