@@ -8,6 +8,7 @@ from mae.apis.fetch import fetch
 from mae.apis.formats import convert
 from mae.apis.model import init_model
 from mae.apis.publication import publish
+from mae.apis.reconstruct import reconstruct
 from mae.apis.runs import test, train
 from mae.apis.zoo import get_model, list_models
 
@@ -22,6 +23,7 @@ __all__ = [
     'list_models',
     'load_config',
     'publish',
+    'reconstruct',
     'test',
     'train',
 ]

@@ -4,6 +4,7 @@ Shapes: B images, C channels, H W pixels, L patches, K kept, P values in a patch
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,7 @@ def compare_transformers(model: Any, images: Tensor, seed: int = 0) -> tuple[lis
     here = reconstruction_panels(inputs, ours, **options)
     there = reconstruction_panels(inputs, {**ours, 'pred': pred}, **options)
     panels = [
-        Panel(one.original, one.masked, one.reconstruction, other.reconstruction)
-        for one, other in zip(here, there, strict=True)
+        replace(one, other=other.reconstruction) for one, other in zip(here, there, strict=True)
     ]
     return panels, float((ours['pred'] - pred).abs().max() / pred.abs().max())
 

@@ -12,24 +12,35 @@ from torch import Tensor
 
 from mae.apis.images import fit_image
 from mae.datasets.transforms import DecodeImage
-from mae.visualization.panels import Panel, reconstruction_panels
+from mae.visualization.panels import Panel, PatchStats, reconstruction_panels
 
 
 @torch.inference_mode()
 def reconstruct(
-    model: Any, images: Tensor | Sequence[str | Path], noise: Tensor | None = None
+    model: Any,
+    images: Tensor | Sequence[str | Path],
+    noise: Tensor | None = None,
+    *,
+    patch_stats: PatchStats = 'true',
 ) -> list[Panel]:
     """Original, masked and reconstructed pictures.
+
+    A model trained on normalised pixels predicts each patch without its mean and deviation, so
+    these come from elsewhere; each panel's `note` tells from where.
 
     Args:
         model: an `MAE`, from `init_model`.
         images: uint8 (B, C, H, W) of the model's size, or paths of image files, from which the
             largest part of the model's shape is taken.
         noise: (B, L), the K smallest of each row are kept; by default the model's masker chooses.
+        patch_stats: with normalised pixels, mean and deviation of a hidden patch: 'true' takes
+            those of the image, as the authors' pictures do; 'visible' the average ones of the
+            image's visible patches, which is all that the model could know.
 
     Raises:
         DataError: a file is missing or no image; names the path.
-        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8.
+        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8; other
+            `patch_stats`.
     """
     if not hasattr(model, 'reconstruct'):
         raise ValueError(
@@ -51,6 +62,7 @@ def reconstruct(
         std=preprocessor.std,
         norm_pix=target.norm_pix,
         eps=target.eps,
+        patch_stats=patch_stats,
     )
 
 

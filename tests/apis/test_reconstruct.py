@@ -81,6 +81,11 @@ def test_normalised_patches_use_their_own_statistics(config, images):
     panel = reconstruct(model, images, torch.arange(6.0).expand(2, -1))[0]
     mean = images[0, 0, :4, 4:8].float().mean().round()
     assert np.all(np.abs(panel.reconstruction[:4, 4:8].astype(float) - float(mean)) <= 1)
+    assert 'the model predicts neither' in panel.note
+    noise = torch.arange(6.0).expand(2, -1)  # the first patch is the visible one
+    panel = reconstruct(model, images, noise, patch_stats='visible')[0]
+    mean = images[0, 0, :4, :4].float().mean().round()
+    assert np.all(np.abs(panel.reconstruction[4:, 8:].astype(float) - float(mean)) <= 1)
 
 
 def test_files_of_any_shape_and_colour(model, tmp_path):
@@ -136,6 +141,23 @@ def test_tool_writes_a_row_for_each_image(config, model, tmp_path):
         assert picture.size == (3 * 144 + 4 * 8, 2 * 96 + 3 * 8)
         assert picture.getpixel((20, 20)) == (0, 0, 0)
         assert picture.getpixel((20, 96 + 2 * 8 + 20)) == (40, 40, 40)
+
+
+@pytest.mark.parametrize('patch_stats', ['true', 'visible'])
+def test_tool_says_what_is_not_predicted(config, tmp_path, capsys, patch_stats):
+    main = runpy.run_path(str(TOOL))['main']
+    config = type(config)(config.to_dict())
+    config.model.target.norm_pix = True
+    config.dump(tmp_path / 'config.py')
+    torch.save({'state_dict': init_model(config).state_dict()}, tmp_path / 'weights.pth')
+    Image.new('L', (12, 8), 40).save(tmp_path / 'a.png')
+    out = tmp_path / 'picture.png'
+    files = [tmp_path / 'config.py', tmp_path / 'weights.pth', tmp_path / 'a.png']
+    main([*map(str, files), '--out', str(out), '--patch-stats', patch_stats])
+    words = {'true': 'of the true one', 'visible': 'of the visible ones'}
+    assert words[patch_stats] in capsys.readouterr().out
+    with Image.open(out) as picture:
+        assert picture.height > 96 + 2 * 8  # the note lies below the row
 
 
 def test_tool_writes_png_only(capsys):

@@ -38,7 +38,7 @@ def ids_hide():
     return torch.tensor([[5, 0, 3, 4], [1, 2, 3, 5]])
 
 
-def panels_of(pixels, pred, ids_hide, norm_pix=False):
+def panels_of(pixels, pred, ids_hide, norm_pix=False, **options):
     channels = pixels.shape[1]
     return reconstruction_panels(
         normalise(pixels, channels),
@@ -47,6 +47,7 @@ def panels_of(pixels, pred, ids_hide, norm_pix=False):
         mean=torch.tensor(MEANS[channels]),
         std=torch.tensor(STDS[channels]),
         norm_pix=norm_pix,
+        **options,
     )
 
 
@@ -105,6 +106,50 @@ def test_normalised_prediction_of_zero_is_the_mean_of_the_true_patch(pixels, ids
     assert np.all(panel.reconstruction[P:, 2 * P :].reshape(-1, channels) == expected)
 
 
+def test_visible_statistics_know_nothing_of_the_hidden_patches(pixels, ids_hide):
+    pred = torch.randn_like(hidden_patches(pixels, ids_hide))
+    panels = panels_of(pixels, pred, ids_hide, True, patch_stats='visible')
+    hidden = torch.from_numpy(hidden_pixels(ids_hide))[:, None]
+    changed = torch.where(hidden, 255 - pixels, pixels)
+    for one, other in zip(
+        panels, panels_of(changed, pred, ids_hide, True, patch_stats='visible'), strict=True
+    ):
+        np.testing.assert_array_equal(one.reconstruction, other.reconstruction)
+        assert np.any(one.original != other.original)
+
+
+def test_visible_statistics_are_the_average_of_the_visible_patches(pixels, ids_hide):
+    channels = pixels.shape[1]
+    pred = torch.ones_like(hidden_patches(pixels, ids_hide))
+    (panel, _) = panels_of(pixels, pred, ids_hide, True, patch_stats='visible')
+    seen = patchify(normalise(pixels, channels), P)[0, [1, 2]]  # not among ids_hide[0]
+    value = (seen.mean(-1) + (seen.var(-1) + 1e-6).sqrt()).mean()
+    levels = value * torch.tensor(STDS[channels]) + torch.tensor(MEANS[channels])
+    expected = levels.round().clamp(0, 255).numpy()
+    found = panel.reconstruction[P:, 2 * P :].reshape(-1, channels).astype(int)
+    assert np.all(np.abs(found - expected) <= 1)
+
+
+def test_pictures_say_what_is_not_predicted(pixels, ids_hide):
+    target = hidden_patches(pixels, ids_hide)
+    notes = [
+        panel.note
+        for norm_pix, options in (
+            (False, {}),
+            (True, {}),
+            (True, {'patch_stats': 'visible'}),
+        )
+        for panel in panels_of(pixels, target, ids_hide, norm_pix, **options)
+    ]
+    assert notes[0] == notes[1] == ''
+    assert 'mean and deviation of the true one' in notes[2]
+    assert 'of the visible ones' in notes[4]
+    with pytest.warns(UserWarning, match="patch_stats='visible' has no effect"):
+        panels_of(pixels, target, ids_hide, False, patch_stats='visible')
+    with pytest.raises(ValueError, match="patch_stats must be 'true' or 'visible', not 'none'"):
+        panels_of(pixels, target, ids_hide, True, patch_stats='none')
+
+
 def test_prediction_lands_in_its_own_patch():
     pixels = torch.zeros(1, 1, 8, 12, dtype=torch.uint8)
     ids = torch.tensor([[4, 1]])
@@ -141,3 +186,16 @@ def test_contact_sheet_enlarges_without_smoothing():
     assert set(np.unique(sheet)) == {10, 20, 30, 255}
     assert np.all(sheet[2:18, 28:52] == 20)
     assert np.all(sheet[20:36, 54:78] == 30)
+
+
+def test_the_note_stands_below_the_sheet():
+    pictures = [np.full((8, 12), level, dtype=np.uint8) for level in (10, 20, 30)]
+    plain = np.asarray(contact_sheet([Panel(*pictures)] * 2))
+    noted = np.asarray(contact_sheet([Panel(*pictures, note='predicts neither ' * 9)] * 2))
+    assert noted.shape[1] == plain.shape[1]
+    np.testing.assert_array_equal(noted[: len(plain)], plain)
+    below = noted[len(plain) :]
+    assert len(below) > 20  # more than one line
+    assert below.min() < 50
+    assert np.all(below[:, -2:] == 255)
+    assert np.all(below[-2:] == 255)

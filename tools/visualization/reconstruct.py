@@ -22,6 +22,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='FILE.png',
         help='picture to write (default: %(default)s)',
     )
+    parser.add_argument(
+        '--patch-stats',
+        choices=('true', 'visible'),
+        default='true',
+        help='mean and deviation of hidden patches, where the model predicts normalised pixels: '
+        "of the true patches, as in the authors' pictures, or the average of the visible ones "
+        '(default: %(default)s); the picture says which',
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     add_trust_argument(parser)
     args = parser.parse_args(argv)
@@ -33,15 +41,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Reconstruct; `argv` stands for the command line."""
     args = parse_args(argv)
-    from mae.apis import init_model
-    from mae.apis.reconstruct import reconstruct
+    from mae.apis import init_model, reconstruct
     from mae.visualization.panels import contact_sheet
 
     model = init_model(args.config, args.checkpoint, args.device)
-    sheet = contact_sheet(reconstruct(model, args.images))
+    panels = reconstruct(model, args.images, patch_stats=args.patch_stats)
+    sheet = contact_sheet(panels)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(args.out)
-    print(f'wrote {args.out}')
+    print(f'wrote {args.out}. {panels[0].note}'.strip())
 
 
 if __name__ == '__main__':
