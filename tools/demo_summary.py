@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from mae.protocol.jobs import Job
@@ -14,29 +14,52 @@ Configs = Mapping[str, Any]
 
 
 @dataclass
+class Grid:
+    """Training from scratch at several learning rates, each with every seed.
+
+    Attributes:
+        trials: one a seed, by base_lr.
+    """
+
+    trials: dict[float, list[Job]]
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [job for trial in self.trials.values() for job in trial]
+
+    @property
+    def best(self) -> float:
+        """The base_lr with the highest mean over the seeds; of equal ones, with less spread.
+
+        Near the rate at which training diverges one seed can be the best of all and the next one
+        fail, so a single seed must not choose.
+        """
+        spreads = {base_lr: _spread(jobs) for base_lr, jobs in self.trials.items()}
+        return max(spreads, key=lambda x: (round(spreads[x]['mean'], 6), -spreads[x]['std']))
+
+    @property
+    def is_best_at_edge(self) -> bool:
+        """Whether a wider grid might hold a better rate."""
+        return self.best in (min(self.trials), max(self.trials))
+
+
+@dataclass
 class Runs:
-    """The jobs; those that follow from the first two are added once these are done.
+    """The jobs; those that need the pre-trained weights are added once these are there.
 
     Attributes:
         pretrain: with a log.
-        grid: of the first seed from scratch, by base_lr.
+        scratch: as long as fine-tuning.
+        longer: longer than that, if asked for.
         knn: with a `metrics.json`.
         finetune: one a seed.
-        base_lr: the best of the grid.
-        scratch: one a seed, with that base_lr.
     """
 
     pretrain: Job
-    grid: dict[float, Job]
+    scratch: Grid
+    longer: Grid | None = None
     knn: Job = field(init=False)
     finetune: list[Job] = field(init=False)
-    base_lr: float = field(init=False)
-    scratch: list[Job] = field(init=False)
-
-    @property
-    def from_scratch(self) -> list[Job]:
-        """All runs from scratch, each once."""
-        return [*self.grid.values(), *(j for j in self.scratch if j not in self.grid.values())]
 
 
 def summarise(runs: Runs, configs: Configs, seeds: Sequence[int], cores: int) -> dict[str, Any]:
@@ -48,30 +71,24 @@ def summarise(runs: Runs, configs: Configs, seeds: Sequence[int], cores: int) ->
         seeds: of fine-tuning and training from scratch.
         cores: used.
     """
-    jobs = [runs.pretrain, runs.knn, *runs.finetune, *runs.from_scratch]
-    finetune = [top1_of(job.records()) for job in runs.finetune]
-    scratch = [top1_of(job.records()) for job in runs.scratch]
+    grids = {'scratch': runs.scratch} | ({'longer': runs.longer} if runs.longer else {})
+    trained = [job for grid in grids.values() for job in grid.jobs]
+    jobs = [runs.pretrain, runs.knn, *runs.finetune, *trained]
     knn = json.loads((runs.knn.work_dir / 'metrics.json').read_text(encoding='utf-8'))
     scale = configs['scratch'].global_batch_size / 256
+    results = {name: _grid(grid, scale) for name, grid in grids.items()}
+    finetune = _spread(runs.finetune)
     return {
         'pretrain': _pretrain(runs.pretrain, configs['pretrain'].global_batch_size),
         'knn': {'top1': knn['top1']},
-        'finetune': {'top1': finetune, 'mean': fmean(finetune)},
-        'scratch': {
-            'top1': scratch,
-            'mean': fmean(scratch),
-            'base_lr': runs.base_lr,
-            'lr': runs.base_lr * scale,
-            'grid': [
-                {'base_lr': base_lr, 'lr': base_lr * scale, 'top1': top1_of(job.records())}
-                for base_lr, job in runs.grid.items()
-            ],
-        },
+        'finetune': finetune,
+        **results,
+        'margin': {name: finetune['mean'] - result['mean'] for name, result in results.items()},
         'seconds': {
             'pretrain': _seconds([runs.pretrain]),
             'knn': _seconds([runs.knn]),
             'finetune': _seconds(runs.finetune),
-            'scratch': _seconds(runs.from_scratch),
+            **{name: _seconds(grid.jobs) for name, grid in grids.items()},
         },
         'setup': {
             'train_images': _size(configs['pretrain'].train_dataloader),
@@ -88,13 +105,40 @@ def summarise(runs: Runs, configs: Configs, seeds: Sequence[int], cores: int) ->
     }
 
 
-def top1_of(records: Sequence[Record]) -> float:
-    """The last validation of a run, in percent."""
-    return with_key(records, 'top1')[-1]['top1']
+def _top1(jobs: Iterable[Job]) -> list[float]:
+    """The last validation of each run, in percent."""
+    return [with_key(job.records(), 'top1')[-1]['top1'] for job in jobs]
+
+
+def _spread(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Top-1 of each seed, their mean and standard deviation."""
+    top1 = _top1(jobs)
+    return {'top1': top1, 'mean': fmean(top1), 'std': stdev(top1)}
+
+
+def _grid(grid: Grid, scale: float) -> dict[str, Any]:
+    """The best rate's results, and those of all.
+
+    Args:
+        grid: all done.
+        scale: from base_lr to the learning rate.
+    """
+    best = grid.best
+    return {
+        **_spread(grid.trials[best]),
+        'epochs': grid.jobs[0].epochs,
+        'base_lr': best,
+        'lr': best * scale,
+        'is_best_at_edge': grid.is_best_at_edge,
+        'grid': [
+            {'base_lr': base_lr, 'lr': base_lr * scale, **_spread(jobs)}
+            for base_lr, jobs in grid.trials.items()
+        ],
+    }
 
 
 def _pretrain(job: Job, global_batch_size: int) -> dict[str, float]:
-    records = with_key(job.records(), 'loss')
+    records: list[Record] = with_key(job.records(), 'loss')
     return {
         'loss_first': records[0]['loss'],
         'loss_last': records[-1]['loss'],

@@ -48,12 +48,14 @@ def demo_report(
 
 def _lead(summary: Mapping[str, Any]) -> str:
     setup, tuned, scratch = summary['setup'], summary['finetune'], summary['scratch']
+    margin = summary['margin']['scratch']
+    difference = f'{abs(margin):.1f} points {"less" if margin > 0 else "more"}'
     return (
         f'A small vision transformer looked at {setup["train_images"]:,} digits without labels, '
         f'{_share(setup)} of each hidden, and learned to fill in the rest. Fine-tuned '
         f'on {setup["labels"]} labels it then names {tuned["mean"]:.1f} % of '
         f'{setup["val_images"]} new digits rightly; the same network trained from scratch on '
-        f'those labels, {scratch["mean"]:.1f} %.'
+        f'those labels for as many epochs, {scratch["mean"]:.1f} %, {difference}.'
     )
 
 
@@ -61,8 +63,8 @@ def _tiles(summary: Mapping[str, Any]) -> str:
     pretrain, tuned, scratch = summary['pretrain'], summary['finetune'], summary['scratch']
     return tiles(
         [
-            ('fine-tuned, mean top-1', f'{tuned["mean"]:.1f} %'),
-            ('from scratch, mean top-1', f'{scratch["mean"]:.1f} %'),
+            ('fine-tuned, mean top-1', f'{_spread(tuned)} %'),
+            ('from scratch, mean top-1', f'{_spread(scratch)} %'),
             ('k-NN, top-1', f'{summary["knn"]["top1"]:.1f} %'),
             ('loss, first to last', f'{pretrain["loss_first"]:.3f} → {pretrain["loss_last"]:.3f}'),
             ('images per second', f'{pretrain["images_per_second"]:,.0f}'),
@@ -74,14 +76,14 @@ def _tiles(summary: Mapping[str, Any]) -> str:
 def _pictures(
     summary: Mapping[str, Any], panels: Sequence[Panel], digits: Sequence[int]
 ) -> list[str]:
+    text = (
+        f'The first {len(panels)} validation images, which pre-training never saw. '
+        f'{_share(summary["setup"])} of the patches are hidden; in the reconstruction the '
+        f'visible ones are pasted in as they were. {panels[0].note}'
+    )
     return [
         pictures(panels, [f'digit {digit}' for digit in digits]),
-        paragraph(
-            f'The first {len(panels)} validation images, which pre-training never saw. '
-            f'{_share(summary["setup"])} of the patches are hidden; in the reconstruction the '
-            'visible ones are pasted in as they were.',
-            'note',
-        ),
+        paragraph(text.strip(), 'note'),
     ]
 
 
@@ -96,21 +98,21 @@ def _pretrain_charts(records: Sequence[Record]) -> list[str]:
 def _classification(summary: Mapping[str, Any], logs: Mapping[str, Sequence[Record]]) -> list[str]:
     setup, tuned, scratch = summary['setup'], summary['finetune'], summary['scratch']
     seeds = [f'seed {seed}' for seed in setup['seeds']]
-    results = [
-        ('fine-tuned', *map(_percent, tuned['top1']), _percent(tuned['mean'])),
-        ('from scratch', *map(_percent, scratch['top1']), _percent(scratch['mean'])),
-    ]
-    grid = [(f'{t["base_lr"]:g}', f'{t["lr"]:.3g}', _percent(t['top1'])) for t in scratch['grid']]
+    rows = [('fine-tuned', tuned), ('from scratch', scratch)]
+    if 'longer' in summary:
+        longer = summary['longer']
+        rows.append((f'from scratch, {longer["epochs"]} epochs', longer))
     names = {'finetune': 'fine-tuned', 'scratch': 'from scratch'}
     lines = {key: (name, logs[key]) for key, name in names.items()}
     return [
-        table(('top-1, %', *seeds, 'mean'), results),
+        table(('top-1, %', *seeds, 'mean ± std'), [_results(*row) for row in rows]),
         paragraph(
             f'k-NN on the frozen features of the pre-trained encoder, all '
             f'{setup["train_images"]:,} training labels as the bank: '
-            f'{summary["knn"]["top1"]:.1f} %. The two rows above train on {setup["labels"]} '
+            f'{summary["knn"]["top1"]:.1f} %. The rows above train on {setup["labels"]} '
             f'labels, another choice of images for each seed, for {setup["finetune_epochs"]} '
-            'epochs with the same augmentation.'
+            'epochs unless stated, with the same augmentation; std is the standard deviation '
+            'between the seeds.'
         ),
         charts(
             line_chart(
@@ -126,22 +128,43 @@ def _classification(summary: Mapping[str, Any], logs: Mapping[str, Sequence[Reco
                 y_label='learning rate',
             ),
         ),
-        table(('from scratch: base_lr', 'learning rate', 'top-1, %'), grid),
+        table(('from scratch: base_lr', *seeds, 'mean ± std'), _grid_rows(scratch)),
         paragraph(_fairness(summary), 'note'),
     ]
 
 
+def _results(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row: top-1 of each seed, their mean and spread."""
+    return (name, *map(_percent, results['top1']), _spread(results))
+
+
+def _grid_rows(scratch: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [_results(f'{trial["base_lr"]:g}', trial) for trial in scratch['grid']]
+
+
 def _fairness(summary: Mapping[str, Any]) -> str:
-    scratch, seed = summary['scratch'], summary['setup']['seeds'][0]
-    rates = [trial['base_lr'] for trial in scratch['grid']]
+    scratch = summary['scratch']
     text = (
-        f'The learning rate from scratch is the best of this grid by the validation top-1 of '
-        f'seed {seed}. Choosing by the images that also give the result favours the baseline; '
-        'fine-tuning uses the one rate its config states.'
+        f'The learning rate from scratch ({scratch["lr"]:.3g}, base_lr {scratch["base_lr"]:g}) is '
+        'the best of this grid by the mean over the seeds of the validation top-1. Choosing by '
+        'the images that also give the result favours the baseline; fine-tuning uses the one '
+        'rate its config states.'
     )
-    if scratch['base_lr'] in (min(rates), max(rates)):
-        text += ' The best one lies at the edge of the grid: a wider grid might raise it.'
-    return text
+    text += _edge(scratch)
+    if 'longer' not in summary:
+        return f'{text} Longer training helps the baseline: make demo ARGS=--longer measures it.'
+    longer = summary['longer']
+    return (
+        f'{text} Trained from scratch for {longer["epochs"]} epochs, again at the best base_lr '
+        f'({longer["base_lr"]:g}), it comes to {_spread(longer)} %: pre-training still adds '
+        f'{summary["margin"]["longer"]:.1f}.{_edge(longer)}'
+    )
+
+
+def _edge(results: Mapping[str, Any]) -> str:
+    if not results['is_best_at_edge']:
+        return ''
+    return ' The best one lies at the edge of the grid: a wider grid might raise it.'
 
 
 def _commands(summary: Mapping[str, Any]) -> list[str]:
@@ -175,6 +198,10 @@ def _series(name: str, records: Sequence[Record], key: str) -> Series:
 
 def _share(setup: Mapping[str, Any]) -> str:
     return f'{100 * setup["mask_ratio"]:.0f} %'
+
+
+def _spread(results: Mapping[str, Any]) -> str:
+    return f'{results["mean"]:.1f} ± {results["std"]:.1f}'
 
 
 def _percent(value: float) -> str:

@@ -84,9 +84,14 @@ def test_smoke_fills_the_summary(smoke):
         assert len(top1) == 3
         assert all(0 <= value <= 100 for value in top1)
         assert summary[part]['mean'] == pytest.approx(sum(top1) / 3)
-    grid = {trial['base_lr']: trial['top1'] for trial in summary['scratch']['grid']}
-    assert grid[summary['scratch']['base_lr']] == max(grid.values())
-    assert summary['scratch']['top1'][0] == max(grid.values())
+        assert summary[part]['std'] == pytest.approx(torch.tensor(top1).std().item(), abs=1e-4)
+    scratch = summary['scratch']
+    grid = {trial['base_lr']: trial for trial in scratch['grid']}
+    assert [len(trial['top1']) for trial in grid.values()] == [3] * len(grid)
+    assert scratch['mean'] == max(trial['mean'] for trial in grid.values())
+    assert scratch['top1'] == grid[scratch['base_lr']]['top1']
+    assert scratch['is_best_at_edge'] == (scratch['base_lr'] in (min(grid), max(grid)))
+    assert summary['margin']['scratch'] == summary['finetune']['mean'] - scratch['mean']
     seconds = summary['seconds']
     assert seconds['total'] > seconds['import'] + seconds['pretrain'] > 0
     assert summary['setup']['train_images'] == 1437
@@ -112,22 +117,28 @@ def test_smoke_numbers_are_those_of_the_logs(smoke):
 def test_smoke_writes_a_report_and_says_where(smoke):
     html = (smoke.work_dir / 'report.html').read_text()
     assert html.count('src="data:image/png;base64,') == 27
-    assert f'{smoke.summary["finetune"]["mean"]:.1f}&nbsp;%' in html
+    for part in ('finetune', 'scratch'):
+        found = smoke.summary[part]
+        spread = f'{found["mean"]:.1f} ± {found["std"]:.1f}'
+        assert spread in html
+        assert spread in smoke.output
     assert 'report: work_dirs/demo-smoke/report.html' in smoke.output
-    assert f'{smoke.summary["scratch"]["mean"]:.1f}' in smoke.output
+    assert f'pre-training adds {smoke.summary["margin"]["scratch"]:.1f} at 2 epochs' in smoke.output
 
 
 @pytest.mark.xdist_group('demo')
 def test_seeds_choose_other_labels_and_are_told_to_the_tools(smoke, tools):
     commands = [shlex.split(line) for line in smoke.summary['commands']]
-    assert len(commands) == 1 + 1 + 3 + len(tools.demo.SCRATCH_BASE_LRS) + 2
+    rates = tools.demo.SCRATCH_BASE_LRS
+    assert len(commands) == 1 + 1 + 3 + 3 * len(rates)
     finetune = [words for words in commands if '--load-from' in words]
     assert [words[words.index('--seed') + 1] for words in finetune] == ['0', '1', '2']
     for seed, words in enumerate(finetune):
         assert f'train_dataloader.dataset.source.seed={seed}' in words
         assert words[words.index('--load-from') + 1] == 'work_dirs/demo-smoke/pretrain/epoch_2.pth'
-    best = smoke.summary['scratch']['base_lr']
-    assert sum(f'base_lr={best:g}' in words for words in commands) == 3
+    for rate in rates:
+        trials = [words for words in commands if f'base_lr={rate:g}' in words]
+        assert [words[words.index('--seed') + 1] for words in trials] == ['0', '1', '2']
 
 
 @pytest.mark.xdist_group('demo')
@@ -173,22 +184,38 @@ def test_configs_exist_and_rivals_train_alike(tools):
         assert configs['finetune'][key] == configs['scratch'][key]
     assert configs['finetune'].model == configs['scratch'].model
     assert configs['finetune'].model.encoder.arch == configs['pretrain'].model.encoder.arch
-    assert plan.options == []
+    assert plan.options == {}
     assert plan.work_dir == Path('work_dirs/demo')
 
 
-def test_cost_is_that_of_all_jobs(tools, tmp_path):
-    epochs = {'pretrain': 3, 'finetune': 2, 'scratch': 2}
+@pytest.mark.parametrize('longer', [False, True])
+def test_cost_is_that_of_all_jobs(tools, tmp_path, longer):
+    epochs = {'pretrain': 3, 'finetune': 2, 'scratch': 2} | ({'longer': 6} if longer else {})
     plan = tools.demo.Plan(tmp_path, 2, epochs)
     weights = tmp_path / 'x.pth'
-    rates = [*tools.demo.SCRATCH_BASE_LRS, 1.0, 1.0]
     jobs = [
         plan.pretrain(),
         plan.knn(weights),
         *(plan.finetune(weights, seed) for seed in tools.demo.SEEDS),
-        *(plan.scratch(rate, 0) for rate in rates),
+        *plan.grid('scratch').jobs,
+        *(plan.grid('longer').jobs if longer else []),
     ]
     assert sum(job.cost for job in jobs) == pytest.approx(plan.cost)
+
+
+def test_longer_training_is_the_same_for_more_epochs(tools):
+    configs = tools.demo.load_configs()
+    plan = tools.demo.make_plan(tools.demo.parse_args(['--longer']), configs)
+    short, longer = plan.grid('scratch').jobs, plan.grid('longer').jobs
+    assert len(short) == len(longer) == 3 * len(tools.demo.SCRATCH_BASE_LRS)
+    for one, other in zip(short, longer, strict=True):
+        assert other.epochs == tools.demo.LONGER * one.epochs
+        words = [word.replace('longer-', 'scratch-') for word in other.args]
+        assert words == [*one.args, f'train_cfg.max_epochs={other.epochs}']
+    smoke = tools.demo.make_plan(tools.demo.parse_args(['--longer', '--smoke']), configs)
+    assert smoke.grid('longer').jobs[0].epochs == tools.demo.LONGER * 2
+    expected = ['train_cfg.max_epochs=6', 'param_scheduler.warmup_epochs=1']
+    assert smoke.grid('longer').jobs[0].args[-2:] == expected
 
 
 # --- jobs -----------------------------------------------------------------------------------
@@ -200,6 +227,26 @@ def job(tools, script, tmp_path):
         return tools.jobs.Job(name, script(text), [], tmp_path / name, **options)
 
     return build
+
+
+def test_libraries_are_hidden_and_found_again(tools):
+    code = """
+import sys
+from mae.protocol.jobs import without
+import json
+with without('json', 'pandas', 'transformers'):
+    import json  # was there before
+    for name in ('pandas', 'transformers.utils'):
+        try:
+            __import__(name)
+        except ModuleNotFoundError:
+            continue
+        sys.exit(f'{name} was found')
+assert not {'pandas', 'transformers'} & sys.modules.keys()
+import pandas
+"""
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    subprocess.run([sys.executable, '-c', code], env=environment, check=True)
 
 
 def test_output_goes_to_the_log(tools, job):
@@ -245,6 +292,24 @@ def test_cores_are_shared_and_a_large_job_runs_alone(tools, job, tmp_path):
     small = [job(note, name=f'small{i}') for i in range(2)]
     tools.jobs.run_jobs([large, *small], 2, tools.jobs.Meter(3.0), no_more)
     assert (tmp_path / 'trace').read_text() == '+-++--'
+
+
+def test_a_job_that_shares_does_not_wait_for_a_core(tools, job, tmp_path):
+    mark = tmp_path / 'mark'
+    waits = f"while not os.path.exists('{mark}'):\n    time.sleep(.05)"
+    first = job(waits, name='first')
+    last = job(f"open('{mark}', 'w')", name='last', shares=True)
+    tools.jobs.run_jobs([first, last], 1, tools.jobs.Meter(2.0), no_more)
+    assert first.seconds is not None
+
+
+def test_only_the_last_fine_tuning_shares_cores(tools, tmp_path):
+    epochs = {'pretrain': 3, 'finetune': 2, 'scratch': 2}
+    for cores, expected in ((1, [False] * 3), (2, [False, False, True])):
+        plan = tools.demo.Plan(tmp_path, cores, epochs)
+        jobs = [plan.finetune(tmp_path / 'x.pth', seed) for seed in tools.demo.SEEDS]
+        assert [job.shares for job in jobs] == expected
+        assert not any(job.shares for job in [plan.pretrain(), *plan.grid('scratch').jobs])
 
 
 def test_jobs_that_follow_are_run(tools, job):
@@ -325,14 +390,18 @@ def runs(tools, job):
         {'loss': 1.25, 'lr': 0.1, 'time': 0.5, 'epoch': 1, 'step': 22},
         {'loss': 0.25, 'lr': 0.0, 'time': 0.1, 'epoch': 2, 'step': 44},
     ]
-    grid = {rate: classified(f'grid{rate}', top1) for rate, top1 in ((0.1, 40.0), (0.2, 60.0))}
-    made = tools.summary.Runs(done('pretrain', *losses, seconds=20.0, epochs=2), grid)
+    # One seed of the highest rate is the best of all runs, and the others fail.
+    top1 = {0.1: (40.0, 41.0, 42.0), 0.2: (60.0, 50.0, 40.0), 0.4: (70.0, 30.0, 10.0)}
+    trials = {
+        rate: [classified(f'grid{rate}-{seed}', value) for seed, value in enumerate(values)]
+        for rate, values in top1.items()
+    }
+    pretrain = done('pretrain', *losses, seconds=20.0, epochs=2)
+    made = tools.summary.Runs(pretrain, tools.summary.Grid(trials))
     made.knn = done('knn')
     made.knn.work_dir.mkdir(parents=True)
     (made.knn.work_dir / 'metrics.json').write_text('{"top1": 97.5, "top5": 100.0}')
     made.finetune = [classified(f'finetune{i}', top1) for i, top1 in enumerate((95.0, 96.0, 97.0))]
-    made.base_lr = 0.2
-    made.scratch = [grid[0.2], classified('other1', 50.0), classified('other2', 40.0)]
     return made
 
 
@@ -347,19 +416,47 @@ def test_summary_is_what_the_logs_say(tools, runs):
         'epochs': 2,
     }
     assert summary['knn'] == {'top1': 97.5}
-    assert summary['finetune'] == {'top1': [95.0, 96.0, 97.0], 'mean': 96.0}
+    assert summary['finetune'] == {'top1': [95.0, 96.0, 97.0], 'mean': 96.0, 'std': 1.0}
     scratch = summary['scratch']
     assert scratch['top1'] == [60.0, 50.0, 40.0]
-    assert scratch['mean'] == 50.0
+    assert (scratch['mean'], scratch['std']) == (50.0, 10.0)
     assert scratch['base_lr'] == 0.2
     assert scratch['lr'] == 0.2 * configs['scratch'].global_batch_size / 256
-    assert [trial['top1'] for trial in scratch['grid']] == [40.0, 60.0]
-    # The chosen trial of the grid is counted once.
-    assert summary['seconds'] == {'pretrain': 20.0, 'knn': 1.0, 'finetune': 3.0, 'scratch': 4.0}
-    assert len(summary['commands']) == 1 + 1 + 3 + 4
+    assert [trial['mean'] for trial in scratch['grid']] == pytest.approx([41, 50, 110 / 3])
+    assert not scratch['is_best_at_edge']
+    assert summary['margin'] == {'scratch': 46.0}
+    assert summary['seconds'] == {'pretrain': 20.0, 'knn': 1.0, 'finetune': 3.0, 'scratch': 9.0}
+    assert len(summary['commands']) == 1 + 1 + 3 + 9
     assert summary['setup']['labels'] == 100
     assert json.loads(json.dumps(summary)) == summary
     assert all(re.match(r'\d', version) for version in summary['versions'].values())
+
+
+def test_the_best_rate_at_the_edge_is_told(tools, runs):
+    trials = runs.scratch.trials
+    for rates, best, is_edge in (
+        ((0.1, 0.2, 0.4), 0.2, False),
+        ((0.1, 0.2), 0.2, True),
+        ((0.2, 0.4), 0.2, True),
+    ):
+        grid = tools.summary.Grid({rate: trials[rate] for rate in rates})
+        assert (grid.best, grid.is_best_at_edge) == (best, is_edge)
+
+
+def test_of_equal_rates_the_one_with_less_spread_is_best(tools, runs):
+    trials = runs.scratch.trials
+    last = [runs.scratch.trials[0.2][1]] * 3  # 50, 50, 50 beside 60, 50, 40
+    grid = tools.summary.Grid({0.1: trials[0.1], 0.2: trials[0.2], 0.3: last})
+    assert grid.best == 0.3
+
+
+def test_longer_training_is_in_the_summary(tools, runs):
+    trials = {rate: jobs[::-1] for rate, jobs in runs.scratch.trials.items() if rate < 0.2}
+    runs.longer = tools.summary.Grid(trials)
+    summary = tools.summary.summarise(runs, tools.demo.load_configs(), (0, 1, 2), 2)
+    assert summary['longer']['top1'] == [42.0, 41.0, 40.0]
+    assert summary['margin'] == {'scratch': 46.0, 'longer': 55.0}
+    assert summary['seconds']['longer'] == 3.0
 
 
 def test_the_newest_good_checkpoint_is_used(tools, tmp_path):

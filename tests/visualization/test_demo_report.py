@@ -2,6 +2,7 @@
 
 import copy
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -13,18 +14,22 @@ from mae.visualization.panels import Panel
 SUMMARY = {
     'pretrain': {'loss_first': 1.2345, 'loss_last': 0.2781, 'images_per_second': 1873.2},
     'knn': {'top1': 97.31},
-    'finetune': {'top1': [95.11, 96.21, 94.32], 'mean': 95.213},
+    'finetune': {'top1': [95.11, 96.21, 94.32], 'mean': 95.213, 'std': 0.95},
     'scratch': {
         'top1': [54.13, 51.17, 55.19],
         'mean': 53.497,
+        'std': 2.08,
+        'epochs': 61,
         'base_lr': 0.005,
         'lr': 0.0009765625,
+        'is_best_at_edge': False,
         'grid': [
-            {'base_lr': 0.002, 'lr': 0.000390625, 'top1': 44.41},
-            {'base_lr': 0.005, 'lr': 0.0009765625, 'top1': 54.13},
-            {'base_lr': 0.01, 'lr': 0.001953125, 'top1': 50.73},
+            {'base_lr': 0.002, 'lr': 3.9e-4, 'top1': [44.41, 43.1, 42.2], 'mean': 43.2, 'std': 1.1},
+            {'base_lr': 0.005, 'lr': 9.8e-4, 'top1': [54.13, 51.17, 55.19], 'mean': 53.5, 'std': 2},
+            {'base_lr': 0.01, 'lr': 2e-3, 'top1': [58.73, 31.1, 30.9], 'mean': 40.2, 'std': 16.0},
         ],
     },
+    'margin': {'scratch': 41.716},
     'seconds': {'import': 9.1, 'pretrain': 199.2, 'total': 283.4},
     'setup': {
         'train_images': 1437,
@@ -64,7 +69,8 @@ def text_of(html):
     'value',
     [
         *('95.2 %', '53.5 %', '97.3 %', '1.234 → 0.278', '1,873', '4:43', '3:19', '1,437', '360'),
-        *('95.1', '96.2', '94.3', '54.1', '51.2', '55.2', '44.4', '50.7', '0.000391', '61 epochs'),
+        *('95.1', '96.2', '94.3', '54.1', '51.2', '55.2', '44.4', '58.7', '0.000977', '61 epochs'),
+        *('95.2 ± 0.9 %', '53.5 ± 2.1 %', '43.2 ± 1.1', '40.2 ± 16.0', '41.7 points less'),
         *('75 %', '2.14.1', 'A <fast> CPU', SUMMARY['commands'][0]),
     ],
 )
@@ -74,9 +80,11 @@ def test_values_are_shown(value):
 
 def test_values_follow_the_summary():
     summary = copy.deepcopy(SUMMARY)
-    summary['finetune'] = {'top1': [11.1, 12.2, 13.3], 'mean': 12.2}
+    summary['finetune'] = {'top1': [11.1, 12.2, 13.3], 'mean': 12.2, 'std': 1.1}
+    summary['margin'] = {'scratch': -41.3}
     text = text_of(render(summary))
     assert 'names 12.2 % of' in text
+    assert '41.3 points more' in text
     assert '95.2' not in text
     assert '94.3' not in text
 
@@ -106,8 +114,26 @@ def test_favour_to_the_baseline_is_said():
 
 def test_edge_of_the_grid_is_said():
     summary = copy.deepcopy(SUMMARY)
-    summary['scratch']['base_lr'] = 0.01
+    summary['scratch']['is_best_at_edge'] = True
     assert 'edge of the grid' in text_of(render(summary))
+
+
+def test_longer_training_has_a_row_and_its_margin():
+    assert 'make demo ARGS=--longer measures it' in text_of(render())
+    summary = copy.deepcopy(SUMMARY)
+    more = {'top1': [71.1, 72.2, 73.3], 'mean': 72.2, 'std': 1.1, 'epochs': 183, 'base_lr': 0.002}
+    summary['longer'] = {**summary['scratch'], **more}
+    summary['margin']['longer'] = 23.01
+    text = text_of(render(summary))
+    assert 'from scratch, 183 epochs 71.1 72.2 73.3 72.2 ± 1.1' in text
+    assert 'it comes to 72.2 ± 1.1 %: pre-training still adds 23.0.' in text
+    assert '--longer' not in text
+
+
+def test_pictures_say_what_is_not_predicted():
+    noted = [replace(panel, note='The model predicts neither.') for panel in PANELS]
+    text = text_of(demo_report(SUMMARY, LOGS, noted, [3, 8]))
+    assert 'pasted in as they were. The model predicts neither.' in text
 
 
 def test_log_without_losses_is_an_error():
