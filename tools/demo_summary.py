@@ -29,12 +29,13 @@ class Grid:
 
     @property
     def best(self) -> float:
-        """The base_lr with the highest mean over the seeds.
+        """The base_lr with the highest mean over the seeds; of equal ones, with less spread.
 
         Near the rate at which training diverges one seed can be the best of all and the next one
         fail, so a single seed must not choose.
         """
-        return max(self.trials, key=lambda base_lr: fmean(_top1(self.trials[base_lr])))
+        spreads = {base_lr: _spread(jobs) for base_lr, jobs in self.trials.items()}
+        return max(spreads, key=lambda x: (round(spreads[x]['mean'], 6), -spreads[x]['std']))
 
     @property
     def is_best_at_edge(self) -> bool:

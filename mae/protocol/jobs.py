@@ -80,6 +80,7 @@ class Job:
         args: its command line.
         work_dir: where it writes; its output goes to `console.log` there.
         threads: cores it takes.
+        shares: it starts when its turn comes though no core is free, and the system shares them.
         cost: about how long it takes, in any unit common to all jobs.
         epochs: length of a training run; 0 if it trains nothing.
         seconds: how long it took, once it is done.
@@ -92,6 +93,7 @@ class Job:
     threads: int = 1
     cost: float = 1.0
     epochs: int = 0
+    shares: bool = False
     seconds: float | None = None
     _started: float = field(default=0.0, repr=False)
     _process: multiprocessing.process.BaseProcess | None = field(default=None, repr=False)
@@ -268,7 +270,9 @@ def run_jobs(
 
 
 def _fits(job: Job, running: Sequence[Job], cores: int) -> bool:
-    return not running or job.threads + sum(other.threads for other in running) <= cores
+    return (
+        not running or job.shares or job.threads + sum(other.threads for other in running) <= cores
+    )
 
 
 def _state(job: Job) -> str:

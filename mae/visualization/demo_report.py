@@ -150,16 +150,21 @@ def _fairness(summary: Mapping[str, Any]) -> str:
         'the images that also give the result favours the baseline; fine-tuning uses the one '
         'rate its config states.'
     )
-    if scratch['is_best_at_edge']:
-        text += ' The best one lies at the edge of the grid: a wider grid might raise it.'
-    if 'longer' in summary:
-        longer = summary['longer']
-        return (
-            f'{text} Trained from scratch for {longer["epochs"]} epochs, again at the best base_lr '
-            f'({longer["base_lr"]:g}), it comes to {_spread(longer)} %: pre-training still adds '
-            f'{summary["margin"]["longer"]:.1f}.'
-        )
-    return f'{text} Longer training helps the baseline: make demo ARGS=--longer measures it.'
+    text += _edge(scratch)
+    if 'longer' not in summary:
+        return f'{text} Longer training helps the baseline: make demo ARGS=--longer measures it.'
+    longer = summary['longer']
+    return (
+        f'{text} Trained from scratch for {longer["epochs"]} epochs, again at the best base_lr '
+        f'({longer["base_lr"]:g}), it comes to {_spread(longer)} %: pre-training still adds '
+        f'{summary["margin"]["longer"]:.1f}.{_edge(longer)}'
+    )
+
+
+def _edge(results: Mapping[str, Any]) -> str:
+    if not results['is_best_at_edge']:
+        return ''
+    return ' The best one lies at the edge of the grid: a wider grid might raise it.'
 
 
 def _commands(summary: Mapping[str, Any]) -> list[str]:

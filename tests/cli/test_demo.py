@@ -214,7 +214,8 @@ def test_longer_training_is_the_same_for_more_epochs(tools):
         assert words == [*one.args, f'train_cfg.max_epochs={other.epochs}']
     smoke = tools.demo.make_plan(tools.demo.parse_args(['--longer', '--smoke']), configs)
     assert smoke.grid('longer').jobs[0].epochs == tools.demo.LONGER * 2
-    assert smoke.grid('longer').jobs[0].args[-1] == 'train_cfg.max_epochs=6'
+    expected = ['train_cfg.max_epochs=6', 'param_scheduler.warmup_epochs=1']
+    assert smoke.grid('longer').jobs[0].args[-2:] == expected
 
 
 # --- jobs -----------------------------------------------------------------------------------
@@ -291,6 +292,24 @@ def test_cores_are_shared_and_a_large_job_runs_alone(tools, job, tmp_path):
     small = [job(note, name=f'small{i}') for i in range(2)]
     tools.jobs.run_jobs([large, *small], 2, tools.jobs.Meter(3.0), no_more)
     assert (tmp_path / 'trace').read_text() == '+-++--'
+
+
+def test_a_job_that_shares_does_not_wait_for_a_core(tools, job, tmp_path):
+    mark = tmp_path / 'mark'
+    waits = f"while not os.path.exists('{mark}'):\n    time.sleep(.05)"
+    first = job(waits, name='first')
+    last = job(f"open('{mark}', 'w')", name='last', shares=True)
+    tools.jobs.run_jobs([first, last], 1, tools.jobs.Meter(2.0), no_more)
+    assert first.seconds is not None
+
+
+def test_only_the_last_fine_tuning_shares_cores(tools, tmp_path):
+    epochs = {'pretrain': 3, 'finetune': 2, 'scratch': 2}
+    for cores, expected in ((1, [False] * 3), (2, [False, False, True])):
+        plan = tools.demo.Plan(tmp_path, cores, epochs)
+        jobs = [plan.finetune(tmp_path / 'x.pth', seed) for seed in tools.demo.SEEDS]
+        assert [job.shares for job in jobs] == expected
+        assert not any(job.shares for job in [plan.pretrain(), *plan.grid('scratch').jobs])
 
 
 def test_jobs_that_follow_are_run(tools, job):
@@ -422,6 +441,13 @@ def test_the_best_rate_at_the_edge_is_told(tools, runs):
     ):
         grid = tools.summary.Grid({rate: trials[rate] for rate in rates})
         assert (grid.best, grid.is_best_at_edge) == (best, is_edge)
+
+
+def test_of_equal_rates_the_one_with_less_spread_is_best(tools, runs):
+    trials = runs.scratch.trials
+    last = [runs.scratch.trials[0.2][1]] * 3  # 50, 50, 50 beside 60, 50, 40
+    grid = tools.summary.Grid({0.1: trials[0.1], 0.2: trials[0.2], 0.3: last})
+    assert grid.best == 0.3
 
 
 def test_longer_training_is_in_the_summary(tools, runs):
