@@ -145,7 +145,10 @@ def test_what_no_inferencer_takes(config, model):
         (r'^a Linear is no model of this', lambda: FeatureExtractor(torch.nn.Linear(1, 1))),
         (r"^no device 'cuda:99'", lambda: FeatureExtractor(model, device='cuda:99')),
         (r"^no device is called 'gpu'", lambda: FeatureExtractor(model, device='gpu')),
-        (r'^topk must be at least 1, not 0$', lambda: ImageClassifierInferencer(model, topk=0)),
+        (
+            r'^topk must be a whole number from 1 on, not 0$',
+            lambda: ImageClassifierInferencer(model, topk=0),
+        ),
         (
             r"^pool='cls' needs an encoder with_cls_token=True$",
             lambda: FeatureExtractor(wordless, False, pool='cls'),
