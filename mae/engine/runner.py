@@ -319,7 +319,6 @@ class Runner(MMRunner):
             'iter': self.iter if by_epoch else self.iter + 1,
             'experiment_name': self.experiment_name,
             'time': time.strftime('%Y%m%d_%H%M%S'),
-            'mmengine_version': mmengine.__version__,
             'dataset_meta': getattr(self.train_dataloader.dataset, 'metainfo', None),
             **(meta or {}),
         }

@@ -33,7 +33,7 @@ from mmengine.optim import (
     OptimWrapperDict,
     StepLR,
 )
-from mmengine.registry import PARAM_SCHEDULERS, RUNNERS, Registry
+from mmengine.registry import PARAM_SCHEDULERS, RUNNERS, DefaultScope, Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from mmengine.runner import Runner as MMRunner
 from torch import nn
@@ -166,6 +166,14 @@ BY_STEP = {
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 VALIDATION = ('val_dataloader', 'val_cfg', 'val_evaluator')
 TEST = ('test_dataloader', 'test_cfg', 'test_evaluator')
+
+
+@pytest.fixture(autouse=True)
+def _scope_of_others():
+    """The last runner's scope stays in force: these here are in mmengine's."""
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict = before
 
 
 @pytest.fixture

@@ -124,6 +124,14 @@ def test_best(make_runner):
     assert periodic(work_dir) == ['epoch_3.pth', 'epoch_4.pth']  # kept besides
 
 
+def test_a_metric_that_is_no_number_is_never_the_best(make_runner):
+    changes = {'default_hooks.checkpoint.save_best': 'top1', 'train_cfg.max_epochs': 3}
+    runner = make_runner(changes=changes, classify=True)
+    runner.register_hook(Scores(float('nan'), 30.0, float('nan')))
+    runner.train()
+    assert load_checkpoint(Path(runner.work_dir) / 'best.pth')['meta']['best'] == 30.0
+
+
 def test_best_survives_an_interruption(make_runner):
     changes = {'default_hooks.checkpoint.save_best': 'top1', 'train_cfg.max_epochs': 2}
     runner = make_runner('run', changes, classify=True)
