@@ -41,8 +41,10 @@ class HOGTarget(Target):
         if num_bins < 1:
             raise ValueError(f'target.num_bins must be positive, not {num_bins}')
         if cell_size < 1 or patch_size % cell_size:
+            fitting = [str(c) for c in range(1, patch_size + 1) if patch_size % c == 0]
             raise ValueError(
-                f'target.cell_size={cell_size} does not divide patches of {patch_size}x{patch_size}'
+                f'target.cell_size={cell_size} does not divide patches of {patch_size}x'
+                f'{patch_size}: take one of {", ".join(fitting)}'
             )
         self.num_bins = num_bins
         self.cell_size = cell_size

@@ -41,6 +41,9 @@ class Teacher(ABC):
     def __init__(self) -> None:
         self._model: nn.Module | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
+        return self  # frozen: a copy of the model, as an average of weights has, shares it
+
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, L, D) of images (B, C, H, W), normalised as the teacher wants them.
@@ -211,7 +214,7 @@ class TransformersTeacher(Teacher):
 
     Raises:
         ImportError: transformers is not installed.
-        ValueError: the folder's model has no patches, or hides some of them.
+        ValueError: the folder's model is no ViT, or hides patches.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -228,8 +231,12 @@ class TransformersTeacher(Teacher):
                 'tools/converters/convert.py --to timm --encoder-only'
             )
         config = getattr(config, 'vision_config', config)
-        if not isinstance(getattr(config, 'patch_size', None), int):
-            raise ValueError(f'{folder}: a {config.model_type} has no patches of one size')
+        facts = ('hidden_size', 'patch_size', 'num_channels')
+        if not all(isinstance(getattr(config, name, None), int) for name in facts):
+            raise ValueError(
+                f'{folder}: a {config.model_type} of transformers is no ViT: its config.json lacks '
+                f'one of {", ".join(facts)}'
+            )
         self.embed_dim = config.hidden_size
         self.patch_size = config.patch_size
         self.in_channels = config.num_channels

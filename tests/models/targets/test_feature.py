@@ -169,6 +169,14 @@ def test_a_folder_that_does_not_say_how_images_are_normalised(tmp_path, ask, lev
     FeatureTarget(folder, mean=[127.5] * 3, std=[63.75] * 3, **OURS)
 
 
+def test_a_folder_of_no_vit(tmp_path):
+    from transformers import ConvNextConfig
+
+    ConvNextConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r'^[^\n]*convnext of transformers is no ViT[^\n]*$'):
+        FeatureTarget(str(tmp_path), **OURS)
+
+
 def test_vitmae_of_transformers_hides_patches(tmp_path):
     _, folder = folder_of(tmp_path, 'ViTMAE')
     with pytest.raises(ValueError, match=r'^[^\n]*hides patches by itself[^\n]*--to timm[^\n]*$'):
@@ -198,7 +206,9 @@ def test_the_teacher_is_in_no_state_and_stays_as_it_is(tmp_path, ask, levels):
     assert not any(module.training for module in model.modules())
     assert not any(param.requires_grad for param in model.parameters())
     assert torch.equal(ask(target, ours_of(levels).requires_grad_(), 8), first)
-    assert torch.equal(ask(copy.deepcopy(target).eval(), ours_of(levels), 8), first)
+    average = copy.deepcopy(target).eval()
+    assert average.teacher is target.teacher
+    assert torch.equal(ask(average, ours_of(levels), 8), first)
 
 
 def test_nothing_is_drawn_from_the_generator_of_the_run(tmp_path, ask, levels):
