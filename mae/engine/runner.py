@@ -1,5 +1,6 @@
 """mmengine's runner with its traps closed (see docs/en/design/mmengine.md)."""
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +17,17 @@ from torch.utils.data import DataLoader
 
 from mae.engine.allocator import keep_freed_memory
 from mae.engine.checkpoint import identity_of, save_checkpoint, training_state
-from mae.engine.classes import check_classes
+from mae.engine.classes import check_classes, check_num_classes
 from mae.engine.compile import compile_blocks
 from mae.engine.data_loaders import build_data_loader
 from mae.engine.distributed import TIMEOUT, init_distributed
+from mae.engine.img_size import hand_down_img_size
 from mae.engine.optim.rate import with_rate
 from mae.engine.run_state import RunState
 from mae.engine.start import load, resume, resume_latest
 from mae.engine.stopping import StopSignals
 from mae.utils.compat import versions
+from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 
@@ -35,6 +38,9 @@ _OWN_HOOKS = {
     'stop': {'type': 'StopHook'},
     'watchdog': {'type': 'WatchdogHook'},
 }
+
+
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 class Runner(MMRunner):
@@ -68,6 +74,14 @@ class Runner(MMRunner):
             self.call_hook('after_all')
         return model
 
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'Runner':
+        """Build a runner, also of a config that `load_config` has not read."""
+        cfg = copy.deepcopy(cfg)
+        hand_down_img_size(cfg)
+        runner: Runner = super().from_cfg(cfg)
+        return runner
+
     # --- starting -------------------------------------------------------------------------
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
@@ -93,6 +107,16 @@ class Runner(MMRunner):
         return MMDistributedDataParallel(
             module=model, broadcast_buffers=False, find_unused_parameters=find_unused
         )
+
+    def build_model(self, model: Any) -> nn.Module:
+        """mmengine's; what its parts say of their own keys gets the whole path."""
+        try:
+            built: nn.Module = super().build_model(model)
+        except ValueError as error:
+            part = str(error).partition('.')[0]
+            is_key = isinstance(model, Mapping) and part in model
+            raise type(error)(f'model.{error}') if is_key else error from None
+        return built
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """mmengine's, less the one that tells samplers the epoch: `TrainLoop` does; and ours."""
@@ -123,12 +147,17 @@ class Runner(MMRunner):
             seed: of the run.
             diff_rank_seed: ignored: each process takes its share of one common order.
         """
-        return build_data_loader(dataloader, seed, self.global_batch_size, self.world_size)
+        try:
+            return build_data_loader(dataloader, seed, self.global_batch_size, self.world_size)
+        except (ConfigError, DataError) as error:
+            key = next((key for key in _LOADERS if self.cfg.get(key) == dataloader), None)
+            raise type(error)(f'{key}: {error}') if key else error from None
 
     def build_val_loop(self, loop: Any) -> Any:
         """mmengine's; a classifier is validated on the classes that it is trained on."""
         built = super().build_val_loop(loop)
         if isinstance(self._train_loop, BaseLoop) and hasattr(self.bare_model, 'num_classes'):
+            check_num_classes(self.bare_model.num_classes, self.train_dataloader.dataset)
             check_classes(self.train_dataloader.dataset, built.dataloader.dataset)
         return built
 

@@ -21,5 +21,5 @@ def check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:
         first = int(wrong[0])
         raise ValueError(
             f'sample {int(data["ids"][first])} has label {int(labels[first])}, but '
-            f'head.num_classes={num_classes} takes labels 0..{num_classes - 1}'
+            f'model.head.num_classes={num_classes} takes labels 0..{num_classes - 1}'
         )
