@@ -1,8 +1,31 @@
 """Whether two datasets mean the same by a label."""
 
+import logging
 from typing import Any
 
+from mmengine.logging import print_log
+
 from mae.utils.errors import ConfigError
+
+
+def check_num_classes(num_classes: int, train: Any) -> None:
+    """Refuse to train a classifier on more classes than it has; say so where it has more.
+
+    Args:
+        num_classes: of the classifier.
+        train: dataset whose `metainfo`, if it has it, lists `classes`.
+
+    Raises:
+        ConfigError: it has too few; tells both numbers.
+    """
+    found = len(_classes(train))
+    told = f'train_dataloader.dataset has {found} classes, but model.head.num_classes={num_classes}'
+    if found > num_classes:
+        raise ConfigError(
+            f'{told} takes labels 0..{num_classes - 1}; set model.head.num_classes={found}'
+        )
+    if 0 < found < num_classes:
+        print_log(f'{told}: the rest is never trained', 'current', logging.WARNING)
 
 
 def check_classes(train: Any, val: Any) -> None:

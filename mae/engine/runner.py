@@ -1,5 +1,6 @@
 """mmengine's runner with its traps closed (see docs/en/design/mmengine.md)."""
 
+import copy
 import logging
 import os
 import time
@@ -34,10 +35,11 @@ from mae.engine.checkpoint import (
     save_checkpoint,
     training_state,
 )
-from mae.engine.classes import check_classes
+from mae.engine.classes import check_classes, check_num_classes
 from mae.engine.compile import compile_blocks
 from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
 from mae.engine.distributed import TIMEOUT, init_distributed
+from mae.engine.img_size import hand_down_img_size
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import with_rate
 from mae.engine.run_state import RunState
@@ -45,7 +47,7 @@ from mae.engine.start import announce, load, resume, resume_latest
 from mae.engine.stopping import StopSignals
 from mae.registry import HOOKS, LOOPS, RUNNERS, find
 from mae.utils.compat import versions
-from mae.utils.errors import ConfigError
+from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 
@@ -102,6 +104,14 @@ class Runner(MMRunner):
             self.call_hook('after_all')
         return model
 
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'Runner':
+        """Build a runner, also of a config that `load_config` has not read."""
+        cfg = copy.deepcopy(cfg)
+        hand_down_img_size(cfg)
+        runner: Runner = super().from_cfg(cfg)
+        return runner
+
     # --- starting -------------------------------------------------------------------------
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
@@ -143,6 +153,16 @@ class Runner(MMRunner):
             return MMDistributedDataParallel(
                 module=model, broadcast_buffers=False, find_unused_parameters=find_unused
             )
+
+    def build_model(self, model: Any) -> nn.Module:
+        """mmengine's; what its parts say of their own keys gets the whole path."""
+        try:
+            built: nn.Module = super().build_model(model)
+        except ValueError as error:
+            part = str(error).partition('.')[0]
+            is_key = isinstance(model, Mapping) and part in model
+            raise type(error)(f'model.{error}') if is_key else error from None
+        return built
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """mmengine's; and with `TrainLoop`, which tells samplers the epoch itself, ours."""
@@ -202,14 +222,32 @@ class Runner(MMRunner):
         if isinstance(self._train_dataloader, Mapping):
             size = self.global_batch_size
             self._train_dataloader = with_global_batch(self._train_dataloader, size)
+        self._build_own_loader('train_dataloader')
         return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: Any) -> Any:
         """mmengine's; a classifier is validated on the classes that it is trained on."""
+        self._build_own_loader('val_dataloader')
         built = super().build_val_loop(loop)
         if isinstance(self._train_loop, BaseLoop) and hasattr(self.bare_model, 'num_classes'):
+            check_num_classes(self.bare_model.num_classes, self.train_dataloader.dataset)
             check_classes(self.train_dataloader.dataset, built.dataloader.dataset)
         return built
+
+    def build_test_loop(self, loop: Any) -> Any:
+        """mmengine's."""
+        self._build_own_loader('test_dataloader')
+        return super().build_test_loop(loop)
+
+    def _build_own_loader(self, key: str) -> None:
+        """Build a data loader of ours before its loop does: an error in it names its config key."""
+        config = getattr(self, f'_{key}')
+        if not (isinstance(config, Mapping) and has_own_sampler(config)):
+            return
+        try:
+            setattr(self, f'_{key}', self.build_dataloader(config, seed=self.seed))
+        except (ConfigError, DataError) as error:
+            raise type(error)(f'{key}: {error}') from None
 
     @property
     def global_batch_size(self) -> int | None:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mae.engine.classes import check_classes
+from mae.engine.classes import check_classes, check_num_classes
 from mae.utils.errors import ConfigError
 
 
@@ -37,3 +37,24 @@ def test_classes_that_differ(val, message):
     with pytest.raises(ConfigError, match=message) as caught:
         check_classes(dataset('a', 'b'), dataset(*val))
     assert '\n' not in str(caught.value)
+
+
+def test_more_classes_than_the_head_has():
+    message = (
+        r'^train_dataloader\.dataset has 3 classes, but model\.head\.num_classes=2 takes labels '
+        r'0\.\.1; set model\.head\.num_classes=3$'
+    )
+    with pytest.raises(ConfigError, match=message):
+        check_num_classes(2, dataset('a', 'b', 'c'))
+
+
+@pytest.mark.parametrize(
+    ('train', 'told'), [(dataset('a'), True), (dataset('a', 'b'), False), (dataset(), False)]
+)
+def test_fewer_classes_than_the_head_has(train, told, monkeypatch):
+    lines = []
+    monkeypatch.setattr('mae.engine.classes.print_log', lambda line, *_: lines.append(line))
+    check_num_classes(2, train)
+    assert ['has 1 classes, but model.head.num_classes=2: the rest' in line for line in lines] == (
+        [True] if told else []
+    )

@@ -211,7 +211,9 @@ def test_smaller_last_batch_counts_for_its_samples(make_runner):
 
 def test_batches_that_do_not_fit(make_runner):
     runner = make_runner(changes={'global_batch_size': 31, 'train_dataloader.batch_size': 12})
-    with pytest.raises(ConfigError, match=r'^global_batch_size=31 is not a multiple of [^\n]*$'):
+    with pytest.raises(
+        ConfigError, match=r'^train_dataloader: global_batch_size=31 is not a multiple of [^\n]*$'
+    ):
         runner.train()
 
 

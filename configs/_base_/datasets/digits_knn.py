@@ -7,7 +7,7 @@ test_dataloader = dict(
     collate_fn=dict(type='collate'),
     dataset=dict(
         type='SeededDataset',
-        source=dict(type='Digits', split='val', img_size=16),
+        source=dict(type='Digits', split='val'),
         pipeline=[dict(type='PackInputs')],
     ),
 )
@@ -19,7 +19,7 @@ test_cfg = dict(
         collate_fn=dict(type='collate'),
         dataset=dict(
             type='SeededDataset',
-            source=dict(type='Digits', split='train', img_size=16),
+            source=dict(type='Digits', split='train'),
             pipeline=[dict(type='PackInputs')],
         ),
     )

@@ -7,7 +7,7 @@ train_dataloader = dict(
     collate_fn=dict(type='collate'),
     dataset=dict(
         type='SeededDataset',
-        source=dict(type='Digits', split='train', img_size=16),
+        source=dict(type='Digits', split='train'),
         pipeline=[dict(type='RandomShift', pixels=1), dict(type='PackInputs')],
     ),
 )
@@ -18,7 +18,7 @@ val_dataloader = dict(
     collate_fn=dict(type='collate'),
     dataset=dict(
         type='SeededDataset',
-        source=dict(type='Digits', split='val', img_size=16),
+        source=dict(type='Digits', split='val'),
         pipeline=[dict(type='PackInputs')],
     ),
 )

@@ -15,7 +15,7 @@ train_dataloader = dict(
         type='SeededDataset',
         source=dict(type='ImageFolder', root='data/imagenet', split='train'),
         pipeline=[
-            dict(type='DecodeRandomResizedCrop', size=224, scale=(0.08, 1.0)),
+            dict(type='DecodeRandomResizedCrop', scale=(0.08, 1.0)),
             dict(type='RandomFlip', prob=0.5),
             dict(type='RandAugment', policy='rand-m9-mstd0.5-inc1'),
             dict(type='PackInputs'),
@@ -35,8 +35,8 @@ val_dataloader = dict(
         source=dict(type='ImageFolder', root='data/imagenet', split='val'),
         pipeline=[
             dict(type='DecodeImage'),
-            dict(type='ResizeShort', size=256),
-            dict(type='CenterCrop', size=224),
+            dict(type='ResizeShort', crop_pct=0.875),
+            dict(type='CenterCrop'),
             dict(type='PackInputs'),
         ],
     ),

@@ -13,8 +13,8 @@ test_dataloader = dict(
         source=dict(type='ImageFolder', root='data/imagenet', split='val'),
         pipeline=[
             dict(type='DecodeImage'),
-            dict(type='ResizeShort', size=256),
-            dict(type='CenterCrop', size=224),
+            dict(type='ResizeShort', crop_pct=0.875),
+            dict(type='CenterCrop'),
             dict(type='PackInputs'),
         ],
     ),
@@ -33,8 +33,8 @@ test_cfg = dict(
             source=dict(type='ImageFolder', root='data/imagenet', split='train'),
             pipeline=[
                 dict(type='DecodeImage'),
-                dict(type='ResizeShort', size=256),
-                dict(type='CenterCrop', size=224),
+                dict(type='ResizeShort', crop_pct=0.875),
+                dict(type='CenterCrop'),
                 dict(type='PackInputs'),
             ],
         ),

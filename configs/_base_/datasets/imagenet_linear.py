@@ -6,7 +6,7 @@ train_dataloader = dict(
     batch_size=2048,
     dataset=dict(
         pipeline=[
-            dict(type='DecodeRandomResizedCrop', size=224, scale=(0.08, 1.0), oversize='clamp'),
+            dict(type='DecodeRandomResizedCrop', scale=(0.08, 1.0), oversize='clamp'),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackInputs'),
         ]

@@ -15,7 +15,7 @@ train_dataloader = dict(
         type='SeededDataset',
         source=dict(type='ImageFolder', root='data/imagenet', split='train'),
         pipeline=[
-            dict(type='DecodeRandomResizedCrop', size=224, scale=(0.2, 1.0)),
+            dict(type='DecodeRandomResizedCrop', scale=(0.2, 1.0)),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackInputs'),
         ],

@@ -10,12 +10,7 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         mixup=dict(
-            mixup_alpha=0.8,
-            cutmix_alpha=1.0,
-            switch_prob=0.5,
-            prob=1.0,
-            label_smoothing=0.1,
-            num_classes=1000,
+            mixup_alpha=0.8, cutmix_alpha=1.0, switch_prob=0.5, prob=1.0, label_smoothing=0.1
         ),
         erase=dict(prob=0.25, mode='pixel', max_count=1),
     ),

@@ -22,8 +22,8 @@ train_dataloader = dict(
     dataset=dict(
         pipeline=[
             dict(type='DecodeImage'),
-            dict(type='ResizeShort', size=256),
-            dict(type='RandomCrop', size=224),
+            dict(type='ResizeShort', crop_pct=0.875),
+            dict(type='RandomCrop'),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackInputs'),
         ]

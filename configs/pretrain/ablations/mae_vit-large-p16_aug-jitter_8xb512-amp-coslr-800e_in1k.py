@@ -21,7 +21,7 @@ model = dict(target=dict(norm_pix=False))
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
-            dict(type='DecodeRandomResizedCrop', size=224, scale=(0.2, 1.0)),
+            dict(type='DecodeRandomResizedCrop', scale=(0.2, 1.0)),
             dict(type='RandomFlip', prob=0.5),
             dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
             dict(type='PackInputs'),

@@ -21,8 +21,8 @@ train_dataloader = dict(
     dataset=dict(
         pipeline=[
             dict(type='DecodeImage'),
-            dict(type='ResizeShort', size=256),
-            dict(type='CenterCrop', size=224),
+            dict(type='ResizeShort', crop_pct=0.875),
+            dict(type='CenterCrop'),
             dict(type='PackInputs'),
         ]
     )

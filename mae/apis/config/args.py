@@ -65,7 +65,9 @@ class Arguments:
         if fits(value, self.hints.get(key, Any)) or self.is_ours:
             return fits(value, self.hints.get(key, Any))
         is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
-        return not is_plain or isinstance(value, type(self.defaults.get(key)))
+        default = self.defaults.get(key)
+        is_number = isinstance(value, int | float) and isinstance(default, int | float)
+        return not is_plain or is_number or isinstance(value, type(default))
 
 
 @cache

@@ -41,6 +41,9 @@ def check_config(config: Mapping[str, Any]) -> None:
     """
     scope = config.get('default_scope') or 'mae'
     check_scope(scope)
+    if config.get('data_preprocessor') and isinstance(config.get('model'), Mapping):
+        model = {'data_preprocessor': config['data_preprocessor'], **config['model']}
+        config = {**config, 'model': model}  # as mmengine's runner does
     _section(config, Run, _Place('', scope))
 
 
@@ -60,7 +63,7 @@ def _value(value: Any, hint: Any, place: _Place) -> None:
     elif schema is not None and isinstance(value, Mapping):
         _section(value, schema, place)
     elif not fits(value, hint):
-        raise ConfigError(f'{place.path} must be {describe(hint)}, not {value!r}')
+        raise _misfit(place.path, hint, value)
 
 
 def _parts(value: Any, room: Room, place: _Place) -> None:
@@ -105,16 +108,19 @@ def _argument(key: str, value: Any, arguments: Arguments, room: Room, place: _Pl
     """A keyword of a class: a part in turn, a dict of its own, or a plain value."""
     hint = arguments.hints.get(key, Any)
     options = next((OPTIONS[o, key] for o in arguments.owners if (o, key) in OPTIONS), None)
+    is_dict = isinstance(value, Mapping)
     if _room_of(hint) or _schema_of(hint):
         _value(value, hint, place)
-    elif options is not None and isinstance(value, Mapping):
+    elif is_dict and arguments.is_ours and not fits(value, hint):
+        raise ConfigError(f'{place.path} must be {describe(hint)}, not a dict')
+    elif options is not None and is_dict:
         _options(value, options, place)
     elif key in PARTS and _holds_dicts(value, typed=not arguments.is_ours):
         _value(value, PARTS[key], place)
     elif arguments.is_ours and _holds_dicts(value, typed=True):
         _parts(value, room, place)
     elif not arguments.fits(key, value):
-        raise ConfigError(f'{place.path} must be {describe(hint)}, not {value!r}')
+        raise _misfit(place.path, hint, value)
     elif isinstance(value, Mapping):
         default = arguments.defaults.get(key)
         known = default if isinstance(default, Mapping) else ()
@@ -130,8 +136,14 @@ def _options(node: Mapping[str, Any], options: type | tuple[str, ...], place: _P
     _refuse_unknown(node, {*arguments.hints, 'type'}, place)
     for key, value in node.items():
         if not arguments.fits(key, value):
-            hint = describe(arguments.hints[key])
-            raise ConfigError(f'{place.at(key).path} must be {hint}, not {value!r}')
+            raise _misfit(place.at(key).path, arguments.hints[key], value)
+
+
+def _misfit(path: str, hint: Any, value: Any) -> ConfigError:
+    """The error for a plain value of the wrong kind."""
+    is_text = isinstance(value, int | float | list) and fits('', hint)
+    cure = '; a text that looks like one needs quotes' if is_text else ''
+    return ConfigError(f'{path} must be {describe(hint)}, not {value!r}{cure}')
 
 
 def _refuse_unknown(
@@ -140,8 +152,8 @@ def _refuse_unknown(
     for key in node:
         if key not in known:
             meant = did_you_mean(str(key), [k for k in known if k[0] != '_'], place.at('').path)
-            if not place.path and '?' not in meant:
-                meant = f'; what only the file itself uses begins with an underscore: _{key}'
+            if key == '_delete_':
+                meant = '; it is for a dict that is merged with another: a list is replaced whole'
             raise ConfigError(f'unknown key {place.at(key).path}{owner}{meant}')
 
 

@@ -1,17 +1,14 @@
-"""Where configs lie, by path or by the name of a shipped one, and reading them."""
+"""Where configs lie: by path, or by the name of a shipped one."""
 
-import ast
 import re
-import traceback
 from pathlib import Path
-
-from mmengine.config import Config
 
 from mae.utils.errors import ConfigError
 from mae.utils.shipped import shipped
-from mae.utils.suggest import nearest
+from mae.utils.suggest import is_slip, nearest
 
 _SIZES = {'t': 'tiny', 's': 'small', 'b': 'base', 'l': 'large', 'h': 'huge'}
+_SCOPE = 'mae::'
 _FORMATS = ('.py', '.json', '.yaml', '.yml')
 
 
@@ -19,8 +16,9 @@ def find_config(name: str | Path) -> Path:
     """The file of a config.
 
     Args:
-        name: a path, or the name of a shipped config with or without folder and `.py`. Spellings
-            of mmselfsup and mmpretrain (`vit-b-p16`, without `-amp`, `-fp16`) are understood.
+        name: a path, or the name of a shipped config with or without folder and `.py`, as
+            it stands or after `mae::`. Spellings of mmselfsup and mmpretrain
+            (`vit-b-p16`, without `-amp`, `-fp16`) are understood.
 
     Raises:
         ConfigError: no such config; tells the nearest names.
@@ -32,17 +30,10 @@ def find_config(name: str | Path) -> Path:
         return path
     if path.is_dir():
         raise ConfigError(f'{path} is a folder, not a config')
-    leaves = shipped_configs()
-    asked = path.with_suffix('') if path.suffix == '.py' else path
-    for leaf in leaves:
-        if leaf.with_suffix('').parts[-len(asked.parts) :] == asked.parts:
-            return leaf
-    if asked.name == str(asked):
-        for leaf in leaves:
-            if _canonical(leaf.stem) == _canonical(asked.name):
-                return leaf
-    known = {leaf.stem for leaf in leaves} | {other.stem for other in path.parent.glob('*.py')}
-    near = nearest(asked.name, known, limit=3)
+    if (found := _find_shipped(str(name))) is not None:
+        return found
+    known = {leaf.stem for leaf in shipped_configs()} | {other.stem for other in _beside(path)}
+    near = nearest(path.name.removesuffix('.py'), known, limit=3)
     hint = f'; nearest: {", ".join(near)}' if near else ''
     raise ConfigError(f'no such config: {name}{hint}')
 
@@ -54,63 +45,65 @@ def shipped_configs() -> list[Path]:
     return sorted(path for path in leaves if '_base_' not in path.parts)
 
 
-def read_config(path: Path) -> Config:
-    """Run a config file and those it inherits from, without importing anything for it.
+def find_base(name: str, heir: Path) -> Path | None:
+    """The file that a config inherits from.
+
+    Args:
+        name: as `_base_` has it: a path from the folder of `heir`, or else what `find_config` takes
+            for a shipped config, or `mae::` and a path from the folder of shipped configs.
+        heir: the config that inherits.
+
+    Returns:
+        The file; None for one of another library (`mmpretrain::...`), which mmengine finds.
 
     Raises:
-        ConfigError: names the file and line that cannot be read or run.
+        ConfigError: no such file; tells the nearest names.
     """
-    files = _with_bases(path.resolve())
-    try:
-        return Config.fromfile(path, import_custom_modules=False)
-    except Exception as error:  # whatever the code in the file does wrong
-        frames = traceback.extract_tb(error.__traceback__)
-        names = {str(file) for file in files}
-        lines = [f'{f.filename}:{f.lineno}' for f in frames if str(f.filename) in names]
-        where = lines[-1] if lines else str(path)
-        message = str(error).strip().splitlines()[0] if str(error) else ''
-        raise ConfigError(f'{where}: {type(error).__name__}: {message}') from error
+    beside = heir.parent / name
+    if beside.is_file():
+        return beside.resolve()
+    scope = name.partition('::')[0] if '::' in name else ''
+    if scope not in ('', _SCOPE.removesuffix('::')):
+        return None
+    if not name.startswith('.') and (found := _find_shipped(name)):
+        return found.resolve()
+    known = {other.stem: str(Path(name).with_name(other.name)) for other in _beside(beside)}
+    known |= {path.stem: path.stem for path in shipped_configs()}
+    known |= {path.stem: f'{_SCOPE}{path.relative_to(root)}' for root, path in _shipped_bases()}
+    near = nearest(beside.stem, known, limit=3)
+    if near and (near[0] == beside.stem or is_slip(beside.stem, near[0])):
+        hint = f'; did you mean {known[near[0]]}?'
+    else:
+        hint = f'; nearest: {", ".join(known[stem] for stem in near)}' if near else ''
+    raise ConfigError(f'no such _base_ file: {name}{hint}')
 
 
-def _with_bases(file: Path, *heirs: Path) -> list[Path]:
-    """A file and all it inherits from."""
-    if file in heirs:
-        raise ConfigError(f'{heirs[-1]}: _base_ leads back to {file}, which inherits from it')
-    if file.suffix != '.py':
-        return [file]
-    return [file, *(other for b in _bases_of(file) for other in _with_bases(b, *heirs, file))]
+def _find_shipped(name: str) -> Path | None:
+    """The shipped config of a name, with or without folder and `.py`, or of an old spelling."""
+    path = Path(name.removeprefix(_SCOPE))
+    asked = path.with_suffix('') if path.suffix == '.py' else path
+    leaves = shipped_configs()
+    for leaf in (
+        *leaves,
+        *(path for _, path in _shipped_bases() if asked.parts[:1] == ('_base_',)),
+    ):
+        if leaf.with_suffix('').parts[-len(asked.parts) :] == asked.parts:
+            return leaf
+    if asked.name == str(asked):
+        for leaf in leaves:
+            if _canonical(leaf.stem) == _canonical(asked.name):
+                return leaf
+    return None
 
 
-def _bases_of(file: Path) -> list[Path]:
-    """The files that `_base_` names, which must be there."""
-    try:
-        tree = ast.parse(file.read_text(encoding='utf-8'), str(file))
-    except SyntaxError as error:
-        raise ConfigError(f'{file}:{error.lineno}: {error.msg}') from error
-    except (UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f'{file} is not a Python file: {error}') from error
-    bases = []
-    for node in tree.body:
-        if not (isinstance(node, ast.Assign) and _is_base(node.targets[0])):
-            continue
-        try:
-            names = ast.literal_eval(node.value)
-        except ValueError:
-            continue  # computed: mmengine finds out
-        for name in [names] if isinstance(names, str) else names:
-            base = (file.parent / name).resolve()
-            if '::' in name:  # of another library
-                continue
-            if not base.is_file():
-                near = nearest(base.name, [other.name for other in base.parent.glob('*.py')])
-                hint = f'; did you mean {Path(name).with_name(near[0])}?' if near else ''
-                raise ConfigError(f'{file}:{node.lineno}: no such _base_ file: {name}{hint}')
-            bases.append(base)
-    return bases
+def _shipped_bases() -> list[tuple[Path, Path]]:
+    """The folder of shipped configs and each file in it that is only inherited from."""
+    root = shipped('configs')
+    return [(root, path) for path in sorted(root.glob('_base_/**/*.py'))] if root else []
 
 
-def _is_base(target: ast.expr) -> bool:
-    return isinstance(target, ast.Name) and target.id == '_base_'
+def _beside(path: Path) -> list[Path]:
+    return [other for other in path.parent.glob('*') if other.suffix in _FORMATS]
 
 
 def _canonical(stem: str) -> str:

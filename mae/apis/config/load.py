@@ -1,17 +1,27 @@
 """A config from a name: found, read, changed by options and checked before anything is built."""
 
 import copy
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from mae.apis.config.check import check_config
-from mae.apis.config.files import find_config, read_config
+from mae.apis.config.files import find_config
+from mae.apis.config.helpers import Helpers, find_helpers, places_of
 from mae.apis.config.options import merge_options
+from mae.apis.config.read import read_config
+from mae.apis.config.schema import IDLE, KEYS
+from mae.apis.config.source import read_source
+from mae.engine.img_size import hand_down_img_size
 from mae.utils.errors import ConfigError
+
+# Attribute of a `Config`: the image size by the keys that did not state it, but were filled in.
+_FILLED_IN = '_filled_in'
 
 
 def load_config(
@@ -19,7 +29,8 @@ def load_config(
 ) -> Config:
     """A config in which every key and type is known.
 
-    A file may keep helper variables for itself: their names start with an underscore.
+    A file may keep helper variables for itself: those that it reads, or that one which inherits
+    from it reads as `{{_base_.name}}`, and those whose names start with an underscore.
 
     Args:
         config: path, name of a shipped config (see `find_config`), or a `Config`, which is left
@@ -30,19 +41,73 @@ def load_config(
         ConfigError: there is no such config, it cannot be read, or something in it is unknown or
             of the wrong kind; one line that names the place and what would be right.
     """
+    options = cfg_options or {}
     if isinstance(config, Config):
-        loaded = copy.deepcopy(config)
+        loaded, helpers = copy.deepcopy(config), _helpers_of(config, options)
     else:
-        loaded = read_config(find_config(config))
-    for key in [key for key in loaded if key.startswith('_')]:
-        loaded.pop(key)
+        path = find_config(config)
+        source = read_source(path.resolve())
+        loaded, helpers = read_config(path, source), find_helpers(source)
+    _take_out_sizes(loaded)
+    _drop(helpers, loaded, options)
     plain = copy.copy(loaded)
     try:
-        merge_options(loaded, cfg_options or {})
+        merge_options(loaded, options)
         _check(loaded)
+        _tell_idle(loaded)
+        object.__setattr__(loaded, _FILLED_IN, hand_down_img_size(loaded))
     except ConfigError as error:
         raise ConfigError(f'{_source(plain, cfg_options)}{error}') from error
     return loaded
+
+
+def _helpers_of(config: Config, options: Mapping[str, Any]) -> Helpers:
+    """Those of the file that a config was read from, if it can have any."""
+    path = Path(config.filename or '')
+    names = {*config, *(key.partition('.')[0] for key in options)}
+    if names <= KEYS or not path.is_file():
+        return Helpers()
+    return find_helpers(read_source(path.resolve()))
+
+
+def _drop(helpers: Helpers, config: Config, options: Mapping[str, Any]) -> None:
+    """Remove the helper variables; an option for one of them would come too late."""
+    taken = helpers.take_from(config)
+    for key in options:
+        name = key.partition('.')[0]
+        if name in helpers.files:
+            places = places_of(config, _at(taken, key.split('.')))[:3]
+            raise ConfigError(
+                f'--cfg-options: {name} is a helper variable of {helpers.files[name]}, which has '
+                f'been evaluated before; set {", ".join(places) or "the keys that it goes into"}'
+            )
+
+
+def _take_out_sizes(config: Config) -> None:
+    """Those that were filled in when it was loaded before: the model's may have changed since."""
+    for key, size in config.__dict__.get(_FILLED_IN, {}).items():
+        *place, last = key.split('.')
+        node = _at(config, place)
+        if isinstance(node, Mapping) and node.get(last) == size:
+            del node[last]  # type: ignore[attr-defined]
+
+
+def _tell_idle(config: Config) -> None:
+    for key, why in IDLE.items():
+        *place, last = key.split('.')
+        if last in (_at(config, place) or {}):
+            print_log(f'{key} has no effect: {why}', 'current', logging.WARNING)
+
+
+def _at(config: Mapping[str, Any] | Config, place: list[str]) -> Any:
+    """The node at a key; None if it is not there."""
+    node: Any = config
+    for key in place:
+        if isinstance(node, list | tuple):
+            node = node[int(key)] if key.isdigit() and int(key) < len(node) else None
+        else:
+            node = node.get(key) if isinstance(node, Mapping | Config) else None
+    return node
 
 
 def _check(config: Config) -> None:

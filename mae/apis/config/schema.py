@@ -87,6 +87,7 @@ class Distributed(TypedDict, total=False):
     """`env_cfg.dist_cfg`: seconds after which a silent or hung process counts as dead."""
 
     timeout: float
+    backend: str
 
 
 class Environment(TypedDict, total=False):
@@ -110,6 +111,7 @@ class AutoScale(TypedDict, total=False):
     """`auto_scale_lr`."""
 
     enable: bool
+    base_batch_size: int
 
 
 class Imports(TypedDict, total=False):
@@ -133,6 +135,7 @@ class DefaultHooks(TypedDict, total=False):
     stop: Hook
     watchdog: Hook
     bad_samples: Hook
+    visualization: Hook
 
 
 class Run(TypedDict, total=False):
@@ -143,6 +146,7 @@ class Run(TypedDict, total=False):
     base_lr: float | None
     global_batch_size: int | None
     model: Model
+    data_preprocessor: dict[str, Any] | None
     train_dataloader: Loader | None
     val_dataloader: Loader | None
     test_dataloader: Loader | None
@@ -188,6 +192,14 @@ class Paramwise(TypedDict, total=False):
     layer_decay: float | None
     decay_tokens: bool
 
+
+KEYS = frozenset(Run.__annotations__)
+
+# Keys that configs of other OpenMMLab libraries have and this one reads nowhere, and why.
+IDLE = {
+    'env_cfg.dist_cfg.backend': 'it is nccl on GPUs and gloo on CPUs',
+    'auto_scale_lr.base_batch_size': 'base_lr is that of 256 images',
+}
 
 # Arguments of classes that are parts in turn, by the name they have everywhere in the toolbox.
 # A part under any other name is looked up where its owner was.

@@ -138,14 +138,19 @@ class RandomCrop(Transform):
 
 @TRANSFORMS.register_module()
 class ResizeShort(Transform):
-    """The shorter side becomes `size`, the longer one follows."""
+    """The shorter side becomes `size`, or `size / crop_pct`; the longer one follows.
+
+    Args:
+        size: in pixels; the larger one of (height, width).
+        crop_pct: share of the shorter side that a `CenterCrop` of `size` is to keep.
+    """
 
     is_random = False
 
-    def __init__(self, size: int) -> None:
-        if size < 1:
-            raise ConfigError(f'ResizeShort: size must be positive, got {size}')
-        self.size = size
+    def __init__(self, size: Size, *, crop_pct: float = 1.0) -> None:
+        if not 0 < crop_pct <= 1:
+            raise ConfigError(f'ResizeShort: crop_pct must lie in (0, 1], got {crop_pct}')
+        self.size = round(max(to_size(size)) / crop_pct)
 
     def transform(self, results: Results) -> Results:
         """Resize it.

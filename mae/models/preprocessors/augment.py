@@ -46,14 +46,27 @@ class Mix:
 
     Args:
         options: arguments of timm's `Mixup`: `mixup_alpha`, `cutmix_alpha`, `prob`,
-            `switch_prob`, `label_smoothing`, `num_classes`.
+            `switch_prob`, `label_smoothing`, and `num_classes` unless `expect_classes` tells it.
     """
 
     def __init__(self, **options: Any) -> None:
         from timm.data.mixup import Mixup
 
+        self._stated: int | None = options.get('num_classes')
         self._mixup = Mixup(**options)
-        self.num_classes: int = self._mixup.num_classes
+
+    def expect_classes(self, num_classes: int) -> None:
+        """Make soft labels for so many classes.
+
+        Raises:
+            ValueError: the options state another number.
+        """
+        if self._stated not in (None, num_classes):
+            raise ValueError(
+                f'model.preprocessor.mixup.num_classes={self._stated}, but '
+                f'model.head.num_classes={num_classes}: leave out the first, which then follows'
+            )
+        self._mixup.num_classes = num_classes
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mix images (B, C, H, W) and int64 labels (B,) to soft labels (B, N).

@@ -26,7 +26,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
     Args:
         mean: of each channel, in grey levels (0..255).
         std: deviation of each channel, in grey levels.
-        mixup: arguments of timm's `Mixup` (mixup and cutmix with soft targets), or None.
+        mixup: arguments of timm's `Mixup` (mixup and cutmix with soft targets), or None. Its
+            `num_classes` are those of the head.
         erase: arguments of timm's `RandomErasing`, or None.
 
     Raises:
@@ -65,17 +66,13 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self._shrink = None if loaded == used else Shrink(loaded, used)
 
     def expect_classes(self, num_classes: int) -> None:
-        """From now on refuse to train on labels outside 0..num_classes - 1.
+        """From now on refuse to train on labels outside 0..num_classes - 1, and mix so many.
 
         Raises:
-            ValueError: mixup makes soft labels for another number of classes.
+            ValueError: `mixup` states another number of classes.
         """
-        mixed = num_classes if self.mix is None else self.mix.num_classes
-        if mixed != num_classes:
-            raise ValueError(
-                f'preprocessor.mixup.num_classes={mixed}, but head.num_classes={num_classes}: '
-                'make them equal'
-            )
+        if self.mix is not None:
+            self.mix.expect_classes(num_classes)
         self._num_classes = num_classes
 
     def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:

@@ -22,5 +22,5 @@ def check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:
         sample = int(data['ids'][first]) if 'ids' in data else first
         raise ValueError(
             f'sample {sample} has label {int(labels[first])}, but '
-            f'head.num_classes={num_classes} takes labels 0..{num_classes - 1}'
+            f'model.head.num_classes={num_classes} takes labels 0..{num_classes - 1}'
         )

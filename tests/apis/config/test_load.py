@@ -22,7 +22,7 @@ SOURCE = 'train_dataloader.dataset.source'
         # keys
         (PRETRAIN, 'optim_wrapper.optimzer.lr', 1, 'did you mean optim_wrapper.optimizer?'),
         (PRETRAIN, 'modle.type', 'MAE', 'unknown key modle; did you mean model?'),
-        (PRETRAIN, 'zzz', 1, 'begins with an underscore: _zzz'),
+        (PRETRAIN, 'zzz', 1, 'unknown key zzz'),
         (PRETRAIN, f'{PIPELINE}.0.siz', 1, f'did you mean {PIPELINE}.0.size?'),
         (PRETRAIN, 'optim_wrapper.optimizer.momentum', 1, 'of AdamW; known: amsgrad, betas'),
         (PRETRAIN, 'optim_wrapper.paramwise_cfg.layerdecay', 1, 'paramwise_cfg.layer_decay?'),
@@ -109,6 +109,12 @@ SOURCE = 'train_dataloader.dataset.source'
         (PRETRAIN, 'optim_wrapper.optimizer.lr', 'low', "must be float or Tensor, not 'low'"),
         (PRETRAIN, 'custom_hooks', ['EMAHook'], 'custom_hooks.0 must be a dict with a type'),
         (PRETRAIN, 'env_cfg.mp_cfg.mp_start_method', 'frok', "must be 'fork' or 'spawn' or"),
+        (
+            PRETRAIN,
+            f'{SOURCE}.split',
+            2024,
+            f'{SOURCE}.split must be str, not 2024; a text that looks like one needs quotes',
+        ),
         (FINETUNE, 'model.head.pool', 'agv', "model.head.pool must be 'avg' or 'cls', not 'agv'"),
     ],
 )
@@ -154,6 +160,37 @@ def test_the_file_is_named_where_it_is_to_blame(tmp_path):
     path.write_text("model = dict(type='MAE', encodr=dict(type='ViTEncoder'))")
     with pytest.raises(ConfigError, match=r'^\S+mine\.py: unknown key model\.encodr'):
         load_config(path, {'base_lr': 1.0})
+
+
+def test_number_for_a_number_of_another_library():
+    """mmpretrain writes 4.0 where its default is 4."""
+    neck = {'type': 'mmpretrain.MAEPretrainDecoder', 'mlp_ratio': 4.0}
+    node = {'_delete_': True, 'type': 'mmpretrain.MAE', 'backbone': {'type': 'mmpretrain.MAEViT'}}
+    assert load_config(PRETRAIN, {'model': {**node, 'neck': neck}}).model.neck.mlp_ratio == 4.0
+    with pytest.raises(ConfigError, match=r"model\.neck\.mlp_ratio must be int, not 'four'"):
+        load_config(PRETRAIN, {'model': {**node, 'neck': {**neck, 'mlp_ratio': 'four'}}})
+
+
+def test_keys_of_other_openmmlab_configs(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr('mae.apis.config.load.print_log', lambda line, *_: told.append(line))
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        "default_scope = 'mmpretrain'\n"
+        "data_preprocessor = dict(type='SelfSupDataPreprocessor', mean=[1.0], std=[1.0])\n"
+        "default_hooks = dict(visualization=dict(type='VisualizationHook', enable=False))\n"
+        "env_cfg = dict(dist_cfg=dict(backend='nccl'))\n"
+        'auto_scale_lr = dict(base_batch_size=4096)\n'
+    )
+    load_config(path)
+    assert told == [
+        'env_cfg.dist_cfg.backend has no effect: it is nccl on GPUs and gloo on CPUs',
+        'auto_scale_lr.base_batch_size has no effect: base_lr is that of 256 images',
+    ]
+    with pytest.raises(
+        ConfigError, match=r'unknown key model\.data_preprocessor of MAE; did you mean'
+    ):
+        load_config(PRETRAIN, {'data_preprocessor': {'mean': [1.0]}})
 
 
 def test_helper_variables_stay_in_the_file(tmp_path):

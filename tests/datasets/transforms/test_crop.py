@@ -134,7 +134,7 @@ def test_any_number_of_channels(channels):
         (lambda: RandomResizedCrop(8, (0.5, 0.2)), 'scale must be 0 < low <= high'),
         (lambda: RandomResizedCrop(8, ratio=(0, 1)), 'ratio must be 0 < low <= high'),
         (lambda: RandomResizedCrop(8, oversize='cut'), "oversize must be 'redraw' or 'clamp'"),
-        (lambda: ResizeShort(0), 'size must be positive'),
+        (lambda: ResizeShort(0), 'size must be a positive number'),
         (lambda: CenterCrop(-1), 'size must be a positive number'),
     ],
 )

@@ -141,13 +141,22 @@ def test_labels_the_head_has_no_class_for(build_classifier, label):
     images = torch.zeros(3, 5, 8, 12, dtype=torch.uint8)
     labels, ids = torch.tensor([0, 2, label]), torch.tensor([4, 5, 6])
     batch = {'inputs': images, 'labels': labels, 'ids': ids, 'keys': ids}
-    message = rf'^sample 6 has label {label}, but head.num_classes=3 takes labels 0..2$'
+    message = rf'^sample 6 has label {label}, but model.head.num_classes=3 takes labels 0..2$'
     with pytest.raises(ValueError, match=message):
         model.data_preprocessor(batch, True)
     model.data_preprocessor(batch, False)  # evaluation counts them
 
 
+def test_mixup_takes_the_classes_of_the_head(build_classifier):
+    model = build_classifier(preprocessor=dict(mixup=dict(mixup_alpha=0.8)))
+    inputs = torch.zeros(2, 5, 8, 12, dtype=torch.uint8)
+    batch = dict(
+        inputs=inputs, labels=torch.tensor([0, 2]), ids=torch.arange(2), keys=torch.arange(2)
+    )
+    assert model.data_preprocessor(batch, training=True)['labels'].shape == (2, 3)
+
+
 def test_mixup_for_other_classes(build_classifier):
     mixup = dict(mixup_alpha=0.8, num_classes=5)
-    with pytest.raises(ValueError, match=r'^preprocessor.mixup.num_classes=5, but head.num_clas'):
+    with pytest.raises(ValueError, match=r'^model.preprocessor.mixup.num_classes=5, but '):
         build_classifier(preprocessor=dict(mixup=mixup))

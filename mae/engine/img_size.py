@@ -1,0 +1,125 @@
+"""The model's image size reaches every pipeline that does not state one of its own."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.registry import Registry
+
+from mae.registry import DATASETS, MODELS, TRANSFORMS
+from mae.utils.errors import ConfigError
+
+_KEY = 'model.encoder.img_size'
+# Of ours: those that decide the size of an image, and those that leave it.
+_CROPS = (
+    *('RandomResizedCrop', 'DecodeRandomResizedCrop', 'EncodedCrop', 'RandomCrop', 'CenterCrop'),
+)
+_NEUTRAL = ('RandomFlip', 'RandomShift', 'RandAugment', 'ColorJitter', 'PackInputs')
+
+
+def hand_down_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the image size of the model to what reads and cuts images for it, in place.
+
+    A transform that needs a `size` and a source with an `img_size` get it unless they state one.
+    Nothing happens where the model has no such size.
+
+    Args:
+        config: of a run.
+
+    Returns:
+        The size, by the keys that were filled in.
+
+    Raises:
+        ConfigError: a pipeline ends in images of another size; names both keys.
+    """
+    size = _model_size(config)
+    if size is None:
+        return {}
+    scope = config.get('default_scope') or 'mae'
+    filled = {}
+    for path, node in _datasets({key: config[key] for key in config if key != 'model'}):
+        steps = [(f'{path}.pipeline.{i}', step) for i, step in enumerate(node['pipeline'])]
+        sources = list(_sources(node.get('source'), f'{path}.source'))
+        for place, taker in (*steps, *sources):
+            key = _wanted(taker, size, scope)
+            if key is not None and key not in taker:
+                taker[key] = filled[f'{place}.{key}'] = size
+        _check(steps, sources, size)
+    return filled
+
+
+def _model_size(config: Mapping[str, Any]) -> Any:
+    """`model.encoder.img_size`, or its default; None where there is none."""
+    model = config.get('model')
+    encoder = model.get('encoder') if isinstance(model, Mapping) else None
+    if not isinstance(encoder, Mapping):
+        return None
+    if 'img_size' in encoder:
+        return encoder['img_size']
+    parameter = _parameter(encoder, 'img_size', MODELS, config.get('default_scope') or 'mae')
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default
+
+
+def _datasets(node: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every dict with a pipeline of its own, by its key."""
+    if isinstance(node, Mapping) and isinstance(node.get('pipeline'), list | tuple):
+        yield path, node
+    elif isinstance(node, Mapping | list | tuple):
+        for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+            yield from _datasets(value, f'{path}.{key}' if path else str(key))
+
+
+def _sources(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """A source and those that it chooses from."""
+    if isinstance(node, Mapping):
+        yield path, node
+        yield from _sources(node.get('source'), f'{path}.source')
+
+
+def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
+    """The key that takes the size; a `size` that has a default means another one."""
+    if not isinstance(node, Mapping):
+        return None
+    size = _parameter(node, 'size', TRANSFORMS, scope)
+    if size is not None and size.default is size.empty:
+        return 'size'
+    own = _parameter(node, 'img_size', DATASETS, scope)
+    # `Digits` are square: it is the encoder who says that they do not fit it
+    is_taken = own is not None and (isinstance(img_size, int) or own.annotation is not int)
+    return 'img_size' if is_taken else None
+
+
+def _parameter(
+    node: Mapping[str, Any], key: str, registry: Registry, scope: str
+) -> inspect.Parameter | None:
+    """Of the class that `node` names, if that is registered in this toolbox."""
+    name = node.get('type')
+    if isinstance(name, str):
+        scope, name = name.rsplit('.', 1) if '.' in name else (node.get('_scope_', scope), name)
+        registry.import_from_location()
+        name = registry.module_dict.get(name) if scope == 'mae' else None
+    return inspect.signature(name).parameters.get(key) if callable(name) else None
+
+
+def _check(steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: Any) -> None:
+    """Whether the images come out as the model takes them, as far as that can be told."""
+    for place, step in reversed(steps):
+        name = step.get('type') if isinstance(step, Mapping) else None
+        if name in _CROPS and 'size' in step:
+            _compare(f'{place}.size', step.get('size'), size)
+        if name not in _NEUTRAL:
+            return
+    for place, source in sources:
+        if 'img_size' in source:
+            _compare(f'{place}.img_size', source['img_size'], size)
+
+
+def _compare(key: str, found: Any, size: Any) -> None:
+    if _pair(found) != _pair(size):
+        raise ConfigError(
+            f'{key} is {found}, but {_KEY} is {size}; leave out the first, which then follows'
+        )
+
+
+def _pair(size: Any) -> Any:
+    return tuple(size) if isinstance(size, list | tuple) else (size, size)
