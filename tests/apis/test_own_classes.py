@@ -69,8 +69,8 @@ def start(crops, tmp_path, monkeypatch):
         path = tmp_path / 'configs/mine.py'
         path.parent.mkdir(exist_ok=True)
         path.write_text(HEAD + text)
-        config = load_config(path, {'work_dir': 'run', 'launcher': 'none', **(options or {})})
-        return config
+        name = {'work_dir': 'run', 'experiment_name': tmp_path.name}  # mmengine's is the second
+        return load_config(path, {**name, **(options or {})})
 
     return load
 
