@@ -55,7 +55,7 @@ class ImageFolder:
         index_cache: bool = True,
     ) -> None:
         self.folder = os.path.join(root, split) if split else root
-        _require_folder(self.folder)
+        _require_folder(root, split)
         self._extensions = tuple(extension.lower() for extension in extensions)
         self._others_allowed = classes is not None
         if classes is None and labelled and split not in ('', 'train'):
@@ -122,9 +122,15 @@ class ImageFolder:
         return scan_folders(self.folder, labels, self._extensions, names)
 
 
-def _require_folder(folder: str) -> None:
-    if not os.path.isdir(folder):
-        raise DataError(f'{folder}: no such folder; expected a folder of images')
+def _require_folder(root: str, split: str) -> None:
+    folder = os.path.join(root, split) if split else root
+    if os.path.isdir(folder):
+        return
+    hint = 'expected a folder of images'
+    if split and (found := _class_folders(root)):
+        some = ', '.join(found[:3]) + ', ...' * (len(found) > 3)
+        hint = f"{root} has {some}; set split='' if these are the classes, or move them to {folder}"
+    raise DataError(f'{folder}: no such folder; {hint}')
 
 
 def _require_file(path: str, list_file: Path) -> None:

@@ -76,7 +76,9 @@ class GlobalBatchSampler(Sampler[Batch]):
         if self.steps_per_epoch == 0:
             raise ConfigError(
                 f'the dataset has {self.num_samples} samples, less than one global batch of '
-                f'{self.global_batch_size}; use a smaller global_batch_size or drop_last=False'
+                f'{self.global_batch_size}; set global_batch_size to '
+                f'{_handy(self.num_samples, self.world_size)}, say, and the learning rate follows, '
+                'or train_dataloader.sampler.drop_last=False'
             )
         self.set_position(0)
 
@@ -134,6 +136,11 @@ def require_samples(num_samples: int, world_size: int) -> None:
     """Raises ConfigError unless every process can have a sample."""
     if num_samples < world_size:
         raise ConfigError(f'more processes than samples: {world_size} and {num_samples}')
+
+
+def _handy(num_samples: int, world_size: int) -> int:
+    """A global batch that makes about four steps or more of so many samples."""
+    return world_size << max(0, (num_samples // (4 * world_size)).bit_length() - 1)
 
 
 def _misfit(total: int, batch_size: int, world_size: int) -> str:

@@ -25,10 +25,11 @@ class Subset:
         per_class: images of each class.
         fraction: share of each class, rounded to the nearest number, at least one image.
         seed: of the choice.
+        others: True takes the images that are not chosen: to hold some out for validation.
 
     Raises:
         ConfigError: not just one of `per_class` and `fraction`, or one out of range.
-        DataError: an image of the source has no label.
+        DataError: an image of the source has no label, or none are left for `others`.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Subset:
         per_class: int | None = None,
         fraction: float | None = None,
         seed: int = 0,
+        others: bool = False,
     ) -> None:
         if (per_class is None) == (fraction is None):
             raise ConfigError('Subset needs either per_class or fraction')
@@ -51,12 +53,14 @@ class Subset:
         order = sample_keys(seed, 0, torch.arange(len(labels))).argsort()
         by_class = order[labels[order].argsort(stable=True)]
         counts = labels.bincount().tolist()
-        chosen = [
-            indices[: _number(label, len(indices), per_class, fraction)]
-            for label, indices in enumerate(by_class.split(counts))
-            if len(indices)
-        ]
+        chosen = []
+        for label, indices in enumerate(by_class.split(counts)):
+            if len(indices):
+                number = _number(label, len(indices), per_class, fraction)
+                chosen.append(indices[number:] if others else indices[:number])
         self._indices = torch.cat(chosen).sort().values
+        if not len(self._indices):
+            raise DataError('Subset: no images are left but those chosen; choose fewer of them')
 
     @property
     def metainfo(self) -> dict[str, Any]:

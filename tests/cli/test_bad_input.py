@@ -51,7 +51,7 @@ def test_image_that_cannot_be_decoded(refused, images, workers):
 
 def test_image_size_not_divisible_by_patch(refused):
     error = refused('model.encoder.img_size=18')
-    assert 'img_size=18x18 is not divisible by encoder.patch_size=4' in error
+    assert 'error: model.encoder.img_size=18x18 is not divisible by encoder.patch_size=4' in error
 
 
 @pytest.mark.parametrize('patch_size', [0, -4])
@@ -111,7 +111,9 @@ def test_source_in_place_of_a_dataset(refused):
 
 
 def test_warm_up_of_negative_length(refused):
-    assert 'steps of warm-up do not fit' in refused('param_scheduler.warmup_epochs=-1')
+    assert 'param_scheduler.warmup_epochs must not be negative' in refused(
+        'param_scheduler.warmup_epochs=-1'
+    )
 
 
 def test_misspelt_option(refused):
@@ -214,7 +216,7 @@ def test_labels_outside_the_classes_of_the_head(refused):
 
 def test_images_without_labels(refused, images):
     text = FOLDERS.format(root=str(images[0]), more=', labelled=False')
-    assert 'has label -1, but head.num_classes=10' in refused(text=text, base='ft')
+    assert 'has label -1, but model.head.num_classes=10' in refused(text=text, base='ft')
 
 
 def test_label_file_that_does_not_match(refused, images):

@@ -134,3 +134,12 @@ def test_impossible_choices(options, message):
 def test_sources_without_labels(labels):
     with pytest.raises(DataError, match=r'^Subset: Labels has images without a label; [^\n]*$'):
         Subset(Labels(labels), per_class=1)
+
+
+def test_others_are_the_rest():
+    labels = [0, 0, 0, 1, 1, 1, 1]
+    chosen, rest = (Subset(Labels(labels), fraction=0.5, others=o) for o in (False, True))
+    assert sorted([*chosen._indices.tolist(), *rest._indices.tolist()]) == list(range(7))
+    assert rest.get_gt_labels().bincount().tolist() == [1, 2]
+    with pytest.raises(DataError, match='no images are left but those chosen'):
+        Subset(Labels(labels), fraction=1.0, others=True)

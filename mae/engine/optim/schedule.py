@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from mae.registry import PARAM_SCHEDULERS
+from mae.utils.errors import ConfigError
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -57,10 +58,14 @@ class WarmupCosineLR(_ParamScheduler):
             optimizer: wrapper whose parameter groups are updated.
             epoch_length: steps in an epoch.
             end: epochs of the run; `train_cfg.max_epochs` unless the config says otherwise.
-            warmup_epochs: epochs of warm-up.
+            warmup_epochs: epochs of warm-up. Of a run that is not longer than these, a tenth is
+                warm-up, as in the recipes, and a warning tells of it.
             min_lr: value approached at the end.
+
+        Raises:
+            ConfigError: `warmup_epochs` is negative.
         """
-        warmup = round(warmup_epochs * epoch_length)
+        warmup = round(_fitting(warmup_epochs, end) * epoch_length)
         return cls(optimizer, warmup=warmup, min_lr=min_lr, end=end * epoch_length)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -87,3 +92,19 @@ class WarmupCosineLR(_ParamScheduler):
             cosine = (1 + math.cos(math.pi * (t - warmup) / (self.end - warmup))) / 2
             values.append(floor + (lr - floor) * cosine)
         return values
+
+
+def _fitting(warmup_epochs: float, end: int) -> float:
+    """Epochs of warm-up of a run of `end` epochs, which may be one made short by hand."""
+    if warmup_epochs < 0:
+        raise ConfigError(
+            f'param_scheduler.warmup_epochs must not be negative, got {warmup_epochs}'
+        )
+    if warmup_epochs == 0 or warmup_epochs < end:
+        return warmup_epochs
+    told = (
+        f'param_scheduler.warmup_epochs={warmup_epochs} does not fit train_cfg.max_epochs={end}: '
+        f'{end / 10:g} epochs of warm-up, a tenth of the run, take their place'
+    )
+    print_log(told, 'current', logging.WARNING)
+    return end / 10

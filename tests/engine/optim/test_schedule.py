@@ -50,11 +50,29 @@ def test_every_iteration_of_a_run(make_runner, classify, min_lr):
     assert scales == ({0.65**n for n in range(4)} if classify else {1.0})
 
 
-def test_warm_up_as_long_as_the_run(make_runner):
-    runner = make_runner(changes={'param_scheduler.warmup_epochs': 3})
-    message = r'^param_scheduler: 15 steps of warm-up do not fit a run of 15 steps; [^\n]*$'
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize('warmup_epochs', [4, 40])
+def test_a_run_made_shorter_than_its_warm_up_has_a_tenth(make_runner, warmup_epochs):
+    changes = {'param_scheduler.warmup_epochs': warmup_epochs, 'train_cfg.max_epochs': 4}
+    runner = make_runner(changes=changes)
+    runner.train()
+    (schedule,) = runner.param_schedulers
+    assert (schedule.warmup, schedule.end) == (2, 20)
+    (log,) = Path(runner.work_dir).glob('*/*.log')
+    assert (
+        f'param_scheduler.warmup_epochs={warmup_epochs} does not fit train_cfg.max_epochs=4: '
+        '0.4 epochs of warm-up, a tenth of the run, take their place'
+    ) in log.read_text()
+
+
+def test_a_negative_warm_up(make_runner):
+    runner = make_runner(changes={'param_scheduler.warmup_epochs': -1})
+    with pytest.raises(ValueError, match=r'^param_scheduler\.warmup_epochs must not be negative'):
         runner.train()
+
+
+def test_steps_of_warm_up_that_do_not_fit():
+    with pytest.raises(ValueError, match=r'^param_scheduler: 15 steps of warm-up do not fit a run'):
+        WarmupCosineLR(None, warmup=15, end=15)
 
 
 def test_fractions_of_an_epoch(make_runner):
