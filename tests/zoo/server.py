@@ -96,10 +96,10 @@ class Handler(BaseHTTPRequestHandler):
         self.head(302, Location=f'/good/{name}?token=1', Content_Length='0')
 
     def misnamed(self, count):
-        self.head(302, Location='/good/renamed-01234567.pth', Content_Length='0')
+        self.head(302, Location='/good/renamed-fedcba98.pth', Content_Length='0')
 
     def disposed(self, count):  # called otherwise by a header
-        name = "attachment; filename*=UTF-8''..%2Fother-01234567.pth"
+        name = "attachment; filename*=UTF-8''..%2Fother-fedcba98.pth"
         self.head(200, Content_Length=str(len(DATA)), Content_Disposition=name)
         self.wfile.write(DATA)
 

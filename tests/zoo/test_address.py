@@ -16,7 +16,7 @@ from mae.zoo.download import Remote
 from .server import serve
 
 HOST = 'https://example.com/models'
-WRONG = '01234567'
+WRONG = 'fedcba98'
 fetch_module = sys.modules[fetch_proved.__module__]  # `mae.apis.fetch` is the function
 
 

@@ -40,4 +40,5 @@ def test_in_a_name():
     assert checksum_in('vit-85be947b.pth.tar') == Checksum('sha256', '85be947b')
     assert checksum_in('mae_vit_20220223.pth') is None
     assert checksum_in('mae-pretrain.pth') is None
+    assert checksum_in('model-00100000.ckpt') is None  # a step
     assert checksum_in('mae-vit-20220223.pth') is None  # a date

@@ -77,7 +77,7 @@ def save_safetensors(weights: Mapping[str, Tensor], path: Path, metadata: dict[s
     """Write weights as a safetensors file, whole or not at all.
 
     Args:
-        weights: by name; those that share memory are written once each.
+        weights: by name; of those that share memory each is written.
         path: of the file.
         metadata: kept in its header.
 
@@ -117,7 +117,7 @@ def _read_folder(folder: Path) -> Checkpoint:
     shards = [read_model(file) for file in files]
     weights = {key: value for shard in shards for key, value in shard['state_dict'].items()}
     return {
-        **shards[0],
+        'metadata': shards[0].get('metadata', {}),
         'state_dict': weights,
         'config': config,
         'processor': _read_json(processor) if processor.is_file() else {},

@@ -171,8 +171,11 @@ def _scaled(mean: Any, std: Any, factor: float) -> Facts:
     """Mean and deviation times `factor`, to what people write in grey levels."""
     if mean is None or std is None:
         return {}
-    both = {'mean': mean, 'std': std}
-    return {name: [round(value * factor, 6) for value in values] for name, values in both.items()}
+    facts: Facts = {}
+    for name, values in (('mean', mean), ('std', std)):
+        values = [values] if isinstance(values, _NUMBERS) else values
+        facts[name] = [round(value * factor, 6) for value in values]
+    return facts
 
 
 def facts_of_transformers(config: Mapping[str, Any]) -> Facts:

@@ -100,6 +100,19 @@ def test_pretrained_model_of_ours_sees_the_same_pixels_in_transformers(tmp_path)
     assert (facts['mean'], facts['std']) == ([78.0], [96.0])
 
 
+def test_pretrained_model_of_theirs_gets_a_processor(tmp_path):
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+    config = ViTMAEConfig(
+        hidden_size=48, num_hidden_layers=1, num_attention_heads=4, intermediate_size=96,
+        image_size=32, patch_size=8, decoder_hidden_size=32, decoder_num_hidden_layers=1,
+        decoder_num_attention_heads=4, decoder_intermediate_size=64,
+    )  # fmt: skip
+    ViTMAEForPreTraining(config).save_pretrained(tmp_path / 'in')
+    convert(tmp_path / 'in', tmp_path / 'out', 'transformers')
+    same_pixels(tmp_path / 'out', 32)
+
+
 def test_mean_and_deviation_as_told(vit, tmp_path):
     facts = {**HEADS, 'mean': 100, 'std': [50, 51.5, 52]}
     convert(vit(), tmp_path / 'out', 'transformers', facts=facts)
@@ -151,6 +164,24 @@ def test_their_own_processor_stays_and_is_understood(theirs, tmp_path):
 
 
 # --- shards -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('mean', [0.5, [0.5] * 5, None])
+def test_what_a_processor_may_say(mean, theirs, tmp_path):
+    theirs.save_pretrained(tmp_path / 'a')
+    own = {'image_mean': mean, 'image_std': 0.25, 'rescale_factor': 1 / 255}
+    (tmp_path / 'a/preprocessor_config.json').write_text(json.dumps(own))
+    facts = load_weights(tmp_path / 'a')['facts']
+    assert facts.get('mean') == (mean and [127.5] * (len(mean) if isinstance(mean, list) else 1))
+    own = {'do_normalize': False, 'do_rescale': True}
+    (tmp_path / 'a/preprocessor_config.json').write_text(json.dumps(own))
+    facts = load_weights(tmp_path / 'a')['facts']
+    assert (facts['mean'], facts['std']) == ([0.0], [255.0])
+    for bad in ({'rescale_factor': 0}, {'image_mean': 'x', 'image_std': 'y'}):
+        own = {'image_mean': 0.5, 'image_std': 0.5, **bad}
+        (tmp_path / 'a/preprocessor_config.json').write_text(json.dumps(own))
+        with pytest.raises(CheckpointError, match='says what no model can be'):
+            load_weights(tmp_path / 'a')
 
 
 def as_bin(folder, new):
@@ -221,19 +252,23 @@ def tied(weights):
     return weights
 
 
-@pytest.mark.parametrize('suffix', ['.safetensors', '.pth', ''])
-@pytest.mark.parametrize('way', ['convert', 'publish'])
-def test_weights_that_share_memory(suffix, way, vit, tmp_path):
+@pytest.mark.parametrize(
+    ('way', 'suffix'),
+    [
+        *(('convert', '.safetensors'), ('convert', '.pth'), ('convert', '')),
+        *(('publish', '.safetensors'), ('publish', '.pth')),
+    ],
+)
+def test_weights_that_share_memory(way, suffix, vit, tmp_path):
     weights = tied(torch.load(vit()))
     torch.save({'state_dict': weights}, tmp_path / 'tied.pth')
     if way == 'convert':
         out = tmp_path / f'out{suffix}'
         to = 'timm' if suffix else 'transformers'
         convert(tmp_path / 'tied.pth', out, to, facts=HEADS)
-    elif suffix:
-        out = publish(tmp_path / 'tied.pth', tmp_path, 'vit', license_='MIT', suffix=suffix).weights
     else:
-        pytest.skip('publishes no folders')
+        done = publish(tmp_path / 'tied.pth', tmp_path, 'vit', license_='MIT', suffix=suffix)
+        out = done.weights
     first, second = (load_weights(path)['state_dict'] for path in (tmp_path / 'tied.pth', out))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
