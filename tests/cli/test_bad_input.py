@@ -149,12 +149,18 @@ def test_global_batch_that_does_not_fit(refused):
 
 
 def test_checkpoint_of_another_shape(refused, checkpoint):
-    error = refused('model.encoder.patch_size=2', arguments=['--load-from', checkpoint()])
-    # The projection of the patches could be fitted, what the decoder predicts cannot.
-    assert 'decoder.pred.weight is (16, 64) there and (4, 64) here' in error
+    wider = 'model.encoder.arch.embed_dim=32'
+    error = refused(wider, arguments=['--load-from', checkpoint()])
+    assert 'encoder.cls_token is (1, 1, 16) there and (1, 1, 32) here' in error
     assert error.rstrip().endswith(
         'the file is a ViT/4 (16 wide, 1 blocks), 1 channels, 16 patches, decoder 64 wide, 1 blocks'
     )
+
+
+def test_decoder_of_other_patches_starts_fresh(train, checkpoint):
+    result = train('model.encoder.patch_size=2', arguments=['--load-from', checkpoint()])
+    assert result.code == 0
+    # The projection of the patches is fitted; what the decoder predicts cannot be.
 
 
 def test_no_such_checkpoint(refused, tmp_path):

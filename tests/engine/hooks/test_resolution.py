@@ -89,8 +89,9 @@ def test_size_that_cannot_be(make_runner, size, reason):
 
 
 def test_images_of_another_size_are_refused_at_once(make_runner):
-    crop = [dict(type='RandomResizedCrop', size=6), dict(type='PackInputs')]
+    crop = [dict(type='RandomResizedCrop'), dict(type='PackInputs')]
     runner = make_runner(changes=options(**{'train_dataloader.dataset.pipeline': crop}))
+    runner.train_dataloader.dataset.pipeline[0].size = (6, 6)  # as of a crop that is not ours
     with pytest.raises(ValueError, match=r'^the images are 6x6, but encoder.img_size is 8x8: '):
         runner.train()
 
