@@ -132,10 +132,12 @@ def _options(node: Mapping[str, Any], options: type | tuple[str, ...], place: _P
     if isinstance(options, type):
         _section(node, options, place)
         return
-    arguments = reduce(Arguments.joined, [arguments_of(resolve_name(name)) for name in options])
-    _refuse_unknown(node, {*arguments.hints, 'type'}, place)
+    found = [arguments_of(resolve_name(name)) for name in options]
+    arguments = reduce(Arguments.joined, found)
+    refuse = _refuse_slips if any(each.is_open for each in found) else _refuse_unknown
+    refuse(node, {*arguments.hints, 'type'}, place)
     for key, value in node.items():
-        if not arguments.fits(key, value):
+        if key in arguments.hints and not arguments.fits(key, value):
             raise _misfit(place.at(key).path, arguments.hints[key], value)
 
 

@@ -219,7 +219,7 @@ PARTS: dict[str, Any] = {
 }
 
 # Dicts that a class takes whole, by class and argument: a section, or the functions ('module:name')
-# whose keywords they are.
+# whose keywords they are; where one takes any keyword, only slips are refused.
 OPTIONS: dict[tuple[str, str], type | tuple[str, ...]] = {
     ('ViTEncoder', 'arch'): Arch,
     ('GroupedOptimConstructor', 'paramwise_cfg'): Paramwise,
@@ -228,6 +228,11 @@ OPTIONS: dict[tuple[str, str], type | tuple[str, ...]] = {
     ('ImagePreprocessor', 'erase'): (
         'mae.models.preprocessors.augment:Erase',
         'timm.data.random_erasing:RandomErasing',
+    ),
+    # `create_model` hands on whatever a model takes; a ViT's keywords are those most used.
+    ('FeatureTarget', 'options'): (
+        'timm:create_model',
+        'timm.models.vision_transformer:VisionTransformer',
     ),
 }
 

@@ -91,8 +91,10 @@ class Teacher(ABC):
     def _on(self, device: torch.device | None) -> nn.Module:
         """The model, loaded at the first call and moved to another device if asked to."""
         if self._model is None:
-            # Whatever a library draws for weights that are then loaded is no part of the run.
-            with torch.random.fork_rng(devices=[]), torch.device('cpu'):
+            # Whatever a library draws for weights that are then loaded is no part of the run; and
+            # what is first asked for pictures may later be asked for training.
+            draws, place = torch.random.fork_rng(devices=[]), torch.device('cpu')
+            with draws, place, torch.inference_mode(False):
                 self._model = self._load().eval().requires_grad_(False)
         if device is not None and next(self._model.parameters()).device != device:
             self._model.to(device)

@@ -234,3 +234,14 @@ def test_what_may_differ_on_resuming_can_be_named():
     assert load_config(PRETRAIN, {'resume_anyway': list(NAMES)}).resume_anyway == list(NAMES)
     with pytest.raises(ConfigError, match=r'resume_anyway.*seeds'):
         load_config(PRETRAIN, {'resume_anyway': ['seeds']})
+
+
+def test_keywords_that_a_library_hands_on():
+    """A slip is refused; another keyword may be of another model."""
+    config = 'mae_vit-mini-p4_target-feature_1xb64-coslr-170e_digits-16'
+    options = load_config(config, {'model.target.options.window_size': 7}).model.target.options
+    assert options.window_size == 7
+    with pytest.raises(ConfigError, match=r'patch_siez; did you mean [^\n]*options.patch_size\?$'):
+        load_config(config, {'model.target.options.patch_siez': 4})
+    with pytest.raises(ConfigError, match=r'model.target.options.depth must be int'):
+        load_config(config, {'model.target.options.depth': 'x'})

@@ -211,6 +211,14 @@ def test_the_teacher_is_in_no_state_and_stays_as_it_is(tmp_path, ask, levels):
     assert torch.equal(ask(average, ours_of(levels), 8), first)
 
 
+def test_first_asked_for_pictures_then_for_training(tmp_path, ask, levels):
+    _, path = vit_file(tmp_path)
+    target = build(path)
+    with torch.inference_mode():
+        ask(target, ours_of(levels), 8)
+    assert not any(param.is_inference() for param in target.teacher._model.parameters())
+
+
 def test_nothing_is_drawn_from_the_generator_of_the_run(tmp_path, ask, levels):
     _, path = vit_file(tmp_path)
     torch.manual_seed(7)
