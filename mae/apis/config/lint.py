@@ -15,6 +15,7 @@ from mae.apis.config.load import load_config
 from mae.engine.optim import GroupedOptimConstructor
 from mae.registry import MODELS, TRANSFORMS
 from mae.utils.errors import ConfigError
+from mae.utils.text import one_line
 
 _TARGETS = {
     'target-pixel': 'PixelTarget',
@@ -126,12 +127,12 @@ def _build(config: Config) -> Iterator[_Finding]:
             try:
                 TRANSFORMS.build(transform)
             except (ValueError, TypeError) as error:
-                yield f'{key}.{index}', _one_line(error)
+                yield f'{key}.{index}', one_line(error)
     try:
         with torch.device('meta'):  # no memory, however large
             model = MODELS.build(config.model)
     except (ValueError, TypeError) as error:
-        yield 'model', _one_line(error)
+        yield 'model', one_line(error)
         return
     if 'optim_wrapper' in config:
         yield from _parameters(config.optim_wrapper, model)
@@ -156,7 +157,7 @@ def _parameters(wrapper: Mapping[str, Any], model: Any) -> Iterator[_Finding]:
             optimizer = {'lr': 1.0, **wrapper['optimizer']}
             GroupedOptimConstructor({**wrapper, 'optimizer': optimizer}, options).group(model)
         except ValueError as error:
-            yield 'optim_wrapper', _one_line(error)
+            yield 'optim_wrapper', one_line(error)
 
 
 def _metafile(path: Path) -> Iterator[_Finding]:
@@ -201,7 +202,3 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
     for part in key.split('.'):
         node = node.get(part) if isinstance(node, Mapping | Config) else None
     return node
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())

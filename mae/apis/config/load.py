@@ -19,6 +19,7 @@ from mae.apis.config.schema import IDLE, KEYS
 from mae.apis.config.source import read_source
 from mae.engine.img_size import hand_down_img_size
 from mae.utils.errors import ConfigError
+from mae.utils.text import one_line
 
 # Attribute of a `Config`: the image size by the keys that did not state it, but were filled in.
 _FILLED_IN = '_filled_in'
@@ -118,7 +119,7 @@ def _check(config: Config) -> None:
     try:
         check_config({key: config[key] for key in names})
     except ImportError as error:  # what a config in pure Python imports
-        raise ConfigError(' '.join(str(error).split())) from error
+        raise ConfigError(one_line(error)) from error
 
 
 def _import(names: Any, *, allow_failed: bool) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mae.utils.suggest import did_you_mean
+from mae.utils.text import first_line
 
 GREY_LEVELS = 255
 
@@ -175,13 +176,10 @@ class TimmTeacher(Teacher):
     def _fetch(self) -> nn.Module:
         try:
             model: nn.Module = self._create(pretrained=True)
-        except (
-            Exception
-        ) as error:  # no network, no such weights: each library has errors of its own
-            reason = str(error).strip().partition('\n')[0]
+        except Exception as error:  # no network, no such weights: each library has its own
             raise ValueError(
-                f'timm cannot fetch the weights of the teacher {self} ({reason}): give a file with '
-                'target.checkpoint'
+                f'timm cannot fetch the weights of the teacher {self} ({first_line(error)}): give '
+                'a file with target.checkpoint'
             ) from None
         self._model_of_timm = model
         return model
@@ -318,8 +316,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # whatever a damaged file gives rise to
-        reason = str(error).strip().partition('\n')[0]
-        raise ValueError(f'target.checkpoint: {path} cannot be read: {reason}') from None
+        raise ValueError(f'target.checkpoint: {path} cannot be read: {first_line(error)}') from None
     for key in ('state_dict', 'model'):
         content = content.get(key, content) if isinstance(content, Mapping) else content
     if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
