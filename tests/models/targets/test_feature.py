@@ -141,6 +141,29 @@ def folder_of(tmp_path, kind, known=True, **options):
 
 
 @pytest.mark.parametrize(
+    ('processor', 'mean', 'std'),
+    [
+        ({'image_mean': 0.5, 'image_std': [0.25] * 3}, [127.5] * 3, [63.75] * 3),
+        ({'image_mean': [9, 8, 7], 'image_std': 3, 'do_rescale': False}, [9, 8, 7], [3] * 3),
+        ({'image_mean': 0.5, 'image_std': 0.5, 'do_normalize': False}, [0] * 3, [255] * 3),
+    ],
+)
+def test_whatever_the_processor_of_a_folder_says(tmp_path, processor, mean, std):
+    _, folder = folder_of(tmp_path, 'ViT', known=False)
+    (tmp_path / 'teacher' / 'preprocessor_config.json').write_text(json.dumps(processor))
+    teacher = FeatureTarget(folder, **OURS).teacher
+    assert (teacher.mean, teacher.std) == (pytest.approx(mean), pytest.approx(std))
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '{"rescale_factor": 0}', '{"image_mean": "x"}'])
+def test_a_broken_processor_of_a_folder_is_refused(tmp_path, text):
+    _, folder = folder_of(tmp_path, 'ViT', known=False)
+    (tmp_path / 'teacher' / 'preprocessor_config.json').write_text(text)
+    with pytest.raises(ValueError, match=r'^[^\n]*(preprocessor_config.json|target.mean)[^\n]*$'):
+        FeatureTarget(folder, **OURS)
+
+
+@pytest.mark.parametrize(
     ('kind', 'prefix', 'keywords'),
     [
         ('ViT', 1, {'interpolate_pos_encoding': True}),
