@@ -12,6 +12,7 @@ from mmengine.fileio import load
 
 from mae.apis.config.grammar import Promise, parse_name
 from mae.apis.config.load import load_config
+from mae.apis.config.nodes import node_at
 from mae.engine.optim import GroupedOptimConstructor
 from mae.registry import MODELS, TRANSFORMS
 from mae.utils.errors import ConfigError
@@ -106,7 +107,7 @@ def _promise(config: Config, promise: Promise) -> Iterator[_Finding]:
     if promise.percent != 100:
         expected['train_dataloader.dataset.source.fraction'] = promise.percent / 100
     for key, value in expected.items():
-        found = _at(config, key)
+        found = node_at(config, key)
         if found != value:
             yield key, f'is {found!r}, but the name promises {value!r}'
 
@@ -116,7 +117,7 @@ def _learning_rate(config: Config) -> Iterator[_Finding]:
     for key in ('base_lr', 'global_batch_size'):
         if not config.get(key):
             yield key, 'is missing: lr = base_lr * global_batch_size / 256 needs it'
-    if 'lr' in (_at(config, 'optim_wrapper.optimizer') or {}):
+    if 'lr' in (node_at(config, 'optim_wrapper.optimizer') or {}):
         yield 'optim_wrapper.optimizer.lr', 'is stated, but follows from base_lr'
 
 
@@ -195,10 +196,3 @@ def _pipelines(node: Any, place: str = '') -> Iterator[tuple[str, list[Any]]]:
             yield here, node[key]
         else:
             yield from _pipelines(node[key], here)
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split('.'):
-        node = node.get(part) if isinstance(node, Mapping | Config) else None
-    return node
