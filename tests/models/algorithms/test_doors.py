@@ -206,7 +206,7 @@ def test_what_a_batch_lacks(build_classifier):
     refused(f"{message}['images']", preprocessor, {'images': PIXELS})
     refused(f'{message}a Tensor', preprocessor, PIXELS)
     wrong = {**batch, 'labels': KEYS + 2}  # a batch without ids: its place in the batch is told
-    refused('sample 1 has label 3, but head.num_classes=3', preprocessor, wrong, True)
+    refused('sample 1 has label 3, but model.head.num_classes=3', preprocessor, wrong, True)
 
 
 def test_options_of_maskers():
