@@ -23,7 +23,7 @@ def read_config(path: Path, source: Source) -> Config:
 
     Args:
         path: of the file.
-        source: what it tells without being run.
+        source: of the same file, from `read_source`.
 
     Raises:
         ConfigError: names the file and line that cannot be run.

@@ -55,8 +55,8 @@ def read_source(path: Path, heirs: Sequence[Path] = ()) -> Source:
     """A file and its bases, which must be there.
 
     Args:
-        path: of the file.
-        heirs: that inherit from it, the nearest last.
+        path: of the file; mmengine's formats, Python, JSON and YAML.
+        heirs: paths of the files that inherit from it, the nearest last.
 
     Raises:
         ConfigError: names the file, and the line that is wrong in it.

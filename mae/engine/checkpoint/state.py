@@ -85,6 +85,9 @@ def restore_state(
     """Put a run back to the step its checkpoint was written at.
 
     Args:
+        runner: whose model, optimizer, schedules and loop are changed.
+        checkpoint: from `training_state`, or of mmengine's runner for its loops.
+        path: where it was read, for messages.
         optimizer: False leaves the optimizer as it is.
         schedules: False leaves the schedules as they are.
 
