@@ -47,7 +47,7 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
 
 
 def read_file(path: Path, *, verified: bool = False) -> Checkpoint:
-    """`load_checkpoint` without the last step: the content as it lies in the file, and its `proof`."""
+    """`load_checkpoint` without its last step: the content as it lies in the file, and `proof`."""
     if not path.is_file():
         raise CheckpointError(f'no such checkpoint: {path}')
     try:
