@@ -44,6 +44,7 @@ def load_weights(path: Path, proof: str = '', key: str | None = None) -> Checkpo
     return translated
 
 
+@FUNCTIONS.register_module()
 def read_model(path: Path) -> Checkpoint:
     """Like `load_checkpoint`, in the file's own names; also folders, and metadata of safetensors.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mae.models.targets.teachers.base import Teacher
+from mae.registry import FUNCTIONS
 from mae.utils.grey_levels import GREY_LEVELS, in_grey_levels
 from mae.utils.suggest import did_you_mean
 from mae.utils.text import first_line
@@ -132,19 +133,13 @@ def _mismatches(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> lis
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """Weights by name, read as data alone."""
+    """Weights by name, read as all checkpoints are: as data alone, and screened before."""
     if not path.is_file():
         raise ValueError(f'target.checkpoint: there is no file {path}')
+    read = FUNCTIONS.get('read_model')
+    assert read is not None
     try:
-        if path.suffix == '.safetensors':
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # whatever a damaged file gives rise to
-        raise ValueError(f'target.checkpoint: {path} cannot be read: {first_line(error)}') from None
-    for key in ('state_dict', 'model'):
-        content = content.get(key, content) if isinstance(content, Mapping) else content
-    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        raise ValueError(f'target.checkpoint: {path} holds no weights by name')
-    return dict(content)
+        weights: dict[str, Tensor] = read(path)['state_dict']
+    except ValueError as error:
+        raise ValueError(f'target.checkpoint: {error}') from None
+    return weights
