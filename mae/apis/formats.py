@@ -15,6 +15,7 @@ from mae.apis.fetch import find_file
 from mae.apis.images import ReadImage
 from mae.engine.checkpoint import load_weights, save_checkpoint, save_safetensors, unshared
 from mae.utils.errors import CheckpointError
+from mae.utils.files import write_json
 from mae.zoo.formats import BY_NAME, Departure, facts_of_config, leave, resize
 from mae.zoo.formats.facts import KEY, check_facts
 from mae.zoo.formats.hub import transformers_processor
@@ -161,8 +162,7 @@ def _write_folder(
     try:
         save_safetensors(weights, temporary / 'model.safetensors', metadata)
         for name, content in files.items():
-            text = json.dumps(content, indent=2) + '\n'
-            (temporary / f'{name}.json').write_text(text, encoding='utf-8')
+            write_json(temporary / f'{name}.json', content)
         temporary.chmod(0o755)
         temporary.rename(out)
     except BaseException:

@@ -3,11 +3,12 @@
 Shapes: B images, C channels, H W pixels.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -85,6 +86,23 @@ def fit_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     part = F.center_crop_image(image, [max(1, round(H * scale)), max(1, round(W * scale))])
     fitted: Tensor = F.resize_image(part, [H, W], InterpolationMode.BICUBIC, antialias=True)
     return fitted
+
+
+def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int]) -> Tensor:
+    """Decode files to uint8 (B, C, H, W): the largest centred part of that shape, resized.
+
+    Raises:
+        DataError: a file is missing or no image; names the path.
+        ValueError: there are no paths, or something else.
+    """
+    for path in paths if isinstance(paths, Sequence) else [paths]:
+        if not isinstance(path, str | Path):
+            kind = type(path).__name__
+            raise ValueError(f'images must be a uint8 tensor (B, C, H, W) or paths, not a {kind}')
+    if not paths:
+        raise ValueError('no images given')
+    decode = DecodeImage(channels)
+    return torch.stack([fit_image(decode({'img_path': str(path)})['img'], size) for path in paths])
 
 
 def _each(images: Any) -> Iterator[Any]:

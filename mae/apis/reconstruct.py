@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mae.apis.images import fit_image
-from mae.datasets.transforms import DecodeImage
+from mae.apis.images import read_images
 from mae.models.targets.pixel import PatchStats
 from mae.visualization.panels import Panel, reconstruction_panels
 
@@ -82,20 +81,3 @@ def reconstruct(
         std=preprocessor.std,
         note=_NOTES[patch_stats] if normalised else '',
     )
-
-
-def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int]) -> Tensor:
-    """Decode files to uint8 (B, C, H, W): the largest centred part of that shape, resized.
-
-    Raises:
-        DataError: a file is missing or no image; names the path.
-        ValueError: there are no paths, or something else.
-    """
-    for path in paths if isinstance(paths, Sequence) else [paths]:
-        if not isinstance(path, str | Path):
-            kind = type(path).__name__
-            raise ValueError(f'images must be a uint8 tensor (B, C, H, W) or paths, not a {kind}')
-    if not paths:
-        raise ValueError('no images given')
-    decode = DecodeImage(channels)
-    return torch.stack([fit_image(decode({'img_path': str(path)})['img'], size) for path in paths])

@@ -30,8 +30,8 @@ Stamp = list[int]
 WORTH_KEEPING = 10_000
 # File systems note times only so finely: a change so soon after another may leave no mark.
 SETTLING_SECONDS = 2.0
-# Of the rules by which a scan tells images: goes up when they change, so that older files do not
-# answer by those of their time. 2: hidden and system files and folders are left out, and a folder
+# Version of the rules by which a scan tells images. It goes up when they change, so that indexes
+# made by older rules are rebuilt. 2: hidden and system files and folders are left out, and a folder
 # that is reached twice is counted once.
 RULES = 2
 

@@ -13,6 +13,7 @@ from mae.registry import DATASETS, TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import sample_keys
 from mae.utils.seeding import generators_kept, seed_generators
+from mae.utils.text import first_line
 
 Sample = dict[str, Any]
 Request = int | tuple[int, int]
@@ -119,7 +120,7 @@ class SeededDataset(Dataset[Sample]):
                 raise
             except Exception as error:
                 step = type(transform).__name__
-                raise DataError(f'{name}: {step} failed: {_one_line(error)}') from error
+                raise DataError(f'{name}: {step} failed: {first_line(error)}') from error
         if not results or 'inputs' not in results or 'label' not in results:
             raise DataError(f'{name}: the pipeline gave no sample; it must end with PackInputs')
         if self._num_classes and not -1 <= results['label'] < self._num_classes:
@@ -133,7 +134,3 @@ class SeededDataset(Dataset[Sample]):
 
 def _default_key(sample_id: int) -> int:
     return int(sample_keys(0, 0, torch.tensor([sample_id])))
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

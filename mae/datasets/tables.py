@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.utils.errors import DataError
+from mae.utils.text import first_line
 
 # Above are no labels but numbers of something else: names of classes would fill the memory.
 MOST_CLASSES = 10_000_000
@@ -43,9 +44,8 @@ def open_table(path: Path, image: str, label: str | None) -> Table:
     try:
         table = kind(path, image, label)
     except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
         raise DataError(
-            f'{path}: not a {path.suffix[1:]} file that can be read: {reason}'
+            f'{path}: not a {path.suffix[1:]} file that can be read: {first_line(error)}'
         ) from error
     for column in filter(None, (image, label)):
         if column not in table.schema.names:
@@ -163,10 +163,9 @@ class _Parquet(_File):
             table = self._file.read_row_group(part, columns=[self.image], use_threads=False)
             column = table.column(self.image).combine_chunks()
         except (pa.ArrowException, OSError) as error:  # damaged, or more than 2 GiB in a group
-            reason = str(error).splitlines()[0]
             raise DataError(
                 f'{self.path}: row group {part} of {self.num_rows(part)} rows cannot be read: '
-                f'{reason}'
+                f'{first_line(error)}'
             ) from error
         return self._bytes_of(column)
 

@@ -125,7 +125,12 @@ class Walk:
 
 
 def warn_of_twice(root: str, twice: list[tuple[str, str]]) -> None:
-    """One line about (path, path by which the same folder was reached before)."""
+    """Warn in one line of folders that were reached twice.
+
+    Args:
+        root: folder that the paths are relative to.
+        twice: for each, its path and the one by which it was reached before.
+    """
     if not twice:
         return
     path, before = twice[0]

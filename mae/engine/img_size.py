@@ -27,7 +27,8 @@ def hand_down_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
         config: of a run.
 
     Returns:
-        The size, by the keys that were filled in.
+        The keys that were filled in, such as `train_dataloader.dataset.pipeline.0.size`, with the
+        size.
 
     Raises:
         ConfigError: a pipeline ends in images of another size; names both keys.
@@ -84,7 +85,7 @@ def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
     if size is not None and size.default is size.empty:
         return 'size'
     own = _parameter(node, 'img_size', DATASETS, scope)
-    # `Digits` are square: it is the encoder who says that they do not fit it
+    # A source of square images takes one number; that they do not fit, the encoder says.
     is_taken = own is not None and (isinstance(img_size, int) or own.annotation is not int)
     return 'img_size' if is_taken else None
 

@@ -3,7 +3,6 @@
 import copy
 import logging
 import os
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -21,7 +20,6 @@ from mmengine.model import (
     is_model_wrapper,
     revert_sync_batchnorm,
 )
-from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMRunner
 from torch import nn
@@ -30,7 +28,7 @@ from torch.utils.data import DataLoader
 from mae.engine.allocator import keep_freed_memory
 from mae.engine.checkpoint import (
     identity_of,
-    plain,
+    meta_of_mmengine,
     plain_hub,
     save_checkpoint,
     training_state,
@@ -39,25 +37,18 @@ from mae.engine.classes import check_classes, check_num_classes
 from mae.engine.compile import compile_blocks
 from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
 from mae.engine.distributed import TIMEOUT, init_distributed
+from mae.engine.hooks.default import default_hooks
 from mae.engine.img_size import hand_down_img_size
 from mae.engine.loops import TrainLoop
-from mae.engine.optim.rate import with_rate
+from mae.engine.optim.rate import describes_one, with_rate
 from mae.engine.run_state import RunState
 from mae.engine.start import announce, load, resume, resume_latest
 from mae.engine.stopping import StopSignals
-from mae.registry import HOOKS, LOOPS, RUNNERS, find
+from mae.registry import LOOPS, RUNNERS, find
 from mae.utils.compat import versions
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
-
-# Hooks of every run of a `TrainLoop`, unless the config has None or others in their places.
-_OWN_HOOKS = {
-    'guard': {'type': 'mae.GuardHook'},
-    'run_state': {'type': 'mae.RunStateHook'},
-    'stop': {'type': 'mae.StopHook'},
-    'watchdog': {'type': 'mae.WatchdogHook'},
-}
 
 
 @RUNNERS.register_module()
@@ -89,7 +80,7 @@ class Runner(MMRunner):
 
     @property
     def is_exact(self) -> bool:
-        """Whether `TrainLoop` trains, and with it all that a resumed run rests on."""
+        """Whether a `TrainLoop` trains: only then does a run resume exactly."""
         loop: Any = self._train_loop
         if isinstance(loop, Mapping):
             loop = find(LOOPS, loop.get('type'))
@@ -166,17 +157,12 @@ class Runner(MMRunner):
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """mmengine's; and with `TrainLoop`, which tells samplers the epoch itself, ours."""
-        chosen = dict(hooks or {})
-        if self.is_exact:
-            chosen = {'sampler_seed': None, **_OWN_HOOKS, **chosen}
-        elif self._train_loop is not None:
-            idle = [name for name, hook in chosen.items() if _needs_train_loop(hook)]
-            if idle:
-                self.logger.warning(
-                    f"default_hooks.{', '.join(idle)}: no effect without train_cfg.type='TrainLoop'"
-                )
-            chosen = {name: hook for name, hook in chosen.items() if name not in idle}
-        chosen = {name: hook for name, hook in chosen.items() if hook or name not in _OWN_HOOKS}
+        chosen = default_hooks(
+            hooks,
+            is_exact=self.is_exact,
+            trains=self._train_loop is not None,
+            warn=self.logger.warning,
+        )
         super().register_default_hooks(chosen)
 
     def _maybe_compile(self, target: str) -> None:
@@ -264,13 +250,8 @@ class Runner(MMRunner):
             ConfigError: `TrainLoop` cannot step with what it names, such as several optimizers.
         """
         base_lr = self.cfg.get('base_lr')
-        if _has_one_config(optim_wrapper) and (self.is_exact or base_lr is not None):
+        if describes_one(optim_wrapper) and (self.is_exact or base_lr is not None):
             sampler = getattr(self.train_dataloader, 'batch_sampler', None)
-            if not hasattr(sampler, 'global_batch_size'):
-                raise ConfigError(
-                    "base_lr needs train_dataloader.sampler.type='GlobalBatchSampler'; with "
-                    'another set base_lr=None and optim_wrapper.optimizer.lr'
-                )
             optim_wrapper, told = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
             if told:
                 self.logger.info(told)
@@ -279,8 +260,8 @@ class Runner(MMRunner):
         built = super().build_optim_wrapper(optim_wrapper)
         if self.is_exact and not hasattr(built, 'begin_step'):
             raise ConfigError(
-                f'optim_wrapper: TrainLoop steps one optimizer in a StepOptimWrapper, not in '
-                f"{_article(type(built).__name__)}; take that, or mmengine's loop with "
+                'optim_wrapper: TrainLoop steps one optimizer in a StepOptimWrapper, not in '
+                f"{type(built).__name__}; take that, or mmengine's loop with "
                 'train_cfg=dict(by_epoch=True, max_epochs=...)'
             )
         return built
@@ -352,23 +333,13 @@ class Runner(MMRunner):
             raise ConfigError(f'checkpoints go to a disk: {out_dir} cannot have backend_args')
         if not is_main_process():
             return
-        told = {
-            'epoch': self.epoch + 1 if by_epoch else self.epoch,
-            'iter': self.iter if by_epoch else self.iter + 1,
-            'experiment_name': self.experiment_name,
-            'time': time.strftime('%Y%m%d_%H%M%S'),
-            'dataset_meta': getattr(self.train_dataloader.dataset, 'metainfo', None),
-            **(meta or {}),
-        }
-        step = told['iter']
-        checkpoint = self.training_checkpoint(step, plain({**told, 'step': step}))
+        noted = meta_of_mmengine(self, meta or {}, by_epoch=by_epoch)
+        checkpoint = self.training_checkpoint(noted['step'], noted)
         checkpoint['message_hub'] = plain_hub(self.message_hub)
-        for key, is_kept in (
-            ('optimizer', save_optimizer),
-            ('param_schedulers', save_param_scheduler),
-        ):
-            if not is_kept:
-                del checkpoint[key]
+        if not save_optimizer:
+            del checkpoint['optimizer']
+        if not save_param_scheduler:
+            del checkpoint['param_schedulers']
         save_checkpoint(checkpoint, Path(out_dir) / filename)
 
     def load_or_resume(self) -> None:
@@ -447,23 +418,3 @@ class Runner(MMRunner):
 def _tells(record: logging.LogRecord) -> bool:
     """Whether a line of the log is worth its place."""
     return not str(record.msg).startswith('Hooks will be executed in the following order')
-
-
-def _needs_train_loop(hook: Any) -> bool:
-    kind = find(HOOKS, hook.get('type')) if isinstance(hook, Mapping) else hook
-    return getattr(kind, 'needs_train_loop', False)
-
-
-def _has_one_config(optim_wrapper: Any) -> bool:
-    """Whether one optimizer is described, and none built yet."""
-    if not isinstance(optim_wrapper, Mapping):
-        return False
-    several = any(
-        isinstance(part, OptimWrapper) or (isinstance(part, Mapping) and 'optimizer' in part)
-        for part in optim_wrapper.values()
-    )
-    return not several and isinstance(optim_wrapper.get('optimizer'), Mapping | None)
-
-
-def _article(name: str) -> str:
-    return f'an {name}' if name[0] in 'AEIOU' else f'a {name}'

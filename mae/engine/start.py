@@ -56,8 +56,9 @@ def load(
     """Load weights: all of them to test, the encoder's to judge its features or train it on.
 
     Args:
-        strict: all of them in any case.
-        revise_keys: (pattern, replacement) for names of the file.
+        path: file or folder in any known format.
+        strict: refuse a file that does not hold just the weights of the whole model.
+        revise_keys: (regular expression, replacement) applied to the names in the file.
 
     Returns:
         The content of the file.
@@ -139,7 +140,7 @@ def _continue(runner: Any, choice: Choice, **parts: bool) -> None:
 
 
 def _build_what_is_restored(runner: Any) -> None:
-    """For a `runner.resume()` before `train()`; what is built already stays."""
+    """Optimizer, schedules and weights, if `resume()` comes before `train()` has built them."""
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     if runner.param_schedulers is not None:
         runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)

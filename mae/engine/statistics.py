@@ -13,13 +13,13 @@ from torch.nn.modules.batchnorm import _NormBase
 
 
 def norm_buffers(model: nn.Module) -> list[Tensor]:
-    """All buffers that a forward pass of norms changes."""
+    """The buffers of all norm layers: running mean, variance and count of batches."""
     norms = [module for module in model.modules() if isinstance(module, _NormBase)]
     return [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
 
 
 def statistics_of_process(model: nn.Module) -> list[Tensor]:
-    """Those of them that differ by process: not counts, nor what SyncBatchNorm has."""
+    """Running means and variances of the norm layers that see the images of their process alone."""
     alike = [module for module in model.modules() if isinstance(module, nn.SyncBatchNorm)]
     left_out = {id(buffer) for norm in alike for buffer in norm.buffers(recurse=False)}
     found = [buffer for buffer in norm_buffers(model) if id(buffer) not in left_out]

@@ -80,7 +80,7 @@ def check_temperature(temperature: float | None, name: str = 'temperature') -> N
 
     Args:
         temperature: None counts each vote as 1.
-        name: of the setting, for the message.
+        name: key of the setting, for the message.
 
     Raises:
         ConfigError: not positive and finite.

@@ -35,7 +35,9 @@ class Evaluator(MMEvaluator):
 
     def __init__(self, metrics: Any) -> None:
         super().__init__(metrics)
-        self._sound: Accuracy | None = None  # its errors, for metrics that rank NaN in silence
+        # Counts labels and logits that cannot be ranked, and raises for them at the end: metrics
+        # of other libraries rank NaN in silence.
+        self._sound: Accuracy | None = None
 
     def process(self, data_samples: Sequence[Any], data_batch: Any = None) -> None:
         """Hand a batch to each metric.

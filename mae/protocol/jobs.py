@@ -52,9 +52,9 @@ def preload() -> None:
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Inside, libraries that are not imported yet cannot be found.
+    """Within the block these libraries cannot be imported, unless they have been already.
 
-    For those that others import where they find them, for what no job needs.
+    For optional imports of other libraries, which take time and serve no job.
     """
     hidden = [name for name in names if name not in sys.modules]
     modules = cast(dict[str, Any], sys.modules)

@@ -1,4 +1,4 @@
-"""Text of other people's making: list files in whatever encoding, names that are no text."""
+"""Text of other people's making: list files in whatever encoding, file names, messages."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,3 +51,14 @@ def is_utf8(text: str) -> bool:
 def printable(text: str) -> str:
     """The text for a log or a terminal, which cannot hold bytes that are no UTF-8."""
     return text.encode(errors='backslashreplace').decode()
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message, or the error's name where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def one_line(error: Exception) -> str:
+    """All of a message without line breaks."""
+    return ' '.join(str(error).split())

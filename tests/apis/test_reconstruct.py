@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from mae.apis import init_model
-from mae.apis.reconstruct import read_images, reconstruct
+from mae.apis.images import read_images
+from mae.apis.reconstruct import reconstruct
 from mae.utils.errors import DataError
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'visualization' / 'reconstruct.py'

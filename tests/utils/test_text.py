@@ -3,7 +3,7 @@ import os
 import pytest
 
 from mae.utils.errors import DataError
-from mae.utils.text import is_utf8, printable, read_lines
+from mae.utils.text import first_line, is_utf8, one_line, printable, read_lines
 
 LINES = ['é.jpg 0', '', '\u00a0two  words.jpg 1', '日本.jpg 2']
 
@@ -43,3 +43,10 @@ def test_what_is_no_text(tmp_path, content, message):
     (tmp_path / 'a').write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(read_lines(tmp_path / 'a'))
+
+
+def test_messages_become_one_line():
+    error = ValueError('\n one\n  two\n')
+    assert first_line(error) == 'one'
+    assert one_line(error) == 'one two'
+    assert first_line(OSError()) == 'OSError'

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mae.apis import init_model
     from mae.apis.compare import compare_transformers, first_test_images
-    from mae.apis.reconstruct import read_images
+    from mae.apis.images import read_images
     from mae.visualization.panels import contact_sheet
 
     model = init_model(args.config, args.checkpoint)

@@ -1,6 +1,6 @@
 """Variables that a config file keeps for itself, told from misspelt keys by who reads them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,18 +71,3 @@ def _unread(name: str, source: Source) -> str:
         return f'unknown key {name}; did you mean _base_?' if is_slip(name, '_base_') else ''
     meant = did_you_mean(name, KEYS)
     return f'unknown key {name}{meant or ", which nothing reads"}'
-
-
-def places_of(config: Any, value: Any, path: str = '') -> list[str]:
-    """The keys of a config that hold `value`."""
-    found: list[str] = []
-    if value is None:
-        return found
-    items = enumerate(config) if isinstance(config, list | tuple) else config.items()
-    for key, node in items:
-        here = f'{path}.{key}' if path else str(key)
-        if type(node) is type(value) and node == value:
-            found.append(here)
-        elif isinstance(node, Mapping | list | tuple):
-            found += places_of(node, value, here)
-    return found

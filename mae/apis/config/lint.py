@@ -12,9 +12,11 @@ from mmengine.fileio import load
 
 from mae.apis.config.grammar import Promise, parse_name
 from mae.apis.config.load import load_config
+from mae.apis.config.nodes import node_at
 from mae.engine.optim import GroupedOptimConstructor
 from mae.registry import MODELS, TRANSFORMS
 from mae.utils.errors import ConfigError
+from mae.utils.text import one_line
 
 _TARGETS = {
     'target-pixel': 'PixelTarget',
@@ -105,7 +107,7 @@ def _promise(config: Config, promise: Promise) -> Iterator[_Finding]:
     if promise.percent != 100:
         expected['train_dataloader.dataset.source.fraction'] = promise.percent / 100
     for key, value in expected.items():
-        found = _at(config, key)
+        found = node_at(config, key)
         if found != value:
             yield key, f'is {found!r}, but the name promises {value!r}'
 
@@ -115,7 +117,7 @@ def _learning_rate(config: Config) -> Iterator[_Finding]:
     for key in ('base_lr', 'global_batch_size'):
         if not config.get(key):
             yield key, 'is missing: lr = base_lr * global_batch_size / 256 needs it'
-    if 'lr' in (_at(config, 'optim_wrapper.optimizer') or {}):
+    if 'lr' in (node_at(config, 'optim_wrapper.optimizer') or {}):
         yield 'optim_wrapper.optimizer.lr', 'is stated, but follows from base_lr'
 
 
@@ -126,12 +128,12 @@ def _build(config: Config) -> Iterator[_Finding]:
             try:
                 TRANSFORMS.build(transform)
             except (ValueError, TypeError) as error:
-                yield f'{key}.{index}', _one_line(error)
+                yield f'{key}.{index}', one_line(error)
     try:
         with torch.device('meta'):  # no memory, however large
             model = MODELS.build(config.model)
     except (ValueError, TypeError) as error:
-        yield 'model', _one_line(error)
+        yield 'model', one_line(error)
         return
     if 'optim_wrapper' in config:
         yield from _parameters(config.optim_wrapper, model)
@@ -156,7 +158,7 @@ def _parameters(wrapper: Mapping[str, Any], model: Any) -> Iterator[_Finding]:
             optimizer = {'lr': 1.0, **wrapper['optimizer']}
             GroupedOptimConstructor({**wrapper, 'optimizer': optimizer}, options).group(model)
         except ValueError as error:
-            yield 'optim_wrapper', _one_line(error)
+            yield 'optim_wrapper', one_line(error)
 
 
 def _metafile(path: Path) -> Iterator[_Finding]:
@@ -194,14 +196,3 @@ def _pipelines(node: Any, place: str = '') -> Iterator[tuple[str, list[Any]]]:
             yield here, node[key]
         else:
             yield from _pipelines(node[key], here)
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split('.'):
-        node = node.get(part) if isinstance(node, Mapping | Config) else None
-    return node
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())

@@ -12,13 +12,15 @@ from mmengine.utils import import_modules_from_strings
 
 from mae.apis.config.check import check_config
 from mae.apis.config.files import find_config
-from mae.apis.config.helpers import Helpers, find_helpers, places_of
+from mae.apis.config.helpers import Helpers, find_helpers
+from mae.apis.config.nodes import node_at, places_of
 from mae.apis.config.options import merge_options
 from mae.apis.config.read import read_config
 from mae.apis.config.schema import IDLE, KEYS
 from mae.apis.config.source import read_source
 from mae.engine.img_size import hand_down_img_size
 from mae.utils.errors import ConfigError
+from mae.utils.text import one_line
 
 # Attribute of a `Config`: the image size by the keys that did not state it, but were filled in.
 _FILLED_IN = '_filled_in'
@@ -62,7 +64,7 @@ def load_config(
 
 
 def _helpers_of(config: Config, options: Mapping[str, Any]) -> Helpers:
-    """Those of the file that a config was read from, if it can have any."""
+    """The helper variables of the file that a config was read from; none where it has no file."""
     path = Path(config.filename or '')
     names = {*config, *(key.partition('.')[0] for key in options)}
     if names <= KEYS or not path.is_file():
@@ -76,7 +78,7 @@ def _drop(helpers: Helpers, config: Config, options: Mapping[str, Any]) -> None:
     for key in options:
         name = key.partition('.')[0]
         if name in helpers.files:
-            places = places_of(config, _at(taken, key.split('.')))[:3]
+            places = places_of(config, node_at(taken, key))[:3]
             raise ConfigError(
                 f'--cfg-options: {name} is a helper variable of {helpers.files[name]}, which has '
                 f'been evaluated before; set {", ".join(places) or "the keys that it goes into"}'
@@ -84,30 +86,19 @@ def _drop(helpers: Helpers, config: Config, options: Mapping[str, Any]) -> None:
 
 
 def _take_out_sizes(config: Config) -> None:
-    """Those that were filled in when it was loaded before: the model's may have changed since."""
+    """Remove the sizes that an earlier load filled in: the model's may have changed since."""
     for key, size in config.__dict__.get(_FILLED_IN, {}).items():
-        *place, last = key.split('.')
-        node = _at(config, place)
+        place, _, last = key.rpartition('.')
+        node = node_at(config, place)
         if isinstance(node, Mapping) and node.get(last) == size:
             del node[last]  # type: ignore[attr-defined]
 
 
 def _tell_idle(config: Config) -> None:
     for key, why in IDLE.items():
-        *place, last = key.split('.')
-        if last in (_at(config, place) or {}):
+        place, _, last = key.rpartition('.')
+        if last in (node_at(config, place) or {}):
             print_log(f'{key} has no effect: {why}', 'current', logging.WARNING)
-
-
-def _at(config: Mapping[str, Any] | Config, place: list[str]) -> Any:
-    """The node at a key; None if it is not there."""
-    node: Any = config
-    for key in place:
-        if isinstance(node, list | tuple):
-            node = node[int(key)] if key.isdigit() and int(key) < len(node) else None
-        else:
-            node = node.get(key) if isinstance(node, Mapping | Config) else None
-    return node
 
 
 def _check(config: Config) -> None:
@@ -118,7 +109,7 @@ def _check(config: Config) -> None:
     try:
         check_config({key: config[key] for key in names})
     except ImportError as error:  # what a config in pure Python imports
-        raise ConfigError(' '.join(str(error).split())) from error
+        raise ConfigError(one_line(error)) from error
 
 
 def _import(names: Any, *, allow_failed: bool) -> None:

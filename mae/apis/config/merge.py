@@ -19,7 +19,7 @@ def merged(new: Any, old: Any, place: str = '') -> Any:
     Args:
         new: from the heir.
         old: from the base; None where it has none.
-        place: of both, for messages.
+        place: key of both, with dots between, for messages.
 
     Raises:
         ConfigError: `_delete_` is neither True nor False.

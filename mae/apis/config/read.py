@@ -13,6 +13,7 @@ from mae.apis.config.files import find_base
 from mae.apis.config.merge import merged
 from mae.apis.config.source import Source
 from mae.utils.errors import ConfigError
+from mae.utils.text import first_line
 
 _LOCK = RLock()
 
@@ -22,7 +23,7 @@ def read_config(path: Path, source: Source) -> Config:
 
     Args:
         path: of the file.
-        source: what it tells without being run.
+        source: of the same file, from `read_source`.
 
     Raises:
         ConfigError: names the file and line that cannot be run.
@@ -39,8 +40,7 @@ def read_config(path: Path, source: Source) -> Config:
         names = {str(file.path) for file in source.files()}
         lines = [f'{f.filename}:{f.lineno}' for f in frames if str(f.filename) in names]
         where = lines[-1] if lines else str(path)
-        message = str(error).strip().splitlines()[0] if str(error) else ''
-        raise ConfigError(f'{where}: {type(error).__name__}: {message}') from error
+        raise ConfigError(f'{where}: {type(error).__name__}: {first_line(error)}') from error
 
 
 def _twice(source: Source) -> str | None:

@@ -12,6 +12,7 @@ from mmengine.fileio import load
 
 from mae.apis.config.files import find_base
 from mae.utils.errors import ConfigError
+from mae.utils.text import one_line
 
 _BASE = '_base_'
 # What is assigned within these is no variable of the file.
@@ -54,8 +55,8 @@ def read_source(path: Path, heirs: Sequence[Path] = ()) -> Source:
     """A file and its bases, which must be there.
 
     Args:
-        path: of the file.
-        heirs: that inherit from it, the nearest last.
+        path: of the file; mmengine's formats, Python, JSON and YAML.
+        heirs: paths of the files that inherit from it, the nearest last.
 
     Raises:
         ConfigError: names the file, and the line that is wrong in it.
@@ -173,8 +174,7 @@ def _bases_of_data(path: Path) -> Iterator[Path]:
     try:
         data = load(str(path))
     except Exception as error:  # each format has its own
-        message = ' '.join(str(error).split())
-        raise ConfigError(f'{path} cannot be read: {message}') from error
+        raise ConfigError(f'{path} cannot be read: {one_line(error)}') from error
     if not isinstance(data, dict):
         raise ConfigError(f'{path} holds no keys')
     try:

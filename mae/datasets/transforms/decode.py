@@ -13,6 +13,7 @@ from mae.datasets.transforms.image_file import FORMATS, NPY, open_image, read_fi
 from mae.datasets.transforms.jpeg import Frame, decode_jpeg, plain_frame
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.text import first_line
 
 _PIL_MODE = {1: 'L', 3: 'RGB'}
 _DEEP_FORMATS = ('PNG', 'PPM')  # whose 16 bits Pillow may give as 32
@@ -172,7 +173,7 @@ def _upright(img: Tensor, orientation: int) -> Tensor:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return first_line(error)
 
 
 def to_channels(img: Tensor, channels: int) -> Tensor:

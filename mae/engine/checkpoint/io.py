@@ -15,6 +15,7 @@ from mae.engine.checkpoint.inert import inert_globals
 from mae.engine.checkpoint.manifest import Unverifiable, verify
 from mae.engine.checkpoint.screen import Refused, check_growth, screen
 from mae.utils.errors import CheckpointError
+from mae.utils.text import first_line
 from mae.utils.trust import FLAG, is_trusted, trusts_any
 
 Checkpoint = dict[str, Any]
@@ -46,7 +47,7 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
 
 
 def read_file(path: Path, *, verified: bool = False) -> Checkpoint:
-    """Like `load_checkpoint`, with the weights wherever they are in the file."""
+    """`load_checkpoint` without its last step: the content as it lies in the file, and `proof`."""
     if not path.is_file():
         raise CheckpointError(f'no such checkpoint: {path}')
     try:
@@ -164,8 +165,7 @@ def weights_of(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
 
 
 def _unreadable(path: Path, error: Exception, kind: str = 'checkpoint') -> CheckpointError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return CheckpointError(f'{path} is not a readable {kind}: {reason}')
+    return CheckpointError(f'{path} is not a readable {kind}: {first_line(error)}')
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@
 Nothing random is in it: that follows from the config and the step.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,9 @@ def restore_state(
     """Put a run back to the step its checkpoint was written at.
 
     Args:
+        runner: whose model, optimizer, schedules and loop are changed.
+        checkpoint: from `training_state`, or of mmengine's runner for its loops.
+        path: where it was read, for messages.
         optimizer: False leaves the optimizer as it is.
         schedules: False leaves the schedules as they are.
 
@@ -106,6 +110,25 @@ def restore_state(
         loop._epoch, loop._iter = meta['epoch'], _step(meta, runner)
         _follow(runner, meta.get('seed'), checkpoint.get('message_hub'))
     return told
+
+
+def meta_of_mmengine(runner: Any, given: Mapping[str, Any], *, by_epoch: bool) -> dict[str, Any]:
+    """What mmengine's runner notes in a checkpoint, as plain values, and the `step`.
+
+    Args:
+        given: by the caller; `iter` and `epoch` of it count.
+        by_epoch: whether an epoch has just ended, or else a step.
+    """
+    noted = {
+        'epoch': runner.epoch + 1 if by_epoch else runner.epoch,
+        'iter': runner.iter if by_epoch else runner.iter + 1,
+        'experiment_name': runner.experiment_name,
+        'time': time.strftime('%Y%m%d_%H%M%S'),
+        'dataset_meta': getattr(runner.train_dataloader.dataset, 'metainfo', None),
+        **given,
+    }
+    meta: dict[str, Any] = plain({**noted, 'step': noted['iter']})
+    return meta
 
 
 def plain_hub(hub: MessageHub) -> dict[str, Any]:

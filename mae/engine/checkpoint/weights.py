@@ -24,7 +24,7 @@ def load_weights(path: Path, proof: str = '', key: str | None = None) -> Checkpo
     """Read a model in any known format and wrapping: a file, or a folder of transformers.
 
     Args:
-        path: of it.
+        path: a file, a folder, or the `index.json` of a sharded one.
         proof: what the caller has already held the file to, in words.
         key: of the weights to take where a file holds those of several models.
 
@@ -44,6 +44,7 @@ def load_weights(path: Path, proof: str = '', key: str | None = None) -> Checkpo
     return translated
 
 
+@FUNCTIONS.register_module()
 def read_model(path: Path) -> Checkpoint:
     """Like `load_checkpoint`, in the file's own names; also folders, and metadata of safetensors.
 
@@ -58,7 +59,7 @@ def read_model(path: Path) -> Checkpoint:
 
 
 def _read(path: Path) -> Checkpoint:
-    """A file or folder, with its weights wherever they are."""
+    """What a file or folder holds, its weights not yet looked for."""
     if path.is_dir():
         return _read_folder(path)
     if path.name in [f'{name}.index.json' for name in _FILES]:

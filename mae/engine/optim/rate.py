@@ -1,7 +1,10 @@
 """The learning rate follows from the global batch, whatever devices make it up."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
+
+from mmengine.optim import OptimWrapper
 
 from mae.utils.errors import ConfigError
 
@@ -21,8 +24,14 @@ def with_rate(
         The config, and a line that tells the rate and how it came about; empty if it was given.
 
     Raises:
-        ConfigError: there is no optimizer, or not exactly one of `lr` and `base_lr`.
+        ConfigError: there is no optimizer, not exactly one of `lr` and `base_lr`, or a sampler that
+            does not know the global batch.
     """
+    if not hasattr(sampler, 'global_batch_size'):
+        raise ConfigError(
+            "base_lr needs train_dataloader.sampler.type='GlobalBatchSampler'; with another set "
+            'base_lr=None and optim_wrapper.optimizer.lr'
+        )
     optim_wrapper = copy.deepcopy(optim_wrapper)
     optimizer = optim_wrapper.get('optimizer')
     if not optimizer:
@@ -41,3 +50,14 @@ def with_rate(
         f'lr {lr:g} = {base_lr:g} x {G} / 256; {G} = {sampler.batch_size} per device x '
         f'{world_size} devices x {sampler.accumulation} accumulation'
     )
+
+
+def describes_one(optim_wrapper: Any) -> bool:
+    """Whether it is the config of one optimizer, and neither of several nor an object."""
+    if not isinstance(optim_wrapper, Mapping):
+        return False
+    several = any(
+        isinstance(part, OptimWrapper) or (isinstance(part, Mapping) and 'optimizer' in part)
+        for part in optim_wrapper.values()
+    )
+    return not several and isinstance(optim_wrapper.get('optimizer'), Mapping | None)

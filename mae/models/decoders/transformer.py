@@ -10,18 +10,15 @@ of a patch.
 import torch
 from torch import Tensor, nn
 
+from mae.models.decoders.base import Decoder
 from mae.models.layers.block import NORM_EPS, Block
-from mae.models.layers.init import init_token, init_transformer
-from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
 from mae.models.layers.recompute import Recompute
 from mae.models.layers.residual import to_bf16
-from mae.models.layers.shapes import check_ids, check_like, check_shape
-from mae.models.layers.tokens import take
 from mae.registry import MODELS
 
 
 @MODELS.register_module()
-class TransformerDecoder(nn.Module):
+class TransformerDecoder(Decoder):
     """Predicts the hidden patches from the encoded visible ones.
 
     Args:
@@ -58,37 +55,22 @@ class TransformerDecoder(nn.Module):
         grid_size: tuple[int, int],
         num_prefix_tokens: int,
     ) -> None:
-        super().__init__()
-        if depth < 1:
-            raise ValueError(f'decoder.depth must be at least 1, not {depth}')
-        self.embed_dim = embed_dim
+        super().__init__(
+            embed_dim,
+            depth,
+            pos_antialias=pos_antialias,
+            encoder_dim=encoder_dim,
+            grid_size=grid_size,
+            num_prefix_tokens=num_prefix_tokens,
+        )
         self.num_heads = num_heads
-        self.grid_size = self.full_grid_size = grid_size
-        self.num_prefix_tokens = num_prefix_tokens
         self.bf16_residual = bf16_residual
-        self.pos_antialias = pos_antialias
-
-        self.embed = nn.Linear(encoder_dim, embed_dim)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        pos_embed = sincos_pos_embed(embed_dim, grid_size, num_prefix_tokens)
-        self.pos_embed = nn.Parameter(pos_embed, requires_grad=False)
         self.blocks = nn.ModuleList(
             Block(embed_dim, num_heads, mlp_ratio=mlp_ratio, norm_eps=norm_eps, recompute=recompute)
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.pred = nn.Linear(embed_dim, target_dim)
-
-    def init_weights(self) -> None:
-        """Start all weights as in the paper's appendix A.1."""
-        init_transformer(self)
-        init_token(self.mask_token)
-        pos_embed = sincos_pos_embed(self.embed_dim, self.full_grid_size, self.num_prefix_tokens)
-        self.pos_embed.data.copy_(pos_embed)
-
-    def set_grid_size(self, grid_size: tuple[int, int]) -> None:
-        """Decode images of another grid from now on, with positions resampled to it."""
-        self.grid_size = grid_size
 
     def forward(self, latent: Tensor, ids_keep: Tensor, ids_hide: Tensor) -> Tensor:
         """Predict the hidden patches.
@@ -104,22 +86,7 @@ class TransformerDecoder(nn.Module):
         Raises:
             ValueError: shapes, types or devices do not go together, or an id is no patch's.
         """
-        prefix, L = self.num_prefix_tokens, self.grid_size[0] * self.grid_size[1]
-        check_ids('ids_keep', ids_keep, latent, L, training=self.training)
-        check_ids('ids_hide', ids_hide, latent, L, training=self.training)
-        check_shape('latent', latent, 'B', prefix + ids_keep.shape[1], self.embed.in_features)
-        check_like('latent', latent, self.mask_token)
-        pos_embed = resample_pos_embed(
-            self.pos_embed,
-            self.grid_size,
-            prefix,
-            self.full_grid_size,
-            antialias=self.pos_antialias,
-        )
-        x = self.embed(latent)  # B,prefix+K,d
-        hidden = self.mask_token + take(pos_embed[:, prefix:], ids_hide)  # B,L-K,d
-        visible = x[:, prefix:] + take(pos_embed[:, prefix:], ids_keep)  # B,K,d
-        cls = x[:, :prefix] + pos_embed[:, :prefix]  # B,prefix,d
+        hidden, cls, visible = self.tokens(latent, ids_keep, ids_hide)
         x = torch.cat([hidden, cls, visible], dim=1)  # B,L+prefix,d
         if self.bf16_residual:
             x = to_bf16(x)

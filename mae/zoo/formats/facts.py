@@ -7,9 +7,10 @@ Facts are a plain dict, so that they can go into any file; a fact that nobody st
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mae.utils.grey_levels import GREY_LEVELS, in_grey_levels, levels_of_processor
 from mae.utils.suggest import did_you_mean
 from mae.zoo.formats.architecture import USUAL
 
@@ -31,7 +32,6 @@ NAMES = (
 
 _COUNT = (lambda v: type(v) is int and v > 0), 'a positive number'
 _PLACES = (list, tuple)
-_NUMBERS = (int, float)
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'num_heads': _COUNT,
     'decoder_num_heads': _COUNT,
@@ -61,7 +61,7 @@ KEY = 'mae'
 
 def _per_channel(value: Any, above: float) -> bool:
     return isinstance(value, _PLACES) and all(
-        isinstance(number, _NUMBERS) and above < number < 1e6 for number in value
+        isinstance(number, int | float) and above < number < 1e6 for number in value
     )
 
 
@@ -155,27 +155,14 @@ def facts_of_folder(config: Mapping[str, Any], processor: Mapping[str, Any]) -> 
     """
     if 'pretrained_cfg' in config:  # timm's, whose model may be any
         usual = _mapping(config['pretrained_cfg'])
-        return _scaled(usual.get('mean'), usual.get('std'), 255.0)
+        return _rounded(in_grey_levels(usual.get('mean'), usual.get('std'), GREY_LEVELS))
     facts = facts_of_transformers(config)
-    if not processor:
-        return facts
-    factor = processor.get('rescale_factor', 1 / 255) if processor.get('do_rescale', True) else 1
-    if processor.get('do_normalize', True):
-        facts |= _scaled(processor.get('image_mean'), processor.get('image_std'), 1 / factor)
-    else:
-        facts |= _scaled([0.0], [1.0], 1 / factor)
-    return facts
+    return {**facts, **_rounded(levels_of_processor(processor))} if processor else facts
 
 
-def _scaled(mean: Any, std: Any, factor: float) -> Facts:
-    """Mean and deviation times `factor`, to what people write in grey levels."""
-    if mean is None or std is None:
-        return {}
-    facts: Facts = {}
-    for name, values in (('mean', mean), ('std', std)):
-        values = [values] if isinstance(values, _NUMBERS) else values
-        facts[name] = [round(value * factor, 6) for value in values]
-    return facts
+def _rounded(levels: Mapping[str, Sequence[float]]) -> Facts:
+    """As people write them: without what the division by 255 has left."""
+    return {name: [round(value, 6) for value in values] for name, values in levels.items()}
 
 
 def facts_of_transformers(config: Mapping[str, Any]) -> Facts:

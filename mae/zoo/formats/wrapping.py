@@ -113,7 +113,7 @@ def unwrap(checkpoint: Mapping[str, Any], path: object, key: str | None = None) 
 
 
 def _flatten(checkpoint: Mapping[str, Any], path: object) -> Named:
-    """All tensors."""
+    """Every tensor by its name without transparent modules."""
     named: Named = {}
     for item in _tensors(checkpoint):
         name = _plain(item.full)
@@ -131,7 +131,7 @@ def _flatten(checkpoint: Mapping[str, Any], path: object) -> Named:
 
 
 def _tensors(checkpoint: Mapping[str, Any]) -> Iterator[_Item]:
-    """Each once, also of a dict that is in two places.
+    """Every tensor of a checkpoint once, even if its dict stands in two places.
 
     Dicts by number, such as the states of an optimizer, hold no weights by name.
     """

@@ -8,17 +8,6 @@ from mae.utils.errors import ConfigError
 PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_config(name, text):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    return write_config
-
-
 @pytest.mark.parametrize(
     'name', [PRETRAIN, f'{PRETRAIN}.py', f'pretrain/{PRETRAIN}', f'configs/pretrain/{PRETRAIN}.py']
 )

@@ -10,17 +10,6 @@ FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
 PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_config(name, text):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    return write_config
-
-
 def refusal(path, options=None):
     with pytest.raises(ConfigError) as error:
         load_config(path, options)

@@ -141,6 +141,29 @@ def folder_of(tmp_path, kind, known=True, **options):
 
 
 @pytest.mark.parametrize(
+    ('processor', 'mean', 'std'),
+    [
+        ({'image_mean': 0.5, 'image_std': [0.25] * 3}, [127.5] * 3, [63.75] * 3),
+        ({'image_mean': [9, 8, 7], 'image_std': 3, 'do_rescale': False}, [9, 8, 7], [3] * 3),
+        ({'image_mean': 0.5, 'image_std': 0.5, 'do_normalize': False}, [0] * 3, [255] * 3),
+    ],
+)
+def test_whatever_the_processor_of_a_folder_says(tmp_path, processor, mean, std):
+    _, folder = folder_of(tmp_path, 'ViT', known=False)
+    (tmp_path / 'teacher' / 'preprocessor_config.json').write_text(json.dumps(processor))
+    teacher = FeatureTarget(folder, **OURS).teacher
+    assert (teacher.mean, teacher.std) == (pytest.approx(mean), pytest.approx(std))
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '{"rescale_factor": 0}', '{"image_mean": "x"}'])
+def test_a_broken_processor_of_a_folder_is_refused(tmp_path, text):
+    _, folder = folder_of(tmp_path, 'ViT', known=False)
+    (tmp_path / 'teacher' / 'preprocessor_config.json').write_text(text)
+    with pytest.raises(ValueError, match=r'^[^\n]*(preprocessor_config.json|target.mean)[^\n]*$'):
+        FeatureTarget(folder, **OURS)
+
+
+@pytest.mark.parametrize(
     ('kind', 'prefix', 'keywords'),
     [
         ('ViT', 1, {'interpolate_pos_encoding': True}),
@@ -298,8 +321,8 @@ def test_files_that_are_no_weights_of_it(tmp_path, ask, levels):
     images = ours_of(levels)
     cases = {
         'there is no file': None,
-        'cannot be read': b'nonsense',
-        'no weights by name': {'state_dict': {'a': 3}},
+        'is not a readable checkpoint': b'nonsense',
+        'holds no weights, but a': {'state_dict': {'a': 3}},
         'norm.weight is missing': {n: v for n, v in weights.items() if n != 'norm.weight'},
         'blocks.2.x is unknown': {**weights, 'blocks.2.x': torch.zeros(1)},
         r'pos_embed is \(1, 3, 24\)': {**weights, 'pos_embed': torch.zeros(1, 3, 24)},
@@ -322,5 +345,5 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, ask, levels):
             return print, ('trapped',)
 
     torch.save({'state_dict': {'a': Trap()}}, tmp_path / 'trap.pth')
-    with pytest.raises(ValueError, match='cannot be read'):
+    with pytest.raises(ValueError, match=r'^target.checkpoint: [^\n]*asks to run builtins.print'):
         ask(build(str(tmp_path / 'trap.pth')), ours_of(levels), 8)

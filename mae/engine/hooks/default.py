@@ -1,0 +1,42 @@
+"""Which hooks a run has: mmengine's, ours of every `TrainLoop`, and what its config changes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mae.registry import HOOKS, find
+
+# Hooks of every run of a `TrainLoop`, unless the config has None or others in their places.
+_OURS = {
+    'guard': {'type': 'mae.GuardHook'},
+    'run_state': {'type': 'mae.RunStateHook'},
+    'stop': {'type': 'mae.StopHook'},
+    'watchdog': {'type': 'mae.WatchdogHook'},
+}
+
+
+def default_hooks(
+    hooks: Mapping[str, Any] | None, *, is_exact: bool, trains: bool, warn: Callable[[str], None]
+) -> dict[str, Any]:
+    """What mmengine's `register_default_hooks` is to be given.
+
+    Args:
+        hooks: of the config, by name.
+        is_exact: whether a `TrainLoop` trains; it tells samplers the epoch itself.
+        trains: whether any loop trains.
+        warn: called with a line about hooks that have no effect.
+    """
+    chosen = dict(hooks or {})
+    if is_exact:
+        chosen = {'sampler_seed': None, **_OURS, **chosen}
+    elif trains:
+        idle = [name for name, hook in chosen.items() if _needs_train_loop(hook)]
+        if idle:
+            names = ', '.join(idle)
+            warn(f"default_hooks.{names}: no effect without train_cfg.type='TrainLoop'")
+        chosen = {name: hook for name, hook in chosen.items() if name not in idle}
+    return {name: hook for name, hook in chosen.items() if hook or name not in _OURS}
+
+
+def _needs_train_loop(hook: Any) -> bool:
+    kind = find(HOOKS, hook.get('type')) if isinstance(hook, Mapping) else hook
+    return getattr(kind, 'needs_train_loop', False)

@@ -1,0 +1,95 @@
+"""What all teachers share: frozen models whose features can be predicted.
+
+None is an `nn.Module`, so that their weights are in no checkpoint, optimizer or gradient bucket,
+and no `train()` reaches them.
+
+Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches, D width.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Teacher(ABC):
+    """A model that is loaded when it is first asked, and never trained.
+
+    Attributes:
+        embed_dim: D.
+        patch_size: pixels of its input, a side, for each of its features.
+        in_channels: of its input.
+        mean: of each channel of its input, in grey levels, or None if nothing says it.
+        std: deviation of each, the same.
+    """
+
+    embed_dim: int
+    patch_size: int
+    in_channels: int
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+
+    def __init__(self) -> None:
+        self._model: nn.Module | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
+        return self  # frozen: a copy of the model, as an average of weights has, shares it
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (B, L, D) of images (B, C, H, W), normalised as the teacher wants them.
+
+        Raises:
+            ValueError: its weights cannot be read, or it takes no images of this size.
+        """
+        grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
+        if images.is_meta:  # shapes are asked for, not values
+            return images.new_empty(len(images), grid[0] * grid[1], self.embed_dim)
+        model = self._on(images.device)
+        dtype = next(model.parameters()).dtype
+        features = self._features(model, images.to(dtype), grid)
+        if features.shape[1:] != (grid[0] * grid[1], self.embed_dim):
+            raise ValueError(
+                f'the teacher {self} gives features {tuple(features.shape[1:])}, not one of width '
+                f'{self.embed_dim} for each of {grid[0]}x{grid[1]} patches'
+            )
+        return features
+
+    def fingerprint(self) -> str:
+        """SHA-256 of its weights, by name.
+
+        Raises:
+            ValueError: they cannot be read.
+        """
+        digest = hashlib.sha256()
+        for name, value in sorted(self._on(None).state_dict().items()):
+            value = value.detach().cpu().contiguous()
+            digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
+            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def check_size(self, size: tuple[int, int]) -> None:  # noqa: B027  (most take any)
+        """Raises ValueError if it takes no images of `size` (H, W)."""
+
+    @abstractmethod
+    def _load(self) -> nn.Module:
+        """The model with its weights, on the CPU."""
+
+    @abstractmethod
+    def _features(self, model: Any, images: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(B, C, H, W) to (B, L, D)."""
+
+    def _on(self, device: torch.device | None) -> nn.Module:
+        """The model, loaded at the first call and moved to another device if asked to."""
+        if self._model is None:
+            # Whatever a library draws for weights that are then loaded is no part of the run; and
+            # what is first asked for pictures may later be asked for training.
+            draws, place = torch.random.fork_rng(devices=[]), torch.device('cpu')
+            with draws, place, torch.inference_mode(False):
+                self._model = self._load().eval().requires_grad_(False)
+        if device is not None and next(self._model.parameters()).device != device:
+            self._model.to(device)
+        return self._model
