@@ -93,7 +93,8 @@ class Teacher(ABC):
         if self._model is None:
             # Whatever a library draws for weights that are then loaded is no part of the run.
             with torch.random.fork_rng(devices=[]), torch.device('cpu'):
-                self._model = self._load().eval().requires_grad_(False)
+                # A file in half precision must not decide how targets are rounded.
+                self._model = self._load().float().eval().requires_grad_(False)
         if device is not None and next(self._model.parameters()).device != device:
             self._model.to(device)
         return self._model
@@ -224,7 +225,7 @@ class TransformersTeacher(Teacher):
             raise ImportError('transformers is not there: pip install transformers') from None
         super().__init__()
         self.folder = folder
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = self._read(AutoConfig)
         if config.model_type == 'vit_mae':
             raise ValueError(
                 f'{folder}: ViTMAE of transformers hides patches by itself; write its encoder with '
@@ -242,7 +243,10 @@ class TransformersTeacher(Teacher):
         self.in_channels = config.num_channels
         file = folder / 'preprocessor_config.json'
         if file.is_file():
-            known = json.loads(file.read_text(encoding='utf-8'))
+            try:
+                known = json.loads(file.read_text(encoding='utf-8'))
+            except ValueError as error:
+                raise ValueError(f'{file} is no JSON: {error}') from None
             if 'image_mean' in known and 'image_std' in known:
                 # As one grey level is before it is rescaled.
                 unit = known.get('rescale_factor', 1 / GREY_LEVELS)
@@ -255,14 +259,22 @@ class TransformersTeacher(Teacher):
     def _load(self) -> nn.Module:
         from transformers import AutoModel
 
-        model, told = AutoModel.from_pretrained(
-            self.folder, local_files_only=True, output_loading_info=True
-        )
+        model, told = self._read(AutoModel, output_loading_info=True)
         missing = sorted(name for name in told['missing_keys'] if 'pooler' not in name)
         if missing:
             raise ValueError(f'{self.folder} lacks weights of its model: {", ".join(missing[:3])}')
         vision: nn.Module = getattr(model, 'vision_model', model)
         return vision
+
+    def _read(self, kind: Any, **options: bool) -> Any:
+        """What transformers makes of the folder; code that comes with it is not run."""
+        try:
+            return kind.from_pretrained(
+                self.folder, local_files_only=True, trust_remote_code=False, **options
+            )
+        except Exception as error:  # whatever a damaged folder gives rise to
+            reason = str(error).strip().partition('\n')[0]
+            raise ValueError(f'{self.folder} cannot be read by transformers: {reason}') from None
 
     def _features(self, model: Any, images: Tensor, grid: tuple[int, int]) -> Tensor:
         size, trained = tuple(images.shape[-2:]), model.config.image_size
