@@ -99,7 +99,7 @@ class FeatureTarget(Target):
             ValueError: images of other dimensions, channels or size.
         """
         check_shape('images', images, 'B', self.in_channels, 'H', 'W')
-        self.set_img_size(images.shape[-2:])
+        self.set_img_size((images.shape[-2], images.shape[-1]))
         features = self.teacher(self._input(images))  # B,L,D
         hidden = take(features, mask.ids_predict)  # B,M,D
         hidden = hidden.to(torch.promote_types(images.dtype, torch.float32))
