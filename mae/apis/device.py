@@ -11,7 +11,7 @@ def check_device(device: str | torch.device) -> torch.device:
     """
     try:
         found = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise ValueError(f"no device is called {device!r}: 'cpu', 'cuda' or 'cuda:1'") from None
     if found.type == 'cuda':
         count = torch.cuda.device_count()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mae.apis.device import check_device
 from mae.apis.images import Named, Pictures, ReadImage, name_images
 from mae.apis.zoo import LoadedModel, load_model
+from mae.evaluation.checks import is_count
 from mae.utils.errors import DataError
 
 
@@ -43,7 +44,7 @@ class Inferencer(ABC):
         progress: show a bar on stderr where there is more than one batch.
 
     Raises:
-        ValueError: no such device, no model of this toolbox, or a number that is not positive.
+        ValueError: no such device, no model of this toolbox, or a number that is no count.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class Inferencer(ABC):
             self.loaded = LoadedModel(model.to(check_device(device)).eval(), Config())
         else:
             self.loaded = load_model(model, pretrained, device=device)
-        if batch_size < 1 or num_threads < 1:
+        if not is_count(batch_size) or not is_count(num_threads):
             raise ValueError(
-                f'batch_size and num_threads must be positive, not {batch_size} and {num_threads}'
+                'batch_size and num_threads must be whole numbers from 1 on, not '
+                f'{batch_size!r} and {num_threads!r}'
             )
         self.model = self.loaded.model
         encoder = self.model.encoder

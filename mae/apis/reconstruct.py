@@ -55,6 +55,8 @@ def reconstruct(
             f'a {type(model).__name__} does not reconstruct images: give the config of a '
             'pre-training'
         )
+    if patch_stats not in _NOTES:
+        raise ValueError(f"patch_stats must be 'true' or 'visible', not {patch_stats!r}")
     encoder, target = model.encoder, model.target
     if not hasattr(target, 'to_pixels'):
         raise ValueError(

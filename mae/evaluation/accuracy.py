@@ -13,7 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mae.evaluation.checks import check_device, describe, is_count, is_whole
+from mae.evaluation.checks import check_device, check_tensor, describe, is_count, is_whole
 from mae.registry import METRICS
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 
@@ -78,6 +78,8 @@ class Accuracy(BaseMetric):
         counts, self._counts = self._counts, None
         all_reduce(counts)
         wrong, broken, total = counts.reshape(-1, counts.shape[-1])[:, -3:].amax(0).tolist()
+        if not total:
+            raise DataError('there is nothing to evaluate: no batch had a sample')
         if wrong:
             raise DataError(
                 f'{wrong:.0f} of {total:.0f} labels to evaluate have no logit: they are negative '
@@ -193,6 +195,8 @@ def check_logits(logits: Tensor, labels: Tensor, metric: str = 'Accuracy') -> No
     Raises:
         ValueError: says what they are.
     """
+    check_tensor('the logits', logits)
+    check_tensor('the labels', labels)
     if logits.ndim == 3:
         raise ValueError(
             f'{metric} takes logits (B, N), not {tuple(logits.shape)}; those of a head with '

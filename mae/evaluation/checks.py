@@ -21,6 +21,8 @@ def check_bank(bank: Tensor, labels: Tensor) -> None:
     Raises:
         ValueError: another shape or type, or on two devices.
     """
+    check_tensor('the features of the bank', bank)
+    check_tensor('the labels of the bank', labels)
     if bank.ndim != 2 or not bank.is_floating_point() or not bank.numel():
         raise ValueError(
             f'the features of the bank must be floats (M, D) of at least one image, not '
@@ -40,6 +42,7 @@ def check_queries(queries: Tensor, bank: Tensor) -> None:
     Raises:
         ValueError: another shape, width or type, or on another device.
     """
+    check_tensor('the queries', queries)
     if queries.ndim != 2 or not queries.is_floating_point():
         raise ValueError(f'the queries must be floats (B, D), not {describe(queries)}')
     if queries.shape[1] != bank.shape[1]:
@@ -87,8 +90,7 @@ def check_temperature(temperature: float | None, name: str = 'temperature') -> N
     """
     if temperature is None:
         return
-    is_number = isinstance(temperature, Real) and not isinstance(temperature, bool)
-    if not is_number or not sys.float_info.min <= temperature < float('inf'):
+    if not is_number(temperature) or not sys.float_info.min <= temperature < float('inf'):
         raise ConfigError(
             f'{name} must be a positive number, or None for equal votes, not {temperature!r}'
         )
@@ -102,6 +104,21 @@ def is_count(value: object) -> bool:
 def is_whole(tensor: Tensor) -> bool:
     """Whether a tensor holds whole numbers."""
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
+def check_tensor(what: str, value: object) -> None:
+    """Refuse arrays and lists.
+
+    Raises:
+        ValueError: says what it is.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(f'{what} must be a tensor, not a {type(value).__name__}')
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, which `True` is not meant to be."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def describe(tensor: Tensor) -> str:

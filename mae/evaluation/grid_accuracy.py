@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mae.evaluation.accuracy import Accuracy, count_hits, logits_and_labels
-from mae.evaluation.checks import describe
+from mae.evaluation.checks import check_tensor, describe
 from mae.registry import METRICS
 
 
@@ -45,6 +45,7 @@ class GridAccuracy(Accuracy):
             if 'lr_scales' not in sample:
                 raise ValueError('GridAccuracy needs a head with lr_scales, such as LinearGridHead')
             self._scales = sample['lr_scales']
+            check_tensor('the logits', logits)
             if logits.ndim != 3 or logits.shape[1] != len(self._scales):
                 raise ValueError(
                     f'GridAccuracy: {len(self._scales)} lr_scales need logits (B, '

@@ -16,6 +16,7 @@ from mae.evaluation.checks import (
     check_queries,
     check_temperature,
     is_count,
+    is_number,
 )
 from mae.evaluation.knn import unit, votes
 from mae.registry import METRICS
@@ -91,14 +92,15 @@ class LinearProbe:
         chunk_size: images of the bank whose logits are in memory at a time.
 
     Raises:
-        ValueError: `l2` is negative or not finite, or a count below 1.
+        ValueError: `l2` is negative or no number of float32, or a count below 1.
     """
 
     def __init__(self, l2: float = 1e-4, *, max_iter: int = 200, chunk_size: int = 65536) -> None:
-        if not 0 <= l2 < float('inf') or not is_count(max_iter) or not is_count(chunk_size):
+        valid = is_number(l2) and 0 <= l2 <= torch.finfo(torch.float32).max
+        if not valid or not is_count(max_iter) or not is_count(chunk_size):
             raise ValueError(
                 'LinearProbe needs l2 >= 0, max_iter >= 1 and chunk_size >= 1, not '
-                f'{l2}, {max_iter} and {chunk_size}'
+                f'{l2!r}, {max_iter!r} and {chunk_size!r}'
             )
         self.l2 = l2
         self.max_iter = max_iter

@@ -12,7 +12,7 @@ from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mae.evaluation.checks import describe
+from mae.evaluation.checks import check_tensor, describe
 from mae.registry import METRICS
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 
@@ -40,7 +40,9 @@ class ReconstructionLoss(BaseMetric):
                     'ReconstructionLoss needs the reconstruction_loss of a pre-training; this '
                     f'model gives {", ".join(sample)}'
                 )
-            loss = sample['reconstruction_loss'].double()
+            loss = sample['reconstruction_loss']
+            check_tensor('reconstruction_loss', loss)
+            loss = loss.double()
             if loss.ndim != 1:
                 raise ValueError(f'reconstruction_loss must be (B,), not {describe(loss)}')
             broken = (~loss.isfinite()).sum()
@@ -62,6 +64,8 @@ class ReconstructionLoss(BaseMetric):
         total, self._total = self._total, None
         all_reduce(total)
         loss, broken, count = total.tolist()
+        if not count:
+            raise DataError('there is nothing to evaluate: no batch had a sample')
         if broken:
             raise NonFiniteError(
                 f'the reconstruction loss of {broken:.0f} of {count:.0f} images is NaN or '

@@ -187,8 +187,11 @@ def test_what_does_not_classify(model, pixels):
         ImageClassifierInferencer(model, classes=['a', 'b'])
     with pytest.raises(ValueError, match="pool must be 'avg'"):
         FeatureExtractor(model, pool='max')
-    with pytest.raises(ValueError, match='batch_size'):
-        FeatureExtractor(model, batch_size=0)
+    for count in (0, 2.5, '2', True):
+        with pytest.raises(ValueError, match=r'^batch_size and num_threads must be whole [^\n]*$'):
+            FeatureExtractor(model, batch_size=count)
+    with pytest.raises(ValueError, match=r'^no device is called None: [^\n]*$'):
+        FeatureExtractor(model, device=None)
 
 
 def test_a_head_without_weights_does_not_classify(config, model, arguments, tmp_path):

@@ -185,6 +185,15 @@ def test_classifier_does_not_reconstruct(images):
         reconstruct(torch.nn.Linear(1, 1), images)
 
 
+def test_statistics_that_there_are_not(model, images):
+    for norm_pix in (True, False):
+        model.target.norm_pix = norm_pix
+        with pytest.raises(
+            ValueError, match=r"^patch_stats must be 'true' or 'visible', not 'of'$"
+        ):
+            reconstruct(model, images, patch_stats='of')
+
+
 def test_tool_writes_a_row_for_each_image(config, model, tmp_path):
     main = runpy.run_path(str(TOOL))['main']
     config.dump(tmp_path / 'config.py')

@@ -110,6 +110,8 @@ def test_one_k():
         (torch.ones(4, 3), torch.ones(4, 3).long(), r'not int64 \(4, 3\)'),
         (torch.ones(4, 3), torch.ones(4), r'not float32 \(4,\)'),
         (torch.ones(4, 3), torch.ones(4).long().to('meta'), r'lie on cpu, the labels on meta'),
+        ([[1.0, 2.0]], torch.ones(1).long(), 'the logits must be a tensor, not a list'),
+        (torch.ones(4, 3), [0, 1, 2, 0], 'the labels must be a tensor, not a list'),
     ],
 )
 def test_shapes_and_types_that_do_not_fit(logits, labels, message):
@@ -135,6 +137,10 @@ def test_a_model_that_does_not_classify():
 def test_nothing_to_evaluate():
     with pytest.raises(DataError, match='nothing to evaluate'):
         Accuracy().evaluate(0)
+    metric = Accuracy()
+    metric.process(None, [{'logits': torch.ones(0, 8), 'labels': torch.ones(0).long()}])
+    with pytest.raises(DataError, match='nothing to evaluate'):
+        metric.evaluate(0)
 
 
 def test_starts_anew_after_each_evaluation():

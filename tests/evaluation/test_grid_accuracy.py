@@ -40,6 +40,8 @@ def test_the_wrong_metric():
         GridAccuracy().process(None, [plain])
     with pytest.raises(ValueError, match=r'^GridAccuracy: topk must have 1 in it, got \[5\]$'):
         GridAccuracy((5,))
+    with pytest.raises(ValueError, match=r'^the logits must be a tensor, not a list$'):
+        GridAccuracy().process(None, [{**plain, 'logits': [[1.0]], 'lr_scales': (1.0,)}])
 
 
 def test_of_equally_good_rates_the_smallest():

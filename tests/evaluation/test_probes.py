@@ -34,7 +34,15 @@ def test_linear_probe_is_scikit_learns_logistic_regression(digits, chunk_size):
 
 
 @pytest.mark.parametrize(
-    'options', [dict(l2=-1.0), dict(l2=float('nan')), dict(max_iter=0), dict(chunk_size=0.5)]
+    'options',
+    [
+        dict(l2=-1.0),
+        dict(l2=float('nan')),
+        dict(l2=1e300),
+        dict(l2='1'),
+        dict(max_iter=0),
+        dict(chunk_size=0.5),
+    ],
 )
 def test_linear_probe_of_impossible_numbers(options):
     with pytest.raises(ValueError, match=r'^LinearProbe needs l2 >= 0, [^\n]*$'):

@@ -3,6 +3,7 @@
 Shapes: B images, C channels, H W pixels, D width.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import BaseModel
@@ -115,7 +116,13 @@ class Algorithm(BaseModel):
                 target that cannot follow.
         """
         full: tuple[int, int] = self.encoder.full_img_size
-        used = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size or full)
+        used: Any = full if img_size is None else img_size
+        used = (used, used) if isinstance(used, int) else used
+        if not isinstance(used, Sequence) or [type(side) for side in used] != [int, int]:
+            raise ValueError(
+                f'img_size must be a whole number of pixels, two of them or None, not {img_size!r}'
+            )
+        used = tuple(used)
         if img_size is not None and not all(0 < a < b for a, b in zip(used, full, strict=True)):
             raise ValueError(f'images of {full[0]}x{full[1]} cannot be shrunk to {img_size}')
         self.encoder.set_img_size(used)

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from mae.models.algorithms.base import Algorithm
-from mae.models.algorithms.parts import Part, build_part, check_target, target_dim_of
+from mae.models.algorithms.parts import (
+    Part,
+    build_part,
+    check_mask,
+    check_masker,
+    check_target,
+    target_dim_of,
+)
 from mae.models.layers.shapes import check_keys
 from mae.models.masking.mask import Mask
 from mae.registry import MODELS
@@ -50,6 +57,7 @@ class MAE(Algorithm):
         self.target = build_part(target, facts)
         self.decoder = build_part(decoder, {**facts, 'target_dim': target_dim_of(self.target)})
         self.masker = MODELS.build(masker)
+        check_masker(self.masker)
         self.masker.num_keep(self.encoder.grid_size[0] * self.encoder.grid_size[1])
         self.loss = MODELS.build(loss)
 
@@ -73,6 +81,7 @@ class MAE(Algorithm):
         patches = self.encoder.patchify(images)  # B,L,P
         check_keys(keys, len(images))
         mask = self.masker(self.encoder.grid_size, keys, noise)
+        check_mask(mask, self.masker)
         latent = self.encoder.encode(patches, mask.ids_keep)  # B,prefix+K,D
         pred = self.decoder(latent, mask.ids_keep, mask.ids_predict)  # B,M,T
         target = self.target(images, patches, mask)  # B,M,T
@@ -111,6 +120,7 @@ class MAE(Algorithm):
             (B, L-K) in ascending order of noise, `mask` (B, L) with 1 for hidden. In training mode
             `masker.predict_ratio` holds, and the first M of `ids_hide` are predicted.
         """
+        self.encoder.check_images(images)
         keys = torch.arange(len(images), device=images.device)
         loss, pred, target, mask = self.reconstruct_patches(images, keys, noise)
         return {

@@ -1,4 +1,4 @@
-"""Building parts with what they ask for, and holding a target to what it says.
+"""Building parts with what they ask for, and holding maskers and targets to what they say.
 
 Shapes: B images, M predicted patches, T values predicted of a patch.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mae.models.masking.mask import Mask
 from mae.registry import MODELS
 
 Part = Mapping[str, Any]
@@ -49,6 +50,29 @@ def target_dim_of(target: nn.Module) -> int:
     return width
 
 
+def check_masker(masker: nn.Module) -> None:
+    """Refuse a masker that cannot say how much it hides.
+
+    Raises:
+        ValueError: it has no `num_keep`.
+    """
+    if not callable(getattr(masker, 'num_keep', None)):
+        raise ValueError(
+            f'{type(masker).__name__} is no masker: it needs num_keep(num_patches), such as '
+            'mae.models.masking.base.Masker has'
+        )
+
+
+def check_mask(mask: Mask, masker: nn.Module) -> None:
+    """Refuse what is no mask.
+
+    Raises:
+        ValueError: says what it is.
+    """
+    if not isinstance(mask, Mask):
+        raise ValueError(f'{type(masker).__name__} must give a Mask, not a {type(mask).__name__}')
+
+
 def check_target(target: Tensor, pred: Tensor, part: nn.Module, decoder: nn.Module) -> None:
     """Refuse what a loss would broadcast or fail at.
 
@@ -61,6 +85,8 @@ def check_target(target: Tensor, pred: Tensor, part: nn.Module, decoder: nn.Modu
     Raises:
         ValueError: target or prediction is of another shape.
     """
+    if not isinstance(target, Tensor):
+        raise ValueError(f'{type(part).__name__} must give a tensor, not a {type(target).__name__}')
     if target.shape == pred.shape:
         return
     if target.shape == pred.shape[:-1] and not target.is_floating_point():

@@ -79,6 +79,7 @@ class Decoder(nn.Module):
             ValueError: shapes, types or devices do not go together, or an id is no patch's.
         """
         prefix, L = self.num_prefix_tokens, self.grid_size[0] * self.grid_size[1]
+        check_shape('latent', latent, 'B', 'N', 'D')
         check_ids('ids_keep', ids_keep, latent, L, training=self.training)
         check_ids('ids_hide', ids_hide, latent, L, training=self.training)
         check_shape('latent', latent, 'B', prefix + ids_keep.shape[1], self.embed.in_features)

@@ -59,7 +59,9 @@ class Backbone(nn.Module):
         Raises:
             ValueError: says what they are and what they should be.
         """
-        shape = tuple(getattr(images, 'shape', ()))
+        if not isinstance(images, Tensor):
+            raise ValueError(f'images must be a tensor (B, C, H, W), not a {type(images).__name__}')
+        shape = tuple(images.shape)
         expected = (self.in_channels, *self.img_size)
         if len(shape) != 4 or shape[1:] != expected:
             hint = 'set encoder.in_channels and encoder.img_size'
@@ -70,7 +72,7 @@ class Backbone(nn.Module):
             found = f'{shape[0]} x {shape[1:]}' if len(shape) == 4 else shape
             raise ValueError(
                 'the encoder was built for images of B x (channels, height, width) = '
-                f'B x {expected}, not {found or type(images).__name__}; {hint}'
+                f'B x {expected}, not {found}; {hint}'
             )
         if not shape[0]:
             raise ValueError('there are no images: the batch is empty')

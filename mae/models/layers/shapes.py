@@ -75,6 +75,20 @@ def check_keys(keys: Tensor, count: int | str) -> None:
     _check_int64('keys', keys)
 
 
+def check_real(name: str, x: Tensor) -> None:
+    """Refuse what cannot be put in an order: complex numbers and NaN; waits for the device.
+
+    Raises:
+        ValueError: says which.
+    """
+    if torch.compiler.is_compiling() or x.is_meta:
+        return
+    if x.is_complex():
+        raise ValueError(f'{name} must be real numbers, not {x.dtype}')
+    if x.is_floating_point() and x.isnan().any():
+        raise ValueError(f'{name} is NaN in {int(x.isnan().sum())} of {x.numel()} places')
+
+
 def check_ids(name: str, ids: Tensor, tokens: Tensor, count: int, *, training: bool) -> None:
     """Refuse what is not int64 (B, K), of the images of `tokens` and where they lie.
 

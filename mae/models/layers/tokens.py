@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mae.models.layers.shapes import check_range
+from mae.models.layers.shapes import check_range, check_shape
 
 Pool = Literal['avg', 'cls', 'tokens']
 
@@ -25,10 +25,12 @@ def take(tokens: Tensor, ids: Tensor) -> Tensor:
         (B, K, D).
 
     Raises:
-        ValueError: an id is outside 0..N - 1; on a CPU, which looks as it goes.
+        ValueError: ids of another number of images, which torch would cut; an id outside 0..N - 1,
+            on a CPU, which looks as it goes.
     """
     if torch.compiler.is_compiling():
         return _take(tokens, ids)
+    check_shape('ids', ids, 'B' if len(tokens) == 1 else len(tokens), 'K')
     try:
         return _take(tokens, ids)
     except (IndexError, RuntimeError):

@@ -4,10 +4,12 @@ Shapes: B images, h w grid, L = h*w patches, K kept.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from numbers import Integral
 
 from torch import Tensor, nn
 
-from mae.models.layers.shapes import check_device, check_keys, check_shape
+from mae.models.layers.shapes import check_device, check_keys, check_real, check_shape
 from mae.models.masking.mask import Mask
 from mae.models.masking.partial import check_predict_ratio, choose
 from mae.utils.ratio import exact
@@ -44,15 +46,23 @@ class Masker(nn.Module, ABC):
             noise: (B, L), used instead of scores derived from `keys`; the K lowest are kept.
 
         Raises:
-            ValueError: keys or noise of another shape or type.
+            ValueError: grid, keys or noise of another shape or type, noise that is NaN, or an
+                heir's scores of another shape.
         """
+        if not _is_grid(grid_size):
+            raise ValueError(f'grid_size must be two whole numbers (h, w), not {grid_size!r}')
         L = grid_size[0] * grid_size[1]
         num_keep = self.num_keep(L)
         check_keys(keys, 'B')
         if noise is not None:
             check_shape('noise', noise, len(keys), L)
             check_device('noise', noise, keys)
-        order = (self.score(grid_size, keys) if noise is None else noise).argsort(dim=1)
+            check_real('noise', noise)
+            score = noise
+        else:
+            score = self.score(grid_size, keys)
+            check_shape(f'{type(self).__name__}.score', score, len(keys), L)
+        order = score.argsort(dim=1)
         mask = Mask(ids_keep=order[:, :num_keep], ids_hide=order[:, num_keep:])
         return choose(mask, keys, self.predict_ratio) if self.training else mask
 
@@ -76,3 +86,9 @@ class Masker(nn.Module, ABC):
     @abstractmethod
     def score(self, grid_size: tuple[int, int], keys: Tensor) -> Tensor:
         """(B, L): the higher, the sooner a patch is hidden; a function of `keys` alone."""
+
+
+def _is_grid(size: object) -> bool:
+    if not isinstance(size, Sequence) or len(size) != 2:
+        return False
+    return all(isinstance(number, Integral) for number in size)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mae.models.layers.shapes import check_shape
 from mae.models.layers.tokens import take
 from mae.models.targets.base import MaskLike, Target
 from mae.models.targets.teachers import teacher_of
@@ -71,6 +72,7 @@ class FeatureTarget(Target):
         self.teacher = teacher_of(teacher, checkpoint, pretrained, options)
         self.norm = norm
         self.patch_size = patch_size
+        self.in_channels = in_channels
         self.target_dim = self.teacher.embed_dim
         self.set_img_size(img_size)
         if in_channels not in (1, self.teacher.in_channels):
@@ -91,7 +93,13 @@ class FeatureTarget(Target):
         self.teacher.check_size(self._input_size(*img_size))
 
     def forward(self, images: Tensor, patches: Tensor, mask: MaskLike) -> Tensor:
-        """Images (B, C, H, W) to the features of the predicted patches (B, M, D)."""
+        """Images (B, C, H, W) to the features of the predicted patches (B, M, D).
+
+        Raises:
+            ValueError: images of other dimensions, channels or size.
+        """
+        check_shape('images', images, 'B', self.in_channels, 'H', 'W')
+        self.set_img_size((images.shape[-2], images.shape[-1]))
         features = self.teacher(self._input(images))  # B,L,D
         hidden = take(features, mask.ids_predict)  # B,M,D
         hidden = hidden.to(torch.promote_types(images.dtype, torch.float32))

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mae.models.layers.patches import patchify
+from mae.models.layers.shapes import check_shape
 from mae.models.layers.tokens import take
 from mae.models.targets.base import MaskLike, Target
 from mae.registry import MODELS
@@ -49,10 +50,16 @@ class HOGTarget(Target):
         self.num_bins = num_bins
         self.cell_size = cell_size
         self.patch_size = patch_size
+        self.in_channels = in_channels
         self.target_dim = in_channels * num_bins * (patch_size // cell_size) ** 2
 
     def forward(self, images: Tensor, patches: Tensor, mask: MaskLike) -> Tensor:
-        """Images (B, C, H, W) to histograms (B, M, T), laid out (channel, bin, row, column)."""
+        """Images (B, C, H, W) to histograms (B, M, T), laid out (channel, bin, row, column).
+
+        Raises:
+            ValueError: images of other dimensions or channels.
+        """
+        check_shape('images', images, 'B', self.in_channels, 'H', 'W')
         vertical, horizontal = sobel(images)  # B,C,H,W
         length, bins = torch.hypot(horizontal, vertical), self._bin_of(vertical, horizontal)
         length, bins = (self._cells(each, mask) for each in (length, bins))  # B,M,C,n,n,c*c

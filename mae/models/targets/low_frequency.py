@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mae.models.layers.patches import patchify
+from mae.models.layers.shapes import check_shape
 from mae.models.targets.base import MaskLike
 from mae.models.targets.pixel import PatchStats, PixelTarget
 from mae.registry import MODELS
@@ -58,7 +59,12 @@ class LowFrequencyTarget(PixelTarget):
         return super().to_pixels(pred, self.low_pass(images), ids, patch_stats=patch_stats)
 
     def low_pass(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) without the frequencies above `cutoff`, in float32 or better."""
+        """(B, C, H, W) without the frequencies above `cutoff`, in float32 or better.
+
+        Raises:
+            ValueError: not of four dimensions.
+        """
+        check_shape('images', images, 'B', 'C', 'H', 'W')
         H, W = images.shape[-2:]
         images = images.to(torch.promote_types(images.dtype, torch.float32))
         spectrum = torch.fft.rfft2(images)  # B,C,H,W//2+1

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from mae.models.layers.patches import patchify
+from mae.models.layers.shapes import check_shape
 from mae.models.layers.tokens import take
 from mae.models.targets.base import MaskLike, Target
 from mae.registry import MODELS
@@ -36,7 +37,12 @@ class PixelTarget(Target):
         self.target_dim = patch_size**2 * in_channels
 
     def forward(self, images: Tensor, patches: Tensor, mask: MaskLike) -> Tensor:
-        """Patches (B, L, P) to the normalised ones among them that are predicted (B, M, P)."""
+        """Patches (B, L, P) to the normalised ones among them that are predicted (B, M, P).
+
+        Raises:
+            ValueError: patches of another size or number.
+        """
+        check_shape('patches', patches, 'B', 'L', self.target_dim)
         hidden = take(patches, mask.ids_predict)
         if not self.norm_pix:
             return hidden

@@ -14,7 +14,7 @@ PREPROCESSOR = dict(type='ImagePreprocessor', mean=[128.0] * 5, std=[64.0] * 5)
 
 @pytest.fixture
 def build_mae():
-    def build(encoder=None, decoder=None, masker=None, norm_pix=True):
+    def build(encoder=None, decoder=None, masker=None, norm_pix=True, target=None):
         return algorithms.MAE(
             encoder={**ENCODER, **(encoder or {})},
             decoder={
@@ -22,7 +22,7 @@ def build_mae():
                 **(decoder or {}),
             },
             masker={**dict(type='RandomMasker', mask_ratio=0.5), **(masker or {})},
-            target=dict(type='PixelTarget', norm_pix=norm_pix),
+            target=target or dict(type='PixelTarget', norm_pix=norm_pix),
             loss=dict(type='MaskedMSELoss'),
             preprocessor=PREPROCESSOR,
         )

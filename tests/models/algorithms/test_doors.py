@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mae.models.heads import LinearHead
+from mae.models.layers.tokens import take
 from mae.models.losses import CrossEntropyLoss, MaskedMSELoss
 from mae.models.masking import BlockMasker, GridMasker, RandomMasker
 from tests.apart import apart
@@ -14,6 +15,7 @@ from tests.apart import apart
 IMAGES = torch.zeros(2, 5, 8, 12)
 PIXELS = IMAGES.byte()
 KEYS = torch.arange(2)
+ONE = torch.zeros(2, 1, dtype=torch.int64)
 BUILT = 'the encoder was built for images of B x (channels, height, width) = B x (5, 8, 12), not '
 
 
@@ -31,7 +33,10 @@ def refused(message, call, *args, **kwargs):
         (torch.zeros(8, 12), f'{BUILT}(8, 12)'),
         (torch.zeros(1, 2, 5, 8, 12), f'{BUILT}(1, 2, 5, 8, 12)'),
         (torch.zeros(2, 8, 12, 5), f'{BUILT}2 x (8, 12, 5); channels come first: '),
-        ([1, 2], f'{BUILT}list'),
+        ([1, 2], 'images must be a tensor (B, C, H, W), not a list'),
+        (None, 'images must be a tensor (B, C, H, W), not a NoneType'),
+        (np.zeros((2, 5, 8, 12), np.float32), 'images must be a tensor (B, C, H, W), not a ndarr'),
+        (torch.tensor(1.0), f'{BUILT}()'),
         (torch.zeros(0, 5, 8, 12), 'there are no images: the batch is empty'),
         (PIXELS, 'images must be torch.float32 like the weights, not torch.uint8; data_preprocess'),
         (IMAGES.double(), 'images must be torch.float32 like the weights, not torch.float64'),
@@ -44,8 +49,7 @@ def test_images(build_mae, build_classifier, images, message):
         refused(message, model.extract_features, images)
     refused(message, classifier, images)
     refused(message, mae.encoder, images)
-    if hasattr(images, 'device'):
-        refused(message, mae.reconstruct, images)
+    refused(message, mae.reconstruct, images)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,8 @@ def test_images(build_mae, build_classifier, images, message):
         (torch.rand(6), 'noise must be a tensor of shape (2, 6), not (6,)'),
         (np.zeros((2, 6)), 'noise must be a tensor of shape (2, 6), not a ndarray'),
         (torch.rand(2, 6, device='meta'), 'noise must be on cpu, not on meta'),
+        (torch.full((2, 6), float('nan')), 'noise is NaN in 12 of 12 places'),
+        (torch.zeros(2, 6, dtype=torch.complex64), 'noise must be real numbers, not torch.complex'),
     ],
 )
 @pytest.mark.parametrize('training', [True, False])
@@ -88,6 +94,8 @@ def test_keys_of_a_masker_alone(masker):
         (7, 'keys must be a tensor of shape (B,), not a int'),
     ):
         refused(message, masker(0.5), (2, 3), keys)
+    for size in (6, (6,), (2, 3, 1), (2.0, 3.0), '23'):
+        refused('grid_size must be two whole numbers (h, w), not ', masker(0.5), size, KEYS)
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -123,8 +131,58 @@ def test_what_comes_between(build_mae, decoder):
     latent = model.encoder.encode(patches, ids)
     message = 'latent must be a tensor of shape (B, 3, 16), not '
     refused(f'{message}(2, 2, 16)', model.decoder, latent[:, 1:], ids, ids)
+    for nothing in (None, 3, torch.tensor(1.0)):
+        refused(
+            'latent must be a tensor of shape (B, N, D), not ', model.decoder, nothing, ids, ids
+        )
     refused(f'{message}(2, 3, 15)', model.decoder, latent[..., 1:], ids, ids)
     refused('latent must be torch.float32', model.decoder, latent.double(), ids, ids)
+
+
+def test_tokens_of_as_many_images_as_ids():
+    refused('ids must be a tensor of shape (3, K), not (2, 1)', take, torch.zeros(3, 6, 4), ONE)
+    refused('ids must be a tensor of shape (B, K), not (2,)', take, torch.zeros(1, 6, 4), KEYS)
+    assert take(torch.zeros(1, 6, 4), ONE).shape == (2, 1, 4)
+
+
+@pytest.mark.parametrize(
+    'size', [8.0, '8', (4,), (4, 4, 4), (4.0, 4), [True, 4], torch.tensor([4, 4])]
+)
+def test_sizes_of_images(build_mae, size):
+    refused('img_size must be a whole number of pixels, two of', build_mae().set_img_size, size)
+
+
+TARGETS = {
+    'PixelTarget': {},
+    'LowFrequencyTarget': {},
+    'HOGTarget': dict(cell_size=2),
+    'FeatureTarget': dict(
+        teacher='vit_tiny_patch16_224',
+        pretrained=True,  # is not fetched: what is refused comes before
+        options=dict(img_size=(8, 12), patch_size=4, in_chans=5, embed_dim=12, num_heads=2),
+        mean=[1.0] * 5,
+        std=[1.0] * 5,
+    ),
+}
+
+
+@pytest.mark.parametrize('target', TARGETS)
+def test_targets(build_mae, target):
+    model = build_mae(target=dict(type=target, **TARGETS[target]))
+    patches, mask = model.encoder.patchify(IMAGES), model.masker((2, 3), KEYS)
+    if target == 'PixelTarget':  # reads no more than these
+        message = 'patches must be a tensor of shape (B, L, 80), not '
+        for wrong in (None, [1, 2], patches[0], patches[..., 1:], IMAGES):
+            refused(message, model.target, IMAGES, wrong, mask)
+    else:
+        for wrong in (None, [1, 2], IMAGES.numpy(), IMAGES[0], patches):
+            refused('images must be a tensor of shape (B, ', model.target, wrong, patches, mask)
+    if target in ('HOGTarget', 'FeatureTarget'):
+        message = 'images must be a tensor of shape (B, 5, H, W), not (2, 3, 8, 12)'
+        refused(message, model.target, IMAGES[:, :3], patches, mask)
+    if target == 'FeatureTarget':
+        message = 'the teacher vit_tiny_patch16_224 takes images of 8x12, and this grid needs 8x8'
+        refused(message, model.target, IMAGES[..., :8], patches, mask)
 
 
 def test_losses():

@@ -166,6 +166,39 @@ def test_a_target_that_does_not_keep_its_word(target, shape):
         build(target)(IMAGES, KEYS)
 
 
+@pytest.mark.parametrize('given', [None, 3, [1, 2]])
+def test_a_target_that_gives_no_tensor(given):
+    target = type('Nothing', (Wide,), {'forward': lambda *_: given})
+    with pytest.raises(ValueError, match=r'^Nothing must give a tensor, not a \w+$'):
+        build(target)(IMAGES, KEYS)
+
+
+class Without(nn.Module):
+    def __init__(self, mask_ratio):
+        super().__init__()
+
+    def forward(self, grid_size, keys, noise=None):
+        return torch.arange(6)
+
+
+class Ids(Without):
+    def num_keep(self, num_patches):
+        return num_patches // 2
+
+
+def test_no_masker(build_mae):
+    for kind, message in (
+        (Without, r'^Without is no masker: it needs num_keep\(num_patches\), [^\n]*$'),
+        (Ids, r'^Ids must give a Mask, not a Tensor$'),
+    ):
+        MODELS.register_module(module=kind)
+        try:
+            with pytest.raises(ValueError, match=message):
+                build_mae(masker=dict(type=kind.__name__))(IMAGES, KEYS)
+        finally:
+            MODELS.module_dict.pop(kind.__name__)
+
+
 def test_a_decoder_that_predicts_pixels_whatever_the_target():
     class PixelDecoder(TransformerDecoder):
         def __init__(self, *args, patch_dim, encoder_dim, grid_size, num_prefix_tokens, **options):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mae.models.masking import RandomMasker
+from mae.models.masking.base import Masker
 
 
 @pytest.mark.parametrize('ratio', [0, 1, -0.5, 75, 1.0])
@@ -10,6 +11,22 @@ def test_ratio_outside(ratio):
         ValueError, match=r'^masker.mask_ratio must lie between 0 and 1, not [^\n]*$'
     ):
         RandomMasker(ratio)
+
+
+@pytest.mark.parametrize(
+    ('score', 'found'),
+    [
+        (lambda *_: torch.rand(2, 5), r'\(2, 5\)'),  # the last patch would never be hidden
+        (lambda *_: torch.rand(6), r'\(6,\)'),
+        (lambda *_: torch.rand(1, 6), r'\(1, 6\)'),
+        (lambda *_: None, 'a NoneType'),
+    ],
+)
+def test_scores_of_ones_own_are_of_every_patch_and_image(score, found):
+    own = type('Own', (Masker,), {'score': score})
+    message = rf'^Own.score must be a tensor of shape \(2, 6\), not {found}$'
+    with pytest.raises(ValueError, match=message):
+        own(0.5)((2, 3), torch.arange(2))
 
 
 def test_ratio_that_leaves_nothing():

@@ -219,6 +219,46 @@ def test_a_folder_that_lacks_weights(tmp_path, ask, levels):
 # --- frozen, and outside --------------------------------------------------------------------------
 
 
+def test_a_file_in_half_precision_does_not_decide_how_targets_are_rounded(tmp_path, ask, levels):
+    teacher, path = folder_of(tmp_path, 'ViT')
+    expected = ask(FeatureTarget(path, **OURS), ours_of(levels), 8)
+    teacher.half().save_pretrained(path)
+    target = FeatureTarget(path, **OURS)
+    torch.testing.assert_close(ask(target, ours_of(levels), 8), expected, rtol=0.02, atol=0.02)
+    assert all(p.dtype == torch.float32 for p in target.teacher._model.parameters())
+    with torch.autocast('cpu', torch.bfloat16):  # as a run is
+        ask(target, ours_of(levels).float(), 8)
+
+
+@pytest.mark.parametrize(
+    ('file', 'content', 'message'),
+    [
+        ('config.json', '{', r'cannot be read by transformers: [^\n]*$'),
+        ('model.safetensors', '{', r'cannot be read by transformers: [^\n]*$'),
+        ('model.safetensors', None, r'cannot be read by transformers: [^\n]*$'),
+        ('preprocessor_config.json', '{', r'preprocessor_config.json is no JSON: [^\n]*$'),
+    ],
+)
+def test_a_damaged_folder(tmp_path, ask, levels, file, content, message):
+    _, path = folder_of(tmp_path, 'ViT')
+    (tmp_path / 'teacher' / file).unlink()
+    if content is not None:
+        (tmp_path / 'teacher' / file).write_text(content)
+    with pytest.raises(ValueError, match=rf'^{path}\W*{message}'):
+        ask(FeatureTarget(path, **OURS), ours_of(levels), 8)
+
+
+def test_code_in_a_folder_is_not_run(tmp_path):
+    _, path = folder_of(tmp_path, 'ViT')
+    file, ran = tmp_path / 'teacher/config.json', tmp_path / 'ran'
+    known = {**json.loads(file.read_text()), 'model_type': 'own'}
+    file.write_text(json.dumps({**known, 'auto_map': {'AutoConfig': 'own.Config'}}))
+    (tmp_path / 'teacher/own.py').write_text(f'open({str(ran)!r}, "w")\nclass Config: ...\n')
+    with pytest.raises(ValueError, match=rf'^{path} cannot be read by transformers: [^\n]*$'):
+        FeatureTarget(path, **OURS)
+    assert not ran.exists()
+
+
 def test_the_teacher_is_in_no_state_and_stays_as_it_is(tmp_path, ask, levels):
     _, path = vit_file(tmp_path, drop_path_rate=0.0)
     target = build(path).train()

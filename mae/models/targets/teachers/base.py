@@ -89,7 +89,8 @@ class Teacher(ABC):
             # what is first asked for pictures may later be asked for training.
             draws, place = torch.random.fork_rng(devices=[]), torch.device('cpu')
             with draws, place, torch.inference_mode(False):
-                self._model = self._load().eval().requires_grad_(False)
+                # A file in half precision must not decide how targets are rounded.
+                self._model = self._load().float().eval().requires_grad_(False)
         if device is not None and next(self._model.parameters()).device != device:
             self._model.to(device)
         return self._model

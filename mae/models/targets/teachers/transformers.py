@@ -36,7 +36,7 @@ class TransformersTeacher(Teacher):
             raise ImportError('transformers is not there: pip install transformers') from None
         super().__init__()
         self.folder = folder
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = self._read(AutoConfig)
         if config.model_type == 'vit_mae':
             raise ValueError(
                 f'{folder}: ViTMAE of transformers hides patches by itself; write its encoder with '
@@ -60,14 +60,22 @@ class TransformersTeacher(Teacher):
     def _load(self) -> nn.Module:
         from transformers import AutoModel
 
-        model, told = AutoModel.from_pretrained(
-            self.folder, local_files_only=True, output_loading_info=True
-        )
+        model, told = self._read(AutoModel, output_loading_info=True)
         missing = sorted(name for name in told['missing_keys'] if 'pooler' not in name)
         if missing:
             raise ValueError(f'{self.folder} lacks weights of its model: {", ".join(missing[:3])}')
         vision: nn.Module = getattr(model, 'vision_model', model)
         return vision
+
+    def _read(self, kind: Any, **options: bool) -> Any:
+        """What transformers makes of the folder; code that comes with it is not run."""
+        try:
+            return kind.from_pretrained(
+                self.folder, local_files_only=True, trust_remote_code=False, **options
+            )
+        except Exception as error:  # whatever a damaged folder gives rise to
+            reason = first_line(error)
+            raise ValueError(f'{self.folder} cannot be read by transformers: {reason}') from None
 
     def _features(self, model: Any, images: Tensor, grid: tuple[int, int]) -> Tensor:
         size, trained = tuple(images.shape[-2:]), model.config.image_size
