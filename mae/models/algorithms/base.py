@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mae.models.algorithms.parts import Part
+from mae.models.algorithms.parts import Part, build_part
 from mae.models.layers.block import Block
 from mae.models.layers.cross import CrossBlock
 from mae.models.layers.pos_embed import describe_resampling
@@ -35,8 +35,8 @@ class Algorithm(BaseModel):
     """
 
     def __init__(self, encoder: Part, preprocessor: Part) -> None:
-        super().__init__(data_preprocessor=MODELS.build(preprocessor))
-        self.encoder = MODELS.build(encoder)
+        super().__init__(data_preprocessor=build_part(preprocessor, key='preprocessor'))
+        self.encoder = build_part(encoder, key='encoder')
 
     def extract_features(self, images: Tensor, pool: Pool = 'avg') -> Tensor:
         """Features of whole normalised images (B, C, H, W): (B, D), or all tokens.
