@@ -13,7 +13,6 @@ from mae.models.layers.block import Block
 from mae.models.layers.cross import CrossBlock
 from mae.models.layers.pos_embed import describe_resampling
 from mae.models.layers.tokens import Pool
-from mae.registry import MODELS
 
 # What weights do not tell: name of the fact, part and attribute that know it.
 _FACTS = {
