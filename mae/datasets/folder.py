@@ -1,20 +1,24 @@
 """Images in folders or in a list file, ImageNet's layout among them."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from mae.datasets.index_cache import Found, remembered
 from mae.datasets.scan import read_list, scan_folders
-from mae.datasets.walk import class_folders
+from mae.datasets.walk import class_folders, list_folder
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.text import printable
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
+_SPLITS = {'val', 'valid', 'validation', 'test'}  # beside 'train'
 
 
 @DATASETS.register_module()
@@ -61,11 +65,11 @@ class ImageFolder:
         index_cache: bool = True,
     ) -> None:
         self.folder = os.path.join(root, split) if split else root
-        _require_folder(root, split)
+        self._extensions = tuple(extension.lower() for extension in extensions)
+        _require_folder(root, split, self._extensions, labelled)
         if classes is not None and len(set(classes)) < len(classes):
             name = next(name for name in classes if list(classes).count(name) > 1)
             raise ConfigError(f'ImageFolder: classes names {name!r} twice')
-        self._extensions = tuple(extension.lower() for extension in extensions)
         self._others_allowed = classes is not None
         if classes is None and labelled and split not in ('', 'train'):
             classes = class_folders(os.path.join(root, 'train')) or None
@@ -94,6 +98,8 @@ class ImageFolder:
             raise DataError(f'{self.folder}: no images; expected files ending in {kinds}')
         self._index = found.index
         self.metainfo: dict[str, Any] = {'classes': found.classes}
+        if labelled and classes is None and listed is None:
+            _warn_of_splits(self.folder, found.classes)
         if listed is not None:
             _require_file(self.get_data_info(0)['img_path'], listed)
 
@@ -131,7 +137,7 @@ class ImageFolder:
         return scan_folders(self.folder, labels, self._extensions, names)
 
 
-def _require_folder(root: str, split: str) -> None:
+def _require_folder(root: str, split: str, extensions: tuple[str, ...], labelled: bool) -> None:
     folder = os.path.join(root, split) if split else root
     if os.path.isdir(folder):
         return
@@ -139,7 +145,21 @@ def _require_folder(root: str, split: str) -> None:
     if split and (found := class_folders(root)):
         some = ', '.join(found[:3]) + ', ...' * (len(found) > 3)
         hint = f"{root} has {some}; set split='' if these are the classes, or move them to {folder}"
+    elif split and os.path.isdir(root):
+        if any(file.lower().endswith(extensions) for file in list_folder(root)[1]):
+            cure = "split='' and labelled=False" if labelled else "split=''"
+            hint = f'{root} holds images itself; set {cure}, or move them to {folder}'
     raise DataError(f'{folder}: no such folder; {hint}')
+
+
+def _warn_of_splits(folder: str, classes: Sequence[str]) -> None:
+    names = {name.lower() for name in classes}
+    if 'train' in names and (others := sorted(_SPLITS & names)):
+        text = (
+            f"{folder}: 'train' and {others[0]!r} are taken for two classes of images; if they are "
+            "splits, set split='train'"
+        )
+        print_log(printable(text), 'current', logging.WARNING)
 
 
 def _require_file(path: str, list_file: Path) -> None:

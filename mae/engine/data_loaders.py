@@ -53,10 +53,13 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
         seed: of the run.
 
     Raises:
-        ConfigError: something is missing, or the dataset cannot be seeded.
+        ConfigError: something is missing, a number too small, or the dataset cannot be seeded.
     """
     options = copy.deepcopy(dict(config))
     _require(options, 'dataset', 'sampler', 'batch_size')
+    for key, least in (('batch_size', 1), ('num_workers', 0), ('prefetch_factor', 1)):
+        if (number := options.get(key)) is not None and number < least:
+            raise ConfigError(f'{key} must be at least {least}, not {number}')
     dataset = DATASETS.build(options.pop('dataset'))
     if not hasattr(dataset, '__getitems__'):
         raise ConfigError(
@@ -71,8 +74,6 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
         if (total := sampler.get('global_batch_size')) is not None:
             given['batch_size'] = batch_per_device(batch_size, total, get_world_size())
     collate = FUNCTIONS.get(options.pop('collate_fn', {'type': 'collate'})['type'])
-    if (ahead := options.get('prefetch_factor')) is not None and ahead < 1:
-        raise ConfigError(f"a data loader's prefetch_factor must be at least 1, not {ahead}")
     if options.get('pin_memory') and not torch.cuda.is_available():
         options['pin_memory'] = False  # torch would warn of it at each epoch
     if not options.get('num_workers'):
@@ -89,5 +90,5 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
 
 def _require(config: Mapping[str, Any], *keys: str) -> None:
     for key in keys:
-        if not config.get(key):
+        if config.get(key) in (None, {}):
             raise ConfigError(f'a data loader of the config is incomplete: {key} is missing')

@@ -3,6 +3,8 @@
 import copy
 import logging
 import os
+import re
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -117,6 +119,14 @@ class Runner(MMRunner):
         if not torch.cuda.is_available():
             keep_freed_memory()
 
+    def set_randomness(
+        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        """mmengine's, for the seeds that numpy takes."""
+        if seed is not None and not 0 <= seed < 2**32:
+            raise ConfigError(f'randomness.seed must lie in 0..{2**32 - 1}, not {seed}')
+        super().set_randomness(seed, diff_rank_seed, deterministic)
+
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """One line for what mmengine tells in a hundred; the config is a file in the work dir."""
         libraries = ', '.join(f'{name} {version}' for name, version in versions().items())
@@ -150,7 +160,7 @@ class Runner(MMRunner):
         try:
             built: nn.Module = super().build_model(model)
         except ValueError as error:
-            part = str(error).partition('.')[0]
+            part = re.split('[.:]', str(error))[0]
             is_key = isinstance(model, Mapping) and part in model
             raise type(error)(f'model.{error}') if is_key else error from None
         return built

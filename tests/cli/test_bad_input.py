@@ -74,11 +74,40 @@ def test_learning_rate_that_is_not_stated_once(refused, options, which):
         ('model=None', 'the config describes no training: model is missing'),
         ('optim_wrapper.optimizer=None', 'optim_wrapper.optimizer is missing'),
         ('train_dataloader.dataset=None', 'incomplete: dataset is missing'),
-        ('train_dataloader.prefetch_factor=0', 'prefetch_factor must be at least 1, not 0'),
+        ('train_dataloader.batch_size=None', 'train_dataloader.batch_size must be int, not None'),
     ],
 )
 def test_what_cannot_be_left_out(refused, option, message):
     assert message in refused(option)
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('base_lr=nan', 'base_lr must be a number from 0 up, not nan'),
+        ('base_lr=inf', 'base_lr must be a number from 0 up, not inf'),
+        ('base_lr=-1', 'base_lr must be a number from 0 up, not -1'),
+        ('randomness.seed=-1', 'randomness.seed must lie in 0..4294967295, not -1'),
+        (
+            'optim_wrapper.optimizer.weight_decay=-1',
+            'optim_wrapper.optimizer: Invalid weight_decay',
+        ),
+        ('train_dataloader.batch_size=0', 'train_dataloader: batch_size must be at least 1, not 0'),
+        ('train_dataloader.num_workers=-1', 'train_dataloader: num_workers must be at least 0'),
+        ('train_dataloader.prefetch_factor=0', 'prefetch_factor must be at least 1, not 0'),
+        ('model.encoder.img_size=0', 'model.encoder.img_size must be at least 1, not 0x0'),
+        ('model.encoder.in_channels=0', 'model.encoder.in_channels must be at least 1, not 0'),
+        (
+            'model.encoder.arch=dict(embed_dim=8, depth=0, num_heads=2)',
+            "model.encoder.arch needs numbers of at least 1, not {'embed_dim': 8, 'depth': 0,",
+        ),
+        ('model.decoder.num_heads=0', 'model.decoder: a width of 64 does not split into 0 heads'),
+        ('model.decoder.num_heads=5', 'model.decoder: a width of 64 does not split into 5 heads'),
+        ('model.decoder.embed_dim=50', 'model.decoder: sine-cosine positions need a width'),
+    ],
+)
+def test_number_out_of_range(refused, option, message):
+    assert f' {message}' in refused(option)
 
 
 @pytest.mark.parametrize('ratio', [0, 1, 1.5, -0.5])

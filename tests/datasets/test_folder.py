@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from mae.datasets import ImageFolder
+from mae.datasets import ImageFolder, folder
 from mae.utils.errors import ConfigError, DataError
 
 
@@ -197,3 +197,37 @@ def test_a_link_to_itself_is_a_bad_image_among_good_ones(tmp_path):
     folder = ImageFolder(str(tmp_path), index_cache=False)
     paths = [folder.get_data_info(index)['img_path'] for index in range(len(folder))]
     assert [os.path.basename(path) for path in paths] == ['good.png', 'loop.png']
+
+
+@pytest.mark.parametrize(
+    ('labelled', 'cure'), [(True, r"set split='' and labelled=False,"), (False, r"set split='',")]
+)
+def test_a_split_of_a_folder_of_plain_images(tmp_path, labelled, cure):
+    root = touch(tmp_path, 'a.jpg', 'b.jpg')
+    message = rf'^{root}/train: no such folder; {root} holds images itself; {cure} or move them to '
+    with pytest.raises(DataError, match=message):
+        ImageFolder(root, 'train', labelled=labelled)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """The lines that are logged."""
+    lines = []
+    monkeypatch.setattr(folder, 'print_log', lambda line, *_: lines.append(line))
+    return lines
+
+
+@pytest.mark.parametrize('index_cache', [True, False])
+def test_splits_taken_for_classes_are_told(tmp_path, told, index_cache):
+    root = touch(tmp_path, 'train/a/1.jpg', 'Valid/a/2.jpg')
+    ImageFolder(root, index_cache=index_cache)
+    assert told == [
+        f"{root}: 'train' and 'valid' are taken for two classes of images; if they are splits, "
+        "set split='train'"
+    ]
+    told.clear()
+    ImageFolder(root, labelled=False, index_cache=index_cache)
+    ImageFolder(root, classes=['train', 'Valid'], index_cache=index_cache)
+    touch(tmp_path / 'traffic', 'bus/1.jpg', 'train/2.jpg')
+    ImageFolder(str(tmp_path / 'traffic'), index_cache=index_cache)
+    assert told == []

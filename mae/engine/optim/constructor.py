@@ -43,7 +43,11 @@ class GroupedOptimConstructor:
             )
 
     def __call__(self, model: Any) -> OptimWrapper:
-        """Build the optimizer of `model`, wrapped."""
+        """Build the optimizer of `model`, wrapped.
+
+        Raises:
+            ValueError: the optimizer refuses what its config says, or nothing is to be trained.
+        """
         groups = self.group(getattr(model, 'module', model))
         if self.wrapper_cfg.get('amp') != 'bfloat16' and any(
             getattr(module, 'bf16_residual', False) for module in model.modules()
@@ -51,7 +55,10 @@ class GroupedOptimConstructor:
             warnings.warn(
                 "bf16_residual has no effect without optim_wrapper.amp='bfloat16'", stacklevel=2
             )
-        optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': groups})
+        try:
+            optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': groups})
+        except ValueError as error:  # torch names the value, and not where it comes from
+            raise ValueError(f'optim_wrapper.optimizer: {error}') from error
         wrapper = {'type': 'OptimWrapper', **self.wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper, default_args={'optimizer': optimizer})
 

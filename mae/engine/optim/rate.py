@@ -1,6 +1,7 @@
 """The learning rate follows from the global batch, whatever devices make it up."""
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +25,8 @@ def with_rate(
         The config, and a line that tells the rate and how it came about; empty if it was given.
 
     Raises:
-        ConfigError: there is no optimizer, not exactly one of `lr` and `base_lr`, or a sampler that
-            does not know the global batch.
+        ConfigError: there is no optimizer, not exactly one of `lr` and `base_lr`, a rate that is
+            negative or not finite, or a sampler that does not know the global batch.
     """
     if not hasattr(sampler, 'global_batch_size'):
         raise ConfigError(
@@ -44,6 +45,8 @@ def with_rate(
         )
     if base_lr is None:
         return optim_wrapper, ''
+    if not 0 <= base_lr < math.inf:
+        raise ConfigError(f'base_lr must be a number from 0 up, not {base_lr:g}')
     G: int = sampler.global_batch_size
     lr = optimizer['lr'] = base_lr * G / 256
     return optim_wrapper, (

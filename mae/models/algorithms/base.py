@@ -9,12 +9,11 @@ from typing import Any
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mae.models.algorithms.parts import Part
+from mae.models.algorithms.parts import Part, build_part
 from mae.models.layers.block import Block
 from mae.models.layers.cross import CrossBlock
 from mae.models.layers.pos_embed import describe_resampling
 from mae.models.layers.tokens import Pool
-from mae.registry import MODELS
 
 # What weights do not tell: name of the fact, part and attribute that know it.
 _FACTS = {
@@ -36,8 +35,8 @@ class Algorithm(BaseModel):
     """
 
     def __init__(self, encoder: Part, preprocessor: Part) -> None:
-        super().__init__(data_preprocessor=MODELS.build(preprocessor))
-        self.encoder = MODELS.build(encoder)
+        super().__init__(data_preprocessor=build_part(preprocessor, key='preprocessor'))
+        self.encoder = build_part(encoder, key='encoder')
 
     def extract_features(self, images: Tensor, pool: Pool = 'avg') -> Tensor:
         """Features of whole normalised images (B, C, H, W): (B, D), or all tokens.

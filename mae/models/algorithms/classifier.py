@@ -44,8 +44,8 @@ class Classifier(Algorithm):
             'embed_dim': self.encoder.embed_dim,
             'num_prefix_tokens': self.encoder.num_prefix_tokens,
         }
-        self.head = build_part(head, facts)
-        self.loss = MODELS.build(loss)
+        self.head = build_part(head, facts, key='head')
+        self.loss = build_part(loss, key='loss')
         if trainable_blocks != 0 and getattr(self.head, 'needs_frozen_encoder', False):
             raise ValueError(
                 f'{type(self.head).__name__} needs a frozen encoder: set model.trainable_blocks=0, '

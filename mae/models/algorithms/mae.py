@@ -54,12 +54,13 @@ class MAE(Algorithm):
     ) -> None:
         super().__init__(encoder, preprocessor)
         facts = self._facts_for_parts()
-        self.target = build_part(target, facts)
-        self.decoder = build_part(decoder, {**facts, 'target_dim': target_dim_of(self.target)})
-        self.masker = MODELS.build(masker)
+        self.target = build_part(target, facts, key='target')
+        facts = {**facts, 'target_dim': target_dim_of(self.target)}
+        self.decoder = build_part(decoder, facts, key='decoder')
+        self.masker = build_part(masker, key='masker')
         check_masker(self.masker)
         self.masker.num_keep(self.encoder.grid_size[0] * self.encoder.grid_size[1])
-        self.loss = MODELS.build(loss)
+        self.loss = build_part(loss, key='loss')
 
     def init_weights(self) -> None:
         """Start all weights as in the paper's appendix A.1."""

@@ -11,21 +11,33 @@ from torch import Tensor, nn
 
 from mae.models.masking.mask import Mask
 from mae.registry import MODELS
+from mae.utils.errors import ConfigError
 
 Part = Mapping[str, Any]
 
 
-def build_part(part: Part, facts: Mapping[str, Any]) -> Any:
+def build_part(part: Part, facts: Mapping[str, Any] | None = None, *, key: str = '') -> Any:
     """Build a part and hand it, as keywords, those facts that its constructor names.
 
     Args:
         part: its config.
         facts: by keyword; a config may state another value.
+        key: of the part in the model's config, which errors begin with.
+
+    Raises:
+        ValueError: the part refuses what its config says.
     """
     kind = part.get('type')
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
     named = _keywords(kind) if callable(kind) else set()
-    return MODELS.build(part, default_args={k: v for k, v in facts.items() if k in named})
+    given = {k: v for k, v in (facts or {}).items() if k in named}
+    try:
+        return MODELS.build(part, default_args=given)
+    except ValueError as error:
+        is_plain = type(error) is ValueError or isinstance(error, ConfigError)
+        if not (key and is_plain) or str(error).startswith(f'{key}.'):
+            raise
+        raise type(error)(f'{key}: {error}') from error
 
 
 def target_dim_of(target: nn.Module) -> int:

@@ -47,8 +47,8 @@ class ViTEncoder(Backbone):
         bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
 
     Raises:
-        ValueError: unknown `arch` or `out_type`, or an image that is not a whole number of
-            patches.
+        ValueError: unknown `arch` or `out_type`, a number out of range, or an image that is not a
+            whole number of patches.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class ViTEncoder(Backbone):
         bf16_residual: bool = False,
     ) -> None:
         super().__init__(out_type, with_cls_token)
+        if in_channels < 1:
+            raise ValueError(f'encoder.in_channels must be at least 1, not {in_channels}')
         shape = shape_of(arch)
         D, self.depth, self.num_heads = (shape[key] for key in ('embed_dim', 'depth', 'num_heads'))
         self.embed_dim = D

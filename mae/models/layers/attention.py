@@ -44,7 +44,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, *, recompute: bool = False) -> None:
         super().__init__()
-        if dim % num_heads:
+        if num_heads < 1 or dim % num_heads:
             raise ValueError(f'a width of {dim} does not split into {num_heads} heads')
         self.num_heads = num_heads
         self.recompute = recompute

@@ -16,7 +16,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
-        if dim % num_heads:
+        if num_heads < 1 or dim % num_heads:
             raise ValueError(f'a width of {dim} does not split into {num_heads} heads')
         self.num_heads = num_heads
         self.q = nn.Linear(dim, dim)

@@ -18,6 +18,8 @@ class DropPath(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f'drop_path_rate must lie in [0, 1), not {rate:g}')
         self.rate = rate
 
     def forward(self, residual: Tensor, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:

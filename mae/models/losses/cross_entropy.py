@@ -20,10 +20,15 @@ class CrossEntropyLoss(nn.Module):
     Args:
         label_smoothing: share of the target spread evenly over the classes. Mixup and cutmix
             smooth their own targets, which are taken as they are.
+
+    Raises:
+        ValueError: `label_smoothing` is outside [0, 1].
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f'loss.label_smoothing must lie in 0..1, not {label_smoothing:g}')
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -47,13 +47,27 @@ class Mix:
     Args:
         options: arguments of timm's `Mixup`: `mixup_alpha`, `cutmix_alpha`, `prob`,
             `switch_prob`, `label_smoothing`, and `num_classes` unless `expect_classes` tells it.
+
+    Raises:
+        ValueError: there is nothing to mix by, or a share is outside [0, 1].
     """
 
     def __init__(self, **options: Any) -> None:
         from timm.data.mixup import Mixup
 
         self._stated: int | None = options.get('num_classes')
-        self._mixup = Mixup(**options)
+        self._mixup = mixup = Mixup(**options)
+        alphas = mixup.mixup_alpha, mixup.cutmix_alpha
+        if min(alphas) < 0 or not (any(alphas) or mixup.cutmix_minmax):
+            raise ValueError(
+                'mixup needs a mixup_alpha or cutmix_alpha above 0, and none below, not '
+                f'{alphas[0]:g} and {alphas[1]:g}; without either set preprocessor.mixup=None'
+            )
+        for name in ('mix_prob', 'switch_prob', 'label_smoothing'):
+            if not 0 <= (share := getattr(mixup, name)) <= 1:
+                raise ValueError(
+                    f'mixup.{name.removeprefix("mix_")} must lie in 0..1, not {share:g}'
+                )
 
     def expect_classes(self, num_classes: int) -> None:
         """Make soft labels for so many classes.

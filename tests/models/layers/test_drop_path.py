@@ -33,3 +33,9 @@ def test_the_dropped_are_not_computed():
     x = torch.randn(1000, 2, 3)
     out = DropPath(0.5).train()(x, x, branch)
     assert seen == [int((out != x).flatten(1).any(1).sum())]
+
+
+@pytest.mark.parametrize('rate', [-0.1, 1, 1.5])
+def test_a_rate_that_leaves_nothing_is_refused(rate):
+    with pytest.raises(ValueError, match=rf'^drop_path_rate must lie in \[0, 1\), not {rate}$'):
+        DropPath(rate)

@@ -42,3 +42,9 @@ def test_cross_entropy_is_computed_in_float32():
         CrossEntropyLoss()(torch.randn(2, 3).bfloat16(), torch.tensor([0, 2])).dtype
         == torch.float32
     )
+
+
+@pytest.mark.parametrize('smoothing', [-0.1, 2])
+def test_smoothing_is_a_share(smoothing):
+    with pytest.raises(ValueError, match=rf'^loss.label_smoothing must .* not {smoothing}$'):
+        CrossEntropyLoss(smoothing)

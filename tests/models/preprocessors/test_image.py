@@ -124,3 +124,23 @@ def test_shrinks_as_the_loader_would():
     assert out.max() <= 255
     preprocessor.set_img_size((12, 16), (12, 16))
     assert torch.equal(preprocessor({'inputs': images})['inputs'], images.float())
+
+
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        (
+            dict(mixup_alpha=0, cutmix_alpha=0),
+            r'^mixup needs a .* not 0 and 0; without either set ',
+        ),
+        (
+            dict(mixup_alpha=-2),
+            r'^mixup needs a mixup_alpha or cutmix_alpha above 0, and none below',
+        ),
+        (dict(prob=2), r'^mixup.prob must lie in 0..1, not 2$'),
+        (dict(label_smoothing=-1), r'^mixup.label_smoothing must lie in 0..1, not -1$'),
+    ],
+)
+def test_mixing_that_cannot_be(changed, message):
+    with pytest.raises(ValueError, match=message):
+        ImagePreprocessor(MEAN, STD, mixup={**MIXUP, **changed})
