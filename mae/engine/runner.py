@@ -4,7 +4,6 @@ import copy
 import logging
 import os
 import re
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property

@@ -236,7 +236,7 @@ def test_a_file_in_half_precision_does_not_decide_how_targets_are_rounded(tmp_pa
         ('config.json', '{', r'cannot be read by transformers: [^\n]*$'),
         ('model.safetensors', '{', r'cannot be read by transformers: [^\n]*$'),
         ('model.safetensors', None, r'cannot be read by transformers: [^\n]*$'),
-        ('preprocessor_config.json', '{', r'preprocessor_config.json is no JSON: [^\n]*$'),
+        ('preprocessor_config.json', '{', r'preprocessor_config.json says nothing of use: [^\n]*$'),
     ],
 )
 def test_a_damaged_folder(tmp_path, ask, levels, file, content, message):
