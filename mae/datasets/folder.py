@@ -145,11 +145,14 @@ def _require_folder(root: str, split: str, extensions: tuple[str, ...], labelled
     if split and (found := class_folders(root)):
         some = ', '.join(found[:3]) + ', ...' * (len(found) > 3)
         hint = f"{root} has {some}; set split='' if these are the classes, or move them to {folder}"
-    elif split and os.path.isdir(root):
-        if any(file.lower().endswith(extensions) for file in list_folder(root)[1]):
-            cure = "split='' and labelled=False" if labelled else "split=''"
-            hint = f'{root} holds images itself; set {cure}, or move them to {folder}'
+    elif split and os.path.isdir(root) and _holds_images(root, extensions):
+        cure = "split='' and labelled=False" if labelled else "split=''"
+        hint = f'{root} holds images itself; set {cure}, or move them to {folder}'
     raise DataError(f'{folder}: no such folder; {hint}')
+
+
+def _holds_images(folder: str, extensions: tuple[str, ...]) -> bool:
+    return any(file.lower().endswith(extensions) for file in list_folder(folder)[1])
 
 
 def _warn_of_splits(folder: str, classes: Sequence[str]) -> None:
