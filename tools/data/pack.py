@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -31,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--per-shard', type=int, default=10_000, metavar='N', help='images in one file'
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv, may_be_empty=['--split'])
     if args.short_side < 1 or args.workers < 1 or args.per_shard < 1:
         parser.error('--short-side, --workers and --per-shard must be at least 1')
     if not 1 <= args.quality <= 100:
