@@ -29,6 +29,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--list-file', help='lines `path label`, instead of class folders')
     parser.add_argument('--split', default='', help='folder in SOURCE, or first word of its tables')
     parser.add_argument('--unlabelled', action='store_true', help='images without classes')
+    parser.add_argument(
+        '--quarantine', metavar='FILE', help='leave out what tools/data/verify.py found unreadable'
+    )
     parser.add_argument('--workers', type=int, default=1, metavar='N', help='processes')
     parser.add_argument(
         '--per-shard', type=int, default=10_000, metavar='N', help='images in one file'
@@ -60,8 +63,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rich.progress import Progress
 
     from mae.datasets.packing import Packing, pack
+    from mae.datasets.quarantine import Quarantined
 
     source = open_source(args)
+    if args.quarantine is not None:
+        source = Quarantined(source, args.quarantine)
     packing = Packing(None if args.keep else args.short_side, args.quality, args.per_shard)
     with Progress() as bar:
         task = bar.add_task('packing', total=len(source))
