@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mae.benchmark import PEERS
+from mae.utils.command_line import parse
 
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
@@ -57,7 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='ITERATION',
         help='places in a run to measure at, such as 10 100000',
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
         value = getattr(args, name, least)
         if value < least:

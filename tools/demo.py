@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mae.protocol.jobs import Job, JobError, Meter, preload, run_jobs, without
+from mae.utils.command_line import parse
 from mae.utils.files import write_json
 
 _START = time.monotonic()
@@ -67,7 +68,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help=f'train {_SMOKE_EPOCHS} epochs instead of all, into work_dirs/demo-smoke: shows that '
         'everything runs, learns nothing',
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.cores < 1:
         parser.error(f'--cores must be at least 1, not {args.cores}')
     return args

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mae.protocol import PROTOCOLS
+from mae.utils.command_line import parse
 from mae.utils.trust import add_trust_argument
 
 _TOOLS = Path(__file__).resolve().parent
@@ -49,7 +50,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--markdown', type=Path, metavar='FILE.md', help='write the table here too')
     add_trust_argument(parser)
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     for name in ('seeds', 'gpus', 'cores'):
         value = getattr(args, name)
         if value is not None and value < 1:

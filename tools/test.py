@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
 from mae.utils.trust import add_trust_argument
 
 
@@ -27,9 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
     add_trust_argument(parser)
-    args = parser.parse_args(argv)
-    if '' in (args.config, args.checkpoint, args.work_dir):
-        parser.error('an argument is empty; is a variable of the shell not set?')
+    args = parse(parser, argv)
     if args.out is not None and args.out.suffix != '.json':
         parser.error(f'--out must end in .json, not {args.out}')
     return args

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
 from mae.utils.trust import add_trust_argument
 
 
@@ -57,9 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
     add_trust_argument(parser)
-    args = parser.parse_args(argv)
-    if '' in (args.config, args.work_dir, args.resume, args.load_from):
-        parser.error('an argument is empty; is a variable of the shell not set?')
+    args = parse(parser, argv)
     return args
 
 

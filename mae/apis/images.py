@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as F
 
 from mae.datasets import ImageFolder
 from mae.datasets.transforms import CenterCrop, DecodeImage, ResizeShort
+from mae.utils.errors import DataError
 
 Picture = str | Path | NDArray[np.uint8] | Image.Image | Tensor
 Pictures = Picture | Iterable[Picture]
@@ -34,7 +35,7 @@ def name_images(images: Pictures) -> Iterator[Named]:
             these.
 
     Raises:
-        DataError: a folder without images.
+        DataError: a folder without images, or an empty path.
     """
     for number, image in enumerate(_each(images)):
         yield (image if isinstance(image, str) else f'image {number}'), image
@@ -107,7 +108,7 @@ def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int
 
 def _each(images: Any) -> Iterator[Any]:
     if isinstance(images, str | Path):
-        yield from _files(Path(images).expanduser())
+        yield from _files(images)
     elif isinstance(images, np.ndarray | Tensor) and images.ndim == 4:
         yield from images
     elif isinstance(images, Iterable) and not isinstance(images, _ONE):
@@ -117,7 +118,13 @@ def _each(images: Any) -> Iterator[Any]:
         yield images
 
 
-def _files(path: Path) -> Iterator[str]:
+def _files(name: str | Path) -> Iterator[str]:
+    if name == '':  # as a path it would be the current folder
+        raise DataError('a path is empty; is a variable not set?')
+    if '://' in str(name):  # as a path it would lose a slash
+        yield str(name)
+        return
+    path = Path(name).expanduser()
     if not path.is_dir():
         yield str(path)
         return

@@ -151,6 +151,10 @@ def _require_folder(root: str, split: str, extensions: tuple[str, ...], labelled
     raise DataError(f'{folder}: no such folder; {hint}')
 
 
+def _holds_images(folder: str, extensions: tuple[str, ...]) -> bool:
+    return any(file.lower().endswith(extensions) for file in list_folder(folder)[1])
+
+
 def _warn_of_splits(folder: str, classes: Sequence[str]) -> None:
     names = {name.lower() for name in classes}
     if 'train' in names and (others := sorted(_SPLITS & names)):

@@ -71,7 +71,7 @@ def pack(
     if folder.exists():
         raise DataError(f'{folder} exists already; remove it, or give another place')
     among_images = folder.resolve().is_relative_to(os.path.realpath(source.folder))
-    if among_images and isinstance(source, ImageFolder):
+    if among_images and isinstance(getattr(source, 'source', source), ImageFolder):
         raise DataError(
             f'{folder} lies within {source.folder}, where it would be taken for one more folder of '
             'images; give a place outside'
@@ -79,6 +79,8 @@ def pack(
     part = folder.with_name(f'{folder.name}.part')
     part.mkdir(parents=True, exist_ok=True)
     job = {'images': len(source), 'source': os.path.realpath(source.folder), **vars(packing)}
+    if left_out := getattr(source, 'left_out', []):
+        job['left_out'] = left_out
     _claim(part, job)
     numbers = range(-(-len(source) // packing.per_shard))
     labels = np.asarray(source.get_gt_labels())
@@ -118,9 +120,9 @@ def _claim(part: Path, job: dict[str, Any]) -> None:
     if not file.exists():
         write_arrays(file, job, {})
     elif (other := read_arrays(file)[0]) != job:
-        wrong = next(key for key in job if other.get(key) != job[key])
+        wrong = next(key for key in {**job, **other} if other.get(key) != job.get(key))
         raise DataError(
-            f'{part}: begun with {wrong}={other.get(wrong)}, not {job[wrong]}; remove it, or '
+            f'{part}: begun with {wrong}={other.get(wrong)}, not {job.get(wrong)}; remove it, or '
             'finish it as it was begun'
         )
 
@@ -160,7 +162,13 @@ def _pack_shard(source: Any, part: Path, packing: Packing, number: int) -> int:
     with whole_file(part / shard_name(number)) as file:
         for index in _span(source, packing, number):
             info = source.get_data_info(index)
-            content = _content(info, packing)
+            try:
+                content = _content(info, packing)
+            except DataError as error:
+                raise DataError(
+                    f'{error}; tools/data/verify.py --out FILE lists all such images, and '
+                    '--quarantine FILE leaves them out'
+                ) from error
             values = (file.tell(), len(content), zlib.crc32(content), info['gt_label'])
             for name, value in zip(_NUMBERS, values, strict=True):
                 numbers[name].append(value)

@@ -55,6 +55,9 @@ class Quarantined:
     An image is left out if its path ends in one of the list's, beginning at a folder that all
     images share: a list made in `data/imagenet` or in `data/imagenet/train` fits either.
 
+    Attributes:
+        left_out: numbers in the source of the images that are.
+
     Args:
         source: a dataset with `get_data_info`.
         path: of the list; see `read_quarantine`.
@@ -69,6 +72,7 @@ class Quarantined:
         out = _listed(names, listed) if listed else np.zeros(len(names), bool)
         self.source = source
         self._indices = np.flatnonzero(~out)
+        self.left_out: list[int] = np.flatnonzero(out).tolist()
         told = f'{path}: {out.sum()} of {len(out)} samples left out, {len(listed)} listed'
         print_log(printable(told), 'current')
         if not len(self._indices):
@@ -78,6 +82,16 @@ class Quarantined:
     def metainfo(self) -> dict[str, Any]:
         """The source's."""
         return dict(getattr(self.source, 'metainfo', {}))
+
+    @property
+    def folder(self) -> str:
+        """The source's, of those that have one."""
+        folder: str = self.source.folder
+        return folder
+
+    def get_gt_labels(self) -> Any:
+        """Labels of the images that are left, of sources that tell them."""
+        return np.asarray(self.source.get_gt_labels())[self._indices]
 
     def __len__(self) -> int:
         return len(self._indices)

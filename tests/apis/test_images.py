@@ -239,3 +239,18 @@ def test_arrays_on_disk_that_are_no_pictures(tmp_path):
             by_path(DecodeImage(), path)
     with pytest.raises(DataError, match=r"NPY is not among formats=\['JPEG'\]"):
         by_path(DecodeImage(formats=['JPEG']), path)
+
+
+def test_an_address_is_handed_on_and_an_empty_path_is_refused(tmp_path, monkeypatch):
+    assert list(name_images('s3://bucket/1.jpg')) == [('s3://bucket/1.jpg', 's3://bucket/1.jpg')]
+    monkeypatch.chdir(tmp_path)
+    Image.new('RGB', (8, 8)).save('1.png')
+    assert len(list(name_images('.'))) == 1
+    with pytest.raises(DataError, match=r'^a path is empty'):
+        list(name_images(['.', '']))
+
+
+@pytest.mark.parametrize('change', [lambda x: x.to('meta'), lambda x: x.to_sparse()])
+def test_tensors_without_pixels(change):
+    with pytest.raises(ValueError, match=r'^img must be a dense tensor with pixels, not torch\.s'):
+        DecodeImage().convert(change(torch.zeros(3, 8, 8, dtype=torch.uint8)))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mae.datasets import ImageFolder, PackedImages, packing
 from mae.datasets.packing import Packing, pack
+from mae.datasets.quarantine import Quarantined
 from mae.datasets.transforms import DecodeImage
 from mae.utils.errors import DataError
 
@@ -175,6 +176,31 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path, photo):
     with pytest.raises(DataError, match=r'a/2.jpg: cannot be decoded'):
         pack(ImageFolder(str(root)), tmp_path / 'packed', Packing())
     assert not (tmp_path / 'packed').exists()
+
+
+def test_what_is_in_quarantine_is_left_out(tmp_path, photo):
+    root = tmp_path / 'photos'
+    for name in ('a/1.jpg', 'b/1.jpg', 'b/2.jpg'):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        photo.save(root / name)
+    (root / 'b/1.jpg').write_bytes(b'none')
+    source = ImageFolder(str(root))
+    with pytest.raises(DataError, match=r'b/1.jpg: .*; tools/data/verify.py --out FILE lists all '):
+        pack(source, tmp_path / 'packed', Packing())
+    (tmp_path / 'list.txt').write_text('b/1.jpg\n')
+    left = Quarantined(source, tmp_path / 'list.txt')
+    with pytest.raises(DataError, match=r'packed\.part: begun with images=3, not 2; remove it'):
+        pack(left, tmp_path / 'packed', Packing())
+    part = tmp_path / 'others.part'
+    part.mkdir()
+    packing._claim(part, {'images': 2, 'left_out': [1]})
+    with pytest.raises(DataError, match=r'others\.part: begun with left_out=\[1\], not None; '):
+        packing._claim(part, {'images': 2})
+    shutil.rmtree(part)
+    pack(left, tmp_path / 'others', Packing(), workers=2)
+    assert contents(PackedImages(str(tmp_path / 'others'))) == [('a/1.jpg', 0), ('b/2.jpg', 1)]
+    with pytest.raises(DataError, match='lies within'):
+        pack(left, root / 'packed', Packing())
 
 
 def test_damage_is_named(packed, source):

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -18,7 +20,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='PATH',
         help='configs, metafiles or folders of them (default: all that are shipped)',
     )
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

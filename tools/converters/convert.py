@@ -5,6 +5,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 FORMATS = ('fair', 'timm', 'transformers', 'mmpretrain', 'mae', 'lightly')
 
 
@@ -50,7 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='which weights to take where the file holds those of several models, e.g. teacher or '
         'state_dict_ema',
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     for fact in args.facts or ():
         if not fact.partition('=')[1]:
             parser.error(f'--facts takes NAME=VALUE, not {fact!r}')

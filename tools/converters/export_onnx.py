@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -21,7 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--uint8', action='store_true', help='take uint8 images; normalising is part of the file'
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.out.suffix != '.onnx':
         parser.error(f'FILE must end in .onnx, not {args.out}')
     return args

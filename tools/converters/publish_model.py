@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mae.utils import strict_json
+from mae.utils.command_line import parse
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -28,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--suffix', choices=['.safetensors', '.pth'], default='.safetensors', help='kind of file'
     )
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def read_metrics(path: Path) -> dict[str, float]:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -27,11 +29,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--list-file', help='lines `path label`, instead of class folders')
     parser.add_argument('--split', default='', help='folder in SOURCE, or first word of its tables')
     parser.add_argument('--unlabelled', action='store_true', help='images without classes')
+    parser.add_argument(
+        '--quarantine', metavar='FILE', help='leave out what tools/data/verify.py found unreadable'
+    )
     parser.add_argument('--workers', type=int, default=1, metavar='N', help='processes')
     parser.add_argument(
         '--per-shard', type=int, default=10_000, metavar='N', help='images in one file'
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv, may_be_empty=['--split'])
     if args.short_side < 1 or args.workers < 1 or args.per_shard < 1:
         parser.error('--short-side, --workers and --per-shard must be at least 1')
     if not 1 <= args.quality <= 100:
@@ -58,8 +63,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rich.progress import Progress
 
     from mae.datasets.packing import Packing, pack
+    from mae.datasets.quarantine import Quarantined
 
     source = open_source(args)
+    if args.quarantine is not None:
+        source = Quarantined(source, args.quarantine)
     packing = Packing(None if args.keep else args.short_side, args.quality, args.per_shard)
     with Progress() as bar:
         task = bar.add_task('packing', total=len(source))

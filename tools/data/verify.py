@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -27,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change the config'
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.workers < 0:
         parser.error(f'--workers must be 0 or more, got {args.workers}')
     if args.cfg_options and not args.config:

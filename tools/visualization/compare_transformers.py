@@ -8,6 +8,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -20,7 +22,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--num-images', type=int, default=4, help='of them (default: %(default)s)')
     parser.add_argument('--out', type=Path, default=Path('compared.png'), metavar='FILE.png')
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if bool(args.images) == bool(args.of):
         parser.error('give either image files or --of CONFIG')
     if args.out.suffix.lower() != '.png':

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
 from mae.utils.trust import add_trust_argument
 
 
@@ -32,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     add_trust_argument(parser)
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.out.suffix.lower() != '.png':
         parser.error(f'--out must end in .png, not {args.out}')
     return args

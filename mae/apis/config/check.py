@@ -10,6 +10,7 @@ import mmengine.runner  # noqa: F401  registers mmengine's own loops, hooks and 
 from mmengine.registry import Registry
 
 from mae.apis.config.args import Arguments, arguments_of
+from mae.apis.config.helpers import meant_elsewhere
 from mae.apis.config.schema import HANDED_ON, OPTIONS, PARTS, Room, Run
 from mae.apis.config.scope import check_scope, find_type
 from mae.apis.config.types import describe, fits
@@ -156,6 +157,8 @@ def _refuse_unknown(
             meant = did_you_mean(str(key), [k for k in known if k[0] != '_'], place.at('').path)
             if key == '_delete_':
                 meant = '; it is for a dict that is merged with another: a list is replaced whole'
+            if not place.path:
+                meant = meant_elsewhere(node, str(key)) or meant
             raise ConfigError(f'unknown key {place.at(key).path}{owner}{meant}')
 
 

@@ -32,7 +32,7 @@ class Helpers:
         taken = {}
         for key in [key for key in config if key not in KEYS]:
             if key in self.wrong:
-                raise ConfigError(self.wrong[key])
+                raise ConfigError(self.wrong[key] + meant_elsewhere(config, key))
             if key in self.files or key.startswith('_'):
                 taken[key] = config.pop(key)
         return taken
@@ -71,3 +71,21 @@ def _unread(name: str, source: Source) -> str:
         return f'unknown key {name}; did you mean _base_?' if is_slip(name, '_base_') else ''
     meant = did_you_mean(name, KEYS)
     return f'unknown key {name}{meant or ", which nothing reads"}'
+
+
+def meant_elsewhere(config: Any, name: str) -> str:
+    """The end of the message for a top-level key that stands deeper in the config, or nothing."""
+    found = _keys_called(config, name)[:3]
+    return f'; did you mean {" or ".join(found)}?' if found else ''
+
+
+def _keys_called(node: Any, name: str, path: str = '') -> list[str]:
+    found: list[str] = []
+    is_list = isinstance(node, list | tuple)
+    for key, value in enumerate(node) if is_list else node.items():
+        here = f'{path}.{key}' if path else str(key)
+        if path and key == name:
+            found.append(here)
+        if isinstance(value, Mapping | list | tuple):
+            found += _keys_called(value, name, here)
+    return found

@@ -1,5 +1,6 @@
 """Running a config file and those it inherits from."""
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from mae.utils.errors import ConfigError
 from mae.utils.text import first_line
 
 _LOCK = RLock()
+_REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)')
 
 
 def read_config(path: Path, source: Source) -> Config:
@@ -35,6 +37,8 @@ def read_config(path: Path, source: Source) -> Config:
         raise ConfigError(f'{path}: {error}') from error
     except Exception as error:  # whatever the code in the file does wrong
         if isinstance(error, KeyError) and (said := _twice(source)):
+            raise ConfigError(said) from error
+        if isinstance(error, KeyError) and (said := _not_inherited(source, str(error.args[0]))):
             raise ConfigError(said) from error
         frames = traceback.extract_tb(error.__traceback__)
         names = {str(file.path) for file in source.files()}
@@ -56,6 +60,17 @@ def _twice(source: Source) -> str | None:
                     f'{names[name].path}; keep one of them, or let the second inherit the first'
                 )
             seen |= names
+    return None
+
+
+def _not_inherited(source: Source, key: str) -> str | None:
+    """The message for a `{{_base_.a.b}}` through a key that the bases do not have."""
+    for file in source.files():
+        text = file.path.read_text(encoding='utf-8')
+        for number, line in enumerate(text.splitlines(), start=1):
+            for name in _REFERENCE.findall(line):
+                if key in name.split('.'):
+                    return f'{file.path}:{number}: {{{{_base_.{name}}}}}: the bases have no {key!r}'
     return None
 
 

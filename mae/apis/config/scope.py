@@ -72,6 +72,8 @@ def _hint(name: str, registries: tuple[Registry, ...], scope: str) -> str:
         }
         return f', as there is no package {package!r}{did_you_mean(package, scopes)}'
     known = {other for registry in registries for other in _names(in_scope(registry, scope))}
+    if not package and any(_get(in_scope(registry, 'mae'), plain) for registry in registries):
+        return f'; did you mean mae.{plain}? default_scope is {scope!r}'
     hint = '' if package else did_you_mean(plain, known)
     if '?' in hint:
         return hint

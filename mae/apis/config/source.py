@@ -145,10 +145,16 @@ def _is_pure(tree: ast.Module) -> bool:
 
 def _parse(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_text(encoding='utf-8'), str(path))
+        text = path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise ConfigError(f'{path} is not a Python file: {error}; save it as UTF-8') from error
+    if text.startswith('\ufeff'):  # which mmengine does not read
+        raise ConfigError(f'{path}: begins with a byte-order mark; save it as UTF-8 without one')
+    try:
+        return ast.parse(text, str(path))
     except SyntaxError as error:
         raise ConfigError(f'{path}:{error.lineno}: {error.msg}') from error
-    except (UnicodeDecodeError, ValueError) as error:
+    except ValueError as error:
         raise ConfigError(f'{path} is not a Python file: {error}') from error
 
 
@@ -159,6 +165,11 @@ def _bases(tree: ast.Module, path: Path) -> Iterator[Path]:
             raise ConfigError(f'{path}:{node.lineno}: {_BASE} takes no annotation')
         if not (isinstance(node, ast.Assign) and _is_base(node.targets[0])):
             continue
+        if any(isinstance(part, ast.Name) for part in ast.walk(node.value)):
+            raise ConfigError(
+                f'{path}:{node.lineno}: {_BASE} is read before the file is run, so that no '
+                'variable can stand in it; write the name out'
+            )
         try:
             value = ast.literal_eval(node.value)
         except ValueError:

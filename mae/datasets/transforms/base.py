@@ -33,12 +33,17 @@ def to_tensor(img: Any) -> Tensor:
     """A uint8 tensor (C, H, W) of pixels in memory.
 
     Args:
-        img: tensor (C, H, W) or (H, W), or array (H, W) or (H, W, C): uint8, or uint16, of which
-            the upper 8 bits are kept, or bool, as 0 and 255.
+        img: tensor (C, H, W) or (H, W) on any device, or array (H, W) or (H, W, C): uint8, or
+            uint16, of which the upper 8 bits are kept, or bool, as 0 and 255.
 
     Raises:
         ValueError: another kind, type or shape, or without pixels.
     """
+    if isinstance(img, Tensor):
+        if img.is_meta or img.layout != torch.strided:
+            kind = f'{img.layout} on {img.device}'
+            raise ValueError(f'img must be a dense tensor with pixels, not {kind}')
+        img = img.cpu()
     if isinstance(img, np.ndarray) and img.ndim in (2, 3) and _has_white(img.dtype):
         # Always a copy: torch warns of arrays that may not be written to, as Pillow's. A pixel's
         # channels stay side by side, as in all images here: see `collate`.

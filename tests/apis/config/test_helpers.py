@@ -237,3 +237,26 @@ def test_a_helper_changed_by_an_heir_in_pure_python(write):
     text = 'from mmengine.config import read_base\nwith read_base():\n    from .base import *\n'
     message = refusal(write('a.py', f'{text}rate = 2 * rate\n'))
     assert 'a.py:4: rate has no effect here' in message
+
+
+def test_a_key_that_stands_deeper_in_the_config(write):
+    path = write('mine.py', f'_base_ = {PRETRAIN!r}\nmax_epochs = 3\n')
+    assert refusal(path) == (
+        f'{path}:2: unknown key max_epochs, which nothing reads; did you mean train_cfg.max_epochs?'
+    )
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ("r = 'mae::'\n_base_ = r + {!r}\n", ':2: _base_ is read before the file is run, so that'),
+        (
+            '_base_ = {!r}\nratio = {{{{_base_.model.maskr.mask_ratio}}}}\n',
+            ":2: {{_base_.model.maskr.mask_ratio}}: the bases have no 'maskr'",
+        ),
+        ('\ufeff_base_ = {!r}\n', ': begins with a byte-order mark; save it as UTF-8 without one'),
+    ],
+)
+def test_what_mmengine_cannot_read(write, text, message):
+    path = write('mine.py', text.format(PRETRAIN))
+    assert refusal(path).startswith(f'{path}{message}')

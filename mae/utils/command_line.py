@@ -1,0 +1,27 @@
+"""What all command lines share."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+
+
+def parse(
+    parser: ArgumentParser, argv: Sequence[str] | None = None, may_be_empty: Collection[str] = ()
+) -> Namespace:
+    """Parse a command line, and refuse an empty argument.
+
+    A variable of the shell that is not set leaves one, and an empty path is the current folder.
+
+    Args:
+        parser: of the tool.
+        argv: stands for the command line.
+        may_be_empty: options to which an empty text may be given.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    for before, word in pairwise(['', *words]):
+        is_joined = word.startswith('--') and word.endswith('=')
+        option = word.removesuffix('=') if is_joined else before
+        if (is_joined or not word) and option not in may_be_empty:
+            parser.error('an argument is empty; is a variable of the shell not set?')
+    return parser.parse_args(argv)

@@ -1,0 +1,64 @@
+"""An empty argument, as an unset variable of the shell leaves one, is refused everywhere."""
+
+from argparse import ArgumentParser
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+from mae.utils.command_line import parse
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+def parser():
+    built = ArgumentParser()
+    built.add_argument('name', nargs='?')
+    built.add_argument('--split', default='val')
+    built.add_argument('--cfg-options', nargs='+')
+    return built
+
+
+@pytest.mark.parametrize(
+    'argv', [[''], ['x', '--split', ''], ['--split='], ['--cfg-options', 'a=1', '']]
+)
+def test_refused(argv, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(parser(), argv)
+    assert end.value.code == 2
+    assert 'an argument is empty; is a variable of the shell not set?' in capsys.readouterr().err
+
+
+def test_allowed():
+    for argv in (['x', '--split', ''], ['x', '--split=']):
+        assert parse(parser(), argv, may_be_empty=['--split']).split == ''
+    assert parse(parser(), ['--cfg-options', 'a.b=']).cfg_options == ['a.b=']
+    assert parse(parser(), ['x']).split == 'val'
+
+
+@pytest.mark.parametrize(
+    ('tool', 'argv'),
+    [
+        ('train', ['']),
+        ('test', ['config', '']),
+        ('predict', ['config', '']),
+        ('predict', ['config', 'a.jpg', '--classes', '']),
+        ('extract_features', ['config', '', '--out', 'f.npz']),
+        ('data/verify', ['']),
+        ('data/pack', ['', 'packed']),
+        ('data/pack', ['photos', '']),
+        ('download', ['']),
+        ('converters/convert', ['', 'out', '--to', 'mae']),
+        ('converters/publish_model', ['', 'out']),
+        ('converters/export_onnx', ['config', '', '--out', 'f.onnx']),
+        ('visualization/reconstruct', ['config', 'checkpoint', '', '--out', 'f.png']),
+        ('protocol', ['']),
+    ],
+)
+def test_tools(tool, argv, capsys):
+    spec = spec_from_file_location(f'empty_{Path(tool).name}', TOOLS / f'{tool}.py')
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(SystemExit):
+        module.parse_args(argv)
+    assert 'an argument is empty' in capsys.readouterr().err
