@@ -165,10 +165,6 @@ def _warn_of_splits(folder: str, classes: Sequence[str]) -> None:
         print_log(printable(text), 'current', logging.WARNING)
 
 
-def _holds_images(folder: str, extensions: tuple[str, ...]) -> bool:
-    return any(name.lower().endswith(extensions) for name in list_folder(folder)[1])
-
-
 def _require_file(path: str, list_file: Path) -> None:
     """Looks at one path only: a million would take minutes on a network disk."""
     if not os.path.isfile(path):

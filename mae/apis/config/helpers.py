@@ -1,6 +1,6 @@
 """Variables that a config file keeps for itself, told from misspelt keys by who reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
