@@ -5,6 +5,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
+EMPTY = 'an argument is empty; is a variable of the shell not set?'
+
 
 def parse(
     parser: ArgumentParser, argv: Sequence[str] | None = None, may_be_empty: Collection[str] = ()
@@ -18,10 +20,17 @@ def parse(
         argv: stands for the command line.
         may_be_empty: options to which an empty text may be given.
     """
+    if has_empty(argv, may_be_empty):
+        parser.error(EMPTY)
+    return parser.parse_args(argv)
+
+
+def has_empty(argv: Sequence[str] | None = None, may_be_empty: Collection[str] = ()) -> bool:
+    """Whether an argument is empty; see `parse`."""
     words = sys.argv[1:] if argv is None else list(argv)
     for before, word in pairwise(['', *words]):
         is_joined = word.startswith('--') and word.endswith('=')
         option = word.removesuffix('=') if is_joined else before
         if (is_joined or not word) and option not in may_be_empty:
-            parser.error('an argument is empty; is a variable of the shell not set?')
-    return parser.parse_args(argv)
+            return True
+    return False

@@ -95,7 +95,7 @@ def test_a_hook_that_leaves(start, tmp_path, given, code):
 
 
 def test_numbers_that_are_bad_from_the_start_leave_their_autopsy(start, tmp_path):
-    options = {'base_lr': float('inf'), 'default_hooks.guard.patience': 2}
+    options = {'base_lr': 1e30, 'default_hooks.guard.patience': 2}
     with pytest.raises(NonFiniteError, match='look at the autopsy files'):
         start(**options)
     assert list((tmp_path / 'run').glob('autopsy_step_*.json'))
