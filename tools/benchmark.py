@@ -1,4 +1,4 @@
-"""Speed and memory of ours beside other implementations, in turns."""
+"""Speed and memory of ours beside other implementations, in interleaved."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
 _SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 _EXTRA = ('equal_allocator', 'steps', 'at', 'data', 'workers', 'bank')  # what only some tasks take
+_TRAINING = ('step', 'finetune')
 # A step of a few milliseconds, beside which the cost of the runner shows.
 _TINY = [
     'model.encoder.arch.embed_dim=16',
@@ -119,26 +120,27 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
     common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}
-    task = import_module(f'mae.benchmark.tasks.{args.task}')
-    report = task.run(_given(args), **common, **_options(args))
+    module = 'compare' if args.task in _TRAINING else args.task
+    run = import_module(f'mae.benchmark.{module}').run
+    report = run(_settings(args), **common, **_options(args))
     show(report)
     if args.json:
         write(report, args.json)
         print(f'wrote {args.json}')
 
 
-def _given(args: argparse.Namespace) -> Any:
-    """The job, from the config and the options of the model."""
+def _settings(args: argparse.Namespace) -> Any:
+    """What all systems have in common, from the config and the options of the model."""
     import torch
 
     from mae.apis import load_config
     from mae.apis.config import parse_options
     from mae.apis.device import check_device
-    from mae.benchmark.job import DTYPES, Job
+    from mae.benchmark.settings import DTYPES, Settings
 
     config = load_config(args.config, parse_options(args.cfg_options))
     device = getattr(args, 'device', None) or ('cuda' if torch.cuda.is_available() else 'cpu')
-    return Job(
+    return Settings(
         config=config,
         batch_size=args.batch,
         device=check_device(device),
@@ -149,10 +151,10 @@ def _given(args: argparse.Namespace) -> Any:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """What only some tasks take."""
-    given = {name: value for name, value in vars(args).items() if name in _EXTRA}
-    if args.task in ('step', 'finetune'):
-        given['memory'] = not args.no_memory
-    return given
+    options = {name: value for name, value in vars(args).items() if name in _EXTRA}
+    if args.task in _TRAINING:
+        options |= {'task': args.task, 'memory': not args.no_memory}
+    return options
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Speed and memory of ours beside other implementations, each in a process of its own, in turns."""
+"""Speed and memory of ours beside other implementations, each in its own process, interleaved."""
 
 # The peers of each task, in the order of the table; each is a module of `mae.benchmark.peers`.
 PEERS: dict[str, tuple[str, ...]] = {

@@ -1,17 +1,25 @@
-"""Memory of a training step: what one more image costs, and what does not fit.
+"""Memory of a training step: what one more image costs, and whether a batch fits.
 
 On a GPU: the allocator's peak during forward and backward, above what was there before. On a CPU,
 which has no such counter: the bytes that autograd keeps for the backward pass, each storage once,
 parameters and buffers not counted. The difference between a whole and half a batch, over the
 difference in images, is the figure per image; casts of weights and the like cancel out.
+
+Shapes: N tokens, D width, M images of the bank.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+
+from mae.benchmark.measure import available_memory
+from mae.benchmark.ours import shape_of
+from mae.benchmark.peers import TrainingSystem
+from mae.benchmark.settings import Settings
 
 Loss = Callable[[int], Tensor]
 
@@ -103,3 +111,69 @@ def require_memory(needed: float, available: int | None, what: str, remedy: str)
 def gib(number: float) -> str:
     """Bytes in GiB, for a message."""
     return f'{number / 2**30:,.1f} GiB'
+
+
+_PEERS_KEEP = 1.6  # activations of the peers over ours
+
+
+def require_memory_to_train(
+    settings: Settings, systems: int, build: Callable[[Settings], TrainingSystem]
+) -> None:
+    """Refuse a batch that cannot fit, by what one and two images take of ours.
+
+    Args:
+        settings: the comparison.
+        systems: number of systems in memory at once.
+        build: builds ours for other settings.
+
+    Raises:
+        ValueError: says how much memory is needed, how much there is, and what would fit.
+    """
+    available = available_memory(settings.device)
+    static = systems * static_bytes(shape_of(settings))
+    what = f'{systems} systems with weights, gradients and AdamW'
+    require_memory(static, available, what, 'compare with fewer --peers')
+    pair = build(replace(settings, batch_size=2, compile=False))
+    of_two, of_one = (activation_bytes(pair.loss, pair.model, n, settings.device) for n in (2, 1))
+    # Each keeps in its own process what its activations took.
+    each = (of_two - of_one) * (1 + _PEERS_KEEP * (systems - 1))
+    _require_batch(settings, available, each, static, f'{systems} systems')
+
+
+def require_memory_to_evaluate(settings: Settings, bank: int) -> None:
+    """Refuse a batch whose features cannot be taken, by the least that an image needs.
+
+    Args:
+        settings: the comparison.
+        bank: M.
+
+    Raises:
+        ValueError: says how much memory is needed, how much there is, and what would fit.
+    """
+    available = available_memory(settings.device)
+    encoder = shape_of(settings).encoder.requires_grad_(False)
+    height, width = encoder.img_size
+    N = encoder.grid_size[0] * encoder.grid_size[1] + encoder.num_prefix_tokens
+    # uint8, normalised for the peers, and normalised in our step; then a block at its widest: the
+    # sum, its norm, and the hidden values of the MLP on both sides of the GELU.
+    pixels = (1 + 4 + 4) * encoder.in_channels * height * width
+    mlp = encoder.blocks[0].mlp.fc1
+    each_token = mlp.in_features + 2 * mlp.out_features
+    tokens = N * (4 * mlp.in_features + settings.dtype.itemsize * each_token)
+    static = static_bytes(encoder) + 2 * 4 * bank * encoder.embed_dim  # as drawn, and of length 1
+    require_memory(static, available, f'a bank of {bank:,} images', 'lower --bank')
+    _require_batch(settings, available, pixels + tokens, static, f'a bank of {bank:,}')
+
+
+def _require_batch(
+    settings: Settings, available: int | None, each: float, static: float, what: str
+) -> None:
+    if available is None:
+        return
+    most = int((available - static) / each)
+    require_memory(
+        static + each * settings.batch_size,
+        available,
+        f'a batch of {settings.batch_size}',
+        f'{gib(static)} for {what}, {each / 2**20:.0f} MiB an image; --batch {most} would fit',
+    )

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mae.benchmark.given import Finetuning, Given, Pretraining, random_images
-from mae.benchmark.job import LEARNING_RATE, Job
+from mae.benchmark.inputs import FinetuningInputs, Inputs, PretrainingInputs, random_images
+from mae.benchmark.settings import LEARNING_RATE, Settings
 from mae.engine.compile import compile_blocks
 from mae.evaluation.features import features_of
 from mae.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -20,19 +20,19 @@ class Ours:
     """A model and optimizer wrapper as the runner would build them.
 
     Args:
-        job: the comparison.
+        settings: the comparison.
         model: of the config, weights started.
         batch: as collated, on the device.
     """
 
     switch = ''
 
-    def __init__(self, job: Job, model: Any, batch: dict[str, Tensor]) -> None:
-        self.model: Any = model.to(job.device).train()
+    def __init__(self, settings: Settings, model: Any, batch: dict[str, Tensor]) -> None:
+        self.model: Any = model.to(settings.device).train()
         self._batch = batch
-        self._wrapper = _optim_wrapper(job, model)
+        self._wrapper = _optim_wrapper(settings, model)
         self._figure = self._first_loss()
-        compile_blocks(model.blocks(), job.compile)  # what `compile=True` in a config does
+        compile_blocks(model.blocks(), settings.compile)  # what `compile=True` in a config does
 
     def loss(self, size: int) -> Tensor:
         """Forward pass, from the uint8 images of a collated batch."""
@@ -70,11 +70,11 @@ class OurFeatures:
 
     switch = ''
 
-    def __init__(self, given: Given) -> None:
-        given.model.to(given.job.device).eval()
-        compile_blocks(given.model.blocks(), given.job.compile)
-        self._given = given
-        self._batch = {'inputs': given.raw, 'labels': torch.zeros(len(given.raw))}
+    def __init__(self, inputs: Inputs) -> None:
+        inputs.model.to(inputs.settings.device).eval()
+        compile_blocks(inputs.model.blocks(), inputs.settings.compile)
+        self._inputs = inputs
+        self._batch = {'inputs': inputs.raw, 'labels': torch.zeros(len(inputs.raw))}
 
     def step(self) -> None:
         """The features of the batch."""
@@ -86,47 +86,47 @@ class OurFeatures:
 
     @torch.inference_mode()
     def _features(self) -> Tensor:
-        with self._given.job.autocast():
-            return features_of(self._given.model, self._batch, 'avg')[0]
+        with self._inputs.settings.autocast():
+            return features_of(self._inputs.model, self._batch, 'avg')[0]
 
 
-def pretraining(job: Job) -> Pretraining:
+def pretraining(settings: Settings) -> PretrainingInputs:
     """Weights, images and masks for all systems.
 
     Raises:
         ValueError: the config describes no pre-training.
     """
-    job.require_training('MAE')
-    given = features(job)
-    keys = torch.arange(1, job.batch_size + 1, device=job.device) * 0x9E3779B97F4A7C1
-    noise = given.model.masker.score(given.model.encoder.grid_size, keys)
-    return Pretraining(**vars(given), keys=keys, noise=noise)
+    settings.require_training('MAE')
+    inputs = features(settings)
+    keys = torch.arange(1, settings.batch_size + 1, device=settings.device) * 0x9E3779B97F4A7C1
+    noise = inputs.model.masker.score(inputs.model.encoder.grid_size, keys)
+    return PretrainingInputs(**vars(inputs), keys=keys, noise=noise)
 
 
-def finetuning(job: Job) -> Finetuning:
+def finetuning(settings: Settings) -> FinetuningInputs:
     """Weights, images and labels; mixup and erasing are left out, for ours and the peers alike.
 
     Raises:
         ValueError: the config describes no classifier, or one with frozen parts.
     """
-    job.require_training('Classifier')
-    options = job.config.model
+    settings.require_training('Classifier')
+    options = settings.config.model
     if options.get('trainable_blocks') is not None:
         raise ValueError(
-            f'{job.name}: model.trainable_blocks={options.trainable_blocks} freezes a part, which '
-            'the peers do not; give the config of a whole fine-tuning'
+            f'{settings.name}: model.trainable_blocks={options.trainable_blocks} freezes a part, '
+            'which the peers do not; give the config of a whole fine-tuning'
         )
-    plain = copy.deepcopy(job.config)
+    plain = copy.deepcopy(settings.config)
     plain.model.preprocessor.update(mixup=None, erase=None)
-    given = features(replace(job, config=plain))
+    inputs = features(replace(settings, config=plain))
     # The recipe starts the head at nearly nothing, where every encoder gives the same loss.
-    head = given.weights['head.fc.weight'].normal_(std=0.02)
-    given.model.head.fc.weight.data.copy_(head)
-    wrapper = job.config.optim_wrapper
-    return Finetuning(
-        **vars(given),
-        labels=torch.arange(job.batch_size, device=job.device) % given.model.num_classes,
-        loss=given.model.loss,
+    head = inputs.weights['head.fc.weight'].normal_(std=0.02)
+    inputs.model.head.fc.weight.data.copy_(head)
+    wrapper = settings.config.optim_wrapper
+    return FinetuningInputs(
+        **vars(inputs),
+        labels=torch.arange(settings.batch_size, device=settings.device) % inputs.model.num_classes,
+        loss=inputs.model.loss,
         drop_path_rate=options.encoder.get('drop_path_rate', 0.0),
         layer_decay=wrapper.paramwise_cfg.get('layer_decay'),
         weight_decay=wrapper.optimizer.weight_decay,
@@ -134,12 +134,12 @@ def finetuning(job: Job) -> Finetuning:
     )
 
 
-def features(job: Job) -> Given:
+def features(settings: Settings) -> Inputs:
     """Weights and images for all systems."""
-    model = build_model(job).to(job.device)
-    raw = random_images(job, model.encoder)
-    return Given(
-        job=job,
+    model = build_model(settings).to(settings.device)
+    raw = random_images(settings, model.encoder)
+    return Inputs(
+        settings=settings,
         model=model,
         weights={name: value.clone() for name, value in model.state_dict().items()},
         raw=raw,
@@ -147,48 +147,48 @@ def features(job: Job) -> Given:
     )
 
 
-def pretrainer(given: Pretraining) -> Ours:
+def pretrainer(inputs: PretrainingInputs) -> Ours:
     """Our pre-training step."""
-    nothing = torch.zeros_like(given.keys)
-    batch = {'inputs': given.raw, 'keys': given.keys, 'labels': nothing, 'ids': nothing}
-    return Ours(given.job, given.model, batch)
+    nothing = torch.zeros_like(inputs.keys)
+    batch = {'inputs': inputs.raw, 'keys': inputs.keys, 'labels': nothing, 'ids': nothing}
+    return Ours(inputs.settings, inputs.model, batch)
 
 
-def finetuner(given: Finetuning) -> Ours:
+def finetuner(inputs: FinetuningInputs) -> Ours:
     """Our fine-tuning step."""
-    ids = torch.arange(len(given.labels))
-    batch = {'inputs': given.raw, 'keys': ids, 'labels': given.labels, 'ids': ids}
-    return OurClassifier(given.job, given.model, batch)
+    ids = torch.arange(len(inputs.labels))
+    batch = {'inputs': inputs.raw, 'keys': ids, 'labels': inputs.labels, 'ids': ids}
+    return OurClassifier(inputs.settings, inputs.model, batch)
 
 
-def shape_of(job: Job) -> Any:
+def shape_of(settings: Settings) -> Any:
     """The model of the config, without memory for its weights."""
     with torch.device('meta'):
-        return MODELS.build(job.config.model)
+        return MODELS.build(settings.config.model)
 
 
-def build_model(job: Job) -> Any:
+def build_model(settings: Settings) -> Any:
     """The model of the config, its weights a function of the seed."""
-    model: nn.Module = MODELS.build(job.config.model)
-    seed_generators(job.seed)
+    model: nn.Module = MODELS.build(settings.config.model)
+    seed_generators(settings.seed)
     model.init_weights()  # type: ignore[operator]  # every algorithm has it
     return model
 
 
-def _optim_wrapper(job: Job, model: nn.Module) -> Any:
-    """What the config says, in the precision of the job and at a harmless learning rate."""
-    options = copy.deepcopy(dict(job.config.optim_wrapper))
+def _optim_wrapper(settings: Settings, model: nn.Module) -> Any:
+    """What the config says, in the precision of the comparison and at a harmless learning rate."""
+    options = copy.deepcopy(dict(settings.config.optim_wrapper))
     constructor = {
         'type': options.pop('constructor'),
         'paramwise_cfg': options.pop('paramwise_cfg'),
     }
-    options['amp'] = None if job.dtype == torch.float32 else 'bfloat16'
+    options['amp'] = None if settings.dtype == torch.float32 else 'bfloat16'
     options['optimizer']['lr'] = LEARNING_RATE
     return OPTIM_WRAPPER_CONSTRUCTORS.build({**constructor, 'optim_wrapper_cfg': options})(model)
 
 
-# What all systems of a task are given, and ours of it.
-TASKS: dict[str, tuple[Callable[[Job], Any], Callable[[Any], Any]]] = {
+# What prepares the inputs of all systems of a task, and what builds ours of them.
+TASKS: dict[str, tuple[Callable[[Settings], Any], Callable[[Any], Any]]] = {
     'step': (pretraining, pretrainer),
     'finetune': (finetuning, finetuner),
     'evaluate': (features, OurFeatures),

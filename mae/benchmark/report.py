@@ -48,7 +48,7 @@ def throughput(timing: Timing, images: int) -> Figures:
     }
 
 
-def report_of(
+def build_report(
     task: str,
     systems: Mapping[str, Figures],
     *,
@@ -63,10 +63,10 @@ def report_of(
     Args:
         task: name of the benchmark.
         systems: figures by name, ours under 'mae'; all of a kind.
-        machine: from `mae.benchmark.machine.describe`.
+        machine: from `mae.benchmark.measure.machine_facts`.
         config: name of the config.
         skipped: peers that did not run, and why.
-        command: that began it.
+        command: the command line.
         more: further facts, such as the batch size.
     """
     return {

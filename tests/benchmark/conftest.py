@@ -7,7 +7,7 @@ from mmengine.config import Config
 import mae.datasets
 import mae.models
 from mae.apis import load_config
-from mae.benchmark.job import Job
+from mae.benchmark.settings import Settings
 
 assert mae.datasets
 assert mae.models
@@ -25,12 +25,12 @@ def _plain_config_text(monkeypatch):
 
 
 @pytest.fixture
-def make_job():
+def make_settings():
     """A comparison on digits; `changes` are dotted config keys."""
 
     def make(name=PRETRAIN, batch_size=4, changes=None, dtype=torch.float32, seed=0):
         decoder = {} if name == FINETUNE else SMALL_DECODER
         config = load_config(name, {**SMALL, **decoder, **(changes or {})})
-        return Job(config, batch_size, torch.device('cpu'), dtype, seed=seed)
+        return Settings(config, batch_size, torch.device('cpu'), dtype, seed=seed)
 
     return make

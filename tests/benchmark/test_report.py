@@ -7,8 +7,8 @@ from rich.console import Console
 from mae.benchmark.measure import Timing
 from mae.benchmark.report import (
     agreement,
+    build_report,
     ratios,
-    report_of,
     require_place,
     show,
     throughput,
@@ -58,7 +58,7 @@ def report():
         ),
         'peer': figures(2.0, loss=2.0, switch='sdpa'),
     }
-    return report_of(
+    return build_report(
         'step', systems, machine=MACHINE, config='c', skipped={'gone': 'why'}, command='python x',
         batch_size=3,
     )  # fmt: skip

@@ -12,11 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mae.benchmark import PEERS, ours, room
+from mae.benchmark import PEERS, compare, evaluate, loader, memory, ours, runner
+from mae.benchmark.inputs import write_photos
 from mae.benchmark.memory import static_bytes
-from mae.benchmark.ours import finetuner, finetuning, pretraining
-from mae.benchmark.photos import write_photos
-from mae.benchmark.tasks import evaluate, finetune, loader, runner, step
+from mae.benchmark.ours import finetuner, finetuning, pretrainer, pretraining
 
 ROOT = Path(__file__).parents[2]
 FINETUNE = 'vit-mini-p4_ft-1xb128-coslr-40e_digits-16'
@@ -40,9 +39,9 @@ def tool(tmp_path):
     return call
 
 
-def test_step_of_every_peer_that_is_here(make_job):
+def test_step_of_every_peer_that_is_here(make_settings):
     peers = [name for name in PEERS['step'] if importlib.util.find_spec(name)]
-    report = step.run(make_job(), peers, rounds=1, steps=1)
+    report = compare.run(make_settings(), peers, task='step', rounds=1, steps=1)
     assert set(report['systems']) == {'mae', *peers}
     assert report['skipped'] == {}
     losses = {name: system['loss'] for name, system in report['systems'].items()}
@@ -57,12 +56,15 @@ def test_step_of_every_peer_that_is_here(make_job):
         assert system['peak_memory_bytes'] > 4 * system['activation_bytes_per_image'] > 0
 
 
-def test_impossible_batch_says_what_it_needs(make_job, monkeypatch):
-    job = make_job(batch_size=10**6)
-    monkeypatch.setattr(step, 'race', lambda *args, **kwargs: pytest.fail('systems were started'))
-    monkeypatch.setattr(step, 'pretraining', small := pretraining_of_at_most(2))
+def test_impossible_batch_says_what_it_needs(make_settings, monkeypatch):
+    settings = make_settings(batch_size=10**6)
+    monkeypatch.setattr(
+        compare, 'start_systems', lambda *args, **kwargs: pytest.fail('systems were started')
+    )
+    small = pretraining_of_at_most(2)
+    monkeypatch.setitem(compare.TASKS, 'step', (small, pretrainer))
     with pytest.raises(ValueError, match=r'^a batch of 1000000 needs about [\d,.]+ GiB of memory'):
-        step.run(job, ['transformers'])
+        compare.run(settings, ['transformers'], task='step')
     assert small.seen == [2]  # nothing of that size was allocated
 
 
@@ -73,61 +75,64 @@ def test_impossible_batch_says_what_it_needs(make_job, monkeypatch):
         (4, 10**12, r'^a bank of 1,000,000,000,000 images needs about .* lower --bank$'),
     ],
 )
-def test_features_of_a_batch_that_does_not_fit(make_job, monkeypatch, batch, bank, said):
-    monkeypatch.setattr(evaluate, 'invite', lambda *args, **kwargs: pytest.fail('it was started'))
+def test_features_of_a_batch_that_does_not_fit(make_settings, monkeypatch, batch, bank, said):
+    monkeypatch.setattr(
+        evaluate, 'start_systems', lambda *args, **kwargs: pytest.fail('it was started')
+    )
     with pytest.raises(ValueError, match=said):
-        evaluate.run(make_job(batch_size=batch), [], bank=bank)
+        evaluate.run(make_settings(batch_size=batch), [], bank=bank)
 
 
 def pretraining_of_at_most(number):
-    def checked(job):
-        checked.seen.append(job.batch_size)
-        assert job.batch_size <= number
-        return pretraining(job)
+    def checked(settings):
+        checked.seen.append(settings.batch_size)
+        assert settings.batch_size <= number
+        return pretraining(settings)
 
     checked.seen = []
     return checked
 
 
-def test_systems_that_do_not_fit_at_all(make_job, monkeypatch):
-    job = make_job()
-    free = 2 * static_bytes(pretraining(job).model)
-    monkeypatch.setattr(room, 'available_memory', lambda device: free)
+def test_systems_that_do_not_fit_at_all(make_settings, monkeypatch):
+    settings = make_settings()
+    free = 2 * static_bytes(pretraining(settings).model)
+    monkeypatch.setattr(memory, 'available_memory', lambda device: free)
     with pytest.raises(ValueError, match=r'3 systems with weights.* fewer --peers'):
-        step.run(job, ['transformers', 'lightly'])
+        compare.run(settings, ['transformers', 'lightly'], task='step')
 
 
-def test_step_needs_a_pre_training(make_job):
+def test_step_needs_a_pre_training(make_settings):
     with pytest.raises(ValueError, match=f'--config {FINETUNE}: its model is a Classifier, not'):
-        step.run(make_job(FINETUNE), [])
+        compare.run(make_settings(FINETUNE), [], task='step')
 
 
-@pytest.mark.parametrize('task', [step, loader, runner])
-def test_config_without_training(make_job, task):
-    job = make_job(KNN)
+@pytest.mark.parametrize('run', [loader.run, runner.run])
+def test_config_without_training(make_settings, run):
     with pytest.raises(ValueError, match=f'--config {KNN} describes no training'):
-        task.run(job, [])
+        run(make_settings(KNN), [])
 
 
-def test_finetune_beside_timm(make_job):
-    report = finetune.run(make_job(FINETUNE), ['timm'], rounds=1, steps=1)
+def test_finetune_beside_timm(make_settings):
+    report = compare.run(make_settings(FINETUNE), ['timm'], task='finetune', rounds=1, steps=1)
     ours, theirs = report['systems']['mae'], report['systems']['timm']
     assert ours['loss'] == pytest.approx(theirs['loss'], rel=1e-5)
     assert abs(ours['loss'] - torch.tensor(10.0).log()) > 1e-3  # the head tells images apart
 
 
-def test_finetune_refuses_a_frozen_encoder(make_job):
+def test_finetune_refuses_a_frozen_encoder(make_settings):
     with pytest.raises(ValueError, match=r'model\.trainable_blocks=1 freezes a part'):
-        finetune.run(make_job(FINETUNE, changes={'model.trainable_blocks': 1}), [])
+        compare.run(
+            make_settings(FINETUNE, changes={'model.trainable_blocks': 1}), [], task='finetune'
+        )
 
 
-def test_timm_gets_the_learning_rates_of_layer_decay(make_job):
+def test_timm_gets_the_learning_rates_of_layer_decay(make_settings):
     from mae.benchmark.peers import timm
 
-    job = make_job(FINETUNE, changes={'optim_wrapper.paramwise_cfg.layer_decay': 0.5})
-    given = finetuning(job)
-    ours = rates(finetuner(given)._wrapper.optimizer)
-    theirs = rates(timm.finetune(given)['sdpa']()._optimizer)
+    settings = make_settings(FINETUNE, changes={'optim_wrapper.paramwise_cfg.layer_decay': 0.5})
+    inputs = finetuning(settings)
+    ours = rates(finetuner(inputs)._wrapper.optimizer)
+    theirs = rates(timm.finetune(inputs)['sdpa']()._optimizer)
     assert ours == theirs
 
 
@@ -140,8 +145,8 @@ def rates(optimizer):
     return found
 
 
-def test_evaluate_beside_timm(make_job):
-    report = evaluate.run(make_job(), ['timm'], rounds=1, steps=1, bank=40)
+def test_evaluate_beside_timm(make_settings):
+    report = evaluate.run(make_settings(), ['timm'], rounds=1, steps=1, bank=40)
     ours, theirs = report['systems']['mae'], report['systems']['timm']
     assert ours['check'] == pytest.approx(theirs['check'], rel=1e-5)
     assert set(report['knn']['queries_per_second']) == {'mae', 'scikit-learn'}
@@ -217,15 +222,15 @@ def test_a_gpu_that_is_not_there(tool):
 
 
 def test_a_report_that_could_not_be_written_is_not_measured(tool, tmp_path, monkeypatch):
-    monkeypatch.setattr(step, 'run', lambda *args, **kwargs: pytest.fail('it was measured'))
+    monkeypatch.setattr(compare, 'run', lambda *args, **kwargs: pytest.fail('it was measured'))
     (tmp_path / 'report.json').mkdir()
     with pytest.raises(ValueError, match=r'report\.json is a folder; name a file in it$'):
         tool('step')
 
 
-def test_ours_is_compiled_as_the_config_switch_does_it(make_job, monkeypatch):
+def test_ours_is_compiled_as_the_config_switch_does_it(make_settings, monkeypatch):
     seen = []
     monkeypatch.setattr(ours, 'compile_blocks', lambda blocks, on: seen.append((len(blocks), on)))
-    job = replace(make_job(), compile=True)
-    ours.pretrainer(pretraining(job))
+    settings = replace(make_settings(), compile=True)
+    ours.pretrainer(pretraining(settings))
     assert seen == [(3, True)]  # two blocks of the encoder, one of the decoder

@@ -12,10 +12,9 @@ from timm.layers import set_fused_attn  # type: ignore[attr-defined]  # it is
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from mae.benchmark.flops import mlp_ratio
-from mae.benchmark.given import Pretraining
-from mae.benchmark.peers.names import renamed
-from mae.benchmark.training import Peer
+from mae.benchmark.inputs import PretrainingInputs
+from mae.benchmark.peers import Peer, renamed
+from mae.zoo.cost import mlp_ratio
 
 _RULES = (
     (r'^encoder\.', 'encoder.vit.'),
@@ -71,22 +70,22 @@ class _MAE(nn.Module):
         return nn.functional.mse_loss(self.decoder.predict(x), target)
 
 
-def step(given: Pretraining) -> dict[str, Callable[[], Peer]]:
+def step(inputs: PretrainingInputs) -> dict[str, Callable[[], Peer]]:
     """One variant for each attention kernel of timm."""
     kinds = {'sdpa': True, 'eager': False}
-    return {kind: partial(_peer, given, kind, fused) for kind, fused in kinds.items()}
+    return {kind: partial(_peer, inputs, kind, fused) for kind, fused in kinds.items()}
 
 
-def _peer(given: Pretraining, kind: str, fused: bool) -> Peer:
+def _peer(inputs: PretrainingInputs, kind: str, fused: bool) -> Peer:
     set_fused_attn(enable=fused)
     try:
-        model = _MAE(given.model)
+        model = _MAE(inputs.model)
     finally:
         set_fused_attn()
-    model.load_state_dict(renamed(given.weights, _RULES), strict=True)
-    images, noise = given.images, given.noise
+    model.load_state_dict(renamed(inputs.weights, _RULES), strict=True)
+    images, noise = inputs.images, inputs.noise
     return Peer(
-        given.job,
+        inputs.settings,
         model,
         forward=lambda size: model(images[:size]),
         check=lambda: model.forward(images, noise),

@@ -9,30 +9,30 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from mae.benchmark.turns import Batch, Turns
+from mae.benchmark.runner import Batch, InterleavedLoader
 from mae.engine import Runner as Ours
 from mae.registry import MODELS
 
 
-def runner(config: Config, options: dict[str, Any]) -> Turns:
+def runner(config: Config, options: dict[str, Any]) -> InterleavedLoader:
     """Run mmengine's loop with our model and batch.
 
     One parameter group, which is its fastest; its recipes for MAE make one for each parameter.
 
     Args:
         config: of our side, for the model, the data and the logging interval.
-        options: of `Turns`.
+        options: of `InterleavedLoader`.
     """
     seed = config['randomness']['seed']
     source = Ours.from_cfg(config).build_dataloader(config.train_dataloader, seed=seed)
     batch = next(iter(source))
-    turns = _Turns(source, **options)
-    turns.sampler = DefaultSampler(source.dataset, seed=seed)
+    interleaved = _FilledHistories(source, **options)
+    interleaved.sampler = DefaultSampler(source.dataset, seed=seed)
     model = MODELS.build(config.model)
     built = Runner(
         model=model,
         work_dir=config.work_dir,
-        train_dataloader=turns,
+        train_dataloader=interleaved,
         train_cfg={'by_epoch': True, 'max_epochs': 1},
         optim_wrapper={
             'type': 'OptimWrapper',
@@ -40,7 +40,7 @@ def runner(config: Config, options: dict[str, Any]) -> Turns:
         },
         param_scheduler={
             'type': 'CosineAnnealingLR',
-            'T_max': len(turns),
+            'T_max': len(interleaved),
             'by_epoch': False,
         },
         default_hooks={
@@ -51,16 +51,18 @@ def runner(config: Config, options: dict[str, Any]) -> Turns:
         default_scope='mmengine',
         experiment_name=f'{config.experiment_name}-mmengine',
     )
-    turns.attach(built.model, batch, lambda: built.model.train_step(batch, built.optim_wrapper))
-    turns.history = built.message_hub.log_scalars
+    interleaved.attach(
+        built.model, batch, lambda: built.model.train_step(batch, built.optim_wrapper)
+    )
+    interleaved.history = built.message_hub.log_scalars
     try:
         built.train()
     finally:  # names in configs are ours again
         DefaultScope.get_instance(f'{config.experiment_name}-after', scope_name='mae')
-    return turns
+    return interleaved
 
 
-class _Turns(Turns):
+class _FilledHistories(InterleavedLoader):
     """Fills the histories, which grow by a value an iteration, instead of running them all.
 
     Running them would take minutes: each value copies the history.

@@ -11,11 +11,9 @@ from mmpretrain.utils import register_all_modules
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from mae.benchmark.feed import Feed
-from mae.benchmark.flops import mlp_ratio
-from mae.benchmark.given import Pretraining
-from mae.benchmark.peers.names import renamed
-from mae.benchmark.training import Peer
+from mae.benchmark.inputs import LoaderInputs, PretrainingInputs
+from mae.benchmark.peers import Peer, renamed
+from mae.zoo.cost import mlp_ratio
 
 _RULES = (
     (r'^encoder\.norm', 'backbone.ln1'),
@@ -31,15 +29,15 @@ _RULES = (
 )
 
 
-def step(given: Pretraining) -> dict[str, Callable[[], Peer]]:
+def step(inputs: PretrainingInputs) -> dict[str, Callable[[], Peer]]:
     """One variant: its attention is always PyTorch's fused one."""
-    return {'': lambda: _peer(given)}
+    return {'': lambda: _peer(inputs)}
 
 
-def loader(feed: Feed) -> DataLoader[Any]:
+def loader(inputs: LoaderInputs) -> DataLoader[Any]:
     """The pipeline of `configs/_base_/datasets/imagenet_bs512_mae.py`."""
     register_all_modules(init_default_scope=False)
-    crop = feed.crop
+    crop = inputs.crop
     pipeline = [
         {'type': 'mmpretrain.LoadImageFromFile'},
         {
@@ -52,26 +50,26 @@ def loader(feed: Feed) -> DataLoader[Any]:
         {'type': 'mmpretrain.RandomFlip', 'prob': 0.5},
         {'type': 'mmpretrain.PackInputs'},
     ]
-    images = CustomDataset(data_prefix=str(feed.root), pipeline=pipeline)
-    return DataLoader(Subset(images, feed.indices), collate_fn=default_collate, **feed.options)
+    images = CustomDataset(data_prefix=str(inputs.root), pipeline=pipeline)
+    return DataLoader(Subset(images, inputs.indices), collate_fn=default_collate, **inputs.options)
 
 
-def _peer(given: Pretraining) -> Peer:
+def _peer(inputs: PretrainingInputs) -> Peer:
     register_all_modules(init_default_scope=False)
-    model = MAE(**_config(given.model))
-    model.load_state_dict(renamed(given.weights, _RULES), strict=True)
-    images = given.images
+    model = MAE(**_config(inputs.model))
+    model.load_state_dict(renamed(inputs.weights, _RULES), strict=True)
+    images = inputs.images
 
     def check() -> Tensor:
         draw = torch.rand
-        torch.rand = lambda *shape, **options: given.noise  # its masking takes no noise
+        torch.rand = lambda *shape, **options: inputs.noise  # its masking takes no noise
         try:
             return _loss(model.forward(images, data_samples=[], mode='loss'))
         finally:
             torch.rand = draw
 
     return Peer(
-        given.job,
+        inputs.settings,
         model,
         forward=lambda size: _loss(model(images[:size], data_samples=[], mode='loss')),
         check=check,

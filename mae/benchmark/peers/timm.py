@@ -10,11 +10,10 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # it is
 from torch import Tensor
 
-from mae.benchmark.flops import mlp_ratio
-from mae.benchmark.given import Finetuning, Given
-from mae.benchmark.job import LEARNING_RATE
-from mae.benchmark.peers.names import renamed
-from mae.benchmark.training import Peer
+from mae.benchmark.inputs import FinetuningInputs, Inputs
+from mae.benchmark.peers import Peer, renamed
+from mae.benchmark.settings import LEARNING_RATE
+from mae.zoo.cost import mlp_ratio
 
 _RULES = (
     (r'^encoder\.', ''),
@@ -24,32 +23,32 @@ _RULES = (
 _KERNELS = {'sdpa': True, 'eager': False}
 
 
-def finetune(given: Finetuning) -> dict[str, Callable[[], Peer]]:
+def finetune(inputs: FinetuningInputs) -> dict[str, Callable[[], Peer]]:
     """One variant for each attention kernel."""
-    return {kind: partial(_tuned, given, kind, fused) for kind, fused in _KERNELS.items()}
+    return {kind: partial(_tuned, inputs, kind, fused) for kind, fused in _KERNELS.items()}
 
 
-def evaluate(given: Given) -> dict[str, Callable[[], '_Extractor']]:
+def evaluate(inputs: Inputs) -> dict[str, Callable[[], '_Extractor']]:
     """One variant for each attention kernel."""
-    return {kind: partial(_Extractor, given, kind, fused) for kind, fused in _KERNELS.items()}
+    return {kind: partial(_Extractor, inputs, kind, fused) for kind, fused in _KERNELS.items()}
 
 
-def _tuned(given: Finetuning, kind: str, fused: bool) -> Peer:
-    ours = given.model
+def _tuned(inputs: FinetuningInputs, kind: str, fused: bool) -> Peer:
+    ours = inputs.model
     model = _vit(
         ours.encoder,
         fused,
         num_classes=ours.num_classes,
         global_pool={'avg': 'avg', 'cls': 'token'}[ours.head.pool],
-        drop_path_rate=given.drop_path_rate,
+        drop_path_rate=inputs.drop_path_rate,
     )
-    model.load_state_dict(renamed(given.weights, _RULES), strict=True)
-    images, labels, loss = given.images, given.labels, given.loss
+    model.load_state_dict(renamed(inputs.weights, _RULES), strict=True)
+    images, labels, loss = inputs.images, inputs.labels, inputs.loss
     groups = param_groups_layer_decay(
         model,
-        weight_decay=given.weight_decay,
+        weight_decay=inputs.weight_decay,
         no_weight_decay_list=model.no_weight_decay(),
-        layer_decay=given.layer_decay or 1.0,
+        layer_decay=inputs.layer_decay or 1.0,
     )
     for group in groups:  # what timm's schedulers do
         group['lr'] = LEARNING_RATE * group['lr_scale']
@@ -61,12 +60,12 @@ def _tuned(given: Finetuning, kind: str, fused: bool) -> Peer:
         return found
 
     return Peer(
-        given.job,
+        inputs.settings,
         model,
         forward=lambda size: loss(model(images[:size]), labels[:size]),
         check=check,
         groups=groups,
-        betas=given.betas,
+        betas=inputs.betas,
         switch=kind,
     )
 
@@ -74,15 +73,15 @@ def _tuned(given: Finetuning, kind: str, fused: bool) -> Peer:
 class _Extractor:
     """Pooled features of a batch."""
 
-    def __init__(self, given: Given, kind: str, fused: bool) -> None:
+    def __init__(self, inputs: Inputs, kind: str, fused: bool) -> None:
         self.switch = kind
         # Ours puts the norm before the average.
         options = {'num_classes': 0, 'global_pool': 'avg', 'fc_norm': False}
-        self.model = _vit(given.model.encoder, fused, **options)
-        encoder = {n: v for n, v in given.weights.items() if n.startswith('encoder.')}
+        self.model = _vit(inputs.model.encoder, fused, **options)
+        encoder = {n: v for n, v in inputs.weights.items() if n.startswith('encoder.')}
         self.model.load_state_dict(renamed(encoder, _RULES), strict=True)
-        given.job.prepare(self.model).eval()
-        self._given = given
+        inputs.settings.prepare(self.model).eval()
+        self._inputs = inputs
 
     def step(self) -> None:
         """The features of the batch."""
@@ -94,8 +93,8 @@ class _Extractor:
 
     @torch.inference_mode()
     def _features(self) -> Tensor:
-        with self._given.job.autocast():
-            found: Tensor = self.model(self._given.images)
+        with self._inputs.settings.autocast():
+            found: Tensor = self.model(self._inputs.images)
         return found
 
 

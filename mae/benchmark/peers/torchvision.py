@@ -6,14 +6,14 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from mae.benchmark.feed import Feed
+from mae.benchmark.inputs import LoaderInputs
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def loader(feed: Feed) -> DataLoader[Any]:
+def loader(inputs: LoaderInputs) -> DataLoader[Any]:
     """Bicubic crop, flip, tensor, normalise, all on Pillow images in the workers."""
-    crop = feed.crop
+    crop = inputs.crop
     pipeline = transforms.Compose(
         [
             transforms.RandomResizedCrop(
@@ -24,5 +24,5 @@ def loader(feed: Feed) -> DataLoader[Any]:
             transforms.Normalize(_MEAN, _STD),
         ]
     )
-    images = ImageFolder(str(feed.root), pipeline)
-    return DataLoader(Subset(images, feed.indices), **feed.options)
+    images = ImageFolder(str(inputs.root), pipeline)
+    return DataLoader(Subset(images, inputs.indices), **inputs.options)

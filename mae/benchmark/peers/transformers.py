@@ -8,10 +8,9 @@ from typing import Any
 from torch import Tensor
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-from mae.benchmark.flops import mlp_ratio
-from mae.benchmark.given import Pretraining
-from mae.benchmark.peers.names import renamed
-from mae.benchmark.training import Peer
+from mae.benchmark.inputs import PretrainingInputs
+from mae.benchmark.peers import Peer, renamed
+from mae.zoo.cost import mlp_ratio
 
 _RULES = (
     (r'^encoder\.blocks\.', 'vit.layers.'),
@@ -27,17 +26,17 @@ _RULES = (
 )
 
 
-def step(given: Pretraining) -> dict[str, Callable[[], Peer]]:
+def step(inputs: PretrainingInputs) -> dict[str, Callable[[], Peer]]:
     """One variant for each attention kernel."""
-    return {kind: partial(_peer, given, kind) for kind in ('sdpa', 'eager')}
+    return {kind: partial(_peer, inputs, kind) for kind in ('sdpa', 'eager')}
 
 
-def _peer(given: Pretraining, kind: str) -> Peer:
-    model = ViTMAEForPreTraining(_config(given.model, kind))
-    model.load_state_dict(_weights(given), strict=True)
-    images, noise = given.images, given.noise
+def _peer(inputs: PretrainingInputs, kind: str) -> Peer:
+    model = ViTMAEForPreTraining(_config(inputs.model, kind))
+    model.load_state_dict(_weights(inputs), strict=True)
+    images, noise = inputs.images, inputs.noise
     return Peer(
-        given.job,
+        inputs.settings,
         model,
         forward=lambda size: model(images[:size]).loss,
         check=lambda: model.forward(images, noise=noise).loss,
@@ -45,10 +44,10 @@ def _peer(given: Pretraining, kind: str) -> Peer:
     )
 
 
-def _weights(given: Pretraining) -> dict[str, Tensor]:
+def _weights(inputs: PretrainingInputs) -> dict[str, Tensor]:
     """Ours under their names; queries, keys and values are three layers there."""
     found = {}
-    for name, value in renamed(given.weights, _RULES).items():
+    for name, value in renamed(inputs.weights, _RULES).items():
         parts = ('q', 'k', 'v') if '.attn.qkv.' in name else ('',)
         for part, piece in zip(parts, value.chunk(len(parts)), strict=True):
             found[re.sub(r'\.attn\.qkv\.', f'.attention.{part}_proj.', name)] = piece

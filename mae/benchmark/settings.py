@@ -15,7 +15,7 @@ LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True)
-class Job:
+class Settings:
     """One comparison.
 
     Attributes:

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from mae.benchmark.variants import fastest
+from mae.benchmark.systems import fastest
 
 
 @pytest.fixture
@@ -33,19 +33,19 @@ def offer(*systems):
     return {system.switch: (lambda system=system: system) for system in systems}
 
 
-def test_the_fastest_that_runs_is_taken(make_job, clock, capsys):
+def test_the_fastest_that_runs_is_taken(make_settings, clock, capsys):
     def lasting(seconds):
         return lambda: clock.__setitem__(0, clock[0] + seconds)
 
     slow, fast = System('slow', lasting(2.0)), System('fast', lasting(1.0))
     broken = System('broken', error=RuntimeError('no kernel'))
-    found = fastest(offer(slow, fast, broken), make_job(), 'planted')
+    found = fastest(offer(slow, fast, broken), make_settings(), 'planted')
     assert found.facts() == {'switch': 'fast', 'check': 0.0}  # taken before any step
     assert found.seconds(3) == 3.0
     assert capsys.readouterr().out.splitlines()[0] == 'starting planted slow'
 
 
-def test_none_runs(make_job):
+def test_none_runs(make_settings):
     broken = System('', error=RuntimeError('no kernel'))
     with pytest.raises(RuntimeError, match='no kernel'):
-        fastest(offer(broken), make_job(), 'planted')
+        fastest(offer(broken), make_settings(), 'planted')

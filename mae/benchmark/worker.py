@@ -1,4 +1,4 @@
-"""A system in a process of its own, as its users run it: its allocator, threads and caches."""
+"""A worker process that holds one system, with its own allocator, threads and caches."""
 
 import signal
 import traceback
@@ -13,19 +13,19 @@ from mae.apis.cli import wants_traceback
 _GRACE = 5.0  # seconds that a process has to end by itself
 
 
-class ApartError(ValueError):
-    """A system that did not run, and why, in one line."""
+class WorkerError(ValueError):
+    """A system that did not run; the reason in one line."""
 
 
-class Apart:
-    """What `build` makes, in another process; what its methods return comes through a pipe.
+class Worker:
+    """A process that builds a system and calls its methods; results come back through a pipe.
 
     Args:
-        name: of the system, for what goes wrong with it later.
-        build: makes the system there. It travels by pickle.
+        name: of the system, for error messages.
+        build: builds the system in the process; must be picklable.
 
     Raises:
-        ApartError: it could not be built.
+        WorkerError: it could not be built.
     """
 
     def __init__(self, name: str, build: Callable[[], Any]) -> None:
@@ -38,23 +38,24 @@ class Apart:
         self._answer()
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """What a method of the system returns.
+        """Call a method of the system in the worker process, and return its result.
 
         Raises:
-            ApartError: it raised something, or its process has ended; names the system.
+            WorkerError: it raised something, or its process has ended; names the system.
         """
         with suppress(BrokenPipeError):  # then there is no answer either
             self._pipe.send((name, arguments))
         try:
             return self._answer()
-        except ApartError as error:
-            raise ApartError(f'{self._name}: {error}') from None
+        except WorkerError as error:
+            raise WorkerError(f'{self._name}: {error}') from None
 
     def close(self) -> None:
         """End the process."""
         self._pipe.close()
         self._process.join(_GRACE)
         self._process.kill()
+        self._process.join()
 
     def _answer(self) -> Any:
         try:
@@ -62,9 +63,9 @@ class Apart:
         except (EOFError, ConnectionResetError):
             self._process.join()
             status = self._process.exitcode
-            raise ApartError(f'its process ended with status {status}') from None
+            raise WorkerError(f'its process ended with status {status}') from None
         if failure is not None:
-            raise ApartError(failure)
+            raise WorkerError(failure)
         return value
 
 

@@ -1,4 +1,4 @@
-"""Systems in processes of their own: what they say, how they fail, who is invited."""
+"""Systems in worker processes: what they return, how they fail, which are started."""
 
 import os
 import signal
@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from mae.benchmark import seats
-from mae.benchmark.apart import Apart, ApartError, reason
+from mae.benchmark import systems
+from mae.benchmark.worker import Worker, WorkerError, reason
 
 
 class Counter:
@@ -30,12 +30,12 @@ class Counter:
 
 
 def test_a_system_lives_in_another_process():
-    counter = Apart('counter', partial(Counter, 5))
+    counter = Worker('counter', partial(Counter, 5))
     assert counter.call('add', 1) == 6
     assert counter.call('add', 1) == 7
     pid = counter.call('pid')
     assert pid != os.getpid()
-    with pytest.raises(ApartError, match=r'^counter: TypeError: (can only concatenate|unsupp)'):
+    with pytest.raises(WorkerError, match=r'^counter: TypeError: (can only concatenate|unsupp)'):
         counter.call('add', 'x')
     assert counter.call('add', 1) == 8  # a mistake ends nothing
     counter.close()
@@ -44,22 +44,22 @@ def test_a_system_lives_in_another_process():
 
 
 def test_a_system_that_cannot_be_built():
-    with pytest.raises(ApartError, match=r'^ValueError: no kernel$'):
-        Apart('counter', partial(Counter, 0, ValueError('no kernel\nfor this')))
+    with pytest.raises(WorkerError, match=r'^ValueError: no kernel$'):
+        Worker('counter', partial(Counter, 0, ValueError('no kernel\nfor this')))
 
 
 @pytest.mark.parametrize(('wanted', 'seen'), [('0', False), ('1', True)])
 def test_traceback_on_demand(monkeypatch, capfd, wanted, seen):
     monkeypatch.setenv('MAE_TRACEBACK', wanted)
-    with pytest.raises(ApartError):
-        Apart('counter', partial(Counter, 0, ValueError('no kernel')))
+    with pytest.raises(WorkerError):
+        Worker('counter', partial(Counter, 0, ValueError('no kernel')))
     assert ('Traceback' in capfd.readouterr().err) == seen
 
 
 def test_a_process_that_dies():
-    counter = Apart('counter', partial(Counter, 0))
+    counter = Worker('counter', partial(Counter, 0))
     for question in ('die', 'pid'):
-        with pytest.raises(ApartError, match=r'^counter: its process ended with status -9$'):
+        with pytest.raises(WorkerError, match=r'^counter: its process ended with status -9$'):
             counter.call(question)
     counter.close()
 
@@ -73,19 +73,22 @@ def in_place(monkeypatch):
             assert build.args[1] == name
             self.keep, self.open = build.keywords['keep'], True
             if name in Place.fail:
-                raise ApartError(f'{name} is not installed')
+                raise WorkerError(f'{name} is not installed')
 
         def close(self):
             self.open = False
 
     Place.fail = ()
-    monkeypatch.setattr(seats, 'Apart', Place)
+    monkeypatch.setattr(systems, 'Worker', Place)
     return Place
 
 
-def test_who_does_not_run_is_skipped_with_a_line(in_place, make_job, capsys):
+def test_who_does_not_run_is_skipped_with_a_line(in_place, make_settings, capsys):
     in_place.fail = ('lightly',)
-    with seats.invite('step', ['lightly', 'mmpretrain'], make_job()) as (found, skipped):
+    with systems.start_systems('step', ['lightly', 'mmpretrain'], make_settings()) as (
+        found,
+        skipped,
+    ):
         assert list(found) == ['mae', 'mmpretrain']
         assert skipped == {'lightly': 'lightly is not installed'}
         assert [system.keep for system in found.values()] == [True, False]
@@ -94,14 +97,17 @@ def test_who_does_not_run_is_skipped_with_a_line(in_place, make_job, capsys):
     assert capsys.readouterr().out == 'skipped lightly: lightly is not installed\n'
 
 
-def test_ours_is_not_skipped(in_place, make_job):
+def test_ours_is_not_skipped(in_place, make_settings):
     in_place.fail = ('mae',)
-    with pytest.raises(ApartError), seats.invite('step', [], make_job()):
+    with pytest.raises(WorkerError), systems.start_systems('step', [], make_settings()):
         pass
 
 
-def test_peers_may_have_our_allocator(in_place, make_job):
-    with seats.invite('step', ['lightly'], make_job(), equal_allocator=True) as (found, _):
+def test_peers_may_have_our_allocator(in_place, make_settings):
+    with systems.start_systems('step', ['lightly'], make_settings(), equal_allocator=True) as (
+        found,
+        _,
+    ):
         assert [system.keep for system in found.values()] == [True, True]
 
 

@@ -13,13 +13,11 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from mae.benchmark import OURS
-from mae.benchmark.apart import reason
-from mae.benchmark.feed import Feed
-from mae.benchmark.job import Job
-from mae.benchmark.machine import describe
-from mae.benchmark.measure import alternate, clock
-from mae.benchmark.photos import write_photos
-from mae.benchmark.report import Report, report_of, throughput
+from mae.benchmark.inputs import LoaderInputs, write_photos
+from mae.benchmark.measure import alternate, clock, machine_facts
+from mae.benchmark.report import Report, build_report, throughput
+from mae.benchmark.settings import Settings
+from mae.benchmark.worker import reason
 from mae.engine import Runner
 from mae.engine.allocator import return_freed_memory
 
@@ -43,7 +41,7 @@ class Pass:
 
 
 def run(
-    job: Job,
+    settings: Settings,
     peers: Sequence[str],
     *,
     data: Path | None = None,
@@ -52,69 +50,69 @@ def run(
     steps: int = 16,
     command: str = '',
 ) -> Report:
-    """Time a pass of each loader in turns.
+    """Time a pass of each loader, interleaved.
 
     Args:
-        job: config and batch.
+        settings: config and batch.
         peers: names of those to compare with.
         data: folder with class folders of images; by default photographs are made.
         workers: processes of each loader.
         rounds: passes of each loader.
         steps: batches of a pass.
-        command: that began it, for the report.
+        command: the command line, for the report.
 
     Raises:
         ValueError: the config has no pipeline with a random crop, or there are no images.
     """
-    job.require_training()
+    settings.require_training()
     with tempfile.TemporaryDirectory() as folder:
         root = data or Path(folder)
         size = None if data else write_photos(root)
-        feed = Feed.of(root, job, workers, steps)
-        loaders: dict[str, Any] = {OURS: ours(feed)}
+        inputs = LoaderInputs.of(root, settings, workers, steps)
+        loaders: dict[str, Any] = {OURS: ours(inputs)}
         skipped: dict[str, str] = {}
         for name in peers:
             try:
-                loaders[name] = import_module(f'mae.benchmark.peers.{name}').loader(feed)
-                Pass(loaders[name], feed.batches)()
+                loaders[name] = import_module(f'mae.benchmark.peers.{name}').loader(inputs)
+                Pass(loaders[name], inputs.batches)()
             except Exception as error:
                 loaders.pop(name, None)
                 skipped[name] = reason(error)
                 print(f'skipped {name}: {skipped[name]}', flush=True)
-        passes = {name: Pass(loader, feed.batches) for name, loader in loaders.items()}
+        passes = {name: Pass(loader, inputs.batches) for name, loader in loaders.items()}
         clocks = {name: clock(whole) for name, whole in passes.items()}
         timings = alternate(clocks, rounds=rounds, steps=1)
         del clocks, passes, loaders  # their workers read the folder
-    images = feed.batches * job.batch_size
-    return report_of(
+    images = inputs.batches * settings.batch_size
+    return build_report(
         'loader',
         {name: throughput(timing, images) for name, timing in timings.items()},
-        machine=describe(job.device),
-        config=job.name,
+        machine=machine_facts(settings.device),
+        config=settings.name,
         skipped=skipped,
         command=command,
-        batch_size=job.batch_size,
+        batch_size=settings.batch_size,
         workers=workers,
-        batches_per_round=feed.batches,
+        batches_per_round=inputs.batches,
         data=str(data) if data else f'256 photographs of 500x375 pixels, {size} bytes each',
     )
 
 
-def ours(feed: Feed) -> DataLoader[Any]:
+def ours(inputs: LoaderInputs) -> DataLoader[Any]:
     """As our runner builds the loader of the config, with the sources exchanged."""
-    config = Config(feed.config.to_dict())
+    config = Config(inputs.config.to_dict())
     config.merge_from_dict(
         {
             'experiment_name': f'benchmark-loader{next(_NUMBER)}',
-            'global_batch_size': feed.batch_size,
-            'train_dataloader.num_workers': feed.workers,
-            'train_dataloader.batch_size': feed.batch_size,
+            'global_batch_size': inputs.batch_size,
+            'train_dataloader.num_workers': inputs.workers,
+            'train_dataloader.batch_size': inputs.batch_size,
             'train_dataloader.pin_memory': False,
-            'train_dataloader.sampler.num_repeats': feed.repeats,
+            'train_dataloader.sampler.num_repeats': inputs.repeats,
         }
     )
     config.model = _NO_MODEL
-    config.train_dataloader.dataset.source = {'type': 'ImageFolder', 'root': str(feed.root)}
+    config.train_dataloader.dataset.source = {'type': 'ImageFolder', 'root': str(inputs.root)}
     with tempfile.TemporaryDirectory() as work_dir, redirect_stdout(io.StringIO()):
         config.work_dir = work_dir
         runner = Runner.from_cfg(config)

@@ -1,0 +1,121 @@
+"""The training step, ours beside the peers', interleaved with the machine's matrix products.
+
+Task 'step' is pre-training, 'finetune' fine-tuning without mixup, cutmix and erasing.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from mae.benchmark.measure import Clock, MatmulPeak, Timing, alternate, clock, machine_facts
+from mae.benchmark.memory import require_memory_to_train
+from mae.benchmark.ours import TASKS, shape_of
+from mae.benchmark.report import Figures, Report, build_report, throughput
+from mae.benchmark.settings import Settings
+from mae.benchmark.systems import start_systems
+from mae.zoo.cost import classification_flops, pretraining_flops, training_flops
+
+_PEAK = 'matmul'
+Sizes = list[tuple[int, int, int]]  # M, K, N of products (M, K) @ (K, N)
+
+
+def run(
+    settings: Settings,
+    peers: Sequence[str],
+    *,
+    task: str,
+    rounds: int = 10,
+    steps: int = 2,
+    memory: bool = True,
+    equal_allocator: bool = False,
+    command: str = '',
+) -> Report:
+    """Time all systems, interleaved.
+
+    Args:
+        settings: config, batch, device, precision.
+        peers: names of modules in `mae.benchmark.peers`.
+        task: 'step' or 'finetune'.
+        rounds: figures for each system.
+        steps: optimizer steps timed together.
+        memory: measure it too; compiled, that takes a second compilation.
+        equal_allocator: see `mae.benchmark.systems.start_systems`.
+        command: the command line, for the report.
+
+    Raises:
+        ValueError: the config describes no such training, or the batch does not fit the memory.
+    """
+    prepare, ours = TASKS[task]
+    require_memory_to_train(settings, len(peers) + 1, lambda small: ours(prepare(small)))
+    flops_per_image, sizes = _WORK[task](shape_of(settings), settings.batch_size)
+    started = start_systems(task, peers, settings, equal_allocator=equal_allocator)
+    with started as (workers, skipped):
+        peak = MatmulPeak(sizes, settings.device, settings.dtype)
+        clocks: dict[str, Clock] = {
+            name: partial(worker.call, 'seconds') for name, worker in workers.items()
+        }
+        clocks[_PEAK] = clock(peak, settings.device)
+        timings = alternate(clocks, rounds=rounds, steps=steps, warmup=2)
+        peak_rate = peak.flops / timings.pop(_PEAK).median
+        systems = {}
+        for name, worker in workers.items():
+            facts = worker.call('facts')
+            systems[name] = {
+                **_speed(timings[name], settings.batch_size, flops_per_image, peak_rate),
+                'loss': facts['check'],
+                'switch': facts['switch'],
+                **(worker.call('memory') if memory else {}),
+            }
+    return build_report(
+        task,
+        systems,
+        machine=machine_facts(settings.device),
+        config=settings.name,
+        skipped=skipped,
+        command=command,
+        equal_allocator=equal_allocator,
+        batch_size=settings.batch_size,
+        dtype=str(settings.dtype).removeprefix('torch.'),
+        compile=settings.compile,
+        steps_per_round=steps,
+        gflop_per_image=flops_per_image / 1e9,
+        matmul_peak={'tflops': peak_rate / 1e12, 'size': peak.size},
+    )
+
+
+def _speed(timing: Timing, batch_size: int, flops_per_image: float, peak_rate: float) -> Figures:
+    rate = flops_per_image * batch_size / timing.median
+    return {
+        **throughput(timing, batch_size),
+        'tflops': rate / 1e12,
+        'share_of_peak': rate / peak_rate,
+    }
+
+
+def _pretraining_work(model: Any, batch_size: int) -> tuple[float, Sizes]:
+    """FLOPs of an image, forward and backward, and the largest products of a step."""
+    encoder, decoder = model.encoder, model.decoder
+    prefix, L = encoder.num_prefix_tokens, encoder.grid_size[0] * encoder.grid_size[1]
+    K = model.masker.num_keep(L)
+    sizes = _mlp_sizes((K + prefix) * batch_size, encoder.blocks[0].mlp)
+    sizes += _mlp_sizes((L + prefix) * batch_size, decoder.blocks[0].mlp)
+    return training_flops(pretraining_flops(model), encoder), sizes
+
+
+def _finetuning_work(model: Any, batch_size: int) -> tuple[float, Sizes]:
+    encoder = model.encoder
+    tokens = encoder.grid_size[0] * encoder.grid_size[1] + encoder.num_prefix_tokens
+    sizes = _mlp_sizes(tokens * batch_size, encoder.blocks[0].mlp)
+    return training_flops(classification_flops(model), encoder), sizes
+
+
+def _mlp_sizes(tokens: int, mlp: Any) -> Sizes:
+    """The two products of a block's MLP for that many tokens."""
+    K, N = mlp.fc1.in_features, mlp.fc1.out_features
+    return [(tokens, K, N), (tokens, N, K)]
+
+
+_WORK: dict[str, Callable[[Any, int], tuple[float, Sizes]]] = {
+    'step': _pretraining_work,
+    'finetune': _finetuning_work,
+}

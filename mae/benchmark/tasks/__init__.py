@@ -1,1 +1,0 @@
-"""One file a benchmark; each offers `run(...)`, which returns a report."""
