@@ -134,9 +134,9 @@ def _settings(args: argparse.Namespace) -> Any:
     import torch
 
     from mae.apis import load_config
-    from mae.apis.config import parse_options
     from mae.apis.device import check_device
     from mae.benchmark.settings import DTYPES, Settings
+    from mae.config import parse_options
 
     config = load_config(args.config, parse_options(args.cfg_options))
     device = getattr(args, 'device', None) or ('cuda' if torch.cuda.is_available() else 'cpu')

@@ -203,7 +203,7 @@ def last_checkpoint(work_dir: Path) -> Path:
     Raises:
         ValueError: there is none.
     """
-    from mae.engine.checkpoint import newest_verified
+    from mae.fault_tolerance.checkpoint import newest_verified
 
     found = newest_verified(work_dir, with_best=False)
     if found is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mae.protocol.jobs import Job
 from mae.utils import strict_json
-from mae.utils.circumstances import cpu_name, software
+from mae.utils.hardware import cpu_name, software
 from mae.visualization.logs import Record, images_per_second, with_key
 
 Configs = Mapping[str, Any]

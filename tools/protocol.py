@@ -64,11 +64,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the runs are stopped
     import torch
 
+    from mae.fault_tolerance.lock import only_one
     from mae.protocol.jobs import JobError, preload
     from mae.protocol.plan import Means, Plan
     from mae.protocol.render import write
     from mae.protocol.table import table_of
-    from mae.utils.lock import only_one
 
     preload()
     work_dir = args.work_dir or Path('work_dirs/protocol', _name(args.start))

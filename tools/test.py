@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmengine.dist import is_main_process
 
     from mae.apis import load_config, test
-    from mae.apis.config import parse_options
-    from mae.apis.work_dir import tidy_start
+    from mae.config import parse_options
+    from mae.fault_tolerance.work_dir import tidy_start
     from mae.utils.files import write_json
 
     options = {**parse_options(args.cfg_options), 'launcher': args.launcher}

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train; `argv` stands for the command line."""
     args = parse_args(argv)
     from mae.apis import load_config, train
-    from mae.apis.config import parse_options
+    from mae.config import parse_options
 
     options = {**parse_options(args.cfg_options), 'launcher': args.launcher}
     if args.resume:

@@ -1,16 +1,16 @@
 """What tools and notebooks call."""
 
-from mae.apis import likely  # noqa: F401  (for the messages of the engine)
+from mae.apis import suggest_config  # noqa: F401  (for the messages of the engine)
 from mae.apis.classify import ImageClassifierInferencer
-from mae.apis.config import find_config, load_config
 from mae.apis.features import FeatureExtractor
-from mae.apis.fetch import fetch
 from mae.apis.formats import convert
 from mae.apis.model import init_model
 from mae.apis.publication import publish
 from mae.apis.reconstruct import reconstruct
 from mae.apis.runs import test, train
 from mae.apis.zoo import get_model, list_models
+from mae.config import find_config, load_config
+from mae.zoo.fetch import fetch
 
 __all__ = [
     'FeatureExtractor',

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mae
-from mae.engine.distributed import leave_distributed
+from mae.utils.distributed import leave_distributed
 
 # Seconds that all processes but the first hold their tongue: what went wrong in all of them, the
 # first one says, and the launcher ends the others meanwhile.

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mae.apis.config import load_config
 from mae.apis.formats import write
+from mae.config import load_config
 from mae.registry import DATASETS
 from mae.visualization.panels import Panel, reconstruction_panels
 from mae.zoo.formats import BY_NAME, leave

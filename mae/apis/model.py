@@ -8,11 +8,11 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from mae.apis.config import load_config
 from mae.apis.device import check_device
-from mae.apis.fetch import find_file
-from mae.engine.checkpoint import fit_weights, load_weights
+from mae.config import load_config
+from mae.fault_tolerance.checkpoint import fit_weights, load_weights
 from mae.registry import MODELS
+from mae.zoo.fetch import find_file
 
 
 def init_model(

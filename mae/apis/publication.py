@@ -11,18 +11,18 @@ from typing import Any
 import mmengine
 import torch
 
-from mae.apis.config import find_config, load_config
-from mae.apis.fetch import find_file
-from mae.engine.checkpoint import fit_weights, load_weights, save_safetensors, unshared
+from mae.config import find_config, load_config
+from mae.fault_tolerance.checkpoint import fit_weights, load_weights, save_safetensors, unshared
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError
 from mae.utils.files import file_sha256, whole_file
-from mae.utils.shipped import shipped
+from mae.utils.package_files import shipped
 from mae.zoo.cost import measure_cost
+from mae.zoo.fetch import find_file
 from mae.zoo.formats import manifest_of
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.card import metafile_entry, model_card
-from mae.zoo.formats.facts import KEY, lasting
+from mae.zoo.formats.metadata import KEY, lasting
 
 SUFFIXES = ('.safetensors', '.pth')
 

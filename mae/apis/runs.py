@@ -8,14 +8,14 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mae.apis.cli import explain
-from mae.apis.fetch import find_file
-from mae.apis.work_dir import tidy_start
 from mae.engine import Runner
-from mae.engine.distributed import leads
-from mae.engine.run_state import RunState, weights_sha256
-from mae.engine.stopping import EXIT_CODES, Stopped, StopSignals
+from mae.fault_tolerance.lock import only_one
+from mae.fault_tolerance.run_json import RunState, weights_sha256
+from mae.fault_tolerance.signals import EXIT_CODES, Stopped, StopSignals
+from mae.fault_tolerance.work_dir import tidy_start
+from mae.utils.distributed import leads
 from mae.utils.errors import ConfigError
-from mae.utils.lock import only_one
+from mae.zoo.fetch import find_file
 
 
 def train(config: Config) -> Runner:

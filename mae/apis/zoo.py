@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mae.apis.config import find_config, load_config
 from mae.apis.device import check_device
-from mae.apis.fetch import Fetched, fetch_proved, find_file
-from mae.engine.checkpoint import LoadReport, fit_weights, load_weights
+from mae.config import find_config, load_config
+from mae.fault_tolerance.checkpoint import LoadReport, fit_weights, load_weights
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
+from mae.zoo.fetch import Fetched, fetch_proved, find_file
 from mae.zoo.index import Entry, entries, find_entry, weights_for
 
 

@@ -19,7 +19,7 @@ from mae.benchmark.report import Report, build_report, throughput
 from mae.benchmark.settings import Settings
 from mae.benchmark.worker import reason
 from mae.engine import Runner
-from mae.engine.allocator import return_freed_memory
+from mae.utils.allocator import return_freed_memory
 
 _NUMBER = count()
 # The runner builds one; nothing is asked of it.

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mae.utils.circumstances import cpu_name, gpu_name
+from mae.utils.hardware import cpu_name, gpu_name
 
 Work = Callable[[], object]
 Clock = Callable[[int], float]  # seconds that so many units of work take

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from mae.benchmark import OURS
 from mae.benchmark.measure import Timing, quartiles
-from mae.utils.circumstances import software
 from mae.utils.files import write_json
+from mae.utils.hardware import software
 
 Report = dict[str, Any]
 Figures = dict[str, Any]

@@ -16,7 +16,7 @@ from mae.benchmark.ours import TASKS
 from mae.benchmark.report import Figures
 from mae.benchmark.settings import Settings
 from mae.benchmark.worker import Worker, WorkerError
-from mae.engine.allocator import keep_freed_memory
+from mae.utils.allocator import keep_freed_memory
 
 assert mae.datasets  # their classes are registered, in each process
 assert mae.models

@@ -4,17 +4,17 @@ Importing this package registers all of them, so a config can name them.
 """
 
 from mae.datasets import transforms
-from mae.datasets.arrow import ArrowImages
 from mae.datasets.check import Checked, verify
 from mae.datasets.collate import collate
-from mae.datasets.digits import Digits
-from mae.datasets.folder import ImageFolder
-from mae.datasets.packed import PackedImages
 from mae.datasets.quarantine import Quarantined, read_quarantine, write_quarantine
 from mae.datasets.sampler import GlobalBatchSampler
 from mae.datasets.seeded import SeededDataset
 from mae.datasets.shard_sampler import ShardSampler
-from mae.datasets.subset import Subset
+from mae.datasets.sources.arrow import ArrowImages
+from mae.datasets.sources.digits import Digits
+from mae.datasets.sources.folder import ImageFolder
+from mae.datasets.sources.packed import PackedImages
+from mae.datasets.sources.subset import Subset
 
 __all__ = [
     'ArrowImages',

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from mae.datasets.array_file import Arrays, read_arrays, write_arrays
-from mae.datasets.folder import ImageFolder
-from mae.datasets.index import IndexBuilder
-from mae.datasets.packed import FORMAT, INDEX, shard_name
 from mae.datasets.seeded import Source
+from mae.datasets.sources.array_file import Arrays, read_arrays, write_arrays
+from mae.datasets.sources.folder import ImageFolder
+from mae.datasets.sources.packed import FORMAT, INDEX, shard_name
+from mae.datasets.sources.path_index import IndexBuilder
 from mae.datasets.transforms import DecodeImage, ResizeShort
 from mae.datasets.transforms.decode import decoding
 from mae.utils.errors import DataError

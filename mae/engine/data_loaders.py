@@ -10,8 +10,8 @@ from mmengine.dist import get_world_size
 from torch.utils.data import DataLoader
 
 from mae.engine.batch import batch_per_device
-from mae.engine.workers import prepare_worker
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, find
+from mae.utils.data_workers import prepare_worker
 from mae.utils.errors import ConfigError
 
 

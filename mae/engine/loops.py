@@ -8,13 +8,13 @@ from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 
 from mae.engine.data_loaders import has_own_sampler
-from mae.engine.reports import Reports, measure
-from mae.engine.statistics import average, statistics_of_process
-from mae.engine.step_loader import Batch, StepLoader
-from mae.engine.stopping import RolledBack, Stopped
+from mae.engine.device_prefetcher import Batch, StepLoader
+from mae.fault_tolerance.signals import RolledBack, Stopped
+from mae.fault_tolerance.step_report import Reports, measure
 from mae.registry import LOOPS
 from mae.utils.errors import ConfigError
 from mae.utils.hashing import derive
+from mae.utils.norm_statistics import average, statistics_of_process
 from mae.utils.seeding import seed_generators
 
 # Steps after which a GPU's report is read: with two steps queued, it never runs dry.

@@ -26,30 +26,30 @@ from mmengine.runner import Runner as MMRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mae.engine.allocator import keep_freed_memory
-from mae.engine.checkpoint import (
+from mae.engine.classes import check_classes, check_num_classes
+from mae.engine.compile import compile_blocks
+from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
+from mae.engine.hooks.default import default_hooks
+from mae.engine.img_size import hand_down_img_size
+from mae.engine.loops import TrainLoop
+from mae.engine.optim.rate import describes_one, with_rate
+from mae.engine.resume import announce, load, resume, resume_latest
+from mae.fault_tolerance.checkpoint import (
     identity_of,
     meta_of_mmengine,
     plain_hub,
     save_checkpoint,
     training_state,
 )
-from mae.engine.classes import check_classes, check_num_classes
-from mae.engine.compile import compile_blocks
-from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
-from mae.engine.distributed import TIMEOUT, init_distributed
-from mae.engine.hooks.default import default_hooks
-from mae.engine.img_size import hand_down_img_size
-from mae.engine.loops import TrainLoop
-from mae.engine.optim.rate import describes_one, with_rate
-from mae.engine.run_state import RunState
-from mae.engine.start import announce, load, resume, resume_latest
-from mae.engine.stopping import StopSignals
+from mae.fault_tolerance.run_json import RunState
+from mae.fault_tolerance.signals import StopSignals
 from mae.registry import LOOPS, RUNNERS, find
-from mae.utils.compat import versions
+from mae.utils.allocator import keep_freed_memory
+from mae.utils.distributed import TIMEOUT, init_distributed
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
+from mae.utils.versions import versions
 
 
 @RUNNERS.register_module()

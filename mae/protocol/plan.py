@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mae.apis.config import load_config
+from mae.config import load_config
 from mae.protocol.identity import identity_of
 from mae.protocol.jobs import Job, Meter, run_jobs
 from mae.protocol.recipes import RECIPES, find_arch

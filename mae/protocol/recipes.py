@@ -10,8 +10,8 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from mae.apis.config import load_config, shipped_configs
-from mae.engine.checkpoint import load_weights
+from mae.config import load_config, shipped_configs
+from mae.fault_tolerance.checkpoint import load_weights
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
 

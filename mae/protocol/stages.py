@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mae.apis.config import load_config, parse_options
+from mae.config import load_config, parse_options
 from mae.protocol import PROTOCOLS
 from mae.protocol.recipes import Recipe, shipped_name
 from mae.utils.errors import ConfigError

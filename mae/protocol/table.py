@@ -9,7 +9,7 @@ from mae.protocol.identity import sha256_of
 from mae.protocol.plan import Plan
 from mae.protocol.stages import Stage
 from mae.protocol.task import Task
-from mae.utils.circumstances import cpu_name, gpu_name, software
+from mae.utils.hardware import cpu_name, gpu_name, software
 
 Table = dict[str, Any]
 Row = Mapping[str, Any]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mae.engine.checkpoint import newest_verified
+from mae.fault_tolerance.checkpoint import newest_verified
 from mae.protocol.jobs import Job
 from mae.utils import strict_json
 from mae.utils.errors import ConfigError

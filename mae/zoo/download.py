@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
+from mae.utils.cache_dir import home
 from mae.utils.errors import DownloadError
-from mae.utils.home import home
 from mae.zoo.address import file_name
 from mae.zoo.checksum import Checksum, checksum_in, digest, verify
 from mae.zoo.transfer import Patience, Progress, UnreachableError, transfer
@@ -58,7 +58,7 @@ class Remote:
 
 
 def cache_folder() -> Path:
-    """Where weights are kept: `weights` in MAE_HOME, see `mae.utils.home`."""
+    """Where weights are kept: `weights` in MAE_HOME, see `mae.utils.cache_dir`."""
     return home() / 'weights'
 
 

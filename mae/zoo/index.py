@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mmengine.fileio import load
 
 from mae.utils.errors import ConfigError
-from mae.utils.shipped import shipped
+from mae.utils.package_files import shipped
 from mae.zoo.address import file_name
 
 

@@ -19,7 +19,7 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'visualization' / 'recons
 @pytest.fixture(scope='module')
 def config():
     from mae.apis import load_config
-    from mae.apis.config import shipped_configs
+    from mae.config import shipped_configs
 
     path = next(p for p in shipped_configs() if p.match('demo/mae_vit-mini-p4_1xb*digits*.py'))
     arch = {'embed_dim': 16, 'depth': 1, 'num_heads': 2}

@@ -10,11 +10,11 @@ import pytest
 from mmengine.hooks import Hook
 
 from mae.apis import load_config, train
-from mae.engine.run_state import RunState, weights_sha256
-from mae.engine.stopping import Stopped
+from mae.fault_tolerance.lock import only_one
+from mae.fault_tolerance.run_json import RunState, weights_sha256
+from mae.fault_tolerance.signals import Stopped
 from mae.registry import HOOKS
 from mae.utils.errors import ConfigError, NonFiniteError
-from mae.utils.lock import only_one
 
 SMALL = {
     'model.encoder.arch': dict(embed_dim=16, depth=1, num_heads=2),
@@ -129,7 +129,7 @@ def test_full_disk_only_warns(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('mae.engine.run_state.write_json', full)
+    monkeypatch.setattr('mae.fault_tolerance.run_json.write_json', full)
     with pytest.warns(UserWarning, match=r'run.json is out of date: No space left'):
         state.write(step=3)
     monkeypatch.undo()

@@ -23,10 +23,10 @@ from mae.apis import (
     load_config,
     publish,
 )
-from mae.apis.fetch import fetch
 from mae.apis.zoo import find_model, load_model
 from mae.utils.errors import CheckpointError, ConfigError, DownloadError
 from mae.zoo import index
+from mae.zoo.fetch import fetch
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/download.py'
 USERS = 'mae_vit-base-p16_8xb512-coslr-400e_in1k-224_20220223-85be947b.pth'

@@ -15,7 +15,7 @@ from PIL import Image
 
 from mae.apis import init_model, load_config
 from mae.apis.cli import run
-from mae.apis.config import shipped_configs
+from mae.config import shipped_configs
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 WIDTH = {'embed_dim': 16, 'depth': 1, 'num_heads': 2}

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mae.engine.checkpoint import save_checkpoint
+from mae.fault_tolerance.checkpoint import save_checkpoint
 from mae.protocol import jobs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from mae.apis import convert, get_model, init_model, load_config
-from mae.engine.checkpoint import load_weights
+from mae.fault_tolerance.checkpoint import load_weights
 from mae.zoo.cost import measure_cost
 from mae.zoo.index import read_index
 

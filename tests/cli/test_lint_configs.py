@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mae.apis.config import find_config, shipped_configs
+from mae.config import find_config, shipped_configs
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/analysis/lint_configs.py'
 NAME = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'

@@ -8,7 +8,7 @@ import pytest
 from mmengine.hooks import Hook
 
 from mae.engine.history import lines_until
-from mae.engine.stopping import RolledBack
+from mae.fault_tolerance.signals import RolledBack
 
 VALIDATES = {'default_hooks.checkpoint': dict(interval=3, by='iter', max_keep=-1)}
 

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from mae import datasets, models  # noqa: F401  (register what the configs name)
-from mae.apis.config import find_config, load_config
+from mae.config import find_config, load_config
 from mae.engine import Runner
 from mae.engine.img_size import hand_down_img_size
 from mae.registry import TRANSFORMS

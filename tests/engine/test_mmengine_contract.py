@@ -40,8 +40,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mae.engine import Runner
-from mae.engine.checkpoint import load_checkpoint
 from mae.engine.hooks import GuardHook
+from mae.fault_tolerance.checkpoint import load_checkpoint
 from mae.utils.errors import CheckpointError, ConfigError
 
 _NUMBER = itertools.count()

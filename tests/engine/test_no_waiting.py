@@ -12,7 +12,7 @@ import torch
 from mmengine.hooks import Hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mae.engine.reports import Reports
+from mae.fault_tolerance.step_report import Reports
 
 ATEN = torch.ops.aten
 # `item`, `float`, `bool` and `int` come down to the first; the others have results whose shape or

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mae.engine.checkpoint import load_checkpoint
+from mae.fault_tolerance.checkpoint import load_checkpoint
 from mae.utils.errors import CheckpointError, ConfigError
 
 

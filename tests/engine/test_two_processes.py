@@ -12,8 +12,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mae.engine.run_state import weights_sha256
-from mae.engine.stopping import Stopped, StopSignals
+from mae.fault_tolerance.run_json import weights_sha256
+from mae.fault_tolerance.signals import Stopped, StopSignals
 from mae.registry import HOOKS
 
 FORK = multiprocessing.get_context('fork')  # starting Python anew would take seconds

@@ -9,11 +9,11 @@ import time
 import pytest
 from torch.utils.data import DataLoader
 
-from mae.engine.workers import prepare_worker
+from mae.utils.data_workers import prepare_worker
 
 LEAVE = """
 from torch.utils.data import DataLoader
-from mae.engine.workers import prepare_worker
+from mae.utils.data_workers import prepare_worker
 
 loader = DataLoader(
     range(8), num_workers=2, persistent_workers=True, worker_init_fn=prepare_worker

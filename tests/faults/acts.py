@@ -8,7 +8,7 @@ import time
 import torch
 from mmengine.hooks import Hook
 
-from mae.engine.run_state import weights_sha256
+from mae.fault_tolerance.run_json import weights_sha256
 from tests.faults.notes import RANK, note
 from tests.faults.refusals import Ballast, FullLog, Refuse
 from tests.faults.stopwatch import Cost
@@ -170,7 +170,7 @@ class TimeChoice(Hook):
     """How long it takes to choose the checkpoint to continue from."""
 
     def before_run(self, runner):
-        import mae.engine.start as module
+        import mae.engine.resume as module
 
         real = module.choose_checkpoint
 

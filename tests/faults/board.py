@@ -4,8 +4,8 @@ import json
 import threading
 from dataclasses import asdict
 
-from mae.utils.compat import versions
 from mae.utils.files import write_json
+from mae.utils.versions import versions
 
 BASELINE = 'mmengine-'
 

@@ -5,8 +5,8 @@ import shutil
 import socket
 from pathlib import Path
 
-from mae.engine.checkpoint import choose_checkpoint
-from mae.engine.checkpoint.manifest import Unverifiable, manifest_path, read_manifest
+from mae.fault_tolerance.checkpoint import choose_checkpoint
+from mae.fault_tolerance.checkpoint.manifest import Unverifiable, manifest_path, read_manifest
 from tests.faults.bench import state_of
 from tests.faults.calls import cut, flip_bit, size_in_bits
 from tests.faults.notes import notes

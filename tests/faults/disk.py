@@ -5,7 +5,7 @@ import subprocess
 from contextlib import contextmanager
 from itertools import product
 
-from mae.engine.checkpoint import verified
+from mae.fault_tolerance.checkpoint import verified
 from tests.faults.bench import state_of, tail
 from tests.faults.scene import Scene
 from tests.faults.stop import OPTIONS

@@ -3,7 +3,7 @@
 import pickle
 import sys
 
-from tests.engine.checkpoint.test_hostile import BY_HAND, GADGETS, WAYS, write_zip
+from tests.fault_tolerance.checkpoint.test_hostile import BY_HAND, GADGETS, WAYS, write_zip
 from tests.faults.bench import ROOT, tail
 from tests.faults.scene import Scene
 from tests.faults.stop import OPTIONS

@@ -1,9 +1,9 @@
 """A misspelt key at every depth of every shipped config, checked as the tools check configs."""
 
-from mae.apis.config import load_config, shipped_configs
-from mae.apis.config.check import check_config
+from mae.config import load_config, shipped_configs
+from mae.config.check import check_config
 from mae.utils.errors import ConfigError
-from tests.apis.config.test_misspelt import places, replaced, slip
+from tests.config.test_misspelt import places, replaced, slip
 from tests.faults.scene import Scene
 
 

@@ -20,7 +20,7 @@ _FORKS = multiprocessing.get_context('forkserver')
 _FORKS.set_forkserver_preload(
     [
         'mae.apis',
-        'mae.apis.config',
+        'mae.config',
         'sklearn.datasets',
         'sklearn.model_selection',
         'tests.faults.inside',

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from mae.engine.checkpoint import verified
+from mae.fault_tolerance.checkpoint import verified
 from tests.faults.bench import state_of
 from tests.faults.notes import notes
 from tests.faults.scene import Scene

@@ -10,7 +10,7 @@ from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
 
 from mae.apis import load_config
-from mae.apis.config import shipped_configs
+from mae.config import shipped_configs
 from mae.registry import MODELS, TRANSFORMS
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators

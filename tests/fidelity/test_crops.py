@@ -15,7 +15,7 @@ from torchvision.transforms import RandomResizedCrop as PlainCrop
 from torchvision.transforms.functional import pil_to_tensor
 
 from mae.apis import load_config
-from mae.apis.config import shipped_configs
+from mae.config import shipped_configs
 from mae.datasets.transforms import crop as room
 from mae.registry import TRANSFORMS
 

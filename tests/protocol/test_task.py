@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from mae.engine.checkpoint import save_checkpoint
+from mae.fault_tolerance.checkpoint import save_checkpoint
 from mae.protocol.jobs import JobError, Meter, run_jobs
 from mae.protocol.task import CHECKPOINT, Task
 from mae.utils.errors import ConfigError

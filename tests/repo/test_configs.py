@@ -17,8 +17,8 @@ from PIL import Image
 from mae import datasets, models  # noqa: F401  (register what the configs name)
 from mae.apis import find_config, load_config, train
 from mae.apis import test as evaluate
-from mae.apis.config.grammar import Promise, parse_name
-from mae.apis.config.lint import lint
+from mae.config.grammar import Promise, parse_name
+from mae.config.lint import lint
 from mae.engine import Runner
 from mae.registry import MODELS, TRANSFORMS
 

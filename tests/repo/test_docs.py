@@ -13,9 +13,9 @@ import pytest
 
 from mae import datasets, engine, evaluation, models  # noqa: F401  (register what docs name)
 from mae.apis import find_config, list_models, load_config
-from mae.apis.config import parse_options
-from mae.apis.config.check import check_config
-from mae.apis.config.schema import Run
+from mae.config import parse_options
+from mae.config.check import check_config
+from mae.config.schema import Run
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, LOOPS, MODELS
 
 ROOT = Path(__file__).parents[2]

@@ -7,17 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from mae.apis.fetch import fetch_proved
 from mae.utils.errors import DownloadError
 from mae.zoo.address import check_address, file_name, names_in
 from mae.zoo.checksum import checksum_in
 from mae.zoo.download import Remote
+from mae.zoo.fetch import fetch_proved
 
 from .server import serve
 
 HOST = 'https://example.com/models'
 WRONG = 'fedcba98'
-fetch_module = sys.modules[fetch_proved.__module__]  # `mae.apis.fetch` is the function
+fetch_module = sys.modules[fetch_proved.__module__]  # `mae.zoo.fetch` is the function
 
 
 @pytest.fixture

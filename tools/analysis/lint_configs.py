@@ -26,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Lint; `argv` stands for the command line."""
     args = parse_args(argv)
-    from mae.apis.config.lint import lint
+    from mae.config.lint import lint
 
     files = find_files(args.paths)
     violations = [violation for file in files for violation in lint(file)]
@@ -43,7 +43,7 @@ def find_files(paths: Sequence[str]) -> list[Path]:
     Raises:
         ConfigError: there is none.
     """
-    from mae.apis.config import find_config, shipped_configs
+    from mae.config import find_config, shipped_configs
 
     if not paths:
         leaves = shipped_configs()

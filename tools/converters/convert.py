@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Convert; `argv` stands for the command line."""
     args = parse_args(argv)
     from mae.apis import convert
-    from mae.apis.config import parse_options
+    from mae.config import parse_options
 
     size = args.img_size and (args.img_size[0], args.img_size[-1])
     done = convert(

@@ -47,7 +47,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def open_source(args: argparse.Namespace) -> Any:
     """The data set to pack: tables if there are any, else class folders or a list."""
     from mae.datasets import ArrowImages, ImageFolder
-    from mae.datasets.arrow import holds_tables
+    from mae.datasets.sources.arrow import holds_tables
 
     if holds_tables(args.source, args.split):
         label = None if args.unlabelled else 'label'

@@ -80,7 +80,7 @@ def of(root: str) -> dict[str, Any]:
 def from_config(path: str, options: Sequence[str] | None) -> dict[str, dict[str, Any]]:
     """The datasets of a config, each once, with what is in quarantine checked again."""
     from mae.apis import load_config
-    from mae.apis.config import parse_options
+    from mae.config import parse_options
 
     config = load_config(path, parse_options(options))
     loaders = {

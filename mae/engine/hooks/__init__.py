@@ -1,12 +1,12 @@
-from mae.engine.hooks.average import EMAHook
-from mae.engine.hooks.bad_samples import BadSamplesHook
-from mae.engine.hooks.checkpoint import CheckpointHook
-from mae.engine.hooks.guard import GuardHook
+from mae.engine.hooks.ema import EMAHook
 from mae.engine.hooks.logging import LoggerHook, RuntimeInfoHook
-from mae.engine.hooks.resolution import LowResolutionHook
-from mae.engine.hooks.run_state import RunStateHook
-from mae.engine.hooks.stop import StopHook
-from mae.engine.hooks.watchdog import WatchdogHook
+from mae.engine.hooks.low_resolution import LowResolutionHook
+from mae.fault_tolerance.bad_samples import BadSamplesHook
+from mae.fault_tolerance.checkpoint.hook import CheckpointHook
+from mae.fault_tolerance.guard import GuardHook
+from mae.fault_tolerance.run_json_hook import RunStateHook
+from mae.fault_tolerance.stop import StopHook
+from mae.fault_tolerance.watchdog import WatchdogHook
 
 __all__ = [
     'BadSamplesHook',

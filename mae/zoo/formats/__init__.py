@@ -1,7 +1,7 @@
-from mae.zoo.formats.facts import facts_of_config
-from mae.zoo.formats.layouts import BY_NAME
-from mae.zoo.formats.leave import Departure, leave
+from mae.zoo.formats.export import Departure, leave
 from mae.zoo.formats.manifest import manifest_of
+from mae.zoo.formats.metadata import facts_of_config
+from mae.zoo.formats.name_maps import BY_NAME
 from mae.zoo.formats.resize import resize
 from mae.zoo.formats.translate import Translation, translate, translate_weights
 

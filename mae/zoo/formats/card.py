@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mae.zoo.formats.architecture import Architecture
-from mae.zoo.formats.facts import Facts
+from mae.zoo.formats.metadata import Facts
 
 
 def metafile_entry(

@@ -5,7 +5,7 @@ from typing import Any
 
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture
-from mae.zoo.formats.facts import Facts
+from mae.zoo.formats.metadata import Facts
 
 _BICUBIC = 3  # Pillow's number
 _USUAL_COLOURS = {'mean': [123.675, 116.28, 103.53], 'std': [58.395, 57.12, 57.375]}  # of ImageNet

@@ -9,7 +9,7 @@ from torch import Tensor
 from mae.models.layers.patches import adapt_patch_channels, resize_patch_weight
 from mae.models.layers.pos_embed import describe_resampling, resample_pos_embed
 from mae.zoo.formats.architecture import architecture_of
-from mae.zoo.formats.facts import Facts
+from mae.zoo.formats.metadata import Facts
 
 
 def resize(

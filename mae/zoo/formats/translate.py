@@ -11,10 +11,10 @@ from torch import Tensor
 from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture, architecture_of
-from mae.zoo.formats.facts import Facts, check_facts, facts_of, passport_of
-from mae.zoo.formats.layout import Layout, join
-from mae.zoo.formats.layouts import LAYOUTS, MAE
 from mae.zoo.formats.manifest import check_manifest, check_name
+from mae.zoo.formats.metadata import Facts, check_facts, facts_of, passport_of
+from mae.zoo.formats.name_map import Layout, join
+from mae.zoo.formats.name_maps import LAYOUTS, MAE
 from mae.zoo.formats.wrapping import unwrap
 
 Weights = dict[str, Tensor]
@@ -29,7 +29,7 @@ class Translation:
     Attributes:
         weights: by our name.
         layout: what its own names were.
-        facts: what the weights do not tell, see `mae.zoo.formats.facts`.
+        facts: what the weights do not tell, see `mae.zoo.formats.metadata`.
         notes: for the report of loading, a line each.
         architecture: None for weights of this toolbox, which may be of parts unknown here.
     """
@@ -62,7 +62,7 @@ def translate(checkpoint: Mapping[str, Any], path: Path, key: str | None = None)
     """Bring a checkpoint into our names.
 
     Args:
-        checkpoint: what a file holds, see `mae.engine.checkpoint.load_weights`.
+        checkpoint: what a file holds, see `mae.fault_tolerance.checkpoint.load_weights`.
         path: where it came from: for messages, and to hold it to what its name promises.
         key: of the weights to take where it holds several, see `unwrap`.
 

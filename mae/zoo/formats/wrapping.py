@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mae.utils.errors import CheckpointError
-from mae.zoo.formats.layout import Layout
-from mae.zoo.formats.layouts import LAYOUTS, MAE
+from mae.zoo.formats.name_map import Layout
+from mae.zoo.formats.name_maps import LAYOUTS, MAE
 
 # Modules that only wrap another and may do so anywhere: DDP and DeepSpeed, `torch.compile`, FSDP,
 # activation checkpointing, Lightning's Fabric.

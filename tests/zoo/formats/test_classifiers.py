@@ -10,7 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from mae.apis import convert
-from mae.engine.checkpoint import fit_weights, load_weights, read_model
+from mae.fault_tolerance.checkpoint import fit_weights, load_weights, read_model
 from mae.models import algorithms
 from mae.utils.errors import CheckpointError
 

@@ -14,7 +14,7 @@ from mmpretrain.models.utils import resize_pos_embed
 from timm.layers import resample_abs_pos_embed
 
 from mae.apis import convert
-from mae.engine.checkpoint import (
+from mae.fault_tolerance.checkpoint import (
     fit_weights,
     load_weights,
     read_model,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mae.engine.checkpoint import fit_weights
+from mae.fault_tolerance.checkpoint import fit_weights
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats import BY_NAME, leave, translate
 from mae.zoo.formats.translate import UNVERIFIED

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from mae.apis import convert, get_model, load_config, publish
 from mae.apis.images import ReadImage
-from mae.engine.checkpoint import load_weights, save_safetensors
-from mae.engine.checkpoint.weights import unshared
+from mae.fault_tolerance.checkpoint import load_weights, save_safetensors
+from mae.fault_tolerance.checkpoint.weights import unshared
 from mae.utils.errors import CheckpointError
 
 HEADS = {'num_heads': 3}

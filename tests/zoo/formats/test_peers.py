@@ -6,7 +6,7 @@ The figures: `pytest tests/zoo/formats/test_peers.py -rP`.
 import pytest
 import torch
 
-from mae.engine.checkpoint import fit_weights, load_weights, save_safetensors
+from mae.fault_tolerance.checkpoint import fit_weights, load_weights, save_safetensors
 from mae.zoo.formats import BY_NAME, leave
 
 TOLERANCE = 1e-5

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from mae.apis import convert
-from mae.engine.checkpoint import load_weights
+from mae.fault_tolerance.checkpoint import load_weights
 from mae.utils.errors import CheckpointError
 
 PATH = Path('x.pth')

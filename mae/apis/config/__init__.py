@@ -1,7 +1,0 @@
-"""From a name to a config in which every key and type is known, before anything is built."""
-
-from mae.apis.config.files import find_config, shipped_configs
-from mae.apis.config.load import load_config
-from mae.apis.config.options import parse_options
-
-__all__ = ['find_config', 'load_config', 'parse_options', 'shipped_configs']

@@ -1,0 +1,40 @@
+"""Which shipped config a file of weights may belong to, told from its shapes."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mae.config import shipped_configs
+from mae.config.grammar import parse_name
+from mae.models.encoders.archs import ARCHS
+from mae.registry import FUNCTIONS
+
+_PATCHES = 'encoder.patch_embed.proj.weight'
+
+
+@FUNCTIONS.register_module()
+def likely_config(weights: Mapping[str, Tensor]) -> str | None:
+    """Name of the plainest shipped config whose model has these widths, blocks and patches.
+
+    Args:
+        weights: under our names.
+    """
+    patches = weights.get(_PATCHES)
+    if patches is None or patches.ndim != 4:
+        return None
+    facts = patches.shape[0], _depth(weights)
+    archs = [name for name, arch in ARCHS.items() if (arch['embed_dim'], arch['depth']) == facts]
+    job = None if any(name.startswith('decoder.') for name in weights) else 'ft'
+    found = []
+    for path in shipped_configs():
+        promise = parse_name(path.stem)
+        if promise is None or promise.arch not in archs or promise.patch != patches.shape[-1]:
+            continue
+        if promise.job == job and not promise.ablation and not promise.variant:
+            found.append((promise.percent != 100, promise.paper, promise.size, path.stem))
+    return min(found)[-1] if found else None
+
+
+def _depth(weights: Mapping[str, Tensor]) -> int:
+    prefix = 'encoder.blocks.'
+    return len({name.split('.')[2] for name in weights if name.startswith(prefix)})

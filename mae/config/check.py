@@ -1,0 +1,197 @@
+"""Finds what is wrong in a config before anything is built: keys, types and plain values."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache, reduce
+from pkgutil import resolve_name
+from typing import Any, get_args, get_type_hints, is_typeddict
+
+import mmengine.runner  # noqa: F401  registers mmengine's own loops, hooks and optimizers
+from mmengine.registry import Registry
+
+from mae.config.args import Arguments, arguments_of
+from mae.config.helpers import meant_elsewhere
+from mae.config.schema import HANDED_ON, OPTIONS, PARTS, Room, Run
+from mae.config.scope import check_scope, find_type
+from mae.config.types import describe, fits
+from mae.utils.errors import ConfigError
+from mae.utils.suggest import did_you_mean, is_slip
+
+# Keys of every node that a registry builds.
+_COMMON = ('type', '_scope_')
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in the config we are, and the library whose names need no scope there."""
+
+    path: str
+    scope: str
+
+    def at(self, key: str | int) -> '_Place':
+        return _Place(f'{self.path}.{key}' if self.path else str(key), self.scope)
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuse a config with an unknown key or type, or a plain value of the wrong kind.
+
+    Nothing is built and nothing need be complete: what is missing shows when it is built.
+
+    Raises:
+        ConfigError: names the first mistake by its config path, and what would be right.
+    """
+    scope = config.get('default_scope') or 'mae'
+    check_scope(scope)
+    if config.get('data_preprocessor') and isinstance(config.get('model'), Mapping):
+        model = {'data_preprocessor': config['data_preprocessor'], **config['model']}
+        config = {**config, 'model': model}  # as mmengine's runner does
+    _section(config, Run, _Place('', scope))
+
+
+def _section(node: Mapping[str, Any], schema: type, place: _Place) -> None:
+    """A dict of fixed keys."""
+    hints = _hints_of(schema)
+    _refuse_unknown(node, hints, place)
+    for key, value in node.items():
+        _value(value, hints[key], place.at(key))
+
+
+def _value(value: Any, hint: Any, place: _Place) -> None:
+    """What the schema or an annotation describes: a part, a section or a plain value."""
+    room, schema = _room_of(hint), _schema_of(hint)
+    if room is not None:
+        _parts(value, room, place)
+    elif schema is not None and isinstance(value, Mapping):
+        _section(value, schema, place)
+    elif not fits(value, hint):
+        raise _misfit(place.path, hint, value)
+
+
+def _parts(value: Any, room: Room, place: _Place) -> None:
+    """What a registry builds: a dict with a type, a list of such, or nothing."""
+    if isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _parts(item, room, place.at(index))
+    elif isinstance(value, Mapping):
+        _part(value, room, place)
+    elif isinstance(value, str | int | float):
+        raise ConfigError(f'{place.path} must be a dict with a type, not {value!r}')
+
+
+def _part(node: Mapping[str, Any], room: Room, place: _Place) -> None:
+    """A dict with a type: its other keys are keywords of that class."""
+    place = _Place(place.path, node.get('_scope_') or place.scope)
+    if not node.get('type'):
+        _refuse_slips(node, ['type'], place)
+    name = node.get('type') or room.default
+    if name is None:
+        raise ConfigError(f'{place.path} has no type')
+    target = find_type(name, room.registries, place.at('type').path, place.scope)
+    arguments = arguments_of(target)
+    skipped = {*_COMMON, *room.extras}
+    if helper := room.helper or HANDED_ON.get(arguments.owners[0]):
+        key, default = helper
+        skipped.add(key)
+        registries = _registries_of(key)
+        second = find_type(node.get(key) or default, registries, place.at(key).path, place.scope)
+        arguments = arguments.joined(arguments_of(second))
+    known = {*arguments.hints, *skipped}
+    if arguments.is_open:
+        _refuse_slips(node, known, place)
+    else:
+        _refuse_unknown(node, known, place, f' of {arguments.owners[0]}')
+    for key, value in node.items():
+        if key not in skipped:
+            _argument(key, value, arguments, room, place.at(key))
+
+
+def _argument(key: str, value: Any, arguments: Arguments, room: Room, place: _Place) -> None:
+    """A keyword of a class: a part in turn, a dict of its own, or a plain value."""
+    hint = arguments.hints.get(key, Any)
+    options = next((OPTIONS[o, key] for o in arguments.owners if (o, key) in OPTIONS), None)
+    is_dict = isinstance(value, Mapping)
+    if _room_of(hint) or _schema_of(hint):
+        _value(value, hint, place)
+    elif is_dict and arguments.is_ours and not fits(value, hint):
+        raise ConfigError(f'{place.path} must be {describe(hint)}, not a dict')
+    elif options is not None and is_dict:
+        _options(value, options, place)
+    elif key in PARTS and _holds_dicts(value, typed=not arguments.is_ours):
+        _value(value, PARTS[key], place)
+    elif arguments.is_ours and _holds_dicts(value, typed=True):
+        _parts(value, room, place)
+    elif not arguments.fits(key, value):
+        raise _misfit(place.path, hint, value)
+    elif isinstance(value, Mapping):
+        default = arguments.defaults.get(key)
+        known = default if isinstance(default, Mapping) else ()
+        _refuse_slips(value, ['type', *known], place)
+
+
+def _options(node: Mapping[str, Any], options: type | tuple[str, ...], place: _Place) -> None:
+    """A dict that a class passes on: a section, or the keywords of some functions."""
+    if isinstance(options, type):
+        _section(node, options, place)
+        return
+    found = [arguments_of(resolve_name(name)) for name in options]
+    arguments = reduce(Arguments.joined, found)
+    refuse = _refuse_slips if any(each.is_open for each in found) else _refuse_unknown
+    refuse(node, {*arguments.hints, 'type'}, place)
+    for key, value in node.items():
+        if key in arguments.hints and not arguments.fits(key, value):
+            raise _misfit(place.at(key).path, arguments.hints[key], value)
+
+
+def _misfit(path: str, hint: Any, value: Any) -> ConfigError:
+    """The error for a plain value of the wrong kind."""
+    is_text = isinstance(value, int | float | list) and fits('', hint)
+    cure = '; a text that looks like one needs quotes' if is_text else ''
+    return ConfigError(f'{path} must be {describe(hint)}, not {value!r}{cure}')
+
+
+def _refuse_unknown(
+    node: Mapping[str, Any], known: Collection[str], place: _Place, owner: str = ''
+) -> None:
+    for key in node:
+        if key not in known:
+            meant = did_you_mean(str(key), [k for k in known if k[0] != '_'], place.at('').path)
+            if key == '_delete_':
+                meant = '; it is for a dict that is merged with another: a list is replaced whole'
+            if not place.path:
+                meant = meant_elsewhere(node, str(key)) or meant
+            raise ConfigError(f'unknown key {place.at(key).path}{owner}{meant}')
+
+
+def _refuse_slips(node: Mapping[str, Any], known: Collection[str], place: _Place) -> None:
+    """Where any key may stand, one that is nearly a known key is still a mistake."""
+    slips = [key for key in node if key not in known and any(is_slip(key, k) for k in known)]
+    _refuse_unknown(dict.fromkeys(slips), known, place)
+
+
+def _holds_dicts(value: Any, *, typed: bool) -> bool:
+    """Whether this is a dict, with a `type` where `typed`, or a list with dicts."""
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, Mapping) for item in value)
+    return isinstance(value, Mapping) and (not typed or 'type' in value)
+
+
+def _room_of(hint: Any) -> Room | None:
+    metadata = getattr(hint, '__metadata__', ())
+    return next((item for item in metadata if isinstance(item, Room)), None)
+
+
+def _schema_of(hint: Any) -> type | None:
+    """The TypedDict among the options of a hint."""
+    options = (hint, *get_args(hint))
+    return next((option for option in options if is_typeddict(option)), None)
+
+
+@cache
+def _hints_of(schema: type) -> dict[str, Any]:
+    return get_type_hints(schema, include_extras=True)
+
+
+def _registries_of(key: str) -> tuple[Registry, ...]:
+    room = _room_of(PARTS[key])
+    assert room is not None
+    return room.registries

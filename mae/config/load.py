@@ -1,0 +1,133 @@
+"""A config from a name: found, read, changed by options and checked before anything is built."""
+
+import copy
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.utils import import_modules_from_strings
+
+from mae.config.check import check_config
+from mae.config.files import find_config
+from mae.config.helpers import Helpers, find_helpers
+from mae.config.nodes import node_at, places_of
+from mae.config.options import merge_options
+from mae.config.read import read_config
+from mae.config.schema import IDLE, KEYS
+from mae.config.source import read_source
+from mae.engine.img_size import hand_down_img_size
+from mae.utils.errors import ConfigError
+from mae.utils.text import one_line
+
+# Attribute of a `Config`: the image size by the keys that did not state it, but were filled in.
+_FILLED_IN = '_filled_in'
+
+
+def load_config(
+    config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None
+) -> Config:
+    """A config in which every key and type is known.
+
+    A file may keep helper variables for itself: those that it reads, or that one which inherits
+    from it reads as `{{_base_.name}}`, and those whose names start with an underscore.
+
+    Args:
+        config: path, name of a shipped config (see `find_config`), or a `Config`, which is left
+            as it is.
+        cfg_options: values to change, by dotted key (see `parse_options`).
+
+    Raises:
+        ConfigError: there is no such config, it cannot be read, or something in it is unknown or
+            of the wrong kind; one line that names the place and what would be right.
+    """
+    options = cfg_options or {}
+    if isinstance(config, Config):
+        loaded, helpers = copy.deepcopy(config), _helpers_of(config, options)
+    else:
+        path = find_config(config)
+        source = read_source(path.resolve())
+        loaded, helpers = read_config(path, source), find_helpers(source)
+    _take_out_sizes(loaded)
+    _drop(helpers, loaded, options)
+    plain = copy.copy(loaded)
+    try:
+        merge_options(loaded, options)
+        _check(loaded)
+        _tell_idle(loaded)
+        object.__setattr__(loaded, _FILLED_IN, hand_down_img_size(loaded))
+    except ConfigError as error:
+        raise ConfigError(f'{_source(plain, cfg_options)}{error}') from error
+    return loaded
+
+
+def _helpers_of(config: Config, options: Mapping[str, Any]) -> Helpers:
+    """The helper variables of the file that a config was read from; none where it has no file."""
+    path = Path(config.filename or '')
+    names = {*config, *(key.partition('.')[0] for key in options)}
+    if names <= KEYS or not path.is_file():
+        return Helpers()
+    return find_helpers(read_source(path.resolve()))
+
+
+def _drop(helpers: Helpers, config: Config, options: Mapping[str, Any]) -> None:
+    """Remove the helper variables; an option for one of them would come too late."""
+    taken = helpers.take_from(config)
+    for key in options:
+        name = key.partition('.')[0]
+        if name in helpers.files:
+            places = places_of(config, node_at(taken, key))[:3]
+            raise ConfigError(
+                f'--cfg-options: {name} is a helper variable of {helpers.files[name]}, which has '
+                f'been evaluated before; set {", ".join(places) or "the keys that it goes into"}'
+            )
+
+
+def _take_out_sizes(config: Config) -> None:
+    """Remove the sizes that an earlier load filled in: the model's may have changed since."""
+    for key, size in config.__dict__.get(_FILLED_IN, {}).items():
+        place, _, last = key.rpartition('.')
+        node = node_at(config, place)
+        if isinstance(node, Mapping) and node.get(last) == size:
+            del node[last]  # type: ignore[attr-defined]
+
+
+def _tell_idle(config: Config) -> None:
+    for key, why in IDLE.items():
+        place, _, last = key.rpartition('.')
+        if last in (node_at(config, place) or {}):
+            print_log(f'{key} has no effect: {why}', 'current', logging.WARNING)
+
+
+def _check(config: Config) -> None:
+    custom = config.get('custom_imports')
+    if isinstance(custom, Mapping) and custom.get('imports'):
+        _import(custom['imports'], allow_failed=bool(custom.get('allow_failed_imports')))
+    names = [key for key in config if key not in config._imported_names]
+    try:
+        check_config({key: config[key] for key in names})
+    except ImportError as error:  # what a config in pure Python imports
+        raise ConfigError(one_line(error)) from error
+
+
+def _import(names: Any, *, allow_failed: bool) -> None:
+    try:
+        import_modules_from_strings(names, allow_failed_imports=allow_failed)
+    except ImportError as error:
+        raise ConfigError(
+            f'custom_imports: {error}; PYTHONPATH must hold the folder of the module'
+        ) from error
+
+
+def _source(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
+    """Who is to blame: the options, if the file is right without them."""
+    if cfg_options:
+        try:
+            _check(config)
+        except ConfigError:
+            pass
+        else:
+            return '--cfg-options: '
+    return f'{config.filename}: ' if config.filename else ''

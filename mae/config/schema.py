@@ -1,0 +1,240 @@
+"""The keys of a config that no class declares, and which registry builds what stands where.
+
+A `TypedDict` is a section of fixed keys; `Annotated[..., Room]` is what a registry builds from a
+dict with a `type`. The arguments of a `type` are declared by its class, not here.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypedDict
+
+from mmengine.registry import EVALUATOR, MODEL_WRAPPERS, WEIGHT_INITIALIZERS, Registry
+
+from mae import registry as r
+from mae.fault_tolerance.checkpoint.identity import MayDiffer
+
+
+@dataclass(frozen=True)
+class Room:
+    """What builds a node.
+
+    Args:
+        registries: where its `type` is looked up, in this order.
+        default: the `type` of a node that states none; without it, one must.
+        extras: keys that the builder takes for itself before it calls the class.
+        helper: (key, default) of a second class, which reads keys of the same node.
+    """
+
+    registries: tuple[Registry, ...]
+    default: str | None = None
+    extras: tuple[str, ...] = ()
+    helper: tuple[str, str] | None = None
+
+
+Model = Annotated[Any, Room((r.MODELS,))]
+Wrapper = Annotated[Any, Room((MODEL_WRAPPERS,), 'MMDistributedDataParallel')]
+Init = Annotated[Any, Room((WEIGHT_INITIALIZERS,))]
+Dataset = Annotated[Any, Room((r.DATASETS,))]
+Transforms = Annotated[Any, Room((r.TRANSFORMS,))]
+Sampler = Annotated[Any, Room((r.DATA_SAMPLERS,))]
+Function = Annotated[Any, Room((r.FUNCTIONS,))]
+Optimizer = Annotated[Any, Room((r.OPTIMIZERS,))]
+OptimWrapper = Annotated[
+    Any,
+    Room(
+        (r.OPTIM_WRAPPERS,),
+        'OptimWrapper',
+        helper=('constructor', 'DefaultOptimWrapperConstructor'),
+    ),
+]
+OptimConstructor = Annotated[Any, Room((r.OPTIM_WRAPPER_CONSTRUCTORS,))]
+Scheduler = Annotated[Any, Room((r.PARAM_SCHEDULERS,), extras=('convert_to_iter_based',))]
+TrainLoop = Annotated[Any, Room((r.LOOPS,), 'EpochBasedTrainLoop', extras=('by_epoch',))]
+ValLoop = Annotated[Any, Room((r.LOOPS,), 'ValLoop')]
+TestLoop = Annotated[Any, Room((r.LOOPS,), 'TestLoop')]
+Hook = Annotated[Any, Room((r.HOOKS,), extras=('priority',))]
+Metric = Annotated[Any, Room((r.METRICS,))]
+Metrics = Annotated[Any, Room((r.METRICS, EVALUATOR), 'Evaluator')]
+LogProcessor = Annotated[Any, Room((r.LOG_PROCESSORS,), 'LogProcessor')]
+Visualizer = Annotated[Any, Room((r.VISUALIZERS,))]
+VisBackend = Annotated[Any, Room((r.VISBACKENDS,))]
+
+
+class Loader(TypedDict, total=False):
+    """`*_dataloader`: the arguments of torch's DataLoader and what they are built from."""
+
+    dataset: Dataset
+    sampler: Sampler
+    collate_fn: Function
+    batch_size: int
+    num_workers: int
+    persistent_workers: bool
+    pin_memory: bool
+    pin_memory_device: str
+    prefetch_factor: int | None
+    timeout: float
+    multiprocessing_context: str | None
+    in_order: bool
+
+
+class Processes(TypedDict, total=False):
+    """`env_cfg.mp_cfg`."""
+
+    mp_start_method: Literal['fork', 'spawn', 'forkserver']
+    opencv_num_threads: int
+
+
+class Distributed(TypedDict, total=False):
+    """`env_cfg.dist_cfg`: seconds after which a silent or hung process counts as dead."""
+
+    timeout: float
+    backend: str
+
+
+class Environment(TypedDict, total=False):
+    """`env_cfg`."""
+
+    cudnn_benchmark: bool
+    mp_cfg: Processes
+    dist_cfg: Distributed
+    resource_limit: int
+
+
+class Randomness(TypedDict, total=False):
+    """`randomness`."""
+
+    seed: int | None
+    deterministic: bool
+    diff_rank_seed: bool
+
+
+class AutoScale(TypedDict, total=False):
+    """`auto_scale_lr`."""
+
+    enable: bool
+    base_batch_size: int
+
+
+class Imports(TypedDict, total=False):
+    """`custom_imports`: modules that register what the config names."""
+
+    imports: list[str] | str
+    allow_failed_imports: bool
+
+
+class DefaultHooks(TypedDict, total=False):
+    """`default_hooks`: one place each; any other hook goes to `custom_hooks`."""
+
+    runtime_info: Hook
+    timer: Hook
+    sampler_seed: Hook
+    logger: Hook
+    param_scheduler: Hook
+    checkpoint: Hook
+    guard: Hook
+    run_state: Hook
+    stop: Hook
+    watchdog: Hook
+    bad_samples: Hook
+    visualization: Hook
+
+
+class Run(TypedDict, total=False):
+    """The top level of a config."""
+
+    default_scope: str
+    custom_imports: Imports | None
+    base_lr: float | None
+    global_batch_size: int | None
+    model: Model
+    data_preprocessor: dict[str, Any] | None
+    train_dataloader: Loader | None
+    val_dataloader: Loader | None
+    test_dataloader: Loader | None
+    train_cfg: TrainLoop
+    val_cfg: ValLoop
+    test_cfg: TestLoop
+    val_evaluator: Metrics
+    test_evaluator: Metrics
+    optim_wrapper: OptimWrapper
+    param_scheduler: Scheduler
+    default_hooks: DefaultHooks | None
+    custom_hooks: Hook
+    env_cfg: Environment
+    log_processor: LogProcessor
+    log_level: int | str
+    visualizer: Visualizer
+    randomness: Randomness
+    load_from: str | None
+    resume: bool
+    resume_anyway: list[MayDiffer] | None
+    work_dir: str | None
+    experiment_name: str | None
+    auto_scale_lr: AutoScale | None
+    activation_checkpointing: list[str] | str | None
+    find_unused_parameters: bool
+    model_wrapper_cfg: Wrapper
+    sync_bn: str | None
+    compile: bool | dict[str, Any] | None
+    launcher: Literal['none', 'pytorch', 'slurm']
+
+
+class Arch(TypedDict, total=False):
+    """`encoder.arch` as a dict."""
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+
+
+class Paramwise(TypedDict, total=False):
+    """`optim_wrapper.paramwise_cfg` of our own constructor."""
+
+    layer_decay: float | None
+    decay_tokens: bool
+
+
+KEYS = frozenset(Run.__annotations__)
+
+# Keys that configs of other OpenMMLab libraries have and this one reads nowhere, and why.
+IDLE = {
+    'env_cfg.dist_cfg.backend': 'it is nccl on GPUs and gloo on CPUs',
+    'auto_scale_lr.base_batch_size': 'base_lr is that of 256 images',
+}
+
+# Arguments of classes that are parts in turn, by the name they have everywhere in the toolbox.
+# A part under any other name is looked up where its owner was.
+PARTS: dict[str, Any] = {
+    **dict.fromkeys(('preprocessor', 'encoder', 'masker', 'decoder'), Model),
+    **dict.fromkeys(('target', 'loss', 'head', 'backbone', 'neck'), Model),
+    **dict.fromkeys(('dataset', 'datasets', 'source'), Dataset),
+    **dict.fromkeys(('pipeline', 'transforms'), Transforms),
+    'sampler': Sampler,
+    **dict.fromkeys(('dataloader', 'bank_dataloader'), Loader),
+    'optimizer': Optimizer,
+    'constructor': OptimConstructor,
+    **dict.fromkeys(('metrics', 'probes'), Metric),
+    'vis_backends': VisBackend,
+    'init_cfg': Init,
+    'ema_type': Model,
+}
+
+# Dicts that a class takes whole, by class and argument: a section, or the functions ('module:name')
+# whose keywords they are; where one takes any keyword, only slips are refused.
+OPTIONS: dict[tuple[str, str], type | tuple[str, ...]] = {
+    ('ViTEncoder', 'arch'): Arch,
+    ('GroupedOptimConstructor', 'paramwise_cfg'): Paramwise,
+    ('StepOptimWrapper', 'clip_grad'): ('torch.nn.utils:clip_grad_norm_',),
+    ('ImagePreprocessor', 'mixup'): ('timm.data.mixup:Mixup',),
+    ('ImagePreprocessor', 'erase'): (
+        'mae.models.preprocessors.augment:Erase',
+        'timm.data.random_erasing:RandomErasing',
+    ),
+    # `create_model` hands on whatever a model takes; a ViT's keywords are those most used.
+    ('FeatureTarget', 'options'): (
+        'timm:create_model',
+        'timm.models.vision_transformer:VisionTransformer',
+    ),
+}
+
+# Classes that hand their further keywords to a second one: (key that names it, default).
+HANDED_ON = {'EMAHook': ('ema_type', 'ExponentialMovingAverage')}

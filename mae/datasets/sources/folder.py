@@ -1,0 +1,184 @@
+"""Images in folders or in a list file, ImageNet's layout among them."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+
+from mae.datasets.sources.index_cache import Found, remembered
+from mae.datasets.sources.scan import read_list, scan_folders
+from mae.datasets.sources.walk import class_folders, list_folder
+from mae.registry import DATASETS
+from mae.utils.errors import ConfigError, DataError
+from mae.utils.text import printable
+
+_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
+_SPLITS = {'val', 'valid', 'validation', 'test'}  # beside 'train'
+
+
+@DATASETS.register_module()
+class ImageFolder:
+    """Image paths and labels under `root/split`, in sorted order.
+
+    - one folder a class (searched in depth): `root/train/n01440764/*.JPEG`;
+    - a list file of lines `path label`; `root/meta/<split>.txt`, as mmpretrain has it, is found
+      by itself;
+    - `labelled=False`: every image below, or the paths of a list; the label is -1.
+
+    Hidden files and folders are no images and no classes, nor are those of systems and tools, as
+    `@eaDir` and `__MACOSX`. Links to folders are followed; a folder that is reached twice is
+    counted once, with a warning, and is an error if it would be of two classes.
+
+    What a scan of many files found is kept in a file, and scanned again only when a folder has
+    changed (docs: data).
+
+    Args:
+        root: folder of the dataset.
+        split: folder in it ('train', 'val'), or '' for `root` itself.
+        classes: names in the order of the labels; other folders are left out. By default the
+            folders of `root/train` if it has any, so that no split numbers them differently,
+            else those of the split itself.
+        list_file: where a list is; tried below `root` first. Its paths are below `root/split`.
+        labelled: False for images without classes.
+        extensions: of image files, in any case.
+        index_cache: False scans at every start, and keeps nothing.
+
+    Raises:
+        ConfigError: `classes` names one twice.
+        DataError: nothing there, or not as expected; names the path.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        split: str = '',
+        *,
+        classes: Sequence[str] | None = None,
+        list_file: str | None = None,
+        labelled: bool = True,
+        extensions: Sequence[str] = _EXTENSIONS,
+        index_cache: bool = True,
+    ) -> None:
+        self.folder = os.path.join(root, split) if split else root
+        self._extensions = tuple(extension.lower() for extension in extensions)
+        _require_folder(root, split, self._extensions, labelled)
+        if classes is not None and len(set(classes)) < len(classes):
+            name = next(name for name in classes if list(classes).count(name) > 1)
+            raise ConfigError(f'ImageFolder: classes names {name!r} twice')
+        self._others_allowed = classes is not None
+        if classes is None and labelled and split not in ('', 'train'):
+            classes = class_folders(os.path.join(root, 'train')) or None
+            self._others_allowed = classes is None
+        listed = _find_list(root, split, list_file, labelled)
+        if listed is not None and labelled:
+            classes = classes or class_folders(self.folder) or None
+
+        def scan() -> Found:
+            if listed is not None:
+                return read_list(listed, self.folder, classes, labelled)
+            if labelled:
+                return self._scan_classes(classes)
+            return scan_folders(self.folder, {'': -1}, self._extensions)
+
+        asked = {
+            'classes': None if classes is None else list(classes),
+            'others_allowed': self._others_allowed,
+            'list_file': listed and os.path.relpath(listed, self.folder),
+            'labelled': labelled,
+            'extensions': self._extensions,
+        }
+        found = remembered(self.folder, asked, scan) if index_cache else scan()
+        if not len(found.index):
+            kinds = ' '.join(self._extensions)
+            raise DataError(f'{self.folder}: no images; expected files ending in {kinds}')
+        self._index = found.index
+        self.metainfo: dict[str, Any] = {'classes': found.classes}
+        if labelled and classes is None and listed is None:
+            _warn_of_splits(self.folder, found.classes)
+        if listed is not None:
+            _require_file(self.get_data_info(0)['img_path'], listed)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """dict(img_path str, gt_label int)."""
+        index = range(len(self))[index]  # from the end if negative; IndexError beyond
+        return {
+            'img_path': os.path.join(self.folder, self._index.path(index)),
+            'gt_label': int(self._index.labels[index]),
+        }
+
+    def get_gt_labels(self) -> NDArray[np.int64]:
+        """Labels in the order of the images."""
+        return self._index.labels.astype(np.int64)
+
+    def _scan_classes(self, classes: Sequence[str] | None) -> Found:
+        folders = class_folders(self.folder)
+        if not folders:
+            raise DataError(
+                f'{self.folder}: no class folders; expected one folder of images per class '
+                '(or set labelled=False, or give a list_file)'
+            )
+        names = folders if classes is None else list(classes)
+        unknown = sorted(set(folders) - set(names))
+        if unknown and not self._others_allowed:
+            raise DataError(
+                f'{self.folder}: class folder {unknown[0]!r} is not among the '
+                f"{len(names)} of the 'train' split; give `classes` if it should differ"
+            )
+        present = set(folders)
+        labels = {name: label for label, name in enumerate(names) if name in present}
+        return scan_folders(self.folder, labels, self._extensions, names)
+
+
+def _require_folder(root: str, split: str, extensions: tuple[str, ...], labelled: bool) -> None:
+    folder = os.path.join(root, split) if split else root
+    if os.path.isdir(folder):
+        return
+    hint = 'expected a folder of images'
+    if split and (found := class_folders(root)):
+        some = ', '.join(found[:3]) + ', ...' * (len(found) > 3)
+        hint = f"{root} has {some}; set split='' if these are the classes, or move them to {folder}"
+    elif split and os.path.isdir(root) and _holds_images(root, extensions):
+        cure = "split='' and labelled=False" if labelled else "split=''"
+        hint = f'{root} holds images itself; set {cure}, or move them to {folder}'
+    raise DataError(f'{folder}: no such folder; {hint}')
+
+
+def _holds_images(folder: str, extensions: tuple[str, ...]) -> bool:
+    return any(file.lower().endswith(extensions) for file in list_folder(folder)[1])
+
+
+def _warn_of_splits(folder: str, classes: Sequence[str]) -> None:
+    names = {name.lower() for name in classes}
+    if 'train' in names and (others := sorted(_SPLITS & names)):
+        text = (
+            f"{folder}: 'train' and {others[0]!r} are taken for two classes of images; if they are "
+            "splits, set split='train'"
+        )
+        print_log(printable(text), 'current', logging.WARNING)
+
+
+def _require_file(path: str, list_file: Path) -> None:
+    """Looks at one path only: a million would take minutes on a network disk."""
+    if not os.path.isfile(path):
+        cure = '; write its folders with /, not \\' if '\\' in path else ''
+        raise DataError(
+            f'{path}: no such file, but it is the first one listed in {list_file}{cure}'
+        )
+
+
+def _find_list(root: str, split: str, list_file: str | None, labelled: bool) -> Path | None:
+    if list_file is None:
+        found = Path(root, 'meta', f'{split}.txt')
+        return found if split and labelled and found.is_file() else None
+    for candidate in (Path(root, list_file), Path(list_file)):
+        if candidate.is_file():
+            return candidate
+    raise DataError(f'{list_file}: no such list file, neither below {root} nor as it stands')

@@ -1,0 +1,206 @@
+"""What a scan of the disk found, kept in a file: the next start takes no scan.
+
+Kept beside the data if that folder can be written to, else in `index` of MAE_HOME, see
+`mae.utils.cache_dir`. A file that is damaged, of another folder or question, or older than a change
+of the folders it lists is not used but replaced.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+
+from mae.datasets.sources.array_file import read_arrays, write_arrays
+from mae.datasets.sources.path_index import PathIndex
+from mae.utils.cache_dir import home
+from mae.utils.errors import DataError
+from mae.utils.text import printable
+
+Stamp = list[int]
+
+# Below this many images a scan takes less time than its file deserves.
+WORTH_KEEPING = 10_000
+# File systems note times only so finely: a change so soon after another may leave no mark.
+SETTLING_SECONDS = 2.0
+# Version of the rules by which a scan tells images. It goes up when they change, so that indexes
+# made by older rules are rebuilt. 2: hidden and system files and folders are left out, and a folder
+# that is reached twice is counted once.
+RULES = 2
+
+
+@dataclass(frozen=True)
+class Found:
+    """A scan's result.
+
+    Attributes:
+        index: paths relative to the folder, and labels.
+        classes: names in the order of the labels.
+        stamps: of every folder and list file that was read, by path relative to the folder, taken
+            before it was read.
+    """
+
+    index: PathIndex
+    classes: tuple[str, ...]
+    stamps: dict[str, Stamp]
+
+
+def remembered(folder: str, asked: Mapping[str, Any], scan: Callable[[], Found]) -> Found:
+    """The result of `scan`, from a file if an earlier start left one that still holds.
+
+    Args:
+        folder: of the images.
+        asked: all else that the result depends on, as JSON values.
+        scan: reads the disk. Only one process of a machine does at a time; the others wait for
+            its file.
+    """
+    asked = json.loads(json.dumps(asked))
+    files = _places(Path(os.path.realpath(folder)), asked)
+    if (found := _first(files, folder, asked, report=True)) is not None:
+        return found
+    with _turn(folder) as waited:
+        if waited and (found := _first(files, folder, asked, report=False)) is not None:
+            return found
+        started = time.time()
+        found = scan()
+        seconds = time.time() - started
+        return _keep(found, files, folder, asked, started, f'{seconds:.1f} s')
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """Changes whenever something is added to a folder, removed or renamed, or a file is written.
+
+    The time of the last change of the inode is there because, unlike the first, no tool that
+    copies data can set it back.
+    """
+    return [status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_nlink]
+
+
+def _places(folder: Path, asked: Mapping[str, Any]) -> list[Path]:
+    """The files that may hold the answer, the better one first."""
+    question = json.dumps(asked, sort_keys=True)
+    return [
+        folder.parent / '.mae_index' / f'{folder.name}-{_digest(question)}.idx',
+        Path(home(), 'index', f'{folder.name}-{_digest(question, str(folder))}.idx'),
+    ]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(os.fsencode('\0'.join(parts))).hexdigest()[:16]
+
+
+def _first(
+    files: list[Path], folder: str, asked: Mapping[str, Any], *, report: bool
+) -> Found | None:
+    for file in files:
+        try:
+            return _open(file, folder, asked)
+        except FileNotFoundError:
+            continue
+        except (DataError, OSError, ValueError, LookupError, TypeError) as error:
+            if report:
+                reason = str(error).removeprefix(f'{file}: ')
+                _log(f'index {file} is not used, but rebuilt: {reason}')
+    return None
+
+
+def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
+    """What the file holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it does not answer this question now; says why.
+    """
+    meta, arrays = read_arrays(file)
+    if meta.get('rules') != RULES:
+        raise DataError('it was made by other rules of what is an image')
+    if meta['asked'] != asked:
+        raise DataError('it is of other classes, extensions or lists')
+    stamps, classes = meta['stamps'], meta['classes']
+    if not (isinstance(stamps, dict) and stamps and isinstance(classes, list)):
+        raise DataError('it names no folders or no classes')
+    index = PathIndex(arrays, file)
+    if not (len(index) and -1 <= index.labels.min() <= index.labels.max() < (len(classes) or 1)):
+        raise DataError('it holds no images, or labels of other classes')
+    for path, then in stamps.items():
+        try:
+            now = stamp(os.stat(os.path.join(folder, path)))
+        except OSError:
+            now = []
+        if now != then:
+            changed = os.path.normpath(os.path.join(folder, path))
+            raise DataError(f'{changed} has changed since')
+    return Found(index, tuple(classes), stamps)
+
+
+def _keep(
+    found: Found,
+    files: list[Path],
+    folder: str,
+    asked: Mapping[str, Any],
+    started: float,
+    duration: str,
+) -> Found:
+    """Write the file, if it will be of use, and return what it holds."""
+    if len(found.index) < WORTH_KEEPING:
+        return found
+    told = f'{folder}: {len(found.index)} images found in {duration}'
+    newest = max(max(times[:2]) for times in found.stamps.values()) / 1e9
+    if newest > started - SETTLING_SECONDS:
+        _log(f'{told}; not kept, as a folder changed just now')
+        return found
+    meta = {'rules': RULES, 'asked': asked, 'classes': found.classes, 'stamps': found.stamps}
+    refusals = []
+    for file in files:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_arrays(file, meta, found.index.arrays)
+            kept = _open(file, folder, asked)
+        except (OSError, DataError) as error:  # full, read-only, or changed meanwhile
+            refusals.append(f'{file.parent}: {getattr(error, "strerror", None) or error}')
+            continue
+        _log(f'{told}, kept in {file}')
+        return kept
+    _log(f'{told}; not kept: {"; ".join(refusals)}')
+    return found
+
+
+def _log(line: str) -> None:
+    print_log(printable(line), logger='current')
+
+
+@contextmanager
+def _turn(folder: str) -> Iterator[bool]:
+    """One process after the other; whether another one has been here while this one waited.
+
+    The lock is on the folder itself and ends with the process. Where the file system has none,
+    each process scans for itself.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _wait(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # all that wait go on together
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        return True
+    except OSError:
+        return False
+    return False

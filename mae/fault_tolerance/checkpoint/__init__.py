@@ -1,0 +1,50 @@
+from mae.fault_tolerance.checkpoint.fit import LoadReport, fit_weights
+from mae.fault_tolerance.checkpoint.identity import identity_of
+from mae.fault_tolerance.checkpoint.io import load_checkpoint
+from mae.fault_tolerance.checkpoint.resume import (
+    Choice,
+    check_given,
+    choose_checkpoint,
+    on_main,
+    together,
+)
+from mae.fault_tolerance.checkpoint.save import save_checkpoint
+from mae.fault_tolerance.checkpoint.state import (
+    check_resumable,
+    meta_of_mmengine,
+    plain_hub,
+    restore_state,
+    training_state,
+)
+from mae.fault_tolerance.checkpoint.store import list_checkpoints, newest_verified, verified
+from mae.fault_tolerance.checkpoint.weights import (
+    load_weights,
+    read_model,
+    save_safetensors,
+    unshared,
+)
+
+__all__ = [
+    'Choice',
+    'LoadReport',
+    'check_given',
+    'check_resumable',
+    'choose_checkpoint',
+    'fit_weights',
+    'identity_of',
+    'list_checkpoints',
+    'load_checkpoint',
+    'load_weights',
+    'meta_of_mmengine',
+    'newest_verified',
+    'on_main',
+    'plain_hub',
+    'read_model',
+    'restore_state',
+    'save_checkpoint',
+    'save_safetensors',
+    'together',
+    'training_state',
+    'unshared',
+    'verified',
+]

@@ -1,0 +1,216 @@
+"""When checkpoints are written; `Saver` knows how."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from mae.fault_tolerance.checkpoint.durable import remove_stale_temporaries
+from mae.fault_tolerance.checkpoint.resume import on_main
+from mae.fault_tolerance.checkpoint.saver import Saver
+from mae.fault_tolerance.checkpoint.space import check_space
+from mae.fault_tolerance.checkpoint.store import remove_lone_manifests
+from mae.fault_tolerance.checkpoint.writer import BACK_OFF
+from mae.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Saves every few epochs, iterations or minutes, at the end, and the best so far.
+
+    The training waits until the state is copied to host memory; the rest is done beside it. A
+    checkpoint is written whole, then `last_checkpoint` names it, and only then older ones go. Only
+    the first process writes, so it alone decides when, and no process waits for another.
+
+    Args:
+        interval: epochs, iterations or minutes between checkpoints.
+        by: what `interval` counts: 'epoch', 'iter' or 'minutes'.
+        by_epoch: the older way to say 'epoch' (True) or 'iter' (False).
+        max_keep: newest checkpoints kept; -1 keeps all. Two that are known to be whole stay in
+            any case, and one whose weights are finite.
+        save_best: name of a validation metric (higher is better) whose best is kept besides.
+
+    Raises:
+        ValueError: `interval`, `by` or `max_keep` make no sense.
+    """
+
+    priority = 'VERY_LOW'
+    back_off = BACK_OFF
+
+    def __init__(
+        self,
+        interval: float = 1,
+        *,
+        by: Literal['epoch', 'iter', 'minutes'] | None = None,
+        by_epoch: bool | None = None,
+        max_keep: int = 2,
+        save_best: str | None = None,
+    ) -> None:
+        self.by = _unit(by, by_epoch)
+        if interval <= 0 or max_keep == 0 or max_keep < -1:
+            raise ValueError(
+                'default_hooks.checkpoint needs interval >= 1 and max_keep >= 1 (or -1 for all), '
+                f'not interval={interval} and max_keep={max_keep}'
+            )
+        if self.by != 'minutes' and interval != int(interval):
+            raise ValueError(
+                f'default_hooks.checkpoint.interval={interval} is no whole number, and by='
+                f"'{self.by}' needs one; by='minutes' does not"
+            )
+        self.interval = interval
+        self.max_keep = max_keep
+        self.save_best = save_best
+        self.best: float | None = None
+        self._saver = Saver(max_keep, self.back_off)
+        self._saved_step = -1
+        self._saved_time = time.monotonic()
+
+    def before_train(self, runner: Any) -> None:
+        """Tidy up after killed runs and look whether the disk is large enough."""
+        self.begin_continuation(runner)
+        _ = runner.identity  # found out and kept now: a save must not wait for data
+        for message in on_main(lambda: self._prepare(runner)):
+            runner.logger.warning(message)
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        self._tell(runner)
+        done = runner.iter + 1
+        if self.by == 'epoch':
+            return
+        if self._is_due(done) or done == runner.max_iters:
+            self._save(runner, f'iter_{done}.pth', done)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        done = runner.epoch + 1
+        if self.by == 'epoch' and (done % self.interval == 0 or done == runner.max_epochs):
+            self._save(runner, f'epoch_{done}.pth', runner.iter)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        if self.save_best is None or not metrics or not _is_training(runner):
+            return
+        if self.save_best not in metrics:
+            raise ValueError(
+                f'default_hooks.checkpoint.save_best={self.save_best!r} is not among the '
+                f'validation metrics {", ".join(metrics)}'
+            )
+        found = metrics[self.save_best]
+        if math.isnan(found):  # nothing would ever be better
+            return
+        if self.best is None or found > self.best:
+            self.best = found
+            if is_main_process():
+                self._saver.save_best(runner, runner.iter, self.best)
+
+    def after_train(self, runner: Any) -> None:
+        """Finish writing.
+
+        Raises:
+            SaveError: the last checkpoint could not be written.
+        """
+        self.wait()
+        self._tell(runner)
+        on_main(self._saver.writer.raise_failure)
+
+    def after_all(self, runner: Any) -> None:
+        """However the training ended, what is being written is finished."""
+        self.wait()
+        self._tell_messages(runner)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint['meta']['best'] = self.best
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        meta = checkpoint.get('meta')
+        best = meta.get('best') if isinstance(meta, dict) else None
+        self.best = None if best is None else float(best)
+
+    # --- for those who stop or turn back a run --------------------------------------------
+
+    def save_now(self, runner: Any, step: int) -> None:
+        """Write a checkpoint at once, unless that step has one; wait until it is on the disk.
+
+        In other processes than the first it does nothing.
+
+        Args:
+            runner: between two steps.
+            step: optimizer steps done.
+
+        Raises:
+            SaveError: the disk refused at every attempt.
+        """
+        if not is_main_process():
+            return
+        if self._saved_step == step:
+            self.wait()
+        if self._saved_step != step or self._saver.writer.failure is not None:
+            self._saved_step = step
+            self._saver.save_at_once(runner, f'iter_{step}.pth', step)
+        self._tell(runner)
+
+    def wait(self) -> None:
+        """Until what is being written is on the disk, or given up."""
+        self._saver.writer.wait()
+
+    def begin_continuation(self, runner: Any) -> None:
+        """The run goes on from its step: at the next save, later checkpoints are set aside."""
+        self._saved_step = -1
+        self._saved_time = time.monotonic()
+        if is_main_process():
+            work_dir = Path(runner.work_dir)
+            self.best = self._saver.begin_continuation(work_dir, runner.iter, self.best)
+
+    def _is_due(self, done: int) -> bool:
+        if self.by == 'iter':
+            return done % int(self.interval) == 0
+        return is_main_process() and time.monotonic() - self._saved_time >= 60 * self.interval
+
+    def _save(self, runner: Any, name: str, step: int) -> None:
+        self._saved_time = time.monotonic()
+        self._saved_step = step
+        if is_main_process():
+            self._saver.save(runner, name, step)
+
+    def _prepare(self, runner: Any) -> list[str]:
+        """In the first process: messages."""
+        work_dir = Path(runner.work_dir)
+        kept = self._saver.kept
+        messages = []
+        if 0 < self.max_keep < kept:
+            messages.append(
+                f'default_hooks.checkpoint.max_keep={self.max_keep} has no effect: {kept} stay'
+            )
+        if stale := [*remove_stale_temporaries(work_dir), *remove_lone_manifests(work_dir)]:
+            messages.append(f'{work_dir}: removed what a killed run left: {", ".join(stale)}')
+        if message := check_space(work_dir, runner.bare_model, kept):
+            messages.append(message)
+        return messages
+
+    def _tell(self, runner: Any) -> None:
+        self._tell_messages(runner)
+        if not isinstance(self._saver.writer.failure, OSError | None):
+            self._saver.writer.raise_failure()
+
+    def _tell_messages(self, runner: Any) -> None:
+        for message in self._saver.writer.messages():
+            runner.logger.warning(message)
+
+
+def _unit(by: str | None, by_epoch: bool | None) -> str:
+    if by is None:
+        return 'iter' if by_epoch is False else 'epoch'
+    if by not in ('epoch', 'iter', 'minutes'):
+        raise ValueError(
+            f"default_hooks.checkpoint.by must be 'epoch', 'iter' or 'minutes', not {by!r}"
+        )
+    if by_epoch is not None and by_epoch != (by == 'epoch'):
+        raise ValueError(
+            f'default_hooks.checkpoint says both by={by!r} and by_epoch={by_epoch}; keep by'
+        )
+    return by
+
+
+def _is_training(runner: Any) -> bool:
+    return bool(runner.iter)

@@ -1,0 +1,122 @@
+"""What a checkpoint should be: the file `<checkpoint>.json` beside it, and the comparison."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mae.fault_tolerance.checkpoint.durable import Digest, digest_of
+from mae.utils import strict_json
+from mae.utils.errors import CheckpointError
+
+_FORMAT = 1
+_LARGEST = 64 << 20  # bytes; ours have some thousand
+
+
+class Damaged(CheckpointError):  # noqa: N818  (says what it is)
+    """A file is not what its manifest says."""
+
+
+class Unverifiable(CheckpointError):  # noqa: N818
+    """A file has no manifest, or none that can be read."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One content of a checkpoint file: what it is, and where in the run it belongs."""
+
+    size: int
+    sha256: str
+    step: int
+    epoch: int = 0
+    best: float | None = None
+    finite: bool = True
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a checkpoint file without opening it.
+
+    Attributes:
+        file: name of the checkpoint.
+        content: of the file.
+        previous: of the file that had the name before. The manifest is renewed just before the
+            file is, so that until then this one counts.
+        about: world size, config as data, versions.
+    """
+
+    file: str
+    content: Record
+    previous: Record | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """With a checksum of its own, so that a changed digit does not pass."""
+        data = strict_json.finite_or_word({'format': _FORMAT, **asdict(self)})
+        return strict_json.dumps({**data, 'checksum': _checksum(data)}, indent=1) + '\n'
+
+
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of a checkpoint is."""
+    return path.with_name(f'{path.name}.json')
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the checkpoint `path`.
+
+    Raises:
+        Unverifiable: there is none, or it is damaged itself.
+    """
+    file = manifest_path(path)
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise Unverifiable(f'{file} is too large for a manifest')
+        data = json.loads(file.read_bytes())
+        if data.pop('checksum') != _checksum(data) or data.pop('format') != _FORMAT:
+            raise Unverifiable(f'{file} is damaged: its checksum does not fit')
+        content, previous = data.pop('content'), data.pop('previous')
+        return Manifest(
+            content=_record(content), previous=_record(previous) if previous else None, **data
+        )
+    except FileNotFoundError:
+        raise Unverifiable(f'{path} has no manifest ({file.name})') from None
+    except OSError as error:
+        raise Unverifiable(f'{file} cannot be read: {error.strerror}') from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, Unverifiable):
+            raise
+        raise Unverifiable(f'{file} is damaged') from None
+
+
+def verify(path: Path) -> Record:
+    """Compare a checkpoint with its manifest, byte by byte.
+
+    Raises:
+        Unverifiable: it has no manifest that can be read.
+        Damaged: it is another one, cut or changed.
+        OSError: it cannot be read.
+    """
+    manifest = read_manifest(path)
+    known = [record for record in (manifest.content, manifest.previous) if record]
+    size = path.stat().st_size
+    if size not in {record.size for record in known}:
+        raise Damaged(f'{path} is damaged: it has {size} bytes of {manifest.content.size}')
+    found = digest_of(path)
+    for record in known:
+        if found == Digest(record.size, record.sha256):
+            return record
+    raise Damaged(f'{path} is damaged: its SHA-256 is not that of its manifest')
+
+
+def _record(told: dict[str, Any]) -> Record:
+    record = Record(**told)
+    number = isinstance(record.best, int | float | None)
+    if not (isinstance(record.size, int) and isinstance(record.step, int) and number):
+        raise ValueError
+    return record
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,150 @@
+"""A look at a checkpoint file before it is read: what it would run, and what it would unpack to.
+
+torch's restricted unpickler is the wall. This one stands before it: its list is shorter, it names
+everything at once, and it understands what torch only fails on.
+"""
+
+import pickletools
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from mae.fault_tolerance.checkpoint.inert import HISTORY, INERT
+from mae.utils.errors import CheckpointError
+
+_ALLOWED = frozenset({
+    '_codecs.encode',
+    'builtins.complex',
+    'builtins.set',
+    'collections.Counter',
+    'collections.OrderedDict',
+    'torch.Size',
+    'torch.device',
+    'torch.nn.parameter.Parameter',
+    'torch.serialization._get_layout',
+    'torch.storage.TypedStorage',
+    'torch.storage.UntypedStorage',
+    'torch._utils._rebuild_parameter',
+    'torch._utils._rebuild_tensor',
+    'torch._utils._rebuild_tensor_v2',
+    'torch._utils._rebuild_tensor_v3',
+    *INERT,
+})  # fmt: skip
+_RENAMED = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # Python 2's names
+_STRINGS = frozenset({'STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE',
+                      'SHORT_BINUNICODE', 'BINUNICODE8'})  # fmt: skip
+_ZIP = b'PK\x03\x04'
+_GROWTH = 4  # times the file's size that its archive may unpack to; torch's are not compressed
+_LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
+
+
+class Refused(CheckpointError):  # noqa: N818
+    """A file asks to run code."""
+
+
+def screen(path: Path) -> None:
+    """Refuse a `.pth` that asks to run code, or would fill the memory.
+
+    Raises:
+        Refused: names what it would run.
+        CheckpointError: it is no checkpoint, or lies about its size.
+    """
+    with path.open('rb') as file:
+        is_zip = file.read(len(_ZIP)) == _ZIP  # as torch tells them, by the beginning alone
+    if is_zip:
+        _screen_zip(path)
+    elif path.stat().st_size >= tarfile.BLOCKSIZE and tarfile.is_tarfile(path):
+        raise Refused('it is a tar archive of torch before 0.4, which cannot be read without code')
+    else:
+        with path.open('rb') as file:
+            _screen_pickles(file)
+
+
+def check_growth(path: Path, size: int) -> None:
+    """Refuse a file that would become `size` bytes, out of all proportion to its own."""
+    file_size = path.stat().st_size
+    if size > _GROWTH * file_size:
+        raise CheckpointError(f'{path} refused: {file_size} bytes would unpack to {size}')
+
+
+def _screen_zip(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        check_growth(path, size)
+        names = [member.filename for member in members]
+        if any('/code/' in name or name.endswith('/constants.pkl') for name in names):
+            raise Refused('it is a TorchScript archive, a program')
+        found = [member for member in members if member.filename.endswith('.pkl')]
+        if not found:
+            raise CheckpointError(f'{path} is not a readable checkpoint: a zip without data.pkl')
+        for member in found:
+            _require_allowed(globals_of(BytesIO(archive.read(member))))
+
+
+def _screen_pickles(file: IO[bytes]) -> None:
+    """The pickles that a file of the format before zip (or of `pickle.dump`) begins with."""
+    for number in range(_LEGACY_PICKLES):
+        try:
+            names = set(globals_of(file))
+        except ValueError:
+            if number == 0:
+                raise
+            return  # what follows the pickles is raw numbers
+        _require_allowed(names)
+
+
+def globals_of(file: IO[bytes]) -> Iterator[str]:
+    """Names of the classes and functions that a pickle asks for.
+
+    Raises:
+        ValueError: it is none, or cut.
+    """
+    strings: list[Any] = ['?', '?']  # seen so far, for the opcode that takes its name from them
+    memo: dict[int, Any] = {}
+    last: Any = None
+    argument: Any
+    for opcode, argument, _ in pickletools.genops(file):
+        name = opcode.name
+        if name in ('GLOBAL', 'INST'):
+            yield _name(*argument.split(' ', 1))
+        elif name == 'STACK_GLOBAL':
+            yield _name(*map(str, strings[-2:]))
+        elif name.startswith('EXT'):
+            yield f'copyreg extension {argument}'
+        elif name == 'MEMOIZE':
+            memo[len(memo)] = last
+        elif name in ('PUT', 'BINPUT', 'LONG_BINPUT'):
+            memo[argument] = last
+        if name in ('GET', 'BINGET', 'LONG_BINGET'):
+            strings.append(memo.get(argument, '?'))
+        elif name in _STRINGS:
+            last = argument
+            strings.append(last)
+
+
+def _name(module: str, name: str) -> str:
+    return f'{_RENAMED.get(module, module)}.{name}'
+
+
+def _require_allowed(names: Iterable[str]) -> None:
+    found = set(names)
+    refused = sorted(name for name in found if not _is_allowed(name))
+    if 'builtins.getattr' in found and HISTORY not in found:
+        refused.append('builtins.getattr')
+    if refused:
+        raise Refused(f'it asks to run {", ".join(refused[:3])}')
+
+
+def _is_allowed(name: str) -> bool:
+    if name in _ALLOWED:
+        return True
+    module, _, rest = name.rpartition('.')
+    if module != 'torch':
+        return False
+    return rest.endswith('Storage') or isinstance(getattr(torch, rest, None), torch.dtype)

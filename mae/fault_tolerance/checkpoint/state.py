@@ -1,0 +1,218 @@
+"""The state of a run, as a checkpoint holds it: weights, optimizer, averages and the step.
+
+Nothing random is in it: that follows from the config and the step.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import IterBasedTrainLoop
+
+from mae.fault_tolerance.checkpoint.fit import fit_weights
+from mae.fault_tolerance.checkpoint.identity import check_same
+from mae.fault_tolerance.checkpoint.io import Checkpoint
+from mae.fault_tolerance.checkpoint.optimizer import restore_optimizer
+from mae.utils.errors import CheckpointError
+from mae.utils.versions import versions
+
+
+def training_state(runner: Any, step: int) -> Checkpoint:
+    """All that the rest of a run depends on, after `step` optimizer steps."""
+    return {
+        'meta': {
+            'step': step,
+            'epoch': _epoch(runner, step),
+            'world_size': runner.world_size,
+            **runner.identity,
+            'cfg': plain(runner.cfg.to_dict()),
+            'classes': _classes(runner.train_dataloader.dataset),
+            'versions': versions(),
+        },
+        'state_dict': runner.bare_model.state_dict(),
+        'optimizer': runner.optim_wrapper.state_dict(),
+        'param_schedulers': _each(runner.param_schedulers or [], _schedule_state),
+    }
+
+
+def check_resumable(
+    runner: Any, checkpoint: Checkpoint, path: Path, anyway: Sequence[str] = ()
+) -> list[str]:
+    """Refuse to continue what is not a run, or another one.
+
+    Args:
+        runner: that would continue.
+        checkpoint: its content.
+        path: of it, for messages.
+        anyway: what may differ, of `identity.NAMES`.
+
+    Returns:
+        What differs and may, in words.
+
+    Raises:
+        CheckpointError: it holds weights only, or the run would see other samples.
+    """
+    meta = checkpoint.get('meta')
+    needed = {'optimizer', 'param_schedulers'}
+    step = _step(meta, runner) if isinstance(meta, dict) else None
+    if not isinstance(meta, dict) or step is None or not needed <= checkpoint.keys():
+        raise CheckpointError(
+            f'{path} cannot be resumed: it holds weights only; start from it with --load-from'
+        )
+    changed = check_same(meta, runner.identity, path, anyway)
+    end = runner.max_iters
+    if not isinstance(step, int) or not 0 <= step <= end:
+        raise CheckpointError(
+            f'{path} cannot be resumed: it is at step {step}, and the run has {end}; raise '
+            'train_cfg.max_epochs'
+        )
+    return changed
+
+
+def restore_state(
+    runner: Any,
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    optimizer: bool = True,
+    schedules: bool = True,
+) -> list[str]:
+    """Put a run back to the step its checkpoint was written at.
+
+    Args:
+        runner: whose model, optimizer, schedules and loop are changed.
+        checkpoint: from `training_state`, or of mmengine's runner for its loops.
+        path: where it was read, for messages.
+        optimizer: False leaves the optimizer as it is.
+        schedules: False leaves the schedules as they are.
+
+    Returns:
+        What of the config has no effect, in words.
+
+    Raises:
+        CheckpointError: the checkpoint is of another model or optimizer.
+    """
+    fit_weights(runner.bare_model, checkpoint['state_dict'], path, exact=True)
+    told = []
+    if optimizer:
+        told = _restore_optimizers(runner, checkpoint['optimizer'], path)
+    if schedules:
+        _load_schedules(runner.param_schedulers or [], checkpoint['param_schedulers'])
+    meta, loop = checkpoint['meta'], runner.train_loop
+    if runner.is_exact:
+        loop.go_to(meta['step'])
+    else:
+        loop._epoch, loop._iter = meta['epoch'], _step(meta, runner)
+        _follow(runner, meta.get('seed'), checkpoint.get('message_hub'))
+    return told
+
+
+def meta_of_mmengine(runner: Any, given: Mapping[str, Any], *, by_epoch: bool) -> dict[str, Any]:
+    """What mmengine's runner notes in a checkpoint, as plain values, and the `step`.
+
+    Args:
+        given: by the caller; `iter` and `epoch` of it count.
+        by_epoch: whether an epoch has just ended, or else a step.
+    """
+    noted = {
+        'epoch': runner.epoch + 1 if by_epoch else runner.epoch,
+        'iter': runner.iter if by_epoch else runner.iter + 1,
+        'experiment_name': runner.experiment_name,
+        'time': time.strftime('%Y%m%d_%H%M%S'),
+        'dataset_meta': getattr(runner.train_dataloader.dataset, 'metainfo', None),
+        **given,
+    }
+    meta: dict[str, Any] = plain({**noted, 'step': noted['iter']})
+    return meta
+
+
+def plain_hub(hub: MessageHub) -> dict[str, Any]:
+    """What mmengine's message hub tells, as plain values; what was logged is in `scalars.json`."""
+    told = {key: plain(value) for key, value in hub.state_dict()['runtime_info'].items()}
+    return {
+        'log_scalars': {},
+        'runtime_info': told,
+        'resumed_keys': dict.fromkeys(told, True),
+    }
+
+
+def plain(value: Any) -> Any:
+    """A config as data: dicts, lists, numbers and strings, nothing that must be evaluated."""
+    if isinstance(value, Mapping | Config):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):  # numpy's float64 is a float, and no plain one
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def _step(meta: Mapping[str, Any], runner: Any) -> Any:
+    """Optimizer steps done. Of mmengine's runner, which says `iter`, only its own loops go on."""
+    return meta.get('step', None if runner.is_exact else meta.get('iter'))
+
+
+def _epoch(runner: Any, step: int) -> int:
+    if isinstance(runner.train_loop, IterBasedTrainLoop):  # counts none
+        return 0
+    return step // len(runner.train_dataloader)
+
+
+def _classes(dataset: Any) -> list[Any]:
+    names = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    return [plain(name) for name in names]
+
+
+def _schedule_state(scheduler: Any) -> dict[str, Any]:
+    """Its values; mmengine counts milestones in a `Counter`, which is more than a dict."""
+    state: dict[str, Any] = scheduler.state_dict()
+    return {key: dict(v) if isinstance(v, dict) else v for key, v in state.items()}
+
+
+def _each(schedulers: Any, function: Callable[[Any], Any]) -> Any:
+    """A list for one optimizer; for several, lists by their names."""
+    if isinstance(schedulers, Mapping):
+        return {name: _each(of_one, function) for name, of_one in schedulers.items()}
+    return [function(scheduler) for scheduler in schedulers]
+
+
+def _load_schedules(schedulers: Any, states: Any) -> None:
+    if isinstance(schedulers, Mapping):
+        for name, of_one in schedulers.items():
+            _load_schedules(of_one, states[name])
+        return
+    for scheduler, state in zip(schedulers, states, strict=True):
+        scheduler.load_state_dict(state)
+
+
+def _restore_optimizers(runner: Any, state: Any, path: Path) -> list[str]:
+    """Of the only one, or of each of several."""
+    schedulers = runner.param_schedulers or []
+    several = isinstance(runner.optim_wrapper, OptimWrapperDict)
+    wrappers = dict(runner.optim_wrapper.items()) if several else {'': runner.optim_wrapper}
+    told = []
+    for name, wrapper in wrappers.items():
+        of_one = schedulers[name] if isinstance(schedulers, Mapping) else schedulers
+        scheduled = {scheduler.param_name for scheduler in of_one}
+        told.append(restore_optimizer(wrapper, state[name] if name else state, path, scheduled))
+    return [line for line in told if line]
+
+
+def _follow(runner: Any, seed: Any, hub: Any) -> None:
+    """As mmengine's runner resumes: with the seed of the checkpoint, and what its hub told."""
+    asked = runner._randomness_cfg.get('seed')
+    if isinstance(seed, int) and seed != asked:
+        if asked is not None:
+            runner.logger.warning(f'randomness.seed={asked} has no effect: {seed} is resumed')
+        runner._randomness_cfg['seed'] = seed
+        runner.set_randomness(**runner._randomness_cfg)
+    if isinstance(hub, dict) and isinstance(hub.get('runtime_info'), dict):
+        for key, value in hub['runtime_info'].items():
+            runner.message_hub.update_info(str(key), value)

@@ -1,0 +1,168 @@
+"""Weights of any known format, in our names; and weights as safetensors files.
+
+Which formats are known is `mae.zoo`'s to say: the engine asks for its translator by name.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mae.fault_tolerance.checkpoint.io import Checkpoint, is_safetensors, read_file, weights_of
+from mae.registry import FUNCTIONS
+from mae.utils.errors import CheckpointError
+from mae.utils.files import whole_file
+
+# What a folder of transformers keeps its weights in, in the order in which it looks.
+_FILES = ('model.safetensors', 'pytorch_model.bin')
+_OF_FOLDERS = ('config', 'processor', 'metadata')
+
+
+def load_weights(path: Path, proof: str = '', key: str | None = None) -> Checkpoint:
+    """Read a model in any known format and wrapping: a file, or a folder of transformers.
+
+    Args:
+        path: a file, a folder, or the `index.json` of a sharded one.
+        proof: what the caller has already held the file to, in words.
+        key: of the weights to take where a file holds those of several models.
+
+    Returns:
+        What is there, with the weights in our names under `state_dict`, what they do not tell
+        under `facts`, and lines for the report under `notes`.
+
+    Raises:
+        CheckpointError: it cannot be read, or is not understood as a whole, or holds several
+            models of equal rank.
+    """
+    translate = FUNCTIONS.get('translate_weights')
+    assert translate is not None
+    checkpoint = _read(path)
+    checkpoint['proof'] = proof or checkpoint['proof']
+    translated: Checkpoint = translate(checkpoint, path, key)
+    return translated
+
+
+@FUNCTIONS.register_module()
+def read_model(path: Path) -> Checkpoint:
+    """Like `load_checkpoint`, in the file's own names; also folders, and metadata of safetensors.
+
+    Returns:
+        What the file holds, with `metadata` of a safetensors file and `config` of a folder.
+
+    Raises:
+        CheckpointError: there is no such model, or it cannot be read.
+    """
+    checkpoint = _read(path)
+    return {**checkpoint, 'state_dict': weights_of(checkpoint, path)}
+
+
+def _read(path: Path) -> Checkpoint:
+    """What a file or folder holds, its weights not yet looked for."""
+    if path.is_dir():
+        return _read_folder(path)
+    if path.name in [f'{name}.index.json' for name in _FILES]:
+        return _read_folder(path.parent)
+    # A training script may call what it likes `config`; here that is the file of a folder.
+    checkpoint = {k: v for k, v in read_file(path).items() if k not in _OF_FOLDERS}
+    if is_safetensors(path):
+        from safetensors import safe_open
+
+        with safe_open(path, framework='pt') as file:
+            checkpoint['metadata'] = file.metadata() or {}
+    return checkpoint
+
+
+def save_safetensors(weights: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write weights as a safetensors file, whole or not at all.
+
+    Args:
+        weights: by name; of those that share memory each is written.
+        path: of the file.
+        metadata: kept in its header.
+
+    Raises:
+        OSError: the disk refused; an older file of that name is untouched.
+    """
+    from safetensors.torch import save
+
+    content = save(unshared(weights), metadata)
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def unshared(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights, contiguous, each in memory of its own size that no other is in.
+
+    Tied weights are one memory under two names, which safetensors refuses; a view into a larger
+    tensor takes the whole of that into a `.pth`.
+    """
+    own: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in weights.items():
+        tensor = value.detach().contiguous()
+        memory = tensor.untyped_storage()
+        if memory.data_ptr() in seen or memory.nbytes() > tensor.numel() * tensor.element_size():
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        own[name] = tensor
+    return own
+
+
+def _read_folder(folder: Path) -> Checkpoint:
+    """A folder as transformers writes it: `config.json` and one or several weight files."""
+    config = _read_json(folder / 'config.json')
+    processor = folder / 'preprocessor_config.json'
+    files = _files_of(folder)
+    shards = [read_model(file) for file in files]
+    weights = {key: value for shard in shards for key, value in shard['state_dict'].items()}
+    return {
+        'metadata': shards[0].get('metadata', {}),
+        'state_dict': weights,
+        'config': config,
+        'processor': _read_json(processor) if processor.is_file() else {},
+        'proof': shards[0]['proof'] if all(shard['proof'] for shard in shards) else '',
+    }
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The weight files of a folder: one, or the shards that an index lists.
+
+    Raises:
+        CheckpointError: there is none, or a shard is missing.
+    """
+    for name in _FILES:
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f'{name}.index.json'
+        if not index.is_file():
+            continue
+        listed = _read_json(index).get('weight_map')
+        if not isinstance(listed, dict) or not listed:
+            raise CheckpointError(f'{index} lists no files: it has no weight_map')
+        files = [folder / Path(str(file)).name for file in sorted(set(map(str, listed.values())))]
+        if absent := [file.name for file in files if not file.is_file()]:
+            raise CheckpointError(
+                f'{folder} is not whole: {absent[0]} is missing, one of {len(files)} files that '
+                f'{index.name} lists'
+            )
+        return files
+    raise CheckpointError(
+        f'{folder} holds neither {" nor ".join(_FILES)}, nor the index of one in parts: give the '
+        'path of a weight file, or of a folder that transformers wrote'
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f'{path.parent} is no folder of transformers: no {path.name}; give the path of a file'
+        ) from None
+    except ValueError as error:
+        raise CheckpointError(f'{path} is not readable JSON: {error}') from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f'{path} holds a {type(value).__name__}, not an object')
+    return value

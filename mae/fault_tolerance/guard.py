@@ -1,0 +1,244 @@
+"""What happens when numbers go wrong: count, tell, go back, give up."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.hooks import Hook, IterTimerHook
+from torch import Tensor
+
+from mae.fault_tolerance.autopsy import norms_by_module, write_autopsy
+from mae.fault_tolerance.bad_steps import BadSteps
+from mae.fault_tolerance.checkpoint import verified
+from mae.fault_tolerance.checkpoint.hook import CheckpointHook
+from mae.fault_tolerance.signals import RolledBack
+from mae.fault_tolerance.step_report import StepReport
+from mae.registry import HOOKS
+from mae.utils.errors import NonFiniteError
+from mae.utils.norm_statistics import norm_buffers
+
+_SHOWN = 16  # sample ids in a line of the log
+
+
+@dataclass
+class _Step:
+    """What a report does not say, as long as the report is under way."""
+
+    batches: list[dict[str, Any]]
+    losses: list[Tensor]
+    grad_norms: Tensor | None
+    lr: float
+
+
+@HOOKS.register_module()
+class GuardHook(Hook):
+    """Watches over steps that the optimizer skipped because a loss or gradient was not finite.
+
+    Each is counted and logged with its samples; the first of a row leaves an autopsy file. After
+    `patience` in a row the run goes back to the last checkpoint before them, and from then on
+    leaves out these steps and `margin` steps before; the schedule moves on. What was left out is
+    part of the checkpoints, so that a resumed run does the same.
+
+    Args:
+        patience: bad steps in a row before the run goes back.
+        max_rollbacks: how often it goes back before it ends with an error.
+        margin: steps before the first bad one that are left out as well; by default `patience`.
+        max_autopsies: files written at most.
+
+    Raises:
+        ValueError: `patience` is below 1, or another number below 0.
+    """
+
+    priority = 'VERY_HIGH'  # before the averages and before the checkpoint
+    needs_train_loop = True
+
+    def __init__(
+        self,
+        *,
+        patience: int = 10,
+        max_rollbacks: int = 2,
+        margin: int | None = None,
+        max_autopsies: int = 20,
+    ) -> None:
+        margin = patience if margin is None else margin
+        if patience < 1 or min(max_rollbacks, margin, max_autopsies) < 0:
+            raise ValueError(
+                'default_hooks.guard needs patience >= 1, and max_rollbacks, margin and '
+                f'max_autopsies >= 0, not {patience}, {max_rollbacks}, {margin}, {max_autopsies}'
+            )
+        self.patience = patience
+        self.max_rollbacks = max_rollbacks
+        self.margin = margin
+        self.count = BadSteps()
+        self._autopsies_left = max_autopsies
+        self._found: BadSteps | None = None
+        self._statistics: list[Tensor] = []
+        self._steps: dict[int, _Step] = {}
+
+    # --- around a step --------------------------------------------------------------------
+
+    def before_train(self, runner: Any) -> None:
+        """Go on counting where a resumed run was; find what a forward pass changes."""
+        if runner.iter and self._found is not None:
+            self.count = self._found
+        runner.train_loop.left_out = self.count.left_out
+        self._statistics = norm_buffers(runner.model)
+        self._steps.clear()
+        wrapper = runner.optim_wrapper
+        if wrapper.skipped.is_cuda and not (wrapper.skips_on_device or wrapper.is_scaled):
+            runner.logger.warning(
+                f'{type(wrapper.optimizer).__name__} cannot skip a step on the device: each step '
+                'waits for it; give optim_wrapper.optimizer fused=True'
+            )
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Go back where the run was to, when it was cut off."""
+        if self.count.in_row >= self.patience:
+            self._go_back(runner)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Keep the statistics of batch norms."""
+        self._kept = [buffer.clone() for buffer in self._statistics]
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Put the statistics back if the step was skipped; note what a report may ask for."""
+        if outputs is None:
+            return
+        wrapper = runner.optim_wrapper
+        for buffer, kept in zip(self._statistics, self._kept, strict=True):
+            buffer.copy_(torch.where(wrapper.skipped > 0, kept, buffer))
+        lr = max(group['lr'] for group in wrapper.param_groups)
+        self._steps[runner.iter] = _Step(data_batch, wrapper.losses, wrapper.grad_norms, lr)
+
+    def after_report(self, runner: Any, report: StepReport) -> None:
+        """Act on a bad step, in all processes alike."""
+        step = self._steps.pop(report.step)
+        if not self.count.take(report, runner.optim_wrapper.is_scaled):
+            return
+        self._tell(runner, report, step)
+        if self.count.in_row >= self.patience:
+            self._go_back(runner)
+
+    # --- checkpoints ----------------------------------------------------------------------
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Store the count, with the steps whose reports are still under way."""
+        count = BadSteps.from_state(self.count.state())
+        for report in runner.train_loop.reports.peek():
+            if count.in_row < self.patience:  # then the run goes back, and the rest is forgotten
+                count.take(report, runner.optim_wrapper.is_scaled)
+        checkpoint['meta']['bad_steps'] = count.state()
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        meta = checkpoint.get('meta')
+        found = meta.get('bad_steps') if isinstance(meta, dict) else None
+        self._found = BadSteps.from_state(found) if found else None
+
+    # --- telling --------------------------------------------------------------------------
+
+    def _tell(self, runner: Any, report: StepReport, kept: _Step) -> None:
+        own = {
+            'rank': runner.rank,
+            'losses': torch.stack(kept.losses).tolist(),
+            'ids': [i for batch in kept.batches for i in batch['ids'].tolist()],
+            'keys': [key for batch in kept.batches for key in batch['keys'].tolist()],
+        }
+        processes = all_gather_object(own)
+        if not is_main_process():
+            return
+        runner.logger.warning(_line(report, processes, self.count))
+        if runner.run_state is not None:
+            runner.run_state.write(
+                bad_steps=self.count.total, rollbacks=self.count.rollbacks, step=runner.iter
+            )
+        if self.count.in_row == 1 and self._autopsies_left:
+            self._autopsies_left -= 1
+            norms = norms_by_module(
+                runner.bare_model, runner.optim_wrapper.optimizer, kept.grad_norms
+            )
+            for hook in _savers(runner):
+                hook.wait()  # the replay begins at a checkpoint that is there
+            try:
+                path = write_autopsy(runner, report, processes, norms, lr=kept.lr)
+            except OSError as error:
+                runner.logger.warning(f'no autopsy file: {error}')
+            else:
+                runner.logger.warning(f'see {path}')
+
+    # --- going back -----------------------------------------------------------------------
+
+    def _go_back(self, runner: Any) -> None:
+        count = self.count
+        steps = f'steps {count.first} to {count.last}'
+        what = f'{steps}: loss or gradients were not finite in {count.in_row} steps in a row'
+        advice = 'lower base_lr, clip gradients or use bfloat16, and look at the autopsy files'
+        if count.rollbacks >= self.max_rollbacks:
+            raise NonFiniteError(f'{what}, after {count.rollbacks} times going back; {advice}')
+        savers = _savers(runner)
+        for hook in savers:
+            hook.wait()
+        found: list[Any] = [_sound_checkpoint(runner, count.first) if is_main_process() else None]
+        broadcast_object_list(found)
+        if found[0] is None:
+            raise NonFiniteError(
+                f'{what}, and {runner.work_dir} has no sound checkpoint to go back to; {advice}'
+            )
+        step, path = found[0]
+        count.go_back(step, self.margin)
+        start, stop = count.left_out[-1]
+        runner.logger.warning(
+            f'{what}: going back to {path}, leaving out steps {start} to {stop - 1}'
+        )
+        runner.resume(path)
+        runner.train_loop.left_out = count.left_out
+        self._steps.clear()
+        for hook in savers:
+            hook.begin_continuation(runner)
+        for hook in runner.hooks:
+            if isinstance(hook, IterTimerHook):  # counts from where the run began
+                hook.time_sec_tot = 0
+                hook.before_train(runner)
+        if runner.run_state is not None:
+            runner.run_state.write(rollbacks=count.rollbacks, step=runner.iter)
+        raise RolledBack
+
+
+def _savers(runner: Any) -> list[CheckpointHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+
+
+def _sound_checkpoint(runner: Any, first_bad: int) -> tuple[int, str] | None:
+    """(step, path) of the newest checkpoint with finite weights.
+
+    Preferred is one from which a good step was made: from a later one, written while steps were
+    skipped, perhaps none can be.
+    """
+    sound = [
+        (found.step, str(found.path))
+        for found in verified(Path(runner.work_dir))
+        if found.record is not None and found.record.finite and found.step <= runner.iter
+    ]
+    return next((entry for entry in sound if entry[0] < first_bad), sound[0] if sound else None)
+
+
+def _line(report: StepReport, processes: list[dict[str, Any]], count: BadSteps) -> str:
+    where = [p for p in processes if not all(map(_is_number, p['losses']))] or processes
+    ids = [number for process in where for number in process['ids']]
+    shown = ', '.join(map(str, ids[:_SHOWN])) + (', ...' if len(ids) > _SHOWN else '')
+    ranks = ''
+    if len(where) < len(processes):
+        ranks = f' on rank {", ".join(str(process["rank"]) for process in where)}'
+    losses = [loss for process in where for loss in process['losses'] if not _is_number(loss)]
+    what = f'loss is {losses[0]}{ranks}' if losses else 'gradients are not finite'
+    return (
+        f'step {report.step}: {what}; skipped ({count.in_row} in a row, {count.total} in all); '
+        f'samples {shown}'
+    )
+
+
+def _is_number(value: float) -> bool:
+    return abs(value) < float('inf')  # False for NaN

@@ -1,0 +1,96 @@
+"""`run.json`: what became of a run, for people and programs that look at its work dir."""
+
+import hashlib
+import json
+import os
+import socket
+import warnings
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mae.utils.files import write_json
+from mae.utils.versions import versions
+
+NAME = 'run.json'
+
+
+class RunState:
+    """Keeps `run.json` true: written whole, at each change of state and every few seconds.
+
+    `state` is `starting`, `running`, `stopped` (by a signal), `finished` or `failed`. A run that
+    was killed leaves `running` and a `pid` that is gone from `host`.
+
+    Attributes:
+        before: steps of the run whose `run.json` it takes the place of; 0 if there is none.
+        is_over: whether the last word has been said.
+
+    Args:
+        work_dir: where the file lies.
+
+    Raises:
+        OSError: the disk refused the first one; later ones only warn.
+    """
+
+    def __init__(self, work_dir: Path) -> None:
+        self.path = work_dir / NAME
+        self.before = _step_in(self.path)
+        self.is_over = False
+        self._values: dict[str, Any] = {
+            'state': 'starting',
+            'reason': None,
+            'step': 0,
+            'epoch': 0,
+            'max_steps': None,
+            'exit_code': None,
+            'weights_sha256': None,
+            'resumed_from': None,
+            'bad_steps': 0,
+            'rollbacks': 0,
+            'pid': os.getpid(),
+            'host': socket.gethostname(),
+            'started': _now(),
+            'updated': _now(),
+            'versions': versions(),
+        }
+        work_dir.mkdir(parents=True, exist_ok=True)
+        write_json(self.path, self._values)
+
+    def write(self, **changes: Any) -> None:
+        """Change some values; a new `state` is on disk when this returns."""
+        flush = 'state' in changes
+        self._values |= {**changes, 'updated': _now()}
+        try:
+            write_json(self.path, self._values, flush=flush)
+        except OSError as error:
+            warnings.warn(f'{self.path} is out of date: {error.strerror}', stacklevel=2)
+        self.is_over = self._values['state'] in ('stopped', 'finished', 'failed')
+
+
+def _step_in(path: Path) -> int:
+    try:
+        step = json.loads(path.read_bytes())['step']
+    except (OSError, LookupError, TypeError, ValueError):  # none, or not ours
+        return 0
+    return step if isinstance(step, int) else 0
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over name, dtype, shape and bytes of each weight, in the order of the names.
+
+    Equal for equal weights on any device and however they are stored.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')

@@ -1,0 +1,88 @@
+"""Import paths from before modules moved: each still gives its module, warning, until 0.2."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+# Below `mae`.
+MOVED = {
+    'apis.config': 'config',
+    'apis.fetch': 'zoo.fetch',
+    'apis.likely': 'apis.suggest_config',
+    'apis.work_dir': 'fault_tolerance.work_dir',
+    'datasets.array_file': 'datasets.sources.array_file',
+    'datasets.arrow': 'datasets.sources.arrow',
+    'datasets.digits': 'datasets.sources.digits',
+    'datasets.folder': 'datasets.sources.folder',
+    'datasets.index': 'datasets.sources.path_index',
+    'datasets.index_cache': 'datasets.sources.index_cache',
+    'datasets.packed': 'datasets.sources.packed',
+    'datasets.scan': 'datasets.sources.scan',
+    'datasets.subset': 'datasets.sources.subset',
+    'datasets.tables': 'datasets.sources.tables',
+    'datasets.walk': 'datasets.sources.walk',
+    'engine.allocator': 'utils.allocator',
+    'engine.autopsy': 'fault_tolerance.autopsy',
+    'engine.bad_steps': 'fault_tolerance.bad_steps',
+    'engine.checkpoint': 'fault_tolerance.checkpoint',
+    'engine.distributed': 'utils.distributed',
+    'engine.hooks.average': 'engine.hooks.ema',
+    'engine.hooks.bad_samples': 'fault_tolerance.bad_samples',
+    'engine.hooks.checkpoint': 'fault_tolerance.checkpoint.hook',
+    'engine.hooks.guard': 'fault_tolerance.guard',
+    'engine.hooks.resolution': 'engine.hooks.low_resolution',
+    'engine.hooks.run_state': 'fault_tolerance.run_json_hook',
+    'engine.hooks.stop': 'fault_tolerance.stop',
+    'engine.hooks.watchdog': 'fault_tolerance.watchdog',
+    'engine.reports': 'fault_tolerance.step_report',
+    'engine.run_state': 'fault_tolerance.run_json',
+    'engine.start': 'engine.resume',
+    'engine.statistics': 'utils.norm_statistics',
+    'engine.step_loader': 'engine.device_prefetcher',
+    'engine.stopping': 'fault_tolerance.signals',
+    'engine.workers': 'utils.data_workers',
+    'utils.circumstances': 'utils.hardware',
+    'utils.compat': 'utils.versions',
+    'utils.home': 'utils.cache_dir',
+    'utils.lock': 'fault_tolerance.lock',
+    'utils.shipped': 'utils.package_files',
+    'zoo.formats.facts': 'zoo.formats.metadata',
+    'zoo.formats.layout': 'zoo.formats.name_map',
+    'zoo.formats.layouts': 'zoo.formats.name_maps',
+    'zoo.formats.leave': 'zoo.formats.export',
+}
+
+
+def new_name(name: str) -> str | None:
+    """Where a module is now; None if it has not moved."""
+    parts = name.removeprefix('mae.').split('.')
+    for count in range(len(parts), 0, -1):
+        target = MOVED.get('.'.join(parts[:count]))
+        if target is not None:
+            return '.'.join(['mae', target, *parts[count:]])
+    return None
+
+
+class MovedFinder(MetaPathFinder, Loader):
+    """Imports the module that has taken the place of one that moved."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        moved = fullname.startswith('mae.') and new_name(fullname) is not None
+        return ModuleSpec(fullname, self) if moved else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        old, new = module.__name__, new_name(module.__name__)
+        assert new is not None
+        warnings.warn(f'{old} is {new} now', DeprecationWarning, stacklevel=2)
+        sys.modules[old] = import_module(new)  # the same module, not a second one
+
+
+def install() -> None:
+    """Let the import system ask here before it looks for files."""
+    sys.meta_path.insert(0, MovedFinder())

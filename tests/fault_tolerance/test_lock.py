@@ -1,0 +1,92 @@
+"""Two processes do not write into one folder, and the dead hold nothing."""
+
+import json
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from mae.fault_tolerance.lock import NAME, only_one
+from mae.utils.errors import ConfigError
+
+FORK = multiprocessing.get_context('fork')
+
+
+def hold(folder, ready, children):
+    with only_one(folder, 'a run', inherited=False):
+        sleeper = FORK.Process(target=time.sleep, args=(60,))
+        if children:
+            sleeper.start()
+        ready.send(sleeper.pid)
+        time.sleep(60)
+
+
+def test_second_is_refused_until_the_first_is_done(tmp_path):
+    message = rf'new: a run is still at work there \(process {os.getpid()} on [^\n]*\); choose'
+    with only_one(tmp_path / 'new'), pytest.raises(ConfigError, match=message):  # noqa: SIM117
+        with only_one(tmp_path / 'new'):
+            pass
+    with only_one(tmp_path / 'new'):
+        pass
+
+
+def test_child_that_outlives_its_parent_keeps_an_inherited_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr('mae.fault_tolerance.lock._ORPHANS', 0.0)
+    with only_one(tmp_path, inherited=True):
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    with pytest.raises(ConfigError, match='still at work'), only_one(tmp_path):
+        pass
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    with only_one(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize('children', [False, True])
+def test_killed_run_holds_nothing_though_its_workers_live(tmp_path, children):
+    ours, theirs = FORK.Pipe()
+    run = FORK.Process(target=hold, args=(tmp_path, theirs, children))
+    run.start()
+    worker = ours.recv()
+    with pytest.raises(ConfigError, match=f'process {run.pid} on'), only_one(tmp_path):
+        pass
+    run.kill()
+    run.join()
+    with only_one(tmp_path):
+        assert json.loads((tmp_path / NAME).read_text())['pid'] == os.getpid()
+    if children:
+        os.kill(worker, 9)
+
+
+def test_lock_tidied_away_meanwhile_is_made_anew(tmp_path, monkeypatch):
+    from mae.utils import lock
+
+    seen, flock = [], lock.fcntl.flock
+
+    def after_another_has_tidied(descriptor, how):
+        flock(descriptor, how)
+        if not seen:
+            (tmp_path / NAME).unlink()
+        seen.append(descriptor)
+
+    monkeypatch.setattr(lock.fcntl, 'flock', after_another_has_tidied)
+    with only_one(tmp_path):
+        monkeypatch.undo()
+        with pytest.raises(ConfigError), only_one(tmp_path):
+            pass
+    assert len(seen) == 2
+
+
+def test_file_system_without_locks(tmp_path, monkeypatch):
+    from mae.utils import lock
+
+    def refuse(descriptor, how):
+        raise OSError(lock.errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(lock.fcntl, 'flock', refuse)
+    with pytest.warns(UserWarning, match='knows no locks'), only_one(tmp_path):
+        pass

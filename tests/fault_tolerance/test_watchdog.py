@@ -1,0 +1,130 @@
+"""Hung and dead processes end a run within the time-out, with a word about why."""
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mmengine.hooks import Hook
+
+from mae.apis.cli import explain, run
+from mae.apis.runs import train
+from mae.datasets.sources.digits import Digits
+from mae.engine.hooks import WatchdogHook, watchdog
+from mae.registry import HOOKS
+
+FORK = multiprocessing.get_context('fork')  # starting Python anew would take seconds
+
+
+def child(how, workers, config, log):
+    """A run whose data hang, in a worker or in the main process, or whose worker is killed."""
+    original, now = Digits.get_data_info, Path(config.work_dir) / 'now'
+
+    def spoilt(self, index):
+        if now.exists():
+            if how == 'kill':
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(600)
+        return original(self, index)
+
+    Digits.get_data_info = spoilt
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
+    sys.stderr = sys.__stderr__
+    code = 0
+    try:
+        run(lambda: train(config))
+    except SystemExit as end:
+        code = end.code
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@HOOKS.register_module()
+class SpoilDataFromNowOn(Hook):
+    def after_train_iter(self, runner, **others):
+        if runner.iter == 1:
+            Path(runner.work_dir, 'now').touch()
+
+
+@pytest.mark.parametrize(('how', 'workers'), [('hang', 1), ('kill', 1), ('hang', 0)])
+def test_run_ends(make_runner, tmp_path, how, workers):
+    config = make_runner(
+        'config',
+        {
+            'custom_hooks': [dict(type='SpoilDataFromNowOn')],
+            'env_cfg.dist_cfg': dict(timeout=1.0),
+            'train_dataloader.num_workers': workers,
+        },
+    ).cfg
+    config.work_dir = str(tmp_path / 'run')
+    config.experiment_name = f'{how}-{workers}'
+    log = tmp_path / 'stderr'
+    process = FORK.Process(target=child, args=(how, workers, config, log))
+    process.start()
+    process.join(60)
+    stderr = log.read_text()
+    assert process.exitcode == 1, stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith('error: ')]
+    state = json.loads((tmp_path / 'run' / 'run.json').read_text())
+    assert (state['state'], state['exit_code']) == ('failed', 1), stderr
+    assert state['reason'] in line
+    if how == 'kill':
+        assert re.search(r'data worker (\d+ )?was ended by the system', line)
+        assert 'Traceback' not in stderr
+    else:
+        assert re.search(r'no progress for 1 s after step \d, waiting for data', line)
+        assert 'in _wait_for' in stderr
+        assert 'in spoilt' in stderr  # of the worker, too
+
+
+def test_steps_put_it_off_and_what_hooks_do_is_not_watched(make_runner, monkeypatch):
+    given_up = []
+    monkeypatch.setattr(watchdog, 'leave', given_up.append)
+
+    class Slow(Hook):
+        def after_train_iter(self, runner, **others):
+            time.sleep(0.25)
+
+        def after_train_epoch(self, runner):
+            time.sleep(1.7)
+
+    changes = {
+        'default_hooks.watchdog': dict(type='WatchdogHook', seconds=1.5),
+        'train_cfg.max_epochs': 2,
+    }
+    runner = make_runner('run', changes)
+    runner.register_hook(Slow())
+    runner.train()
+    assert not given_up
+
+
+def test_seconds_that_make_no_sense():
+    with pytest.raises(ValueError, match='must be positive, not 0'):
+        WatchdogHook(seconds=0)
+
+
+@pytest.mark.parametrize(
+    ('text', 'line'),
+    [
+        (
+            'DataLoader worker (pid 17) is killed by signal: Killed. ',
+            r'^data worker 17 was ended by the system \(is killed by signal: Killed\), ',
+        ),
+        ('DataLoader worker (pid(s) 17, 18) exited unexpectedly', r'^data worker 17, 18 was ended'),
+        (
+            '[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4711',
+            r'^lost another process of the run',
+        ),
+    ],
+)
+def test_what_died_is_told_in_a_line(text, line):
+    assert re.match(line, explain(RuntimeError(text)))
+
+
+def test_other_runtime_errors_are_bugs():
+    assert explain(RuntimeError('mat1 and mat2 shapes cannot be multiplied')) is None

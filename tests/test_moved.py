@@ -1,0 +1,22 @@
+"""Import paths from before modules moved give the very modules that took their place."""
+
+import subprocess
+import sys
+
+from mae.moved import MOVED
+
+CODE = """
+import importlib, sys, warnings
+warnings.simplefilter('always')
+for old, new in MOVED.items():
+    with warnings.catch_warnings(record=True) as told:
+        found = importlib.import_module(f'mae.{old}')
+    assert found is importlib.import_module(f'mae.{new}'), old
+    assert found.__name__ == found.__spec__.name == f'mae.{new}', old
+    assert any(f'mae.{old} is mae.{new} now' in str(w.message) for w in told), old
+"""
+
+
+def test_each_old_path_gives_the_new_module():
+    code = CODE.replace('MOVED', repr(MOVED))
+    subprocess.run([sys.executable, '-c', code], check=True)
