@@ -1,6 +1,8 @@
-"""What happens when numbers go wrong: count, tell, go back, give up."""
+"""Loss or gradients that are not finite: count the steps, log them, go back, give up."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,6 @@ from mmengine.hooks import Hook, IterTimerHook
 from torch import Tensor
 
 from mae.fault_tolerance.autopsy import norms_by_module, write_autopsy
-from mae.fault_tolerance.bad_steps import BadSteps
 from mae.fault_tolerance.checkpoint import verified
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
 from mae.fault_tolerance.signals import RolledBack
@@ -18,6 +19,72 @@ from mae.fault_tolerance.step_report import StepReport
 from mae.registry import HOOKS
 from mae.utils.errors import NonFiniteError
 from mae.utils.norm_statistics import norm_buffers
+
+# A gradient scaler starts at 65536 and halves at each overflow: this often in a row, it searches
+# no more.
+_SCALER_SEARCH = 30
+
+
+@dataclass
+class BadSteps:
+    """Bad steps so far.
+
+    Attributes:
+        total: of them.
+        in_row: of them since the last good one.
+        first, last: of that row.
+        scaler_skips: steps that a gradient scaler skipped to find its scale; they are no errors.
+        scaler_in_row: of these since the last good step.
+        rollbacks: how often the run has gone back.
+        left_out: steps a <= step < b that are not trained on since.
+    """
+
+    total: int = 0
+    in_row: int = 0
+    first: int = -1
+    last: int = -1
+    scaler_skips: int = 0
+    scaler_in_row: int = 0
+    rollbacks: int = 0
+    left_out: list[tuple[int, int]] = field(default_factory=list)
+
+    def take(self, report: StepReport, scaled: bool) -> bool:
+        """Count a step; returns whether it was bad.
+
+        Args:
+            report: of the step.
+            scaled: whether a gradient scaler is at work.
+        """
+        if not report.skipped:
+            self.in_row = self.scaler_in_row = 0
+            return False
+        if scaled and math.isfinite(report.loss) and self.scaler_in_row < _SCALER_SEARCH:
+            self.scaler_skips += 1
+            self.scaler_in_row += 1
+            return False
+        self.total += 1
+        self.in_row += 1
+        self.last = report.step
+        if self.in_row == 1:
+            self.first = report.step
+        return True
+
+    def go_back(self, step: int, margin: int) -> None:
+        """Note that the run returns to `step`, to leave out the row and `margin` steps before."""
+        self.left_out.append((max(step, self.first - margin), self.last + 1))
+        self.rollbacks += 1
+        self.in_row = self.scaler_in_row = 0
+
+    def state(self) -> dict[str, Any]:
+        """As plain values, for `from_state`."""
+        return {**asdict(self), 'left_out': [list(steps) for steps in self.left_out]}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> 'BadSteps':
+        ranges: Sequence[Sequence[int]] = state['left_out']
+        counts = {name: int(value) for name, value in state.items() if name != 'left_out'}
+        return cls(**counts, left_out=[(int(start), int(stop)) for start, stop in ranges])
+
 
 _SHOWN = 16  # sample ids in a line of the log
 

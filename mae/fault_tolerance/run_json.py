@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import socket
+import time
 import warnings
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.hooks import Hook
 from torch import Tensor
 
+from mae.registry import HOOKS
 from mae.utils.files import write_json
 from mae.utils.versions import versions
 
@@ -94,3 +97,43 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
+
+
+@HOOKS.register_module()
+class RunStateHook(Hook):
+    """Notes the step in `run.json`, at most every few seconds.
+
+    Args:
+        seconds: between two notes.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, *, seconds: float = 10.0) -> None:
+        self.seconds = seconds
+        self._next = 0.0
+
+    def before_train(self, runner: Any) -> None:
+        self._note(
+            runner,
+            state='running',
+            max_steps=runner.max_iters,
+            resumed_from=runner.resumed_from,
+        )
+
+    def after_step(self, runner: Any) -> None:
+        if time.monotonic() >= self._next:
+            self._note(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        self._note(runner)
+
+    def after_all(self, runner: Any) -> None:
+        """How far it came, however it ended."""
+        if runner.run_state is not None and not runner.run_state.is_over:
+            self._note(runner)
+
+    def _note(self, runner: Any, **changes: Any) -> None:
+        self._next = time.monotonic() + self.seconds
+        if runner.run_state is not None:
+            runner.run_state.write(step=runner.iter, epoch=runner.epoch, **changes)

@@ -9,8 +9,8 @@ import torch
 from mmengine.hooks import Hook
 
 from mae.engine.hooks import GuardHook
-from mae.fault_tolerance.bad_steps import BadSteps
 from mae.fault_tolerance.checkpoint import commit, load_checkpoint
+from mae.fault_tolerance.guard import BadSteps
 from mae.fault_tolerance.run_json import weights_sha256
 from mae.fault_tolerance.step_report import Reports, StepReport
 from mae.utils.errors import NonFiniteError

@@ -4,8 +4,8 @@ from mae.engine.hooks.low_resolution import LowResolutionHook
 from mae.fault_tolerance.bad_samples import BadSamplesHook
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
 from mae.fault_tolerance.guard import GuardHook
-from mae.fault_tolerance.run_json_hook import RunStateHook
-from mae.fault_tolerance.stop import StopHook
+from mae.fault_tolerance.run_json import RunStateHook
+from mae.fault_tolerance.signals import StopHook
 from mae.fault_tolerance.watchdog import WatchdogHook
 
 __all__ = [
