@@ -32,7 +32,8 @@ CONFIGS = {
 }
 SEEDS = (0, 1, 2)
 # Every seed tries all, and the best mean counts. The best one must not be the first or the last.
-SCRATCH_BASE_LRS = (5e-3, 1e-2, 2e-2)
+# Learning rates of the grids from scratch: each has its best inside.
+BASE_LRS = {'scratch': (5e-3, 1e-2, 2e-2), 'longer': (2.5e-3, 5e-3, 1e-2)}
 LONGER = 3  # times as many epochs from scratch with --longer
 
 # At most; with fewer than there are cores, the runs from scratch go on beside pre-training.
@@ -94,7 +95,7 @@ class Plan:
     def cost(self) -> float:
         """Of all jobs, as they share the cores."""
         grids = [part for part in ('scratch', 'longer') if part in self.epochs]
-        trials = len(SCRATCH_BASE_LRS) * sum(_COST[part] for part in grids)
+        trials = sum(len(BASE_LRS[part]) * _COST[part] for part in grids)
         shared = _COST['knn'] + len(SEEDS) * (_COST['finetune'] + trials)
         return self.pretrain().cost + shared / self.cores
 
@@ -121,7 +122,7 @@ class Plan:
         return Grid(
             {
                 base_lr: [self._trial(part, base_lr, seed) for seed in SEEDS]
-                for base_lr in SCRATCH_BASE_LRS
+                for base_lr in BASE_LRS[part]
             }
         )
 

@@ -3,7 +3,7 @@
     tools/train.py vit-mini-p4_scratch-1xb50-coslr-80e_digits-16
 
 Hardware:  2 CPU cores
-Rate:      the best of .0025, .005, .01 and .02 by the mean of three seeds; at .02 seeds fail
+Rate:      the best of .005, .01 and .02 by the mean of three seeds; at .02 seeds fail
 """
 
 _base_ = ['./vit-mini-p4_ft-1xb50-coslr-80e_digits-16.py']

@@ -129,7 +129,7 @@ def test_smoke_writes_a_report_and_says_where(smoke):
 @pytest.mark.xdist_group('demo')
 def test_seeds_choose_other_labels_and_are_told_to_the_tools(smoke, tools):
     commands = [shlex.split(line) for line in smoke.summary['commands']]
-    rates = tools.demo.SCRATCH_BASE_LRS
+    rates = tools.demo.BASE_LRS['scratch']
     assert len(commands) == 1 + 1 + 3 + 3 * len(rates)
     finetune = [words for words in commands if '--load-from' in words]
     assert [words[words.index('--seed') + 1] for words in finetune] == ['0', '1', '2']
@@ -206,9 +206,14 @@ def test_cost_is_that_of_all_jobs(tools, tmp_path, longer):
 def test_longer_training_is_the_same_for_more_epochs(tools):
     configs = tools.demo.load_configs()
     plan = tools.demo.make_plan(tools.demo.parse_args(['--longer']), configs)
-    short, longer = plan.grid('scratch').jobs, plan.grid('longer').jobs
-    assert len(short) == len(longer) == 3 * len(tools.demo.SCRATCH_BASE_LRS)
-    for one, other in zip(short, longer, strict=True):
+    short, longer = plan.grid('scratch'), plan.grid('longer')
+    assert len(short.jobs) == len(longer.jobs) == 3 * len(tools.demo.BASE_LRS['scratch'])
+    common = short.trials.keys() & longer.trials.keys()
+    assert len(common) == 2
+    pairs = [
+        pair for lr in common for pair in zip(short.trials[lr], longer.trials[lr], strict=True)
+    ]
+    for one, other in pairs:
         assert other.epochs == tools.demo.LONGER * one.epochs
         words = [word.replace('longer-', 'scratch-') for word in other.args]
         assert words == [*one.args, f'train_cfg.max_epochs={other.epochs}']
