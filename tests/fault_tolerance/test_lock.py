@@ -63,7 +63,7 @@ def test_killed_run_holds_nothing_though_its_workers_live(tmp_path, children):
 
 
 def test_lock_tidied_away_meanwhile_is_made_anew(tmp_path, monkeypatch):
-    from mae.utils import lock
+    from mae.fault_tolerance import lock
 
     seen, flock = [], lock.fcntl.flock
 
@@ -82,7 +82,7 @@ def test_lock_tidied_away_meanwhile_is_made_anew(tmp_path, monkeypatch):
 
 
 def test_file_system_without_locks(tmp_path, monkeypatch):
-    from mae.utils import lock
+    from mae.fault_tolerance import lock
 
     def refuse(descriptor, how):
         raise OSError(lock.errno.ENOLCK, 'No locks available')

@@ -15,7 +15,8 @@ from mmengine.hooks import Hook
 from mae.apis.cli import explain, run
 from mae.apis.runs import train
 from mae.datasets.sources.digits import Digits
-from mae.engine.hooks import WatchdogHook, watchdog
+from mae.fault_tolerance import watchdog
+from mae.fault_tolerance.watchdog import WatchdogHook
 from mae.registry import HOOKS
 
 FORK = multiprocessing.get_context('fork')  # starting Python anew would take seconds

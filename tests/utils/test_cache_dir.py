@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mae.datasets import index_cache
+from mae.datasets.sources import index_cache
 from mae.zoo.download import cache_folder
 
 

@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from mae.datasets import ImageFolder, folder
+from mae.datasets import ImageFolder
+from mae.datasets.sources import folder
 from mae.utils.errors import ConfigError, DataError
 
 

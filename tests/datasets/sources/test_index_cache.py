@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mae.datasets import ImageFolder, folder, index_cache
+from mae.datasets import ImageFolder
+from mae.datasets.sources import folder, index_cache
 from mae.datasets.sources.array_file import read_arrays, write_arrays
 from mae.datasets.sources.scan import scan_folders
 from mae.utils.errors import DataError

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mae.apis.images import name_images
-from mae.datasets import ArrowImages, ImageFolder, index_cache, walk
+from mae.datasets import ArrowImages, ImageFolder
+from mae.datasets.sources import index_cache, walk
 from mae.datasets.sources.arrow import holds_tables
 from mae.utils.errors import DataError
 

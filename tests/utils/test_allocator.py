@@ -12,7 +12,7 @@ COUNT = """
 import resource
 import sys
 import torch
-from mae.engine import allocator
+from mae.utils import allocator
 
 def new_pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
