@@ -40,7 +40,6 @@ MOVED = {
     'engine.hooks.watchdog': 'fault_tolerance.watchdog',
     'engine.reports': 'fault_tolerance.step_report',
     'engine.run_state': 'fault_tolerance.run_json',
-    'engine.start': 'engine.resume',
     'engine.statistics': 'utils.norm_statistics',
     'engine.step_loader': 'engine.device_prefetcher',
     'engine.stopping': 'fault_tolerance.signals',

@@ -33,7 +33,7 @@ from mae.engine.hooks.default import default_hooks
 from mae.engine.img_size import hand_down_img_size
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import describes_one, with_rate
-from mae.engine.resume import announce, load, resume, resume_latest
+from mae.engine.start import announce, load, resume, resume_latest
 from mae.fault_tolerance.checkpoint import (
     identity_of,
     meta_of_mmengine,

@@ -170,7 +170,7 @@ class TimeChoice(Hook):
     """How long it takes to choose the checkpoint to continue from."""
 
     def before_run(self, runner):
-        import mae.engine.resume as module
+        import mae.engine.start as module
 
         real = module.choose_checkpoint
 

@@ -15,7 +15,7 @@ from mae.datasets.sources import index_cache, walk
 from mae.datasets.sources.arrow import holds_tables
 from mae.utils.errors import DataError
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+TOOLS = Path(__file__).resolve().parents[3] / 'tools'
 HIDDEN = [
     '.0.jpg',
     '._0.jpg',
