@@ -32,16 +32,15 @@ class KNNLoop(TestLoop):
     many probes there are.
 
     Args:
-        runner: the runner.
-        dataloader: of the images to classify.
-        evaluator: metrics of the votes, such as `Accuracy`.
-        bank_dataloader: of the training images, each read once.
-        k: neighbours that vote.
-        temperature: of the votes; None counts each as 1.
+        dataloader: a loader of the images to classify, or its config.
+        evaluator: metrics that read `logits` (B, N) and `labels` (B,), such as `Accuracy`.
+        bank_dataloader: a loader of the training images, or its config; each is read once.
+        k: number of neighbours, 1 to the number of images in the bank.
+        temperature: a neighbour's vote is exp(similarity / temperature); None counts each as 1.
         pool: 'avg' of the patch tokens, or 'cls'.
-        probes: configs of more to ask of the same features, `KNNProbe` or `LinearProbe`; their
-            metrics are named after them. A metric that writes a file, such as mmengine's
-            `DumpResults`, writes it anew for each and leaves that of the last.
+        probes: configs of further classifiers of the same features, `KNNProbe` or `LinearProbe`;
+            their metrics are named after them. A metric that writes a file, such as mmengine's
+            `DumpResults`, overwrites it for each, so the last probe's file remains.
 
     Raises:
         ConfigError: k exceeds the number of training images, the temperature is not positive, or
@@ -63,7 +62,7 @@ class KNNLoop(TestLoop):
         probes: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(runner, dataloader, evaluator)
-        self.voter = Voter(
+        self.bank = FeatureBank(
             runner, bank_dataloader, 'test_cfg', k=k, temperature=temperature, pool=pool
         )
         self.probes = [METRICS.build(probe) for probe in probes]
@@ -73,13 +72,13 @@ class KNNLoop(TestLoop):
 
     @torch.inference_mode()
     def run(self) -> dict[str, float]:
-        """Fill the bank, let it vote on every test image, evaluate, and ask the other probes."""
+        """Compute the bank, classify every test image by k-NN, evaluate; then each other probe."""
         runner = self.runner
         runner.call_hook('before_test')
         runner.call_hook('before_test_epoch')
         runner.model.eval()
-        bank, seen = self.voter.bank(), []
-        for index, output in enumerate(self.voter.votes(bank, self.dataloader)):
+        bank, seen = self.bank.compute(), []
+        for index, output in enumerate(self.bank.classify(bank, self.dataloader)):
             runner.call_hook('before_test_iter', batch_idx=index, data_batch=None)
             self.evaluator.process(data_samples=[output])
             if self.probes:
@@ -108,11 +107,11 @@ class KNNHook(Hook):
     ViT-B/16 35 GFLOPs an image, 0.6 of what one image costs in training.
 
     Args:
-        dataloader: config, of the images to classify.
-        bank_dataloader: config, of the training images or a part of them.
-        interval: epochs between two figures; the last epoch always gives one.
-        k: neighbours that vote.
-        temperature: of the votes; None counts each as 1.
+        dataloader: config of a loader of the images to classify.
+        bank_dataloader: config of a loader of the training images or a part of them.
+        interval: epochs between two evaluations, at least 1; the last epoch always has one.
+        k: number of neighbours, 1 to the number of images in the bank.
+        temperature: a neighbour's vote is exp(similarity / temperature); None counts each as 1.
         pool: 'avg' of the patch tokens, or 'cls'.
 
     Raises:
@@ -141,7 +140,7 @@ class KNNHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Build the loaders once, so that a mistake in them shows at the start."""
-        self._voter = Voter(runner, self._bank_cfg, 'KNNHook', **self._options)
+        self._bank = FeatureBank(runner, self._bank_cfg, 'KNNHook', **self._options)
         self._loader = runner.build_dataloader(self._loader_cfg, seed=runner.seed)
         self._accuracy = Accuracy((1,))
 
@@ -152,7 +151,7 @@ class KNNHook(Hook):
         if done % self.interval and done != runner.max_epochs:
             return
         runner.model.eval()
-        for output in self._voter.votes(self._voter.bank(), self._loader):
+        for output in self._bank.classify(self._bank.compute(), self._loader):
             self._accuracy.process(None, [output])
         top1 = self._accuracy.evaluate(len(self._loader.dataset))['top1']
         runner.model.train()
@@ -160,19 +159,19 @@ class KNNHook(Hook):
         runner.visualizer.add_scalars({'knn/top1': top1}, step=runner.iter)
 
 
-class Voter:
-    """A bank of images that votes on others.
+class FeatureBank:
+    """Features of labelled images, which classify other images by k-NN.
 
     Args:
-        runner: the runner, whose model gives the features.
-        bank_dataloader: of the training images, each read once.
+        runner: its `model` has `extract_features(images, pool)`.
+        bank_dataloader: a loader or its config; each of its images is read once.
         where: the config key of these arguments, for messages.
-        k: neighbours that vote.
-        temperature: of the votes; None counts each as 1.
+        k: number of neighbours, 1 to the number of images in the bank.
+        temperature: a neighbour's vote is exp(similarity / temperature); None counts each as 1.
         pool: 'avg' of the patch tokens, or 'cls'.
 
     Raises:
-        ConfigError: k exceeds the number of training images, or the temperature is not positive.
+        ConfigError: k exceeds the number of images in the bank, or the temperature is not positive.
     """
 
     def __init__(
@@ -197,8 +196,8 @@ class Voter:
         self.temperature = temperature
         self.pool = pool
 
-    def bank(self) -> tuple[Tensor, Tensor]:
-        """Features (M, D) and labels (M,) of the bank: one pass over its images.
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Features (M, D) and labels (M,): one pass over the images of the bank.
 
         Raises:
             ConfigError: an image has no label.
@@ -208,10 +207,14 @@ class Voter:
             raise ConfigError('k-NN needs labels: an image of the bank_dataloader has none')
         return bank, labels
 
-    def votes(self, bank: tuple[Tensor, Tensor], batches: Iterable[Batch]) -> Iterable[Batch]:
+    def classify(self, bank: tuple[Tensor, Tensor], batches: Iterable[Batch]) -> Iterable[Batch]:
         """`logits` (B, N), `pred_score` (B, N), `labels` (B,), `features` (B, D) of each batch.
 
         The logits are votes, the scores their shares: a softmax of votes would mean nothing.
+
+        Args:
+            bank: what `compute` returned.
+            batches: `inputs` and `labels`, perhaps `ids`, as collated.
         """
         features, labels = bank
         scorer = KNNProbe(self.k, self.temperature).fit(features, labels)
@@ -227,8 +230,8 @@ def features_of(model: Any, batch: Batch, pool: str) -> tuple[Tensor, Tensor]:
     """Features (B, D) and labels (B,) of a collated batch.
 
     Args:
-        model: with `extract_features(images, pool)`, perhaps wrapped for distributed training.
-        batch: as it comes from a data loader.
+        model: has `data_preprocessor` and `extract_features(images, pool)`; may be wrapped in DDP.
+        batch: `inputs` and `labels` (B,), as collated.
         pool: 'avg' of the patch tokens, or 'cls'.
     """
     model = getattr(model, 'module', model)
@@ -237,14 +240,14 @@ def features_of(model: Any, batch: Batch, pool: str) -> tuple[Tensor, Tensor]:
 
 
 def feature_bank(model: Any, loader: Iterable[Batch], pool: str) -> tuple[Tensor, Tensor]:
-    """Features (M, D) and labels (M,) of all batches of all processes, known to each of them."""
+    """Features (M, D) and labels (M,) of all batches, gathered from all processes to each."""
     parts = [features_of(model, batch, pool) for batch in loader]
     features, labels = (torch.cat(column) for column in zip(*parts, strict=True))
     return _gathered(features), _gathered(labels)
 
 
 def _gathered(part: Tensor) -> Tensor:
-    """The rows of all processes, in the order of their ranks; they may differ in number."""
+    """All-gather of rows (M_rank, ...), in the order of ranks; their number may differ by rank."""
     if not dist.is_initialized():
         return part
     parts: list[Any] = [None] * dist.get_world_size()
