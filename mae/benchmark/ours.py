@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mae.benchmark.inputs import FinetuningInputs, Inputs, PretrainingInputs, random_images
 from mae.benchmark.settings import LEARNING_RATE, Settings
 from mae.engine.compile import compile_blocks
-from mae.evaluation.features import features_of
+from mae.evaluation.knn_evaluation import features_of
 from mae.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mae.utils.seeding import seed_generators
 

@@ -39,13 +39,13 @@ def verify(dataset: SeededDataset, num_workers: int = 0) -> Iterator[Checked]:
     """Puts each sample through the whole pipeline, as training would, in the dataset's order.
 
     Args:
-        dataset: what to check.
-        num_workers: processes; 0 reads in this one.
+        dataset: maps a sample id to a sample, such as `SeededDataset`.
+        num_workers: processes, at least 0; 0 reads in this one.
 
     Raises:
         DataError: a worker died, as a decoder that crashes or too little memory would have it.
     """
-    # A plain list is the batch: nothing but words leaves a worker.
+    # A plain list is the batch: a worker sends text only, no images.
     loader = DataLoader(
         _Checks(dataset), batch_size=_CHUNK, num_workers=num_workers, collate_fn=list
     )

@@ -35,9 +35,10 @@ class Packing:
     """How images are packed.
 
     Attributes:
-        short_side: of the images, in pixels; smaller ones keep their bytes. None: all keep them.
-        quality: of the JPEGs that larger ones become.
-        per_shard: images in a file.
+        short_side: length in pixels to which the shorter side of larger images is resized; smaller
+            images keep their bytes. None: all keep them.
+        quality: JPEG quality of resized images, 1..100.
+        per_shard: number of images in a file.
     """
 
     short_side: int | None = 256
@@ -59,10 +60,10 @@ def pack(
 
     Args:
         source: a dataset with `get_data_info`, `get_gt_labels`, `metainfo` and `folder`.
-        folder: to write; must not exist, nor lie within a folder of images.
-        packing: how.
-        workers: processes.
-        progress: told the number of images done and of all.
+        folder: output; must not exist, nor lie within a folder of images.
+        packing: size and quality of the images, images per shard.
+        workers: number of processes.
+        progress: called with (images done, all images).
 
     Raises:
         DataError: `folder` is no place for it, an image cannot be decoded, `<folder>.part` is of
@@ -133,7 +134,7 @@ def _span(source: Source, packing: Packing, number: int) -> range:
 
 
 def _is_done(source: Any, labels: NDArray[Any], part: Path, packing: Packing, number: int) -> bool:
-    """Whether a shard is there; raises DataError if it holds other images."""
+    """Whether a shard is there; raises DataError if it contains other images."""
     file = _shard_index(part, number)
     if not ((part / shard_name(number)).exists() and file.exists()):
         return False

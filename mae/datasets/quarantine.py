@@ -1,4 +1,4 @@
-"""Images left out of a dataset by name: what `tools/data/verify.py` found unreadable."""
+"""Images excluded from a dataset by name: what `tools/data/verify.py` found unreadable."""
 
 import json
 import os
@@ -52,18 +52,18 @@ def write_quarantine(path: str | Path, entries: Iterable[tuple[str, str]]) -> No
 class Quarantined:
     """A source without the images of a list.
 
-    An image is left out if its path ends in one of the list's, beginning at a folder that all
+    An image is excluded if its path ends in one of the list's, beginning at a folder that all
     images share: a list made in `data/imagenet` or in `data/imagenet/train` fits either.
 
     Attributes:
-        left_out: numbers in the source of the images that are.
+        left_out: indices in the source of the excluded images.
 
     Args:
         source: a dataset with `get_data_info`.
-        path: of the list; see `read_quarantine`.
+        path: a list file, see `read_quarantine`.
 
     Raises:
-        DataError: the list cannot be read, or leaves nothing.
+        DataError: the list cannot be read, or excludes every image.
     """
 
     def __init__(self, source: Any, path: str | Path) -> None:
@@ -90,7 +90,7 @@ class Quarantined:
         return folder
 
     def get_gt_labels(self) -> Any:
-        """Labels of the images that are left, of sources that tell them."""
+        """Labels of the remaining images, if the source has `get_gt_labels`."""
         return np.asarray(self.source.get_gt_labels())[self._indices]
 
     def __len__(self) -> int:

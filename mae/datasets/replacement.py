@@ -19,16 +19,15 @@ class Readable(Protocol):
         """One sample, or DataError."""
 
     def name(self, sample_id: int) -> str:
-        """What to call it."""
+        """The path of a sample's image; without one, its number."""
 
 
 def read_or_replace(dataset: Readable, sample_id: int, key: int) -> Sample:
     """The sample, or the first readable one of a row that follows from `key` alone.
 
     Args:
-        dataset: to read from.
-        sample_id: of the sample wanted.
-        key: its random key.
+        sample_id: its index in the source is `sample_id` modulo the source's length.
+        key: the sample's random key, a 63-bit number, from which the replacements follow.
 
     Returns:
         The sample; a replacement has its own id and key, and `bad`: dict(id, path, reason,

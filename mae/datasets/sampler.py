@@ -25,15 +25,15 @@ class GlobalBatchSampler(Sampler[Batch]):
     Args:
         dataset: only its length matters.
         batch_size: m.
-        global_batch_size: G; by default m*W.
-        seed: of the run.
+        global_batch_size: G, a multiple of m*W; by default m*W.
+        seed: seeds the order and the samples' keys.
         shuffle: False keeps the dataset's order.
-        drop_last: True leaves out the last, smaller global batch. False splits it evenly over
-            the fewest micro-steps that hold it, up to W - 1 samples that would leave a rank
-            without any.
+        drop_last: True drops the last, smaller global batch. False splits it evenly over the fewest
+            micro-steps that it fits into, except up to W - 1 samples with which some rank would
+            have none.
         num_repeats: times that a sample occurs in an epoch, each with its own id and so its own
             augmentation (repeated augmentation, Hoffer et al. 2020).
-        rank, world_size: by default those of torch.distributed.
+        rank, world_size: None takes those of torch.distributed.
 
     Raises:
         ConfigError: the numbers do not fit together; says which would.

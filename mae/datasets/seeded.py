@@ -41,11 +41,11 @@ class SeededDataset(Dataset[Sample]):
     Args:
         source: a dataset, or the config of one, with `__len__` and `get_data_info`.
         pipeline: transforms or their configs; the last is `PackInputs`.
-        quarantine: file with the paths of images to leave out, as `tools/data/verify.py` writes.
+        quarantine: file with the paths of images to exclude, as `tools/data/verify.py` writes.
 
     Raises:
         ConfigError: the source is no such dataset, or the pipeline is empty.
-        DataError: there is no such quarantine list, or it leaves nothing.
+        DataError: there is no such quarantine list, or it excludes every image.
     """
 
     replaces_bad = False
@@ -78,7 +78,7 @@ class SeededDataset(Dataset[Sample]):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """The source's; `classes` holds the names, in the order of the labels."""
+        """The source's; `classes` are the names, in the order of the labels."""
         return dict(getattr(self.source, 'metainfo', {}))
 
     def __getitem__(self, request: Request) -> Sample:
@@ -108,7 +108,7 @@ class SeededDataset(Dataset[Sample]):
         return name
 
     def read(self, sample_id: int, key: int) -> Sample:
-        """One sample, or DataError with its path; leaves the generators seeded."""
+        """One sample, or DataError with its path; does not restore the generators' state."""
         if self.is_random:
             seed_generators(key)
         results = self.source.get_data_info(sample_id % self._length)

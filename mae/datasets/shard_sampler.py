@@ -17,9 +17,9 @@ class ShardSampler(Sampler[Batch]):
 
     Args:
         dataset: only its length matters.
-        batch_size: of this process; its last batch may be smaller.
-        seed: of the samples' keys, which are those of epoch 0: masks and losses repeat.
-        rank, world_size: by default those of torch.distributed.
+        batch_size: samples per process and step; the last batch may be smaller.
+        seed: seeds the samples' keys, always those of epoch 0, so that masks and losses repeat.
+        rank, world_size: None takes those of torch.distributed.
 
     Raises:
         ConfigError: more processes than samples.

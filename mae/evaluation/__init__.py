@@ -4,8 +4,7 @@ from mae.evaluation.accuracy import Accuracy
 from mae.evaluation.evaluator import Evaluator
 from mae.evaluation.grid_accuracy import GridAccuracy
 from mae.evaluation.knn import knn_scores
-from mae.evaluation.knn_hook import KNNHook
-from mae.evaluation.knn_loop import KNNLoop
+from mae.evaluation.knn_evaluation import KNNHook, KNNLoop
 from mae.evaluation.loops import TestLoop, ValLoop
 from mae.evaluation.probes import KNNProbe, LinearProbe
 from mae.evaluation.reconstruction import ReconstructionLoss

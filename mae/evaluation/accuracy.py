@@ -23,12 +23,12 @@ class Accuracy(BaseMetric):
     """Share of samples, in percent, whose label is among the k largest logits.
 
     A tie counts against the label, see `count_hits`. A k that is not below the number of classes
-    would always hit and is left out.
+    would always hit and is not reported.
 
     mmengine's gathering of results pads and cuts shards; counts need only be added up.
 
     Args:
-        topk: values of k, or one.
+        topk: one k or several, different whole numbers from 1 on.
 
     Raises:
         ConfigError: `topk` is not made of different whole numbers from 1 on.
@@ -108,7 +108,7 @@ class Accuracy(BaseMetric):
         """The shares of each k by name, without those that cannot fail.
 
         Raises:
-            ConfigError: none is left.
+            ConfigError: every k would always hit.
         """
         tells = [k < self._num_classes for k in self.topk]
         if not any(tells):
@@ -135,11 +135,11 @@ class Accuracy(BaseMetric):
 
 
 def logits_and_labels(output: Mapping[str, Tensor], metric: str) -> tuple[Tensor, Tensor]:
-    """What a classifier gives for a batch.
+    """Logits and labels in a classifier's output for a batch.
 
     Args:
-        output: of the model in mode 'predict'.
-        metric: who asks, for the message.
+        output: what a model returns with `mode='predict'`.
+        metric: name of the metric, for the message.
 
     Raises:
         ConfigError: the model is no classifier.
@@ -157,9 +157,9 @@ def count_hits(logits: Tensor, labels: Tensor, topk: Sequence[int]) -> Tensor:
 
     A label is among the k largest if fewer than k other classes reach its logit: the one rule of
     ranking here. Without ties it is the usual one. With ties no order of the classes is better
-    than another, so none is chosen: a model that tells nothing apart scores 0, not what the class
-    of number 0 happens to hold, and a class without a vote, tied with all others without one, is
-    no hit. Counts stay whole numbers, hence exact on any number of processes.
+    than another, so none is chosen: a model whose logits are all equal scores 0, not the share of
+    class 0, and a class without a vote, tied with all others without one, is no hit. Counts are
+    whole numbers, hence exact on any number of processes.
 
     Args:
         logits: (B, N); of k-NN, votes.
@@ -183,8 +183,8 @@ def count_hits(logits: Tensor, labels: Tensor, topk: Sequence[int]) -> Tensor:
 
 
 def known_and_finite(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Which labels (B,) lie in 0..N-1, and which rows of logits (B, N) hold only numbers."""
-    # The extremes of a row tell of all of it, NaN too, in a tenth of the time of `isfinite` of all.
+    """Which labels (B,) lie in 0..N-1, and which rows of logits (B, N) are finite."""
+    # max and min of a row propagate NaN and infinity, in a tenth of the time of `isfinite` of all.
     finite = logits.amax(dim=1).isfinite() & logits.amin(dim=1).isfinite()
     return (labels >= 0) & (labels < logits.shape[1]), finite
 

@@ -1,7 +1,7 @@
 """What features, neighbours and votes have to be: one line with both sizes where they are not.
 
-Only shapes, types and devices are looked at, unless a docstring says more: to read values is to
-wait for the device.
+Only shapes, types and devices are read, unless a docstring says otherwise: reading values
+synchronises with the device.
 
 Shapes: M images of the bank, B queries, D width.
 """
@@ -83,7 +83,7 @@ def check_temperature(temperature: float | None, name: str = 'temperature') -> N
 
     Args:
         temperature: None counts each vote as 1.
-        name: key of the setting, for the message.
+        name: config key, for the message.
 
     Raises:
         ConfigError: not positive and finite.
@@ -102,7 +102,7 @@ def is_count(value: object) -> bool:
 
 
 def is_whole(tensor: Tensor) -> bool:
-    """Whether a tensor holds whole numbers."""
+    """Whether a tensor's type is an integer one; bool is not."""
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 

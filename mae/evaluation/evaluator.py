@@ -3,7 +3,7 @@
 A model gives a batch as one dictionary, so that `Accuracy` counts on the device and nothing has to
 be gathered. The metrics of mmengine and mmpretrain read a dictionary for each sample, keep what
 they need of all and gather it from all processes: such dictionaries are made only where such a
-metric is asked for.
+metric is configured.
 
 Shapes: B images, N classes.
 """
@@ -30,7 +30,7 @@ class Evaluator(MMEvaluator):
     `sample_idx`. Output of another form passes through unchanged.
 
     Args:
-        metrics: see mmengine's.
+        metrics: one metric or a list, built or as configs.
     """
 
     def __init__(self, metrics: Any) -> None:
@@ -40,7 +40,7 @@ class Evaluator(MMEvaluator):
         self._sound: Accuracy | None = None
 
     def process(self, data_samples: Sequence[Any], data_batch: Any = None) -> None:
-        """Hand a batch to each metric.
+        """Pass a batch to each metric, in the form that it reads.
 
         Raises:
             ConfigError: a metric needs what the model does not give.
@@ -80,12 +80,12 @@ class Evaluator(MMEvaluator):
 def split_batch(output: Mapping[str, Any], data_batch: Any = None) -> list[Sample]:
     """A dictionary for each sample of a batch, its tensors on the CPU.
 
-    Samples with a label outside of the classes, or a logit that is NaN or infinite, are left out.
+    Samples with a label outside of the classes, or a logit that is NaN or infinite, are dropped.
 
     Args:
-        output: of a model: `logits` (B, N), `labels` (B,) and perhaps `pred_score` (B, N), by
-            default the softmax; or `reconstruction_loss` (B,).
-        data_batch: from the data loader, for the `ids` (B,) that the output does not hold.
+        output: `logits` (B, N), `labels` (B,) and perhaps `pred_score` (B, N), by default the
+            softmax; or `reconstruction_loss` (B,).
+        data_batch: the collated batch, for `ids` (B,) where the output has none.
     """
     columns: dict[str, Tensor] = {}
     if 'logits' in output:
@@ -100,7 +100,7 @@ def split_batch(output: Mapping[str, Any], data_batch: Any = None) -> list[Sampl
         columns['reconstruction_loss'] = output['reconstruction_loss']
         keep, rest = [True] * len(output['reconstruction_loss']), {}
     ids = output.get('ids', (data_batch or {}).get('ids'))
-    # Each its own memory: pickled, a view would bring the batch along.
+    # Copies: a pickled view would contain the whole batch.
     rows = [[row.clone() for row in column.cpu()] for column in columns.values()]
     samples = [{**dict(zip(columns, row, strict=True)), **rest} for row in zip(*rows, strict=True)]
     if ids is not None:

@@ -18,11 +18,11 @@ class GridAccuracy(Accuracy):
     """Top-k accuracy of each learning rate of a `LinearGridHead`, and of the best one.
 
     The best is chosen by the top-1 on the very images that are evaluated, the smallest rate of
-    equally good ones: a number to report needs a run at that rate on images it was not chosen by,
-    or a word that it was.
+    equally good ones: report a run at that rate on other images, or state that the rate was
+    selected on the evaluated ones.
 
     Args:
-        topk: values of k, 1 among them.
+        topk: one k or several, different whole numbers from 1 on, 1 among them.
 
     Raises:
         ValueError: `topk` is without 1, or not made of different whole numbers from 1 on.

@@ -28,16 +28,16 @@ def knn_scores(
 ) -> Tensor:
     """Votes of the k bank images most like each query, by cosine similarity; exact.
 
-    The bank is searched in chunks, so memory holds B x chunk_size similarities, not B x M. Bank
-    images that are equally like a query and too many for the last of the k places share these, so
-    that neither the order of the bank nor `chunk_size` has a say.
+    The bank is searched in chunks, so B x chunk_size similarities are in memory, not B x M. Bank
+    images that tie for the last of the k places share them, so the result depends neither on the
+    order of the bank nor on `chunk_size`.
 
     Args:
         queries: float (B, D).
-        bank: float (M, D), of length 1 each (`unit`, once for all queries).
-        bank_labels: whole numbers (M,).
+        bank: float (M, D), rows of length 1 (see `unit`).
+        bank_labels: whole numbers (M,), each in 0..N-1.
         num_classes: N.
-        k: neighbours that vote.
+        k: number of neighbours, 1 to M.
         temperature: a neighbour's vote is exp(similarity / temperature); None counts each as 1, and
             of classes with as many votes the one whose neighbours are more like the query is first,
             as in the limit of high temperatures.
@@ -149,10 +149,10 @@ def _count_equal(
 
 
 def unit(features: Tensor) -> Tensor:
-    """Rows of length 1: NaN where a row has no length that its type could hold.
+    """Rows divided by their L2 norm: NaN where the norm overflows the type.
 
     Args:
-        features: float (B, D); halves come back as float32.
+        features: float (B, D); float16 and bfloat16 are converted to float32.
     """
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)

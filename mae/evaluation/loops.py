@@ -26,7 +26,7 @@ class ValLoop(MMValLoop):
 
     @torch.inference_mode()
     def run(self) -> dict[str, float]:
-        """Evaluate once; whole in inference mode, as the metrics' counts may not leave it."""
+        """Evaluate once, all in inference mode, as the metrics' counts are inference tensors."""
         metrics: dict[str, float] = super().run()
         return metrics
 

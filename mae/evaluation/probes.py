@@ -1,4 +1,4 @@
-"""What may be asked of features that are computed already, besides the k-NN of `KNNLoop`.
+"""Further classifiers of features that `KNNLoop` has computed already.
 
 Shapes: M images of the bank, B queries, D width, N classes.
 """
@@ -30,8 +30,8 @@ class KNNProbe:
     """Nearest neighbours with another k or temperature.
 
     Args:
-        k: neighbours that vote.
-        temperature: of the votes; None counts each as 1.
+        k: number of neighbours, 1 to the number of images in the bank.
+        temperature: a neighbour's vote is exp(similarity / temperature); None counts each as 1.
 
     Raises:
         ConfigError: k is below 1, or the temperature not positive.
@@ -87,9 +87,9 @@ class LinearProbe:
     the features are): a function of the features alone.
 
     Args:
-        l2: of the weights, not of the biases. scikit-learn's C is 1 / (l2 M).
-        max_iter: most iterations of L-BFGS.
-        chunk_size: images of the bank whose logits are in memory at a time.
+        l2: penalty of the weights, not of the biases, at least 0. scikit-learn's C is 1 / (l2 M).
+        max_iter: upper limit of L-BFGS iterations.
+        chunk_size: images of the bank whose logits are in memory at a time, at least 1.
 
     Raises:
         ValueError: `l2` is negative or no number of float32, or a count below 1.

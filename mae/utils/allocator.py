@@ -1,7 +1,7 @@
 """Whether memory that a process frees stays with it (glibc; see mallopt(3)).
 
 A training step on a CPU frees and takes the same gigabytes again and again. By default glibc gives
-large blocks back to the kernel, which hands them out as new, zeroed pages: up to a third of a step,
+large blocks back to the kernel, which returns them as new, zeroed pages: up to a third of a step,
 and more on a virtual machine whose host takes them too.
 """
 

@@ -1,4 +1,4 @@
-"""Where this toolbox keeps what it can get again: weights, indexes of data sets."""
+"""The cache folder, for what can be downloaded or computed again: weights, indexes of data."""
 
 import os
 from pathlib import Path

@@ -13,12 +13,11 @@ def parse(
 ) -> Namespace:
     """Parse a command line, and refuse an empty argument.
 
-    A variable of the shell that is not set leaves one, and an empty path is the current folder.
+    An unset variable of the shell expands to one, and an empty path is the current folder.
 
     Args:
-        parser: of the tool.
-        argv: stands for the command line.
-        may_be_empty: options to which an empty text may be given.
+        argv: words of the command line; None takes `sys.argv[1:]`.
+        may_be_empty: options, such as '--key', whose value may be empty.
     """
     if has_empty(argv, may_be_empty):
         parser.error(EMPTY)

@@ -1,4 +1,4 @@
-"""Joining and leaving the processes of a run, with or without GPUs."""
+"""Initialising and destroying a run's process group, with or without GPUs."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def leads(launcher: str) -> bool:
 def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
     """Join the default process group: NCCL where there are GPUs, else gloo.
 
-    mmengine's `init_dist` asks CUDA for a device even where there is none.
+    mmengine's `init_dist` calls CUDA even where there is no GPU.
 
     Args:
         launcher: 'pytorch' (torchrun has set the environment) or 'slurm'.
@@ -52,7 +52,7 @@ def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
 
 
 def leave_distributed() -> None:
-    """Leave the process group, if there is one, before the interpreter ends under its threads."""
+    """Destroy the process group, if any, before the interpreter exits under its threads."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 

@@ -1,8 +1,8 @@
-"""Errors that are the user's to mend. The command line prints them as one line."""
+"""Errors that the user can fix. The command line prints them as one line."""
 
 
 class ConfigError(ValueError):
-    """A config says something impossible; the message names the key and what would be right."""
+    """A config states something impossible; the message names the key and what would be right."""
 
 
 class DataError(ValueError):

@@ -35,9 +35,9 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
     """A new file to write to, which gets its name when it is whole.
 
     Args:
-        path: of the file; what it held before stays until then. Its folder is made if it is
-            missing.
-        flush: wait until it is on disk, so that it outlasts a power failure too.
+        path: an older file there is replaced only when the new one is whole. A missing folder is
+            created.
+        flush: fsync before renaming, so that the file survives a power failure too.
 
     Raises:
         OSError: the disk refused; an older file of that name is untouched.

@@ -1,4 +1,4 @@
-"""Mean and deviation of images in grey levels (0..255), told in the units of other libraries."""
+"""Mean and deviation of images in grey levels (0..255), from the units of other libraries."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +10,9 @@ def in_grey_levels(mean: Any, std: Any, unit: float) -> dict[str, list[float]]:
     """`mean` and `std`, a number for each channel or one for all; empty if one is not stated.
 
     Args:
-        mean: one number, several or None.
-        std: the same.
-        unit: grey levels in a unit of theirs: 255 where images lie in 0..1.
+        mean: a number, one for each channel, or None.
+        std: a number, one for each channel, or None.
+        unit: grey levels per unit of theirs: 255 where images are scaled to 0..1.
 
     Raises:
         TypeError: they are no numbers.
@@ -27,7 +27,7 @@ def in_grey_levels(mean: Any, std: Any, unit: float) -> dict[str, list[float]]:
 
 
 def levels_of_processor(processor: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The same of an image processor of transformers.
+    """`mean` and `std` in grey levels of an image processor of transformers.
 
     Args:
         processor: the content of its `preprocessor_config.json`.

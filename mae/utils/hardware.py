@@ -1,4 +1,4 @@
-"""On what a result was measured."""
+"""Software and hardware on which a result was measured."""
 
 import platform
 from pathlib import Path
@@ -10,13 +10,13 @@ def software(*others: str) -> dict[str, str]:
     """Versions, by name, of what a result depends on.
 
     Args:
-        others: further distributions that played a part, where installed.
+        others: names of further distributions; those not installed are skipped.
     """
     return {**versions(*others), 'Python': platform.python_version()}
 
 
 def cpu_name() -> str:
-    """As the system tells it, or the kind of machine."""
+    """The CPU's name in `/proc/cpuinfo`, or the kind of machine."""
     try:
         lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
     except OSError:
@@ -26,7 +26,7 @@ def cpu_name() -> str:
 
 
 def gpu_name() -> str:
-    """Of the first GPU."""
+    """Name of the current GPU; 'no GPU' without one."""
     import torch  # takes seconds, and `--help` needs none of it
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'

@@ -43,8 +43,8 @@ def sample_keys(seed: int, epoch: int, ids: Tensor) -> Tensor:
     """The random key of each sample in an epoch, from which its crop and mask follow.
 
     Args:
-        seed: of the run.
-        epoch: from 0.
+        seed: the run's seed, any integer.
+        epoch: number of the epoch, from 0.
         ids: int64 (B,), sample ids.
 
     Returns:
@@ -74,7 +74,7 @@ def key_noise(keys: Tensor, count: int) -> Tensor:
 
     Args:
         keys: int64 (B,).
-        count: numbers wanted for a key.
+        count: numbers per key.
 
     Returns:
         int64 (B, count), uniform in [0, 2^63): ties are as good as impossible.

@@ -1,7 +1,7 @@
 """Running statistics of batch norms: part of a run's state, so the same in all processes.
 
-A forward pass updates them from the images of its own process. Left alone they drift apart, and
-a checkpoint, which the first process writes, would hold those of one of them.
+A forward pass updates them from the images of its own process. Without averaging they diverge, and
+a checkpoint, which rank 0 writes, would contain those of rank 0 only.
 """
 
 from collections.abc import Sequence

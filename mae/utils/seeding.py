@@ -22,7 +22,7 @@ def seed_generators(seed: int) -> None:
 
 @contextmanager
 def generators_kept() -> Iterator[None]:
-    """Puts the three generators back, so that loading in the main process disturbs nothing."""
+    """Restores the three generators' state after loading in the main process."""
     python, numpy, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield

@@ -16,7 +16,7 @@ def dumps(value: Any, **options: Any) -> str:
     """`json.dumps`, with words for what is not finite.
 
     Args:
-        options: of `json.dumps`.
+        options: further keywords of `json.dumps`, such as `indent`.
     """
     return json.dumps(finite_or_word(value), allow_nan=False, **options)
 
@@ -33,7 +33,7 @@ def loads_numbers(text: str | bytes) -> Any:
 
 
 def finite_or_word(value: Any) -> Any:
-    """Numbers as JSON can hold them, in dicts, lists and arrays too."""
+    """A copy in which NaN and infinities are words, in dicts, lists and arrays too."""
     if isinstance(value, dict):
         return {key: finite_or_word(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -19,7 +19,7 @@ def did_you_mean(word: str, known: Collection[str], prefix: str = '') -> str:
 
     Args:
         word: the unknown name.
-        known: the right names.
+        known: all valid names.
         prefix: put before the suggested name, such as the config path it belongs to.
     """
     near = nearest(word, known)

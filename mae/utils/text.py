@@ -15,7 +15,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     UTF-8, or UTF-16 with a byte-order mark; a mark is no part of the first line. Lines end in LF,
     CRLF or CR. Bytes that are no UTF-8 stay as they are (`surrogateescape`), because a file's name
-    may hold any.
+    may contain any.
 
     Raises:
         DataError: no text in such an encoding; names the line.
@@ -49,7 +49,7 @@ def is_utf8(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """The text for a log or a terminal, which cannot hold bytes that are no UTF-8."""
+    """The text for a log or a terminal, where bytes that are no UTF-8 cannot be encoded."""
     return text.encode(errors='backslashreplace').decode()
 
 

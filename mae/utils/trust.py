@@ -11,7 +11,7 @@ _trusted: set[str] = set()
 
 
 def trust_checkpoint(sha256: str) -> None:
-    """Let the checkpoint with this hash run what it asks to, in this process.
+    """Allow the checkpoint with this hash to run the code in its pickle, in this process.
 
     Args:
         sha256: 64 hexadecimal digits, of the whole file.

@@ -15,7 +15,7 @@ def versions(*others: str) -> dict[str, str]:
     """Our version and those of the installed libraries a result depends on, by name.
 
     Args:
-        others: further distributions to ask for.
+        others: names of further distributions; those not installed are skipped.
     """
     found = {'mae': __version__}
     for name in (*_LIBRARIES, *others):
@@ -24,7 +24,7 @@ def versions(*others: str) -> dict[str, str]:
     return found
 
 
-@cache  # every checkpoint asks, and each answer is a search of the installed packages
+@cache  # called for every checkpoint, and each call searches the installed packages
 def _version(name: str) -> str | None:
     try:
         return version(name)

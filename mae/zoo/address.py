@@ -1,4 +1,4 @@
-"""Which addresses may be asked, and what is in them: HTTPS alone, wherever a server leads."""
+"""Which addresses may be requested, and their parts: HTTPS only, redirects included."""
 
 import ipaddress
 import re
@@ -70,7 +70,7 @@ def encoded(url: str) -> str:
     """The address as it goes over the wire: other letters and blanks as their percent codes.
 
     Raises:
-        DownloadError: it holds a control character.
+        DownloadError: it contains a control character.
     """
     if re.search(r'[\x00-\x1f\x7f]', url):
         raise DownloadError(f'{url!r} is no address: it holds a control character')

@@ -55,8 +55,8 @@ def parse_checksum(text: str) -> Checksum:
 def checksum_in(file: str) -> Checksum | None:
     """The start of the SHA-256 in a file name such as `vit_20220223-85be947b.pth`.
 
-    Letters may be small or capital; what a client left of a query behind `?` does not count, and
-    neither does a date or a number with zeros before it, as of a step.
+    Letters may be in upper or lower case; a query that a client saved behind `?` does not count,
+    and neither does a date or a number with leading zeros, such as a step.
     """
     match = _HASHED.fullmatch(file.lower().partition('?')[0])
     if match is None or re.fullmatch(r'(19|20)\d{6}|0\d+', match[1]):

@@ -39,7 +39,7 @@ def measure_cost(model: Any) -> Cost:
             and `mode='loss'`, and has an `encoder` that knows its image size.
     """
     training = model.training
-    model.eval()  # drop path leaves out samples by chance: the figure is of all
+    model.eval()  # drop path drops samples at random: the figure counts all
     channels, size = model.encoder.in_channels, model.encoder.img_size
     with torch.device('meta'):
         images = torch.empty(1, channels, *size)

@@ -26,10 +26,10 @@ class Remote:
     """A published file.
 
     Attributes:
-        url: where it was published.
+        url: `https://` address at which it was published.
         checksum: as published; None if none was.
         license: SPDX identifier of its terms, if they are known.
-        mirror: address of a folder that has the file too, and is asked instead.
+        mirror: address of a folder that has the file too, and is used instead of `url`.
     """
 
     url: str
@@ -76,12 +76,12 @@ def download(
     that is in the folder already, say on a machine without network, is verified again.
 
     Args:
-        remote: what to fetch.
+        remote: address, checksum, licence and mirror of the file.
         folder: for the file, and beside it its licence, source and SHA-256 (`NAME.LICENSE.txt`),
             also of one that was put there by hand, if the folder can be written to.
-        progress: told of bytes as they come.
-        say: told, a line each, what one should know.
-        patience: when to give up.
+        progress: called with (bytes so far, bytes of the file or None) as they arrive.
+        say: called with each line of notes for the user.
+        patience: timeouts and number of attempts.
 
     Raises:
         DownloadError: it cannot be fetched, or is not what was published; says what to do.
@@ -158,14 +158,14 @@ def _note_of(path: Path) -> Path:
 
 @contextmanager
 def _part_of(path: Path, say: Callable[[str], None]) -> Iterator[IO[bytes] | None]:
-    """The unfinished file, held so that nobody else writes it; None once somebody finished it."""
+    """The partial file, locked against other writers; None once another process finished it."""
     name = path.with_name(f'.{path.name}.part')
     while True:
         with open(name, 'r+b', buffering=0, opener=_opener) as part:
             _hold(part, path, say)
             finished = path.is_file()
             if not finished and not _is_still(part, name):
-                continue  # the one who held it found it wrong and deleted it
+                continue  # the process that had the lock found it wrong and deleted it
             try:
                 yield None if finished else part
             finally:

@@ -30,7 +30,7 @@ from mae.zoo.transfer import Progress as Told
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file on this machine, and what it has been held to, in words; '' for nothing."""
+    """A file on this machine, and how it was verified, in words; '' if it was not."""
 
     path: Path
     proof: str
@@ -41,10 +41,10 @@ def fetch(source: Entry | str, dest: str | Path | None = None, mirror: str | Non
 
     Args:
         source: an entry of the index, or an `https://` address; it may end in
-            `#sha256=DIGITS`, to which the file is then held.
+            `#sha256=DIGITS`, against which the file is then verified.
         dest: folder for the file (default: `mae.zoo.download.cache_folder()`).
-        mirror: address of a folder with the files of the index, to ask instead of those who
-            published them (default: MAE_MIRROR, if it is set).
+        mirror: address of a folder with the files of the index, to download from instead of the
+            published addresses (default: MAE_MIRROR, if it is set).
 
     Returns:
         Path of the verified file.
@@ -82,7 +82,7 @@ def find_file(source: str | Path) -> Fetched:
         source: path, name of `list_models`, or address; the last two are fetched.
 
     Raises:
-        CheckpointError: there is nothing of that name (tells the nearest).
+        CheckpointError: there is nothing of that name; suggests the nearest.
         DownloadError: it cannot be fetched, or is not what was published.
     """
     text = str(source)

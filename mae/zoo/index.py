@@ -18,19 +18,19 @@ class Entry:
     """One file of weights.
 
     Attributes:
-        name: what `get_model` takes.
-        config: file of the model it fits.
-        url: where it was published.
+        name: as `get_model` takes it, unique in the index.
+        config: path of the config whose model it fits.
+        url: `https://` address at which it was published.
         checksum: 'sha256:' or 'md5:' and at least the first digits; None if none was published.
         license: SPDX identifier of its terms.
         source: who trained and published it.
         holds: 'all' of the model, or its 'encoder' only.
-        parameters: of the model, with frozen positions.
+        parameters: number of parameters of the model, frozen positions included.
         flops: of one image forward, a multiply-add counted as 2, with masking and decoder.
-        training_flops: forward and backward.
-        epochs: of training, if published.
+        training_flops: of one image forward and backward.
+        epochs: number of training epochs; None if not published.
         metrics: published results by name, in percent.
-        note: what else one should know.
+        note: remarks for the user, such as restrictions.
     """
 
     name: str

@@ -21,7 +21,7 @@ from mae.utils.errors import DownloadError
 from mae.version import __version__
 from mae.zoo.address import check_address, encoded, names_in, open_address
 
-# Bytes there are so far, and of the whole file if the server says it.
+# Called with the bytes so far, and those of the whole file if the server states its length.
 Progress = Callable[[int, int | None], None]
 
 _BLOCK = 1 << 18
@@ -37,12 +37,12 @@ class _BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """When to give up.
+    """Timeouts and number of attempts.
 
     Attributes:
         timeout: seconds without a byte, or with too few of them, after which a connection is dead.
         slowest: bytes a second below which there are too few.
-        attempts: in a row that bring nothing new.
+        attempts: number of consecutive attempts without a new byte before the transfer fails.
         pause: seconds before the second of them, doubled each time.
     """
 
@@ -54,11 +54,11 @@ class Patience:
 
 @dataclass(frozen=True)
 class Received:
-    """What a server told of a file.
+    """A server's metadata of a file.
 
     Attributes:
-        has_end: it said where the file ends; else the file may have been cut.
-        names: the server's own names for it, where it led to and what it told to save it as.
+        has_end: True if the server stated the length; else the file may have been cut.
+        names: the server's own names for it: in Content-Disposition, and after redirects.
     """
 
     has_end: bool
@@ -73,17 +73,17 @@ def transfer(
     progress: Progress | None = None,
     patience: Patience | None = None,
 ) -> Received:
-    """Write what `url` gives into `file`, after what an earlier attempt left there.
+    """Download `url` into `file`, continuing after the bytes of an earlier attempt.
 
     Args:
         url: an `https://` address.
         file: open to read and write, without a buffer.
-        tag: a file beside it, to keep what tells this version of it from others.
-        progress: told after each block.
-        patience: when to give up.
+        tag: path of a file beside it, in which the version (ETag or date) is stored for `If-Range`.
+        progress: called with (bytes so far, bytes of the file or None) after each block.
+        patience: timeouts and number of attempts.
 
     Returns:
-        What the server told of the file.
+        The server's metadata of the file.
 
     Raises:
         UnreachableError: there is no way to the server.
@@ -210,7 +210,7 @@ def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
 
 
 def _version(headers: HTTPMessage) -> str:
-    """What tells this version of the file from another, for `If-Range`; '' if nothing does."""
+    """The version of the file for `If-Range`, a strong ETag or a date; '' without either."""
     tag = headers.get('ETag', '')
     return tag if tag.startswith('"') else headers.get('Last-Modified', '')
 

@@ -8,8 +8,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import LOOPS as ROOT
 from mmengine.registry import DefaultScope
 
-from mae.evaluation import Accuracy, KNNLoop, TestLoop, ValLoop
-from mae.evaluation.knn_hook import KNNHook
+from mae.evaluation import Accuracy, KNNHook, KNNLoop, TestLoop, ValLoop
 
 
 class Linear(torch.nn.Module):

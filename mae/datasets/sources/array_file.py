@@ -84,7 +84,7 @@ def _read_header(data: NDArray[np.uint8], path: Path) -> tuple[dict[str, Any], i
 
 
 def _checksum(data: NDArray[np.uint8]) -> int:
-    """CRC-32, a part at a time: it would hold the interpreter's lock no shorter at once."""
+    """CRC-32, computed in chunks of 64 MiB."""
     checksum = 0
     for start in range(0, len(data), _CHUNK):
         checksum = zlib.crc32(data[start : start + _CHUNK].data, checksum)

@@ -16,7 +16,7 @@ from mae.datasets.sources.walk import Walk, list_folder, warn_of_twice
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError, DataError
 
-_KEPT = 4  # parts of tables that a worker holds
+_KEPT = 4  # parts of tables that a worker caches
 _MANY = 16  # images read for one are worth a warning
 
 
@@ -34,17 +34,17 @@ class ArrowImages:
 
     Args:
         root: folder of the files, searched in depth.
-        split: of files named `train-00000-of-00004.parquet`, or the folder in `root` that holds
+        split: prefix of files named `train-00000-of-00004.parquet`, or the folder in `root` with
             them; '' for all.
         image: column with `bytes`, as `datasets.Image` stores them, or with bytes alone.
         label: column of whole numbers, or None for images without.
         classes: names in the order of the labels; by default those that `datasets` has noted in
             the files, else the numbers.
-        in_order: True says that rows are asked for in order, as for packing, which is fast.
+        in_order: True if rows are read in order, as in packing: no warning about slow row groups.
 
     Raises:
         ConfigError: pyarrow is missing.
-        DataError: no such files, or another table than asked for; names the file.
+        DataError: no such files, or a table without these columns; names the file.
     """
 
     def __init__(

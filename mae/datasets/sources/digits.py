@@ -19,7 +19,7 @@ class Digits:
 
     Args:
         split: 'train' (1,437 images) or 'val' (360): stratified, always the same.
-        img_size: height and width of the images, by bicubic enlargement.
+        img_size: height and width in pixels, by bicubic enlargement from 8.
 
     Raises:
         ConfigError: another split, or no size.

@@ -40,13 +40,13 @@ class ImageFolder:
     Args:
         root: folder of the dataset.
         split: folder in it ('train', 'val'), or '' for `root` itself.
-        classes: names in the order of the labels; other folders are left out. By default the
+        classes: names in the order of the labels; other folders are excluded. By default the
             folders of `root/train` if it has any, so that no split numbers them differently,
             else those of the split itself.
-        list_file: where a list is; tried below `root` first. Its paths are below `root/split`.
+        list_file: path of a list, tried below `root` first. Its paths are below `root/split`.
         labelled: False for images without classes.
-        extensions: of image files, in any case.
-        index_cache: False scans at every start, and keeps nothing.
+        extensions: endings of image files, in upper or lower case.
+        index_cache: False scans at every start, and writes no index.
 
     Raises:
         ConfigError: `classes` names one twice.

@@ -28,10 +28,10 @@ Stamp = list[int]
 
 # Below this many images a scan takes less time than its file deserves.
 WORTH_KEEPING = 10_000
-# File systems note times only so finely: a change so soon after another may leave no mark.
+# Resolution of file systems' times: a change so soon after another may not alter the time.
 SETTLING_SECONDS = 2.0
-# Version of the rules by which a scan tells images. It goes up when they change, so that indexes
-# made by older rules are rebuilt. 2: hidden and system files and folders are left out, and a folder
+# Version of the rules by which a scan finds images. It goes up when they change, so that indexes
+# made by older rules are rebuilt. 2: hidden and system files and folders are excluded, and a folder
 # that is reached twice is counted once.
 RULES = 2
 
@@ -53,11 +53,11 @@ class Found:
 
 
 def remembered(folder: str, asked: Mapping[str, Any], scan: Callable[[], Found]) -> Found:
-    """The result of `scan`, from a file if an earlier start left one that still holds.
+    """The result of `scan`, from a file if an earlier start wrote one that is still valid.
 
     Args:
-        folder: of the images.
-        asked: all else that the result depends on, as JSON values.
+        folder: root of the images.
+        asked: the query: all else that the result depends on, as JSON values.
         scan: reads the disk. Only one process of a machine does at a time; the others wait for
             its file.
     """
@@ -84,7 +84,7 @@ def stamp(status: os.stat_result) -> Stamp:
 
 
 def _places(folder: Path, asked: Mapping[str, Any]) -> list[Path]:
-    """The files that may hold the answer, the better one first."""
+    """The files in which the index may be, the preferred one first."""
     question = json.dumps(asked, sort_keys=True)
     return [
         folder.parent / '.mae_index' / f'{folder.name}-{_digest(question)}.idx',
@@ -112,11 +112,11 @@ def _first(
 
 
 def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
-    """What the file holds.
+    """Read the index.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it does not answer this question now; says why.
+        DataError: it is not a valid index for this query; says why.
     """
     meta, arrays = read_arrays(file)
     if meta.get('rules') != RULES:
@@ -148,7 +148,7 @@ def _keep(
     started: float,
     duration: str,
 ) -> Found:
-    """Write the file, if it will be of use, and return what it holds."""
+    """Write the index, if a later start can use it, and return its content."""
     if len(found.index) < WORTH_KEEPING:
         return found
     told = f'{folder}: {len(found.index)} images found in {duration}'

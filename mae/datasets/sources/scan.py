@@ -22,10 +22,10 @@ def scan_folders(
     A folder that is reached twice is counted once, with a warning; see `Walk`.
 
     Args:
-        folder: that the paths are relative to.
-        labels: of each folder below it, in the order wanted; '' is `folder` itself.
-        extensions: of image files, in lower case.
-        classes: names in the order of the labels, handed on.
+        folder: root of the relative paths.
+        labels: subfolder to label, scanned in this order; '' is `folder` itself.
+        extensions: endings of image files, in lower case.
+        classes: names in the order of the labels, copied into the result.
 
     Raises:
         DataError: a folder cannot be read, or is reached from two classes.
@@ -62,7 +62,7 @@ def read_list(list_file: Path, folder: str, classes: Sequence[str] | None, label
 
     Args:
         list_file: lines `path label`.
-        folder: that the paths are relative to.
+        folder: root of the relative paths.
         classes: names in the order of the labels; without any, the numbers up to the largest.
         labelled: False for lines that are only a path.
 
@@ -78,7 +78,7 @@ def read_list(list_file: Path, folder: str, classes: Sequence[str] | None, label
     for number_of_line, path, label in _lines(list_file, labelled):
         builder.add([path], label)
         if is_text and not is_utf8(path):
-            is_text = False  # of the names that are no text, one is enough to tell
+            is_text = False  # one name that is no text is enough for the message
             _require_bytes_of_a_file(f'{list_file}:{number_of_line}', path, folder)
         if label > largest:
             largest, where = label, path

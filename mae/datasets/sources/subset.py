@@ -22,15 +22,15 @@ class Subset:
 
     Args:
         source: a dataset, or the config of one, with `get_data_info`; its `get_gt_labels()`, if it
-            has that, saves asking for every sample.
-        per_class: images of each class.
-        fraction: share of each class, rounded to the nearest number, at least one image.
-        seed: of the choice.
-        others: True takes the images that are not chosen: to hold some out for validation.
+            has that, saves a query for every sample.
+        per_class: number of images of each class, at least 1.
+        fraction: share of each class, in (0, 1], rounded to the nearest number, at least one image.
+        seed: seeds the choice; independent of the run's seed.
+        others: True takes the images that are not chosen, for example as a validation split.
 
     Raises:
         ConfigError: not just one of `per_class` and `fraction`, or one out of range.
-        DataError: an image of the source has no label, or none are left for `others`.
+        DataError: an image of the source has no label, or none remain for `others`.
     """
 
     def __init__(

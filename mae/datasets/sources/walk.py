@@ -52,7 +52,7 @@ def list_folder(path: str) -> tuple[list[str], list[str]]:
 def class_folders(folder: str) -> list[str]:
     """Names of the class folders in a folder, sorted; none if there is no such folder.
 
-    A link to the folder itself, or to one that holds it, is no class.
+    A link to the folder itself, or to one that contains it, is no class.
     """
     if not os.path.isdir(folder):
         return []
@@ -75,7 +75,7 @@ class Folder:
 
     Attributes:
         path: relative to the walk's root; '' is the root itself.
-        status: from before the folder was read.
+        status: the folder's `os.stat`, taken before it was read.
         files: names of all that are no folders, sorted.
         same_as: path by which the walk has been here, or of the folder above that it leads back
             to; then `files` is empty. None of a folder that is new.

@@ -16,9 +16,9 @@ class ColorJitter(Transform):
     """torchvision's random brightness, contrast, saturation and hue, in random order.
 
     Args:
-        brightness: factor in [1 - x, 1 + x], or (low, high); 0 leaves it.
-        contrast: likewise.
-        saturation: likewise.
+        brightness: factor in [1 - x, 1 + x], or (low, high); 0 changes nothing.
+        contrast: as `brightness`.
+        saturation: as `brightness`.
         hue: shift in [-x, x], x up to .5.
     """
 

@@ -39,7 +39,7 @@ class RandomResizedCrop(Transform):
         ratio: smallest and largest width / height.
         oversize: if a drawn side is longer than the image's, 'redraw' draws area and ratio again,
             up to ten times, and then takes the middle, as torchvision does; 'clamp' shortens the
-            side to the image's, as the authors do for the linear probe: the ratio may leave its
+            side to the image's, as the authors do for the linear probe: the ratio may exceed its
             range, and large crops are more frequent.
     """
 

@@ -1,4 +1,4 @@
-"""Files to pixels: uint8 (C, H, W), upright, in the asked number of channels."""
+"""Files to pixels: uint8 (C, H, W), upright, with the configured number of channels."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,13 +31,13 @@ class DecodeImage(Transform):
     Args:
         channels: the model's `in_channels`: 3 (RGB), 1 (grey: colours are weighed), or of arrays
             and tensors any number that they have.
-        backend: 'turbo' has JPEGs decoded by libjpeg-turbo and leaves the rest to 'pillow'; both
-            give the same RGB pixels.
+        backend: 'turbo' decodes JPEGs with libjpeg-turbo and everything else as 'pillow' does;
+            both give the same RGB pixels.
         max_pixels: height x width above which a file is refused before it is decoded.
         max_bytes: size above which a file is refused before it is read.
-        formats: those allowed, told by the first bytes and not by the name: of JPEG, PNG, WEBP,
+        formats: those allowed, detected by the first bytes, not by the name: of JPEG, PNG, WEBP,
             BMP, GIF, TIFF, PPM (binary) and NPY (an array of numpy), all by default.
-        backend_args: of `mmengine.fileio`, for files that are not on a disk.
+        backend_args: keywords for the file backend of `mmengine.fileio`; None for local files.
     """
 
     is_random = False
@@ -94,7 +94,7 @@ class DecodeImage(Transform):
         return to_channels(to_tensor(img), self.channels)
 
     def read(self, results: Results) -> bytes:
-        """The content of the file; `img_bytes` of sources that hold files within files."""
+        """The content of the file; `img_bytes` of sources that pack many files into one."""
         data: bytes | None = results.pop('img_bytes', None)
         if data is None:
             data = read_file(results['img_path'], self.max_bytes, self.backend_args)
@@ -140,7 +140,7 @@ class DecodeImage(Transform):
 
 @contextmanager
 def decoding(path: str) -> Iterator[None]:
-    """What goes wrong within is told as a DataError with the path of the image."""
+    """Turns exceptions of the body into a DataError with the path of the image."""
     try:
         yield
     except Exception as error:  # the decoders raise whatever a broken file leads them to
@@ -161,7 +161,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def _upright(img: Tensor, orientation: int) -> Tensor:
-    """The image as EXIF says it is to be seen (Exif 2.3, tag 0x0112)."""
+    """The image turned and mirrored by its EXIF orientation (Exif 2.3, tag 0x0112)."""
     if orientation == 1:
         return img
     if orientation >= 5:
@@ -181,7 +181,7 @@ def to_channels(img: Tensor, channels: int) -> Tensor:
 
     Args:
         img: uint8 (C, H, W).
-        channels: wanted; other numbers than 1 and 3 must be those of the image.
+        channels: number of channels of the result; other than 1 and 3 only if the image has it.
 
     Raises:
         ValueError: `img` has other channels; says both numbers.

@@ -1,4 +1,4 @@
-"""Decoding that knows which part of the image is wanted."""
+"""Decoding of only those rows of an image that its crop needs."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from mae.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class DecodeRandomResizedCrop(RandomResizedCrop):
-    """`DecodeImage` and `RandomResizedCrop` in one: the same crop, the same pixels, sooner.
+    """`DecodeImage` and `RandomResizedCrop` in one: the same crop, the same pixels, faster.
 
-    What lies below the crop is not decoded, of JPEGs that are as most are.
+    Rows below the crop are not decoded, of sequential upright RGB JPEGs.
 
     Args:
         size: of the result, a number or (height, width).

@@ -16,17 +16,17 @@ from mae.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class EncodedCrop(Transform):
-    """A whole pipeline: DecodeRandomResizedCrop, RandomFlip and PackInputs, put off.
+    """A whole pipeline: DecodeRandomResizedCrop, RandomFlip and PackInputs, run on the device.
 
-    The worker only reads the file and draws what these would draw; the preprocessor decodes on the
-    device, crops, resizes and flips. What is no plain upright colour JPEG the worker finishes.
+    The worker only reads the file and draws crop and flip; the preprocessor decodes on the device,
+    crops, resizes and flips. What is not a plain upright colour JPEG is decoded in the worker.
 
     Args:
-        size: of the result, a number or (height, width).
+        size: of the result in pixels, a number or (height, width).
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest width / height.
         oversize: 'redraw' or 'clamp' sides longer than the image's: see `RandomResizedCrop`.
-        flip_prob: of swapping left and right.
+        flip_prob: probability of a horizontal flip, in [0, 1].
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class EncodedCrop(Transform):
     def transform(self, results: Results) -> Results:
         """dict(inputs uint8 (bytes,), crop, label).
 
-        `crop` is top, left, height, width, flip, and the size wanted; height 0 says that `inputs`
-        holds the finished pixels, row by row, instead of a JPEG.
+        `crop` is top, left, height, width, flip, and the output size; with height 0 `inputs` are
+        the finished pixels, row by row, instead of a JPEG.
 
         Raises:
             DataError: the file is missing, too large, damaged or not an image; names the path.

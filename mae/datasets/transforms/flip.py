@@ -13,7 +13,7 @@ from mae.utils.errors import ConfigError
 
 @TRANSFORMS.register_module()
 class RandomFlip(Transform):
-    """Left and right swapped with probability `prob`."""
+    """Horizontal flip with probability `prob`."""
 
     def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
@@ -31,8 +31,8 @@ class RandomShift(Transform):
     """Moves the image by up to `pixels` in each direction, all shifts alike (pad and crop).
 
     Args:
-        pixels: largest shift along each axis.
-        fill: value of what comes in at the border.
+        pixels: largest shift along each axis, at least 1.
+        fill: value of the padding at the border, 0..255.
     """
 
     def __init__(self, pixels: int, fill: int = 0) -> None:

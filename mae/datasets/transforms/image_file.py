@@ -28,7 +28,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from mae.datasets.transforms import png
 
-# Pillow's `Image.open` would ask fifty plugins, one of which starts Ghostscript, and warn or
+# Pillow's `Image.open` would try fifty plugins, one of which starts Ghostscript, and warn or
 # refuse by a limit of its own.
 _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
     'JPEG': JpegImageFile,
@@ -66,9 +66,9 @@ def read_file(path: str, max_bytes: int, backend_args: dict[str, Any] | None = N
     """The bytes of a regular file; errors that a network disk gets over are tried again.
 
     Args:
-        path: on a disk, or whatever `mmengine.fileio` reads.
-        max_bytes: above which it is refused, unread if it is on a disk.
-        backend_args: of `mmengine.fileio`.
+        path: a local path, or any address that `mmengine.fileio` reads.
+        max_bytes: larger files are refused, local ones before they are read.
+        backend_args: keywords for the file backend of `mmengine.fileio`; None for local files.
 
     Raises:
         OSError: it cannot be read.
@@ -190,7 +190,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 def _require_whole_jpeg(image: Image.Image, data: bytes) -> None:
     """Raises ValueError for a file without its end, which a decoder may fill up in silence.
 
-    Zeros in place of the end, as a full disk or a power cut leaves them, are data to libjpeg.
+    Zeros in place of the end, as after a full disk or a power cut, are valid data to libjpeg.
     """
     assert isinstance(image, JpegImageFile)
     assert image.fp is not None

@@ -45,7 +45,7 @@ def plain_frame(data: bytes, max_pixels: int) -> Frame | None:
     """The frame header of a JPEG of which nothing needs a second look before it is decoded to RGB.
 
     Most are: three channels in one scan, sequential, whole, of an allowed size, without anything
-    that may turn them or change their colours. None says nothing against a file.
+    that may turn them or change their colours. None does not mean that a file is damaged.
     """
     places = dict(_segments(data))
     frames = places.keys() & _FRAMES
@@ -77,7 +77,7 @@ def decode_jpeg(data: bytes, channels: int = 3) -> Tensor:
 def decode_upper_rows(data: bytes, frame: Frame, rows: int) -> Tensor:
     """uint8 (3, `rows`, W), the same pixels as of the whole, of a JPEG with a plain frame.
 
-    The decoder is told of a lower image, and passes over the rest of the file.
+    The header that the decoder reads states a smaller height, so it skips the rest of the file.
 
     Raises:
         ValueError: libjpeg-turbo cannot read it.

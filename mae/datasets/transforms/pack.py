@@ -13,7 +13,7 @@ class PackInputs(Transform):
     is_random = False
 
     def transform(self, results: Results) -> Results:
-        """Starts a new dict: what the transforms left in the old one stays behind.
+        """Returns a new dict: intermediate values of the transforms are not part of the sample.
 
         Raises:
             ValueError: no uint8 image, or a label that is not one integer.

@@ -11,7 +11,7 @@ SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 _END = b'IEND'
 # What pixels depend on besides critical chunks: transparency, orientation, the first picture of an
-# animation. The texts of these names may hold an orientation too.
+# animation. The texts of these names may contain an orientation too.
 _KEPT = {b'tRNS', b'eXIf', b'acTL', b'fcTL', b'fdAT'}
 _TEXTS = {b'tEXt', b'zTXt', b'iTXt'}
 _NAMES = (b'XML:com.adobe.xmp\0', b'Raw profile type exif\0', b'exif\0')

@@ -71,6 +71,6 @@ class RandAugment(Transform):
 def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
     """Keeps the upper `bits` of 8; with none of them an image is black.
 
-    timm asks for none in about 2 % of the recipe's draws, which Pillow 13 answers with an error.
+    timm draws 0 bits in about 2 % of the recipe's draws, for which Pillow 13 raises an error.
     """
     return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)

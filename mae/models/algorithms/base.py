@@ -1,4 +1,4 @@
-"""What every algorithm offers the rest of the toolbox: answers about its encoder.
+"""The interface of every algorithm to the other rooms: features, layers, fitting of weights.
 
 Shapes: B images, C channels, H W pixels, D width.
 """
@@ -15,7 +15,7 @@ from mae.models.layers.cross import CrossBlock
 from mae.models.layers.pos_embed import describe_resampling
 from mae.models.layers.tokens import Pool
 
-# What weights do not tell: name of the fact, part and attribute that know it.
+# Facts that no weight's shape reveals: name of the fact, part and attribute that state it.
 _FACTS = {
     'num_heads': ('encoder', 'num_heads'),
     'norm_eps': ('encoder', 'norm_eps'),
@@ -54,8 +54,8 @@ class Algorithm(BaseModel):
         """Fit weights of another image size, patch size or number of channels, in place.
 
         Args:
-            weights: in our names.
-            grid_size: (h, w) of the patches they were trained with, if known.
+            weights: a state dict in this toolbox's names; changed in place.
+            grid_size: (h, w) of the patches they were trained with; None if unknown.
 
         Returns:
             A line for each change.
@@ -86,7 +86,7 @@ class Algorithm(BaseModel):
         return lines
 
     def get_facts(self) -> dict[str, Any]:
-        """What weights do not tell of the model they are for, to be compared with a file's."""
+        """Facts of the model that no weight's shape reveals, to be compared with a file's."""
         facts = {
             fact: getattr(getattr(self, part, None), name, None)
             for fact, (part, name) in _FACTS.items()

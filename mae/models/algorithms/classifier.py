@@ -17,17 +17,17 @@ class Classifier(Algorithm):
     """An encoder with a head on top.
 
     Args:
-        encoder: sees all patches.
-        head: logits from the encoder's tokens.
-        loss: of logits and labels.
-        preprocessor: from uint8 batches to normalised, in training mixed, images.
+        encoder: config; encodes all patches.
+        head: config; tokens (B, N, D) to logits.
+        loss: config; logits and labels to a scalar.
+        preprocessor: config; uint8 batches to normalised, in training mixed, images.
         trainable_blocks: None trains everything; n trains the last n blocks and what follows
             them (paper figure 9): 0 is the linear probe, 0.5 the MLP of the last block.
 
     Raises:
         ValueError: `trainable_blocks` is not 0, 0.5 or a whole number up to the depth, or not 0
-            with a head that needs a frozen encoder; the preprocessor mixes other classes than
-            the head tells apart.
+            with a head that needs a frozen encoder; the preprocessor mixes another
+            number of classes than the head has.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Classifier(Algorithm):
 
     @property
     def num_classes(self) -> int:
-        """N: labels lie below."""
+        """N: labels are 0..N-1."""
         number: int = self.head.num_classes
         return number
 
@@ -111,7 +111,7 @@ class Classifier(Algorithm):
         return 1.0
 
     def _freeze(self, trainable_blocks: float | None) -> list[nn.Module]:
-        """Take gradients from all but the last blocks; returns the modules left frozen."""
+        """Take gradients from all but the last blocks; returns the frozen modules."""
         if trainable_blocks is None:
             return []
         depth = self.encoder.depth

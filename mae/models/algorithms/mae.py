@@ -31,12 +31,12 @@ class MAE(Algorithm):
     """Hides most patches of an image and learns to predict their pixels, or another target.
 
     Args:
-        encoder: sees the visible patches.
-        decoder: predicts the hidden patches.
-        masker: chooses what is hidden.
-        target: what is predicted of a hidden patch.
-        loss: distance of prediction and target, one number an image.
-        preprocessor: from uint8 batches to normalised images.
+        encoder: config; visible patches (B, K, P) to tokens.
+        decoder: config; tokens to predictions (B, M, T) of the hidden patches.
+        masker: config; grid and keys to a `Mask`.
+        target: config; images, patches and mask to what is to be predicted, (B, M, T).
+        loss: config; prediction and target to the loss of each image, (B,).
+        preprocessor: config; uint8 batches to normalised images.
 
     Raises:
         ValueError: a part does not fit the others.
@@ -119,7 +119,7 @@ class MAE(Algorithm):
         Returns:
             `loss` (scalar), `pred` and `target` (B, L-K, T), `ids_keep` (B, K) and `ids_hide`
             (B, L-K) in ascending order of noise, `mask` (B, L) with 1 for hidden. In training mode
-            `masker.predict_ratio` holds, and the first M of `ids_hide` are predicted.
+            `masker.predict_ratio` applies: only the first M of `ids_hide` are predicted.
         """
         self.encoder.check_images(images)
         keys = torch.arange(len(images), device=images.device)
@@ -134,12 +134,12 @@ class MAE(Algorithm):
         }
 
     def get_fingerprint(self) -> str | None:
-        """What the target says of itself: the hash of a frozen teacher, or None."""
+        """The target's identity: the hash of a frozen teacher, or None."""
         fingerprint = getattr(self.target, 'fingerprint', None)
         return None if fingerprint is None else str(fingerprint())
 
     def _facts_for_parts(self) -> dict[str, Any]:
-        """What target and decoder may ask for by name."""
+        """Facts that constructors of target and decoder may name as keywords."""
         encoder, preprocessor = self.encoder, self.data_preprocessor
         (h, w), p = encoder.grid_size, encoder.patch_size
         return {

@@ -1,4 +1,4 @@
-"""Building parts with what they ask for, and holding maskers and targets to what they say.
+"""Building parts with the facts that their constructors name; checks of masks and targets.
 
 Shapes: B images, M predicted patches, T values predicted of a patch.
 """
@@ -20,12 +20,12 @@ def build_part(part: Part, facts: Mapping[str, Any] | None = None, *, key: str =
     """Build a part and hand it, as keywords, those facts that its constructor names.
 
     Args:
-        part: its config.
-        facts: by keyword; a config may state another value.
+        part: config with `type`.
+        facts: values by keyword; a value that the config states takes precedence.
         key: of the part in the model's config, which errors begin with.
 
     Raises:
-        ValueError: the part refuses what its config says.
+        ValueError: the part's constructor refuses the values of its config.
     """
     kind = part.get('type')
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
@@ -63,7 +63,7 @@ def target_dim_of(target: nn.Module) -> int:
 
 
 def check_masker(masker: nn.Module) -> None:
-    """Refuse a masker that cannot say how much it hides.
+    """Refuse a masker without `num_keep`, the number of visible patches.
 
     Raises:
         ValueError: it has no `num_keep`.
@@ -91,8 +91,8 @@ def check_target(target: Tensor, pred: Tensor, part: nn.Module, decoder: nn.Modu
     Args:
         target: (B, M, T), or the numbers of classes, int64 (B, M), among T.
         pred: (B, M, T).
-        part: that gave the target.
-        decoder: that gave the prediction.
+        part: the target's module, for the message.
+        decoder: the prediction's module, for the message.
 
     Raises:
         ValueError: target or prediction is of another shape.

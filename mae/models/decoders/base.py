@@ -19,9 +19,9 @@ class Decoder(nn.Module):
         embed_dim: width d.
         depth: number of blocks, at least 1.
         pos_antialias: how positions are resampled, see `ViTEncoder`.
-        encoder_dim: D.
-        grid_size: (h, w) of the patches.
-        num_prefix_tokens: tokens of the encoder before the patches.
+        encoder_dim: width D of the encoder's tokens.
+        grid_size: (h, w) in patches.
+        num_prefix_tokens: number of cls tokens before the patches.
 
     Raises:
         ValueError: `depth` is below 1.

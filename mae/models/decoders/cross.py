@@ -1,8 +1,9 @@
 """A decoder of cross-attention alone (Fu et al. 2024, "Rethinking Patch Dependence for MAE").
 
-Changed maths: the hidden patches ask the visible ones and never each other, so each prediction is
-what it would be alone, and predicting fewer (`masker.predict_ratio`) costs in proportion. Each
-block of the paper's may read other encoder blocks; here all read the encoder's output.
+Changed maths: hidden patches are queries to the visible ones and never to each other, so each
+prediction is what it would be alone, and predicting fewer (`masker.predict_ratio`) costs in
+proportion. Each block of the paper's may read other encoder blocks; here all read the encoder's
+output.
 
 Shapes: B images, K kept, M predicted, D encoder width, d decoder width, T values predicted
 of a patch.
@@ -29,8 +30,8 @@ class CrossDecoder(Decoder):
         mlp_ratio: hidden width of the MLP over d.
         bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
         pos_antialias: how positions are resampled, see `ViTEncoder`.
-        encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
-        target_dim: T, handed over by the target.
+        encoder_dim: D; the model passes this and what follows when it is built.
+        target_dim: T, which the target states.
         grid_size: (h, w) of the patches.
         num_prefix_tokens: tokens of the encoder before the patches.
 

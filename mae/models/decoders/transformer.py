@@ -1,7 +1,8 @@
 """The lightweight decoder (paper section 3, "MAE decoder").
 
 Attention ignores the order of tokens once positions are added, so tokens are never put back into
-image order: the hidden patches come first and are all that the last block asks for and predicts.
+image order: the hidden patches come first, are the only queries of the last block, and are all
+that is predicted.
 
 Shapes: B images, L patches, K kept, D encoder width, d decoder width, T values predicted
 of a patch.
@@ -30,8 +31,8 @@ class TransformerDecoder(Decoder):
         recompute: in the backward pass, to save memory: 'nothing', 'cheap' parts or whole 'blocks'.
         bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
         pos_antialias: how positions are resampled, see `ViTEncoder`.
-        encoder_dim: D; this and the rest is handed over by the encoder when a model is built.
-        target_dim: T, handed over by the target.
+        encoder_dim: D; the model passes this and what follows when it is built.
+        target_dim: T, which the target states.
         grid_size: (h, w) of the patches.
         num_prefix_tokens: tokens of the encoder before the patches.
 

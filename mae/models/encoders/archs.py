@@ -13,7 +13,7 @@ ARCHS: dict[str, dict[str, int]] = {
 
 
 def shape_of(arch: str | Mapping[str, int]) -> Mapping[str, Any]:
-    """`embed_dim`, `depth` and `num_heads` of a name, or of a dict that says them.
+    """`embed_dim`, `depth` and `num_heads` of a name, or of a dict with these keys.
 
     Raises:
         ValueError: unknown name, or a dict of other keys or of numbers below 1.

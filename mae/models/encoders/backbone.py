@@ -1,4 +1,4 @@
-"""What others ask of an encoder: weights of another size, layers, and OpenMMLab's conventions.
+"""An encoder's side of fitting weights, layer-wise decay and OpenMMLab's conventions.
 
 Shapes: B images, C channels, N tokens, L patches, D width, h w grid, p side of a patch.
 """
@@ -26,7 +26,7 @@ class Backbone(nn.Module):
 
     Args:
         out_type: what `forward` returns, see `as_asked`.
-        with_cls_token: whether there is one.
+        with_cls_token: True if tokens[:, 0] is a cls token.
 
     Raises:
         ValueError: `out_type` is unknown, or 'cls_token' where there is none.
@@ -50,7 +50,7 @@ class Backbone(nn.Module):
         if out_type == 'cls_token' and not with_cls_token:
             raise ValueError("encoder.out_type='cls_token' needs with_cls_token=True")
         self.out_type = out_type
-        if out_type is not None:  # elsewhere `fit_weights` fits them, and says so
+        if out_type is not None:  # elsewhere `fit_weights` fits them, and logs it
             self.register_load_state_dict_pre_hook(_fit_positions)
 
     def check_images(self, images: Tensor) -> None:
@@ -136,8 +136,8 @@ class Backbone(nn.Module):
         comes last (Clark et al. 2020, as the authors of MAE count).
 
         Args:
-            name: of the parameter, from this module.
-            prefix: given by mmpretrain, which counts layers: what precedes this module's names.
+            name: the parameter's, relative to this module.
+            prefix: what precedes this module's names, as mmpretrain passes it; None otherwise.
 
         Returns:
             The layer, and the number of the last one; with `prefix`, how many there are.
@@ -153,7 +153,7 @@ class Backbone(nn.Module):
         return last, last
 
     def _checkpoint_filter(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-        """Asked for by mmpretrain's classifiers before they load: our names to theirs, in place.
+        """What mmpretrain's classifiers call before loading: our names to theirs, in place.
 
         The encoder becomes the `backbone`, the norm of its head goes with it, the decoder goes.
         """
@@ -180,7 +180,7 @@ def _fit_positions(module: nn.Module, state_dict: dict[str, Any], prefix: str, *
     if positions is None or positions.shape == module.pos_embed.shape:
         return
     if positions.ndim != 3 or positions.shape[-1] != module.pos_embed.shape[-1]:
-        return  # of another model: loading says so
+        return  # of another model: loading reports the shapes
     try:
         if not module.num_prefix_tokens and positions.shape[1] == module.pos_embed.shape[1] + 1:
             state_dict[name] = positions[:, 1:]  # as mmpretrain does: the class's goes

@@ -17,8 +17,8 @@ class LinearHead(PooledHead):
 
     Args:
         num_classes: number of classes.
-        embed_dim: D; handed over by the encoder.
-        options: how to pool and normalise, see `PooledHead`.
+        embed_dim: D, which the encoder states.
+        options: `pool`, `norm`, `init_std` and `num_prefix_tokens`, see `PooledHead`.
     """
 
     def __init__(self, num_classes: int, *, embed_dim: int, **options: Any) -> None:

@@ -20,9 +20,9 @@ class PooledHead(nn.Module):
         pool: average of the patch tokens ('avg') or the cls token ('cls').
         norm: 'layer' for fine-tuning (`fc_norm`), 'batch' without affine for the linear probe,
             'none'.
-        init_std: deviation of the weight at the start.
-        embed_dim: D; handed over by the encoder, like `num_prefix_tokens`, when a model is built.
-        num_prefix_tokens: tokens of the encoder before the patches.
+        init_std: standard deviation of the initial weights.
+        embed_dim: D, which the encoder states, like `num_prefix_tokens`, when a model is built.
+        num_prefix_tokens: number of cls tokens before the patches.
 
     Raises:
         ValueError: fewer than one class, or an unknown `norm` or `pool`.
@@ -53,7 +53,7 @@ class PooledHead(nn.Module):
         self.fc_norm = _norm(norm, embed_dim)
 
     def init_weights(self) -> None:
-        """Start the norm; what follows it is the heir's."""
+        """Initialise the norm; subclasses initialise their projection."""
         if isinstance(self.fc_norm, nn.LayerNorm | nn.BatchNorm1d):
             self.fc_norm.reset_parameters()
 

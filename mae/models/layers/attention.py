@@ -1,4 +1,4 @@
-"""Multi-head self-attention in which only the leading tokens may ask (timm's parameter names).
+"""Multi-head self-attention whose queries may be the leading tokens only (timm's parameter names).
 
 Shapes: B images, N tokens, Q queries, D width, d = D / num_heads.
 """
@@ -52,7 +52,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
-        """(B, N, D) to (B, Q, D); with `num_queries` only the first Q tokens ask."""
+        """(B, N, D) to (B, Q, D); only the first Q = `num_queries` tokens act as queries."""
         projected = self._projected(x, num_queries)
         out: Tensor = self.proj(attend(self.num_heads, *projected, recompute=self.recompute))
         return out

@@ -37,7 +37,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
-        """(B, N, D) to (B, Q, D); with `num_queries` only the first Q tokens go on."""
+        """(B, N, D) to (B, Q, D); only the first Q = `num_queries` tokens act as queries."""
         if self.checkpointed and self.training:
             return keeping_inputs(self._branches, x, num_queries)
         return self._branches(x, num_queries)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al. 2016): leave a branch out for some images of a batch.
+    """Stochastic depth (Huang et al. 2016): drop a branch for some images of a batch.
 
     The images are drawn on the CPU, so that their number is known without waiting for the device,
-    and those left out cost nothing.
+    and those dropped cost nothing.
     """
 
     def __init__(self, rate: float) -> None:

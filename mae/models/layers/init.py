@@ -1,4 +1,4 @@
-"""How weights start (paper appendix A.1: "xavier_uniform for all transformer blocks")."""
+"""Initialisation of weights (paper appendix A.1: "xavier_uniform for all transformer blocks")."""
 
 import math
 
@@ -6,11 +6,11 @@ from torch import nn
 
 
 def init_transformer(module: nn.Module) -> None:
-    """Start every layer below `module` as the recipe says.
+    """Initialise every layer below `module` as in the paper's recipe.
 
     Linear: Xavier uniform, bias 0. Patch projection: Xavier uniform on the flattened kernel, the
-    bias uniform in +-1/sqrt(P) for P values in a patch: torch's start of a convolution, which the
-    authors' code leaves as it is (the paper does not say). LayerNorm: 1 and 0.
+    bias uniform in +-1/sqrt(P) for P values in a patch: torch's default for a convolution, which
+    the authors' code does not change (the paper does not say). LayerNorm: 1 and 0.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
@@ -28,5 +28,5 @@ def init_transformer(module: nn.Module) -> None:
 
 
 def init_token(token: nn.Parameter) -> None:
-    """Start a learned token: normal with deviation .02."""
+    """Initialise a learned token: normal with deviation .02."""
     nn.init.normal_(token, std=0.02)

@@ -52,7 +52,7 @@ def resize_patch_weight(weight: Tensor, patch_size: int) -> Tensor:
 
     Args:
         weight: (D, C, p, p).
-        patch_size: side wanted.
+        patch_size: new side of a patch in pixels.
     """
     D, C, p, _ = weight.shape
     if p == patch_size:
@@ -72,7 +72,7 @@ def adapt_patch_channels(weight: Tensor, in_channels: int) -> Tensor:
 
     Args:
         weight: (D, C, p, p).
-        in_channels: channels wanted.
+        in_channels: new number of channels.
     """
     C = weight.shape[1]
     if in_channels == C:

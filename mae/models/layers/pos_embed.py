@@ -55,7 +55,7 @@ def resample_pos_embed(
 
     Args:
         pos_embed: (1, num_prefix_tokens + L, D).
-        grid_size: (h, w) wanted.
+        grid_size: new (h, w).
         num_prefix_tokens: leading tokens that keep their embedding.
         old_grid_size: (h, w) of `pos_embed`; a square if None.
         antialias: as timm does, a = -.5; False as the authors of MAE, transformers and mmpretrain
@@ -97,7 +97,7 @@ def with_class_position(
 
     Args:
         pos_embed: (1, N, D).
-        num_prefix_tokens: of the encoder.
+        num_prefix_tokens: number of cls tokens before the patches.
         grid_size: (h, w) of `pos_embed`; if unknown, N must be a square number, and none without
             the prefix.
     """

@@ -1,4 +1,4 @@
-"""The residual stream in half the memory, where a model asks for it. Changed maths."""
+"""The residual stream in bfloat16 (half the memory), with `bf16_residual`. Changed maths."""
 
 import torch
 from torch import Tensor

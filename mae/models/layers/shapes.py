@@ -1,7 +1,7 @@
-"""What a part is handed against what it was built for, in one line with both.
+"""Checks of a part's inputs against what it was built for; an error names both in one line.
 
 Shapes, types and devices cost microseconds and never wait for a device. Values do, so a training
-step leaves them alone. While `torch.compile` or `torch.export` trace a graph nothing is checked.
+step does not check them. While `torch.compile` or `torch.export` trace a graph nothing is checked.
 
 Shapes: B images, K ids.
 """
@@ -14,9 +14,8 @@ def check_shape(name: str, x: Tensor, *sizes: int | str, hint: str = '') -> None
     """Refuse what is no tensor of that shape.
 
     Args:
-        name: of `x`, for the message.
-        x: what was handed over.
-        sizes: one a dimension; a letter stands for any number.
+        name: what to call `x` in the message.
+        sizes: size of each dimension; a letter stands for any number.
         hint: what would be right, after a semicolon.
 
     Raises:
@@ -93,11 +92,11 @@ def check_ids(name: str, ids: Tensor, tokens: Tensor, count: int, *, training: b
     """Refuse what is not int64 (B, K), of the images of `tokens` and where they lie.
 
     Args:
-        name: of the ids, for the message.
-        ids: numbers of patches.
+        name: what to call `ids` in the message.
+        ids: patch numbers, 0..count-1.
         tokens: (B, ...), one row an image.
         count: number of patches.
-        training: leave the values alone where gradients are recorded, which is a training step.
+        training: skip the values where gradients are recorded, which is a training step.
 
     Raises:
         ValueError: says both shapes, types or devices, or the range.

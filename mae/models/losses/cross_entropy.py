@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mae.models.layers.shapes import check_range, check_shape
 from mae.registry import MODELS
 
-_NONE = -(2**31)  # torch leaves out labels of -100 unless another number is named
+_NONE = -(2**31)  # torch ignores labels of -100 unless `ignore_index` is another number
 
 
 @MODELS.register_module()

@@ -46,8 +46,8 @@ class Masker(nn.Module, ABC):
             noise: (B, L), used instead of scores derived from `keys`; the K lowest are kept.
 
         Raises:
-            ValueError: grid, keys or noise of another shape or type, noise that is NaN, or an
-                heir's scores of another shape.
+            ValueError: grid, keys or noise of another shape or type, noise that is NaN, or a
+                subclass's scores of another shape.
         """
         if not _is_grid(grid_size):
             raise ValueError(f'grid_size must be two whole numbers (h, w), not {grid_size!r}')

@@ -21,7 +21,7 @@ class BlockMasker(Masker):
     The last rectangle is hidden only in part, so that every image hides the same number.
 
     Args:
-        mask_ratio: share of hidden patches.
+        mask_ratio: share of hidden patches, in (0, 1).
         min_patches: smallest area of a rectangle, in patches (BEiT: 16).
         min_aspect: smallest height over width; the largest is its inverse (BEiT: 0.3).
         num_blocks: rectangles drawn for an image; patches that none covers are hidden last.
@@ -68,7 +68,7 @@ class BlockMasker(Masker):
         in_columns = (columns >= left[..., None]) & (columns < (left + width)[..., None])
         covered = (in_rows[..., :, None] & in_columns[..., None, :]).flatten(2)  # B,R,L
 
-        # Hidden first: what the first rectangle covers, and among equals what the noise says.
+        # Hidden first: what the first rectangle covers, and among equals by the noise.
         first = torch.where(covered.any(1), covered.int().argmax(1), R)  # B,L
         ties = key_noise(~keys, h * w).argsort(1).argsort(1)  # ~: a second, independent stream
         return (R - first) * (h * w) + ties

@@ -14,7 +14,7 @@ class GridMasker(Masker):
     A ratio other than 1 - 1/stride^2 adds or drops patches in the order of their place in a cell.
 
     Args:
-        mask_ratio: share of hidden patches.
+        mask_ratio: share of hidden patches, in (0, 1).
         stride: side of a cell; 2 gives the paper's 75 %.
         predict_ratio: see `Masker`.
 

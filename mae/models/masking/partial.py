@@ -27,8 +27,7 @@ def choose(mask: Mask, keys: Tensor, predict_ratio: float | None) -> Mask:
     """The same mask, of which M hidden patches are to be predicted; None for all.
 
     Args:
-        mask: of B images.
-        keys: int64 (B,), from which the choice follows.
+        keys: int64 (B,), the random key of each image, which seeds the choice.
         predict_ratio: M / L, rounded to at least one patch and at most all that is hidden.
     """
     if predict_ratio is None:

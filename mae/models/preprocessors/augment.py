@@ -16,7 +16,7 @@ class Erase:
     """Random erasing (Zhong et al. 2020): the boxes of an image follow from its key.
 
     Args:
-        prob: share of the images.
+        prob: probability that an image is erased, in [0, 1].
         options: further arguments of timm's `RandomErasing`, such as `mode` and `max_count`.
     """
 
@@ -46,7 +46,7 @@ class Mix:
 
     Args:
         options: arguments of timm's `Mixup`: `mixup_alpha`, `cutmix_alpha`, `prob`,
-            `switch_prob`, `label_smoothing`, and `num_classes` unless `expect_classes` tells it.
+            `switch_prob`, `label_smoothing`, and `num_classes` unless `expect_classes` sets it.
 
     Raises:
         ValueError: there is nothing to mix by, or a share is outside [0, 1].

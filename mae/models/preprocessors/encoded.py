@@ -32,7 +32,7 @@ def decode_crops(data: Mapping[str, Tensor], device: torch.device) -> Tensor:
     Args:
         data: `encoded` uint8, the bytes of all images end to end; `sizes` (B,) of each; `crops`
             (B, 7) as of `EncodedCrop`; `ids`; all on the CPU.
-        device: of the model.
+        device: where images are decoded and returned.
 
     Raises:
         ConfigError: torchvision has no decoder.

@@ -21,7 +21,7 @@ from mae.registry import MODELS
 
 @MODELS.register_module()
 class ImagePreprocessor(BaseDataPreprocessor):
-    """Normalises uint8 images, and in training mixes and erases them where asked.
+    """Normalises uint8 images; in training also mixes and erases them, if configured.
 
     Args:
         mean: of each channel, in grey levels (0..255).
@@ -93,7 +93,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         if isinstance(data, Mapping) and 'encoded' in data:  # from `EncodedCrop`
             data = with_decoded(data, self.mean.device)
         _check(data, self._needed if training else ())
-        if training and self._num_classes is not None:  # before the labels leave the CPU
+        if training and self._num_classes is not None:  # before the labels are copied to the device
             check_labels(data, self._num_classes)
         batch: dict[str, Tensor] = self.cast_data(data)
         if self._shrink is not None:

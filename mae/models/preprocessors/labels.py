@@ -1,4 +1,4 @@
-"""Labels that no class stands for, told before they reach a device."""
+"""Labels outside the head's classes, found on the CPU: a GPU would not name the sample."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ def check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:
 
     Args:
         data: `labels` and, for the message, `ids`, int64 (B,), on the CPU.
-        num_classes: of the head.
+        num_classes: N; labels must lie in 0..N-1.
 
     Raises:
         ValueError: it has none; names the first such sample.

@@ -14,7 +14,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         images: (B, C, H, W); with the channels last in memory, as from `collate`, a row is one
             long loop on a CPU: four times as fast as a loop over three channels.
         mean: (C, 1, 1), or (1, 1, 1) for all channels.
-        std: the same.
+        std: standard deviation, in the shape of `mean`.
 
     Raises:
         ValueError: the images have another number of channels than there are means.

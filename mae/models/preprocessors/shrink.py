@@ -14,8 +14,8 @@ class Shrink:
     """Bicubic with antialiasing, as the loader's crops; not rounded to whole grey levels.
 
     Args:
-        loaded: (height, width) of what comes.
-        used: (height, width) of what goes.
+        loaded: (height, width) of the inputs in pixels.
+        used: (height, width) of the outputs in pixels.
     """
 
     loaded: tuple[int, int]

@@ -1,4 +1,4 @@
-"""What all targets share: they see the whole image and say how wide their answer is.
+"""What all targets share: they see the whole image and state the width of the target.
 
 Shapes: B images, C channels, H W pixels, L patches, M predicted patches, P values in a patch,
 T values predicted of a patch.

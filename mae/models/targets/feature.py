@@ -20,23 +20,23 @@ from mae.registry import MODELS
 
 @MODELS.register_module()
 class FeatureTarget(Target):
-    """What a frozen model makes of the whole image, at the places of the hidden patches.
+    """Features that a frozen model computes from the whole image, of the hidden patches.
 
-    The teacher's weights are its file's: they are loaded when the first target is asked for, stay
+    The teacher's weights are its file's: they are loaded when the first target is computed, stay
     out of checkpoints and the optimizer, and a run resumes with these weights only. Where its
     patches are of another size than ours, images are resized so that both grids agree.
 
     Args:
         teacher: name of a model of timm, or path of a folder of transformers.
         checkpoint: weights of a timm model, a file in timm's names.
-        pretrained: let timm fetch the weights instead, once, into its cache.
+        pretrained: True has timm download the weights instead, once, into its cache.
         options: further keywords of `timm.create_model`, such as `dynamic_img_size=True`.
         norm: 'layer' gives the features of each patch mean 0 and variance 1 (LayerNorm without
-            parameters), 'none' leaves them.
-        mean: of each channel that the teacher was trained with, in grey levels; None takes what
-            its library says.
-        std: deviation of each, the same.
-        patch_size: of ours; this and the rest is handed over when a model is built.
+            parameters), 'none' keeps them as they are.
+        mean: of each channel that the teacher was trained with, in grey levels; None takes its
+            library's value.
+        std: standard deviation of each channel in grey levels; None as for `mean`.
+        patch_size: side in pixels; the model passes this and what follows when it is built.
         in_channels: C.
         img_size: (H, W).
         image_mean: (C, 1, 1), of our images in grey levels.
@@ -44,7 +44,7 @@ class FeatureTarget(Target):
 
     Raises:
         ValueError: there is no such teacher, its weights have no or two sources, it takes no
-            images of such channels or size, or nothing says how its images are normalised.
+            images of such channels or size, or the normalisation of its images is unknown.
     """
 
     image_scale: Tensor

@@ -28,7 +28,7 @@ class HOGTarget(Target):
     Args:
         num_bins: N, which divide half a turn.
         cell_size: c, a divisor of the patch's side.
-        patch_size: p; this and the rest is handed over when a model is built.
+        patch_size: p in pixels; the model passes this and what follows when it is built.
         in_channels: C.
 
     Raises:

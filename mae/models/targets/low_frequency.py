@@ -27,7 +27,7 @@ class LowFrequencyTarget(PixelTarget):
         cutoff: the radius, in cycles per pixel, of at most .5 along a row or column; from .7072 on
             all is kept. The default is the paper's 40 cycles in 224 pixels.
         eps: see `PixelTarget`.
-        patch_size: in pixels; this and the rest is handed over when a model is built.
+        patch_size: side in pixels; the model passes this and what follows when it is built.
         in_channels: C.
 
     Raises:

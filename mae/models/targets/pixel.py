@@ -23,7 +23,7 @@ class PixelTarget(Target):
     Args:
         norm_pix: subtract a patch's mean and divide by its deviation (unbiased variance + eps).
         eps: added to the variance.
-        patch_size: in pixels; this and the rest is handed over when a model is built.
+        patch_size: side in pixels; the model passes this and what follows when it is built.
         in_channels: C.
     """
 

@@ -39,7 +39,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that shapes tell of a model. The number of heads is not among it."""
+    """All of a model that follows from the shapes of its weights; the number of heads does not."""
 
     encoder: Stack
     patch_size: int
@@ -122,7 +122,7 @@ def architecture_of(weights: Mapping[str, Tensor], path: object) -> Architecture
     """Read the architecture off the shapes and check that every tensor of it is there, no other.
 
     Args:
-        weights: in our names.
+        weights: a state dict in this toolbox's names.
         path: where they came from, for messages.
 
     Raises:

@@ -22,14 +22,14 @@ def metafile_entry(
     """An entry of `Models` in a `metafile.yml`.
 
     Args:
-        file: of the weights; its name stands where the address goes.
-        sha256: of the file.
-        model: `Parameters`, and of a known model `FLOPs`, `Training FLOPs` and what it `Holds`.
-        config: file of the config they were trained with.
-        license_: of the weights.
+        file: path of the weights; its name is a placeholder for the address.
+        sha256: of the file, 64 hexadecimal digits.
+        model: `Parameters`, and of a known model `FLOPs`, `Training FLOPs` and `Holds`.
+        config: path of the config they were trained with.
+        license_: SPDX identifier of the weights' licence.
         source: who trained and publishes them.
-        metrics: measured, by name.
-        meta: of the checkpoint: `step` and `versions`.
+        metrics: measured values by name.
+        meta: the checkpoint's metadata, with `step` and `versions`.
     """
     metadata: dict[str, Any] = {
         **model,

@@ -1,4 +1,4 @@
-"""From our names to those of others: what they can hold, in the form their code loads."""
+"""Export from our names to other libraries', in the form that their code loads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,9 +24,9 @@ class Departure:
     """Weights ready to be written.
 
     Attributes:
-        weights: in the names of `layout`.
-        layout: whose names.
-        passport: facts and manifest, to travel in the file's metadata.
+        weights: a state dict in the names of `layout`.
+        layout: target names.
+        passport: facts and manifest, for the file's metadata.
         notes: for the report, a line each.
         config: of a folder for transformers; None for a file.
     """
@@ -38,7 +38,7 @@ class Departure:
     config: dict[str, Any] | None = None
 
     def checkpoint(self) -> dict[str, Any]:
-        """As a `.pth` of theirs holds it."""
+        """The content of a `.pth` of theirs."""
         if self.layout.name == 'fair':
             return {'model': self.weights, KEY: self.passport}
         if self.layout.name == 'timm':  # `load_state_dict` takes nothing but weights
@@ -47,12 +47,13 @@ class Departure:
 
 
 def leave(weights: Mapping[str, Tensor], layout: Layout, facts: Facts, path: object) -> Departure:
-    """Bring whole weights of ours into the names of `layout`.
+    """Export whole weights of ours to the names of `layout`.
 
     Args:
-        weights: in our names.
-        layout: to write.
-        facts: what the weights do not tell; the usual is assumed, and said, where one is absent.
+        weights: a state dict in this toolbox's names.
+        layout: target names.
+        facts: metadata that shapes do not reveal; where one is absent the usual value is assumed
+            and noted.
         path: where they came from, for messages.
 
     Raises:
@@ -70,7 +71,7 @@ def leave(weights: Mapping[str, Tensor], layout: Layout, facts: Facts, path: obj
         weights = {name: value for name, value in weights.items() if name not in homeless}
         notes.append(f'left out the decoder, for which {layout.title} has no place')
         found = replace(found, decoder=None)
-    elif homeless and layout.name != 'transformers':  # which tells more, below
+    elif homeless and layout.name != 'transformers':  # whose message below is more detailed
         raise CheckpointError(f'{layout.title} has no place for {homeless[0]} of {path}')
     target = facts.get('target', PIXELS[0])
     if found.decoder and layout.name != 'mae' and not (target in PIXELS and found.predicts_pixels):

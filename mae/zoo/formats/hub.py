@@ -16,7 +16,7 @@ def transformers_config(found: Architecture, facts: Facts) -> dict[str, Any]:
     """Config of the class that computes what our model does.
 
     Args:
-        found: of the weights.
+        found: architecture of the weights.
         facts: with `num_heads`, `grid_size` and `norm_eps`, and `decoder_num_heads` where there
             is a decoder.
 
@@ -77,7 +77,7 @@ def transformers_processor(
 
     Args:
         config: of the model, from `transformers_config`.
-        facts: with `mean` and `std`; the usual is assumed, and said, where they are absent.
+        facts: with `mean` and `std`; where they are absent, usual values are assumed and noted.
         short_side: what the shorter side is resized to, in pixels, before the centre is cut out.
 
     Returns:

@@ -1,7 +1,7 @@
 """What proves that the values behind the names are those that were written.
 
-Names and shapes cannot tell a transposed square matrix from a right one, nor queries from keys.
-A digest of each tensor can, and it travels with the weights from format to format.
+Names and shapes cannot distinguish a transposed square matrix from a right one, nor queries from
+keys. A digest of each tensor can, and it is copied with the weights from format to format.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ def check_manifest(
 
 
 def check_name(path: Path) -> str:
-    """Hold a file to what its name promises: of a published file, or of its own hash.
+    """Verify a file against its name: that of a published file, or one with the file's own hash.
 
     Returns:
         What proves its values, in words; '' if the name promises nothing.

@@ -1,4 +1,4 @@
-"""What weights do not tell of their model, from whatever came with them.
+"""Metadata of a model that no weight's shape reveals, read from whatever came with the weights.
 
 Facts are a plain dict, so that they can go into any file; a fact that nobody stated is absent:
 `num_heads`, `decoder_num_heads`, `norm_eps`, `grid_size` [h, w], `mask_ratio`, `norm_pix`,
@@ -69,7 +69,7 @@ def check_facts(facts: Mapping[str, Any]) -> None:
     """Refuse what somebody wrote and no model can have.
 
     Raises:
-        ValueError: an unknown name (tells the nearest), or a value of another kind.
+        ValueError: an unknown name (suggests the nearest), or a value of another type.
     """
     if not isinstance(facts, Mapping):
         raise ValueError(f'facts are given by name, such as num_heads=3, not as {facts!r}')
@@ -161,7 +161,7 @@ def facts_of_folder(config: Mapping[str, Any], processor: Mapping[str, Any]) -> 
 
 
 def _rounded(levels: Mapping[str, Sequence[float]]) -> Facts:
-    """As people write them: without what the division by 255 has left."""
+    """As people write them: without the rounding error of the division by 255."""
     return {name: [round(value, 6) for value in values] for name, values in levels.items()}
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-# What a block holds, in our names.
+# Weights of a block, in our names.
 INNER = ('norm1', 'attn.qkv', 'attn.proj', 'norm2', 'mlp.fc1', 'mlp.fc2')
 STACKS = ('encoder.blocks', 'decoder.blocks')
 
@@ -26,14 +26,14 @@ class Layout:
     """How another library names the same tensors.
 
     Attributes:
-        name: as `--to` takes it.
-        title: for messages.
+        name: identifier, as `--to` takes it.
+        title: name of the library in messages.
         outer: our module or parameter outside the blocks to theirs; the blocks' own list too.
         inner: their names of `INNER`; three where they split `attn.qkv`.
         heads: our `head.fc_norm` and `head.fc` to theirs, for each kind of head they have:
             'avg' (LayerNorm), 'cls' (no norm), 'probe' (BatchNorm without affine).
         aliases: (pattern, replacement) for keys of other versions, applied in this order.
-        dropped: pattern to why keys of it say nothing to us.
+        dropped: pattern of keys that we do not need, to the reason.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Layout:
         return key
 
     def why_dropped(self, key: str) -> str | None:
-        """Why a key says nothing to us; None if it does or is unknown."""
+        """Why a key is dropped; None if it is needed or unknown."""
         return next((why for pattern, why in self.dropped.items() if re.match(pattern, key)), None)
 
     def knows(self, key: str) -> bool:
-        """Whether it is a key of theirs, if only one that says nothing to us."""
+        """Whether it is a key of theirs, one that is dropped included."""
         return self.place(key) is not None or self.why_dropped(key) is not None
 
     def place(self, key: str) -> Place | None:

@@ -134,7 +134,7 @@ LIGHTLY = Layout(
     inner=_WHOLE,
     aliases=(
         (r'^vit\.', 'backbone.vit.'),
-        # Before version 1.6 the decoder held everything.
+        # Before version 1.6 all weights were part of the decoder.
         (r'^decoder\.decoder_embed\.', 'decoder_embed.'),
         (r'^decoder\.decoder_pred\.', 'prediction_head.'),
         (r'^decoder\.decoder_(pos_embed$|blocks\.|norm\.)', r'decoder.\1'),

@@ -27,9 +27,9 @@ class Translation:
     """A checkpoint in our names.
 
     Attributes:
-        weights: by our name.
-        layout: what its own names were.
-        facts: what the weights do not tell, see `mae.zoo.formats.metadata`.
+        weights: a state dict in this toolbox's names.
+        layout: the names that the file used.
+        facts: metadata that shapes do not reveal, see `mae.zoo.formats.metadata`.
         notes: for the report of loading, a line each.
         architecture: None for weights of this toolbox, which may be of parts unknown here.
     """
@@ -59,15 +59,15 @@ def detect(weights: Mapping[str, Tensor], path: object) -> Layout:
 
 
 def translate(checkpoint: Mapping[str, Any], path: Path, key: str | None = None) -> Translation:
-    """Bring a checkpoint into our names.
+    """Rename the weights of a checkpoint to our names.
 
     Args:
-        checkpoint: what a file holds, see `mae.fault_tolerance.checkpoint.load_weights`.
-        path: where it came from: for messages, and to hold it to what its name promises.
-        key: of the weights to take where it holds several, see `unwrap`.
+        checkpoint: content of a file, see `mae.fault_tolerance.checkpoint.load_weights`.
+        path: its file: for messages, and to verify the hash that its name promises.
+        key: dotted name of the weights to take where there are several, see `unwrap`.
 
     Raises:
-        CheckpointError: it holds no weights or several models of equal rank, its names are of no
+        CheckpointError: it contains no weights or several models of equal rank, its names are of no
             known layout, some are not of the one that fits best, weights are missing or of shapes
             that do not go together, or it is not what its manifest or its name promises.
     """
@@ -128,10 +128,10 @@ def _stated(checkpoint: Mapping[str, Any], path: Path) -> Facts:
 
 
 def _to_ours(weights: Weights, layout: Layout, path: Path) -> tuple[Weights, list[str]]:
-    """The weights in our names, and why some were left out.
+    """The weights in our names, and why some were dropped.
 
-    A key that the layout does not know may be left out if it is surely no part of a ViT, as a count
-    of a metric is: it stands in no module of the model, and no side of it is as long as a token.
+    A key that the layout does not know may be dropped if it is surely no part of a ViT, as a count
+    of a metric is: it is in no module of the model, and no side of it is as long as a token.
     """
     whole: Weights = {}
     parts: dict[str, dict[int, Tensor]] = {}

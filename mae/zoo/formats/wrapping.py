@@ -1,7 +1,7 @@
 """Where in a checkpoint the weights of a model are, whatever was wrapped around them.
 
 A model is found by its patch projection, which every layout has: what stands before it in the
-name (keys of nested dicts, prefixes of modules that hold the model) is the wrapping.
+name (keys of nested dicts, prefixes of modules around the model) is the wrapping.
 """
 
 from collections import Counter
@@ -50,8 +50,8 @@ class _Model(NamedTuple):
 
     Attributes:
         root: what stands before its names, without transparent modules.
-        outer: the same with them.
-        layout: that knows most of its names.
+        outer: what stands before its names, with transparent modules.
+        layout: the one that knows most of its names.
     """
 
     root: str
@@ -80,20 +80,20 @@ def unwrap(checkpoint: Mapping[str, Any], path: object, key: str | None = None) 
     the report says so.
 
     Args:
-        checkpoint: dicts of tensors, nested in any way; what else it holds is not looked at.
+        checkpoint: dicts of tensors, nested in any way; other content is ignored.
         path: where it came from, for messages.
         key: of the weights to take where there are several: names of dicts and prefixes, with
             dots between.
 
     Raises:
-        CheckpointError: it holds no weights, none under `key`, or several models of equal rank;
+        CheckpointError: it contains no weights, none under `key`, or several models of equal rank;
             says how to choose.
     """
     named = _flatten(checkpoint, path)
     if key is not None:
         named = _under(named, key, path)
     models = _models(named)
-    if not models:  # of parts unknown here, or no model: whoever looks closer says which
+    if not models:  # of parts unknown here, or no model: the caller reports which
         home = Counter(item.home for item in named.values()).most_common(1)[0][0]
         alone = {n.removeprefix(home): i.value for n, i in named.items() if i.home == home}
         return Wrapped(alone)
@@ -133,7 +133,7 @@ def _flatten(checkpoint: Mapping[str, Any], path: object) -> Named:
 def _tensors(checkpoint: Mapping[str, Any]) -> Iterator[_Item]:
     """Every tensor of a checkpoint once, even if its dict stands in two places.
 
-    Dicts by number, such as the states of an optimizer, hold no weights by name.
+    Dicts by number, such as the states of an optimizer, contain no weights by name.
     """
     queue: list[tuple[str, Mapping[Any, Any], int]] = [('', checkpoint, 0)]
     seen: set[int] = set()

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 
 class Teacher(ABC):
-    """A model that is loaded when it is first asked, and never trained.
+    """A model that is loaded at its first forward pass, and never trained.
 
     Attributes:
         embed_dim: D.
         patch_size: pixels of its input, a side, for each of its features.
-        in_channels: of its input.
-        mean: of each channel of its input, in grey levels, or None if nothing says it.
-        std: deviation of each, the same.
+        in_channels: number of channels of its input.
+        mean: of each channel of its input, in grey levels, or None if unknown.
+        std: standard deviation of each channel in grey levels, or None as `mean`.
     """
 
     embed_dim: int
@@ -46,7 +46,7 @@ class Teacher(ABC):
             ValueError: its weights cannot be read, or it takes no images of this size.
         """
         grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
-        if images.is_meta:  # shapes are asked for, not values
+        if images.is_meta:  # meta tensors have shapes, no values
             return images.new_empty(len(images), grid[0] * grid[1], self.embed_dim)
         model = self._on(images.device)
         dtype = next(model.parameters()).dtype
@@ -83,10 +83,10 @@ class Teacher(ABC):
         """(B, C, H, W) to (B, L, D)."""
 
     def _on(self, device: torch.device | None) -> nn.Module:
-        """The model, loaded at the first call and moved to another device if asked to."""
+        """The model, loaded at the first call and moved to the given device."""
         if self._model is None:
             # Whatever a library draws for weights that are then loaded is no part of the run; and
-            # what is first asked for pictures may later be asked for training.
+            # what is loaded in inference mode, for pictures, may later be used in training.
             draws, place = torch.random.fork_rng(devices=[]), torch.device('cpu')
             with draws, place, torch.inference_mode(False):
                 # A file in half precision must not decide how targets are rounded.

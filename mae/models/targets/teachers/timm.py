@@ -21,9 +21,9 @@ class TimmTeacher(Teacher):
     """A model of timm.
 
     Args:
-        name: of timm.
+        name: a model name of timm's, as in `timm.list_models()`.
         checkpoint: its weights in timm's names, `.safetensors` or a file of `torch.save`.
-        pretrained: let timm fetch the weights of that name, into its cache.
+        pretrained: True has timm download the weights of that name into its cache.
         options: further keywords of `timm.create_model`.
 
     Raises:

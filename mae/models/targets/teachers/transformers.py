@@ -14,7 +14,7 @@ from mae.models.targets.teachers.base import Teacher
 from mae.utils.grey_levels import levels_of_processor
 from mae.utils.text import first_line
 
-# Models that always resample their positions, and do not take the keyword that asks for it.
+# Models that always resample their positions and lack the keyword `interpolate_pos_encoding`.
 _RESAMPLE_BY_THEMSELVES = ('dinov2', 'dinov2_with_registers', 'dinov3_vit')
 
 
@@ -22,7 +22,7 @@ class TransformersTeacher(Teacher):
     """A model of transformers, from a folder.
 
     Args:
-        folder: with `config.json` and weights; of a model with text, its images' half is taken.
+        folder: has `config.json` and weights; of an image-text model the image encoder is used.
 
     Raises:
         ImportError: transformers is not installed.
@@ -86,7 +86,7 @@ class TransformersTeacher(Teacher):
         return tokens[:, -grid[0] * grid[1] :]  # what stands before patches: cls, registers
 
     def _levels(self) -> tuple[Sequence[float] | None, Sequence[float] | None]:
-        """Mean and deviation of each channel of its images, in grey levels, if the folder says."""
+        """Mean and deviation of each channel of its images, in grey levels; None if unknown."""
         file = self.folder / 'preprocessor_config.json'
         if not file.is_file():
             return None, None
