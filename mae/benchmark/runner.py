@@ -91,14 +91,15 @@ def _measured(name: str, settings: Settings, options: dict[str, Any]) -> Figures
 def ours(config: Config, options: dict[str, Any]) -> 'InterleavedLoader':
     """Run our `Runner` with the hooks of the config."""
     runner = Runner.from_cfg(config)
-    loop = runner.train_loop
+    loop: Any = runner.train_loop  # gets a loader that is no `StepLoader`
+    model: Any = runner.model
     batch = next(loop.dataloader.epoch(0))[0]
     interleaved = InterleavedLoader(loop.dataloader, **options)
     loop.dataloader, loop.max_iters = interleaved, len(interleaved)
 
     def bare() -> None:
         runner.optim_wrapper.begin_step([1.0])
-        runner.model.train_step(batch, runner.optim_wrapper)
+        model.train_step(batch, runner.optim_wrapper)
 
     interleaved.attach(runner.model, batch, bare)
     runner.train()

@@ -10,6 +10,7 @@ from mmengine.visualization import LocalVisBackend as MMLocalVisBackend
 from mae.registry import VISBACKENDS
 from mae.utils import strict_json
 from mae.utils.files import whole_file
+from mae.utils.runner_protocol import RunnerProtocol
 
 
 @VISBACKENDS.register_module()
@@ -20,7 +21,7 @@ class LocalVisBackend(MMLocalVisBackend):
         super()._dump(strict_json.finite_or_word(value_dict), file_path, file_format)
 
 
-def begin_with_history(runner: Any) -> None:
+def begin_with_history(runner: RunnerProtocol) -> None:
     """Copy what led to the checkpoint that a run goes on from, if that lies beside it.
 
     The file it comes from stays as it is, with what the run before did after its checkpoint.
@@ -31,6 +32,7 @@ def begin_with_history(runner: Any) -> None:
     Raises:
         OSError: a file cannot be read or written.
     """
+    assert runner.resumed_from is not None
     backends = runner.visualizer._vis_backends.values()
     if not is_main_process() or not any(isinstance(b, MMLocalVisBackend) for b in backends):
         return

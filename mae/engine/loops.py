@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mae.engine.data_loaders import has_own_sampler
 from mae.engine.device_prefetcher import Batch, StepLoader
+from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.signals import RolledBack, Stopped
 from mae.fault_tolerance.step_report import Reports, measure
 from mae.registry import LOOPS
@@ -39,9 +40,12 @@ class TrainLoop(BaseLoop):
         val_interval: epochs between validations.
     """
 
+    runner: TrainingRunner
+    dataloader: StepLoader
+
     def __init__(
         self,
-        runner: Any,
+        runner: TrainingRunner,
         dataloader: Any,
         max_epochs: int,
         val_begin: int = 1,
@@ -90,8 +94,7 @@ class TrainLoop(BaseLoop):
             if runner.val_loop is not None and self._validation_is_due():
                 runner.val_loop.run()
         runner.call_hook('after_train')
-        model: nn.Module = runner.model
-        return model
+        return runner.model
 
     def _run_epoch(self) -> None:
         self.runner.call_hook('before_train_epoch')
@@ -130,7 +133,8 @@ class TrainLoop(BaseLoop):
         share = runner.world_size / self.dataloader.step_size(step)
         weights = [len(batch['ids']) * share for batch in batches]
         runner.optim_wrapper.begin_step(weights)
-        outputs = [runner.model.train_step(batch, runner.optim_wrapper) for batch in batches]
+        model: Any = runner.model  # mmengine's or its wrapper: a module with `train_step`
+        outputs = [model.train_step(batch, runner.optim_wrapper) for batch in batches]
         average(self._statistics)
         logs = self._measure(outputs, weights)
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)

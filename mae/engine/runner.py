@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from inspect import isclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mmengine
 import torch
@@ -42,6 +42,7 @@ from mae.fault_tolerance.checkpoint import (
     training_state,
 )
 from mae.fault_tolerance.run_json import RunState
+from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.signals import StopSignals
 from mae.registry import LOOPS, RUNNERS, find
 from mae.utils.allocator import keep_freed_memory
@@ -51,9 +52,16 @@ from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 from mae.utils.versions import versions
 
+if TYPE_CHECKING:
+
+    class _Base(MMRunner, TrainingRunner):
+        """mmengine's runner is untyped; what hooks use of it has the protocol's types."""
+else:
+    _Base = MMRunner
+
 
 @RUNNERS.register_module()
-class Runner(MMRunner):
+class Runner(_Base):
     """Builds everything a config names and runs it.
 
     Differs from mmengine's in that processes start without a GPU too, the global batch is kept

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_main_process
 from mmengine.runner import BaseLoop
@@ -25,8 +25,11 @@ from mae.fault_tolerance.checkpoint import (
 from mae.fault_tolerance.checkpoint.identity import NAMES
 from mae.utils.errors import CheckpointError
 
+if TYPE_CHECKING:  # the runner imports this file
+    from mae.engine.runner import Runner
 
-def announce(runner: Any) -> None:
+
+def announce(runner: 'Runner') -> None:
     """Say in a line that the work dir holds an earlier run, and what becomes of it."""
     work_dir = Path(runner.work_dir)
     if not is_main_process() or runner._train_loop is None or runner._has_loaded:
@@ -47,7 +50,7 @@ def announce(runner: Any) -> None:
 
 
 def load(
-    runner: Any,
+    runner: 'Runner',
     path: Path,
     *,
     strict: bool = False,
@@ -96,7 +99,7 @@ def _read(model: Any, path: Path, revise_keys: Sequence[tuple[str, str]]) -> dic
     return {**checkpoint, 'state_dict': weights, 'facts': {}, 'notes': []}
 
 
-def resume(runner: Any, path: Path, *, optimizer: bool = True, schedules: bool = True) -> None:
+def resume(runner: 'Runner', path: Path, *, optimizer: bool = True, schedules: bool = True) -> None:
     """Continue a run of this config after the step its checkpoint was written at.
 
     Args:
@@ -111,7 +114,7 @@ def resume(runner: Any, path: Path, *, optimizer: bool = True, schedules: bool =
     _continue(runner, choice, optimizer=optimizer, schedules=schedules)
 
 
-def resume_latest(runner: Any) -> None:
+def resume_latest(runner: 'Runner') -> None:
     """The same from the latest good checkpoint of the work dir; if there is none, start anew."""
     work_dir, steps = Path(runner.work_dir), len(runner.train_dataloader)
     warn = runner.logger.warning
@@ -122,7 +125,7 @@ def resume_latest(runner: Any) -> None:
         runner.logger.info(f'nothing to resume in {work_dir}: starting anew')
 
 
-def _earlier_step(work_dir: Path, runner: Any) -> int:
+def _earlier_step(work_dir: Path, runner: 'Runner') -> int:
     """How far the run came that the work dir holds, by `run.json` and its checkpoints."""
     found = list_checkpoints(work_dir, 1)
     steps = [checkpoint.step for checkpoint in found if checkpoint.record is not None]
@@ -130,7 +133,7 @@ def _earlier_step(work_dir: Path, runner: Any) -> int:
     return max([*steps, before])
 
 
-def _continue(runner: Any, choice: Choice, **parts: bool) -> None:
+def _continue(runner: 'Runner', choice: Choice, **parts: bool) -> None:
     runner._resume = True  # for the hooks that restore their part
     runner.resumed_from = str(choice.path)
     _build_what_is_restored(runner)
@@ -139,7 +142,7 @@ def _continue(runner: Any, choice: Choice, **parts: bool) -> None:
     runner.logger.info(f'resumed {choice.path} after step {runner.iter}')
 
 
-def _build_what_is_restored(runner: Any) -> None:
+def _build_what_is_restored(runner: 'Runner') -> None:
     """Optimizer, schedules and weights, if `resume()` comes before `train()` has built them."""
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     if runner.param_schedulers is not None:
@@ -148,7 +151,7 @@ def _build_what_is_restored(runner: Any) -> None:
 
 
 def _restore(
-    runner: Any, choice: Choice, *, optimizer: bool = True, schedules: bool = True
+    runner: 'Runner', choice: Choice, *, optimizer: bool = True, schedules: bool = True
 ) -> list[str]:
     """Take the state of a checkpoint; returns warnings."""
     checkpoint = load_checkpoint(choice.path, verified=choice.verified)
@@ -172,7 +175,7 @@ def _restore(
         raise CheckpointError(f'{reason} ({type(error).__name__}: {error})') from error
 
 
-def _classes_to_learn(runner: Any) -> list[str] | None:
+def _classes_to_learn(runner: 'Runner') -> list[str] | None:
     """Names of the classes that a classifier is trained on, if its data set knows them."""
     if not isinstance(runner._train_loop, BaseLoop) or not hasattr(runner.bare_model, 'head'):
         return None

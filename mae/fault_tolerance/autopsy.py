@@ -12,12 +12,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from mae.fault_tolerance.checkpoint import list_checkpoints
+from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.step_report import StepReport
 from mae.utils.files import write_json
 
 
 def write_autopsy(
-    runner: Any,
+    runner: TrainingRunner,
     report: StepReport,
     processes: Sequence[dict[str, Any]],
     grad_norms: dict[str, float],
@@ -75,7 +76,7 @@ def norms_by_module(model: nn.Module, optimizer: Any, norms: Tensor | None) -> d
     return {name: math.sqrt(square) for name, square in sorted(squares.items())}
 
 
-def replay_command(runner: Any, step: int) -> str:
+def replay_command(runner: TrainingRunner, step: int) -> str:
     """The command line that trains up to `step` again, in a folder of its own."""
     work_dir = Path(runner.work_dir)
     config = work_dir / f'{Path(runner.cfg.filename or "config.py").stem}.py'

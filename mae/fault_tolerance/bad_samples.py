@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mae.registry import HOOKS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.files import whole_file
+from mae.utils.runner_protocol import RunnerProtocol
 from mae.utils.text import printable
 
 _FILE = 'bad_samples.jsonl'
@@ -58,7 +59,7 @@ class BadSamplesHook(Hook):
         self.always_allowed = always_allowed
         self.interval = interval
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerProtocol) -> None:
         """Let bad samples be replaced from now on, and go on counting where the run goes on."""
         loader = runner.train_dataloader
         if self.max_bad_fraction and hasattr(loader.dataset, 'replaces_bad'):
@@ -66,7 +67,7 @@ class BadSamplesHook(Hook):
         self._path = Path(runner.work_dir) / _FILE
         self._found: list[Record] = []
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: RunnerProtocol) -> None:
         """Count from where the epoch goes on: from its start, or after a resume or a way back."""
         self._count = 0  # of this epoch and process; of all processes before such a step
         if not is_main_process() or not self._path.is_file():
@@ -78,12 +79,16 @@ class BadSamplesHook(Hook):
             return
         self._count = sum(line['epoch'] == runner.epoch + 1 for line in done)
 
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(
+        self, runner: RunnerProtocol, batch_idx: int, data_batch: Any = None
+    ) -> None:
         """Take the reports out of the batches, which go to the model."""
         batches = [data_batch] if isinstance(data_batch, dict) else data_batch or []
         self._found = [record for batch in batches for record in batch.pop('bad', ())]
 
-    def after_train_iter(self, runner: Any, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+    def after_train_iter(
+        self, runner: RunnerProtocol, batch_idx: int, *args: Any, **kwargs: Any
+    ) -> None:
         """Write them down; compare the count where that is due."""
         if self._found:
             self._count += len(self._found)
@@ -93,7 +98,7 @@ class BadSamplesHook(Hook):
         if done % self.interval == 0 or done == length:
             self._compare(runner)
 
-    def _append(self, runner: Any, records: list[Record]) -> None:
+    def _append(self, runner: RunnerProtocol, records: list[Record]) -> None:
         """One write for all: no other process's line can come in between."""
         first = records[0]
         runner.logger.warning(
@@ -110,7 +115,7 @@ class BadSamplesHook(Hook):
         except OSError as error:
             runner.logger.warning(f'{self._path}: not written ({error.strerror}): {text.strip()}')
 
-    def _compare(self, runner: Any) -> None:
+    def _compare(self, runner: RunnerProtocol) -> None:
         """Raises DataError in all processes at the same step."""
         total = torch.tensor(self._count)
         all_reduce(total)

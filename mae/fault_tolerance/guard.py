@@ -14,6 +14,7 @@ from torch import Tensor
 from mae.fault_tolerance.autopsy import norms_by_module, write_autopsy
 from mae.fault_tolerance.checkpoint import verified
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
+from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.signals import RolledBack
 from mae.fault_tolerance.step_report import StepReport
 from mae.registry import HOOKS
@@ -146,7 +147,7 @@ class GuardHook(Hook):
 
     # --- around a step --------------------------------------------------------------------
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: TrainingRunner) -> None:
         """Go on counting where a resumed run was; find what a forward pass changes."""
         if runner.iter and self._found is not None:
             self.count = self._found
@@ -160,17 +161,19 @@ class GuardHook(Hook):
                 'waits for it; give optim_wrapper.optimizer fused=True'
             )
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: TrainingRunner) -> None:
         """Go back where the run was to, when it was cut off."""
         if self.count.in_row >= self.patience:
             self._go_back(runner)
 
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(
+        self, runner: TrainingRunner, batch_idx: int, data_batch: Any = None
+    ) -> None:
         """Keep the statistics of batch norms."""
         self._kept = [buffer.clone() for buffer in self._statistics]
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: TrainingRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Put the statistics back if the step was skipped; note what a report may ask for."""
         if outputs is None:
@@ -181,7 +184,7 @@ class GuardHook(Hook):
         lr = max(group['lr'] for group in wrapper.param_groups)
         self._steps[runner.iter] = _Step(data_batch, wrapper.losses, wrapper.grad_norms, lr)
 
-    def after_report(self, runner: Any, report: StepReport) -> None:
+    def after_report(self, runner: TrainingRunner, report: StepReport) -> None:
         """Act on a bad step, in all processes alike."""
         step = self._steps.pop(report.step)
         if not self.count.take(report, runner.optim_wrapper.is_scaled):
@@ -192,7 +195,7 @@ class GuardHook(Hook):
 
     # --- checkpoints ----------------------------------------------------------------------
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: TrainingRunner, checkpoint: dict[str, Any]) -> None:
         """Store the count, with the steps whose reports are still under way."""
         count = BadSteps.from_state(self.count.state())
         for report in runner.train_loop.reports.peek():
@@ -200,14 +203,14 @@ class GuardHook(Hook):
                 count.take(report, runner.optim_wrapper.is_scaled)
         checkpoint['meta']['bad_steps'] = count.state()
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: TrainingRunner, checkpoint: dict[str, Any]) -> None:
         meta = checkpoint.get('meta')
         found = meta.get('bad_steps') if isinstance(meta, dict) else None
         self._found = BadSteps.from_state(found) if found else None
 
     # --- telling --------------------------------------------------------------------------
 
-    def _tell(self, runner: Any, report: StepReport, kept: _Step) -> None:
+    def _tell(self, runner: TrainingRunner, report: StepReport, kept: _Step) -> None:
         own = {
             'rank': runner.rank,
             'losses': torch.stack(kept.losses).tolist(),
@@ -238,7 +241,7 @@ class GuardHook(Hook):
 
     # --- going back -----------------------------------------------------------------------
 
-    def _go_back(self, runner: Any) -> None:
+    def _go_back(self, runner: TrainingRunner) -> None:
         count = self.count
         steps = f'steps {count.first} to {count.last}'
         what = f'{steps}: loss or gradients were not finite in {count.in_row} steps in a row'
@@ -274,11 +277,11 @@ class GuardHook(Hook):
         raise RolledBack
 
 
-def _savers(runner: Any) -> list[CheckpointHook]:
+def _savers(runner: TrainingRunner) -> list[CheckpointHook]:
     return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
 
 
-def _sound_checkpoint(runner: Any, first_bad: int) -> tuple[int, str] | None:
+def _sound_checkpoint(runner: TrainingRunner, first_bad: int) -> tuple[int, str] | None:
     """(step, path) of the newest checkpoint with finite weights.
 
     Preferred is one from which a good step was made: from a later one, written while steps were

@@ -15,6 +15,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
 from mae.utils.files import write_json
 from mae.utils.versions import versions
@@ -113,7 +114,7 @@ class RunStateHook(Hook):
         self.seconds = seconds
         self._next = 0.0
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: TrainingRunner) -> None:
         self._note(
             runner,
             state='running',
@@ -121,19 +122,19 @@ class RunStateHook(Hook):
             resumed_from=runner.resumed_from,
         )
 
-    def after_step(self, runner: Any) -> None:
+    def after_step(self, runner: TrainingRunner) -> None:
         if time.monotonic() >= self._next:
             self._note(runner)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: TrainingRunner) -> None:
         self._note(runner)
 
-    def after_all(self, runner: Any) -> None:
+    def after_all(self, runner: TrainingRunner) -> None:
         """How far it came, however it ended."""
         if runner.run_state is not None and not runner.run_state.is_over:
             self._note(runner)
 
-    def _note(self, runner: Any, **changes: Any) -> None:
+    def _note(self, runner: TrainingRunner, **changes: Any) -> None:
         self._next = time.monotonic() + self.seconds
         if runner.run_state is not None:
             runner.run_state.write(step=runner.iter, epoch=runner.epoch, **changes)

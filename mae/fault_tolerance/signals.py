@@ -17,6 +17,8 @@ from mmengine.dist import all_reduce, barrier, is_main_process
 from mmengine.hooks import Hook
 
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
+from mae.fault_tolerance.runner import TrainingRunner
+from mae.fault_tolerance.step_report import StepReport
 from mae.registry import HOOKS
 
 # What is obeyed if several come, the last first, and the exit status of each.
@@ -169,7 +171,7 @@ class StopHook(Hook):
     def __init__(self, *, requeue: bool = True) -> None:
         self.requeue = requeue
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: TrainingRunner) -> None:
         """From here on a signal waits for a step boundary."""
         self._start = runner.iter
         self._common_batches = 0
@@ -177,30 +179,30 @@ class StopHook(Hook):
             runner.signals.defer()
         self._ask(runner)
 
-    def after_report(self, runner: Any, report: Any) -> None:
+    def after_report(self, runner: TrainingRunner, report: StepReport) -> None:
         if report.stop and runner.distributed:
             self._ask(runner)
 
-    def after_step(self, runner: Any) -> None:
+    def after_step(self, runner: TrainingRunner) -> None:
         if not runner.distributed and runner.stop_signum:
             self._stop(runner, runner.stop_signum)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: TrainingRunner) -> None:
         self._ask(runner)
 
-    def before_val(self, runner: Any) -> None:
+    def before_val(self, runner: TrainingRunner) -> None:
         """How many batches every process has: where they may ask each other."""
         if runner.distributed and not self._common_batches:
             self._common_batches = _agree(len(runner.val_dataloader), 'min')
 
-    def after_val_iter(self, runner: Any, batch_idx: int, **others: Any) -> None:
+    def after_val_iter(self, runner: TrainingRunner, batch_idx: int, **others: Any) -> None:
         if not runner.distributed:
             if runner.stop_signum:
                 self._stop(runner, runner.stop_signum)
         elif batch_idx % _VAL_INTERVAL == 0 and batch_idx < self._common_batches:
             self._ask(runner)
 
-    def _ask(self, runner: Any) -> None:
+    def _ask(self, runner: TrainingRunner) -> None:
         """Stop if any process has been asked to."""
         signum = runner.stop_signum
         if runner.distributed:
@@ -210,7 +212,7 @@ class StopHook(Hook):
         if signum:
             self._stop(runner, signum)
 
-    def _stop(self, runner: Any, signum: int) -> None:
+    def _stop(self, runner: TrainingRunner, signum: int) -> None:
         name, step = signal.Signals(signum).name, runner.iter
         runner.call_hook('on_interrupt')
         if step > self._start:
@@ -234,7 +236,7 @@ def _agree(value: int, how: str) -> int:
     return int(common)
 
 
-def _save(runner: Any, step: int) -> None:
+def _save(runner: TrainingRunner, step: int) -> None:
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     if not hooks:
         runner.logger.warning('no CheckpointHook: what was trained since the last one is lost')
@@ -243,7 +245,7 @@ def _save(runner: Any, step: int) -> None:
         hook.wait()
 
 
-def _requeue(runner: Any) -> None:
+def _requeue(runner: TrainingRunner) -> None:
     job = os.environ.get('SLURM_JOB_ID')
     if job is None:
         return

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from mmengine.hooks import Hook
 
+from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
 from mae.utils.data_workers import TELL_STACK
 from mae.utils.distributed import TIMEOUT
@@ -39,7 +40,7 @@ class WatchdogHook(Hook):
         self._since = math.inf  # nothing is watched
         self._closed = threading.Event()
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: TrainingRunner) -> None:
         given = runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', TIMEOUT)
         limit = float(given if self.seconds is None else self.seconds)
         self._closed.clear()
@@ -47,28 +48,28 @@ class WatchdogHook(Hook):
             target=self._watch, args=(runner, limit), name='watchdog', daemon=True
         ).start()
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: TrainingRunner) -> None:
         self._begin('waiting for data')
 
-    def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+    def before_train_iter(self, runner: TrainingRunner, *args: Any, **kwargs: Any) -> None:
         self._begin('in a training step')
 
-    def after_step(self, runner: Any) -> None:
+    def after_step(self, runner: TrainingRunner) -> None:
         self._begin('waiting for data')
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: TrainingRunner) -> None:
         self._since = math.inf
 
-    def before_val_epoch(self, runner: Any) -> None:
+    def before_val_epoch(self, runner: TrainingRunner) -> None:
         self._begin('validating')
 
-    def after_val_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+    def after_val_iter(self, runner: TrainingRunner, *args: Any, **kwargs: Any) -> None:
         self._begin('validating')
 
-    def after_val_epoch(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+    def after_val_epoch(self, runner: TrainingRunner, *args: Any, **kwargs: Any) -> None:
         self._since = math.inf
 
-    def after_all(self, runner: Any) -> None:
+    def after_all(self, runner: TrainingRunner) -> None:
         """The run is over, however it ended."""
         self._since = math.inf
         self._closed.set()
@@ -77,7 +78,7 @@ class WatchdogHook(Hook):
         self._doing = what
         self._since = time.monotonic()
 
-    def _watch(self, runner: Any, limit: float) -> None:
+    def _watch(self, runner: TrainingRunner, limit: float) -> None:
         stderr = _stderr()
         while not self._closed.wait(min(limit / 8, 5.0)):
             if time.monotonic() - self._since > limit:
@@ -87,7 +88,7 @@ class WatchdogHook(Hook):
                 faulthandler.dump_traceback_later(1.5 * limit + 10, exit=True, file=stderr)
         faulthandler.cancel_dump_traceback_later()
 
-    def _give_up(self, runner: Any, limit: float, stderr: TextIO | None) -> None:
+    def _give_up(self, runner: TrainingRunner, limit: float, stderr: TextIO | None) -> None:
         rank = f'[rank {runner.rank}] ' if runner.distributed else ''
         reason = f'no progress for {limit:g} s after step {runner.iter}, {self._doing}'
         with suppress(Exception):

@@ -25,7 +25,7 @@ OPERATIONS = {
 }
 METHODS = ('tolist', 'numpy', 'cpu')  # that a tensor of the CPU answers without an operation
 ALLOWED = {
-    'reports._read': 'two steps later, of a copy that arrived meanwhile',
+    'step_report._read': 'two steps later, of a copy that arrived meanwhile',
     'hashing.derive': 'of a seed, which never leaves the host',
     'augment.__call__': 'of keys and a seed, which never leave the host',
     'labels.check_labels': 'of labels, before they are copied',
@@ -105,7 +105,7 @@ def train(make_runner, monkeypatch, classify, *hooks):
 @pytest.mark.parametrize('classify', [False, True], ids=['MAE', 'classifier'])
 def test_no_step_waits(make_runner, monkeypatch, classify):
     asked = train(make_runner, monkeypatch, classify)
-    assert 'reports._read' in asked  # somebody does ask, and is seen
+    assert 'step_report._read' in asked  # somebody does ask, and is seen
     assert asked <= set(ALLOWED)
 
 

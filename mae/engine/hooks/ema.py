@@ -7,6 +7,7 @@ from mmengine.hooks import EMAHook as MMEMAHook
 from mmengine.model import ExponentialMovingAverage
 from torch import Tensor
 
+from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
 
 
@@ -26,7 +27,7 @@ class EMAHook(MMEMAHook):
         self._is_swapped = False
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: TrainingRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Take the new weights into the average, if there are any."""
         if outputs is None:
@@ -41,7 +42,7 @@ class EMAHook(MMEMAHook):
         elif not skipped:
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
-    def on_interrupt(self, runner: Any) -> None:
+    def on_interrupt(self, runner: TrainingRunner) -> None:
         """Put the weights back where a validation is cut short."""
         if self._is_swapped:
             self._swap_ema_parameters()

@@ -18,13 +18,14 @@ from torch import Tensor
 from mae.engine.history import begin_with_history
 from mae.registry import HOOKS
 from mae.utils import strict_json
+from mae.utils.runner_protocol import RunnerProtocol
 
 
 @HOOKS.register_module()
 class RuntimeInfoHook(MMRuntimeInfoHook):
     """Tells epoch, step and learning rate to who asks; the losses are `LoggerHook`'s."""
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: RunnerProtocol) -> None:
         """Note what the run is; its config is a file in the work dir."""
         info = {'seed': runner.seed, 'experiment_name': runner.experiment_name}
         runner.message_hub.update_info_dict(info)
@@ -52,14 +53,14 @@ class LoggerHook(MMLoggerHook):
         self._has_begun = False
         self._has_warned = False
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: RunnerProtocol) -> None:
         """Let the log file, too, fail in silence after a first word."""
         super().before_run(runner)
         for handler in runner.logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.handleError = lambda record: self._warn(runner)  # type: ignore[method-assign]
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: RunnerProtocol) -> None:
         """Start with nothing to tell, also where a run has gone back."""
         self._steps: list[Mapping[str, Tensor]] = []
         if runner.iter == (runner.epoch + 1) * len(runner.train_dataloader):  # evaluations follow
@@ -67,7 +68,7 @@ class LoggerHook(MMLoggerHook):
 
     def after_train_iter(
         self,
-        runner: Any,
+        runner: RunnerProtocol,
         batch_idx: int,
         data_batch: Any = None,
         outputs: Mapping[str, Tensor] | None = None,
@@ -88,7 +89,7 @@ class LoggerHook(MMLoggerHook):
         for name in [name for name in history if name.startswith('train/')]:
             history[name] = HistoryBuffer()
 
-    def _log(self, runner: Any, batch_idx: int) -> None:
+    def _log(self, runner: RunnerProtocol, batch_idx: int) -> None:
         """As mmengine's, without a line for the name of the run before each."""
         done = batch_idx + 1
         is_last = self.ignore_last and done % self.interval != 0
@@ -102,11 +103,13 @@ class LoggerHook(MMLoggerHook):
     def _process_tags(tags: dict[str, Any]) -> Any:
         return strict_json.finite_or_word(MMLoggerHook._process_tags(tags))
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(
+        self, runner: RunnerProtocol, metrics: dict[str, float] | None = None
+    ) -> None:
         with self._surviving(runner):
             super().after_val_epoch(runner, metrics)
 
-    def _begin(self, runner: Any) -> None:
+    def _begin(self, runner: RunnerProtocol) -> None:
         """Not before the first step: a run that fails until then leaves nothing behind."""
         if not self._has_begun and runner.resumed_from is not None:
             with self._surviving(runner):
@@ -114,13 +117,13 @@ class LoggerHook(MMLoggerHook):
         self._has_begun = True
 
     @contextmanager
-    def _surviving(self, runner: Any) -> Iterator[None]:
+    def _surviving(self, runner: RunnerProtocol) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             self._warn(runner, error)
 
-    def _warn(self, runner: Any, error: OSError | None = None) -> None:
+    def _warn(self, runner: RunnerProtocol, error: OSError | None = None) -> None:
         if self._has_warned:
             return
         self._has_warned = True

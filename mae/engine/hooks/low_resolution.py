@@ -1,11 +1,10 @@
 """A warm-up at low resolution: fewer patches, so cheaper steps, in the first epochs."""
 
-from typing import Any
-
 from mmengine.hooks import Hook
 
 from mae.registry import HOOKS
 from mae.utils.errors import ConfigError
+from mae.utils.runner_protocol import RunnerProtocol
 
 
 @HOOKS.register_module()
@@ -33,7 +32,7 @@ class LowResolutionHook(Hook):
         self.img_size = img_size
         self.epochs = epochs
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerProtocol) -> None:
         """Try the size once, so that a mistake shows at the start."""
         model = runner.bare_model
         if not hasattr(model, 'set_img_size'):
@@ -50,11 +49,11 @@ class LowResolutionHook(Hook):
                 'never sees an image at full size'
             )
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: RunnerProtocol) -> None:
         """Low resolution in the first epochs."""
         if runner.epoch < self.epochs:
             runner.bare_model.set_img_size(self.img_size)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerProtocol) -> None:
         """Full size, for whoever evaluates."""
         runner.bare_model.set_img_size(None)

@@ -1,0 +1,81 @@
+"""What keeps a run alive needs more of the runner than other hooks: a `TrainLoop` trains."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from mmengine.runner import BaseLoop
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mae.fault_tolerance.step_report import Reports
+from mae.utils.runner_protocol import RunnerProtocol
+
+if TYPE_CHECKING:  # both files hold hooks, which take this runner
+    from mae.fault_tolerance.run_json import RunState
+    from mae.fault_tolerance.signals import StopSignals
+
+
+class StepLoop(Protocol):
+    """`TrainLoop`.
+
+    Attributes:
+        left_out: steps a <= step < b not to be trained on.
+        reports: of the steps, on their way to the host.
+    """
+
+    left_out: list[tuple[int, int]]
+    reports: Reports
+
+    def go_to(self, step: int) -> None: ...
+
+
+class StepWrapper(Protocol):
+    """`StepOptimWrapper`; its own docstring says what the attributes are."""
+
+    optimizer: torch.optim.Optimizer
+    skipped: Tensor
+    skips_on_device: bool
+    losses: list[Tensor]
+    grad_norms: Tensor | None
+
+    @property
+    def is_scaled(self) -> bool: ...
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+    def begin_step(self, weights: Sequence[float]) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+class TrainingRunner(RunnerProtocol, Protocol):
+    """A runner with a `TrainLoop`.
+
+    Attributes:
+        signals: that ask the run to stop; None where nobody listens.
+        run_state: `run.json`; None but in the first process of a run that keeps one.
+    """
+
+    signals: 'StopSignals | None'
+    run_state: 'RunState | None'
+    optim_wrapper: StepWrapper
+
+    @property
+    def stop_signum(self) -> int: ...
+
+    @property
+    def train_loop(self) -> StepLoop: ...
+
+    @property
+    def val_loop(self) -> BaseLoop | None: ...
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader[Any] | Mapping[str, Any],
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> DataLoader[Any]: ...
+
+    def resume(self, filename: str) -> None: ...
