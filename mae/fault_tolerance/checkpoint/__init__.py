@@ -5,8 +5,6 @@ from mae.fault_tolerance.checkpoint.resume import (
     Choice,
     check_given,
     choose_checkpoint,
-    on_main,
-    together,
 )
 from mae.fault_tolerance.checkpoint.save import save_checkpoint
 from mae.fault_tolerance.checkpoint.state import (
@@ -23,6 +21,7 @@ from mae.fault_tolerance.checkpoint.weights import (
     save_safetensors,
     unshared,
 )
+from mae.utils.distributed import on_main, together  # from here until 0.2
 
 __all__ = [
     'Choice',

@@ -9,12 +9,12 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mae.fault_tolerance.checkpoint.durable import remove_stale_temporaries
-from mae.fault_tolerance.checkpoint.resume import on_main
 from mae.fault_tolerance.checkpoint.saver import Saver
 from mae.fault_tolerance.checkpoint.space import check_space
 from mae.fault_tolerance.checkpoint.store import remove_lone_manifests
 from mae.fault_tolerance.checkpoint.writer import BACK_OFF
 from mae.registry import HOOKS
+from mae.utils.distributed import on_main
 
 
 @HOOKS.register_module()

@@ -1,20 +1,15 @@
-"""Which checkpoint a run continues from; in distributed runs the first process decides for all."""
+"""Which checkpoint a run continues from."""
 
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import torch.distributed as dist
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 
 from mae.fault_tolerance.checkpoint.io import load_checkpoint
 from mae.fault_tolerance.checkpoint.manifest import Damaged, Unverifiable, verify
 from mae.fault_tolerance.checkpoint.store import Found, list_checkpoints, newest_verified, set_aside
 from mae.utils.errors import CheckpointError
 
-T = TypeVar('T')
 Say = Callable[[str], object]
 
 
@@ -86,45 +81,6 @@ def check_given(path: Path, warn: Say) -> Choice:
     except Damaged as error:
         raise CheckpointError(f'{error}{_instead(path)}') from None
     return Choice(path, verified=True)
-
-
-def on_main(function: Callable[[], T]) -> T:
-    """Let the first process call `function`; all get what it returns, or raise what it raises."""
-    outcome: list[Any] = [None]
-    failure: Exception | None = None
-    if is_main_process():
-        try:
-            outcome = [(function(), None)]
-        except Exception as error:
-            failure = error
-            outcome = [(None, str(error))]
-    broadcast_object_list(outcome, src=0)
-    if failure is not None:
-        raise failure
-    result, message = outcome[0]
-    if message is not None:
-        raise CheckpointError(message)
-    found: T = result
-    return found
-
-
-def together(function: Callable[[], T]) -> T:
-    """Call `function` in every process; if it fails in one, all of them raise."""
-    result: Any = None
-    failure: Exception | None = None
-    try:
-        result = function()
-    except Exception as error:
-        failure = error
-    if dist.is_initialized():
-        messages = all_gather_object(str(failure) if failure else '')
-        for rank, message in enumerate(messages):
-            if message and failure is None:
-                raise CheckpointError(f'process {rank}: {message}')
-    if failure is not None:
-        raise failure
-    found: T = result
-    return found
 
 
 class _NotFinite(Exception):  # noqa: N818
