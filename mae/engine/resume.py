@@ -20,7 +20,7 @@ from mae.fault_tolerance.checkpoint import (
     read_model,
     restore_state,
 )
-from mae.fault_tolerance.checkpoint.identity import NAMES
+from mae.fault_tolerance.checkpoint.state import NAMES
 from mae.utils.distributed import on_main, together
 from mae.utils.errors import CheckpointError
 
