@@ -8,6 +8,26 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+# Files of the checkpoint folder that are part of another now. The names of `resume` have gone to
+# several, and the package has them all.
+_CHECKPOINT = {
+    'agree': '.load',
+    'commit': '.save',
+    'durable': '.atomic',
+    'fit': '.load',
+    'head': '.load',
+    'identity': '.state',
+    'inert': '.safe_pickle',
+    'optimizer': '.state',
+    'resume': '',
+    'saver': '.background',
+    'screen': '.safe_pickle',
+    'snapshot': '.background',
+    'space': '.hook',
+    'store': '.folder',
+    'writer': '.background',
+}
+
 # Below `mae`.
 MOVED = {
     'apis.config': 'config',
@@ -57,6 +77,11 @@ MOVED = {
     'zoo.formats.layout': 'zoo.formats.name_map',
     'zoo.formats.layouts': 'zoo.formats.name_maps',
     'zoo.formats.leave': 'zoo.formats.export',
+    **{
+        f'{room}.{old}': f'fault_tolerance.checkpoint{new}'
+        for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
+        for old, new in _CHECKPOINT.items()
+    },
 }
 
 

@@ -5,6 +5,26 @@ import sys
 
 from mae.moved import MOVED
 
+CHECKPOINT = {
+    'agree': 'compare_facts facts_of',
+    'commit': 'POINTER Pruner commit',
+    'durable': 'Digest HashedFile digest_of remove remove_stale_temporaries sync_folder '
+    'write_temporary write_text',
+    'fit': 'MAY_MISS MAY_REMAIN LoadReport fit_weights',
+    'head': 'remap_head',
+    'identity': 'NAMES MayDiffer check_same differences fingerprint identity_of',
+    'inert': 'HISTORY INERT Inert inert_globals',
+    'optimizer': 'restore_optimizer',
+    'resume': 'Choice check_given choose_checkpoint on_main together',
+    'saver': 'Saver',
+    'screen': 'Refused check_growth globals_of screen',
+    'snapshot': 'Snapshot',
+    'space': 'check_space',
+    'store': 'BEST Found list_checkpoints newest_verified numbered remove_lone_manifests set_aside '
+    'set_aside_later verified',
+    'writer': 'BACK_OFF Save SaveError Writer',
+}
+
 CODE = """
 import importlib, sys, warnings
 warnings.simplefilter('always')
@@ -20,3 +40,12 @@ for old, new in MOVED.items():
 def test_each_old_path_gives_the_new_module():
     code = CODE.replace('MOVED', repr(MOVED))
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_files_folded_into_others_have_their_names():
+    lines = ['import warnings', 'warnings.simplefilter("ignore")']
+    for room in ('engine.checkpoint', 'fault_tolerance.checkpoint'):
+        for old, names in CHECKPOINT.items():
+            lines += [f'from mae.{room}.{old} import {", ".join(names.split())}']
+            lines += [f'from mae.{room} import {old}; {old}.{names.split()[0]}']
+    subprocess.run([sys.executable, '-c', '\n'.join(lines)], check=True)

@@ -17,12 +17,11 @@ from mae.fault_tolerance.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     load_weights,
-    on_main,
     read_model,
     restore_state,
-    together,
 )
-from mae.fault_tolerance.checkpoint.identity import NAMES
+from mae.fault_tolerance.checkpoint.state import NAMES
+from mae.utils.distributed import on_main, together
 from mae.utils.errors import CheckpointError
 
 if TYPE_CHECKING:  # the runner imports this file

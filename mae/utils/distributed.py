@@ -1,11 +1,18 @@
-"""Initialising and destroying a run's process group, with or without GPUs."""
+"""The processes of a run, with or without GPUs: initialising, destroying, and failing as one."""
 
 import os
 import subprocess
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+
+from mae.utils.errors import CheckpointError
+
+T = TypeVar('T')
 
 # Seconds after which a silent process counts as dead, unless `env_cfg.dist_cfg` says otherwise.
 TIMEOUT = 600
@@ -55,6 +62,45 @@ def leave_distributed() -> None:
     """Destroy the process group, if any, before the interpreter exits under its threads."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+def on_main(function: Callable[[], T]) -> T:
+    """Let the first process call `function`; all get what it returns, or raise what it raises."""
+    outcome: list[Any] = [None]
+    failure: Exception | None = None
+    if is_main_process():
+        try:
+            outcome = [(function(), None)]
+        except Exception as error:
+            failure = error
+            outcome = [(None, str(error))]
+    broadcast_object_list(outcome, src=0)
+    if failure is not None:
+        raise failure
+    result, message = outcome[0]
+    if message is not None:
+        raise CheckpointError(message)
+    found: T = result
+    return found
+
+
+def together(function: Callable[[], T]) -> T:
+    """Call `function` in every process; if it fails in one, all of them raise."""
+    result: Any = None
+    failure: Exception | None = None
+    try:
+        result = function()
+    except Exception as error:
+        failure = error
+    if dist.is_initialized():
+        messages = all_gather_object(str(failure) if failure else '')
+        for rank, message in enumerate(messages):
+            if message and failure is None:
+                raise CheckpointError(f'process {rank}: {message}')
+    if failure is not None:
+        raise failure
+    found: T = result
+    return found
 
 
 def _environment_from_slurm() -> None:

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from mae.config import load_config
-from mae.fault_tolerance.checkpoint.identity import NAMES
+from mae.fault_tolerance.checkpoint.state import NAMES
 from mae.utils.errors import ConfigError
 
 PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'

@@ -9,7 +9,7 @@ import torch
 from mmengine.hooks import Hook
 
 from mae.engine.hooks import GuardHook
-from mae.fault_tolerance.checkpoint import commit, load_checkpoint
+from mae.fault_tolerance.checkpoint import load_checkpoint, save
 from mae.fault_tolerance.guard import BadSteps
 from mae.fault_tolerance.run_json import weights_sha256
 from mae.fault_tolerance.step_report import Reports, StepReport
@@ -137,13 +137,13 @@ def test_with_optimizers_of_all_kinds(make_runner):
 
 
 def test_autopsy(make_runner, monkeypatch):
-    save = commit.save_checkpoint
+    write = save.save_checkpoint
 
     def slow(*args):
         time.sleep(0.3)  # the replay begins at a checkpoint that is being written
-        return save(*args)
+        return write(*args)
 
-    monkeypatch.setattr(commit, 'save_checkpoint', slow)
+    monkeypatch.setattr(save, 'save_checkpoint', slow)
     runner = make_runner('run', {**OFTEN, **FUSED})
     run(runner, Spoil(6, 7, 11), Settle())
     found = sorted(path.name for path in Path(runner.work_dir).glob('autopsy*'))

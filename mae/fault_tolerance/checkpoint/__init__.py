@@ -1,28 +1,29 @@
-from mae.fault_tolerance.checkpoint.fit import LoadReport, fit_weights
-from mae.fault_tolerance.checkpoint.identity import identity_of
-from mae.fault_tolerance.checkpoint.io import load_checkpoint
-from mae.fault_tolerance.checkpoint.resume import (
+from mae.fault_tolerance.checkpoint.folder import (
     Choice,
     check_given,
     choose_checkpoint,
-    on_main,
-    together,
+    list_checkpoints,
+    newest_verified,
+    verified,
 )
+from mae.fault_tolerance.checkpoint.io import load_checkpoint
+from mae.fault_tolerance.checkpoint.load import LoadReport, fit_weights
 from mae.fault_tolerance.checkpoint.save import save_checkpoint
 from mae.fault_tolerance.checkpoint.state import (
     check_resumable,
+    identity_of,
     meta_of_mmengine,
     plain_hub,
     restore_state,
     training_state,
 )
-from mae.fault_tolerance.checkpoint.store import list_checkpoints, newest_verified, verified
 from mae.fault_tolerance.checkpoint.weights import (
     load_weights,
     read_model,
     save_safetensors,
     unshared,
 )
+from mae.utils.distributed import on_main, together  # from here until 0.2
 
 __all__ = [
     'Choice',

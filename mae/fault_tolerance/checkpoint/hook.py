@@ -1,20 +1,23 @@
 """When checkpoints are written; `Saver` knows how."""
 
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any, Literal
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from torch import nn
 
-from mae.fault_tolerance.checkpoint.durable import remove_stale_temporaries
-from mae.fault_tolerance.checkpoint.resume import on_main
-from mae.fault_tolerance.checkpoint.saver import Saver
-from mae.fault_tolerance.checkpoint.space import check_space
-from mae.fault_tolerance.checkpoint.store import remove_lone_manifests
-from mae.fault_tolerance.checkpoint.writer import BACK_OFF
+from mae.fault_tolerance.checkpoint.atomic import remove_stale_temporaries
+from mae.fault_tolerance.checkpoint.background import BACK_OFF, Saver
+from mae.fault_tolerance.checkpoint.folder import list_checkpoints, remove_lone_manifests
 from mae.registry import HOOKS
+from mae.utils.distributed import on_main
+from mae.utils.errors import CheckpointError
+
+_TIMES = 3  # weights, and two averages of the optimizer
 
 
 @HOOKS.register_module()
@@ -198,6 +201,38 @@ class CheckpointHook(Hook):
             runner.logger.warning(message)
 
 
+def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:
+    """Compare the free space of a work dir with what a run will write there.
+
+    Args:
+        work_dir: folder.
+        model: whose weights take a third of a checkpoint.
+        kept: checkpoints that stay; one more is being written.
+
+    Returns:
+        A warning, if the disk will not hold all of them.
+
+    Raises:
+        CheckpointError: it cannot hold a single one.
+    """
+    values = model.state_dict().values()
+    one = _TIMES * sum(value.numel() * value.element_size() for value in values)
+    free = shutil.disk_usage(work_dir).free
+    if free < one:
+        raise CheckpointError(
+            f'{work_dir} has {_size(free)} free, and one checkpoint takes about {_size(one)}; '
+            'free some space, or choose another --work-dir'
+        )
+    there = sum(f.path.stat().st_size for f in list_checkpoints(work_dir) if f.path.is_file())
+    needed = one * (kept + 1)
+    if free + there < needed:
+        return (
+            f'{work_dir} has {_size(free)} free, and {kept + 1} checkpoints take about '
+            f'{_size(needed)}; saving will fail when it is full'
+        )
+    return None
+
+
 def _unit(by: str | None, by_epoch: bool | None) -> str:
     if by is None:
         return 'iter' if by_epoch is False else 'epoch'
@@ -214,3 +249,11 @@ def _unit(by: str | None, by_epoch: bool | None) -> str:
 
 def _is_training(runner: Any) -> bool:
     return bool(runner.iter)
+
+
+def _size(count: float) -> str:
+    for unit in ('bytes', 'kB', 'MB'):
+        if count < 1000:
+            return f'{count:.3g} {unit}'
+        count /= 1000
+    return f'{count:.3g} GB'

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.durable import digest_of
-from mae.fault_tolerance.checkpoint.inert import inert_globals
+from mae.fault_tolerance.checkpoint.atomic import digest_of
 from mae.fault_tolerance.checkpoint.manifest import Unverifiable, verify
-from mae.fault_tolerance.checkpoint.screen import Refused, check_growth, screen
+from mae.fault_tolerance.checkpoint.safe_pickle import Refused, check_growth, inert_globals, screen
 from mae.utils.errors import CheckpointError
 from mae.utils.text import first_line
 from mae.utils.trust import FLAG, is_trusted, trusts_any

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mae.fault_tolerance.checkpoint.durable import Digest, digest_of
+from mae.fault_tolerance.checkpoint.atomic import Digest, digest_of
 from mae.utils import strict_json
 from mae.utils.errors import CheckpointError
 

@@ -1,4 +1,8 @@
-"""Writing a checkpoint: it and its manifest appear whole, or nothing changes."""
+"""A save: checkpoint and manifest appear whole, then `last_checkpoint`; then old ones go.
+
+`commit` is the whole of it, `save_checkpoint` its first step, and the one place where a checkpoint
+becomes visible.
+"""
 
 import os
 from pathlib import Path
@@ -6,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.durable import remove, sync_folder, write_temporary, write_text
+from mae.fault_tolerance.checkpoint.atomic import remove, sync_folder, write_temporary, write_text
+from mae.fault_tolerance.checkpoint.folder import BEST, Found, numbered, set_aside, set_aside_later
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.manifest import (
     Damaged,
@@ -17,7 +22,44 @@ from mae.fault_tolerance.checkpoint.manifest import (
     verify,
 )
 
+POINTER = 'last_checkpoint'
+_AT_LEAST = 2  # verified checkpoints that always stay
 _ABOUT = ('world_size', 'cfg', 'versions')
+
+
+def commit(
+    checkpoint: Checkpoint,
+    path: Path,
+    pruner: 'Pruner | None' = None,
+    start: int | None = None,
+    *,
+    keep_best: bool = True,
+) -> list[str]:
+    """Write a checkpoint; only when it is on the disk is anything else changed.
+
+    Args:
+        checkpoint: its content.
+        path: its place, in a work dir.
+        pruner: removes old ones; None keeps all.
+        start: step at which this continuation of the run began: what lies beyond is of another.
+        keep_best: `best.pth` is of this one.
+
+    Returns:
+        Names of what was set aside.
+
+    Raises:
+        OSError: the disk refused; the checkpoints from before are untouched.
+    """
+    record = save_checkpoint(checkpoint, path)
+    if path.name == BEST:
+        return []
+    _point_to(path)
+    own = [path, path.with_name(BEST)] if keep_best else [path]
+    later = [] if start is None else set_aside_later(path.parent, start, own)
+    if pruner is not None:
+        pruner.note(path, record)
+        pruner.prune(path.parent)
+    return later
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> Record:
@@ -57,6 +99,66 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> Record:
         raise
     sync_folder(path.parent)
     return record
+
+
+class Pruner:
+    """Removes old checkpoints, once enough newer ones are known to be good.
+
+    Args:
+        max_keep: numbered checkpoints kept; never fewer than two verified ones, nor fewer than
+            one of finite weights.
+    """
+
+    def __init__(self, max_keep: int) -> None:
+        self.max_keep = max(max_keep, _AT_LEAST)
+        self._good: dict[str, Record] = {}  # a checkpoint is read once, not at every save
+
+    def note(self, path: Path, record: Record) -> None:
+        """A checkpoint has just been written."""
+        self._good[path.name] = record
+
+    def prune(self, work_dir: Path) -> list[str]:
+        """Remove what may go.
+
+        Returns:
+            The names.
+
+        Raises:
+            OSError: the folder cannot be changed.
+        """
+        good, finite, gone = 0, 0, []
+        for found in numbered(work_dir):
+            if good < self.max_keep or not finite:
+                record = self._verify(found)
+                if good >= self.max_keep and not (record and record.finite):
+                    gone.append(found.path)
+                good += record is not None
+                finite += record is not None and record.finite
+            else:
+                gone.append(found.path)
+        for path in reversed(gone):  # the oldest first
+            os.unlink(path)
+            remove(manifest_path(path))
+            self._good.pop(path.name, None)
+        return [path.name for path in gone]
+
+    def _verify(self, found: Found) -> Record | None:
+        known = self._good.get(found.path.name)
+        if known is None or known != found.record:
+            try:
+                known = verify(found.path)
+            except (Damaged, Unverifiable, OSError):
+                return None
+            self._good[found.path.name] = known
+        return known
+
+
+def _point_to(path: Path) -> None:
+    """Let `last_checkpoint`, which other tools read, name a checkpoint."""
+    pointer = path.with_name(POINTER)
+    if pointer.is_dir() and not pointer.is_symlink():  # of nobody here: a file cannot replace it
+        set_aside(pointer, 'corrupt')
+    write_text(pointer, str(path))
 
 
 def _present(path: Path) -> Record | None:

@@ -1,25 +1,36 @@
 """The state of a run, as a checkpoint holds it: weights, optimizer, averages and the step.
 
-Nothing random is in it: that follows from the config and the step.
+Nothing random is in it: that follows from the config and the step. What decides that, the identity
+of the run, is told beside the state: with another it would be another run.
 """
 
+import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop
+from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.fit import fit_weights
-from mae.fault_tolerance.checkpoint.identity import check_same
 from mae.fault_tolerance.checkpoint.io import Checkpoint
-from mae.fault_tolerance.checkpoint.optimizer import restore_optimizer
-from mae.utils.errors import CheckpointError
+from mae.fault_tolerance.checkpoint.load import fit_weights
+from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.versions import versions
+
+MayDiffer = Literal[
+    'seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset', 'teacher'
+]
+NAMES: tuple[str, ...] = get_args(MayDiffer)
+_LOOKED_AT = 4096  # samples, evenly spread
+
+# How a step is computed, not what it does; and what the schedule goes by.
+_OF_CONFIG = ('fused', 'foreach', 'capturable', 'differentiable', 'lr_scale')
 
 
 def training_state(runner: Any, step: int) -> Checkpoint:
@@ -49,7 +60,7 @@ def check_resumable(
         runner: that would continue.
         checkpoint: its content.
         path: of it, for messages.
-        anyway: what may differ, of `identity.NAMES`.
+        anyway: what may differ, of `NAMES`.
 
     Returns:
         What differs and may, in words.
@@ -216,3 +227,172 @@ def _follow(runner: Any, seed: Any, hub: Any) -> None:
     if isinstance(hub, dict) and isinstance(hub.get('runtime_info'), dict):
         for key, value in hub['runtime_info'].items():
             runner.message_hub.update_info(str(key), value)
+
+
+# --- what decides the samples of a run and what it learns -------------------------------------
+
+
+def identity_of(runner: Any) -> dict[str, Any]:
+    """Seed, global batch, steps of an epoch, number and fingerprint of the samples, teacher.
+
+    The model may have `get_fingerprint()`: the hash of a frozen teacher's weights, or None.
+    """
+    loader = runner.train_dataloader
+    sampler = loader.batch_sampler
+    return {
+        'seed': runner.seed,
+        'global_batch_size': getattr(sampler, 'global_batch_size', None),  # of mmengine: unknown
+        'num_samples': getattr(sampler, 'num_samples', len(loader.dataset)),
+        'steps_per_epoch': len(loader),  # a last, small batch may need fewer processes
+        'dataset': fingerprint(loader.dataset),
+        'teacher': getattr(runner.bare_model, 'get_fingerprint', lambda: None)(),
+    }
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
+    """What has changed, in words, by name; what an older checkpoint does not tell is left out."""
+    found = {
+        name: f'{name} was {then[name]} and is {here} now'
+        for name, here in now.items()
+        if then.get(name) is not None and here is not None and then[name] != here
+    }
+    if found.keys() & {'global_batch_size', 'num_samples'}:
+        found.pop('steps_per_epoch', None)  # follows from them
+    return found
+
+
+def check_same(
+    then: dict[str, Any], now: dict[str, Any], path: Any, anyway: Sequence[str] = ()
+) -> list[str]:
+    """Refuse to continue with other samples or another teacher.
+
+    Args:
+        then: `identity_of` the run that was saved.
+        now: of this one.
+        path: of the checkpoint, for messages.
+        anyway: names of what may differ all the same.
+
+    Returns:
+        What differs and may.
+
+    Raises:
+        CheckpointError: something else differs; says how.
+        ConfigError: `anyway` names what there is not.
+    """
+    unknown = sorted(set(anyway) - set(NAMES))
+    if unknown:
+        raise ConfigError(f'resume_anyway takes {", ".join(NAMES)}, not {", ".join(unknown)}')
+    changed = differences(then, now)
+    refused = [name for name in changed if name not in anyway]
+    if refused:
+        samples = 'learn something else' if refused == ['teacher'] else 'see other samples'
+        raise CheckpointError(
+            f'{path} cannot be resumed: {"; ".join(changed[name] for name in refused)}, so the '
+            f'run would {samples}; restore it, start anew with --load-from, or accept it '
+            f'with --resume-anyway {" ".join(changed)}'
+        )
+    return list(changed.values())
+
+
+def fingerprint(dataset: Any) -> str | None:
+    """Sixteen digits that tell one data set from another, wherever it lies.
+
+    Of some thousand samples, evenly spread: label, and the last two parts of the path, or the image
+    itself if it is in memory. Nothing is read from the disk.
+
+    Args:
+        dataset: with `get_data_info`, or with a `source` that has it.
+
+    Returns:
+        Hexadecimal digits; None for a dataset that cannot be asked.
+    """
+    source = getattr(dataset, 'source', dataset)
+    if not hasattr(source, 'get_data_info'):
+        return None
+    found = hashlib.sha256(f'{len(source)}'.encode(errors='surrogateescape'))
+    count = min(len(source), _LOOKED_AT)
+    for number in range(count):
+        info = source.get_data_info(number * len(source) // count)
+        path = str(info.get('img_path', '')).replace('\\', '/')
+        found.update(
+            f'{"/".join(path.split("/")[-2:])} {info.get("gt_label")}\n'.encode(
+                errors='surrogateescape'
+            )
+        )
+        if 'img' in info:
+            found.update(np.ascontiguousarray(info['img']).tobytes())
+    return found.hexdigest()[:16]
+
+
+# --- the optimizer keeps its options, and says where the config has others --------------------
+
+
+def restore_optimizer(
+    wrapper: Any, state: Mapping[str, Any], path: Path, scheduled: Collection[str] = ()
+) -> str | None:
+    """Load the state of an optimizer and with it, as always in torch, its options.
+
+    Args:
+        wrapper: of the optimizer that the config describes.
+        state: `wrapper.state_dict()` of the run that was saved.
+        path: where it came from, for messages.
+        scheduled: options that a schedule moves, so that they say nothing of the config.
+
+    Returns:
+        A line about the options of the config that have no effect; None if there are none.
+
+    Raises:
+        CheckpointError: the state is of another type of optimizer, or of other groups of
+            parameters.
+    """
+    optimizer = wrapper.optimizer
+    wanted, saved = optimizer.param_groups, state['param_groups']
+    options = list(optimizer.defaults)  # loading adds to them
+    if len(saved) != len(wanted):
+        raise CheckpointError(
+            f'{path} cannot be resumed: its optimizer has {len(saved)} groups of parameters and '
+            f"the config's {len(wanted)}; weight_decay (from or to 0), paramwise_cfg or what is "
+            'frozen has changed'
+        )
+    saved = [{**then, **_of_config(now)} for then, now in zip(saved, wanted, strict=True)]
+    wrapper.load_state_dict({**state, 'param_groups': saved})
+    _lay_out(optimizer)
+    stays = optimizer.param_groups  # others than before
+    if unknown := set(options) - stays[0].keys():
+        raise CheckpointError(
+            f'{path} cannot be resumed: its optimizer is of another type, without '
+            f'{", ".join(sorted(unknown))}'
+        )
+    told = {}
+    for name in options:
+        for now, then in zip(wanted, stays, strict=True):
+            if not _is_moved(name, scheduled) and _comparable(now[name]) != _comparable(then[name]):
+                told[name] = f'{name}={now[name]!r} has no effect: {then[name]!r} of {path} stays'
+    return '; '.join(f'optim_wrapper.optimizer.{line}' for line in told.values()) or None
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give averages the strides of their parameters, as the optimizer once made them.
+
+    A checkpoint holds them row by row; a fused optimizer walks through all of them as memory has
+    them, and would take one value's average for another's.
+    """
+    for param, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, Tensor) or value.shape != param.shape:
+                continue
+            if value.stride() != param.stride():
+                state[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
+
+
+def _of_config(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: group[name] for name in _OF_CONFIG if name in group}
+
+
+def _is_moved(name: str, scheduled: Collection[str]) -> bool:
+    # mmengine calls the first of the betas the momentum.
+    return name in scheduled or (name == 'betas' and 'momentum' in scheduled)
+
+
+def _comparable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

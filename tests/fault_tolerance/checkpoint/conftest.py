@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mae.fault_tolerance.checkpoint.commit import Pruner, commit
+from mae.fault_tolerance.checkpoint.save import Pruner, commit
 
 STEPS = 5  # in an epoch
 

@@ -12,7 +12,8 @@ import torch
 from mmengine.hooks import Hook
 
 from mae.engine.hooks import CheckpointHook
-from mae.fault_tolerance.checkpoint import commit, load_checkpoint, newest_verified, verified
+from mae.fault_tolerance.checkpoint import load_checkpoint, newest_verified, save, verified
+from mae.fault_tolerance.checkpoint.hook import check_space
 from mae.utils.errors import CheckpointError
 from tests.faults.calls import failing
 
@@ -227,13 +228,13 @@ def test_save_now(make_runner):
 @pytest.fixture
 def gate(monkeypatch):
     """Every save waits until it is set."""
-    gate, save = threading.Event(), commit.save_checkpoint
+    gate, write = threading.Event(), save.save_checkpoint
 
     def slow(checkpoint, path):
         assert gate.wait(20)
-        return save(checkpoint, path)
+        return write(checkpoint, path)
 
-    monkeypatch.setattr(commit, 'save_checkpoint', slow)
+    monkeypatch.setattr(save, 'save_checkpoint', slow)
     return gate
 
 
@@ -250,7 +251,7 @@ def test_what_is_saved_beside_the_training_is_the_state_of_its_step(make_runner,
 
     runner.register_hook(At(3, remember))
     runner.register_hook(At(5, lambda runner: gate.set()))
-    monkeypatch.setattr(commit.Pruner, 'prune', lambda *args: [])
+    monkeypatch.setattr(save.Pruner, 'prune', lambda *args: [])
     runner.train()
     found = load_checkpoint(Path(runner.work_dir) / 'iter_3.pth')
     for name, value in found['state_dict'].items():
@@ -414,3 +415,29 @@ def test_the_best_may_be_newer_than_where_the_run_goes_on(make_runner):
     runner.register_hook(Scores(58.0, 55.0))  # the end of the second epoch is done again
     runner.train()
     assert load_checkpoint(Path(runner.work_dir) / 'best.pth')['meta']['best'] == 60.0
+
+
+MODEL = torch.nn.Linear(1000, 1000, bias=False)  # 4 MB: 12 MB with an optimizer's averages
+
+
+@pytest.mark.parametrize(
+    ('free', 'outcome'), [(1e9, 'fits'), (36e6, 'fits'), (35e6, 'warning'), (11e6, 'refused')]
+)
+def test_free_space(tmp_path, monkeypatch, free, outcome):
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=free))
+    if outcome == 'refused':
+        with pytest.raises(CheckpointError, match=r'11 MB free, and one checkpoint takes about 12'):
+            check_space(tmp_path, MODEL, 2)
+        return
+    warning = check_space(tmp_path, MODEL, 2)
+    assert (warning is None) == (outcome == 'fits')
+    if warning:
+        assert '3 checkpoints take about 36 MB' in warning
+
+
+def test_what_will_be_replaced_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=13e6))
+    assert check_space(tmp_path, MODEL, 2)
+    for epoch in (1, 2):
+        (tmp_path / f'epoch_{epoch}.pth').write_bytes(bytes(12_000_000))
+    assert check_space(tmp_path, MODEL, 2) is None

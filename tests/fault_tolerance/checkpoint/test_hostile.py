@@ -29,7 +29,7 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook
 
 from mae.fault_tolerance.checkpoint import load_checkpoint
-from mae.fault_tolerance.checkpoint.inert import Inert
+from mae.fault_tolerance.checkpoint.safe_pickle import Inert
 from mae.utils import trust
 from mae.utils.errors import CheckpointError
 

@@ -15,7 +15,7 @@ from mmengine.logging import MessageHub
 from safetensors.torch import save_file
 
 from mae.fault_tolerance.checkpoint import load_checkpoint, save_checkpoint
-from mae.fault_tolerance.checkpoint.inert import Inert
+from mae.fault_tolerance.checkpoint.safe_pickle import Inert
 from mae.utils.errors import CheckpointError
 
 

@@ -3,8 +3,7 @@ import threading
 import pytest
 import torch
 
-from mae.fault_tolerance.checkpoint.snapshot import Snapshot
-from mae.fault_tolerance.checkpoint.writer import SaveError, Writer
+from mae.fault_tolerance.checkpoint.background import SaveError, Snapshot, Writer
 
 
 class Save:

@@ -1,7 +1,13 @@
-"""A look at a checkpoint file before it is read: what it would run, and what it would unpack to.
+"""What a pickle may ask for: a look at a checkpoint file before it is read, and stand-ins.
 
-torch's restricted unpickler is the wall. This one stands before it: its list is shorter, it names
-everything at once, and it understands what torch only fails on.
+torch's restricted unpickler is the wall. `screen` stands before it: its list is shorter, it names
+everything at once, and it understands what torch only fails on. It also tells what an archive would
+unpack to.
+
+mmengine and mmpretrain pickle their loss history (a class, its methods, numpy arrays) beside the
+weights, timm and the authors their command line with its paths, Lightning its hyperparameters.
+Nothing of it is needed here, and the real classes would run what the file tells them to: an `Inert`
+takes their place.
 """
 
 import pickletools
@@ -10,12 +16,71 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import IO, Any
 
 import torch
 
-from mae.fault_tolerance.checkpoint.inert import HISTORY, INERT
 from mae.utils.errors import CheckpointError
+
+HISTORY = 'mmengine.logging.history_buffer.HistoryBuffer'
+_RENAMED = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # Python 2's names
+_STRINGS = frozenset({'STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE',
+                      'SHORT_BINUNICODE', 'BINUNICODE8'})  # fmt: skip
+_ZIP = b'PK\x03\x04'
+_GROWTH = 4  # times the file's size that its archive may unpack to; torch's are not compressed
+_LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
+
+
+class Inert:
+    """Takes the place of an object of a checkpoint, and holds nothing of it."""
+
+    def __new__(cls, *args: Any) -> 'Inert':
+        return object.__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Forget it."""
+
+
+def _attribute(owner: Any, name: Any = None, *unused: Any) -> Inert:
+    """For `getattr(HistoryBuffer, 'mean')`: a method of a stand-in, which is one too."""
+    if owner is not Inert or not isinstance(name, str):
+        raise UnpicklingError('GLOBAL builtins.getattr of what is no loss history')
+    return Inert()
+
+
+# By the name that a pickle asks for. A config keeps what it says, as a plain dict.
+INERT: dict[str, Any] = {
+    'builtins.getattr': _attribute,
+    'argparse.Namespace': Inert,
+    'datetime.datetime': Inert,
+    'datetime.timedelta': Inert,
+    'torch.torch_version.TorchVersion': Inert,
+    **{
+        f'{module}.{kind}{system}Path': Inert
+        for module in ('pathlib', 'pathlib._local')
+        for kind in ('', 'Pure')
+        for system in ('', 'Posix', 'Windows')
+    },
+    **{
+        f'{package}.AttributeDict': dict
+        for package in (
+            'pytorch_lightning.utilities.parsing',
+            'lightning_fabric.utilities.data',
+            'lightning.fabric.utilities.data',
+        )
+    },
+    HISTORY: Inert,
+    'mmengine.config.config.Config': Inert,
+    'mmengine.config.config.ConfigDict': dict,
+    'mmcv.utils.config.ConfigDict': dict,
+    'numpy.dtype': Inert,
+    'numpy.ndarray': Inert,
+    'numpy.core.multiarray.scalar': Inert,
+    'numpy.core.multiarray._reconstruct': Inert,
+    'numpy._core.multiarray.scalar': Inert,
+    'numpy._core.multiarray._reconstruct': Inert,
+}
 
 _ALLOWED = frozenset({
     '_codecs.encode',
@@ -35,12 +100,11 @@ _ALLOWED = frozenset({
     'torch._utils._rebuild_tensor_v3',
     *INERT,
 })  # fmt: skip
-_RENAMED = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # Python 2's names
-_STRINGS = frozenset({'STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE',
-                      'SHORT_BINUNICODE', 'BINUNICODE8'})  # fmt: skip
-_ZIP = b'PK\x03\x04'
-_GROWTH = 4  # times the file's size that its archive may unpack to; torch's are not compressed
-_LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
+
+
+def inert_globals() -> list[Any]:
+    """For `torch.serialization.safe_globals`."""
+    return [(stand_in, name) for name, stand_in in INERT.items()]
 
 
 class Refused(CheckpointError):  # noqa: N818

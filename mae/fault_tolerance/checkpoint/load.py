@@ -1,4 +1,8 @@
-"""Loading weights into a model, telling what matched and refusing what does not."""
+"""Loading weights into a model, telling what matched and refusing what does not.
+
+In the order of the file: names and shapes; whether file and model mean the same by equal shapes;
+the rows of a classifier, taken by the names of its classes.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +11,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mae.fault_tolerance.checkpoint.agree import compare_facts, facts_of
-from mae.fault_tolerance.checkpoint.head import remap_head
 from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
 
@@ -16,6 +18,17 @@ from mae.utils.errors import CheckpointError
 # the encoder's last norm where the head brings its own.
 MAY_MISS = ('decoder.', 'head.')
 MAY_REMAIN = ('decoder.', 'head.', 'encoder.norm.')
+
+# Facts in which file and model must agree for the weights to mean the same, and the key that
+# brings the model to agree.
+_DECISIVE = {'num_heads': 'encoder.arch.num_heads', 'decoder_num_heads': 'decoder.num_heads'}
+_ADVISORY = {
+    'norm_eps': 'encoder.norm_eps',
+    'norm_pix': 'target.norm_pix',
+    'target': 'target.type',
+}
+
+_ROWS = ('head.fc.', 'head.fcs.')
 
 
 @dataclass
@@ -189,3 +202,97 @@ def _groups(names: Iterable[str]) -> str:
         'encoder.norm' if name.startswith('encoder.norm.') else name.split('.')[0] for name in names
     }
     return ', '.join(sorted(parts)[:6])
+
+
+# --- whether file and model mean the same by equal shapes -------------------------------------
+
+
+def compare_facts(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    path: Path,
+    exact: bool,
+) -> list[str]:
+    """Refuse what would compute something else in spite of equal shapes; say what may differ."""
+    here = facts_of(model)
+    with_decoder = any(name.startswith('decoder.') for name in weights)
+    wanted = dict(_DECISIVE)
+    if exact:
+        wanted |= {'grid_size': 'encoder.img_size', 'pool': 'head.pool'}
+    for name, key in wanted.items():
+        there, ours = facts.get(name), here.get(name)
+        if name.startswith('decoder_') and not with_decoder:
+            continue
+        if there is not None and ours is not None and _plain(there) != _plain(ours):
+            raise CheckpointError(
+                f'{path} does not fit the model: {name} is {_plain(there)} there and '
+                f'{_plain(ours)} here; set {key} as there'
+            )
+    notes = []
+    for name, key in _ADVISORY.items():
+        there, ours = facts.get(name), here.get(name)
+        if key.startswith('target.') and not with_decoder:
+            continue
+        if there is not None and ours is not None and there != ours:
+            notes.append(f'made with {name} {there}, here it is {ours}: set {key} to be exact')
+    return notes
+
+
+def facts_of(model: nn.Module) -> Mapping[str, Any]:
+    """What a model says of itself with `get_facts()`; nothing if it cannot."""
+    facts: Mapping[str, Any] = getattr(model, 'get_facts', dict)()
+    return facts
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+# --- a classifier's rows, by the names of its classes -----------------------------------------
+
+
+def remap_head(
+    weights: dict[str, Tensor],
+    own: Mapping[str, Tensor],
+    there: Sequence[str] | None,
+    here: Sequence[str] | None,
+) -> list[str]:
+    """Put the rows of a head, in place, into the order of other classes.
+
+    Args:
+        weights: of the file; each `head.fc` gets rows for `here`, those of new classes as in `own`.
+        own: weights of the model to load into.
+        there: names of the file's classes, in order.
+        here: names of the model's classes, in order.
+
+    Returns:
+        A line if anything was moved; nothing where names are unknown, alike or have none in
+        common.
+    """
+    if not there or not here or list(there) == list(here):
+        return []
+    rows = {name: row for row, name in enumerate(there)}
+    pairs = [(new, rows[name]) for new, name in enumerate(here) if name in rows]
+    if not pairs or len(rows) < len(there):
+        return []
+    moved = False
+    for name, value in list(weights.items()):
+        mine = own.get(name)
+        if not name.startswith(_ROWS) or mine is None or value.ndim == 0:
+            continue
+        if len(value) != len(there) or len(mine) != len(here) or value.shape[1:] != mine.shape[1:]:
+            continue
+        new, old = zip(*pairs, strict=True)
+        fitted = mine.detach().clone()
+        fitted[list(new)] = value[list(old)].to(fitted)
+        weights[name] = fitted
+        moved = True
+    if not moved:
+        return []
+    fresh = len(here) - len(pairs)
+    left = len(there) - len(pairs)
+    return [
+        f'head: {len(pairs)} classes taken by name, {fresh} of {len(here)} start fresh, {left} of '
+        f'{len(there)} left out'
+    ]

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 import torch.distributed as dist
 
-from mae.fault_tolerance.checkpoint import choose_checkpoint, on_main, together
+from mae.fault_tolerance.checkpoint import choose_checkpoint
+from mae.utils.distributed import on_main, together
 from tests.faults.calls import cut
 
 
