@@ -56,6 +56,9 @@ MOVED = {
     'zoo.formats.leave': 'zoo.formats.export',
 }
 
+# Names that an old path has beside those of the module that took its place.
+NAMES = {'engine.checkpoint': {'load_weights': 'zoo.formats'}}
+
 
 def new_name(name: str) -> str | None:
     """Where a module is now; None if it has not moved."""
@@ -80,7 +83,10 @@ class MovedFinder(MetaPathFinder, Loader):
         old, new = module.__name__, new_name(module.__name__)
         assert new is not None
         warnings.warn(f'{old} is {new} now', DeprecationWarning, stacklevel=2)
-        sys.modules[old] = import_module(new)  # the same module, not a second one
+        found = import_module(new)
+        for name, room in NAMES.get(old.removeprefix('mae.'), {}).items():
+            setattr(found, name, getattr(import_module(f'mae.{room}'), name))
+        sys.modules[old] = found  # the same module, not a second one
 
 
 def install() -> None:

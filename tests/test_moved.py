@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from mae.moved import MOVED
+from mae.moved import MOVED, NAMES
 
 CODE = """
 import importlib, sys, warnings
@@ -20,3 +20,12 @@ for old, new in MOVED.items():
 def test_each_old_path_gives_the_new_module():
     code = CODE.replace('MOVED', repr(MOVED))
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_old_paths_give_the_names_that_went_elsewhere():
+    lines = [
+        f'from mae.{old} import {name}\nimport mae.{room}\nassert {name} is mae.{room}.{name}'
+        for old, names in NAMES.items()
+        for name, room in names.items()
+    ]
+    subprocess.run([sys.executable, '-c', '\n'.join(lines)], check=True)

@@ -16,7 +16,6 @@ from mae.fault_tolerance.checkpoint import (
     fit_weights,
     list_checkpoints,
     load_checkpoint,
-    load_weights,
     on_main,
     read_model,
     restore_state,
@@ -24,6 +23,7 @@ from mae.fault_tolerance.checkpoint import (
 )
 from mae.fault_tolerance.checkpoint.identity import NAMES
 from mae.utils.errors import CheckpointError
+from mae.zoo.formats.translate import load_weights
 
 
 def announce(runner: Any) -> None:
@@ -80,6 +80,7 @@ def load(
         facts=checkpoint['facts'],
         notes=checkpoint['notes'],
         classes=_classes_to_learn(runner),
+        suggest=runner.suggest_config,
     )
     runner.logger.info(f'{path}: {report}')
     return checkpoint

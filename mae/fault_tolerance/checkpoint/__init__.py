@@ -18,8 +18,8 @@ from mae.fault_tolerance.checkpoint.state import (
 )
 from mae.fault_tolerance.checkpoint.store import list_checkpoints, newest_verified, verified
 from mae.fault_tolerance.checkpoint.weights import (
-    load_weights,
     read_model,
+    read_raw,
     save_safetensors,
     unshared,
 )
@@ -34,12 +34,12 @@ __all__ = [
     'identity_of',
     'list_checkpoints',
     'load_checkpoint',
-    'load_weights',
     'meta_of_mmengine',
     'newest_verified',
     'on_main',
     'plain_hub',
     'read_model',
+    'read_raw',
     'restore_state',
     'save_checkpoint',
     'save_safetensors',
