@@ -11,6 +11,9 @@ from types import ModuleType
 # Below `mae`.
 MOVED = {
     'apis.config': 'config',
+    'apis.config.args': 'config.arguments',
+    'apis.config.scope': 'config.check',
+    'apis.config.types': 'config.arguments',
     'apis.fetch': 'zoo.fetch',
     'apis.likely': 'apis.suggest_config',
     'apis.work_dir': 'fault_tolerance.work_dir',
