@@ -31,6 +31,9 @@ _CHECKPOINT = {
 # Below `mae`.
 MOVED = {
     'apis.config': 'config',
+    'apis.config.args': 'config.arguments',
+    'apis.config.scope': 'config.check',
+    'apis.config.types': 'config.arguments',
     'apis.fetch': 'zoo.fetch',
     'apis.likely': 'apis.suggest_config',
     'apis.work_dir': 'fault_tolerance.work_dir',
@@ -84,6 +87,9 @@ MOVED = {
     },
 }
 
+# Names that an old path has beside those of the module that took its place.
+NAMES = {'engine.checkpoint': {'load_weights': 'zoo.formats'}}
+
 
 def new_name(name: str) -> str | None:
     """Where a module is now; None if it has not moved."""
@@ -108,7 +114,10 @@ class MovedFinder(MetaPathFinder, Loader):
         old, new = module.__name__, new_name(module.__name__)
         assert new is not None
         warnings.warn(f'{old} is {new} now', DeprecationWarning, stacklevel=2)
-        sys.modules[old] = import_module(new)  # the same module, not a second one
+        found = import_module(new)
+        for name, room in NAMES.get(old.removeprefix('mae.'), {}).items():
+            setattr(found, name, getattr(import_module(f'mae.{room}'), name))
+        sys.modules[old] = found  # the same module, not a second one
 
 
 def install() -> None:

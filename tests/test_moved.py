@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from mae.moved import MOVED
+from mae.moved import MOVED, NAMES
 
 CHECKPOINT = {
     'agree': 'compare_facts facts_of',
@@ -48,4 +48,13 @@ def test_files_folded_into_others_have_their_names():
         for old, names in CHECKPOINT.items():
             lines += [f'from mae.{room}.{old} import {", ".join(names.split())}']
             lines += [f'from mae.{room} import {old}; {old}.{names.split()[0]}']
+    subprocess.run([sys.executable, '-c', '\n'.join(lines)], check=True)
+
+
+def test_old_paths_give_the_names_that_went_elsewhere():
+    lines = [
+        f'from mae.{old} import {name}\nimport mae.{room}\nassert {name} is mae.{room}.{name}'
+        for old, names in NAMES.items()
+        for name, room in names.items()
+    ]
     subprocess.run([sys.executable, '-c', '\n'.join(lines)], check=True)

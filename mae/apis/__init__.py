@@ -1,6 +1,5 @@
 """What tools and notebooks call."""
 
-from mae.apis import suggest_config  # noqa: F401  (for the messages of the engine)
 from mae.apis.classify import ImageClassifierInferencer
 from mae.apis.features import FeatureExtractor
 from mae.apis.formats import convert

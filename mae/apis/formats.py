@@ -12,11 +12,11 @@ from torch import Tensor
 
 from mae.apis.images import ReadImage
 from mae.config import load_config
-from mae.fault_tolerance.checkpoint import load_weights, save_checkpoint, save_safetensors, unshared
+from mae.fault_tolerance.checkpoint import save_checkpoint, save_safetensors, unshared
 from mae.utils.errors import CheckpointError
 from mae.utils.files import write_json
 from mae.zoo.fetch import find_file
-from mae.zoo.formats import BY_NAME, Departure, facts_of_config, leave, resize
+from mae.zoo.formats import BY_NAME, Departure, facts_of_config, leave, load_weights, resize
 from mae.zoo.formats.hub import transformers_processor
 from mae.zoo.formats.metadata import KEY, check_facts
 

@@ -9,10 +9,12 @@ from mmengine.logging import print_log
 from torch import nn
 
 from mae.apis.device import check_device
+from mae.apis.suggest_config import likely_config
 from mae.config import load_config
-from mae.fault_tolerance.checkpoint import fit_weights, load_weights
+from mae.fault_tolerance.checkpoint import fit_weights
 from mae.registry import MODELS
 from mae.zoo.fetch import find_file
+from mae.zoo.formats import load_weights
 
 
 def init_model(
@@ -52,6 +54,7 @@ def init_model(
             exact=True,
             facts=found['facts'],
             notes=found['notes'],
+            suggest=likely_config,
         )
         print_log(f'{path}: {report}', logger='current')
     return model.to(device).eval()

@@ -11,15 +11,16 @@ from typing import Any
 import mmengine
 import torch
 
+from mae.apis.suggest_config import likely_config
 from mae.config import find_config, load_config
-from mae.fault_tolerance.checkpoint import fit_weights, load_weights, save_safetensors, unshared
+from mae.fault_tolerance.checkpoint import fit_weights, save_safetensors, unshared
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError
 from mae.utils.files import file_sha256, whole_file
 from mae.utils.package_files import shipped
 from mae.zoo.cost import measure_cost
 from mae.zoo.fetch import find_file
-from mae.zoo.formats import manifest_of
+from mae.zoo.formats import load_weights, manifest_of
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.card import metafile_entry, model_card
 from mae.zoo.formats.metadata import KEY, lasting
@@ -136,7 +137,12 @@ def _model_of(config: str, found: Mapping[str, Any], path: Path) -> dict[str, An
     loaded, weights = load_config(config), found['state_dict']
     exact = not all(name.startswith('encoder.') for name in weights)
     report = fit_weights(
-        MODELS.build(loaded.model), weights, path, exact=exact, facts=found['facts']
+        MODELS.build(loaded.model),
+        weights,
+        path,
+        exact=exact,
+        facts=found['facts'],
+        suggest=likely_config,
     )
     if report.adapted:
         raise CheckpointError(f'{path} is not of {config}: {report.adapted[0]}')

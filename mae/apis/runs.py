@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mae.apis.cli import explain
+from mae.apis.suggest_config import likely_config
 from mae.engine import Runner
 from mae.fault_tolerance.lock import only_one
 from mae.fault_tolerance.run_json import RunState, weights_sha256
@@ -54,6 +55,7 @@ def train(config: Config) -> Runner:
             config.load_from = str(find_file(config.load_from).path)
         runner: Runner = Runner.from_cfg(config)
         runner.signals, runner.run_state = signals, state
+        runner.suggest_config = likely_config
         runner.train()
         if state is not None:
             state.write(
@@ -107,5 +109,7 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
         ValueError: config, data or checkpoint cannot be used; the message says which and why.
     """
     config.load_from = str(find_file(checkpoint).path)
-    metrics: dict[str, float] = Runner.from_cfg(config).test()
+    runner: Runner = Runner.from_cfg(config)
+    runner.suggest_config = likely_config
+    metrics: dict[str, float] = runner.test()
     return metrics

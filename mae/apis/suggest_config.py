@@ -7,12 +7,10 @@ from torch import Tensor
 from mae.config import shipped_configs
 from mae.config.grammar import parse_name
 from mae.models.encoders.archs import ARCHS
-from mae.registry import FUNCTIONS
 
 _PATCHES = 'encoder.patch_embed.proj.weight'
 
 
-@FUNCTIONS.register_module()
 def likely_config(weights: Mapping[str, Tensor]) -> str | None:
     """Name of the plainest shipped config whose model has these widths, blocks and patches.
 

@@ -10,12 +10,14 @@ import torch
 from mmengine.config import Config
 
 from mae.apis.device import check_device
+from mae.apis.suggest_config import likely_config
 from mae.config import find_config, load_config
-from mae.fault_tolerance.checkpoint import LoadReport, fit_weights, load_weights
+from mae.fault_tolerance.checkpoint import LoadReport, fit_weights
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
 from mae.zoo.fetch import Fetched, fetch_proved, find_file
+from mae.zoo.formats import load_weights
 from mae.zoo.index import Entry, entries, find_entry, weights_for
 
 
@@ -130,7 +132,13 @@ def load_model(
     model.init_weights()  # what the file does not hold
     exact = pretrained is True and not overrides and entry is not None and entry.holds == 'all'
     report = fit_weights(
-        model, found['state_dict'], path, exact=exact, facts=found['facts'], notes=found['notes']
+        model,
+        found['state_dict'],
+        path,
+        exact=exact,
+        facts=found['facts'],
+        notes=found['notes'],
+        suggest=likely_config,
     )
     print(f'{path}: {report}', file=sys.stderr, flush=True)
     meta = found.get('meta')

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from inspect import isclass
 from pathlib import Path
@@ -73,6 +73,7 @@ class Runner(_Base):
         signals: that ask the run to stop; None where nobody listens.
         run_state: `run.json`; None but in the first process of a run that keeps one.
         resumed_from: the checkpoint that the run was continued from.
+        suggest_config: names a config that weights would fit, for errors; None: they name none.
     """
 
     _train_dataloader: Any
@@ -81,6 +82,7 @@ class Runner(_Base):
     signals: StopSignals | None = None
     run_state: RunState | None = None
     resumed_from: str | None = None
+    suggest_config: Callable[[Mapping[str, Any]], str | None] | None = None
 
     @property
     def stop_signum(self) -> int:

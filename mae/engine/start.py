@@ -16,13 +16,13 @@ from mae.fault_tolerance.checkpoint import (
     fit_weights,
     list_checkpoints,
     load_checkpoint,
-    load_weights,
     read_model,
     restore_state,
 )
 from mae.fault_tolerance.checkpoint.state import NAMES
 from mae.utils.distributed import on_main, together
 from mae.utils.errors import CheckpointError
+from mae.zoo.formats.translate import load_weights
 
 if TYPE_CHECKING:  # the runner imports this file
     from mae.engine.runner import Runner
@@ -82,6 +82,7 @@ def load(
         facts=checkpoint['facts'],
         notes=checkpoint['notes'],
         classes=_classes_to_learn(runner),
+        suggest=runner.suggest_config,
     )
     runner.logger.info(f'{path}: {report}')
     return checkpoint

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mae.config import load_config, shipped_configs
-from mae.fault_tolerance.checkpoint import load_weights
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
+from mae.zoo.formats import load_weights
 
 Signature = tuple[int, ...]
 

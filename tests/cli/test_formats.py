@@ -7,8 +7,8 @@ import torch
 import yaml
 
 from mae.apis import convert, get_model, init_model, load_config
-from mae.fault_tolerance.checkpoint import load_weights
 from mae.zoo.cost import measure_cost
+from mae.zoo.formats import load_weights
 from mae.zoo.index import read_index
 
 FACTS = dict(num_heads=2, decoder_num_heads=4)

@@ -18,8 +18,8 @@ from mae.fault_tolerance.checkpoint.state import (
     training_state,
 )
 from mae.fault_tolerance.checkpoint.weights import (
-    load_weights,
     read_model,
+    read_raw,
     save_safetensors,
     unshared,
 )
@@ -35,12 +35,12 @@ __all__ = [
     'identity_of',
     'list_checkpoints',
     'load_checkpoint',
-    'load_weights',
     'meta_of_mmengine',
     'newest_verified',
     'on_main',
     'plain_hub',
     'read_model',
+    'read_raw',
     'restore_state',
     'save_checkpoint',
     'save_safetensors',

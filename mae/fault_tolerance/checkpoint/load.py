@@ -4,15 +4,16 @@ In the order of the file: names and shapes; whether file and model mean the same
 the rows of a classifier, taken by the names of its classes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
+
+Suggest = Callable[[Mapping[str, Tensor]], str | None]
 
 # A pre-trained model is loaded for its encoder: the head is new, the decoder goes, and with it
 # the encoder's last norm where the head brings its own.
@@ -59,6 +60,7 @@ def fit_weights(
     facts: Mapping[str, Any] | None = None,
     notes: Iterable[str] = (),
     classes: Sequence[str] | None = None,
+    suggest: Suggest | None = None,
 ) -> LoadReport:
     """Load `weights` into `model`, whole or not at all.
 
@@ -73,6 +75,7 @@ def fit_weights(
         notes: lines for the report, as from `load_weights`.
         classes: names that the head is to tell apart: with `facts['classes']` its rows are taken
             by name. Not with `exact`.
+        suggest: names a config whose model would fit such weights; None: no error names one.
 
     Raises:
         CheckpointError: names, shapes or facts do not fit; the first few are listed, and a config
@@ -82,8 +85,7 @@ def fit_weights(
     try:
         return _fit(model, dict(weights), path, exact, facts or {}, notes, classes)
     except CheckpointError as error:
-        likely = FUNCTIONS.get('likely_config')  # None where only the engine is in use
-        config = likely(weights) if likely else None
+        config = suggest(weights) if suggest else None
         hint = f'; it looks like a file for {config}' if config else ''
         raise CheckpointError(f'{error}{hint}') from None
 

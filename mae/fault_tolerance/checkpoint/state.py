@@ -108,7 +108,8 @@ def restore_state(
     Raises:
         CheckpointError: the checkpoint is of another model or optimizer.
     """
-    fit_weights(runner.bare_model, checkpoint['state_dict'], path, exact=True)
+    weights, suggest = checkpoint['state_dict'], runner.suggest_config
+    fit_weights(runner.bare_model, weights, path, exact=True, suggest=suggest)
     told = []
     if optimizer:
         told = _restore_optimizers(runner, checkpoint['optimizer'], path)

@@ -1,6 +1,6 @@
-"""Weights of any known format, in our names; and weights as safetensors files.
+"""Weights as files and folders hold them, in their own names; and as safetensors files.
 
-Which formats are known is `mae.zoo`'s to say: the engine asks for its translator by name.
+In our names, whatever the format, they come from `mae.zoo.formats.load_weights`.
 """
 
 import json
@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor
 
 from mae.fault_tolerance.checkpoint.io import Checkpoint, is_safetensors, read_file, weights_of
-from mae.registry import FUNCTIONS
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_file
 
@@ -20,31 +19,6 @@ _FILES = ('model.safetensors', 'pytorch_model.bin')
 _OF_FOLDERS = ('config', 'processor', 'metadata')
 
 
-def load_weights(path: Path, proof: str = '', key: str | None = None) -> Checkpoint:
-    """Read a model in any known format and wrapping: a file, or a folder of transformers.
-
-    Args:
-        path: a file, a folder, or the `index.json` of a sharded one.
-        proof: what the caller has already held the file to, in words.
-        key: of the weights to take where a file holds those of several models.
-
-    Returns:
-        What is there, with the weights in our names under `state_dict`, what they do not tell
-        under `facts`, and lines for the report under `notes`.
-
-    Raises:
-        CheckpointError: it cannot be read, or is not understood as a whole, or holds several
-            models of equal rank.
-    """
-    translate = FUNCTIONS.get('translate_weights')
-    assert translate is not None
-    checkpoint = _read(path)
-    checkpoint['proof'] = proof or checkpoint['proof']
-    translated: Checkpoint = translate(checkpoint, path, key)
-    return translated
-
-
-@FUNCTIONS.register_module()
 def read_model(path: Path) -> Checkpoint:
     """Like `load_checkpoint`, in the file's own names; also folders, and metadata of safetensors.
 
@@ -54,11 +28,11 @@ def read_model(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: there is no such model, or it cannot be read.
     """
-    checkpoint = _read(path)
+    checkpoint = read_raw(path)
     return {**checkpoint, 'state_dict': weights_of(checkpoint, path)}
 
 
-def _read(path: Path) -> Checkpoint:
+def read_raw(path: Path) -> Checkpoint:
     """What a file or folder holds, its weights not yet looked for."""
     if path.is_dir():
         return _read_folder(path)

@@ -3,7 +3,7 @@ from mae.zoo.formats.manifest import manifest_of
 from mae.zoo.formats.metadata import facts_of_config
 from mae.zoo.formats.name_maps import BY_NAME
 from mae.zoo.formats.resize import resize
-from mae.zoo.formats.translate import Translation, translate, translate_weights
+from mae.zoo.formats.translate import Translation, load_weights, translate
 
 __all__ = [
     'BY_NAME',
@@ -11,8 +11,8 @@ __all__ = [
     'Translation',
     'facts_of_config',
     'leave',
+    'load_weights',
     'manifest_of',
     'resize',
     'translate',
-    'translate_weights',
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mae.registry import FUNCTIONS
+from mae.fault_tolerance.checkpoint import read_raw
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.manifest import check_manifest, check_name
@@ -62,7 +62,7 @@ def translate(checkpoint: Mapping[str, Any], path: Path, key: str | None = None)
     """Rename the weights of a checkpoint to our names.
 
     Args:
-        checkpoint: content of a file, see `mae.fault_tolerance.checkpoint.load_weights`.
+        checkpoint: content of a file, see `mae.fault_tolerance.checkpoint.read_raw`.
         path: its file: for messages, and to verify the hash that its name promises.
         key: dotted name of the weights to take where there are several, see `unwrap`.
 
@@ -91,14 +91,25 @@ def translate(checkpoint: Mapping[str, Any], path: Path, key: str | None = None)
     return Translation(weights, layout, _stated(checkpoint, path), notes, architecture)
 
 
-@FUNCTIONS.register_module()
-def translate_weights(
-    checkpoint: Mapping[str, Any], path: Path, key: str | None = None
-) -> dict[str, Any]:
-    """What the engine calls: the checkpoint with `state_dict` in our names, `facts` and `notes`.
+def load_weights(path: Path, proof: str = '', key: str | None = None) -> dict[str, Any]:
+    """Read a model in any known format and wrapping: a file, or a folder of transformers.
 
-    Among the facts is the `architecture` in words, for messages, unless it has parts unknown here.
+    Args:
+        path: a file, a folder, or the `index.json` of a sharded one.
+        proof: what the caller has already held the file to, in words.
+        key: of the weights to take where a file holds those of several models.
+
+    Returns:
+        What is there, with the weights in our names under `state_dict`, what they do not tell
+        under `facts`, and lines for the report under `notes`. Among the facts is the
+        `architecture` in words, for messages, unless it has parts unknown here.
+
+    Raises:
+        CheckpointError: it cannot be read, or is not understood as a whole, or holds several
+            models of equal rank.
     """
+    checkpoint = read_raw(path)
+    checkpoint['proof'] = proof or checkpoint['proof']
     found = translate(checkpoint, path, key)
     facts, architecture = dict(found.facts), found.architecture or _try_architecture(found, path)
     if architecture is not None:

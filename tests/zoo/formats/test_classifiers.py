@@ -10,9 +10,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from mae.apis import convert
-from mae.fault_tolerance.checkpoint import fit_weights, load_weights, read_model
+from mae.fault_tolerance.checkpoint import fit_weights, read_model
 from mae.models import algorithms
 from mae.utils.errors import CheckpointError
+from mae.zoo.formats import load_weights
 
 TOLERANCE = 1e-5
 OF_TIMM = {'avg': 'avg', 'cls': 'token'}

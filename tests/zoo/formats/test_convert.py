@@ -16,14 +16,13 @@ from timm.layers import resample_abs_pos_embed
 from mae.apis import convert
 from mae.fault_tolerance.checkpoint import (
     fit_weights,
-    load_weights,
     read_model,
     save_checkpoint,
     save_safetensors,
 )
 from mae.utils.errors import CheckpointError
 from mae.utils.files import file_sha256
-from mae.zoo.formats import manifest
+from mae.zoo.formats import load_weights, manifest
 from mae.zoo.formats.translate import UNVERIFIED
 from mae.zoo.index import find_entry
 

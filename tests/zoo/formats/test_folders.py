@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from mae.apis import convert, get_model, load_config, publish
 from mae.apis.images import ReadImage
-from mae.fault_tolerance.checkpoint import load_weights, save_safetensors
+from mae.fault_tolerance.checkpoint import save_safetensors
 from mae.fault_tolerance.checkpoint.weights import unshared
 from mae.utils.errors import CheckpointError
+from mae.zoo.formats import load_weights
 
 HEADS = {'num_heads': 3}
 DIGITS = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mae.apis import convert
-from mae.fault_tolerance.checkpoint import load_weights
+from mae.zoo.formats import load_weights
 
 FORMATS = ('mae', 'fair', 'transformers', 'mmpretrain', 'lightly')
 FACTS = dict(num_heads=3, decoder_num_heads=4)

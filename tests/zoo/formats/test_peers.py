@@ -6,8 +6,8 @@ The figures: `pytest tests/zoo/formats/test_peers.py -rP`.
 import pytest
 import torch
 
-from mae.fault_tolerance.checkpoint import fit_weights, load_weights, save_safetensors
-from mae.zoo.formats import BY_NAME, leave
+from mae.fault_tolerance.checkpoint import fit_weights, save_safetensors
+from mae.zoo.formats import BY_NAME, leave, load_weights
 
 TOLERANCE = 1e-5
 NAMES = ('fair', 'transformers', 'mmpretrain', 'lightly')

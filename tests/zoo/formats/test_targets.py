@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import load_file
 
 from mae.apis import convert, init_model, load_config
-from mae.fault_tolerance.checkpoint import fit_weights, load_weights
+from mae.fault_tolerance.checkpoint import fit_weights
 from mae.utils.errors import CheckpointError
+from mae.zoo.formats import load_weights
 
 DIGITS = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 

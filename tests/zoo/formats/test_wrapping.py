@@ -9,8 +9,8 @@ import timm
 import torch
 
 from mae.apis import convert
-from mae.fault_tolerance.checkpoint import load_weights
 from mae.utils.errors import CheckpointError
+from mae.zoo.formats import load_weights
 
 PATH = Path('x.pth')
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mae.fault_tolerance.checkpoint import read_model
 from mae.models.targets.teachers.base import Teacher
-from mae.registry import FUNCTIONS
 from mae.utils.grey_levels import GREY_LEVELS, in_grey_levels
 from mae.utils.suggest import did_you_mean
 from mae.utils.text import first_line
@@ -136,10 +136,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     """Weights by name, read as all checkpoints are: as data alone, and screened before."""
     if not path.is_file():
         raise ValueError(f'target.checkpoint: there is no file {path}')
-    read = FUNCTIONS.get('read_model')
-    assert read is not None
     try:
-        weights: dict[str, Tensor] = read(path)['state_dict']
+        weights: dict[str, Tensor] = read_model(path)['state_dict']
     except ValueError as error:
         raise ValueError(f'target.checkpoint: {error}') from None
     return weights
