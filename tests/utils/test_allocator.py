@@ -12,6 +12,7 @@ COUNT = """
 import resource
 import sys
 import torch
+import mae.engine  # as a run has it: in a bare process the heap ends elsewhere
 from mae.utils import allocator
 
 def new_pages():
