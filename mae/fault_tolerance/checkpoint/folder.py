@@ -30,7 +30,7 @@ class Found:
     """A checkpoint file of a work dir.
 
     Attributes:
-        path: of it.
+        path: of the `.pth` file.
         step: optimizer steps done, by its manifest, else by its name.
         record: by its manifest; None without one. `list_checkpoints` only compares sizes.
     """
@@ -45,7 +45,7 @@ class Choice:
     """A checkpoint to continue from.
 
     Attributes:
-        path: of it.
+        path: of the `.pth` file.
         verified: it is what its manifest says.
     """
 

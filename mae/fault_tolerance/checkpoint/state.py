@@ -269,7 +269,7 @@ def check_same(
 
     Args:
         then: `identity_of` the run that was saved.
-        now: of this one.
+        now: `identity_of` the run that continues it.
         path: of the checkpoint, for messages.
         anyway: names of what may differ all the same.
 
