@@ -30,7 +30,7 @@ class Digits:
     def __init__(self, split: str = 'train', img_size: int = 16) -> None:
         if not isinstance(img_size, int) or img_size < 1:
             raise ConfigError(f'Digits: img_size must be a positive number, got {img_size!r}')
-        images, labels = _load_split(split)
+        images, labels = load_split(split)
         self._images = _enlarge(images, img_size).unbind(0)
         self._labels: list[int] = labels.tolist()
 
@@ -46,7 +46,7 @@ class Digits:
         return self._labels
 
 
-def _load_split(split: str) -> tuple[Tensor, Tensor]:
+def load_split(split: str) -> tuple[Tensor, Tensor]:
     """Images (N, 8, 8) float in 0..1 and labels (N,)."""
     if split not in ('train', 'val'):
         raise ConfigError(f"Digits: split must be 'train' or 'val', got {split!r}")

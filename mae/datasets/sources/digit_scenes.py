@@ -1,0 +1,154 @@
+"""Scenes of handwritten digits: real strokes, composed places, exact masks.
+
+Shapes: H W pixels, N digits of a scene.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mae.datasets.sources.digits import load_split
+from mae.registry import DATASETS
+from mae.utils.errors import ConfigError
+
+_SPLITS = ('train', 'val')
+_TRIES = 50  # to find a free place for one more digit
+
+
+@DATASETS.register_module()
+class DigitScenes:
+    """A few of scikit-learn's handwritten digits on a dark canvas, for segmentation and detection.
+
+    A scene is a function of (`seed`, `split`, its number). Scenes of a split use only the digits of
+    that split, so that no handwriting of a validation scene has been trained on.
+
+    Args:
+        split: 'train' or 'val'.
+        num_scenes: number of scenes; the first n of any larger number are the same.
+        img_size: height and width of the canvas in pixels.
+        digits: smallest and largest number of digits in a scene; fewer where none finds room.
+        sizes: smallest and largest height of a digit's square in pixels.
+        ink: share of the largest value above which a pixel belongs to a digit.
+        seed: chooses the scenes.
+
+    Raises:
+        ConfigError: another split, or digits that do not fit on the canvas.
+    """
+
+    def __init__(
+        self,
+        split: str = 'train',
+        num_scenes: int = 1000,
+        *,
+        img_size: int = 48,
+        digits: tuple[int, int] = (2, 4),
+        sizes: tuple[int, int] = (14, 22),
+        ink: float = 0.35,
+        seed: int = 0,
+    ) -> None:
+        if split not in _SPLITS:
+            raise ConfigError(f"DigitScenes: split must be 'train' or 'val', got {split!r}")
+        if num_scenes < 1 or not 1 <= digits[0] <= digits[1]:
+            raise ConfigError(
+                f'DigitScenes: num_scenes and digits must be at least 1, got {num_scenes}, {digits}'
+            )
+        if not 1 <= sizes[0] <= sizes[1] <= img_size:
+            raise ConfigError(
+                f'DigitScenes: sizes must be 1 <= low <= high <= img_size={img_size}, got {sizes}'
+            )
+        self._images, self._labels = load_split(split)
+        self.split = split
+        self.num_scenes = num_scenes
+        self.img_size = img_size
+        self.digits = digits
+        self.sizes = sizes
+        self.ink = ink
+        self.seed = seed
+        self.metainfo = {'classes': tuple('0123456789')}
+
+    def __len__(self) -> int:
+        return self.num_scenes
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """One scene.
+
+        Returns:
+            dict(img uint8 (1, H, W), map int16 (H, W): 0 for the canvas, digit + 1 for ink,
+            instances: dict(boxes float32 (N, 4), classes int64 (N,), masks bool (N, H, W), crowd
+            bool (N,)), gt_label -1).
+        """
+        index = range(self.num_scenes)[index]
+        draw = np.random.default_rng((self.seed, _SPLITS.index(self.split), index))
+        canvas = torch.zeros(self.img_size, self.img_size)
+        taken = torch.zeros(self.img_size, self.img_size, dtype=torch.bool)
+        masks, classes = [], []
+        for _ in range(draw.integers(*self.digits, endpoint=True)):
+            number = int(draw.integers(len(self._images)))
+            size = int(draw.integers(*self.sizes, endpoint=True))
+            place = self._free_place(taken, size, draw)
+            if place is None:
+                continue
+            rows, columns = (slice(start, start + size) for start in place)
+            digit = _enlarge(self._images[number], size)
+            mask = torch.zeros_like(taken)
+            mask[rows, columns] = digit > self.ink
+            if not mask.any():
+                continue
+            canvas[rows, columns] = digit
+            taken[rows, columns] = True
+            masks.append(mask)
+            classes.append(int(self._labels[number]))
+        return {
+            'img': (canvas * 255).round().to(torch.uint8)[None],
+            'map': self._map(masks, classes),
+            'instances': self._instances(masks, classes),
+            'gt_label': -1,
+        }
+
+    def _free_place(
+        self, taken: Tensor, size: int, draw: np.random.Generator
+    ) -> tuple[int, int] | None:
+        """Top and left of a square that touches no other."""
+        for _ in range(_TRIES):
+            top, left = draw.integers(0, self.img_size - size, 2, endpoint=True).tolist()
+            around = (slice(max(start - 1, 0), start + size + 1) for start in (top, left))
+            if not taken[tuple(around)].any():
+                return top, left
+        return None
+
+    def _map(self, masks: list[Tensor], classes: list[int]) -> Tensor:
+        labels = torch.zeros(self.img_size, self.img_size, dtype=torch.int16)
+        for mask, label in zip(masks, classes, strict=True):
+            labels[mask] = label + 1
+        return labels
+
+    def _instances(self, masks: list[Tensor], classes: list[int]) -> dict[str, Tensor]:
+        side = self.img_size
+        stacked = torch.stack(masks) if masks else torch.zeros(0, side, side, dtype=torch.bool)
+        return {
+            'boxes': boxes_of(stacked),
+            'classes': torch.tensor(classes, dtype=torch.int64),
+            'masks': stacked,
+            'crowd': torch.zeros(len(masks), dtype=torch.bool),
+        }
+
+
+def boxes_of(masks: Tensor) -> Tensor:
+    """The smallest boxes around masks (N, H, W), none of them empty: float32 (N, 4)."""
+    if not len(masks):
+        return torch.zeros(0, 4)
+    edges = []
+    for axis in (1, 2):  # columns, then rows
+        hit = masks.any(dim=axis).float()  # (N, W), then (N, H)
+        edges.append((hit.argmax(1), hit.shape[1] - hit.flip(1).argmax(1)))
+    (left, right), (top, bottom) = edges
+    return torch.stack([left, top, right, bottom], dim=1).float()
+
+
+def _enlarge(image: Tensor, size: int) -> Tensor:
+    """(8, 8) in 0..1 to (size, size), bicubic."""
+    large = interpolate(image[None, None], (size, size), mode='bicubic', antialias=True)
+    return large[0, 0].clamp(0, 1)

@@ -1,0 +1,144 @@
+"""One move of everything that has a place in the image: pixels, label map, masks and boxes.
+
+A transform draws its random numbers once and calls one of these functions, so that what belongs
+together stays together. Pixels are resized bicubically or bilinearly with antialiasing, maps and
+masks by the nearest pixel.
+
+`results` may hold `img` uint8 (C, H, W), `map` whole numbers (H, W), and `instances`: a dict of
+`boxes` float (N, 4) in pixels (left, top, right, bottom) and, for masks, `masks` bool (N, H, W) or
+`segmentations` as COCO stores them with the `Placement` that they are rasterised by.
+
+Shapes: C channels, H W pixels, N instances.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from mae.datasets.transforms.base import Results
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a point of the stored image lies now: x' = x_scale x + x_shift, y' likewise.
+
+    Polygons are rasterised when the image has its final place: a hundred masks of the full image
+    never exist.
+
+    Attributes:
+        y_scale: vertical enlargement.
+        y_shift: in pixels, downwards.
+        x_scale: horizontal enlargement; negative when the image is flipped.
+        x_shift: in pixels, to the right.
+    """
+
+    y_scale: float = 1.0
+    y_shift: float = 0.0
+    x_scale: float = 1.0
+    x_shift: float = 0.0
+
+    def shifted(self, down: float, right: float) -> 'Placement':
+        """Moved by whole pixels."""
+        return replace(self, y_shift=self.y_shift + down, x_shift=self.x_shift + right)
+
+    def scaled(self, y: float, x: float) -> 'Placement':
+        """Enlarged."""
+        return Placement(self.y_scale * y, self.y_shift * y, self.x_scale * x, self.x_shift * x)
+
+    def flipped(self, width: int) -> 'Placement':
+        """Mirrored left to right in an image of that width."""
+        return replace(self, x_scale=-self.x_scale, x_shift=width - self.x_shift)
+
+
+def flip(results: Results) -> None:
+    """Mirror left to right."""
+    width = results['img'].shape[-1]
+    results['img'] = results['img'].flip(-1)
+    if 'map' in results:
+        results['map'] = results['map'].flip(-1)
+    if 'instances' in results:
+        instances = results['instances']
+        left, top, right, bottom = instances['boxes'].unbind(1)
+        instances['boxes'] = torch.stack([width - right, top, width - left, bottom], dim=1)
+        if 'masks' in instances:
+            instances['masks'] = instances['masks'].flip(-1)
+        if 'placement' in instances:
+            instances['placement'] = instances['placement'].flipped(width)
+
+
+def crop(results: Results, top: int, left: int, height: int, width: int) -> None:
+    """Cut a part that lies within the image; boxes are cut at its border."""
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    results['img'] = results['img'][:, rows, columns]
+    if 'map' in results:
+        results['map'] = results['map'][rows, columns]
+    if 'instances' in results:
+        instances = results['instances']
+        shift = torch.tensor([left, top, left, top])
+        largest = torch.tensor([width, height, width, height])
+        boxes = instances['boxes'] - shift
+        instances['boxes'] = boxes.clamp(min=0).minimum(largest.to(boxes.dtype))
+        if 'masks' in instances:
+            instances['masks'] = instances['masks'][:, rows, columns]
+        if 'placement' in instances:
+            instances['placement'] = instances['placement'].shifted(-top, -left)
+
+
+def resize(
+    results: Results,
+    height: int,
+    width: int,
+    interpolation: InterpolationMode = InterpolationMode.BICUBIC,
+) -> None:
+    """Resize to (height, width)."""
+    old_height, old_width = results['img'].shape[-2:]
+    if (old_height, old_width) == (height, width):
+        return
+    results['img'] = F.resize_image(
+        results['img'], [height, width], interpolation=interpolation, antialias=True
+    )
+    if 'map' in results:
+        results['map'] = _nearest(results['map'][None], height, width)[0]
+    if 'instances' in results:
+        instances = results['instances']
+        y, x = height / old_height, width / old_width
+        instances['boxes'] = instances['boxes'] * torch.tensor([x, y, x, y])
+        if 'masks' in instances:
+            instances['masks'] = _nearest(instances['masks'], height, width)
+        if 'placement' in instances:
+            instances['placement'] = instances['placement'].scaled(y, x)
+
+
+def pad_to(
+    results: Results, height: int, width: int, *, fill: int = 0, map_fill: int = 255
+) -> None:
+    """Add a border at the bottom and on the right, up to (height, width).
+
+    Args:
+        results: with an image that is not larger.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
+        fill: value of the new pixels.
+        map_fill: label of the new pixels, usually the ignored one.
+    """
+    old_height, old_width = results['img'].shape[-2:]
+    border = (0, width - old_width, 0, height - old_height)
+    if not any(border):
+        return
+    results['img'] = pad(results['img'], border, value=fill)
+    if 'map' in results:
+        results['map'] = pad(results['map'], border, value=map_fill)
+    if 'instances' in results and 'masks' in results['instances']:
+        results['instances']['masks'] = pad(results['instances']['masks'], border)
+
+
+def _nearest(maps: Tensor, height: int, width: int) -> Tensor:
+    """(N, H, W) of any type, whose values are kept: the pixel that holds the new one's centre."""
+    if not len(maps):
+        return maps.new_zeros(0, height, width)
+    values = interpolate(maps[None].float(), (height, width), mode='nearest-exact')[0]
+    return values.to(maps.dtype)
