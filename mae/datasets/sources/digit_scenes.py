@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mae.datasets.sources.digits import load_split
+from mae.datasets.transforms.geometry import boxes_of
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError
 
@@ -134,18 +135,6 @@ class DigitScenes:
             'masks': stacked,
             'crowd': torch.zeros(len(masks), dtype=torch.bool),
         }
-
-
-def boxes_of(masks: Tensor) -> Tensor:
-    """The smallest boxes around masks (N, H, W), none of them empty: float32 (N, 4)."""
-    if not len(masks):
-        return torch.zeros(0, 4)
-    edges = []
-    for axis in (1, 2):  # columns, then rows
-        hit = masks.any(dim=axis).float()  # (N, W), then (N, H)
-        edges.append((hit.argmax(1), hit.shape[1] - hit.flip(1).argmax(1)))
-    (left, right), (top, bottom) = edges
-    return torch.stack([left, top, right, bottom], dim=1).float()
 
 
 def _enlarge(image: Tensor, size: int) -> Tensor:

@@ -6,7 +6,8 @@ masks by the nearest pixel.
 
 `results` may hold `img` uint8 (C, H, W), `map` whole numbers (H, W), and `instances`: a dict of
 `boxes` float (N, 4) in pixels (left, top, right, bottom) and, for masks, `masks` bool (N, H, W) or
-`segmentations` as COCO stores them with the `Placement` that they are rasterised by.
+`segmentations` as COCO stores them with the `placement` that they are rasterised by. `original` is
+the size of the image before the first move.
 
 Shapes: C channels, H W pixels, N instances.
 """
@@ -30,28 +31,41 @@ class Placement:
     never exist.
 
     Attributes:
+        height: of the image as it is now, in pixels.
+        width: of the image as it is now, in pixels.
         y_scale: vertical enlargement.
         y_shift: in pixels, downwards.
         x_scale: horizontal enlargement; negative when the image is flipped.
         x_shift: in pixels, to the right.
     """
 
+    height: int
+    width: int
     y_scale: float = 1.0
     y_shift: float = 0.0
     x_scale: float = 1.0
     x_shift: float = 0.0
 
-    def shifted(self, down: float, right: float) -> 'Placement':
-        """Moved by whole pixels."""
-        return replace(self, y_shift=self.y_shift + down, x_shift=self.x_shift + right)
+    @property
+    def is_moved(self) -> bool:
+        """Whether a point lies elsewhere than in the stored image."""
+        return (self.y_scale, self.y_shift, self.x_scale, self.x_shift) != (1, 0, 1, 0)
 
-    def scaled(self, y: float, x: float) -> 'Placement':
-        """Enlarged."""
-        return Placement(self.y_scale * y, self.y_shift * y, self.x_scale * x, self.x_shift * x)
+    def cropped(self, top: int, left: int, height: int, width: int) -> 'Placement':
+        """In a part of the image."""
+        moved = replace(self, y_shift=self.y_shift - top, x_shift=self.x_shift - left)
+        return replace(moved, height=height, width=width)
 
-    def flipped(self, width: int) -> 'Placement':
-        """Mirrored left to right in an image of that width."""
-        return replace(self, x_scale=-self.x_scale, x_shift=width - self.x_shift)
+    def resized(self, height: int, width: int) -> 'Placement':
+        """In the image at another size."""
+        y, x = height / self.height, width / self.width
+        return Placement(
+            height, width, self.y_scale * y, self.y_shift * y, self.x_scale * x, self.x_shift * x
+        )
+
+    def flipped(self) -> 'Placement':
+        """In the image mirrored left to right."""
+        return replace(self, x_scale=-self.x_scale, x_shift=self.width - self.x_shift)
 
 
 def flip(results: Results) -> None:
@@ -67,11 +81,12 @@ def flip(results: Results) -> None:
         if 'masks' in instances:
             instances['masks'] = instances['masks'].flip(-1)
         if 'placement' in instances:
-            instances['placement'] = instances['placement'].flipped(width)
+            instances['placement'] = instances['placement'].flipped()
 
 
 def crop(results: Results, top: int, left: int, height: int, width: int) -> None:
     """Cut a part that lies within the image; boxes are cut at its border."""
+    _keep_size(results)
     rows, columns = slice(top, top + height), slice(left, left + width)
     results['img'] = results['img'][:, rows, columns]
     if 'map' in results:
@@ -85,7 +100,7 @@ def crop(results: Results, top: int, left: int, height: int, width: int) -> None
         if 'masks' in instances:
             instances['masks'] = instances['masks'][:, rows, columns]
         if 'placement' in instances:
-            instances['placement'] = instances['placement'].shifted(-top, -left)
+            instances['placement'] = instances['placement'].cropped(top, left, height, width)
 
 
 def resize(
@@ -95,6 +110,7 @@ def resize(
     interpolation: InterpolationMode = InterpolationMode.BICUBIC,
 ) -> None:
     """Resize to (height, width)."""
+    _keep_size(results)
     old_height, old_width = results['img'].shape[-2:]
     if (old_height, old_width) == (height, width):
         return
@@ -110,7 +126,7 @@ def resize(
         if 'masks' in instances:
             instances['masks'] = _nearest(instances['masks'], height, width)
         if 'placement' in instances:
-            instances['placement'] = instances['placement'].scaled(y, x)
+            instances['placement'] = instances['placement'].resized(height, width)
 
 
 def pad_to(
@@ -125,6 +141,7 @@ def pad_to(
         fill: value of the new pixels.
         map_fill: label of the new pixels, usually the ignored one.
     """
+    _keep_size(results)
     old_height, old_width = results['img'].shape[-2:]
     border = (0, width - old_width, 0, height - old_height)
     if not any(border):
@@ -132,8 +149,28 @@ def pad_to(
     results['img'] = pad(results['img'], border, value=fill)
     if 'map' in results:
         results['map'] = pad(results['map'], border, value=map_fill)
-    if 'instances' in results and 'masks' in results['instances']:
-        results['instances']['masks'] = pad(results['instances']['masks'], border)
+    if 'instances' in results:
+        instances = results['instances']
+        if 'masks' in instances:
+            instances['masks'] = pad(instances['masks'], border)
+        if 'placement' in instances:
+            instances['placement'] = instances['placement'].cropped(0, 0, height, width)
+
+
+def boxes_of(masks: Tensor) -> Tensor:
+    """The smallest boxes around masks (N, H, W), none of them empty: float32 (N, 4)."""
+    if not len(masks):
+        return torch.zeros(0, 4)
+    edges = []
+    for axis in (1, 2):  # columns, then rows
+        hit = masks.any(dim=axis).float()  # (N, W), then (N, H)
+        edges.append((hit.argmax(1), hit.shape[1] - hit.flip(1).argmax(1)))
+    (left, right), (top, bottom) = edges
+    return torch.stack([left, top, right, bottom], dim=1).float()
+
+
+def _keep_size(results: Results) -> None:
+    results.setdefault('original', tuple(results['img'].shape[-2:]))
 
 
 def _nearest(maps: Tensor, height: int, width: int) -> Tensor:

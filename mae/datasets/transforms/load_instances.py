@@ -1,0 +1,114 @@
+"""Objects of an image: from annotations to boxes and masks.
+
+Shapes: N objects, H W pixels.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mae.datasets.transforms.base import Results, Transform
+from mae.datasets.transforms.geometry import Placement
+from mae.registry import TRANSFORMS
+from mae.utils.errors import ConfigError, DataError
+
+
+@TRANSFORMS.register_module()
+class LoadInstances(Transform):
+    """Makes `instances` of the source's `annotations`.
+
+    What stands before it in the pipeline moves the image alone: behind a resize, boxes and masks
+    are those of the file, as evaluation at the original size needs them. Masks are rasterised at
+    the end, by `PackDense`, when the image has its final place.
+
+    Args:
+        with_masks: False leaves the masks out, for detectors of boxes alone.
+    """
+
+    is_random = False
+
+    def __init__(self, *, with_masks: bool = True) -> None:
+        self.with_masks = with_masks
+
+    def transform(self, results: Results) -> Results:
+        """Adds `instances`.
+
+        Raises:
+            DataError: the annotations are of an image of another size.
+            ValueError: the source gives no `annotations`.
+        """
+        if 'annotations' not in results:
+            raise ValueError('the source gives no `annotations`; CocoInstances does')
+        stored: dict[str, Any] = results['annotations']
+        size = tuple(results.get('original', tuple(results['img'].shape[-2:])))
+        if size != stored['size']:
+            raise DataError(
+                f'{results.get("img_path", "")}: the image has {size[0]}x{size[1]} pixels, its '
+                f'annotations are of {stored["size"][0]}x{stored["size"][1]}'
+            )
+        columns = ('boxes', 'classes', 'crowd', 'areas')
+        results['instances'] = {name: torch.from_numpy(stored[name]) for name in columns}
+        if self.with_masks:
+            results['instances']['segmentations'] = stored['segmentations']
+            results['instances']['placement'] = Placement(*size)
+        return results
+
+
+def rasterise(segmentations: list[Any], at: Placement, original: tuple[int, int]) -> Tensor:
+    """Masks bool (N, H, W) of COCO's segmentations, where the image lies now.
+
+    Polygons are moved and then filled, as COCO's own tool does it; encoded masks are decoded and
+    resized by the nearest pixel.
+
+    Args:
+        segmentations: polygons, or encoded masks, of each object.
+        at: where a point of the original image lies.
+        original: (height, width) of the original image.
+
+    Raises:
+        ConfigError: pycocotools is not installed.
+    """
+    try:
+        from pycocotools import mask as coco
+    except ImportError as error:
+        raise ConfigError(
+            'masks of a COCO file need pycocotools: pip install pycocotools'
+        ) from error
+    masks = torch.zeros(len(segmentations), at.height, at.width, dtype=torch.bool)
+    for mask, stored in zip(masks, segmentations, strict=True):
+        if isinstance(stored, dict):
+            whole = (
+                coco.frPyObjects(stored, *original)
+                if isinstance(stored['counts'], list)
+                else stored
+            )
+            mask.copy_(_moved(torch.from_numpy(coco.decode(whole)), at))
+            continue
+        polygons = [_points(polygon, at) for polygon in stored if len(polygon) >= 6]
+        if polygons:
+            filled = coco.decode(coco.merge(coco.frPyObjects(polygons, at.height, at.width)))
+            mask.copy_(torch.from_numpy(filled))
+    return masks
+
+
+def _points(polygon: list[float], at: Placement) -> list[float]:
+    points = np.asarray(polygon, np.float64).reshape(-1, 2)
+    moved = points * (at.x_scale, at.y_scale) + (at.x_shift, at.y_shift)
+    flat: list[float] = moved.flatten().tolist()
+    return flat
+
+
+def _moved(mask: Tensor, at: Placement) -> Tensor:
+    """A mask of the original image (H, W) where the image lies now: the nearest pixel of each."""
+    rows = (torch.arange(at.height) + 0.5 - at.y_shift) / at.y_scale
+    columns = (torch.arange(at.width) + 0.5 - at.x_shift) / at.x_scale
+    inside = [
+        (axis >= 0) & (axis < side) for axis, side in zip((rows, columns), mask.shape, strict=True)
+    ]
+    picked = mask[
+        rows.long().clamp(0, mask.shape[0] - 1)[:, None],
+        columns.long().clamp(0, mask.shape[1] - 1)[None],
+    ]
+    return picked.bool() & inside[0][:, None] & inside[1][None]
