@@ -6,28 +6,36 @@ Importing this package registers all of them, so a config can name them.
 from mae.datasets import transforms
 from mae.datasets.check import Checked, verify
 from mae.datasets.collate import collate
+from mae.datasets.collate_dense import collate_dense
 from mae.datasets.quarantine import Quarantined, read_quarantine, write_quarantine
 from mae.datasets.sampler import GlobalBatchSampler
 from mae.datasets.seeded import SeededDataset
 from mae.datasets.shard_sampler import ShardSampler
 from mae.datasets.sources.arrow import ArrowImages
+from mae.datasets.sources.coco import CocoInstances
+from mae.datasets.sources.digit_scenes import DigitScenes
 from mae.datasets.sources.digits import Digits
 from mae.datasets.sources.folder import ImageFolder
+from mae.datasets.sources.label_maps import LabelMapFolder
 from mae.datasets.sources.packed import PackedImages
 from mae.datasets.sources.subset import Subset
 
 __all__ = [
     'ArrowImages',
     'Checked',
+    'CocoInstances',
+    'DigitScenes',
     'Digits',
     'GlobalBatchSampler',
     'ImageFolder',
+    'LabelMapFolder',
     'PackedImages',
     'Quarantined',
     'SeededDataset',
     'ShardSampler',
     'Subset',
     'collate',
+    'collate_dense',
     'read_quarantine',
     'transforms',
     'verify',

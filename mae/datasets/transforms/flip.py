@@ -7,13 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from mae.datasets.transforms.base import Results, Transform
+from mae.datasets.transforms.geometry import flip
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
 
 @TRANSFORMS.register_module()
 class RandomFlip(Transform):
-    """Horizontal flip with probability `prob`."""
+    """Horizontal flip with probability `prob`, of maps, masks and boxes too."""
 
     def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
@@ -22,7 +23,7 @@ class RandomFlip(Transform):
 
     def transform(self, results: Results) -> Results:
         if random.random() < self.prob:
-            results['img'] = results['img'].flip(-1)
+            flip(results)
         return results
 
 
