@@ -6,11 +6,10 @@ that take it apart again. Tensors alone travel through shared memory and pinned 
 Shapes: B images, C channels, H W pixels.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mae.datasets.collate import collate
 from mae.registry import FUNCTIONS
@@ -45,30 +44,3 @@ def collate_dense(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
             batch['masks'] = torch.cat([sample['masks'].flatten() for sample in samples])
             batch['mask_sizes'] = torch.stack([sample['mask_size'] for sample in samples])
     return batch
-
-
-def split_maps(batch: Mapping[str, Any]) -> list[Tensor]:
-    """The label maps of a batch, a view (H, W) for each image."""
-    sizes = batch['map_sizes'].tolist()
-    parts = batch['maps'].split([height * width for height, width in sizes])
-    return [part.view(*size) for part, size in zip(parts, sizes, strict=True)]
-
-
-def split_objects(batch: Mapping[str, Any]) -> list[dict[str, Tensor]]:
-    """The objects of each image, without their masks: a dict of columns."""
-    counts = batch['counts'].tolist()
-    columns = {name: batch[name].split(counts) for name in _OBJECTS}
-    return [{name: columns[name][n] for name in _OBJECTS} for n in range(len(counts))]
-
-
-def split_masks(batch: Mapping[str, Any]) -> Iterator[Tensor]:
-    """The packed masks of each image, uint8 (N, H, ceil(W / 8)), see `PackDense`."""
-    shapes = [
-        (number, height, -(-width // 8))
-        for number, (height, width) in zip(
-            batch['counts'].tolist(), batch['mask_sizes'].tolist(), strict=True
-        )
-    ]
-    parts = batch['masks'].split([number * rows * columns for number, rows, columns in shapes])
-    for part, shape in zip(parts, shapes, strict=True):
-        yield part.view(*shape)

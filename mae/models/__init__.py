@@ -7,6 +7,7 @@ from mae.models import (
     heads,
     losses,
     masking,
+    necks,
     preprocessors,
     targets,
 )
@@ -18,6 +19,7 @@ __all__ = [
     'heads',
     'losses',
     'masking',
+    'necks',
     'preprocessors',
     'targets',
 ]

@@ -9,14 +9,15 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import mae.datasets.transforms  # noqa: F401  registers
-from mae.datasets.collate_dense import collate_dense, split_maps, split_masks, split_objects
+from mae.datasets.collate_dense import collate_dense
 from mae.datasets.sampler import GlobalBatchSampler
 from mae.datasets.seeded import SeededDataset
 from mae.datasets.sources.coco import CocoInstances
 from mae.datasets.sources.digit_scenes import DigitScenes
 from mae.datasets.sources.label_maps import LabelMapFolder
 from mae.datasets.transforms.load_map import LoadMap
-from mae.datasets.transforms.pack_dense import pack_bits, unpack_bits
+from mae.datasets.transforms.pack_dense import pack_bits
+from mae.models.preprocessors.dense import DensePreprocessor, unpack_bits
 from mae.utils.errors import ConfigError, DataError
 
 JITTER = [
@@ -81,22 +82,23 @@ def test_batches_do_not_depend_on_the_workers(workers):
 def test_a_batch_comes_apart_again():
     dataset = scenes()
     samples = [dataset[n] for n in range(6)]
-    batch = collate_dense(samples)
+    batch = DensePreprocessor([78.0], [96.0])(collate_dense(samples))
     assert batch['inputs'].shape == (6, 1, 32, 32)
-    for sample, labels in zip(samples, split_maps(batch), strict=True):
-        assert torch.equal(sample['map'], labels)
-    for sample, objects in zip(samples, split_objects(batch), strict=True):
-        for name, column in objects.items():
-            assert torch.equal(sample[name], column)
-    for sample, packed in zip(samples, split_masks(batch), strict=True):
-        masks = unpack_bits(packed, 32)
-        assert torch.equal(sample['masks'], packed)
-        rebuilt = torch.zeros(32, 32, dtype=torch.int16)
-        for mask, label in zip(masks, sample['classes'], strict=True):
-            rebuilt[mask] = label + 1
+    together = zip(samples, batch['inputs'], batch['maps'], batch['objects'], strict=True)
+    for sample, image, labels, objects in together:
         height, width = sample['shape'].tolist()
-        assert torch.equal(rebuilt[:height, :width], sample['map'][:height, :width])
-        assert (sample['map'][height:] == 255).all()
+        expected = (sample['inputs'].float() - 78) / 96
+        assert torch.allclose(image[:, :height, :width], expected[:, :height, :width])
+        assert not image[:, height:].any()
+        assert not image[:, :, width:].any()
+        assert torch.equal(sample['map'].long(), labels)
+        for name in ('boxes', 'classes', 'crowd', 'areas'):
+            assert torch.equal(sample[name], objects[name])
+        rebuilt = torch.zeros(32, 32, dtype=torch.int64)
+        for mask, label in zip(objects['masks'], objects['classes'], strict=True):
+            rebuilt[mask] = label + 1
+        assert torch.equal(rebuilt[:height, :width], labels[:height, :width])
+        assert (labels[height:] == 255).all()
 
 
 @pytest.mark.parametrize('width', [1, 7, 8, 9, 31])

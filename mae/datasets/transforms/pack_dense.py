@@ -89,10 +89,3 @@ def pack_instances(instances: dict[str, Any], original: tuple[int, int]) -> dict
 def pack_bits(masks: Tensor) -> Tensor:
     """bool (N, H, W) to uint8 (N, H, ceil(W / 8)): an eighth of the memory on the way."""
     return torch.from_numpy(np.packbits(masks.numpy(), axis=-1))
-
-
-def unpack_bits(packed: Tensor, width: int) -> Tensor:
-    """uint8 (N, H, ceil(W / 8)) to bool (N, H, W), on any device."""
-    bits = torch.arange(7, -1, -1, device=packed.device, dtype=torch.uint8)
-    flat = (packed[..., None] >> bits) & 1  # N,H,W/8,8
-    return flat.flatten(-2)[..., :width].bool()

@@ -1,4 +1,5 @@
 from mae.models.algorithms.classifier import Classifier
 from mae.models.algorithms.mae import MAE
+from mae.models.algorithms.segmenter import Segmenter
 
-__all__ = ['MAE', 'Classifier']
+__all__ = ['MAE', 'Classifier', 'Segmenter']

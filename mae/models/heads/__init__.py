@@ -1,4 +1,7 @@
+from mae.models.heads.fcn import FCNHead
 from mae.models.heads.linear import LinearHead
 from mae.models.heads.linear_grid import LinearGridHead
+from mae.models.heads.pixel_linear import PixelLinearHead
+from mae.models.heads.upernet import UPerHead
 
-__all__ = ['LinearGridHead', 'LinearHead']
+__all__ = ['FCNHead', 'LinearGridHead', 'LinearHead', 'PixelLinearHead', 'UPerHead']
