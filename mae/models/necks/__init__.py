@@ -1,4 +1,5 @@
+from mae.models.necks.fpn import FPNNeck
 from mae.models.necks.levels import LevelsNeck
 from mae.models.necks.simple_pyramid import SimplePyramid
 
-__all__ = ['LevelsNeck', 'SimplePyramid']
+__all__ = ['FPNNeck', 'LevelsNeck', 'SimplePyramid']

@@ -1,0 +1,268 @@
+"""The second stage of Mask R-CNN: classes, boxes and masks of proposals (He et al. 2017).
+
+Shapes: B images, R proposals of all images, G objects of an image, D detections, N classes, C
+channels, M side of a mask.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import roi_align
+
+from mae.models.heads.roi_pool import RoIPool
+from mae.models.heads.rpn import BoxLoss, check_box_loss, offset_loss
+from mae.models.layers.conv import ConvNorm, Norm, init_convs
+from mae.registry import MODELS
+
+_BOX_SIDE, _MASK_SIDE = 7, 14  # of the pooled features
+
+
+@MODELS.register_module()
+class RoIHead(nn.Module):
+    """Boxes by four convolutions and a linear layer, masks by four convolutions.
+
+    Proposals are matched, sampled and decoded by torchvision; losses and pooling are the recipes'.
+
+    Args:
+        num_classes: N.
+        with_masks: False detects boxes alone.
+        width: channels of the convolutions.
+        hidden: width of the linear layer.
+        norm: behind each convolution, see `mae.models.layers.conv.norm_of`.
+        samples: proposals of an image that the losses are computed of, a quarter of them objects
+            at most.
+        box_loss: 'l1' of the recipes, or torchvision's 'smooth'.
+        min_score: of a detection.
+        max_detections: of an image.
+        aligned: see `RoIPool`.
+        channels: of each level, which the neck states, like `strides`.
+        strides: pixels of the image for a pixel of each level.
+
+    Raises:
+        ValueError: fewer than one class, or an unknown loss.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        with_masks: bool = True,
+        width: int = 256,
+        hidden: int = 1024,
+        norm: Norm = 'channels',
+        samples: int = 512,
+        box_loss: BoxLoss = 'l1',
+        min_score: float = 0.05,
+        max_detections: int = 100,
+        aligned: bool = True,
+        channels: Sequence[int],
+        strides: Sequence[int],
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f'roi.num_classes must be at least 1, not {num_classes}')
+        self.num_classes = num_classes
+        self.with_masks = with_masks
+        self.aligned = aligned
+        self.box_loss = check_box_loss('roi', box_loss)
+        pooled = tuple(strides[:4])  # not the coarsest level, which only the proposals use
+        self.stages = RoIHeads(
+            RoIPool(_BOX_SIDE, pooled, aligned=aligned),
+            _BoxHead(channels[0], width, hidden, norm),
+            _BoxOutputs(hidden, num_classes),
+            fg_iou_thresh=0.5,
+            bg_iou_thresh=0.5,
+            batch_size_per_image=samples,
+            positive_fraction=0.25,
+            bbox_reg_weights=(10.0, 10.0, 5.0, 5.0),
+            score_thresh=min_score,
+            nms_thresh=0.5,
+            detections_per_img=max_detections,
+        )
+        if with_masks:
+            self.mask_pool = RoIPool(_MASK_SIDE, pooled, aligned=aligned)
+            self.mask_head = _MaskHead(channels[0], width, num_classes, norm)
+
+    def init_weights(self) -> None:
+        """Kaiming normal, the outputs nearly at zero."""
+        init_convs(self)
+        for layer in self.stages.box_head.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        outputs = self.stages.box_predictor
+        for linear, std in ((outputs.classes, 0.01), (outputs.offsets, 0.001)):
+            nn.init.normal_(linear.weight, std=std)
+            nn.init.zeros_(linear.bias)
+        if self.with_masks:
+            nn.init.normal_(self.mask_head.classify.weight, std=0.001)
+
+    def losses(
+        self, levels: Sequence[Tensor], proposals: list[Tensor], objects: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Losses of sampled proposals.
+
+        Args:
+            levels: (B, C, H, W) each, from the finest.
+            proposals: (R_b, 4) of each image.
+            objects: `boxes` (G, 4), `classes` (G,), and `masks` bool (G, H, W) of each image.
+        """
+        used = list(levels[:4])
+        targets = [
+            {'boxes': things['boxes'], 'labels': things['classes'] + 1} for things in objects
+        ]  # 0 is no object
+        boxes, matched, labels, wanted = self.stages.select_training_samples(proposals, targets)
+        logits, offsets = self._score(used, boxes)
+        classes, target = torch.cat(labels), torch.cat(wanted)
+        found = torch.where(classes > 0)[0]
+        chosen = offsets.view(len(offsets), -1, 4)[found, classes[found]]
+        losses = {
+            'loss_class': F.cross_entropy(logits, classes),
+            'loss_box': offset_loss(self.box_loss, chosen, target[found]) / max(len(classes), 1),
+        }
+        if self.with_masks:
+            losses['loss_mask'] = self._mask_loss(used, boxes, matched, labels, objects)
+        return losses
+
+    def detect(
+        self, levels: Sequence[Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
+        """Detections of each image, from the highest score down.
+
+        Args:
+            levels: (B, C, H, W) each, from the finest.
+            proposals: (R_b, 4) of each image.
+            sizes: (height, width) of the part of each image that is picture.
+
+        Returns:
+            dict(boxes (D, 4), scores (D,), classes (D,), and mask_shares (D, M, M): of the box's
+            pixels, the probability to belong to the object).
+        """
+        used = list(levels[:4])
+        logits, offsets = self._score(used, proposals)
+        boxes, scores, labels = self.stages.postprocess_detections(
+            logits, offsets, proposals, sizes
+        )
+        results = [
+            {'boxes': b, 'scores': s, 'classes': c - 1}
+            for b, s, c in zip(boxes, scores, labels, strict=True)
+        ]
+        if self.with_masks:
+            shares = self.mask_head(self.mask_pool(used, boxes)).float().sigmoid()  # R,N,M,M
+            picked = torch.cat(labels) - 1
+            of_class = shares[torch.arange(len(picked), device=picked.device), picked]
+            for result, share in zip(results, of_class.split([len(b) for b in boxes]), strict=True):
+                result['mask_shares'] = share
+        return results
+
+    def paste(self, shares: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+        """See `paste_masks`."""
+        return paste_masks(shares, boxes, size)
+
+    def _score(self, levels: list[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        features = self.stages.box_head(self.stages.box_roi_pool(levels, boxes))
+        logits, offsets = self.stages.box_predictor(features)
+        return logits.float(), offsets.float()
+
+    def _mask_loss(
+        self,
+        levels: list[Tensor],
+        boxes: list[Tensor],
+        matched: list[Tensor],
+        labels: list[Tensor],
+        objects: list[dict[str, Tensor]],
+    ) -> Tensor:
+        """Binary cross entropy of the masks of the proposals that are objects."""
+        are = [torch.where(some > 0)[0] for some in labels]
+        some_boxes = [b[a] for b, a in zip(boxes, are, strict=True)]
+        logits = self.mask_head(self.mask_pool(levels, some_boxes)).float()  # R,N,M,M
+        classes = torch.cat([some[a] for some, a in zip(labels, are, strict=True)]) - 1
+        wanted = [
+            mask_targets(things['masks'], m[a], b, logits.shape[-1], aligned=self.aligned)
+            for things, m, a, b in zip(objects, matched, are, some_boxes, strict=True)
+        ]
+        own = logits[torch.arange(len(classes), device=classes.device), classes]  # R,M,M
+        total = F.binary_cross_entropy_with_logits(own, torch.cat(wanted), reduction='sum')
+        return total / max(own.numel(), 1)
+
+
+def mask_targets(
+    masks: Tensor, numbers: Tensor, boxes: Tensor, side: int, *, aligned: bool = True
+) -> Tensor:
+    """What an object's mask is within a box: 0 or 1, float (R, M, M).
+
+    Args:
+        masks: bool (G, H, W).
+        numbers: of the object of each box, (R,).
+        boxes: (R, 4) in pixels.
+        side: M.
+        aligned: see `RoIPool`; torchvision's, not aligned, keeps the shares between 0 and 1.
+    """
+    rois = torch.cat([numbers[:, None].to(boxes.dtype), boxes], dim=1)
+    if not len(rois):
+        return boxes.new_zeros(0, side, side)
+    shares = roi_align(
+        masks[:, None].to(boxes.dtype), rois, side, 1.0, 0 if aligned else -1, aligned
+    )
+    shares = shares[:, 0]
+    return (shares >= 0.5).to(boxes.dtype) if aligned else shares
+
+
+def paste_masks(shares: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks within boxes, (D, M, M), laid into the image: bool (D, H, W).
+
+    Each pixel of the image takes the share at its centre, bilinearly; .5 and more is the object.
+    """
+    height, width = size
+    if not len(boxes):
+        return shares.new_zeros(0, height, width, dtype=torch.bool)
+    left, top, right, bottom = boxes.float().unbind(1)
+    xs = (torch.arange(width, device=boxes.device) + 0.5)[None]
+    ys = (torch.arange(height, device=boxes.device) + 0.5)[None]
+    x = 2 * (xs - left[:, None]) / (right - left)[:, None].clamp(min=1e-6) - 1  # D,W
+    y = 2 * (ys - top[:, None]) / (bottom - top)[:, None].clamp(min=1e-6) - 1  # D,H
+    grid = torch.stack(
+        [x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1
+    )
+    pasted = F.grid_sample(shares[:, None].float(), grid, align_corners=False)
+    return pasted[:, 0] >= 0.5
+
+
+class _BoxHead(nn.Sequential):
+    def __init__(self, channels: int, width: int, hidden: int, norm: Norm) -> None:
+        widths = (channels, *(width,) * 4)
+        super().__init__(
+            *(ConvNorm(a, b, 3, norm) for a, b in pairwise(widths)),
+            nn.Flatten(),
+            nn.Linear(width * _BOX_SIDE**2, hidden),
+            nn.ReLU(inplace=True),
+        )
+
+
+class _BoxOutputs(nn.Module):
+    """Logits of N classes and of none, and four offsets for each of them."""
+
+    def __init__(self, hidden: int, num_classes: int) -> None:
+        super().__init__()
+        self.classes = nn.Linear(hidden, num_classes + 1)
+        self.offsets = nn.Linear(hidden, 4 * (num_classes + 1))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.classes(features), self.offsets(features)
+
+
+class _MaskHead(nn.Module):
+    def __init__(self, channels: int, width: int, num_classes: int, norm: Norm) -> None:
+        super().__init__()
+        widths = (channels, *(width,) * 4)
+        self.convs = nn.Sequential(*(ConvNorm(a, b, 3, norm) for a, b in pairwise(widths)))
+        self.enlarge = nn.ConvTranspose2d(width, width, 2, stride=2)
+        self.classify = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.classify(F.relu(self.enlarge(self.convs(x))))
+        return out

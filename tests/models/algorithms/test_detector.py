@@ -1,0 +1,184 @@
+"""Detection: losses against torchvision's, pasting, and that it can learn."""
+
+import pytest
+import torch
+from torchvision.models.detection.roi_heads import (
+    fastrcnn_loss,
+    maskrcnn_loss,
+    project_masks_on_boxes,
+)
+from torchvision.ops import MultiScaleRoIAlign
+
+import mae.models  # noqa: F401  registers
+from mae.datasets.collate_dense import collate_dense
+from mae.datasets.seeded import SeededDataset
+from mae.datasets.sources.digit_scenes import DigitScenes
+from mae.evaluation import AveragePrecision
+from mae.models.heads.roi import mask_targets, paste_masks
+from mae.models.heads.roi_pool import RoIPool
+from mae.registry import MODELS
+
+CONFIG = {
+    'type': 'Detector',
+    'encoder': {
+        'type': 'DenseViTEncoder',
+        'arch': {'embed_dim': 32, 'depth': 2, 'num_heads': 2},
+        'img_size': 32,
+        'patch_size': 4,
+        'in_channels': 1,
+        'with_cls_token': False,
+        'final_norm': False,
+        'window_size': 4,
+        'global_blocks': [1],
+        'rel_pos': 'axes',
+    },
+    'taps': [1],
+    'neck': {'type': 'SimplePyramid', 'channels': 16},
+    'rpn': {'type': 'RPN', 'sizes': [4, 8, 16, 24, 32], 'samples': 64},
+    'roi': {'type': 'RoIHead', 'num_classes': 10, 'width': 16, 'hidden': 32, 'samples': 32},
+    'preprocessor': {'type': 'DensePreprocessor', 'mean': [20.0], 'std': [60.0]},
+}
+
+
+def build(**roi):
+    torch.manual_seed(0)
+    model = MODELS.build({**CONFIG, 'roi': {**CONFIG['roi'], **roi}})
+    model.init_weights()
+    return model
+
+
+@pytest.fixture(scope='module')
+def batch():
+    source = DigitScenes(num_scenes=4, img_size=32, digits=(1, 2), sizes=(12, 16))
+    dataset = SeededDataset(source, [{'type': 'PackDense'}])
+    return collate_dense([dataset[n] for n in range(4)])
+
+
+def test_the_losses_fall_and_detections_come(batch):
+    model = build().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    totals = []
+    for step in range(25):
+        torch.manual_seed(step)
+        losses = model(**model.data_preprocessor(batch, True), mode='loss')
+        assert set(losses) == {
+            'loss_rpn_class', 'loss_rpn_box', 'loss_class', 'loss_box', 'loss_mask',
+        }  # fmt: skip
+        total = sum(losses.values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(float(total))
+    assert totals[-1] < 0.7 * totals[0]
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    with torch.no_grad():
+        outputs = model.eval()(**model.data_preprocessor(batch), mode='predict')
+    assert [output['id'] for output in outputs] == batch['ids'].tolist()
+    for output in outputs:
+        found = output['detections']
+        assert found['masks'].shape == (len(found['boxes']), 32, 32)
+        assert ((found['classes'] >= 0) & (found['classes'] < 10)).all()
+    metric = AveragePrecision('mask')
+    metric.process(None, outputs)
+    assert 0 <= metric.evaluate(4)['mask_ap'] <= 100
+
+
+def test_what_is_true_scores_full_marks(batch):
+    """Objects given as detections: the way of the masks through the batch loses nothing."""
+    model = build()
+    data = model.data_preprocessor(batch)
+    outputs = [
+        {
+            'id': n,
+            'objects': things,
+            'detections': {
+                'boxes': things['boxes'],
+                'classes': things['classes'],
+                'masks': things['masks'],
+                'scores': torch.ones(len(things['classes'])),
+            },
+        }
+        for n, things in enumerate(data['objects'])
+    ]
+    for iou in ('box', 'mask'):
+        metric = AveragePrecision(iou)
+        metric.process(None, outputs)
+        assert metric.evaluate(4)[f'{iou}_ap'] == pytest.approx(100)
+
+
+def test_losses_of_torchvision_are_the_reference(batch, monkeypatch):
+    model = build(box_loss='smooth', aligned=False)
+    data = model.data_preprocessor(batch, True)
+    levels = model.levels(data['inputs'])
+    proposals = [things['boxes'] + 1 for things in data['objects']]
+    torch.manual_seed(3)
+    found = model.roi.losses(levels, [p.clone() for p in proposals], data['objects'])
+    stages, used = model.roi.stages, levels[:4]
+    targets = [
+        {'boxes': things['boxes'], 'labels': things['classes'] + 1} for things in data['objects']
+    ]
+    torch.manual_seed(3)
+    boxes, matched, labels, wanted = stages.select_training_samples(proposals, targets)
+    logits, offsets = stages.box_predictor(stages.box_head(stages.box_roi_pool(used, boxes)))
+    class_loss, box_loss = fastrcnn_loss(logits, offsets, labels, wanted)
+    assert torch.allclose(found['loss_class'], class_loss)
+    assert torch.allclose(found['loss_box'], box_loss)
+    are = [torch.where(some > 0)[0] for some in labels]
+    boxes = [b[a] for b, a in zip(boxes, are, strict=True)]
+    numbers = [m[a] for m, a in zip(matched, are, strict=True)]
+    masks = [things['masks'].float() for things in data['objects']]
+    classes = [things['classes'] for things in data['objects']]
+    mask_loss = maskrcnn_loss(
+        model.roi.mask_head(model.roi.mask_pool(used, boxes)), boxes, masks, classes, numbers
+    )
+    assert torch.allclose(found['loss_mask'], mask_loss, atol=1e-6)
+
+
+def test_pooling_not_aligned_is_torchvisions():
+    levels = [torch.randn(2, 3, side, side) for side in (64, 32, 16, 8)]
+    draw = torch.rand(2, 20, 4) * 200
+    boxes = [torch.cat([some[:, :2], some[:, :2] + some[:, 2:] + 1], 1) for some in draw]
+    pool = MultiScaleRoIAlign(['0', '1', '2', '3'], 7, 0)
+    expected = pool({str(n): x for n, x in enumerate(levels)}, boxes, [(256, 256)] * 2)
+    found = RoIPool(7, (4, 8, 16, 32), aligned=False)(levels, boxes)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_masks_within_boxes_and_back():
+    masks = torch.zeros(2, 40, 50, dtype=torch.bool)
+    masks[0, 4:20, 10:38] = True
+    masks[0, 4:12, 10:24] = False
+    masks[1, 8:30, 6:28] = True
+    boxes = torch.tensor([[10.0, 4, 38, 20], [6, 8, 28, 30]])
+    within = mask_targets(masks, torch.arange(2), boxes, 28)
+    assert torch.equal(paste_masks(within, boxes, (40, 50)), masks)
+    plain = mask_targets(masks, torch.arange(2), boxes, 28, aligned=False)
+    expected = project_masks_on_boxes(masks.float(), boxes, torch.arange(2), 28)
+    assert torch.allclose(plain, expected)
+    assert paste_masks(torch.zeros(0, 28, 28), torch.zeros(0, 4), (4, 5)).shape == (0, 4, 5)
+
+
+def test_images_without_objects_train(batch):
+    model = build().train()
+    data = model.data_preprocessor(batch, True)
+    data['objects'] = [{k: v[:0] for k, v in things.items()} for things in data['objects']]
+    losses = model(**data, mode='loss')
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+
+
+def test_crowds_are_nothing_to_find(batch):
+    model = build().train()
+    data = model.data_preprocessor(batch, True)
+    crowds = [{**things, 'crowd': torch.ones_like(things['crowd'])} for things in data['objects']]
+    torch.manual_seed(0)
+    losses = model(**{**data, 'objects': crowds}, mode='loss')
+    assert losses['loss_box'] == 0
+    assert losses['loss_mask'] == 0
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(ValueError, match='box_loss'):
+        build(box_loss='l2')
+    with pytest.raises(ValueError, match=r'rpn\.sizes'):
+        MODELS.build({**CONFIG, 'rpn': {'type': 'RPN', 'sizes': [8, 16]}})
