@@ -32,7 +32,7 @@ class Arguments:
     """Keywords of a callable.
 
     Args:
-        owners: names of the callables they belong to.
+        owners: names of the callables they belong to, and of the bases of a class.
         is_ours: whether this toolbox, whose annotations are checked, defines it.
         hints: annotation of each keyword (`Any` without one).
         defaults: value of each that has one.
@@ -90,7 +90,9 @@ def arguments_of(target: Callable[..., Any]) -> Arguments:
     that a config may give in epochs understand the arguments of `build_iter_from_epoch` too.
     """
     name = getattr(target, '__name__', str(target))
-    found = Arguments((name,), getattr(target, '__module__', '').startswith('mae.'))
+    bases = target.__mro__[1:-1] if inspect.isclass(target) else ()
+    owners = (name, *(base.__name__ for base in bases))
+    found = Arguments(owners, getattr(target, '__module__', '').startswith('mae.'))
     if hasattr(target, 'build_iter_from_epoch'):
         found.add(target.build_iter_from_epoch)
     for function in _constructors(target):

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 
 Batch = dict[str, Any]
 
+_COPIED = ('inputs',)  # what is large and needed on the device, by its name in a batch
+
 
 class StepLoader:
     """Iterates over the optimizer steps of an epoch, from any step on.
@@ -61,11 +63,16 @@ class Courier:
 
     def bring(self, batch: Batch) -> Batch:
         """The batch with `inputs` on the device, fit for use on the current stream."""
-        if self._stream is None or 'inputs' not in batch:  # encoded: read on the host
+        if self._stream is None:
             return batch
         with torch.cuda.stream(self._stream):
-            inputs = batch['inputs'].to(self.device, non_blocking=True)
+            copied = {
+                name: batch[name].to(self.device, non_blocking=True)
+                for name in _COPIED
+                if name in batch
+            }
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._stream)
-        inputs.record_stream(current)  # or its memory could be given away while still in use
-        return {**batch, 'inputs': inputs}
+        for tensor in copied.values():
+            tensor.record_stream(current)  # or its memory could be given away while still in use
+        return {**batch, **copied}

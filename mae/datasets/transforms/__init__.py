@@ -5,7 +5,7 @@ from mae.datasets.transforms.color import ColorJitter
 from mae.datasets.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShort
 from mae.datasets.transforms.decode import DecodeImage
 from mae.datasets.transforms.decode_crop import DecodeRandomResizedCrop
-from mae.datasets.transforms.encoded import EncodedCrop
+from mae.datasets.transforms.encoded import EncodedCrop, collate_encoded
 from mae.datasets.transforms.flip import RandomFlip, RandomShift
 from mae.datasets.transforms.pack import PackInputs
 from mae.datasets.transforms.randaugment import RandAugment
@@ -24,4 +24,5 @@ __all__ = [
     'RandomShift',
     'ResizeShort',
     'Transform',
+    'collate_encoded',
 ]

@@ -1,7 +1,7 @@
-"""What every transform here is: mmcv's base class plus one fact about randomness."""
+"""What every transform here is: mmcv's base class plus two facts, on randomness and on size."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,9 +20,15 @@ class Transform(BaseTransform):
 
     A random transform draws from `random`, `numpy.random` or torch's default generator, which
     `SeededDataset` seeds per sample; one that draws nothing says so, which saves the seeding.
+
+    Attributes:
+        is_random: False of a transform that draws nothing.
+        effect_on_size: 'sets' if the result has the size of the argument `size`, 'keeps' if it has
+            that of the input; None if neither can be said.
     """
 
     is_random = True
+    effect_on_size: Literal['sets', 'keeps'] | None = None
 
     @abstractmethod
     def transform(self, results: Results) -> Results:

@@ -1,3 +1,4 @@
+from mae.models.preprocessors.encoded import EncodedPreprocessor
 from mae.models.preprocessors.image import ImagePreprocessor
 
-__all__ = ['ImagePreprocessor']
+__all__ = ['EncodedPreprocessor', 'ImagePreprocessor']

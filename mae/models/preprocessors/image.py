@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mae.models.layers.shapes import check_shape
 from mae.models.preprocessors.augment import Erase, Mix
-from mae.models.preprocessors.encoded import with_decoded
 from mae.models.preprocessors.labels import check_labels
 from mae.models.preprocessors.normalise import normalise
 from mae.models.preprocessors.shrink import Shrink
@@ -90,8 +89,6 @@ class ImagePreprocessor(BaseDataPreprocessor):
             ValueError: images that are not uint8 (B, C, H, W), labels or keys of another number
                 of images; in training none, or a label that the head has no class for.
         """
-        if isinstance(data, Mapping) and 'encoded' in data:  # from `EncodedCrop`
-            data = with_decoded(data, self.mean.device)
         _check(data, self._needed if training else ())
         if training and self._num_classes is not None:  # before the labels are copied to the device
             check_labels(data, self._num_classes)
@@ -110,7 +107,10 @@ def _check(data: Mapping[str, Tensor], needed: Sequence[str]) -> None:
     """Whether a batch is what `collate` makes: of one number of images throughout."""
     if not isinstance(data, Mapping) or 'inputs' not in data:
         found = sorted(data) if isinstance(data, Mapping) else f'a {type(data).__name__}'
-        raise ValueError(f"a batch must be a dict with images as 'inputs', not {found}")
+        raise ValueError(
+            f"a batch must be a dict with images as 'inputs', not {found}; another collate_fn needs "
+            'the preprocessor that goes with it as model.preprocessor.type'
+        )
     inputs = data['inputs']
     check_shape('inputs', inputs, 'B', 'C', 'H', 'W', hint='one image is a batch too: images[None]')
     if inputs.dtype != torch.uint8:
