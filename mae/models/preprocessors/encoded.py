@@ -65,8 +65,8 @@ def decode_crops(data: Mapping[str, Tensor], device: torch.device) -> Tensor:
     """
     if decode_jpeg is None:
         raise ConfigError(
-            'this torchvision decodes no JPEGs: use DecodeImage, `collate` and ImagePreprocessor, not '
-            'EncodedCrop, `collate_encoded` and EncodedPreprocessor'
+            'this torchvision decodes no JPEGs: use DecodeImage, `collate` and ImagePreprocessor '
+            'instead of EncodedCrop, `collate_encoded` and EncodedPreprocessor'
         )
     parts = data['encoded'].split(data['sizes'].tolist())
     crops: list[list[int]] = data['crops'].tolist()

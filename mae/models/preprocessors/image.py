@@ -108,8 +108,8 @@ def _check(data: Mapping[str, Tensor], needed: Sequence[str]) -> None:
     if not isinstance(data, Mapping) or 'inputs' not in data:
         found = sorted(data) if isinstance(data, Mapping) else f'a {type(data).__name__}'
         raise ValueError(
-            f"a batch must be a dict with images as 'inputs', not {found}; another collate_fn needs "
-            'the preprocessor that goes with it as model.preprocessor.type'
+            f"a batch must be a dict with images as 'inputs', not {found}; a collate_fn of its own "
+            'needs the preprocessor that goes with it as model.preprocessor.type'
         )
     inputs = data['inputs']
     check_shape('inputs', inputs, 'B', 'C', 'H', 'W', hint='one image is a batch too: images[None]')

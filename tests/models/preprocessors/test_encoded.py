@@ -1,4 +1,4 @@
-"""`EncodedCrop` with its collate function and preprocessor: the ordinary images, bit for bit on a CPU."""
+"""`EncodedCrop`, its collate function and preprocessor: the ordinary images, bit for bit on a CPU."""
 
 import re
 from pathlib import Path
@@ -164,7 +164,7 @@ def test_a_config_names_all_three():
 
 
 def test_keys_of_its_mixup_are_checked_too():
-    with pytest.raises(ConfigError, match='mixup_alfa.*mixup_alpha'):
+    with pytest.raises(ConfigError, match=r'mixup_alfa.*mixup_alpha'):
         chosen(**{'model.preprocessor.mixup': {'mixup_alfa': 0.8}})
 
 
