@@ -14,8 +14,8 @@ import mmengine.runner  # noqa: F401  registers mmengine's own loops, hooks and 
 from mmengine.registry import Registry
 
 from mae.config.arguments import Arguments, arguments_of, describe, fits
-from mae.config.helpers import meant_elsewhere
 from mae.config.schema import HANDED_ON, OPTIONS, PARTS, Room, Run
+from mae.config.source import meant_elsewhere
 from mae.registry import MODELS
 from mae.utils.errors import ConfigError
 from mae.utils.suggest import did_you_mean, is_slip, nearest

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mae.config import parse_options
-from mae.config.literals import parse_value
+from mae.config.options import parse_value
 from mae.utils.errors import ConfigError
 
 

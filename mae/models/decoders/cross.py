@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mae.models.decoders.base import Decoder
-from mae.models.layers.block import NORM_EPS
+from mae.models.layers.block import NORM_EPS, to_bf16
 from mae.models.layers.cross import CrossBlock
-from mae.models.layers.residual import to_bf16
 from mae.registry import MODELS
 
 

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mae.models.decoders.base import Decoder
-from mae.models.layers.block import NORM_EPS, Block
-from mae.models.layers.recompute import Recompute
-from mae.models.layers.residual import to_bf16
+from mae.models.layers.block import NORM_EPS, Block, Recompute, to_bf16
 from mae.registry import MODELS
 
 

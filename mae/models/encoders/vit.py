@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from mae.models.encoders.archs import grid_of, shape_of
 from mae.models.encoders.backbone import Backbone, OutType
-from mae.models.layers.block import NORM_EPS, Block
+from mae.models.layers.block import NORM_EPS, Block, Recompute, to_bf16
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.patches import PatchEmbed, patchify
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
-from mae.models.layers.recompute import Recompute
-from mae.models.layers.residual import to_bf16
 from mae.models.layers.shapes import check_ids, check_like, check_shape
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS

@@ -3,13 +3,43 @@
 Shapes: B images, N tokens, Q queries, D width.
 """
 
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mae.models.layers.attention import Attention
-from mae.models.layers.drop_path import DropPath
-from mae.models.layers.mlp import Mlp
-from mae.models.layers.recompute import Recompute, check_recompute, keeping_inputs
 from mae.utils.ratio import exact
+
+# 'cheap': softmax (where products of a CPU make it) and GELU. 'blocks': all between two blocks.
+Recompute = Literal['nothing', 'cheap', 'blocks']
+
+
+def check_recompute(value: str) -> None:
+    """Raises ValueError where `value` is no `Recompute`."""
+    if value not in get_args(Recompute):
+        raise ValueError(f'recompute must be one of {get_args(Recompute)}, not {value!r}')
+
+
+def keeping_inputs(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """`function(*inputs)`, whose backward pass runs it again, with the same random numbers."""
+    return checkpoint(function, *inputs, use_reentrant=False)
+
+
+def linear_of(cheap: Callable[[Tensor], Tensor], x: Tensor, linear: nn.Linear) -> Tensor:
+    """`linear(cheap(x))`, whose backward pass computes `cheap(x)` again, bit for bit.
+
+    Not the product: running again stops at the last value that the gradients need, its input.
+    """
+
+    def product(x: Tensor) -> Tensor:
+        out: Tensor = linear(cheap(x))
+        return out
+
+    return checkpoint(product, x, use_reentrant=False, preserve_rng_state=False)
+
 
 NORM_EPS = 1e-6
 
@@ -46,3 +76,59 @@ class Block(nn.Module):
         x = self.drop_path(x[:, :num_queries], x, lambda x: self.attn(self.norm1(x), num_queries))
         out: Tensor = self.drop_path(x, x, lambda x: self.mlp(self.norm2(x)))
         return out
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between them, which `recompute` does not keep."""
+
+    def __init__(self, dim: int, hidden_dim: int, *, recompute: bool = False) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.recompute = recompute
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fc1(x)
+        return linear_of(self.act, x, self.fc2) if self.recompute else self.fc2(self.act(x))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): drop a branch for some images of a batch.
+
+    The images are drawn on the CPU, so that their number is known without waiting for the device,
+    and those dropped cost nothing.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f'drop_path_rate must lie in [0, 1), not {rate:g}')
+        self.rate = rate
+
+    def forward(self, residual: Tensor, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """`residual` + branch(`x`), (B, Q, D), scaled up in training where it is kept."""
+        if not self.training or self.rate == 0:
+            return residual + branch(x)
+        keep = 1 - self.rate
+        draw = torch.rand(len(x), device='cpu') < keep
+        if torch.compiler.is_compiling():  # which needs one shape: all are computed
+            scale = (draw / keep).to(x.device)[:, None, None]
+            return residual + branch(x) * scale.to(x.dtype)
+        if draw.all():  # often, at small rates and batches: no copies of what is kept
+            return torch.add(residual, branch(x), alpha=1 / keep)
+        kept = draw.nonzero().flatten().to(x.device, non_blocking=True)
+        out = branch(x.index_select(0, kept)).to(residual.dtype)
+        return residual.index_add(0, kept, out, alpha=1 / keep)
+
+
+def to_bf16(x: Tensor) -> Tensor:
+    """`x` in bfloat16 under autocast to it, else as it is.
+
+    Autocast runs products in bfloat16 but adds their results to a float32 stream. A stream that
+    starts in bfloat16 stays so: every branch ends in a product.
+    """
+    device = x.device.type
+    if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16:
+        return x.to(torch.bfloat16)
+    return x

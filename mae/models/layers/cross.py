@@ -6,8 +6,7 @@ Shapes: B images, Q queries, N tokens of the memory, D width.
 from torch import Tensor, nn
 
 from mae.models.layers.attention import attend
-from mae.models.layers.block import NORM_EPS
-from mae.models.layers.mlp import Mlp
+from mae.models.layers.block import NORM_EPS, Mlp
 from mae.utils.ratio import exact
 
 

@@ -5,13 +5,14 @@ Shapes: B images, h w grid, L = h*w patches, K kept.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
 
 from torch import Tensor, nn
 
 from mae.models.layers.shapes import check_device, check_keys, check_real, check_shape
 from mae.models.masking.mask import Mask
-from mae.models.masking.partial import check_predict_ratio, choose
+from mae.utils.hashing import key_noise
 from mae.utils.ratio import exact
 
 
@@ -92,3 +93,32 @@ def _is_grid(size: object) -> bool:
     if not isinstance(size, Sequence) or len(size) != 2:
         return False
     return all(isinstance(number, Integral) for number in size)
+
+
+_PREDICT = 0x70726564696374  # b'predict': keeps this choice apart from the mask
+
+
+def check_predict_ratio(predict_ratio: float | None, mask_ratio: float) -> None:
+    """Raises ValueError unless a share of all patches lies in (0, mask_ratio]."""
+    if predict_ratio is not None and not 0 < predict_ratio <= mask_ratio:
+        raise ValueError(
+            'masker.predict_ratio is a share of all patches: it must lie between 0 and '
+            f'masker.mask_ratio={mask_ratio}, not {predict_ratio}'
+        )
+
+
+def choose(mask: Mask, keys: Tensor, predict_ratio: float | None) -> Mask:
+    """The same mask, of which M hidden patches are to be predicted; None for all.
+
+    Args:
+        keys: int64 (B,), the random key of each image, which seeds the choice.
+        predict_ratio: M / L, rounded to at least one patch and at most all that is hidden.
+    """
+    if predict_ratio is None:
+        return mask
+    num_hide = mask.ids_hide.shape[1]
+    num_patches = mask.ids_keep.shape[1] + num_hide
+    # Not the first in order: to some maskers neighbours in the order are neighbours in the image.
+    shuffle = key_noise(keys ^ _PREDICT, num_hide).argsort(dim=1)
+    num_predict = min(num_hide, max(1, round(num_patches * exact(predict_ratio))))
+    return replace(mask, ids_hide=mask.ids_hide.gather(1, shuffle), num_predict=num_predict)

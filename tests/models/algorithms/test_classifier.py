@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mae.models.layers.drop_path import DropPath
+from mae.models.layers.block import DropPath
 
 ALWAYS = {'head.fc_norm', 'head.fc'}
 LAYERS = [f'encoder.blocks.{n}' for n in range(4)]

@@ -2,9 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mae.models.layers.attention import Attention, attend
+from mae.models.layers.attention import Attention, attend, split_heads
 from mae.models.layers.block import Block
-from mae.models.layers.products import split_heads
 
 
 @pytest.mark.parametrize('trains', [True, False])

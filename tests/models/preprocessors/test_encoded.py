@@ -1,4 +1,4 @@
-"""`EncodedCrop`, its collate function and preprocessor: the ordinary images, bit for bit on a CPU."""
+"""`EncodedCrop`, its collate function and preprocessor: the same images, bit for bit on a CPU."""
 
 import re
 from pathlib import Path

@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from mae.models.preprocessors import ImagePreprocessor
-from mae.models.preprocessors.normalise import normalise
+from mae.models.preprocessors.image import normalise
 from mae.utils.seeding import seed_generators
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
