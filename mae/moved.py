@@ -76,6 +76,7 @@ MOVED = {
     'evaluation.knn_hook': 'evaluation.knn_evaluation',
     'evaluation.knn_loop': 'evaluation.knn_evaluation',
     'evaluation.voter': 'evaluation.knn_evaluation',
+    'models.encoders.archs': 'models.encoders.vit',
     'models.layers.drop_path': 'models.layers.block',
     'models.layers.mlp': 'models.layers.block',
     'models.layers.products': 'models.layers.attention',

@@ -1,7 +1,6 @@
 """Any source of images plus a pipeline, random per sample and nothing else (docs: data_flow)."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +15,8 @@ from mae.utils.text import first_line
 
 Sample = dict[str, Any]
 Request = int | tuple[int, int]
+
+_TRIES = 16  # replacements of one sample: if none can be read, more than a few files are at fault
 
 
 class Source(Protocol):
@@ -35,7 +36,7 @@ class SeededDataset(Dataset[Sample]):
     follow it; the caller's own random state is put back afterwards.
 
     A sample that cannot be read is an error, unless `replaces_bad` is set, as `BadSamplesHook`
-    does for training: then another one, chosen by its key, takes its place and says so.
+    does for training: then another one, chosen by the key, takes its place and notes it in `bad`.
 
     Args:
         source: a dataset, or the config of one, with `__len__` and `get_data_info`.
@@ -94,7 +95,7 @@ class SeededDataset(Dataset[Sample]):
                 can those in its place; names the path.
         """
         pairs = [r if isinstance(r, tuple) else (r, _default_key(r)) for r in requests]
-        read = partial(read_or_replace, self) if self.replaces_bad else self.read
+        read = self._read_or_replace if self.replaces_bad else self.read
         if not self.is_random:
             return [read(sample_id, key) for sample_id, key in pairs]
         with generators_kept():
@@ -130,59 +131,32 @@ class SeededDataset(Dataset[Sample]):
         results['key'] = key
         return results
 
+    def _read_or_replace(self, sample_id: int, key: int) -> Sample:
+        """The sample, or the first readable one of a sequence that follows from `key` alone.
+
+        Raises:
+            DataError: none of the sequence can be read either.
+        """
+        try:
+            return self.read(sample_id, key)
+        except DataError as error:
+            refusal = error
+        for attempt in range(_TRIES):
+            new_key = derive(key, attempt)
+            try:
+                sample = self.read(new_key % len(self), new_key)
+            except DataError:
+                continue
+            path = self.name(sample_id)
+            sample['bad'] = {
+                'id': sample_id,
+                'path': path,
+                'reason': str(refusal).removeprefix(f'{path}: '),
+                'replaced_by': sample['id'],
+            }
+            return sample
+        raise DataError(f'{refusal} ({_TRIES} others in its place cannot be read either)')
+
 
 def _default_key(sample_id: int) -> int:
     return int(sample_keys(0, 0, torch.tensor([sample_id])))
-
-
-Sample = dict[str, Any]
-
-_TRIES = 16  # replacements of one sample: if none can be read, more than a few files are at fault
-
-
-class Readable(Protocol):
-    """What `SeededDataset` offers here."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, sample_id: int, key: int) -> Sample:
-        """One sample, or DataError."""
-
-    def name(self, sample_id: int) -> str:
-        """The path of a sample's image; without one, its number."""
-
-
-def read_or_replace(dataset: Readable, sample_id: int, key: int) -> Sample:
-    """The sample, or the first readable one of a row that follows from `key` alone.
-
-    Args:
-        sample_id: its index in the source is `sample_id` modulo the source's length.
-        key: the sample's random key, a 63-bit number, from which the replacements follow.
-
-    Returns:
-        The sample; a replacement has its own id and key, and `bad`: dict(id, path, reason,
-        replaced_by).
-
-    Raises:
-        DataError: none of the row can be read either.
-    """
-    try:
-        return dataset.read(sample_id, key)
-    except DataError as error:
-        refusal = error
-    for attempt in range(_TRIES):
-        new_key = derive(key, attempt)
-        try:
-            sample = dataset.read(new_key % len(dataset), new_key)
-        except DataError:
-            continue
-        path = dataset.name(sample_id)
-        reason = str(refusal).removeprefix(f'{path}: ')
-        sample['bad'] = {
-            'id': sample_id,
-            'path': path,
-            'reason': reason,
-            'replaced_by': sample['id'],
-        }
-        return sample
-    raise DataError(f'{refusal} ({_TRIES} others in its place cannot be read either)')

@@ -1,15 +1,15 @@
-"""The ViT encoder, which sees only what it is given (paper section 3, "MAE encoder").
+"""The ViT encoder, which sees only the visible patches (paper section 3, "MAE encoder").
 
 Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches, P values in a patch, K kept,
 D width, N = prefix + K (or L) tokens.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mae.models.encoders.archs import grid_of, shape_of
 from mae.models.encoders.backbone import Backbone, OutType
 from mae.models.layers.block import NORM_EPS, Block, Recompute, to_bf16
 from mae.models.layers.init import init_token, init_transformer
@@ -18,6 +18,15 @@ from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
 from mae.models.layers.shapes import check_ids, check_like, check_shape
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
+
+# Sizes by name (Dosovitskiy et al. 2021, table 1; Touvron et al. 2021).
+ARCHS: dict[str, dict[str, int]] = {
+    'tiny': {'embed_dim': 192, 'depth': 12, 'num_heads': 3},
+    'small': {'embed_dim': 384, 'depth': 12, 'num_heads': 6},
+    'base': {'embed_dim': 768, 'depth': 12, 'num_heads': 12},
+    'large': {'embed_dim': 1024, 'depth': 24, 'num_heads': 16},
+    'huge': {'embed_dim': 1280, 'depth': 32, 'num_heads': 16},
+}
 
 
 @MODELS.register_module()
@@ -174,3 +183,37 @@ class ViTEncoder(Backbone):
     def no_weight_decay(self) -> set[str]:
         """Parameters of more than one dimension that fine-tuning does not decay."""
         return {'cls_token', 'pos_embed'}
+
+
+def shape_of(arch: str | Mapping[str, int]) -> Mapping[str, Any]:
+    """`embed_dim`, `depth` and `num_heads` of a name, or of a dict with these keys.
+
+    Raises:
+        ValueError: unknown name, or a dict of other keys or of numbers below 1.
+    """
+    if isinstance(arch, str):
+        if arch not in ARCHS:
+            raise ValueError(f'encoder.arch must be one of {", ".join(ARCHS)}, not {arch!r}')
+        return ARCHS[arch]
+    if set(arch) != set(ARCHS['base']):
+        keys = ', '.join(ARCHS['base'])
+        raise ValueError(f'encoder.arch as a dict needs just the keys {keys}, not {sorted(arch)}')
+    if min(arch.values()) < 1:
+        raise ValueError(f'encoder.arch needs numbers of at least 1, not {dict(arch)}')
+    return arch
+
+
+def grid_of(img_size: tuple[int, ...], patch_size: int) -> tuple[int, int]:
+    """(h, w) of the patches of an image of (H, W) pixels.
+
+    Raises:
+        ValueError: not a whole number of patches, or none.
+    """
+    height, width = img_size
+    if min(img_size) < 1:
+        raise ValueError(f'encoder.img_size must be at least 1, not {height}x{width}')
+    if patch_size < 1 or height % patch_size or width % patch_size:
+        raise ValueError(
+            f'encoder.img_size={height}x{width} is not divisible by encoder.patch_size={patch_size}'
+        )
+    return height // patch_size, width // patch_size

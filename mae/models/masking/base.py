@@ -1,6 +1,6 @@
 """What all maskers share: score every patch, keep the K lowest (paper section 3, "Masking").
 
-Shapes: B images, h w grid, L = h*w patches, K kept.
+Shapes: B images, h w grid, L = h*w patches, K kept, M predicted.
 """
 
 from abc import ABC, abstractmethod
@@ -15,14 +15,16 @@ from mae.models.masking.mask import Mask
 from mae.utils.hashing import key_noise
 from mae.utils.ratio import exact
 
+_PREDICT = 0x70726564696374  # b'predict': a stream of random numbers beside that of the mask
+
 
 class Masker(nn.Module, ABC):
     """Hides the same share of the patches of every image.
 
     Args:
         mask_ratio: share of hidden patches, in (0, 1).
-        predict_ratio: share of all patches that is predicted in training, of the hidden ones at
-            random; None predicts all that is hidden, as evaluation always does. Changed maths.
+        predict_ratio: in training only this share of all patches, drawn from the hidden ones, is
+            predicted (changed maths); None predicts all hidden patches, as evaluation always does.
 
     Raises:
         ValueError: `mask_ratio` is outside (0, 1), or `predict_ratio` outside (0, mask_ratio].
@@ -32,7 +34,11 @@ class Masker(nn.Module, ABC):
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise ValueError(f'masker.mask_ratio must lie between 0 and 1, not {mask_ratio}')
-        check_predict_ratio(predict_ratio, mask_ratio)
+        if predict_ratio is not None and not 0 < predict_ratio <= mask_ratio:
+            raise ValueError(
+                'masker.predict_ratio is a share of all patches: it must lie between 0 and '
+                f'masker.mask_ratio={mask_ratio}, not {predict_ratio}'
+            )
         self.mask_ratio = mask_ratio
         self.predict_ratio = predict_ratio
 
@@ -65,7 +71,7 @@ class Masker(nn.Module, ABC):
             check_shape(f'{type(self).__name__}.score', score, len(keys), L)
         order = score.argsort(dim=1)
         mask = Mask(ids_keep=order[:, :num_keep], ids_hide=order[:, num_keep:])
-        return choose(mask, keys, self.predict_ratio) if self.training else mask
+        return _with_some_predicted(mask, keys, self.predict_ratio) if self.training else mask
 
     def num_keep(self, num_patches: int) -> int:
         """K for L patches: L (1 - mask_ratio), rounded down.
@@ -95,30 +101,16 @@ def _is_grid(size: object) -> bool:
     return all(isinstance(number, Integral) for number in size)
 
 
-_PREDICT = 0x70726564696374  # b'predict': keeps this choice apart from the mask
+def _with_some_predicted(mask: Mask, keys: Tensor, predict_ratio: float | None) -> Mask:
+    """The same mask, of which only M hidden patches, drawn by `keys`, are to be predicted.
 
-
-def check_predict_ratio(predict_ratio: float | None, mask_ratio: float) -> None:
-    """Raises ValueError unless a share of all patches lies in (0, mask_ratio]."""
-    if predict_ratio is not None and not 0 < predict_ratio <= mask_ratio:
-        raise ValueError(
-            'masker.predict_ratio is a share of all patches: it must lie between 0 and '
-            f'masker.mask_ratio={mask_ratio}, not {predict_ratio}'
-        )
-
-
-def choose(mask: Mask, keys: Tensor, predict_ratio: float | None) -> Mask:
-    """The same mask, of which M hidden patches are to be predicted; None for all.
-
-    Args:
-        keys: int64 (B,), the random key of each image, which seeds the choice.
-        predict_ratio: M / L, rounded to at least one patch and at most all that is hidden.
+    M / L is `predict_ratio`, rounded to at least one patch and at most all hidden ones.
     """
     if predict_ratio is None:
         return mask
     num_hide = mask.ids_hide.shape[1]
     num_patches = mask.ids_keep.shape[1] + num_hide
-    # Not the first in order: to some maskers neighbours in the order are neighbours in the image.
+    # Not the first in order: some maskers put neighbours of the image beside each other.
     shuffle = key_noise(keys ^ _PREDICT, num_hide).argsort(dim=1)
     num_predict = min(num_hide, max(1, round(num_patches * exact(predict_ratio))))
     return replace(mask, ids_hide=mask.ids_hide.gather(1, shuffle), num_predict=num_predict)
