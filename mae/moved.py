@@ -89,6 +89,10 @@ MOVED = {
 
 # Names that an old path has beside those of the module that took its place: `module:name`.
 NAMES = {
+    'apis.config.source': {'Source': 'config.source:ConfigSource'},
+    'apis.config.types': {'describe': 'config.arguments:describe_hint'},
+    'datasets.index_cache': {'Found': 'datasets.sources.index_cache:ScanResult'},
+    'datasets.tables': {'Table': 'datasets.sources.tables:ImageTable'},
     'engine.checkpoint': {'load_weights': 'zoo.formats:load_weights'},
     'engine.checkpoint.io': {'read_file': 'fault_tolerance.checkpoint.io:read_checkpoint'},
     'engine.checkpoint.manifest': {
@@ -97,6 +101,7 @@ NAMES = {
     },
     'engine.hooks.bad_samples': {'Record': 'fault_tolerance.bad_samples:BadSample'},
     'engine.hooks.watchdog': {'leave': 'fault_tolerance.watchdog:exit_process'},
+    'zoo.formats.leave': {'leave': 'zoo.formats.export:export_weights'},
     **{
         f'{room}.{old}': {name: f'fault_tolerance.checkpoint.{now}'}
         for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mae.config.schema import KEYS
-from mae.config.source import Source
+from mae.config.source import ConfigSource
 from mae.utils.errors import ConfigError
 from mae.utils.suggest import did_you_mean, is_slip
 
@@ -38,14 +38,14 @@ class Helpers:
         return taken
 
 
-def find_helpers(source: Source) -> Helpers:
+def find_helpers(source: ConfigSource) -> Helpers:
     """The helper variables of a file and its bases."""
     found = Helpers()
     _collect(source, (), found)
     return found
 
 
-def _collect(source: Source, heirs: Sequence[Source], found: Helpers) -> None:
+def _collect(source: ConfigSource, heirs: Sequence[ConfigSource], found: Helpers) -> None:
     for name in source.defined - KEYS:
         found.files.setdefault(name, source.path)
     for name, line in source.assigned.items():
@@ -59,7 +59,7 @@ def _collect(source: Source, heirs: Sequence[Source], found: Helpers) -> None:
         _collect(base, (*heirs, source), found)
 
 
-def _unread(name: str, source: Source) -> str:
+def _unread(name: str, source: ConfigSource) -> str:
     """What is wrong with a variable that nobody reads; empty if nothing is."""
     for base in source.files():
         if base is not source and name in base.assigned:

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mae.config.files import find_base
 from mae.config.merge import merged
-from mae.config.source import Source
+from mae.config.source import ConfigSource
 from mae.utils.errors import ConfigError
 from mae.utils.text import first_line
 
@@ -20,7 +20,7 @@ _LOCK = RLock()
 _REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)')
 
 
-def read_config(path: Path, source: Source) -> Config:
+def read_config(path: Path, source: ConfigSource) -> Config:
     """Run a config file and those it inherits from, without importing anything for it.
 
     Args:
@@ -47,10 +47,10 @@ def read_config(path: Path, source: Source) -> Config:
         raise ConfigError(f'{where}: {type(error).__name__}: {first_line(error)}') from error
 
 
-def _twice(source: Source) -> str | None:
+def _twice(source: ConfigSource) -> str | None:
     """The message for a variable that two bases of one file assign, if there is one."""
     for heir in source.files():
-        seen: dict[str, Source] = {}
+        seen: dict[str, ConfigSource] = {}
         for base in heir.bases:
             names = {name: file for file in base.files() for name in file.assigned}
             if both := sorted(names.keys() & seen.keys() - {'_base_'}):
@@ -63,7 +63,7 @@ def _twice(source: Source) -> str | None:
     return None
 
 
-def _not_inherited(source: Source, key: str) -> str | None:
+def _not_inherited(source: ConfigSource, key: str) -> str | None:
     """The message for a `{{_base_.a.b}}` through a key that the bases do not have."""
     for file in source.files():
         text = file.path.read_text(encoding='utf-8')

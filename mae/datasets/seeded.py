@@ -8,14 +8,13 @@ import torch
 from torch.utils.data import Dataset
 
 from mae.datasets.quarantine import Quarantined
-from mae.datasets.replacement import read_or_replace
+from mae.datasets.replacement import Sample, read_or_replace
 from mae.registry import DATASETS, TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import sample_keys
 from mae.utils.seeding import generators_kept, seed_generators
 from mae.utils.text import first_line
 
-Sample = dict[str, Any]
 Request = int | tuple[int, int]
 
 

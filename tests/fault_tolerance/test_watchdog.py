@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mmengine.hooks import Hook
 
-from mae.apis.cli import explain, run
+from mae.apis.cli import explain, run_command
 from mae.apis.runs import train
 from mae.datasets.sources.digits import Digits
 from mae.fault_tolerance import watchdog
@@ -38,7 +38,7 @@ def child(how, workers, config, log):
     sys.stderr = sys.__stderr__
     code = 0
     try:
-        run(lambda: train(config))
+        run_command(lambda: train(config))
     except SystemExit as end:
         code = end.code
     sys.stderr.flush()
