@@ -102,8 +102,30 @@ MOVED = {
     },
 }
 
-# Names that an old path has beside those of the module that took its place.
-NAMES = {'engine.checkpoint': {'load_weights': 'zoo.formats'}}
+# Names that an old path has beside those of the module that took its place: `module:name`.
+NAMES = {
+    'apis.config.source': {'Source': 'config.source:ConfigSource'},
+    'apis.config.types': {'describe': 'config.arguments:describe_hint'},
+    'datasets.index_cache': {'Found': 'datasets.sources.index_cache:ScanResult'},
+    'datasets.tables': {'Table': 'datasets.sources.tables:ImageTable'},
+    'engine.checkpoint': {'load_weights': 'zoo.formats:load_weights'},
+    'engine.checkpoint.io': {'read_file': 'fault_tolerance.checkpoint.io:read_checkpoint'},
+    'engine.checkpoint.manifest': {
+        'Record': 'fault_tolerance.checkpoint.manifest:ContentRecord',
+        'verify': 'fault_tolerance.checkpoint.manifest:verify_checkpoint',
+    },
+    'engine.hooks.bad_samples': {'Record': 'fault_tolerance.bad_samples:BadSample'},
+    'engine.hooks.watchdog': {'leave': 'fault_tolerance.watchdog:exit_process'},
+    'zoo.formats.leave': {'leave': 'zoo.formats.export:export_weights'},
+    **{
+        f'{room}.{old}': {name: f'fault_tolerance.checkpoint.{now}'}
+        for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
+        for old, name, now in (
+            ('agree', 'facts_of', 'load:facts_of_model'),
+            ('store', 'Found', 'folder:FoundCheckpoint'),
+        )
+    },
+}
 
 
 def new_name(name: str) -> str | None:
@@ -130,8 +152,9 @@ class MovedFinder(MetaPathFinder, Loader):
         assert new is not None
         warnings.warn(f'{old} is {new} now', DeprecationWarning, stacklevel=2)
         found = import_module(new)
-        for name, room in NAMES.get(old.removeprefix('mae.'), {}).items():
-            setattr(found, name, getattr(import_module(f'mae.{room}'), name))
+        for name, place in NAMES.get(old.removeprefix('mae.'), {}).items():
+            room, _, now = place.partition(':')
+            setattr(found, name, getattr(import_module(f'mae.{room}'), now))
         sys.modules[old] = found  # the same module, not a second one
 
 

@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from importlib import import_module
 
-    from mae.benchmark.report import require_place, show, write
+    from mae.benchmark.report import require_place, show, write_report
 
     if args.json:
         require_place(args.json)  # now, and not after an hour of measuring
@@ -121,11 +121,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
     common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}
     module = 'compare' if args.task in _TRAINING else args.task
-    run = import_module(f'mae.benchmark.{module}').run
-    report = run(_settings(args), **common, **_options(args))
+    measure = import_module(f'mae.benchmark.{module}').run
+    report = measure(_settings(args), **common, **_options(args))
     show(report)
     if args.json:
-        write(report, args.json)
+        write_report(report, args.json)
         print(f'wrote {args.json}')
 
 
@@ -134,7 +134,7 @@ def _settings(args: argparse.Namespace) -> Any:
     import torch
 
     from mae.apis import load_config
-    from mae.apis.device import check_device
+    from mae.apis.device import resolve_device
     from mae.benchmark.settings import DTYPES, Settings
     from mae.config import parse_options
 
@@ -143,7 +143,7 @@ def _settings(args: argparse.Namespace) -> Any:
     return Settings(
         config=config,
         batch_size=args.batch,
-        device=check_device(device),
+        device=resolve_device(device),
         dtype=DTYPES[getattr(args, 'dtype', 'float32')],
         compile=getattr(args, 'compile', False),
     )
@@ -161,6 +161,6 @@ if __name__ == '__main__':
     args = parse_args()  # `--help` and slips need not wait for the imports, which take seconds
     if getattr(args, 'device', None) == 'cpu':
         os.environ['CUDA_VISIBLE_DEVICES'] = ''  # mmengine would choose the GPU
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

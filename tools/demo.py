@@ -285,6 +285,6 @@ if __name__ == '__main__':
     print('importing PyTorch and mmengine ...', flush=True)
     with without(*_NOT_NEEDED):
         preload()  # whatever the jobs will need, once for all of them
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -8,7 +8,7 @@ from typing import Any
 from mae.protocol.jobs import Job
 from mae.utils import strict_json
 from mae.utils.hardware import cpu_name, software
-from mae.visualization.logs import Record, images_per_second, with_key
+from mae.visualization.logs import Scalars, images_per_second, with_key
 
 Configs = Mapping[str, Any]
 
@@ -138,7 +138,7 @@ def _grid(grid: Grid, scale: float) -> dict[str, Any]:
 
 
 def _pretrain(job: Job, global_batch_size: int) -> dict[str, float]:
-    records: list[Record] = with_key(job.records(), 'loss')
+    records: list[Scalars] = with_key(job.records(), 'loss')
     return {
         'loss_first': records[0]['loss'],
         'loss_last': records[-1]['loss'],

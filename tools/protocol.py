@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mae.fault_tolerance.lock import only_one
     from mae.protocol.jobs import JobError, preload
     from mae.protocol.plan import Means, Plan
-    from mae.protocol.render import write
+    from mae.protocol.render import write_table
     from mae.protocol.table import table_of
 
     preload()
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.exit(1)
         words = ['python', os.path.relpath(__file__), *(sys.argv[1:] if argv is None else argv)]
         table = table_of(plan, shlex.join(words))
-        write(table, work_dir, args.markdown)
+        write_table(table, work_dir, args.markdown)
     _show(table, work_dir)
 
 
@@ -129,6 +129,6 @@ if __name__ == '__main__':
     if not args.gpus:
         os.environ['CUDA_VISIBLE_DEVICES'] = ''  # a process that has started CUDA must not fork
     print('importing PyTorch and mmengine ...', flush=True)
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

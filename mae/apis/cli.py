@@ -24,7 +24,7 @@ _LOST_PEER = ('DistBackendError', 'DistNetworkError', 'DistStoreError')
 _PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re.S)
 
 
-def run(main: Callable[[], object]) -> None:
+def run_command(main: Callable[[], object]) -> None:
     """Call the `main` of a tool.
 
     What the user can mend (a wrong config, missing data, an unreadable checkpoint, a full disk)

@@ -3,7 +3,7 @@
 import torch
 
 
-def check_device(device: str | torch.device) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
     """The device of that name.
 
     Raises:

@@ -16,7 +16,14 @@ from mae.fault_tolerance.checkpoint import save_checkpoint, save_safetensors, un
 from mae.utils.errors import CheckpointError
 from mae.utils.files import write_json
 from mae.zoo.fetch import find_file
-from mae.zoo.formats import BY_NAME, Departure, facts_of_config, leave, load_weights, resize
+from mae.zoo.formats import (
+    BY_NAME,
+    Departure,
+    export_weights,
+    facts_of_config,
+    load_weights,
+    resize,
+)
 from mae.zoo.formats.hub import transformers_processor
 from mae.zoo.formats.metadata import KEY, check_facts
 
@@ -104,14 +111,16 @@ def convert(
         in_channels=in_channels,
         pos_antialias=pos_antialias,
     )
-    departure = leave(weights, BY_NAME[to], known, source)
+    departure = export_weights(weights, BY_NAME[to], known, source)
     told = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
     processor = found.get('processor') if all(value is None for value in told) else None
-    lines += [*changes, *departure.notes, *write(departure, out, processor)]
+    lines += [*changes, *departure.notes, *write_weights(departure, out, processor)]
     return Conversion(out, lines)
 
 
-def write(departure: Departure, out: Path, processor: Mapping[str, Any] | None = None) -> list[str]:
+def write_weights(
+    departure: Departure, out: Path, processor: Mapping[str, Any] | None = None
+) -> list[str]:
     """Write weights that are ready to leave, whole or not at all.
 
     Args:

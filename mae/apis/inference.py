@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from mae.apis.device import check_device
-from mae.apis.images import Named, Pictures, ReadImage, name_images
+from mae.apis.device import resolve_device
+from mae.apis.images import NamedImage, Pictures, ReadImage, name_images
 from mae.apis.zoo import LoadedModel, load_model
 from mae.evaluation.checks import is_count
 from mae.utils.errors import DataError
@@ -63,7 +63,7 @@ class Inferencer(ABC):
                     f'a {type(model).__name__} is no model of this toolbox: it has no encoder and '
                     'data_preprocessor; take one of get_model or init_model'
                 )
-            self.loaded = LoadedModel(model.to(check_device(device)).eval(), Config())
+            self.loaded = LoadedModel(model.to(resolve_device(device)).eval(), Config())
         else:
             self.loaded = load_model(model, pretrained, device=device)
         if not is_count(batch_size) or not is_count(num_threads):
@@ -143,8 +143,8 @@ class Inferencer(ABC):
         if pixels:
             yield names, torch.stack(pixels)
 
-    def _chunks(self, images: Pictures) -> Iterator[list[Named]]:
-        named: Iterable[Named] = name_images(images)
+    def _chunks(self, images: Pictures) -> Iterator[list[NamedImage]]:
+        named: Iterable[NamedImage] = name_images(images)
         number = None
         if not isinstance(images, Iterator):  # a generator may be endless
             named = list(named)
@@ -157,7 +157,7 @@ class Inferencer(ABC):
             yield from chunks
 
 
-def _chunked(items: Iterable[Named], size: int) -> Iterator[list[Named]]:
+def _chunked(items: Iterable[NamedImage], size: int) -> Iterator[list[NamedImage]]:
     items = iter(items)
     while chunk := list(islice(items, size)):
         yield chunk

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from mae.apis.device import check_device
+from mae.apis.device import resolve_device
 from mae.apis.suggest_config import likely_config
 from mae.config import load_config
 from mae.fault_tolerance.checkpoint import fit_weights
@@ -39,7 +39,7 @@ def init_model(
         DownloadError: they cannot be fetched, or are not what was published.
         ValueError: there is no such device.
     """
-    device = check_device(device)
+    device = resolve_device(device)
     model: nn.Module = MODELS.build(load_config(config).model)
     if checkpoint is None:
         model.init_weights()  # type: ignore[operator]  # every algorithm has it

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mae.apis.device import check_device
+from mae.apis.device import resolve_device
 from mae.apis.suggest_config import likely_config
 from mae.config import find_config, load_config
 from mae.fault_tolerance.checkpoint import LoadReport, fit_weights
@@ -118,7 +118,7 @@ def load_model(
     **overrides: Any,
 ) -> LoadedModel:
     """Like `get_model`, but with what else is known of the model."""
-    device = check_device(device)
+    device = resolve_device(device)
     config, entry = _resolve(name)
     config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
     if pretrained is False:

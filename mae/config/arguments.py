@@ -164,13 +164,13 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def describe(hint: Any) -> str:
+def describe_hint(hint: Any) -> str:
     """The annotation in words for an error message."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return describe(inner[0])
+        return describe_hint(inner[0])
     if origin in (Union, UnionType):
-        return ' or '.join(dict.fromkeys(describe(option) for option in inner))
+        return ' or '.join(dict.fromkeys(describe_hint(option) for option in inner))
     if origin is Literal:
         return ' or '.join(repr(option) for option in inner)
     if hint in (None, NoneType):
@@ -182,8 +182,8 @@ def describe(hint: Any) -> str:
     if name not in _SEQUENCES or not inner:
         return name
     if name != 'tuple' or inner[-1] is ...:
-        return f'a list of {describe(inner[0])}'
-    return f'({", ".join(describe(element) for element in inner)})'
+        return f'a list of {describe_hint(inner[0])}'
+    return f'({", ".join(describe_hint(element) for element in inner)})'
 
 
 def _fits_class(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:

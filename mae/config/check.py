@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints, is_typeddict
 import mmengine.runner  # noqa: F401  registers mmengine's own loops, hooks and optimizers
 from mmengine.registry import Registry
 
-from mae.config.arguments import Arguments, arguments_of, describe, fits
+from mae.config.arguments import Arguments, arguments_of, describe_hint, fits
 from mae.config.schema import HANDED_ON, OPTIONS, PARTS, Room, Run
 from mae.config.source import meant_elsewhere
 from mae.registry import MODELS
@@ -118,7 +118,7 @@ def _argument(key: str, value: Any, arguments: Arguments, room: Room, place: _Pl
     if _room_of(hint) or _schema_of(hint):
         _value(value, hint, place)
     elif is_dict and arguments.is_ours and not fits(value, hint):
-        raise ConfigError(f'{place.path} must be {describe(hint)}, not a dict')
+        raise ConfigError(f'{place.path} must be {describe_hint(hint)}, not a dict')
     elif options is not None and is_dict:
         _options(value, options, place)
     elif key in PARTS and _holds_dicts(value, typed=not arguments.is_ours):
@@ -151,7 +151,7 @@ def _misfit(path: str, hint: Any, value: Any) -> ConfigError:
     """The error for a plain value of the wrong kind."""
     is_text = isinstance(value, int | float | list) and fits('', hint)
     cure = '; a text that looks like one needs quotes' if is_text else ''
-    return ConfigError(f'{path} must be {describe(hint)}, not {value!r}{cure}')
+    return ConfigError(f'{path} must be {describe_hint(hint)}, not {value!r}{cure}')
 
 
 def _refuse_unknown(

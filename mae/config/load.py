@@ -19,7 +19,7 @@ from mae.config.files import find_base, find_config
 from mae.config.nodes import merged, node_at, places_of
 from mae.config.options import merge_options
 from mae.config.schema import IDLE, KEYS
-from mae.config.source import Helpers, Source, find_helpers, read_source
+from mae.config.source import ConfigSource, Helpers, find_helpers, read_source
 from mae.engine.img_size import hand_down_img_size
 from mae.utils.errors import ConfigError
 from mae.utils.text import first_line, one_line
@@ -139,7 +139,7 @@ _LOCK = RLock()
 _REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)')
 
 
-def read_config(path: Path, source: Source) -> Config:
+def read_config(path: Path, source: ConfigSource) -> Config:
     """Run a config file and those it inherits from, without importing anything for it.
 
     Args:
@@ -166,10 +166,10 @@ def read_config(path: Path, source: Source) -> Config:
         raise ConfigError(f'{where}: {type(error).__name__}: {first_line(error)}') from error
 
 
-def _twice(source: Source) -> str | None:
+def _twice(source: ConfigSource) -> str | None:
     """The message for a variable that two bases of one file assign, if there is one."""
     for heir in source.files():
-        seen: dict[str, Source] = {}
+        seen: dict[str, ConfigSource] = {}
         for base in heir.bases:
             names = {name: file for file in base.files() for name in file.assigned}
             if both := sorted(names.keys() & seen.keys() - {'_base_'}):
@@ -182,7 +182,7 @@ def _twice(source: Source) -> str | None:
     return None
 
 
-def _not_inherited(source: Source, key: str) -> str | None:
+def _not_inherited(source: ConfigSource, key: str) -> str | None:
     """The message for a `{{_base_.a.b}}` through a key that the bases do not have."""
     for file in source.files():
         text = file.path.read_text(encoding='utf-8')

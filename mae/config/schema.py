@@ -48,9 +48,9 @@ OptimWrapper = Annotated[
 ]
 OptimConstructor = Annotated[Any, Room((r.OPTIM_WRAPPER_CONSTRUCTORS,))]
 Scheduler = Annotated[Any, Room((r.PARAM_SCHEDULERS,), extras=('convert_to_iter_based',))]
-TrainLoop = Annotated[Any, Room((r.LOOPS,), 'EpochBasedTrainLoop', extras=('by_epoch',))]
-ValLoop = Annotated[Any, Room((r.LOOPS,), 'ValLoop')]
-TestLoop = Annotated[Any, Room((r.LOOPS,), 'TestLoop')]
+TrainLoopConfig = Annotated[Any, Room((r.LOOPS,), 'EpochBasedTrainLoop', extras=('by_epoch',))]
+ValLoopConfig = Annotated[Any, Room((r.LOOPS,), 'ValLoop')]
+TestLoopConfig = Annotated[Any, Room((r.LOOPS,), 'TestLoop')]
 Hook = Annotated[Any, Room((r.HOOKS,), extras=('priority',))]
 Metric = Annotated[Any, Room((r.METRICS,))]
 Metrics = Annotated[Any, Room((r.METRICS, EVALUATOR), 'Evaluator')]
@@ -59,7 +59,7 @@ Visualizer = Annotated[Any, Room((r.VISUALIZERS,))]
 VisBackend = Annotated[Any, Room((r.VISBACKENDS,))]
 
 
-class Loader(TypedDict, total=False):
+class DataLoaderConfig(TypedDict, total=False):
     """`*_dataloader`: the arguments of torch's DataLoader and what they are built from."""
 
     dataset: Dataset
@@ -147,12 +147,12 @@ class Run(TypedDict, total=False):
     global_batch_size: int | None
     model: Model
     data_preprocessor: dict[str, Any] | None
-    train_dataloader: Loader | None
-    val_dataloader: Loader | None
-    test_dataloader: Loader | None
-    train_cfg: TrainLoop
-    val_cfg: ValLoop
-    test_cfg: TestLoop
+    train_dataloader: DataLoaderConfig | None
+    val_dataloader: DataLoaderConfig | None
+    test_dataloader: DataLoaderConfig | None
+    train_cfg: TrainLoopConfig
+    val_cfg: ValLoopConfig
+    test_cfg: TestLoopConfig
     val_evaluator: Metrics
     test_evaluator: Metrics
     optim_wrapper: OptimWrapper
@@ -209,7 +209,7 @@ PARTS: dict[str, Any] = {
     **dict.fromkeys(('dataset', 'datasets', 'source'), Dataset),
     **dict.fromkeys(('pipeline', 'transforms'), Transforms),
     'sampler': Sampler,
-    **dict.fromkeys(('dataloader', 'bank_dataloader'), Loader),
+    **dict.fromkeys(('dataloader', 'bank_dataloader'), DataLoaderConfig),
     'optimizer': Optimizer,
     'constructor': OptimConstructor,
     **dict.fromkeys(('metrics', 'probes'), Metric),

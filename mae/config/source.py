@@ -25,7 +25,7 @@ _SCOPES = (
 
 
 @dataclass
-class Source:
+class ConfigSource:
     """A config file.
 
     Attributes:
@@ -39,21 +39,21 @@ class Source:
     """
 
     path: Path
-    bases: list['Source'] = field(default_factory=list)
+    bases: list['ConfigSource'] = field(default_factory=list)
     assigned: dict[str, int] = field(default_factory=dict)
     defined: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     inherited: set[str] = field(default_factory=set)
     is_pure: bool = False
 
-    def files(self) -> Iterator['Source']:
+    def files(self) -> Iterator['ConfigSource']:
         """This one and all it inherits from."""
         yield self
         for base in self.bases:
             yield from base.files()
 
 
-def read_source(path: Path, heirs: Sequence[Path] = ()) -> Source:
+def read_source(path: Path, heirs: Sequence[Path] = ()) -> ConfigSource:
     """A file and its bases, which must be there.
 
     Args:
@@ -65,7 +65,7 @@ def read_source(path: Path, heirs: Sequence[Path] = ()) -> Source:
     """
     if path in heirs:
         raise ConfigError(f'{heirs[-1]}: {_BASE} leads back to {path}, which inherits from it')
-    source = Source(path)
+    source = ConfigSource(path)
     if path.suffix == '.py':
         tree = _parse(path)
         bases = [*_bases(tree, path), *_imported_bases(tree, path)]
@@ -80,7 +80,7 @@ def read_source(path: Path, heirs: Sequence[Path] = ()) -> Source:
 class _Variables(ast.NodeVisitor):
     """Notes what a file assigns and reads; a function may read what is assigned below it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ConfigSource) -> None:
         self.source = source
         self._local: list[set[str]] = []  # names of the functions and comprehensions around
 
@@ -250,14 +250,14 @@ class Helpers:
         return taken
 
 
-def find_helpers(source: Source) -> Helpers:
+def find_helpers(source: ConfigSource) -> Helpers:
     """The helper variables of a file and its bases."""
     found = Helpers()
     _collect(source, (), found)
     return found
 
 
-def _collect(source: Source, heirs: Sequence[Source], found: Helpers) -> None:
+def _collect(source: ConfigSource, heirs: Sequence[ConfigSource], found: Helpers) -> None:
     for name in source.defined - KEYS:
         found.files.setdefault(name, source.path)
     for name, line in source.assigned.items():
@@ -271,7 +271,7 @@ def _collect(source: Source, heirs: Sequence[Source], found: Helpers) -> None:
         _collect(base, (*heirs, source), found)
 
 
-def _unread(name: str, source: Source) -> str:
+def _unread(name: str, source: ConfigSource) -> str:
     """What is wrong with a variable that nobody reads; empty if nothing is."""
     for base in source.files():
         if base is not source and name in base.assigned:

@@ -10,13 +10,13 @@ from mae.registry import DATA_SAMPLERS
 from mae.utils.errors import ConfigError
 from mae.utils.hashing import derive, sample_keys
 
-Batch = list[tuple[int, int]]
+Requests = list[tuple[int, int]]
 
 _ORDER = 0x6F72646572  # b'order': keeps the shuffle apart from the samples' own keys
 
 
 @DATA_SAMPLERS.register_module()
-class GlobalBatchSampler(Sampler[Batch]):
+class GlobalBatchSampler(Sampler[Requests]):
     """Micro-batches of (sample id, key) that make up the same global batches on 1 or 64 devices.
 
     With m samples per micro-batch, W ranks and A accumulation steps, global batch b is
@@ -104,7 +104,7 @@ class GlobalBatchSampler(Sampler[Batch]):
         """Micro-batches of this rank in a whole epoch."""
         return self._full_steps * self.accumulation + self.micro_steps(self._full_steps)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Requests]:
         ids = self._order()
         keys = sample_keys(self.seed, self.epoch, ids)
         for step in range(self.step, self.steps_per_epoch):

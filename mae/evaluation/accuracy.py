@@ -13,7 +13,13 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mae.evaluation.checks import check_device, check_tensor, describe, is_count, is_whole
+from mae.evaluation.checks import (
+    check_same_device,
+    check_tensor,
+    is_count,
+    is_whole,
+    type_and_shape,
+)
 from mae.registry import METRICS
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 
@@ -203,10 +209,10 @@ def check_logits(logits: Tensor, labels: Tensor, metric: str = 'Accuracy') -> No
             "lr_scales need val_evaluator.type='GridAccuracy'"
         )
     if logits.ndim != 2 or not logits.is_floating_point() or not logits.shape[1]:
-        raise ValueError(f'{metric} takes logits (B, N) of floats, not {describe(logits)}')
+        raise ValueError(f'{metric} takes logits (B, N) of floats, not {type_and_shape(logits)}')
     if labels.shape != logits.shape[:1] or not is_whole(labels):
         raise ValueError(
             f'logits {tuple(logits.shape)} need whole numbers ({len(logits)},) as labels, not '
-            f'{describe(labels)}'
+            f'{type_and_shape(labels)}'
         )
-    check_device('the logits', logits, 'the labels', labels)
+    check_same_device('the logits', logits, 'the labels', labels)

@@ -26,14 +26,14 @@ def check_bank(bank: Tensor, labels: Tensor) -> None:
     if bank.ndim != 2 or not bank.is_floating_point() or not bank.numel():
         raise ValueError(
             f'the features of the bank must be floats (M, D) of at least one image, not '
-            f'{describe(bank)}'
+            f'{type_and_shape(bank)}'
         )
     if labels.shape != bank.shape[:1] or not is_whole(labels):
         raise ValueError(
             f'the {len(bank)} images of the bank need whole numbers ({len(bank)},) as labels, not '
-            f'{describe(labels)}'
+            f'{type_and_shape(labels)}'
         )
-    check_device('the labels of the bank', labels, 'its features', bank)
+    check_same_device('the labels of the bank', labels, 'its features', bank)
 
 
 def check_queries(queries: Tensor, bank: Tensor) -> None:
@@ -44,15 +44,15 @@ def check_queries(queries: Tensor, bank: Tensor) -> None:
     """
     check_tensor('the queries', queries)
     if queries.ndim != 2 or not queries.is_floating_point():
-        raise ValueError(f'the queries must be floats (B, D), not {describe(queries)}')
+        raise ValueError(f'the queries must be floats (B, D), not {type_and_shape(queries)}')
     if queries.shape[1] != bank.shape[1]:
         raise ValueError(
             f'the queries are {queries.shape[1]} wide, the features of the bank {bank.shape[1]}'
         )
-    check_device('the queries', queries, 'the bank', bank)
+    check_same_device('the queries', queries, 'the bank', bank)
 
 
-def check_device(what: str, one: Tensor, beside: str, other: Tensor) -> None:
+def check_same_device(what: str, one: Tensor, beside: str, other: Tensor) -> None:
     """Refuse two tensors that are compared but lie on two devices.
 
     Raises:
@@ -121,6 +121,6 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def describe(tensor: Tensor) -> str:
+def type_and_shape(tensor: Tensor) -> str:
     """Type and shape, for messages: `float32 (3, 4)`."""
     return f'{str(tensor.dtype).removeprefix("torch.")} {tuple(tensor.shape)}'

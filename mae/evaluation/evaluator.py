@@ -18,7 +18,7 @@ from torch import Tensor
 from mae.evaluation.accuracy import Accuracy, check_logits, known_and_finite
 from mae.utils.errors import ConfigError
 
-Sample = dict[str, Any]
+DataSample = dict[str, Any]
 
 
 class Evaluator(MMEvaluator):
@@ -77,7 +77,7 @@ class Evaluator(MMEvaluator):
         return metrics
 
 
-def split_batch(output: Mapping[str, Any], data_batch: Any = None) -> list[Sample]:
+def split_batch(output: Mapping[str, Any], data_batch: Any = None) -> list[DataSample]:
     """A dictionary for each sample of a batch, its tensors on the CPU.
 
     Samples with a label outside of the classes, or a logit that is NaN or infinite, are dropped.
@@ -114,7 +114,7 @@ def _is_batch(output: Any) -> bool:
     return {'logits', 'labels'} <= set(keys) or 'reconstruction_loss' in keys
 
 
-def _process(metric: Any, data_batch: Any, samples: list[Sample]) -> None:
+def _process(metric: Any, data_batch: Any, samples: list[DataSample]) -> None:
     if not samples:
         return
     try:

@@ -19,9 +19,9 @@ from mae.evaluation.probes import KNNProbe
 from mae.registry import HOOKS, LOOPS, METRICS
 from mae.utils.errors import ConfigError
 
-Batch = dict[str, Tensor]
-Loader = DataLoader[Any] | Mapping[str, Any]
-Pool = Literal['avg', 'cls']
+ImageBatch = dict[str, Tensor]
+LoaderOrConfig = DataLoader[Any] | Mapping[str, Any]
+GlobalPool = Literal['avg', 'cls']
 
 
 @LOOPS.register_module()
@@ -52,13 +52,13 @@ class KNNLoop(TestLoop):
     def __init__(
         self,
         runner: Any,
-        dataloader: Loader,
+        dataloader: LoaderOrConfig,
         evaluator: Any,
-        bank_dataloader: Loader,
+        bank_dataloader: LoaderOrConfig,
         *,
         k: int = 20,
         temperature: float | None = 0.07,
-        pool: Pool = 'avg',
+        pool: GlobalPool = 'avg',
         probes: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(runner, dataloader, evaluator)
@@ -129,7 +129,7 @@ class KNNHook(Hook):
         interval: int = 10,
         k: int = 20,
         temperature: float | None = 0.07,
-        pool: Pool = 'avg',
+        pool: GlobalPool = 'avg',
     ) -> None:
         if not is_count(interval):
             raise ConfigError(f'KNNHook.interval must be at least 1, not {interval!r}')
@@ -177,12 +177,12 @@ class FeatureBank:
     def __init__(
         self,
         runner: Any,
-        bank_dataloader: Loader,
+        bank_dataloader: LoaderOrConfig,
         where: str,
         *,
         k: int,
         temperature: float | None,
-        pool: Pool,
+        pool: GlobalPool,
     ) -> None:
         self.runner = runner
         self.loader = runner.build_dataloader(bank_dataloader, seed=runner.seed)
@@ -207,7 +207,9 @@ class FeatureBank:
             raise ConfigError('k-NN needs labels: an image of the bank_dataloader has none')
         return bank, labels
 
-    def classify(self, bank: tuple[Tensor, Tensor], batches: Iterable[Batch]) -> Iterable[Batch]:
+    def classify(
+        self, bank: tuple[Tensor, Tensor], batches: Iterable[ImageBatch]
+    ) -> Iterable[ImageBatch]:
         """`logits` (B, N), `pred_score` (B, N), `labels` (B,), `features` (B, D) of each batch.
 
         The logits are votes, the scores their shares: a softmax of votes would mean nothing.
@@ -226,7 +228,7 @@ class FeatureBank:
             yield {**output, 'ids': batch['ids']} if 'ids' in batch else output
 
 
-def features_of(model: Any, batch: Batch, pool: str) -> tuple[Tensor, Tensor]:
+def features_of(model: Any, batch: ImageBatch, pool: str) -> tuple[Tensor, Tensor]:
     """Features (B, D) and labels (B,) of a collated batch.
 
     Args:
@@ -239,7 +241,7 @@ def features_of(model: Any, batch: Batch, pool: str) -> tuple[Tensor, Tensor]:
     return model.extract_features(batch['inputs'], pool=pool), batch['labels']
 
 
-def feature_bank(model: Any, loader: Iterable[Batch], pool: str) -> tuple[Tensor, Tensor]:
+def feature_bank(model: Any, loader: Iterable[ImageBatch], pool: str) -> tuple[Tensor, Tensor]:
     """Features (M, D) and labels (M,) of all batches, gathered from all processes to each."""
     parts = [features_of(model, batch, pool) for batch in loader]
     features, labels = (torch.cat(column) for column in zip(*parts, strict=True))

@@ -12,7 +12,7 @@ from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mae.evaluation.checks import check_tensor, describe
+from mae.evaluation.checks import check_tensor, type_and_shape
 from mae.registry import METRICS
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 
@@ -44,7 +44,7 @@ class ReconstructionLoss(BaseMetric):
             check_tensor('reconstruction_loss', loss)
             loss = loss.double()
             if loss.ndim != 1:
-                raise ValueError(f'reconstruction_loss must be (B,), not {describe(loss)}')
+                raise ValueError(f'reconstruction_loss must be (B,), not {type_and_shape(loss)}')
             broken = (~loss.isfinite()).sum()
             total = torch.stack([loss.sum(), broken, loss.new_tensor(len(loss))])
             self._total = total if self._total is None else self._total + total

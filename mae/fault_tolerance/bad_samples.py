@@ -17,7 +17,7 @@ from mae.utils.text import printable
 
 _FILE = 'bad_samples.jsonl'
 _ONE_IN = 20  # `always_allowed` is meant for a few files of many, not for half of a small folder
-Record = dict[str, Any]
+BadSample = dict[str, Any]
 
 
 @HOOKS.register_module()
@@ -65,7 +65,7 @@ class BadSamplesHook(Hook):
         if self.max_bad_fraction and hasattr(loader.dataset, 'replaces_bad'):
             loader.dataset.replaces_bad = True
         self._path = Path(runner.work_dir) / _FILE
-        self._found: list[Record] = []
+        self._found: list[BadSample] = []
 
     def before_train_epoch(self, runner: RunnerProtocol) -> None:
         """Count from where the epoch goes on: from its start, or after a resume or a way back."""
@@ -98,7 +98,7 @@ class BadSamplesHook(Hook):
         if done % self.interval == 0 or done == length:
             self._compare(runner)
 
-    def _append(self, runner: RunnerProtocol, records: list[Record]) -> None:
+    def _append(self, runner: RunnerProtocol, records: list[BadSample]) -> None:
         """One write for all: no other process's line can come in between."""
         first = records[0]
         runner.logger.warning(
@@ -142,7 +142,7 @@ class BadSamplesHook(Hook):
         return f'{", ".join(paths[:3])}{others}; ' if paths else ''
 
 
-def _keep(path: Path, step: int) -> list[Record]:
+def _keep(path: Path, step: int) -> list[BadSample]:
     """Leave the lines up to a step in the file, without one that a killed run did not finish.
 
     Returns:

@@ -11,7 +11,7 @@ from mae.utils.files import file_sha256
 _KNOWN: dict[tuple[Path, int], str] = {}
 
 
-def identity_of(config: Config, seed: int, weights: Path | None) -> str:
+def run_hash(config: Config, seed: int, weights: Path | None) -> str:
     """Of a run: the same for the same result, whatever config and folder are called."""
     text = json.dumps([config.to_dict(), seed], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode())

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mae.visualization.clock import clock
-from mae.visualization.logs import Record, find_scalars, read_scalars
+from mae.visualization.logs import Scalars, find_scalars, read_scalars
 
 # What every run imports, the last four late: scikit-learn for the digits, matplotlib for mmengine's
 # visualizer.
@@ -111,7 +111,7 @@ class Job:
     def log(self) -> Path:
         return self.work_dir / 'console.log'
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[Scalars]:
         """What the run has logged so far."""
         path = find_scalars(self.work_dir, since=self._started)
         return read_scalars(path) if path else []
@@ -176,11 +176,11 @@ class Job:
             os.execvp('bash', ['bash', str(self.script), *self.args])
         import torch
 
-        from mae.apis.cli import run
+        from mae.apis.cli import run_command
 
         torch.set_num_threads(self.threads)
         main = runpy.run_path(str(self.script))['main']
-        run(lambda: main(list(self.args)))
+        run_command(lambda: main(list(self.args)))
 
 
 class Meter:

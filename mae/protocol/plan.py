@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mae.config import load_config
-from mae.protocol.identity import identity_of
+from mae.protocol.identity import run_hash
 from mae.protocol.jobs import Job, Meter, run_jobs
 from mae.protocol.recipes import RECIPES, find_arch
 from mae.protocol.stages import Stage, check_options, config_of, options_of, roots, stages_of
@@ -172,7 +172,7 @@ class Plan:
             epochs=0 if stage.is_test else config.train_cfg.max_epochs,
             test_args=() if stage.protocol == 'pretrain' else tuple(test_words),
             test_script=self._script('test'),
-            identity=identity_of(config, seed, weights),
+            identity=run_hash(config, seed, weights),
             devices=means.gpus or 1,
         )
 

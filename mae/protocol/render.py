@@ -9,7 +9,7 @@ from mae.visualization import report
 from mae.visualization.clock import clock
 
 
-def write(table: Mapping[str, Any], folder: Path, markdown_file: Path | None = None) -> None:
+def write_table(table: Mapping[str, Any], folder: Path, markdown_file: Path | None = None) -> None:
     """protocol.json, protocol.md and protocol.html, and the Markdown elsewhere too."""
     write_json(folder / 'protocol.json', table)
     (folder / 'protocol.md').write_text(markdown(table), encoding='utf-8')

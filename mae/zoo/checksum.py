@@ -73,7 +73,7 @@ def digest(path: Path, algorithm: str = 'sha256') -> str:
     return state.hexdigest()
 
 
-def verify(path: Path, checksum: Checksum) -> None:
+def verify_checksum(path: Path, checksum: Checksum) -> None:
     """Compare a file with what was published.
 
     Raises:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mae.apis.cli import run
+from mae.apis.cli import run_command
 
 pytestmark = pytest.mark.timeout(240)  # two starts and thirteen runs
 
@@ -127,7 +127,7 @@ def refused(tmp_path, monkeypatch):
         terminate = signal.getsignal(signal.SIGTERM)
         try:
             with redirect_stderr(stderr), pytest.raises(SystemExit) as end:
-                run(lambda: module.main([*map(str, arguments)]))
+                run_command(lambda: module.main([*map(str, arguments)]))
         finally:
             signal.signal(signal.SIGTERM, terminate)
         assert end.value.code == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mae.apis.cli import run
+from mae.apis.cli import run_command
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/data/verify.py'
 
@@ -29,7 +29,7 @@ def verify(main):
         out, err, code = io.StringIO(), io.StringIO(), 0
         with redirect_stdout(out), redirect_stderr(err):
             try:
-                run(lambda: main([*map(str, arguments)]))
+                run_command(lambda: main([*map(str, arguments)]))
             except SystemExit as end:
                 code = end.code
         return code, out.getvalue().splitlines(), err.getvalue()

@@ -7,7 +7,7 @@ from html import unescape
 
 import pytest
 
-from mae.protocol.render import html, markdown, write
+from mae.protocol.render import html, markdown, write_table
 from mae.protocol.table import order_of
 
 
@@ -128,7 +128,7 @@ def test_order_that_is_not_as_expected_is_said():
 
 
 def test_write_makes_three_files_and_a_copy(tmp_path):
-    write(TABLE, tmp_path, tmp_path / 'copy.md')
+    write_table(TABLE, tmp_path, tmp_path / 'copy.md')
     assert json.loads((tmp_path / 'protocol.json').read_text()) == TABLE
     assert (tmp_path / 'protocol.md').read_text() == (tmp_path / 'copy.md').read_text()
     assert (tmp_path / 'protocol.html').read_text().startswith('<!doctype html>')

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mae.datasets.sources.tables import Table, open_table
+from mae.datasets.sources.tables import ImageTable, open_table
 from mae.datasets.sources.walk import Walk, list_folder, warn_of_twice
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError, DataError
@@ -80,7 +80,7 @@ class ArrowImages:
                 stacklevel=2,
             )
         self._open: OrderedDict[int, Any] = OrderedDict()
-        self._tables: dict[int, Table] = {}
+        self._tables: dict[int, ImageTable] = {}
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mae.datasets.sources.index_cache import Found, remembered
+from mae.datasets.sources.index_cache import ScanResult, remembered
 from mae.datasets.sources.scan import read_list, scan_folders
 from mae.datasets.sources.walk import class_folders, list_folder
 from mae.registry import DATASETS
@@ -78,7 +78,7 @@ class ImageFolder:
         if listed is not None and labelled:
             classes = classes or class_folders(self.folder) or None
 
-        def scan() -> Found:
+        def scan() -> ScanResult:
             if listed is not None:
                 return read_list(listed, self.folder, classes, labelled)
             if labelled:
@@ -118,7 +118,7 @@ class ImageFolder:
         """Labels in the order of the images."""
         return self._index.labels.astype(np.int64)
 
-    def _scan_classes(self, classes: Sequence[str] | None) -> Found:
+    def _scan_classes(self, classes: Sequence[str] | None) -> ScanResult:
         folders = class_folders(self.folder)
         if not folders:
             raise DataError(

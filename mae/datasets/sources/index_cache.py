@@ -37,7 +37,7 @@ RULES = 2
 
 
 @dataclass(frozen=True)
-class Found:
+class ScanResult:
     """A scan's result.
 
     Attributes:
@@ -52,7 +52,7 @@ class Found:
     stamps: dict[str, Stamp]
 
 
-def remembered(folder: str, asked: Mapping[str, Any], scan: Callable[[], Found]) -> Found:
+def remembered(folder: str, asked: Mapping[str, Any], scan: Callable[[], ScanResult]) -> ScanResult:
     """The result of `scan`, from a file if an earlier start wrote one that is still valid.
 
     Args:
@@ -98,7 +98,7 @@ def _digest(*parts: str) -> str:
 
 def _first(
     files: list[Path], folder: str, asked: Mapping[str, Any], *, report: bool
-) -> Found | None:
+) -> ScanResult | None:
     for file in files:
         try:
             return _open(file, folder, asked)
@@ -111,7 +111,7 @@ def _first(
     return None
 
 
-def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
+def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> ScanResult:
     """Read the index.
 
     Raises:
@@ -137,17 +137,17 @@ def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
         if now != then:
             changed = os.path.normpath(os.path.join(folder, path))
             raise DataError(f'{changed} has changed since')
-    return Found(index, tuple(classes), stamps)
+    return ScanResult(index, tuple(classes), stamps)
 
 
 def _keep(
-    found: Found,
+    found: ScanResult,
     files: list[Path],
     folder: str,
     asked: Mapping[str, Any],
     started: float,
     duration: str,
-) -> Found:
+) -> ScanResult:
     """Write the index, if a later start can use it, and return its content."""
     if len(found.index) < WORTH_KEEPING:
         return found

@@ -14,7 +14,7 @@ from mae.utils.text import first_line
 MOST_CLASSES = 10_000_000
 
 
-class Table(Protocol):
+class ImageTable(Protocol):
     """A file with a column of images and, maybe, one of labels."""
 
     num_parts: int
@@ -32,7 +32,7 @@ class Table(Protocol):
         """As `datasets` noted them in the file."""
 
 
-def open_table(path: Path, image: str, label: str | None) -> Table:
+def open_table(path: Path, image: str, label: str | None) -> ImageTable:
     """Open a file; its rows are not read.
 
     Raises:

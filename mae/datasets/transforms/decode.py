@@ -9,7 +9,7 @@ from PIL import Image, ImageFile
 from torch import Tensor
 
 from mae.datasets.transforms.base import Results, Transform, to_tensor
-from mae.datasets.transforms.image_file import FORMATS, NPY, open_image, read_file, read_npy
+from mae.datasets.transforms.image_file import FORMATS, NPY, open_image, read_image_bytes, read_npy
 from mae.datasets.transforms.jpeg import Frame, decode_jpeg, plain_frame
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
@@ -97,7 +97,7 @@ class DecodeImage(Transform):
         """The content of the file; `img_bytes` of sources that pack many files into one."""
         data: bytes | None = results.pop('img_bytes', None)
         if data is None:
-            data = read_file(results['img_path'], self.max_bytes, self.backend_args)
+            data = read_image_bytes(results['img_path'], self.max_bytes, self.backend_args)
         return data
 
     def decode(self, data: bytes) -> Tensor:

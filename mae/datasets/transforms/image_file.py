@@ -62,7 +62,9 @@ _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNR
 _PAUSES = (0.1, 1.0)  # seconds before trying again
 
 
-def read_file(path: str, max_bytes: int, backend_args: dict[str, Any] | None = None) -> bytes:
+def read_image_bytes(
+    path: str, max_bytes: int, backend_args: dict[str, Any] | None = None
+) -> bytes:
     """The bytes of a regular file; errors that a network disk gets over are tried again.
 
     Args:

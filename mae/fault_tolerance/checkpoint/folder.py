@@ -11,12 +11,12 @@ from pathlib import Path
 from mae.fault_tolerance.checkpoint.atomic import remove
 from mae.fault_tolerance.checkpoint.io import load_checkpoint
 from mae.fault_tolerance.checkpoint.manifest import (
+    ContentRecord,
     Damaged,
-    Record,
     Unverifiable,
     manifest_path,
     read_manifest,
-    verify,
+    verify_checkpoint,
 )
 from mae.utils.errors import CheckpointError
 
@@ -26,7 +26,7 @@ Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCheckpoint:
     """A checkpoint file of a work dir.
 
     Attributes:
@@ -37,7 +37,7 @@ class Found:
 
     path: Path
     step: int
-    record: Record | None
+    record: ContentRecord | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Choice:
 
 def list_checkpoints(
     work_dir: Path, steps_per_epoch: int = 0, *, sure: bool = False
-) -> list[Found]:
+) -> list[FoundCheckpoint]:
     """All that bear the name of a checkpoint, the one of the latest step first.
 
     Args:
@@ -75,23 +75,23 @@ def list_checkpoints(
             step = -1
         else:
             step = int(name['number']) * (1 if name['unit'] == 'iter' else steps_per_epoch)
-        found.append(Found(path, step, record))
+        found.append(FoundCheckpoint(path, step, record))
     return sorted(found, key=lambda f: (f.step, f.path.name != BEST, f.path.name), reverse=True)
 
 
-def verified(work_dir: Path) -> Iterator[Found]:
+def verified(work_dir: Path) -> Iterator[FoundCheckpoint]:
     """The checkpoints that are what their manifests say, from the latest step to the earliest."""
     for found in list_checkpoints(work_dir, sure=True):
         try:
-            record = verify(found.path)
+            record = verify_checkpoint(found.path)
         except (Damaged, Unverifiable, OSError):
             continue
-        yield Found(found.path, record.step, record)
+        yield FoundCheckpoint(found.path, record.step, record)
 
 
 def newest_verified(
     work_dir: Path, *, finite: bool = False, with_best: bool = True
-) -> Found | None:
+) -> FoundCheckpoint | None:
     """The latest good checkpoint, or None.
 
     Args:
@@ -151,7 +151,7 @@ def check_given(path: Path, warn: Say) -> Choice:
     if not path.is_file():
         raise CheckpointError(f'no such checkpoint: {path}{_instead(path)}')
     try:
-        verify(path)
+        verify_checkpoint(path)
     except Unverifiable:
         warn(f'{path} has no manifest that tells whether it is whole')
         try:
@@ -214,7 +214,7 @@ def remove_lone_manifests(work_dir: Path) -> list[str]:
     return [path.name for path in lone]
 
 
-def numbered(work_dir: Path) -> list[Found]:
+def numbered(work_dir: Path) -> list[FoundCheckpoint]:
     """Those of an epoch or iteration, without the best: the one of the latest step first."""
     return [f for f in list_checkpoints(work_dir) if f.path.is_file() and f.path.name != BEST]
 
@@ -223,11 +223,11 @@ class _NotFinite(Exception):  # noqa: N818
     pass
 
 
-def _examine(found: Found) -> Choice:
+def _examine(found: FoundCheckpoint) -> Choice:
     if not found.path.is_file():
         raise Damaged(f'{found.path} is not a file')
     try:
-        record = verify(found.path)
+        record = verify_checkpoint(found.path)
     except Unverifiable:
         _check_archive(found.path)
         load_checkpoint(found.path)
@@ -260,7 +260,7 @@ def _instead(path: Path) -> str:
     return f'; the newest good one there is {good.path}' if good else '; there is no good one there'
 
 
-def _expected(path: Path, sure: bool) -> Record | None:
+def _expected(path: Path, sure: bool) -> ContentRecord | None:
     """What the manifest says of this file, by its size; by its hash, if that leaves a choice."""
     try:
         manifest = read_manifest(path)
@@ -268,7 +268,7 @@ def _expected(path: Path, sure: bool) -> Record | None:
         records = (manifest.content, manifest.previous)
         fitting = [record for record in records if record and record.size == size]
         if len(fitting) == 2 and sure:
-            return verify(path)
+            return verify_checkpoint(path)
     except (Damaged, Unverifiable, OSError):
         return None
     return fitting[0] if fitting else manifest.content

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mae.fault_tolerance.checkpoint.atomic import digest_of
-from mae.fault_tolerance.checkpoint.manifest import Unverifiable, verify
+from mae.fault_tolerance.checkpoint.manifest import Unverifiable, verify_checkpoint
 from mae.fault_tolerance.checkpoint.safe_pickle import Refused, check_growth, inert_globals, screen
 from mae.utils.errors import CheckpointError
 from mae.utils.text import first_line
@@ -41,11 +41,11 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
         CheckpointError: there is no such file, it is damaged, it asks to run code, or it holds no
             weights.
     """
-    checkpoint = read_file(path, verified=verified)
+    checkpoint = read_checkpoint(path, verified=verified)
     return {**checkpoint, 'state_dict': weights_of(checkpoint, path)}
 
 
-def read_file(path: Path, *, verified: bool = False) -> Checkpoint:
+def read_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
     """`load_checkpoint` without its last step: the content as it lies in the file, and `proof`."""
     if not path.is_file():
         raise CheckpointError(f'no such checkpoint: {path}')
@@ -97,7 +97,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def _verify_if_possible(path: Path) -> bool:
     try:
-        verify(path)
+        verify_checkpoint(path)
     except Unverifiable:
         return False
     return True

@@ -108,7 +108,7 @@ def _fit(
     notes = [*notes, *compare_facts(model, weights, facts, path, exact)]
     adapted = [] if exact else _adapt(model, weights, facts, path)
     if not exact:
-        pools = {facts.get('pool'), facts_of(model).get('pool')} - {None}
+        pools = {facts.get('pool'), facts_of_model(model).get('pool')} - {None}
         adapted += _fit_head(weights, own, facts.get('classes'), classes, len(pools) < 2)
         adapted += _fit_decoder(weights, own)
     reshaped = [
@@ -217,7 +217,7 @@ def compare_facts(
     exact: bool,
 ) -> list[str]:
     """Refuse what would compute something else in spite of equal shapes; say what may differ."""
-    here = facts_of(model)
+    here = facts_of_model(model)
     with_decoder = any(name.startswith('decoder.') for name in weights)
     wanted = dict(_DECISIVE)
     if exact:
@@ -241,7 +241,7 @@ def compare_facts(
     return notes
 
 
-def facts_of(model: nn.Module) -> Mapping[str, Any]:
+def facts_of_model(model: nn.Module) -> Mapping[str, Any]:
     """What a model says of itself with `get_facts()`; nothing if it cannot."""
     facts: Mapping[str, Any] = getattr(model, 'get_facts', dict)()
     return facts

@@ -24,7 +24,7 @@ class Unverifiable(CheckpointError):  # noqa: N818
 
 
 @dataclass(frozen=True)
-class Record:
+class ContentRecord:
     """One content of a checkpoint file: what it is, and where in the run it belongs."""
 
     size: int
@@ -48,8 +48,8 @@ class Manifest:
     """
 
     file: str
-    content: Record
-    previous: Record | None = None
+    content: ContentRecord
+    previous: ContentRecord | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -90,7 +90,7 @@ def read_manifest(path: Path) -> Manifest:
         raise Unverifiable(f'{file} is damaged') from None
 
 
-def verify(path: Path) -> Record:
+def verify_checkpoint(path: Path) -> ContentRecord:
     """Compare a checkpoint with its manifest, byte by byte.
 
     Raises:
@@ -110,8 +110,8 @@ def verify(path: Path) -> Record:
     raise Damaged(f'{path} is damaged: its SHA-256 is not that of its manifest')
 
 
-def _record(told: dict[str, Any]) -> Record:
-    record = Record(**told)
+def _record(told: dict[str, Any]) -> ContentRecord:
+    record = ContentRecord(**told)
     number = isinstance(record.best, int | float | None)
     if not (isinstance(record.size, int) and isinstance(record.step, int) and number):
         raise ValueError

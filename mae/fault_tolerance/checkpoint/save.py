@@ -11,15 +11,21 @@ import torch
 from torch import Tensor
 
 from mae.fault_tolerance.checkpoint.atomic import remove, sync_folder, write_temporary, write_text
-from mae.fault_tolerance.checkpoint.folder import BEST, Found, numbered, set_aside, set_aside_later
+from mae.fault_tolerance.checkpoint.folder import (
+    BEST,
+    FoundCheckpoint,
+    numbered,
+    set_aside,
+    set_aside_later,
+)
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.manifest import (
+    ContentRecord,
     Damaged,
     Manifest,
-    Record,
     Unverifiable,
     manifest_path,
-    verify,
+    verify_checkpoint,
 )
 
 POINTER = 'last_checkpoint'
@@ -62,7 +68,7 @@ def commit(
     return later
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> Record:
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> ContentRecord:
     """Write a checkpoint and, beside it, its manifest.
 
     Both are written under temporary names and flushed. Then the manifest gets its name, which
@@ -80,7 +86,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> Record:
     finite = _is_finite(checkpoint.get('state_dict', {}))
     temporary, digest = write_temporary(path, lambda file: torch.save(checkpoint, file))
     try:
-        record = Record(
+        record = ContentRecord(
             size=digest.size,
             sha256=digest.sha256,
             step=meta.get('step', 0),
@@ -111,9 +117,9 @@ class Pruner:
 
     def __init__(self, max_keep: int) -> None:
         self.max_keep = max(max_keep, _AT_LEAST)
-        self._good: dict[str, Record] = {}  # a checkpoint is read once, not at every save
+        self._good: dict[str, ContentRecord] = {}  # a checkpoint is read once, not at every save
 
-    def note(self, path: Path, record: Record) -> None:
+    def note(self, path: Path, record: ContentRecord) -> None:
         """A checkpoint has just been written."""
         self._good[path.name] = record
 
@@ -142,11 +148,11 @@ class Pruner:
             self._good.pop(path.name, None)
         return [path.name for path in gone]
 
-    def _verify(self, found: Found) -> Record | None:
+    def _verify(self, found: FoundCheckpoint) -> ContentRecord | None:
         known = self._good.get(found.path.name)
         if known is None or known != found.record:
             try:
-                known = verify(found.path)
+                known = verify_checkpoint(found.path)
             except (Damaged, Unverifiable, OSError):
                 return None
             self._good[found.path.name] = known
@@ -161,10 +167,10 @@ def _point_to(path: Path) -> None:
     write_text(pointer, str(path))
 
 
-def _present(path: Path) -> Record | None:
+def _present(path: Path) -> ContentRecord | None:
     """Of the file that is about to be replaced."""
     try:
-        return verify(path) if path.exists() else None
+        return verify_checkpoint(path) if path.exists() else None
     except (Damaged, Unverifiable):
         return None
 

@@ -10,7 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.io import Checkpoint, is_safetensors, read_file, weights_of
+from mae.fault_tolerance.checkpoint.io import (
+    Checkpoint,
+    is_safetensors,
+    read_checkpoint,
+    weights_of,
+)
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_file
 
@@ -39,7 +44,7 @@ def read_raw(path: Path) -> Checkpoint:
     if path.name in [f'{name}.index.json' for name in _FILES]:
         return _read_folder(path.parent)
     # A training script may call what it likes `config`; here that is the file of a folder.
-    checkpoint = {k: v for k, v in read_file(path).items() if k not in _OF_FOLDERS}
+    checkpoint = {k: v for k, v in read_checkpoint(path).items() if k not in _OF_FOLDERS}
     if is_safetensors(path):
         from safetensors import safe_open
 

@@ -216,10 +216,10 @@ def test_an_error_that_passes_is_tried_again(tmp_path, files, monkeypatch):
 
     monkeypatch.setattr(image_file.os, 'open', flaky)
     monkeypatch.setattr(image_file.time, 'sleep', lambda seconds: None)
-    assert image_file.read_file(str(tmp_path / 'a.jpg'), 2**20) == files['jpeg']
+    assert image_file.read_image_bytes(str(tmp_path / 'a.jpg'), 2**20) == files['jpeg']
     failures[:] = [errno.EIO] * 9
     with pytest.raises(OSError, match='not now'):
-        image_file.read_file(str(tmp_path / 'a.jpg'), 2**20)
+        image_file.read_image_bytes(str(tmp_path / 'a.jpg'), 2**20)
     assert len(failures) == 6
 
 

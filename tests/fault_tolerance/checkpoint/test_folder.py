@@ -13,7 +13,12 @@ from mae.fault_tolerance.checkpoint import (
     load_checkpoint,
     newest_verified,
 )
-from mae.fault_tolerance.checkpoint.manifest import Damaged, _checksum, manifest_path, verify
+from mae.fault_tolerance.checkpoint.manifest import (
+    Damaged,
+    _checksum,
+    manifest_path,
+    verify_checkpoint,
+)
 from mae.utils.errors import CheckpointError
 from tests.faults.calls import cut, flip_bit, size_in_bits
 
@@ -57,9 +62,9 @@ def test_every_flipped_bit_is_seen(tiny):
         bit = draw.randrange(size_in_bits(path))
         flip_bit(path, bit)
         with pytest.raises(Damaged):
-            verify(path)
+            verify_checkpoint(path)
         flip_bit(path, bit)
-    verify(path)
+    verify_checkpoint(path)
 
 
 def test_flipped_bits_of_a_manifest_change_no_number(tiny, choose):

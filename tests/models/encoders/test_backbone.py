@@ -13,7 +13,7 @@ from timm.layers import resample_abs_pos_embed
 from mae.models import algorithms
 from mae.models.encoders import ViTEncoder
 from mae.models.layers.pos_embed import resample_pos_embed
-from mae.zoo.formats import BY_NAME, leave
+from mae.zoo.formats import BY_NAME, export_weights
 
 ENCODER = dict(
     arch=dict(embed_dim=24, depth=2, num_heads=3), img_size=(8, 12), patch_size=4, final_norm=False
@@ -82,7 +82,7 @@ def test_outputs_are_those_of_their_transformer(out_type):
     weights = {f'encoder.{name}': value for name, value in ours.state_dict().items()}
     norm = {name: weights.pop(name) for name in list(weights) if 'fc_norm' in name}
     facts = {'grid_size': [2, 3]}
-    renamed = leave(weights, BY_NAME['mmpretrain'], facts, 'ours').weights
+    renamed = export_weights(weights, BY_NAME['mmpretrain'], facts, 'ours').weights
     renamed |= {name.replace('encoder.fc_norm', 'backbone.ln2'): v for name, v in norm.items()}
     theirs.load_state_dict({name.removeprefix('backbone.'): v for name, v in renamed.items()})
     images = torch.randn(2, 3, 8, 12)

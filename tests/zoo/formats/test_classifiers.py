@@ -186,11 +186,11 @@ def test_an_averaging_head_is_not_for_transformers(small, fill, tmp_path):
 
 @torch.inference_mode()
 def test_timm_creates_a_vit_base_from_ours(sizes, peers, fill, tmp_path):
-    from mae.zoo.formats import BY_NAME, leave, translate
+    from mae.zoo.formats import BY_NAME, export_weights, translate
 
     weights = fill(peers['fair'].build, sizes['base']).state_dict()
     found = translate({'state_dict': weights}, tmp_path)
-    departure = leave(found.weights, BY_NAME['timm'], found.facts, tmp_path)
+    departure = export_weights(found.weights, BY_NAME['timm'], found.facts, tmp_path)
     assert any('left out the decoder' in line for line in departure.notes)
     with torch.device('meta'):
         model = timm.create_model('vit_base_patch16_224', num_classes=0)
