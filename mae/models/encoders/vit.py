@@ -46,12 +46,13 @@ class ViTEncoder(Backbone):
         trainable_pos: learn the position embedding (fine-tuning) instead of freezing it.
         pos_antialias: how positions are resampled, of weights for another size and for
             `set_img_size`: with antialiasing as timm does, or False, as the authors do.
-        recompute: in the backward pass, to save memory: 'nothing', 'cheap' parts or whole 'blocks'.
+        recompute: what the backward pass computes again, to save memory: 'nothing', 'cheap' parts
+            or whole 'blocks'.
         norm_eps: added to the variance by every LayerNorm.
-        out_type: None within this toolbox. As a `backbone` of mmpretrain, what `forward` returns a
-            tuple of: 'raw' tokens, 'cls_token', 'featmap' or 'avg_featmap', the last with a norm
-            of its own (`fc_norm`).
-        bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
+        out_type: None makes `forward` return tokens, as this toolbox needs them. For a `backbone`
+            of mmpretrain, the content of the returned tuple: 'raw' tokens, 'cls_token', 'featmap'
+            or 'avg_featmap', the last with a norm of its own (`fc_norm`).
+        bf16_residual: keep the residual stream in bfloat16 under autocast to it. Changed maths.
 
     Raises:
         ValueError: unknown `arch` or `out_type`, a number out of range, or an image that is not a
@@ -126,8 +127,8 @@ class ViTEncoder(Backbone):
         self.img_size = img_size
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor]:
-        """All tokens of whole images (B, C, H, W): (B, prefix + L, D), or what `out_type` says."""
-        return self.as_asked(self.encode(self.patchify(images)))
+        """All tokens (B, prefix + L, D) of whole images (B, C, H, W), unless `out_type` is set."""
+        return self.as_out_type(self.encode(self.patchify(images)))
 
     def patchify(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, L, P).
@@ -144,10 +145,10 @@ class ViTEncoder(Backbone):
 
         Args:
             patches: (B, L, P).
-            ids_keep: int64 (B, K), those to encode; None encodes all.
+            ids_keep: int64 (B, K), the patches to encode; None encodes all.
 
         Raises:
-            ValueError: shapes, types or devices do not go together, or an id is no patch's.
+            ValueError: shapes, types or devices do not match, or an id is outside 0..L - 1.
         """
         prefix, L = self.num_prefix_tokens, self.grid_size[0] * self.grid_size[1]
         check_shape('patches', patches, 'B', L, self.in_channels * self.patch_size**2)

@@ -1,4 +1,4 @@
-"""The block of a decoder whose queries see a memory, and never each other.
+"""A transformer block whose queries attend to a memory, and not to each other.
 
 Shapes: B images, Q queries, N tokens of the memory, D width.
 """

@@ -1,4 +1,4 @@
-"""From a collated batch to what a model takes: on the device, float, normalised, mixed.
+"""From a collated batch to the arguments of a model: on the device, float, normalised, mixed.
 
 Shapes: B images, C channels, H W pixels, N classes.
 """
@@ -55,7 +55,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
     @property
     def _needed(self) -> tuple[str, ...]:
-        """What training needs beside the images."""
+        """Names of what training needs in a batch beside the images."""
         labels = self.mix is not None or self._num_classes is not None
         return ('labels',) * labels + ('keys',) * (self.erase is not None)
 
@@ -64,7 +64,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self._shrink = None if loaded == used else Shrink(loaded, used)
 
     def expect_classes(self, num_classes: int) -> None:
-        """From now on refuse to train on labels outside 0..num_classes - 1, and mix so many.
+        """From now on refuse to train on labels outside 0..num_classes - 1; mixup makes so many.
 
         Raises:
             ValueError: `mixup` states another number of classes.
@@ -103,7 +103,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
 
 def _check(data: Mapping[str, Tensor], needed: Sequence[str]) -> None:
-    """Whether a batch is what `collate` makes: of one number of images throughout."""
+    """Refuse a batch that `collate` would not make, or whose parts differ in length."""
     if not isinstance(data, Mapping) or 'inputs' not in data:
         found = sorted(data) if isinstance(data, Mapping) else f'a {type(data).__name__}'
         raise ValueError(
@@ -122,7 +122,7 @@ def _check(data: Mapping[str, Tensor], needed: Sequence[str]) -> None:
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(images - mean) / std as float32, in one new tensor whose memory is laid out alike.
+    """(images - mean) / std as float32, in one new tensor of the same memory layout.
 
     Args:
         images: (B, C, H, W); with the channels last in memory, as from `collate`, a row is one
@@ -153,7 +153,9 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Shrink:
-    """Bicubic with antialiasing, as the loader's crops; not rounded to whole grey levels.
+    """Makes whole batches smaller on the device, for a warm-up at low resolution.
+
+    Bicubic with antialiasing, as the loader's crops; not rounded to whole grey levels.
 
     Args:
         loaded: (height, width) of the inputs in pixels.
@@ -167,7 +169,7 @@ class Shrink:
         """uint8 (B, C, *loaded) to float32 (B, C, *used), within 0..255.
 
         Raises:
-            ValueError: images of another size: at full resolution they would not fit either.
+            ValueError: images of another size, which would not fit at full resolution either.
         """
         H, W = images.shape[-2:]
         if self.loaded != (H, W):
@@ -181,14 +183,14 @@ class Shrink:
 
 
 def check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:
-    """Whether the head has a class for each label of a batch.
+    """Refuse labels outside the head's classes, on the CPU: a GPU would not name the sample.
 
     Args:
-        data: `labels` and, for the message, `ids`, int64 (B,), on the CPU.
+        data: `labels` and, for messages, `ids`, int64 (B,), on the CPU.
         num_classes: N; labels must lie in 0..N-1.
 
     Raises:
-        ValueError: it has none; names the first such sample.
+        ValueError: names the first such sample.
     """
     labels = data['labels']
     wrong = ((labels < 0) | (labels >= num_classes)).nonzero().flatten()

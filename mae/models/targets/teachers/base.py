@@ -20,7 +20,7 @@ class Teacher(ABC):
 
     Attributes:
         embed_dim: D.
-        patch_size: pixels of its input, a side, for each of its features.
+        patch_size: side in pixels of the part of its input that one feature stands for.
         in_channels: number of channels of its input.
         mean: of each channel of its input, in grey levels, or None if unknown.
         std: standard deviation of each channel in grey levels, or None as `mean`.
@@ -40,7 +40,7 @@ class Teacher(ABC):
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (B, L, D) of images (B, C, H, W), normalised as the teacher wants them.
+        """Features (B, L, D) of images (B, C, H, W), in the teacher's normalisation.
 
         Raises:
             ValueError: its weights cannot be read, or it takes no images of this size.
@@ -83,10 +83,10 @@ class Teacher(ABC):
         """(B, C, H, W) to (B, L, D)."""
 
     def _on(self, device: torch.device | None) -> nn.Module:
-        """The model, loaded at the first call and moved to the given device."""
+        """The model, loaded at the first call; moved to `device` unless that is None."""
         if self._model is None:
-            # Whatever a library draws for weights that are then loaded is no part of the run; and
-            # what is loaded in inference mode, for pictures, may later be used in training.
+            # Random numbers that a library draws for weights before it loads them must not change
+            # the run. A model loaded in inference mode, for pictures, may later serve in training.
             draws, place = torch.random.fork_rng(devices=[]), torch.device('cpu')
             with draws, place, torch.inference_mode(False):
                 # A file in half precision must not decide how targets are rounded.

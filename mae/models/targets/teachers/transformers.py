@@ -60,8 +60,8 @@ class TransformersTeacher(Teacher):
     def _load(self) -> nn.Module:
         from transformers import AutoModel
 
-        model, told = self._read(AutoModel, output_loading_info=True)
-        missing = sorted(name for name in told['missing_keys'] if 'pooler' not in name)
+        model, info = self._read(AutoModel, output_loading_info=True)
+        missing = sorted(name for name in info['missing_keys'] if 'pooler' not in name)
         if missing:
             raise ValueError(f'{self.folder} lacks weights of its model: {", ".join(missing[:3])}')
         vision: nn.Module = getattr(model, 'vision_model', model)
