@@ -1,4 +1,4 @@
-"""The keywords that a class or function of a config understands, and whether a value fits one.
+"""The keywords that a class or function of a config takes, and whether a value fits one.
 
 Strict about plain values (a word where a number belongs), silent about everything else.
 """
@@ -59,7 +59,7 @@ class Arguments:
         return catch_all
 
     def joined(self, other: 'Arguments') -> 'Arguments':
-        """The keywords of both, where `self` hands those it does not know to `other`."""
+        """The keywords of both, if `self` passes those it does not know to `other`."""
         return Arguments(
             (*self.owners, *other.owners),
             self.is_ours or other.is_ours,
@@ -69,7 +69,7 @@ class Arguments:
         )
 
     def fits(self, key: str, value: Any) -> bool:
-        """Whether `value` may be given for `key`.
+        """Whether `value` is of a type that `key` takes.
 
         Libraries often annotate less than they take: of theirs only a word in place of a
         number, or the reverse, counts as wrong.
@@ -86,8 +86,8 @@ class Arguments:
 def arguments_of(target: Callable[..., Any]) -> Arguments:
     """All keywords of a class, a function or a partial of one.
 
-    A `**kwargs` that is handed to `super().__init__` is followed up the base classes. Schedulers
-    that a config may give in epochs understand the arguments of `build_iter_from_epoch` too.
+    A `**kwargs` that is passed to `super().__init__` is followed up the base classes. Schedulers
+    that a config may state in epochs take the arguments of `build_iter_from_epoch` too.
     """
     name = getattr(target, '__name__', str(target))
     bases = target.__mro__[1:-1] if inspect.isclass(target) else ()
@@ -99,7 +99,7 @@ def arguments_of(target: Callable[..., Any]) -> Arguments:
         catch_all = found.add(function)
         if catch_all is None:
             return found
-        if not _hands_on(function, catch_all):
+        if not _forwards(function, catch_all):
             found.is_open = True
             return found
     return found
@@ -116,7 +116,7 @@ def _constructors(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
             yield vars(base)['__init__']
 
 
-def _hands_on(function: Callable[..., Any], catch_all: str) -> bool:
+def _forwards(function: Callable[..., Any], catch_all: str) -> bool:
     """Whether a constructor passes its `**kwargs` to the next."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))

@@ -20,12 +20,14 @@ from mae.config.nodes import merged, node_at, places_of
 from mae.config.options import merge_options
 from mae.config.schema import IDLE, KEYS
 from mae.config.source import ConfigSource, Helpers, find_helpers, read_source
-from mae.engine.img_size import hand_down_img_size
+from mae.engine.img_size import fill_in_img_size
 from mae.utils.errors import ConfigError
 from mae.utils.text import first_line, one_line
 
-# Attribute of a `Config`: the image size by the keys that did not state it, but were filled in.
+# Attribute of a `Config`: by key the image sizes that no file stated and `load_config` filled in.
 _FILLED_IN = '_filled_in'
+_LOCK = RLock()
+_REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)')
 
 
 def load_config(
@@ -58,10 +60,10 @@ def load_config(
     try:
         merge_options(loaded, options)
         _check(loaded)
-        _tell_idle(loaded)
-        object.__setattr__(loaded, _FILLED_IN, hand_down_img_size(loaded))
+        _warn_of_idle_keys(loaded)
+        object.__setattr__(loaded, _FILLED_IN, fill_in_img_size(loaded))
     except ConfigError as error:
-        raise ConfigError(f'{_source(plain, cfg_options)}{error}') from error
+        raise ConfigError(f'{_origin(plain, cfg_options)}{error}') from error
     return loaded
 
 
@@ -75,7 +77,7 @@ def _helpers_of(config: Config, options: Mapping[str, Any]) -> Helpers:
 
 
 def _drop(helpers: Helpers, config: Config, options: Mapping[str, Any]) -> None:
-    """Remove the helper variables; an option for one of them would come too late."""
+    """Remove the helper variables; an option for one of them is an error, as it comes too late."""
     taken = helpers.take_from(config)
     for key in options:
         name = key.partition('.')[0]
@@ -96,7 +98,7 @@ def _take_out_sizes(config: Config) -> None:
             del node[last]  # type: ignore[attr-defined]
 
 
-def _tell_idle(config: Config) -> None:
+def _warn_of_idle_keys(config: Config) -> None:
     for key, why in IDLE.items():
         place, _, last = key.rpartition('.')
         if last in (node_at(config, place) or {}):
@@ -123,8 +125,8 @@ def _import(names: Any, *, allow_failed: bool) -> None:
         ) from error
 
 
-def _source(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
-    """Who is to blame: the options, if the file is right without them."""
+def _origin(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
+    """Where an error comes from: the options if the file is valid without them, else the file."""
     if cfg_options:
         try:
             _check(config)
@@ -133,10 +135,6 @@ def _source(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
         else:
             return '--cfg-options: '
     return f'{config.filename}: ' if config.filename else ''
-
-
-_LOCK = RLock()
-_REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)')
 
 
 def read_config(path: Path, source: ConfigSource) -> Config:
@@ -155,10 +153,10 @@ def read_config(path: Path, source: ConfigSource) -> Config:
     except ConfigError as error:
         raise ConfigError(f'{path}: {error}') from error
     except Exception as error:  # whatever the code in the file does wrong
-        if isinstance(error, KeyError) and (said := _twice(source)):
-            raise ConfigError(said) from error
-        if isinstance(error, KeyError) and (said := _not_inherited(source, str(error.args[0]))):
-            raise ConfigError(said) from error
+        if isinstance(error, KeyError) and (message := _twice(source)):
+            raise ConfigError(message) from error
+        if isinstance(error, KeyError) and (message := _not_inherited(source, str(error.args[0]))):
+            raise ConfigError(message) from error
         frames = traceback.extract_tb(error.__traceback__)
         names = {str(file.path) for file in source.files()}
         lines = [f'{f.filename}:{f.lineno}' for f in frames if str(f.filename) in names]
@@ -195,7 +193,7 @@ def _not_inherited(source: ConfigSource, key: str) -> str | None:
 
 @contextmanager
 def _our_rules() -> Iterator[None]:
-    """Have mmengine find bases and merge dicts as we do: it leaves no other way in."""
+    """Make mmengine find bases and merge dicts by the rules of this toolbox, which it has no hook for."""
     with _LOCK:
         theirs = {name: vars(Config)[name] for name in ('_get_cfg_path', '_merge_a_into_b')}
         find_theirs = Config._get_cfg_path

@@ -1,4 +1,4 @@
-"""What stands where in a config, by keys with dots between."""
+"""Nodes of a config: found by a dotted key, searched by value, merged."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from mae.utils.errors import ConfigError
+
+_DELETE = '_delete_'
 
 
 def node_at(config: Any, key: str) -> Any:
@@ -32,9 +34,6 @@ def places_of(config: Any, value: Any, path: str = '') -> list[str]:
         elif isinstance(node, Mapping | list | tuple):
             found += places_of(node, value, here)
     return found
-
-
-_DELETE = '_delete_'
 
 
 def merged(new: Any, old: Any, place: str = '') -> Any:

@@ -1,4 +1,4 @@
-"""`--cfg-options`: values of a config given on the command line."""
+"""`--cfg-options`: how the command line writes values, and sets them in a config."""
 
 import ast
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,10 @@ from mmengine.config import Config, ConfigDict
 
 from mae.config.nodes import merged
 from mae.utils.errors import ConfigError
+
+_QUOTES = '\'"'
+_PAIRS = {'[': ']', '(': ')', '{': '}'}
+_CURE = 'put quotes around a text that has brackets, quotes or commas of its own'
 
 
 def parse_options(pairs: Sequence[str] | None) -> dict[str, Any]:
@@ -70,11 +74,6 @@ def _index(key: str, items: Sequence[Any], path: str) -> int:
             f'{path} is a list: {path}.{key} must be {path}.N with N in 0..{len(items) - 1}'
         )
     return int(key)
-
-
-_QUOTES = '\'"'
-_PAIRS = {'[': ']', '(': ')', '{': '}'}
-_CURE = 'put quotes around a text that has brackets, quotes or commas of its own'
 
 
 def parse_value(text: str) -> Any:

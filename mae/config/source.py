@@ -1,4 +1,7 @@
-"""What a config file tells without being run: its bases, and which variables are read by whom."""
+"""What a config file shows without being run: its bases, and who reads which of its variables.
+
+A variable that is no key of a config is a helper if somebody reads it, and else a misspelt key.
+"""
 
 import ast
 import sys
@@ -131,7 +134,7 @@ def _local_names(scope: ast.AST) -> set[str]:
 
 
 def _is_pure(tree: ast.Module) -> bool:
-    """mmengine's own test takes the standard library of a virtual environment for a foreign one."""
+    """Whether a file is pure Python: mmengine's test misjudges the standard library in a venv."""
     if any(isinstance(node, ast.Assign) and _is_base(node.targets[0]) for node in tree.body):
         return False
     for node in ast.walk(tree):
@@ -175,7 +178,7 @@ def _bases(tree: ast.Module, path: Path) -> Iterator[Path]:
         try:
             value = ast.literal_eval(node.value)
         except ValueError:
-            continue  # computed: mmengine asks for them when it runs the file
+            continue  # computed: mmengine finds them when it runs the file
         try:
             yield from _found(value, path)
         except ConfigError as error:
@@ -228,8 +231,8 @@ class Helpers:
     """Top-level variables that are no keys of a config.
 
     Attributes:
-        files: where each stands that its file, or one that inherits from it, reads.
-        wrong: what is to be said of each other one.
+        files: the file of each that this file, or one that inherits from it, reads.
+        wrong: the error message for each of the others.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -265,8 +268,8 @@ def _collect(source: ConfigSource, heirs: Sequence[ConfigSource], found: Helpers
             continue
         if name in source.read or any(name in heir.inherited for heir in heirs):
             found.files.setdefault(name, source.path)
-        elif said := _unread(name, source):
-            found.wrong.setdefault(name, f'{source.path}:{line}: {said}')
+        elif problem := _unread(name, source):
+            found.wrong.setdefault(name, f'{source.path}:{line}: {problem}')
     for base in source.bases:
         _collect(base, (*heirs, source), found)
 

@@ -1,4 +1,4 @@
-"""Who takes which sample when: a function of (seed, epoch, step), on any number of devices."""
+"""Which process reads which sample at which step: a function of (seed, epoch, step)."""
 
 from collections.abc import Iterator, Sized
 
@@ -12,7 +12,7 @@ from mae.utils.hashing import derive, sample_keys
 
 Requests = list[tuple[int, int]]
 
-_ORDER = 0x6F72646572  # b'order': keeps the shuffle apart from the samples' own keys
+_ORDER = 0x6F72646572  # b'order': a stream of random numbers beside the samples' keys
 
 
 @DATA_SAMPLERS.register_module()
@@ -29,8 +29,8 @@ class GlobalBatchSampler(Sampler[Requests]):
         seed: seeds the order and the samples' keys.
         shuffle: False keeps the dataset's order.
         drop_last: True drops the last, smaller global batch. False splits it evenly over the fewest
-            micro-steps that it fits into, except up to W - 1 samples with which some rank would
-            have none.
+            micro-steps that it fits into, and drops at most W - 1 samples, with which some rank
+            would have none.
         num_repeats: times that a sample occurs in an epoch, each with its own id and so its own
             augmentation (repeated augmentation, Hoffer et al. 2020).
         rank, world_size: None takes those of torch.distributed.
@@ -123,7 +123,7 @@ class GlobalBatchSampler(Sampler[Requests]):
 
 
 def place(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """(rank, world size): the given ones, or those of the running processes."""
+    """(rank, world size), where None takes that of the running processes."""
     here, number = get_dist_info()
     rank = here if rank is None else rank
     world_size = number if world_size is None else world_size
@@ -139,7 +139,7 @@ def require_samples(num_samples: int, world_size: int) -> None:
 
 
 def _handy(num_samples: int, world_size: int) -> int:
-    """A global batch that makes about four steps or more of so many samples."""
+    """A global batch with which `num_samples` make about four steps or more."""
     return world_size << max(0, (num_samples // (4 * world_size)).bit_length() - 1)
 
 

@@ -1,4 +1,4 @@
-"""Any source of images plus a pipeline, random per sample and nothing else (docs: data_flow)."""
+"""A source of images and a pipeline that is random by the sample's key alone (docs: data_flow)."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ _TRIES = 16  # replacements of one sample: if none can be read, more than a few 
 
 
 class Source(Protocol):
-    """What is needed of a dataset: mmengine's `BaseDataset` has it."""
+    """What a dataset must have to be a source; mmengine's `BaseDataset` has it."""
 
     def __len__(self) -> int: ...
 
@@ -33,7 +33,7 @@ class SeededDataset(Dataset[Sample]):
     """Samples whose augmentation is a function of their key: not of worker, rank or history.
 
     The key seeds `random`, numpy and torch before the pipeline runs, so transforms of any library
-    follow it; the caller's own random state is put back afterwards.
+    follow it; the caller's own random state is restored afterwards.
 
     A sample that cannot be read is an error, unless `replaces_bad` is set, as `BadSamplesHook`
     does for training: then another one, chosen by the key, takes its place and notes it in `bad`.
@@ -91,8 +91,8 @@ class SeededDataset(Dataset[Sample]):
         A replacement has its own id and key, and `bad`: dict(id, path, reason, replaced_by).
 
         Raises:
-            DataError: a sample cannot be read or transformed, and, if bad ones are replaced, nor
-                can those in its place; names the path.
+            DataError: a sample cannot be read or transformed, nor, if bad ones are replaced, any
+                of its replacements; names the path.
         """
         pairs = [r if isinstance(r, tuple) else (r, _default_key(r)) for r in requests]
         read = self._read_or_replace if self.replaces_bad else self.read

@@ -45,7 +45,7 @@ class ShardSampler(Sampler[Requests]):
         self.stop = (rank + 1) * num_samples // world_size
 
     def set_position(self, epoch: int, step: int = 0) -> None:
-        """Does nothing: every evaluation sees the same."""
+        """Does nothing: every evaluation reads the same samples."""
 
     def __len__(self) -> int:
         return -(-(self.stop - self.start) // self.batch_size)

@@ -12,7 +12,7 @@ from mae.utils.errors import ConfigError
 _KEY = 'model.encoder.img_size'
 
 
-def hand_down_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
+def fill_in_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
     """Give the image size of the model to what reads and cuts images for it, in place.
 
     A transform that needs a `size` and a source with an `img_size` get it unless they state one.

@@ -30,7 +30,7 @@ from mae.engine.classes import check_classes, check_num_classes
 from mae.engine.compile import compile_blocks
 from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
 from mae.engine.hooks.default import default_hooks
-from mae.engine.img_size import hand_down_img_size
+from mae.engine.img_size import fill_in_img_size
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import describes_one, with_rate
 from mae.engine.start import announce, load, resume, resume_latest
@@ -110,7 +110,7 @@ class Runner(_Base):
     def from_cfg(cls, cfg: Any) -> 'Runner':
         """Build a runner, also of a config that `load_config` has not read."""
         cfg = copy.deepcopy(cfg)
-        hand_down_img_size(cfg)
+        fill_in_img_size(cfg)
         runner: Runner = super().from_cfg(cfg)
         return runner
 

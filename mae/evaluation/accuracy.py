@@ -31,7 +31,8 @@ class Accuracy(BaseMetric):
     A tie counts against the label, see `count_hits`. A k that is not below the number of classes
     would always hit and is not reported.
 
-    mmengine's gathering of results pads and cuts shards; counts need only be added up.
+    Counts are added up over the processes; mmengine would gather results, for which it pads and
+    cuts shards.
 
     Args:
         topk: one k or several, different whole numbers from 1 on.
@@ -45,13 +46,13 @@ class Accuracy(BaseMetric):
 
     def __init__(self, topk: int | Sequence[int] = (1, 5)) -> None:
         super().__init__()
-        given = tuple(topk) if isinstance(topk, Sequence) else (topk,)
-        if not given or not all(map(is_count, given)) or len(set(given)) < len(given):
+        values = tuple(topk) if isinstance(topk, Sequence) else (topk,)
+        if not values or not all(map(is_count, values)) or len(set(values)) < len(values):
             raise ConfigError(
                 f'{type(self).__name__}.topk must be different whole numbers from 1 on, such as '
                 f'(1, 5), not {topk!r}'
             )
-        self.topk = given
+        self.topk = values
         self._counts: Tensor | None = None
         self._num_classes = 0
         self._has_warned = False
@@ -111,20 +112,20 @@ class Accuracy(BaseMetric):
         return {**self.named([100 * hit / total for hit in hits]), 'num_samples': total}
 
     def named(self, percent: Sequence[float]) -> dict[str, float]:
-        """The shares of each k by name, without those that cannot fail.
+        """The share of each k by name, without those k that would always hit.
 
         Raises:
             ConfigError: every k would always hit.
         """
-        tells = [k < self._num_classes for k in self.topk]
-        if not any(tells):
+        can_miss = [k < self._num_classes for k in self.topk]
+        if not any(can_miss):
             raise ConfigError(
                 f'{type(self).__name__}.topk={self.topk}: none lies below the '
                 f'{self._num_classes} classes that there are, so that all would always hit'
             )
-        if not all(tells) and not self._has_warned:
+        if not all(can_miss) and not self._has_warned:
             left = ', '.join(
-                f'top{k}' for k, told in zip(self.topk, tells, strict=True) if not told
+                f'top{k}' for k, counts in zip(self.topk, can_miss, strict=True) if not counts
             )
             print_log(
                 f'{left} would always hit with {self._num_classes} classes and is left out',
@@ -132,8 +133,8 @@ class Accuracy(BaseMetric):
                 level=logging.WARNING,
             )
             self._has_warned = True
-        shares = zip(self.topk, percent, tells, strict=True)
-        return {f'top{k}': share for k, share, told in shares if told}
+        shares = zip(self.topk, percent, can_miss, strict=True)
+        return {f'top{k}': share for k, share, counts in shares if counts}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Unused: `evaluate` needs no list of results."""
@@ -182,7 +183,7 @@ def count_hits(logits: Tensor, labels: Tensor, topk: Sequence[int]) -> Tensor:
     check_logits(logits, labels)
     known, finite = known_and_finite(logits, labels)
     own = logits.gather(1, labels.long().clamp(0, logits.shape[1] - 1)[:, None])  # B,1
-    place = (logits >= own).sum(dim=1)  # of equal ones the last
+    place = (logits >= own).sum(dim=1)  # rank of the label, after all that are equal
     sound = known & finite
     columns = [*(sound & (place <= k) for k in topk), ~known, ~finite, torch.ones_like(known)]
     return torch.stack(columns).sum(dim=1).double()

@@ -1,4 +1,4 @@
-"""What features, neighbours and votes have to be: one line with both sizes where they are not.
+"""Checks of features, neighbours and votes; an error is one line that names both sizes.
 
 Only shapes, types and devices are read, unless a docstring says otherwise: reading values
 synchronises with the device.
@@ -79,7 +79,7 @@ def check_finite(features: Tensor, labels: Tensor) -> None:
 
 
 def check_temperature(temperature: float | None, name: str = 'temperature') -> None:
-    """Refuse a temperature that ranks backwards or not at all.
+    """Refuse a temperature with which votes would rank backwards or not at all.
 
     Args:
         temperature: None counts each vote as 1.
@@ -102,7 +102,7 @@ def is_count(value: object) -> bool:
 
 
 def is_whole(tensor: Tensor) -> bool:
-    """Whether a tensor's type is an integer one; bool is not."""
+    """Whether a tensor is of integers; bool counts as none."""
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
@@ -117,7 +117,7 @@ def check_tensor(what: str, value: object) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number, which `True` is not meant to be."""
+    """Whether a value is a real number; a bool counts as none."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 

@@ -139,7 +139,7 @@ class KNNHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: Any) -> None:
-        """Build the loaders once, so that a mistake in them shows at the start."""
+        """Build the loaders once, so that a mistake in their configs shows at the start."""
         self._bank = FeatureBank(runner, self._bank_cfg, 'KNNHook', **self._options)
         self._loader = runner.build_dataloader(self._loader_cfg, seed=runner.seed)
         self._accuracy = Accuracy((1,))

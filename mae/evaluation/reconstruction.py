@@ -26,7 +26,7 @@ class ReconstructionLoss(BaseMetric):
 
     def __init__(self) -> None:
         super().__init__()
-        self._total: Tensor | None = None  # sum of the losses, images with none, images
+        self._total: Tensor | None = None  # sum of losses, images whose loss is not finite, images
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Tensor]]) -> None:
         """Add a batch, without waiting for the device: `reconstruction_loss` (B,).

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mae import datasets, models  # noqa: F401  (register what the configs name)
 from mae.config import find_config, load_config
 from mae.engine import Runner
-from mae.engine.img_size import hand_down_img_size
+from mae.engine.img_size import fill_in_img_size
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
@@ -112,12 +112,12 @@ def test_what_cannot_be_told_is_left_alone():
         {'model': {'encoder': {'img_size': 224}}, 'val_dataloader': {'pipeline': unknown}}
     )
     before = copy.deepcopy(config.to_dict())
-    assert hand_down_img_size(config) == {}
+    assert fill_in_img_size(config) == {}
     assert config.to_dict() == before
     config.default_scope = 'mmpretrain'  # whose transforms these are then
     config.val_dataloader.pipeline = [{'type': 'CenterCrop', 'crop_size': 8}]
-    assert hand_down_img_size(config) == {}
-    assert hand_down_img_size(Config({'val_dataloader': {'pipeline': unknown}})) == {}
+    assert fill_in_img_size(config) == {}
+    assert fill_in_img_size(Config({'val_dataloader': {'pipeline': unknown}})) == {}
 
 
 def test_a_runner_of_mmengines_config(tmp_path):

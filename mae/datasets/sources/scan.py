@@ -17,7 +17,7 @@ _DIGITS = len(str(MOST_CLASSES - 1))  # of a label at most
 def scan_folders(
     folder: str, labels: Mapping[str, int], extensions: tuple[str, ...], classes: Sequence[str] = ()
 ) -> ScanResult:
-    """Images in depth below the given folders, in sorted order.
+    """Images at any depth below the folders in `labels`, in sorted order.
 
     A folder that is reached twice is counted once, with a warning; see `Walk`.
 
@@ -60,13 +60,13 @@ def _require_one_class(folder: str, name: str, path: str, first: str) -> None:
 def read_list(
     list_file: Path, folder: str, classes: Sequence[str] | None, labelled: bool
 ) -> ScanResult:
-    """Paths and labels of each line; without labels, -1, and a label that is there is dropped.
+    """Paths and labels of a list file; if not `labelled`, all labels are -1.
 
     Args:
         list_file: lines `path label`.
         folder: root of the relative paths.
         classes: names in the order of the labels; without any, the numbers up to the largest.
-        labelled: False for lines that are only a path.
+        labelled: False for lines of a path alone; a label that follows is dropped.
 
     Raises:
         DataError: no lines, a line of another kind or encoding, or a label beyond the classes or

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mae.utils.errors import DataError
 from mae.utils.text import first_line
 
-# Above are no labels but numbers of something else: names of classes would fill the memory.
+# Larger numbers count something else than classes, whose names would fill the memory.
 MOST_CLASSES = 10_000_000
 
 

@@ -108,8 +108,8 @@ class Backbone(nn.Module):
 
         Args:
             pos_embed: (1, N, D), of the encoder or of its decoder.
-            old_grid_size: (h, w) they were made for; None: the encoder's if their number fits, else a
-                square.
+            old_grid_size: (h, w) they were made for; None: the encoder's grid if their number fits,
+                else a square.
             antialias: see `resample_pos_embed`; None is `pos_antialias`.
 
         Raises:
