@@ -193,7 +193,7 @@ def _not_inherited(source: ConfigSource, key: str) -> str | None:
 
 @contextmanager
 def _our_rules() -> Iterator[None]:
-    """Make mmengine find bases and merge dicts by the rules of this toolbox, which it has no hook for."""
+    """Make mmengine find bases and merge dicts by our rules, for which it has no hook."""
     with _LOCK:
         theirs = {name: vars(Config)[name] for name in ('_get_cfg_path', '_merge_a_into_b')}
         find_theirs = Config._get_cfg_path
