@@ -35,6 +35,7 @@ MOVED = {
     'apis.config.scope': 'config.check',
     'apis.config.types': 'config.arguments',
     'apis.fetch': 'zoo.fetch',
+    'apis.files': 'apis.features',
     'apis.likely': 'apis.suggest_config',
     'apis.work_dir': 'fault_tolerance.work_dir',
     'config.helpers': 'config.source',

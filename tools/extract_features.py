@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Extract; `argv` stands for the command line."""
     args = parse_args(argv)
     from mae.apis import FeatureExtractor
-    from mae.apis.files import save_features
+    from mae.apis.features import save_features
     from mae.utils.command_line import EMPTY, has_empty
 
     if has_empty(argv):

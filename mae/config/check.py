@@ -214,7 +214,7 @@ def find_type(
         name: as registered, with or without a scope (`mmpretrain.CUB`), a dotted Python name,
             or the class itself.
         registries: where to look, in this order.
-        path: of the name in the config, for the message.
+        path: config key of the name, for messages.
         scope: the library whose names need no scope.
 
     Raises:

@@ -33,8 +33,7 @@ class Violation:
     """A broken rule.
 
     Attributes:
-        path: of the file.
-        key: in it.
+        key: config key with dots, or the name of a check.
         message: what is wrong, and what would be right.
     """
 

@@ -141,8 +141,8 @@ def read_config(path: Path, source: ConfigSource) -> Config:
     """Run a config file and those it inherits from, without importing anything for it.
 
     Args:
-        path: of the file.
-        source: of the same file, from `read_source`.
+        path: Python, JSON or YAML.
+        source: what `read_source` returned for it.
 
     Raises:
         ConfigError: names the file and line that cannot be run.

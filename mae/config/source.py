@@ -1,6 +1,7 @@
-"""What a config file shows without being run: its bases, and who reads which of its variables.
+"""What a config file shows without being run: its bases, and which of its variables are read.
 
-A variable that is no key of a config is a helper if somebody reads it, and else a misspelt key.
+A variable that is no key of a config is a helper if the file or one that inherits from it reads it;
+otherwise it is a misspelt key.
 """
 
 import ast
@@ -242,7 +243,7 @@ class Helpers:
         """Remove them from a config that has been evaluated; returns them.
 
         Raises:
-            ConfigError: one that nobody reads: it is misspelt, or has no effect.
+            ConfigError: one that is never read: it is misspelt, or has no effect.
         """
         taken = {}
         for key in [key for key in config if key not in KEYS]:
@@ -275,7 +276,7 @@ def _collect(source: ConfigSource, heirs: Sequence[ConfigSource], found: Helpers
 
 
 def _unread(name: str, source: ConfigSource) -> str:
-    """What is wrong with a variable that nobody reads; empty if nothing is."""
+    """What is wrong with a variable that is never read; empty if nothing is."""
     for base in source.files():
         if base is not source and name in base.assigned:
             return (

@@ -73,7 +73,7 @@ class Accuracy(BaseMetric):
         self._num_classes = num_classes
 
     def totals(self) -> Tensor:
-        """The counts of all processes; the next evaluation starts anew.
+        """The counts of all processes; the next evaluation starts from zero.
 
         Raises:
             DataError: labels that the model has no class for, which could never be hit, or no

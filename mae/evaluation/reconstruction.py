@@ -50,7 +50,7 @@ class ReconstructionLoss(BaseMetric):
             self._total = total if self._total is None else self._total + total
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Add up over all processes and start anew.
+        """Add up over all processes; the next evaluation starts from zero.
 
         Returns:
             `reconstruction_error` and `num_samples`.

@@ -82,7 +82,7 @@ class _File:
             return None
         try:
             names = json.loads(noted)['info']['features'][self.label]['names']
-        except (ValueError, LookupError, TypeError):  # other data, or a note of somebody else
+        except (ValueError, LookupError, TypeError):  # other data, or written by another library
             return None
         return [str(name) for name in names] if isinstance(names, list) else None
 

@@ -93,7 +93,7 @@ class RandomResizedCrop(Transform):
         return Box((height - h) // 2, (width - w) // 2, h, w)
 
     def _draw_sides(self, pixels: int) -> tuple[int, int]:
-        """Height and width for an image of so many pixels; they may exceed its sides."""
+        """Height and width for an image of `pixels` pixels; they may exceed its sides."""
         area = pixels * torch.empty(1).uniform_(*self.scale).item()
         ratio = torch.empty(1).uniform_(*self._log_ratio).exp().item()
         return round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))

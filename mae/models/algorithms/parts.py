@@ -91,8 +91,8 @@ def check_target(target: Tensor, pred: Tensor, part: nn.Module, decoder: nn.Modu
     Args:
         target: (B, M, T), or the numbers of classes, int64 (B, M), among T.
         pred: (B, M, T).
-        part: the target's module, for the message.
-        decoder: the prediction's module, for the message.
+        part: module that made the target, for messages.
+        decoder: module that made the prediction, for messages.
 
     Raises:
         ValueError: target or prediction is of another shape.

@@ -72,7 +72,7 @@ class Mix:
                 )
 
     def expect_classes(self, num_classes: int) -> None:
-        """Make soft labels for so many classes.
+        """Make soft labels for `num_classes` classes.
 
         Raises:
             ValueError: the options state another number.

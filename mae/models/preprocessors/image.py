@@ -64,7 +64,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self._shrink = None if loaded == used else Shrink(loaded, used)
 
     def expect_classes(self, num_classes: int) -> None:
-        """From now on refuse to train on labels outside 0..num_classes - 1; mixup makes so many.
+        """From now on refuse to train on labels outside 0..num_classes - 1; mixup makes as many.
 
         Raises:
             ValueError: `mixup` states another number of classes.
