@@ -232,8 +232,8 @@ class Helpers:
     """Top-level variables that are no keys of a config.
 
     Attributes:
-        files: the file of each that this file, or one that inherits from it, reads.
-        wrong: the error message for each of the others.
+        files: by name, the file that assigns it, where that or one that inherits from it reads it.
+        wrong: by name, the error message for each of the others.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -265,7 +265,7 @@ def _collect(source: ConfigSource, heirs: Sequence[ConfigSource], found: Helpers
     for name in source.defined - KEYS:
         found.files.setdefault(name, source.path)
     for name, line in source.assigned.items():
-        if name in KEYS or name == '_base_':
+        if name in KEYS or name == _BASE:
             continue
         if name in source.read or any(name in heir.inherited for heir in heirs):
             found.files.setdefault(name, source.path)
