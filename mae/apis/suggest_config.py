@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mae.config import shipped_configs
 from mae.config.grammar import parse_name
-from mae.models.encoders.archs import ARCHS
+from mae.models.layers.archs import ARCHS
 
 _PATCHES = 'encoder.patch_embed.proj.weight'
 
