@@ -71,7 +71,6 @@ MOVED = {
     'evaluation.knn_hook': 'evaluation.knn_evaluation',
     'evaluation.knn_loop': 'evaluation.knn_evaluation',
     'evaluation.voter': 'evaluation.knn_evaluation',
-    'models.encoders.archs': 'models.layers.archs',
     'utils.circumstances': 'utils.hardware',
     'utils.compat': 'utils.versions',
     'utils.home': 'utils.cache_dir',

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from mae.models.encoders.archs import grid_of, shape_of
 from mae.models.encoders.backbone import Backbone, OutType
-from mae.models.layers.archs import grid_of, shape_of
 from mae.models.layers.block import NORM_EPS, Block
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.patches import PatchEmbed, patchify

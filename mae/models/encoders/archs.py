@@ -1,15 +1,9 @@
-"""The sizes of ViT by name (Dosovitskiy et al. 2021, table 1; Touvron et al. 2021), and grids."""
+"""What `arch` and `img_size` of an encoder say, checked."""
 
 from collections.abc import Mapping
 from typing import Any
 
-ARCHS: dict[str, dict[str, int]] = {
-    'tiny': {'embed_dim': 192, 'depth': 12, 'num_heads': 3},
-    'small': {'embed_dim': 384, 'depth': 12, 'num_heads': 6},
-    'base': {'embed_dim': 768, 'depth': 12, 'num_heads': 12},
-    'large': {'embed_dim': 1024, 'depth': 24, 'num_heads': 16},
-    'huge': {'embed_dim': 1280, 'depth': 32, 'num_heads': 16},
-}
+from mae.utils.vit_sizes import ARCHS
 
 
 def shape_of(arch: str | Mapping[str, int]) -> Mapping[str, Any]:
