@@ -10,11 +10,6 @@ from mae.registry import DATASETS, MODELS, TRANSFORMS
 from mae.utils.errors import ConfigError
 
 _KEY = 'model.encoder.img_size'
-# Of ours: those that decide the size of an image, and those that leave it.
-_CROPS = (
-    *('RandomResizedCrop', 'DecodeRandomResizedCrop', 'EncodedCrop', 'RandomCrop', 'CenterCrop'),
-)
-_NEUTRAL = ('RandomFlip', 'RandomShift', 'RandAugment', 'ColorJitter', 'PackInputs')
 
 
 def hand_down_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +40,7 @@ def hand_down_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
             key = _wanted(taker, size, scope)
             if key is not None and key not in taker:
                 taker[key] = filled[f'{place}.{key}'] = size
-        _check(steps, sources, size)
+        _check(steps, sources, size, scope)
     return filled
 
 
@@ -93,22 +88,29 @@ def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
 def _parameter(
     node: Mapping[str, Any], key: str, registry: Registry, scope: str
 ) -> inspect.Parameter | None:
-    """Of the class that `node` names, if that is registered in this toolbox."""
-    name = node.get('type')
+    found = _class_of(node, registry, scope)
+    return inspect.signature(found).parameters.get(key) if callable(found) else None
+
+
+def _class_of(node: Any, registry: Registry, scope: str) -> Any:
+    """The class that `node` names, if that is registered in this toolbox."""
+    name = node.get('type') if isinstance(node, Mapping) else None
     if isinstance(name, str):
         scope, name = name.rsplit('.', 1) if '.' in name else (node.get('_scope_', scope), name)
         registry.import_from_location()
         name = registry.module_dict.get(name) if scope == 'mae' else None
-    return inspect.signature(name).parameters.get(key) if callable(name) else None
+    return name
 
 
-def _check(steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: Any) -> None:
-    """Whether the images come out as the model takes them, as far as that can be told."""
+def _check(
+    steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: Any, scope: str
+) -> None:
+    """Whether the images come out as the model takes them, as far as the transforms say."""
     for place, step in reversed(steps):
-        name = step.get('type') if isinstance(step, Mapping) else None
-        if name in _CROPS and 'size' in step:
-            _compare(f'{place}.size', step.get('size'), size)
-        if name not in _NEUTRAL:
+        transform = _class_of(step, TRANSFORMS, scope)
+        if getattr(transform, 'sets_size', False) and 'size' in step:
+            _compare(f'{place}.size', step['size'], size)
+        if not getattr(transform, 'keeps_size', False):
             return
     for place, source in sources:
         if 'img_size' in source:

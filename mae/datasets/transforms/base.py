@@ -1,4 +1,4 @@
-"""What every transform here is: mmcv's base class plus one fact about randomness."""
+"""What every transform here is: mmcv's base class, and what it says of itself."""
 
 from abc import abstractmethod
 from typing import Any
@@ -20,9 +20,17 @@ class Transform(BaseTransform):
 
     A random transform draws from `random`, `numpy.random` or torch's default generator, which
     `SeededDataset` seeds per sample; one that draws nothing says so, which saves the seeding.
+
+    Attributes:
+        is_random: it draws.
+        sets_size: the image comes out as large as its argument `size` says, whatever goes in.
+        keeps_size: the image comes out as large as it goes in. A pipeline whose last transforms
+            say neither is not compared with the size that the model takes.
     """
 
     is_random = True
+    sets_size = False
+    keeps_size = False
 
     @abstractmethod
     def transform(self, results: Results) -> Results:

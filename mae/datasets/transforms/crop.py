@@ -43,6 +43,8 @@ class RandomResizedCrop(Transform):
             range, and large crops are more frequent.
     """
 
+    sets_size = True
+
     def __init__(
         self,
         size: Size,
@@ -114,6 +116,8 @@ class RandomCrop(Transform):
         size: of the result, a number or (height, width).
     """
 
+    sets_size = True
+
     def __init__(self, size: Size) -> None:
         self.size = to_size(size)
 
@@ -175,6 +179,7 @@ class CenterCrop(Transform):
     """The middle of the image; a smaller image is padded with zeros."""
 
     is_random = False
+    sets_size = True
 
     def __init__(self, size: Size) -> None:
         self.size = to_size(size)

@@ -29,6 +29,8 @@ class EncodedCrop(Transform):
         flip_prob: probability of a horizontal flip, in [0, 1].
     """
 
+    sets_size = True
+
     def __init__(
         self,
         size: Size,

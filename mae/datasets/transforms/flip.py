@@ -15,6 +15,8 @@ from mae.utils.errors import ConfigError
 class RandomFlip(Transform):
     """Horizontal flip with probability `prob`."""
 
+    keeps_size = True
+
     def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
             raise ConfigError(f'RandomFlip: prob must lie in [0, 1], got {prob}')
@@ -34,6 +36,8 @@ class RandomShift(Transform):
         pixels: largest shift along each axis, at least 1.
         fill: value of the padding at the border, 0..255.
     """
+
+    keeps_size = True
 
     def __init__(self, pixels: int, fill: int = 0) -> None:
         if pixels < 1 or not 0 <= fill <= 255:
