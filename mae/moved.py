@@ -117,6 +117,7 @@ NAMES = {
     },
     'engine.hooks.bad_samples': {'Record': 'fault_tolerance.bad_samples:BadSample'},
     'engine.hooks.watchdog': {'leave': 'fault_tolerance.watchdog:exit_process'},
+    'engine.run_state': {'weights_sha256': 'utils.digest:weights_sha256'},
     'zoo.formats.leave': {'leave': 'zoo.formats.export:export_weights'},
     **{
         f'{room}.{old}': {name: f'fault_tolerance.checkpoint.{now}'}

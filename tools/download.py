@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -27,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--list', nargs='?', const='*', metavar='PATTERN', help='show the names, e.g. *base*400e*'
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if (args.name is None) == (args.list is None):
         parser.error('give a name, or --list')
     return args
@@ -38,10 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mae.apis import fetch, list_models
     from mae.apis.zoo import find_model
-    from mae.utils.command_line import EMPTY, has_empty
 
-    if has_empty(argv):
-        raise ValueError(EMPTY)
     if args.list is not None:
         names = list_models(args.list)
         if not names:

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 FORMATS = ('.npy', '.npz', '.safetensors')
 
 
@@ -31,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=32, help='default: 32')
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.out.suffix not in FORMATS:
         parser.error(f'--out must end in {", ".join(FORMATS)}, not {args.out}')
     return args
@@ -42,10 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mae.apis import FeatureExtractor
     from mae.apis.features import save_features
-    from mae.utils.command_line import EMPTY, has_empty
 
-    if has_empty(argv):
-        raise ValueError(EMPTY)
     extract = FeatureExtractor(
         args.model,
         args.weights or True,

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -18,7 +20,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the classes here')
     parser.add_argument('--batch-size', type=int, default=32, help='default: 32')
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.out is not None and args.out.suffix != '.json':
         parser.error(f'--out must end in .json, not {args.out}')
     if args.topk < 1:
@@ -32,12 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from dataclasses import asdict
 
     from mae.apis import ImageClassifierInferencer
-    from mae.utils.command_line import EMPTY, has_empty
     from mae.utils.files import write_json
     from mae.utils.text import printable, read_lines
 
-    if has_empty(argv):
-        raise ValueError(EMPTY)
     classes = [line for _, line in read_lines(args.classes)] if args.classes else None
     classify = ImageClassifierInferencer(
         args.model,

@@ -15,8 +15,9 @@ from mae.apis.suggest_config import likely_config
 from mae.config import find_config, load_config
 from mae.fault_tolerance.checkpoint import fit_weights, save_safetensors, unshared
 from mae.registry import MODELS
+from mae.utils.digest import file_digest
 from mae.utils.errors import CheckpointError
-from mae.utils.files import file_sha256, whole_file
+from mae.utils.files import whole_file
 from mae.utils.package_files import shipped
 from mae.zoo.cost import measure_cost
 from mae.zoo.fetch import find_file
@@ -86,7 +87,7 @@ def publish(
         else:
             with whole_file(draft) as opened:
                 torch.save({'meta': {KEY: passport}, 'state_dict': weights}, opened)
-        sha256 = file_sha256(draft)
+        sha256 = file_digest(draft)
         file = folder / f'{name}-{sha256[:8]}{suffix}'
         done = Publication(file, file.with_suffix('.md'), file.with_suffix('.yml'))
         for made in (done.weights, done.card, done.metafile):

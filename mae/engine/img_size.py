@@ -88,16 +88,13 @@ def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
 def _parameter(
     node: Mapping[str, Any], key: str, registry: Registry, scope: str
 ) -> inspect.Parameter | None:
-    """A parameter of the class that `node` names, if that is registered in this toolbox."""
-    found = _registered(node, registry, scope)
+    found = _class_of(node, registry, scope)
     return inspect.signature(found).parameters.get(key) if callable(found) else None
 
 
-def _registered(node: Any, registry: Registry, scope: str) -> Any:
-    """The class that `node` names, if that is registered in this toolbox; else None."""
-    if not isinstance(node, Mapping):
-        return None
-    name = node.get('type')
+def _class_of(node: Any, registry: Registry, scope: str) -> Any:
+    """The class that `node` names, if that is registered in this toolbox."""
+    name = node.get('type') if isinstance(node, Mapping) else None
     if isinstance(name, str):
         scope, name = name.rsplit('.', 1) if '.' in name else (node.get('_scope_', scope), name)
         registry.import_from_location()
@@ -108,12 +105,12 @@ def _registered(node: Any, registry: Registry, scope: str) -> Any:
 def _check(
     steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: Any, scope: str
 ) -> None:
-    """Compare the size that the images end up with to the model's, where it can be known."""
+    """Compare the size of the images to the model's, as far as the transforms state it."""
     for place, step in reversed(steps):
-        effect = getattr(_registered(step, TRANSFORMS, scope), 'effect_on_size', None)
-        if effect == 'sets' and 'size' in step:
+        transform = _class_of(step, TRANSFORMS, scope)
+        if getattr(transform, 'sets_size', False) and 'size' in step:
             _compare(f'{place}.size', step['size'], size)
-        if effect != 'keeps':
+        if not getattr(transform, 'keeps_size', False):
             return
     for place, source in sources:
         if 'img_size' in source:

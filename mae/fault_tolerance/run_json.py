@@ -1,19 +1,15 @@
 """`run.json`: what became of a run, for people and programs that look at its work dir."""
 
-import hashlib
 import json
 import os
 import socket
 import time
 import warnings
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.hooks import Hook
-from torch import Tensor
 
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
@@ -81,19 +77,6 @@ def _step_in(path: Path) -> int:
     except (OSError, LookupError, TypeError, ValueError):  # none, or not ours
         return 0
     return step if isinstance(step, int) else 0
-
-
-def weights_sha256(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over name, dtype, shape and bytes of each weight, in the order of the names.
-
-    Equal for equal weights on any device and however they are stored.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _now() -> str:

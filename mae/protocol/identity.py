@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mae.utils.files import file_sha256
+from mae.utils.digest import file_digest
 
 _KNOWN: dict[tuple[Path, int], str] = {}
 
@@ -24,5 +24,5 @@ def sha256_of(path: Path) -> str:
     """Hex digest of a file, which is read once."""
     key = (path.resolve(), path.stat().st_mtime_ns)
     if key not in _KNOWN:
-        _KNOWN[key] = file_sha256(path)
+        _KNOWN[key] = file_digest(path)
     return _KNOWN[key]

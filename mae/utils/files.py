@@ -1,7 +1,6 @@
-"""Files that are whole or absent, whenever the process is killed; and what they hash to."""
+"""Files that are whole or absent, whenever the process is killed."""
 
 import contextlib
-import hashlib
 import os
 import re
 import socket
@@ -13,7 +12,6 @@ from typing import Any, BinaryIO
 
 from mae.utils import strict_json
 
-_PIECE = 1 << 20
 _HOST = re.sub(r'[^\w.]', '_', socket.gethostname())
 _TEMPORARY = re.compile(r'\..+\.(?P<host>[\w.]+)-(?P<pid>\d+)(-\d+)?\.tmp')
 
@@ -55,19 +53,6 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def write_json(path: Path, value: Any, *, flush: bool = True) -> None:

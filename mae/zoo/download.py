@@ -10,9 +10,10 @@ from typing import IO
 from urllib.parse import quote, urlsplit
 
 from mae.utils.cache_dir import home
+from mae.utils.digest import file_digest
 from mae.utils.errors import DownloadError
 from mae.zoo.address import file_name
-from mae.zoo.checksum import Checksum, checksum_in, digest, verify_checksum
+from mae.zoo.checksum import Checksum, checksum_in, verify_checksum
 from mae.zoo.transfer import Patience, Progress, UnreachableError, transfer
 
 _TERMS = {
@@ -148,7 +149,7 @@ def _fill(
 
 def _note(remote: Remote, content: Path, path: Path) -> None:
     """Write the terms beside a file."""
-    lines = path.name, f'from {remote.url}', remote.terms, f'SHA-256: {digest(content)}'
+    lines = path.name, f'from {remote.url}', remote.terms, f'SHA-256: {file_digest(content)}'
     _note_of(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 

@@ -11,9 +11,10 @@ from mmengine.hooks import Hook
 
 from mae.apis import load_config, train
 from mae.fault_tolerance.lock import only_one
-from mae.fault_tolerance.run_json import RunState, weights_sha256
+from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.signals import Stopped
 from mae.registry import HOOKS
+from mae.utils.digest import weights_sha256
 from mae.utils.errors import ConfigError, NonFiniteError
 
 SMALL = {

@@ -11,8 +11,8 @@ from mmengine.hooks import Hook
 from mae.engine.hooks import GuardHook
 from mae.fault_tolerance.checkpoint import load_checkpoint, save
 from mae.fault_tolerance.guard import BadSteps
-from mae.fault_tolerance.run_json import weights_sha256
 from mae.fault_tolerance.step_report import Reports, StepReport
+from mae.utils.digest import weights_sha256
 from mae.utils.errors import NonFiniteError
 
 EMA = dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.1)

@@ -1,7 +1,7 @@
-"""What every transform here is: mmcv's base class plus two facts, on randomness and on size."""
+"""What every transform here is: mmcv's base class plus facts on randomness and size."""
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +22,15 @@ class Transform(BaseTransform):
     `SeededDataset` seeds per sample; one that draws nothing says so, which saves the seeding.
 
     Attributes:
-        is_random: False of a transform that draws nothing.
-        effect_on_size: 'sets' if the result has the size of the argument `size`, 'keeps' if it has
-            that of the input; None if neither can be said.
+        is_random: False if it draws nothing.
+        sets_size: True if the result has the size of the argument `size`, whatever the input's.
+        keeps_size: True if the result has the input's size. A pipeline is compared with the
+            model's image size only if its last transforms set or keep the size.
     """
 
     is_random = True
-    effect_on_size: Literal['sets', 'keeps'] | None = None
+    sets_size = False
+    keeps_size = False
 
     @abstractmethod
     def transform(self, results: Results) -> Results:

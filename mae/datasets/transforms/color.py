@@ -22,7 +22,7 @@ class ColorJitter(Transform):
         hue: shift in [-x, x], x up to .5.
     """
 
-    effect_on_size = 'keeps'
+    keeps_size = True
 
     def __init__(
         self,

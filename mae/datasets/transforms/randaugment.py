@@ -23,7 +23,7 @@ class RandAugment(Transform):
         mean: RGB in 0..255, fills what a shift or rotation uncovers.
     """
 
-    effect_on_size = 'keeps'
+    keeps_size = True
 
     def __init__(
         self,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mae.utils.files import file_sha256, temporary_path, writer_of
+from mae.utils.digest import file_digest
+from mae.utils.files import temporary_path, writer_of
 
 _PIECE = 16 << 20  # bytes hashed and written at a time
 # What versions before 0.2 left behind when they were killed.
@@ -129,7 +130,7 @@ def digest_of(path: Path) -> Digest:
     Raises:
         OSError: it cannot be read.
     """
-    return Digest(path.stat().st_size, file_sha256(path))
+    return Digest(path.stat().st_size, file_digest(path))
 
 
 def remove(path: Path) -> None:

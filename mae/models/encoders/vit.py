@@ -18,15 +18,7 @@ from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
 from mae.models.layers.shapes import check_ids, check_like, check_shape
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
-
-# Sizes by name (Dosovitskiy et al. 2021, table 1; Touvron et al. 2021).
-ARCHS: dict[str, dict[str, int]] = {
-    'tiny': {'embed_dim': 192, 'depth': 12, 'num_heads': 3},
-    'small': {'embed_dim': 384, 'depth': 12, 'num_heads': 6},
-    'base': {'embed_dim': 768, 'depth': 12, 'num_heads': 12},
-    'large': {'embed_dim': 1024, 'depth': 24, 'num_heads': 16},
-    'huge': {'embed_dim': 1280, 'depth': 32, 'num_heads': 16},
-}
+from mae.utils.vit_sizes import ARCHS
 
 
 @MODELS.register_module()

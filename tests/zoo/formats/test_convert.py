@@ -20,8 +20,8 @@ from mae.fault_tolerance.checkpoint import (
     save_checkpoint,
     save_safetensors,
 )
+from mae.utils.digest import file_digest
 from mae.utils.errors import CheckpointError
-from mae.utils.files import file_sha256
 from mae.zoo.formats import load_weights, manifest
 from mae.zoo.formats.translate import UNVERIFIED
 from mae.zoo.index import find_entry
@@ -233,7 +233,7 @@ def test_another_size_is_named_by_shape(source, our_mae, sizes):
 
 
 def test_hash_in_the_name(source):
-    good = source.rename(source.with_name(f'vit-{file_sha256(source)[:8]}.pth'))
+    good = source.rename(source.with_name(f'vit-{file_digest(source)[:8]}.pth'))
     assert 'values verified by the SHA-256 in its name' in load_weights(good)['notes']
     bad = good.rename(good.with_name('vit-0123abcd.pth'))
     with pytest.raises(CheckpointError, match='is not the file its name promises: its SHA-256'):

@@ -6,13 +6,14 @@ and no `train()` reaches them.
 Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches, D width.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mae.utils.digest import weights_sha256
 
 
 class Teacher(ABC):
@@ -64,12 +65,7 @@ class Teacher(ABC):
         Raises:
             ValueError: they cannot be read.
         """
-        digest = hashlib.sha256()
-        for name, value in sorted(self._on(None).state_dict().items()):
-            value = value.detach().cpu().contiguous()
-            digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
-            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return weights_sha256(self._on(None).state_dict())
 
     def check_size(self, size: tuple[int, int]) -> None:  # noqa: B027  (most take any)
         """Raises ValueError if it takes no images of `size` (H, W)."""
