@@ -69,12 +69,12 @@ def test_a_transform_of_ones_own_says_what_it_does_to_the_size():
     crop, steps = {'type': 'CenterCrop', 'size': 8}, [{'type': Blur}, {'type': 'PackInputs'}]
     config = {'model': {'encoder': {'img_size': 16}}, 'train': {'pipeline': [crop, *steps]}}
     with pytest.raises(ConfigError, match=r'train\.pipeline\.0\.size is 8, but'):
-        hand_down_img_size(config)
+        fill_in_img_size(config)
     config['train']['pipeline'].insert(1, {'type': Stretch})
-    assert hand_down_img_size(config) == {'train.pipeline.1.size': 16}
+    assert fill_in_img_size(config) == {'train.pipeline.1.size': 16}
     config['train']['pipeline'].insert(2, {'type': 'DecodeImage'})  # says neither
     config['train']['pipeline'][1]['size'] = 8
-    assert hand_down_img_size(config) == {}
+    assert fill_in_img_size(config) == {}
 
 
 def test_an_heir_states_it_once(tmp_path):
