@@ -1,4 +1,4 @@
-"""What every transform here is: mmcv's base class plus facts on randomness and size."""
+"""What every transform here is: mmcv's base class plus two facts, on randomness and on size."""
 
 from abc import abstractmethod
 from typing import Any

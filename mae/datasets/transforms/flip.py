@@ -30,7 +30,7 @@ class RandomFlip(Transform):
 
 @TRANSFORMS.register_module()
 class RandomShift(Transform):
-    """Moves the image by up to `pixels` in each direction, all shifts alike (pad and crop).
+    """Moves the image by up to `pixels` in each direction, all equally likely (pad and crop).
 
     Args:
         pixels: largest shift along each axis, at least 1.
