@@ -146,7 +146,7 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether `value` may stand where `hint` is annotated; a list may stand for a tuple."""
+    """Whether `value` is of the type `hint`; a list counts as a tuple."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return fits(value, inner[0])

@@ -208,7 +208,7 @@ def _registries_of(key: str) -> tuple[Registry, ...]:
 def find_type(
     name: Any, registries: tuple[Registry, ...], path: str, scope: str
 ) -> Callable[..., Any]:
-    """The class or function that `name` stands for in a config.
+    """The class or function that `name` refers to in a config.
 
     Args:
         name: as registered, with or without a scope (`mmpretrain.CUB`), a dotted Python name,
@@ -251,7 +251,7 @@ def in_scope(registry: Registry, scope: str) -> Registry:
 
 
 def _hint(name: str, registries: tuple[Registry, ...], scope: str) -> str:
-    """What may have been meant by a name that is not there."""
+    """The end of the message for an unknown name: the nearest known one."""
     package, _, plain = name.rpartition('.')
     if package and find_spec(package.partition('.')[0]) is None:
         scopes = {

@@ -16,8 +16,8 @@ def find_config(name: str | Path) -> Path:
     """The file of a config.
 
     Args:
-        name: a path, or the name of a shipped config with or without folder and `.py`, as
-            it stands or after `mae::`. Spellings of mmselfsup and mmpretrain
+        name: a path, or the name of a shipped config with or without folder and `.py`, alone
+            or after `mae::`. Spellings of mmselfsup and mmpretrain
             (`vit-b-p16`, without `-amp`, `-fp16`) are understood.
 
     Raises:

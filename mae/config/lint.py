@@ -161,7 +161,7 @@ def _parameters(wrapper: Mapping[str, Any], model: Any) -> Iterator[_Finding]:
 
 
 def _metafile(path: Path) -> Iterator[_Finding]:
-    """Weights carry their checksum, and their config is there and as long as they say."""
+    """Each file of weights has its checksum, and a config of as many epochs as it states."""
     for model in load(path)['Models']:
         name, facts = model['Name'], model['Metadata']
         config = path.parent / Path(model['Config']).name

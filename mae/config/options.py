@@ -77,12 +77,12 @@ def _index(key: str, items: Sequence[Any], path: str) -> int:
 
 
 def parse_value(text: str) -> Any:
-    r"""The value that `text` stands for.
+    r"""The value that `text` writes.
 
-    Numbers, `None`, `true` and `False` are what they say; what stands in quotes is a text, whatever
-    it looks like, in which a backslash stands for itself unless a quote or a backslash follows.
+    Numbers, `None`, `true` and `False` are those values. In quotes everything is a text, in which a
+    backslash is literal unless a quote or a backslash follows.
     `[1,2]`, and `1,2` too, is a list, `(1,2)` a tuple, `{'k': 1}` or `dict(k=1)` a dict. Any other
-    word is a text with the blanks it has; within a dict it must stand in quotes.
+    word is a text, its blanks included; within a dict it must be in quotes.
 
     Raises:
         ValueError: brackets or quotes that do not close, or text where there can be none.
@@ -91,7 +91,7 @@ def parse_value(text: str) -> Any:
 
 
 class _Reader:
-    """A recursive descent through the text; `at` is where it stands."""
+    """A recursive-descent parser; `at` is its position in the text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -110,7 +110,7 @@ class _Reader:
         return values
 
     def _value(self, ends: str, *, words: bool = True) -> Any:
-        """What stands before one of `ends`, or the end."""
+        """The value up to one of `ends`, or up to the end of the text."""
         self._skip_blanks()
         first = self._rest()[:1]
         if first in _QUOTES and first:

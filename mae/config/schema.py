@@ -122,7 +122,7 @@ class Imports(TypedDict, total=False):
 
 
 class DefaultHooks(TypedDict, total=False):
-    """`default_hooks`: one place each; any other hook goes to `custom_hooks`."""
+    """`default_hooks`: one hook for each key; all others belong in `custom_hooks`."""
 
     runtime_info: Hook
     timer: Hook

@@ -290,7 +290,7 @@ def _unread(name: str, source: ConfigSource) -> str:
 
 
 def meant_elsewhere(config: Any, name: str) -> str:
-    """The end of the message for a top-level key that stands deeper in the config, or nothing."""
+    """The end of the message for a top-level key that exists deeper in the config; else empty."""
     found = _keys_called(config, name)[:3]
     return f'; did you mean {" or ".join(found)}?' if found else ''
 

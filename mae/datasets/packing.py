@@ -203,7 +203,7 @@ def _steps(short_side: int) -> tuple[DecodeImage, ResizeShort]:
 
 
 def _join(part: Path, numbers: range, source: Any) -> None:
-    """One index of all shards, in place of theirs."""
+    """Merge the indexes of the shards into one."""
     found = [read_arrays(_shard_index(part, number)) for number in numbers]
     builder = IndexBuilder()
     for meta, _ in found:

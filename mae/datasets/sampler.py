@@ -36,7 +36,7 @@ class GlobalBatchSampler(Sampler[Requests]):
         rank, world_size: None takes those of torch.distributed.
 
     Raises:
-        ConfigError: the numbers do not fit together; says which would.
+        ConfigError: the numbers do not fit together; names some that would.
     """
 
     def __init__(

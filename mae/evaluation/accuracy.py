@@ -200,7 +200,7 @@ def check_logits(logits: Tensor, labels: Tensor, metric: str = 'Accuracy') -> No
     """Refuse what is not logits (B, N) and whole labels (B,) on one device.
 
     Raises:
-        ValueError: says what they are.
+        ValueError: names their types and shapes.
     """
     check_tensor('the logits', logits)
     check_tensor('the labels', labels)

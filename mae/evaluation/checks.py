@@ -66,7 +66,7 @@ def check_finite(features: Tensor, labels: Tensor) -> None:
     """Refuse a bank with features that are NaN or infinite, or labels below 0; reads the values.
 
     Raises:
-        NonFiniteError: says how many of how many images.
+        NonFiniteError: names how many of how many images.
         ValueError: likewise of the labels.
     """
     if broken := int((~features.isfinite().all(dim=1)).sum()):
@@ -110,7 +110,7 @@ def check_tensor(what: str, value: object) -> None:
     """Refuse arrays and lists.
 
     Raises:
-        ValueError: says what it is.
+        ValueError: names its type.
     """
     if not isinstance(value, Tensor):
         raise ValueError(f'{what} must be a tensor, not a {type(value).__name__}')

@@ -197,7 +197,7 @@ def _wait(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)  # all that wait go on together
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # all waiting processes continue together
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         return True
     except OSError:

@@ -108,7 +108,7 @@ class DecodeImage(Transform):
             return self.convert(read_npy(data, self.max_pixels))
         with open_image(data, self.formats, self.max_pixels) as image:
             if self.backend == 'turbo' and self._turbo_reads(image):
-                with suppress(ValueError):  # some rare samplings: Pillow reads them, or says why
+                with suppress(ValueError):  # some rare samplings: Pillow reads them, or raises
                     return _upright(decode_jpeg(data, self.channels), orientation_of(image))
             return self._decode_pillow(image)
 
@@ -184,7 +184,7 @@ def to_channels(img: Tensor, channels: int) -> Tensor:
         channels: number of channels of the result; other than 1 and 3 only if the image has it.
 
     Raises:
-        ValueError: `img` has other channels; says both numbers.
+        ValueError: `img` has other channels; names both numbers.
     """
     if img.shape[0] == channels:
         return img

@@ -88,7 +88,7 @@ class EncodedCrop(Transform):
         try:
             with open_image(content, ('JPEG',), self._decode.max_pixels) as image:
                 return frame if orientation_of(image) == 1 else None
-        except Exception:  # damaged: `DecodeImage` will say how
+        except Exception:  # damaged: the error of `DecodeImage` will name the reason
             return None
 
 

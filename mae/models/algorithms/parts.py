@@ -79,7 +79,7 @@ def check_mask(mask: Mask, masker: nn.Module) -> None:
     """Refuse what is no mask.
 
     Raises:
-        ValueError: says what it is.
+        ValueError: names the type that it is.
     """
     if not isinstance(mask, Mask):
         raise ValueError(f'{type(masker).__name__} must give a Mask, not a {type(mask).__name__}')

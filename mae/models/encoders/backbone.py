@@ -57,7 +57,7 @@ class Backbone(nn.Module):
         """Refuse images that this encoder was not built for.
 
         Raises:
-            ValueError: says what they are and what they should be.
+            ValueError: names what they are and what they should be.
         """
         if not isinstance(images, Tensor):
             raise ValueError(f'images must be a tensor (B, C, H, W), not a {type(images).__name__}')

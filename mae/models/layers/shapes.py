@@ -20,7 +20,7 @@ def check_shape(name: str, x: Tensor, *sizes: int | str, hint: str = '') -> None
         hint: what would be right, after a semicolon.
 
     Raises:
-        ValueError: says both shapes.
+        ValueError: names both shapes.
     """
     if torch.compiler.is_compiling():
         return
@@ -40,7 +40,7 @@ def check_like(name: str, x: Tensor, weight: Tensor, hint: str = '') -> None:
     """Refuse a device or type other than that of `weight`; under autocast any float type will do.
 
     Raises:
-        ValueError: says both devices, or both types.
+        ValueError: names both devices, or both types.
     """
     if torch.compiler.is_compiling():
         return
@@ -57,7 +57,7 @@ def check_device(name: str, x: Tensor, other: Tensor) -> None:
     """Refuse a device other than that of `other`.
 
     Raises:
-        ValueError: says both.
+        ValueError: names both.
     """
     if x.device != other.device and not torch.compiler.is_compiling():
         raise ValueError(f'{name} must be on {other.device}, not on {x.device}')
@@ -67,7 +67,7 @@ def check_keys(keys: Tensor, count: int | str) -> None:
     """Refuse what is not int64 (`count`,).
 
     Raises:
-        ValueError: says what it is.
+        ValueError: names its shape or type.
     """
     check_shape('keys', keys, count)
     _check_int64('keys', keys)
@@ -77,7 +77,7 @@ def check_real(name: str, x: Tensor) -> None:
     """Refuse what has no order, complex numbers and NaN; waits for the device.
 
     Raises:
-        ValueError: says which.
+        ValueError: names which of the two.
     """
     if torch.compiler.is_compiling() or x.is_meta:
         return
@@ -98,7 +98,7 @@ def check_ids(name: str, ids: Tensor, tokens: Tensor, count: int, *, training: b
         training: True skips the check of values while gradients are recorded.
 
     Raises:
-        ValueError: says both shapes, types or devices, or the range.
+        ValueError: names both shapes, types or devices, or the range.
     """
     if torch.compiler.is_compiling():
         return
@@ -113,7 +113,7 @@ def check_range(name: str, ids: Tensor, count: int) -> None:
     """Refuse ids below 0 or from `count` on; waits for the device.
 
     Raises:
-        ValueError: says the range allowed and the first id outside.
+        ValueError: names the allowed range and the first id outside.
     """
     if ids.is_meta or not ids.numel():
         return
