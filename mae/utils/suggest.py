@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from difflib import SequenceMatcher
-from os.path import commonprefix
+from itertools import takewhile
 
 _ALIKE = 0.5  # share of equal text from which two words are close
 
@@ -48,7 +48,7 @@ def _likeness(word: str, other: str) -> float:
 
 def _is_slip(a: str, b: str) -> bool:
     """Whether what differs between the common start and end is one letter, or two exchanged."""
-    start = len(commonprefix([a, b]))
+    start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
     a, b = a[start:], b[start:]
     if len(a) == len(b):
         return a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
