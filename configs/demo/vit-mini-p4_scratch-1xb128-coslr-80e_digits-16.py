@@ -1,4 +1,4 @@
-"""The rival of fine-tuning on all labelled digits: random weights, twice as long."""
+"""The baseline of fine-tuning on all labelled digits: random weights, twice as long."""
 
 _base_ = './vit-mini-p4_ft-1xb50-coslr-80e_digits-16.py'
 

@@ -1,4 +1,4 @@
-"""The rival of fine-tuning: the same labels, epochs and augmentation, random weights."""
+"""The baseline of fine-tuning: the same labels, epochs and augmentation, random weights."""
 
 _base_ = './vit-mini-p4_ft-1xb50-coslr-80e_digits-16.py'
 

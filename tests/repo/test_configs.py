@@ -384,11 +384,6 @@ def test_model_index_lists_every_metafile():
     assert sorted(index['Import']) == [str(path.relative_to(ROOT)) for path in METAFILES]
 
 
-@parametrize_in1k
-def test_readme_lists_the_config(path):
-    assert f'`{path.stem}`' in (path.parent / 'README.md').read_text()
-
-
 # --- Shrunken twins: the config as shipped, two blocks of width 32 on two patches a side ----------
 
 
