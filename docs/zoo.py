@@ -147,7 +147,7 @@ def results(keep: Callable[[Promise], bool] | None = None, values: Sequence[str]
     def write(page: Path) -> Lines:
         leaves = sorted(page.parent.glob('*.py'), key=_order)
         leaves = [leaf for leaf in leaves if keep is None or keep(_promise(leaf))]
-        metrics = _metrics({leaf.stem for leaf in leaves})
+        metrics = _metrics([leaf.stem for leaf in leaves])
         sources, rows = Sources(), []
         for leaf in leaves:
             cells = [sources.cell(find_numbers(leaf.stem, m)) for m in metrics]
@@ -200,7 +200,7 @@ def decoder_depth(page: Path) -> Lines:
     return _table(['blocks', *map(str, names)], rows)
 
 
-def _metrics(configs: set[str]) -> Lines:
+def _metrics(configs: Lines) -> Lines:
     """All metrics that are published of any of the configs, those of `HEADS` first."""
     found = [number.of(config) for number in all_numbers() for config in configs]
     return [metric for metric in dict.fromkeys([*HEADS, *found]) if metric and metric in found]
