@@ -43,16 +43,18 @@ def hashed(path: Path) -> str:
     return hashlib.sha256(canonical(path).encode()).hexdigest()
 
 
+def git(*args: str) -> bytes:
+    """What git says; nothing where it is not installed or this is no clone."""
+    try:
+        return subprocess.run(['git', '-C', str(ROOT), *args], capture_output=True).stdout
+    except FileNotFoundError:
+        return b''
+
+
 def difference(name: str, folder: Path) -> str:
     """What a config has become since the golden file was committed."""
-    git = ['git', '-C', str(ROOT)]
-    found = subprocess.run(
-        [*git, 'log', '-1', '--format=%H', '--', str(GOLDEN)], capture_output=True, check=False
-    )
-    commit = found.stdout.decode().strip() or 'HEAD'
-    then = subprocess.run(
-        [*git, 'archive', commit, 'configs'], capture_output=True, check=False
-    ).stdout
+    commit = git('log', '-1', '--format=%H', '--', str(GOLDEN)).decode().strip()
+    then = git('archive', commit, 'configs') if commit else b''
     if not then:
         return f'compare with the commit of {GOLDEN.name}, which is not in the history at hand'
     with tarfile.open(fileobj=io.BytesIO(then)) as archive:
