@@ -158,6 +158,13 @@ def test_metafile(tmp_path, changes, key, message):
     assert not key or message in violations[0].message
 
 
+def test_metafile_with_results_of_no_config(tmp_path):
+    (tmp_path / f'{MAE}.py').touch()
+    path = tmp_path / 'metafile.yml'
+    path.write_text(f'Models: []\nPublished: [{{Config: {MAE}}}, {{Config: other}}]\n')
+    assert [violation.key for violation in lint(path)] == ['Published.other.Config']
+
+
 def test_names():
     name = parse_name('vit-large-p16_ft-last4-8xb128-amp-coslr-100e_in1k')
     assert (name.arch, name.patch, name.job, name.variant) == ('large', 16, 'ft', 'last4')
