@@ -66,10 +66,9 @@ def test_metrics_of_sister_libraries(train, tool, write_config, work_dir, text, 
 def test_a_metric_that_needs_what_there_is_not(tool, write_config, checkpoint, tmp_path):
     weights = checkpoint('ft')
     config = write_config("test_evaluator = dict(type='mmpretrain.VOCMultiLabelMetric')", 'ft')
-    assert tool('test', config, weights, '--work-dir', tmp_path / 'run').error == (
-        "error: mmpretrain.VOCMultiLabelMetric needs 'gt_label_difficult' of each sample; this "
-        'model gives pred_score, pred_label, gt_label, num_classes, sample_idx'
-    )
+    error = tool('test', config, weights, '--work-dir', tmp_path / 'run').error
+    assert error.startswith("error: mmpretrain.VOCMultiLabelMetric needs 'gt_label_difficult' ")
+    assert error.endswith(' pred_score, pred_label, gt_label, num_classes, sample_idx')
 
 
 def test_weights_that_are_no_numbers(tool, write_config, checkpoint, tmp_path):
@@ -80,4 +79,4 @@ def test_weights_that_are_no_numbers(tool, write_config, checkpoint, tmp_path):
     for evaluator in ('Accuracy', 'mmpretrain.Accuracy'):
         config = write_config(f'test_evaluator = dict(type={evaluator!r})', 'ft')
         result = tool('test', config, path, '--work-dir', tmp_path / 'run')
-        assert result.error.startswith('error: the logits of 360 of 360 samples to evaluate are')
+        assert 'logits of 360 of 360 samples ' in result.error
