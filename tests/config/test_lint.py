@@ -136,7 +136,7 @@ METAFILE = """Models:
     [
         ({}, None, None),
         ({'checksum': 'sha256:00000000'}, 'one.Metadata.Checksum', 'the file is named 85be947b'),
-        ({'file': 'mae.pth'}, 'one.Weights', 'does not end in the first 8 digits'),
+        ({'file': 'mae.pth'}, 'one.Weights', 'the first 8 digits'),
         ({'epochs': 300}, 'one.Metadata.Epochs', f'300, but the config is {MAE}'),
         ({'config': FT}, 'one.Config', 'is not beside this file'),
         ({'folder': 'elsewhere'}, 'one.Config', 'is not beside this file'),

@@ -126,7 +126,7 @@ def test_repeats_have_ids_and_keys_of_their_own():
         (100, {'batch_size': 6, 'global_batch_size': 20}, 'batch_size 5 or 10'),
         (100, {'batch_size': 8, 'global_batch_size': 4}, 'global_batch_size 8, or batch_size 4'),
         (3, {'batch_size': 1, 'world_size': 4}, 'more processes than samples: 4 and 3'),
-        (7, {'batch_size': 8}, '7 samples, less than one global batch of 8'),
+        (7, {'batch_size': 8}, '7 samples, .* global batch of 8'),
         (7, {'batch_size': 0}, 'must be >= 1'),
         (7, {'batch_size': 1, 'rank': 2, 'world_size': 2}, 'rank must lie in 0..1'),
     ],

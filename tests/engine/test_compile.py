@@ -104,7 +104,7 @@ def test_without_a_compiler_it_warns_once_and_trains(make_runner, monkeypatch, t
     monkeypatch.setattr('torch._inductor.config.cpp.cxx', (None, str(tmp_path / 'no-compiler')))
     monkeypatch.setattr('torch._inductor.config.force_disable_caches', True)
     runner = make_runner('none', {'compile': True, 'train_cfg.max_epochs': 2})
-    with pytest.warns(UserWarning, match='compile has no effect: .*No working C') as caught:
+    with pytest.warns(UserWarning, match=r'compile has no effect: .*working C') as caught:
         runner.train()
     assert sum('compile has no effect' in str(w.message) for w in caught) == 1
     assert runner.iter == 10

@@ -91,13 +91,13 @@ def test_another_teacher_is_another_run(make_runner, tmp_path):
     run(make_runner, 'run', changes)
     write_teacher(tmp_path / 'teacher.pth', seed=1)
     longer = {**changes, 'train_cfg.max_epochs': 3, 'resume': True}
-    message = r'teacher was \w{64} and is \w{64} now, so the run would learn something else'
+    message = r'teacher was \w{64} and is \w{64} now'
     with pytest.raises(CheckpointError, match=message):
         run(make_runner, 'run', longer)
     runner, losses = run(make_runner, 'run', {**longer, 'resume_anyway': ['teacher']})
     assert len(losses) == 5
     logs = ''.join(path.read_text() for path in Path(runner.work_dir).rglob('*.log'))
-    assert 'resumed all the same, with another' in logs
+    assert 'resumed all the same' in logs
 
 
 def test_a_teacher_that_is_not_there_ends_the_run_in_a_line(make_runner, tmp_path):

@@ -113,7 +113,9 @@ def test_weights_under_usual_names(tmp_path, key):
     torch.save({key: weights} if key else weights, path)
     assert load_checkpoint(path)['state_dict'] == {'a': torch.ones(1)}
     torch.save({'meta': 1, 'optimizer': {'lr': 0.1}}, path)
-    assert refusal(path) == f'{path} holds no weights, but meta, optimizer'
+    message = refusal(path)
+    assert message.startswith(f'{path} holds no weights')
+    assert message.endswith(' meta, optimizer')
 
 
 @pytest.mark.parametrize('legacy', [False, True])

@@ -155,9 +155,7 @@ def test_position_of_a_cls_token_that_is_not_used():
 
 def test_positions_that_fit_no_grid_are_an_error():
     weights = of_another_size(img_size=(8, 20))  # 10 patches, of a shape that no key tells
-    with pytest.raises(
-        ValueError, match=r'backbone\.pos_embed does not fit .* 10 positions do not'
-    ):
+    with pytest.raises(ValueError, match=r'backbone\.pos_embed does not fit .* 10 positions '):
         classifier().load_state_dict(weights)
 
 
@@ -181,7 +179,7 @@ def test_positions_are_resampled_as_timm_or_as_mmpretrain(pos_antialias):
 
 
 def test_wrong_out_type():
-    with pytest.raises(ValueError, match=r"must be None or one of raw, cls_token, .* not 'mean'"):
+    with pytest.raises(ValueError, match=r"None .* raw, cls_token, .* not 'mean'"):
         ViTEncoder(**ENCODER, out_type='mean')
     with pytest.raises(ValueError, match='needs with_cls_token=True'):
         ViTEncoder(**ENCODER, out_type='cls_token', with_cls_token=False)
