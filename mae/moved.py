@@ -103,28 +103,28 @@ MOVED = {
     },
 }
 
-# Names that an old path has beside those of the module that took its place: `module:name`.
+# Names that an old path has beside those of the module that took its place: where they are now.
 NAMES = {
-    'apis.config.source': {'Source': 'config.source:ConfigSource'},
-    'apis.config.types': {'describe': 'config.arguments:describe_hint'},
-    'datasets.index_cache': {'Found': 'datasets.sources.index_cache:ScanResult'},
-    'datasets.tables': {'Table': 'datasets.sources.tables:ImageTable'},
-    'engine.checkpoint': {'load_weights': 'zoo.formats:load_weights'},
-    'engine.checkpoint.io': {'read_file': 'fault_tolerance.checkpoint.io:read_checkpoint'},
+    'apis.config.source': {'Source': 'config.source.ConfigSource'},
+    'apis.config.types': {'describe': 'config.arguments.describe_hint'},
+    'datasets.index_cache': {'Found': 'datasets.sources.index_cache.ScanResult'},
+    'datasets.tables': {'Table': 'datasets.sources.tables.ImageTable'},
+    'engine.checkpoint': {'load_weights': 'zoo.formats.load_weights'},
+    'engine.checkpoint.io': {'read_file': 'fault_tolerance.checkpoint.io.read_checkpoint'},
     'engine.checkpoint.manifest': {
-        'Record': 'fault_tolerance.checkpoint.manifest:ContentRecord',
-        'verify': 'fault_tolerance.checkpoint.manifest:verify_checkpoint',
+        'Record': 'fault_tolerance.checkpoint.manifest.ContentRecord',
+        'verify': 'fault_tolerance.checkpoint.manifest.verify_checkpoint',
     },
-    'engine.hooks.bad_samples': {'Record': 'fault_tolerance.bad_samples:BadSample'},
-    'engine.hooks.watchdog': {'leave': 'fault_tolerance.watchdog:exit_process'},
-    'engine.run_state': {'weights_sha256': 'utils.digest:weights_sha256'},
-    'zoo.formats.leave': {'leave': 'zoo.formats.export:export_weights'},
+    'engine.hooks.bad_samples': {'Record': 'fault_tolerance.bad_samples.BadSample'},
+    'engine.hooks.watchdog': {'leave': 'fault_tolerance.watchdog.end_process'},
+    'engine.run_state': {'weights_sha256': 'utils.digest.weights_sha256'},
+    'zoo.formats.leave': {'leave': 'zoo.formats.export.export_weights'},
     **{
         f'{room}.{old}': {name: f'fault_tolerance.checkpoint.{now}'}
         for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
         for old, name, now in (
-            ('agree', 'facts_of', 'load:facts_of_model'),
-            ('store', 'Found', 'folder:FoundCheckpoint'),
+            ('agree', 'facts_of', 'load.facts_of_model'),
+            ('store', 'Found', 'folder.FoundCheckpoint'),
         )
     },
 }
@@ -155,8 +155,8 @@ class MovedFinder(MetaPathFinder, Loader):
         warnings.warn(f'{old} is {new} now', DeprecationWarning, stacklevel=2)
         found = import_module(new)
         for name, place in NAMES.get(old.removeprefix('mae.'), {}).items():
-            room, _, now = place.partition(':')
-            setattr(found, name, getattr(import_module(f'mae.{room}'), now))
+            room, _, new_name_there = place.rpartition('.')
+            setattr(found, name, getattr(import_module(f'mae.{room}'), new_name_there))
         sys.modules[old] = found  # the same module, not a second one
 
 

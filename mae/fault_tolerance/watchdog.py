@@ -102,10 +102,10 @@ class WatchdogHook(Hook):
                 with suppress(ProcessLookupError):
                     os.kill(worker.pid, TELL_STACK)
         time.sleep(0.5)  # for the workers to print
-        exit_process(1)
+        end_process(1)
 
 
-def exit_process(code: int) -> None:
+def end_process(code: int) -> None:
     """End the process from a thread, whatever the main thread waits for."""
     for worker in multiprocessing.active_children():
         worker.kill()
