@@ -105,6 +105,7 @@ MOVED = {
 
 # Names that an old path has beside those of the module that took its place: where they are now.
 NAMES = {
+    'apis.config.schema': {'Room': 'config.schema.Builder'},
     'apis.config.source': {'Source': 'config.source.ConfigSource'},
     'apis.config.types': {'describe': 'config.arguments.describe_hint'},
     'datasets.index_cache': {'Found': 'datasets.sources.index_cache.ScanResult'},
