@@ -8,7 +8,7 @@ from skimage import data
 from mae.datasets import SeededDataset, collate
 from mae.models.preprocessors import ImagePreprocessor
 from mae.utils.errors import DataError
-from tests.encode import encode
+from tests.image_bytes import encode
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 PLAIN = [
