@@ -10,7 +10,7 @@ from mae.apis.images import ReadImage, name_images
 from mae.datasets import SeededDataset
 from mae.datasets.transforms import DecodeImage, DecodeRandomResizedCrop
 from mae.utils.errors import DataError
-from tests.encode import encode
+from tests.image_bytes import encode
 
 
 def deep(kind):

@@ -28,7 +28,7 @@ def _plain_config_text(monkeypatch):
 
 
 @pytest.fixture
-def forked(monkeypatch):
+def forked_workers(monkeypatch):
     """Workers are forked: they share this process's imports, which cost a spawned one seconds.
 
     A forked worker holds a copy of our end of its pipe, so that closing does not end it.

@@ -39,7 +39,7 @@ def tool(tmp_path):
     return call
 
 
-def test_step_of_every_peer_that_is_here(forked, make_settings):
+def test_step_of_every_peer_that_is_here(forked_workers, make_settings):
     peers = [name for name in PEERS['step'] if importlib.util.find_spec(name)]
     report = compare.run(make_settings(), peers, task='step', rounds=1, steps=1)
     assert set(report['systems']) == {'mae', *peers}
@@ -146,7 +146,7 @@ def rates(optimizer):
     return found
 
 
-def test_evaluate_beside_timm(forked, make_settings):
+def test_evaluate_beside_timm(forked_workers, make_settings):
     report = evaluate.run(make_settings(), ['timm'], rounds=1, steps=1, bank=40)
     ours, theirs = report['systems']['mae'], report['systems']['timm']
     assert ours['check'] == pytest.approx(theirs['check'], rel=1e-5)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.apart import apart
+from tests.forked import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / 'docs/en/advanced_guides/add_a_part.md'
@@ -52,7 +52,7 @@ def test_it_trains(folder):
     assert json.loads((folder / 'out/run.json').read_text())['state'] == 'finished'
 
 
-@apart  # a class registered here would stay
+@forked  # a class registered here would stay
 def test_a_slip_in_it_is_one_line(folder, tool, monkeypatch):
     file = folder / 'my_targets.py'
     file.write_text(file.read_text().replace('9 * in_channels', '8 * in_channels'))

@@ -11,7 +11,7 @@ from mae.apis import cli
 from mae.apis.cli import run_command
 from mae.registry import DATASETS, MODELS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
-from tests.apart import apart
+from tests.forked import forked
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_success_just_returns(capsys):
     assert capsys.readouterr() == ('done\n', '')
 
 
-@apart  # torch marks the tracebacks of a process that once had others
+@forked  # torch marks the tracebacks of a process that once had others
 def test_other_processes_are_left_in_order(tmp_path):
     def main():
         store = f'file://{tmp_path}/store'

@@ -9,7 +9,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from mae.engine.compile import compile_blocks
-from tests.apart import apart
+from tests.forked import forked
 
 # Traces and differentiates like the default, but needs no C++ compiler and no seconds for it.
 TRACED = dict(backend='aot_eager')
@@ -36,7 +36,7 @@ def run(make_runner, name, changes, classify=False):
     return hook
 
 
-@apart
+@forked
 def test_same_losses_and_no_recompilation(make_runner):
     plain = run(make_runner, 'plain', {})
     compiled = run(make_runner, 'compiled', {'compile': TRACED})
@@ -63,7 +63,7 @@ INDUCTOR = pytest.param(
         (TRACED, 'cheap', True),
     ],
 )
-@apart
+@forked
 def test_the_same_losses_with_what_is_computed_again(make_runner, options, recompute, classify):
     """Also where blocks draw the images they leave out, which is drawn again as it was."""
     parts = ('encoder',) if classify else ('encoder', 'decoder')
@@ -83,7 +83,7 @@ def test_the_same_losses_with_what_is_computed_again(make_runner, options, recom
     assert plain.losses == pytest.approx(kept.losses, rel=1e-5)
 
 
-@apart
+@forked
 def test_every_drop_path_rate_is_compiled(make_runner):
     # Validation, which has shapes of its own, comes after the last step.
     changes = {'compile': TRACED, 'train_cfg.val_interval': 2}
@@ -98,7 +98,7 @@ def test_off_by_default(make_runner):
     assert not any(block._compiled_call_impl for block in runner.bare_model.blocks())
 
 
-@apart
+@forked
 def test_without_a_compiler_it_warns_once_and_trains(make_runner, monkeypatch, tmp_path):
     torch._dynamo.reset()
     monkeypatch.setattr('torch._inductor.config.cpp.cxx', (None, str(tmp_path / 'no-compiler')))
@@ -122,7 +122,7 @@ def test_no_blocks():
         assert not compile_blocks([], options=True)
 
 
-@apart
+@forked
 def test_state_keeps_its_names(make_runner):
     runner = make_runner('names', {'compile': TRACED, 'train_cfg.max_epochs': 2})
     names = list(runner.bare_model.state_dict())

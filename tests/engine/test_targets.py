@@ -9,8 +9,8 @@ import torch
 from mmengine.hooks import Hook
 
 from mae.utils.errors import CheckpointError, ConfigError
-from tests.apart import apart
 from tests.engine.test_features_only import evaluation
+from tests.forked import forked
 
 TEACHER = dict(img_size=8, patch_size=2, in_chans=1, embed_dim=12, depth=1, num_heads=2)
 
@@ -126,7 +126,7 @@ def test_low_resolution(make_runner, target):
     assert losses[0] != plain[0]
 
 
-@apart
+@forked
 def test_compiled_and_recomputed_the_losses_are_the_same(make_runner, target):
     torch._dynamo.reset()
     _, plain = run(make_runner, 'plain', {**target, 'train_cfg.max_epochs': 2})

@@ -9,7 +9,7 @@ from skimage import data
 
 from mae.datasets.transforms import DecodeImage
 from mae.utils.errors import ConfigError, DataError
-from tests.encode import encode
+from tests.image_bytes import encode
 
 ORIENTATION = 0x0112
 

@@ -9,7 +9,7 @@ from mae.datasets.transforms import (
     decode_crop,
 )
 from mae.utils.errors import DataError
-from tests.encode import encode
+from tests.image_bytes import encode
 
 CROP = {'size': (24, 40), 'scale': (0.08, 1.0), 'ratio': (0.5, 2.0)}
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mae.datasets.transforms import DecodeImage, image_file
 from mae.utils.errors import ConfigError, DataError
-from tests.encode import encode
+from tests.image_bytes import encode
 
 BACKENDS = ['turbo', 'pillow']
 TENTHS = range(10)

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from mae.datasets.transforms import DecodeImage
 from mae.datasets.transforms.png import without_metadata
 from mae.utils.errors import DataError
-from tests.encode import encode
+from tests.image_bytes import encode
 
 BACKENDS = ['turbo', 'pillow']
 LONG = 'a' * 3_000_000

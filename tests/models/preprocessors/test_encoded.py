@@ -15,7 +15,7 @@ from mae.datasets.transforms import collate_encoded
 from mae.models.preprocessors import EncodedPreprocessor, ImagePreprocessor
 from mae.registry import FUNCTIONS, MODELS
 from mae.utils.errors import ConfigError, DataError
-from tests.encode import encode
+from tests.image_bytes import encode
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 PLAIN = [
