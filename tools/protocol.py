@@ -66,14 +66,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from mae.fault_tolerance.lock import only_one
     from mae.protocol.jobs import JobError, preload
-    from mae.protocol.plan import Means, Plan
+    from mae.protocol.plan import Plan, Settings
     from mae.protocol.render import write
     from mae.protocol.table import table_of
 
     preload()
     work_dir = args.work_dir or Path('work_dirs/protocol', _name(args.start))
     cores = args.cores or min(len(os.sched_getaffinity(0)), 4)
-    means = Means(
+    settings = Settings(
         tools=_TOOLS,
         work_dir=work_dir,
         data=args.data,
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gpus=args.gpus or 0,
         options=args.cfg_options,
     )
-    plan = Plan(args.start, args.protocols, means)
+    plan = Plan(args.start, args.protocols, settings)
     if plan.recipe.takes_gpus and not (args.gpus or args.cores):
         raise ValueError(f'{plan.arch} takes GPUs: give --gpus N (or --cores N if you mean it)')
     if args.gpus and args.gpus > torch.cuda.device_count():

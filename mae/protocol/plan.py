@@ -23,7 +23,7 @@ _COST_ELSE, _COST_START = 1.6, 2.0
 
 
 @dataclass(frozen=True)
-class Means:
+class Settings:
     """With what, and where.
 
     Attributes:
@@ -45,7 +45,7 @@ class Means:
     options: Sequence[str]
 
     @property
-    def places(self) -> int:
+    def parallel_runs(self) -> int:
         """Runs at a time."""
         return 1 if self.gpus else self.cores
 
@@ -56,7 +56,7 @@ class Plan:
     Args:
         start: a pre-training config, by name or path, or a checkpoint of one.
         protocols: which of `PROTOCOLS`.
-        means: with what.
+        settings: with what.
 
     Raises:
         ConfigError: a config is missing, or an option fits none.
@@ -64,8 +64,8 @@ class Plan:
         DataError: the data is not where it should be.
     """
 
-    def __init__(self, start: str, protocols: Sequence[str], means: Means) -> None:
-        self.means = means
+    def __init__(self, start: str, protocols: Sequence[str], settings: Settings) -> None:
+        self.settings = settings
         given = Path(start).expanduser()
         self.checkpoint: Path | None = given if given.suffix in _WEIGHTS else None
         if self.checkpoint is not None and not given.is_file():
@@ -77,7 +77,7 @@ class Plan:
         before = []
         if self.checkpoint is None and self._needs_weights():
             before = [Stage('pretrain', 'pre-training', 'pretrain', start)]
-        check_options([*before, *self.stages], means.options)
+        check_options([*before, *self.stages], settings.options)
         self._check_data([*before, *self.stages])
         for stage in before:
             self.pretrain = self._task(stage, 0)
@@ -94,12 +94,12 @@ class Plan:
 
     @property
     def reads_root(self) -> bool:
-        """Whether `Means.data` has an effect."""
+        """Whether `Settings.data` has an effect."""
         return any(roots(config_of(stage)) for stage in self.stages)
 
     def seeds_of(self, stage: Stage) -> Sequence[int]:
         """All, or one where it makes no difference."""
-        return self.means.seeds if stage.is_seeded else self.means.seeds[:1]
+        return self.settings.seeds if stage.is_seeded else self.settings.seeds[:1]
 
     def task(self, stage: Stage, seed: int) -> Task:
         """That of a stage and seed."""
@@ -135,7 +135,7 @@ class Plan:
             return [*_left(list(self.pretrained.values()))] if job is self.pretrain else []
 
         with Meter(cost) as meter:
-            run_jobs(first, self.means.places, meter, then)
+            run_jobs(first, self.settings.parallel_runs, meter, then)
 
     def _needs_weights(self) -> bool:
         return any(stage.is_pretrained for stage in self.stages)
@@ -148,9 +148,9 @@ class Plan:
         }
 
     def _task(self, stage: Stage, seed: int) -> Task:
-        means = self.means
-        options, config = options_of(stage, seed, means.data, means.options)
-        folder = means.work_dir / (f'{stage.key}-seed{seed}' if stage.is_seeded else stage.key)
+        settings = self.settings
+        options, config = options_of(stage, seed, settings.data, settings.options)
+        folder = settings.work_dir / (f'{stage.key}-seed{seed}' if stage.is_seeded else stage.key)
         changes = ['--cfg-options', *options] if options else []
         place = ['--work-dir', str(folder)]
         tested = [*place, '--out', str(folder / 'metrics.json'), *changes]
@@ -173,14 +173,14 @@ class Plan:
             test_args=() if stage.protocol == 'pretrain' else tuple(test_words),
             test_script=self._script('test'),
             identity=identity_of(config, seed, weights),
-            devices=means.gpus or 1,
+            devices=settings.gpus or 1,
         )
 
     def _number(self) -> list[str]:
-        return [str(self.means.gpus)] if self.means.gpus else []
+        return [str(self.settings.gpus)] if self.settings.gpus else []
 
     def _script(self, kind: str) -> Path:
-        return self.means.tools / (f'dist_{kind}.sh' if self.means.gpus else f'{kind}.py')
+        return self.settings.tools / (f'dist_{kind}.sh' if self.settings.gpus else f'{kind}.py')
 
     def _cost_of_pretrained(self) -> float:
         once = {stage.key: stage for stage in self.stages if stage.is_pretrained}
@@ -190,12 +190,12 @@ class Plan:
         )
 
     def _cost(self, stage: Stage, config: Config) -> float:
-        return _cost(stage, config) / self.means.places
+        return _cost(stage, config) / self.settings.parallel_runs
 
     def _check_data(self, stages: Sequence[Stage]) -> None:
         """Find out now, not after the pre-training."""
         for stage in stages:
-            _, config = options_of(stage, 0, self.means.data, self.means.options)
+            _, config = options_of(stage, 0, self.settings.data, self.settings.options)
             for path in roots(config):
                 source = _at(config, path)
                 folder = Path(source['root'], source.get('split', ''))

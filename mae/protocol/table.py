@@ -36,9 +36,9 @@ def table_of(plan: Plan, command: str) -> Table:
         'order': order_of(rows),
         'seconds': sum(row['seconds'] for row in spent),
         'device_seconds': sum(row['device_seconds'] for row in spent),
-        'device': 'GPU' if plan.means.gpus else 'CPU core',
-        'devices': plan.means.gpus or plan.means.cores,
-        'machine': gpu_name() if plan.means.gpus else cpu_name(),
+        'device': 'GPU' if plan.settings.gpus else 'CPU core',
+        'devices': plan.settings.gpus or plan.settings.cores,
+        'machine': gpu_name() if plan.settings.gpus else cpu_name(),
         'versions': software(),
     }
 
