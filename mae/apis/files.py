@@ -20,7 +20,7 @@ def save_features(result: Features, path: Path) -> None:
             and the names as JSON in its metadata, `.npy` the features, and FILE.npy.txt the names.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: `path` has another suffix.
     """
     features, names = result.features, result.names
     if path.suffix == '.npz':
