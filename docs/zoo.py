@@ -59,7 +59,6 @@ PAGES: dict[str, Callable[[Path], str]] = {
     'configs/pretrain/README.md': files,
     'configs/pretrain/ablations/README.md': files,
     'configs/finetune/README.md': files,
-    'README.md': short,
 }
 
 

@@ -32,11 +32,11 @@ def test_every_entry_has_its_row(docs_zoo):
 
 
 def test_half_a_pair_of_markers_is_refused(docs_zoo):
-    with pytest.raises(ValueError, match=r'README\.md must hold'):
-        docs_zoo.rewrite('README.md', docs_zoo.BEGIN)
+    with pytest.raises(ValueError, match=r'model_zoo\.md must hold'):
+        docs_zoo.rewrite('docs/en/model_zoo.md', docs_zoo.BEGIN)
     page = f'a\n{docs_zoo.BEGIN}\nold\n{docs_zoo.END}\nb'
-    renewed = docs_zoo.rewrite('README.md', page)
+    renewed = docs_zoo.rewrite('docs/en/model_zoo.md', page)
     assert renewed.startswith('a\n')
     assert renewed.endswith('\nb')
     assert 'old' not in renewed
-    assert '| 83.664 | 67.8 | the authors | CC-BY-NC-4.0 |' in renewed
+    assert '| 83.664 | 67.8 | the authors | CC-BY-NC-4.0 | encoder only |' in renewed
