@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from mae.config import load_config
 from mae.protocol.plan import Plan
-from mae.protocol.presets import Stage
 from mae.protocol.stages import config_of
 from mae.protocol.table import Row, table_of
 from mae.visualization.logs import Record, images_per_second, with_key
@@ -44,9 +42,10 @@ def summary_of(plan: Plan) -> dict[str, Any]:
 def logs_of(plan: Plan, summary: Row) -> dict[str, list[Record]]:
     """Logged scalars of pre-training, and of the first seed's fine-tuning and best rate."""
     assert plan.pretrain is not None
-    scratch = stage_of(plan, 'scratch')
-    best = next(t for t in scratch.trials if t.base_lr == summary['scratch']['base_lr'])
-    tasks = {'finetune': plan.tasks_of(stage_of(plan, 'finetune')), 'scratch': plan.tasks_of(best)}
+    best = next(
+        t for t in plan.stage('scratch').trials if t.base_lr == summary['scratch']['base_lr']
+    )
+    tasks = {'finetune': plan.tasks_of(plan.stage('finetune')), 'scratch': plan.tasks_of(best)}
     logs = {part: seeds[0].records() for part, seeds in tasks.items()}
     return {'pretrain': plan.pretrain.records(), **logs}
 
@@ -58,24 +57,18 @@ def pictures(plan: Plan) -> tuple[list[Panel], list[int]]:
     from mae.apis import init_model, reconstruct
     from mae.registry import DATASETS
 
-    assert plan.pretrain is not None
-    loader = config_of(stage_of(plan, 'knn')).test_dataloader
+    loader = config_of(plan.stage('knn')).test_dataloader
     dataset = DATASETS.build(loader.dataset)
     samples = [dataset[index] for index in range(_NUM_PICTURES)]
     images = torch.stack([sample['inputs'] for sample in samples])
-    model = init_model(load_config(plan.pretrain.args[0]), plan.weights())
+    model = init_model(config_of(plan.stage('pretrain')), plan.weights())
     return reconstruct(model, images), [sample['label'] for sample in samples]
-
-
-def stage_of(plan: Plan, key: str) -> Stage:
-    """The row of a plan that has a key."""
-    return next(stage for stage in plan.stages if stage.key == key)
 
 
 def _pretrain(plan: Plan) -> dict[str, float]:
     assert plan.pretrain is not None
     records = with_key(plan.pretrain.records(), 'loss')
-    batch = load_config(plan.pretrain.args[0]).global_batch_size
+    batch = config_of(plan.stage('pretrain')).global_batch_size
     return {
         'loss_first': records[0]['loss'],
         'loss_last': records[-1]['loss'],
@@ -88,9 +81,8 @@ def _sizes(plan: Plan) -> dict[str, float]:
     """Images of each data set, and the share of each image that is hidden."""
     from mae.registry import DATASETS
 
-    assert plan.pretrain is not None
-    pretrain = load_config(plan.pretrain.args[0])
-    finetune = config_of(stage_of(plan, 'finetune'))
+    pretrain = config_of(plan.stage('pretrain'))
+    finetune = config_of(plan.stage('finetune'))
     return {
         'train_images': len(DATASETS.build(pretrain.train_dataloader.dataset)),
         'val_images': len(DATASETS.build(finetune.val_dataloader.dataset)),

@@ -91,6 +91,11 @@ class Plan:
         """Whether `Settings.data` has an effect."""
         return any(roots(config_of(stage)) for stage in self.stages)
 
+    def stage(self, key: str) -> Stage:
+        """Pre-training or the row with a key."""
+        before = [self.preset.pretrain] if self.preset.pretrain is not None else []
+        return next(stage for stage in (*before, *self.stages) if stage.key == key)
+
     def seeds_of(self, stage: Stage) -> Sequence[int]:
         """All seeds, or the first where a seed makes no difference."""
         return self.settings.seeds if stage.is_seeded else self.settings.seeds[:1]
@@ -148,7 +153,7 @@ class Plan:
 
     def _task(self, stage: Stage, seed: int) -> Task:
         settings = self.settings
-        options, config = options_of(stage, seed, settings.data, settings.options)
+        options, config = self._config(stage, seed)
         folder = settings.work_dir / (f'{stage.key}-seed{seed}' if stage.is_seeded else stage.key)
         changes = ['--cfg-options', *options] if options else []
         place = ['--work-dir', str(folder)]
@@ -186,17 +191,21 @@ class Plan:
         stages = [stage for stage in self.stages if stage.is_pretrained]
         once = {trial.key: trial for stage in stages for trial in stage.trials}
         return sum(
-            self._cost(trial, config_of(trial)) * len(self.seeds_of(trial))
+            self._cost(trial, self._config(trial, 0)[1]) * len(self.seeds_of(trial))
             for trial in once.values()
         )
 
     def _cost(self, stage: Stage, config: Config) -> float:
         return _cost(stage, config) / self.settings.parallel_runs
 
+    def _config(self, stage: Stage, seed: int) -> tuple[list[str], Config]:
+        """The `--cfg-options` of a run and the config with them."""
+        return options_of(stage, seed, self.settings.data, self.settings.options)
+
     def _check_data(self, stages: Sequence[Stage]) -> None:
         """Look for the data before anything runs, not after the pre-training."""
         for stage in stages:
-            _, config = options_of(stage, 0, self.settings.data, self.settings.options)
+            _, config = self._config(stage, 0)
             for path in roots(config):
                 source = _at(config, path)
                 folder = Path(source['root'], source.get('split', ''))
@@ -225,6 +234,6 @@ def _at(config: Config, path: str) -> Mapping[str, Any]:
 def _cost(stage: Stage, config: Config) -> float:
     if stage.cost is not None:
         return stage.cost
-    epochs = 1 if stage.is_test else stage.times * config.train_cfg.max_epochs
+    epochs = 1 if stage.is_test else config.train_cfg.max_epochs
     share = 0.01 if stage.shots else stage.share or 1.0
     return _COST_START + epochs * share * _COST.get(stage.protocol, _COST_ELSE)

@@ -199,8 +199,7 @@ def configs_of(plan):
 
 def trials_of(plan, key):
     """Tasks of a row by base_lr."""
-    trials = parts.stage_of(plan, key).trials
-    return {trial.base_lr: plan.tasks_of(trial) for trial in trials}
+    return {trial.base_lr: plan.tasks_of(trial) for trial in plan.stage(key).trials}
 
 
 def tasks_of(plan):
