@@ -257,17 +257,6 @@ def files(page: Path) -> Lines:
     return _table(head, rows)
 
 
-def short(page: Path) -> Lines:
-    """Names and results."""
-    head = ['name', 'epochs', 'fine-tuned', 'linear probe', 'source', 'licence']
-    rows = []
-    for e in all_entries():
-        tuned, linear = _tuned(e), _metric(e, LINEAR)
-        if tuned or linear:
-            rows.append([f'`{e.name}`', _epochs(e), tuned, linear, e.source, e.license])
-    return _table(head, rows)
-
-
 def _of(folder: str) -> Iterator[Entry]:
     return (entry for entry in all_entries() if entry.config.parent.name == folder)
 
@@ -322,7 +311,6 @@ def _note(entry: Entry) -> str:
 
 # The writer of each block. A block that a page lacks is not missed.
 BLOCKS: dict[str, dict[str, Write]] = {
-    'README.md': {'zoo': short},
     'docs/en/model_zoo.md': {'zoo': overview},
     'docs/en/user_guides/reproduce.md': {'published': by_size},
     'docs/en/advanced_guides/changed_maths.md': {'decoder-depth': decoder_depth},

@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     evaluate = _task(tasks, 'evaluate', 'features of whole images, and k-NN', _PRETRAIN)
     _model_options(evaluate, batch=32)
     evaluate.add_argument(
-        '--bank', type=int, default=50000, metavar='M', help='images that vote in k-NN'
+        '--bank', type=int, default=50000, metavar='M', help='images in the bank of k-NN'
     )
     loader = _task(tasks, 'loader', 'input pipeline: JPEG photographs to batches', _PRETRAIN)
     _sizes(loader, batch=64, steps=16)
@@ -47,7 +47,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='folder with class folders of images (default: photographs that come with '
         'scikit-learn and scikit-image, cut to 500x375)',
     )
-    loader.add_argument('--workers', type=int, default=1, metavar='N', help='of each loader')
+    loader.add_argument(
+        '--workers', type=int, default=1, metavar='N', help='data workers of each loader'
+    )
     runner = _task(tasks, 'runner', 'cost of everything around the step', _SMALL)
     _sizes(runner, batch=4, steps=100)
     runner.set_defaults(cfg_options=_TINY)
@@ -57,7 +59,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         default=[10],
         metavar='ITERATION',
-        help='places in a run to measure at, such as 10 100000',
+        help='iterations at which to measure, such as 10 100000',
     )
     args = parse(parser, argv)
     for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
@@ -80,16 +82,20 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
         nargs='*',
         choices=PEERS[name],
         default=PEERS[name],
-        help='to compare with (default: all that run here)',
+        help='systems to compare with (default: all that run here)',
     )
-    parser.add_argument('--rounds', type=int, default=10, metavar='N', help='figures per system')
+    parser.add_argument(
+        '--rounds', type=int, default=10, metavar='N', help='measurements of each system'
+    )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result here')
     return parser
 
 
 def _sizes(parser: argparse.ArgumentParser, batch: int, steps: int) -> None:
-    parser.add_argument('--batch', type=int, default=batch, metavar='N', help='images of a step')
-    parser.add_argument('--steps', type=int, default=steps, metavar='N', help='timed together')
+    parser.add_argument('--batch', type=int, default=batch, metavar='N', help='images in one step')
+    parser.add_argument(
+        '--steps', type=int, default=steps, metavar='N', help='steps timed together'
+    )
 
 
 def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
@@ -104,7 +110,7 @@ def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
     parser.add_argument(
         '--equal-allocator',
         action='store_true',
-        help='peers too keep what they free, as our runs on a CPU do by themselves',
+        help='let the peers keep freed memory too, as ours does on a CPU',
     )
 
 

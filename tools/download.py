@@ -24,7 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--mirror',
         metavar='URL',
-        help='address of a folder with the files, asked instead of those who published them',
+        help='address of a folder that serves the files, instead of their publishers',
     )
     parser.add_argument(
         '--list', nargs='?', const='*', metavar='PATTERN', help='show the names, e.g. *base*400e*'

@@ -31,7 +31,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default='avg',
         help='average of the patch tokens, cls token, or all of them (default: %(default)s)',
     )
-    parser.add_argument('--batch-size', type=int, default=32, help='default: 32')
+    parser.add_argument(
+        '--batch-size', type=int, default=32, help='images in one forward pass (default: 32)'
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     args = parse(parser, argv)
     if args.out.suffix not in FORMATS:

@@ -15,10 +15,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files and folders')
     parser.add_argument('--weights', help='path or address of weights, if not the published ones')
-    parser.add_argument('--topk', type=int, default=5, help='classes to tell (default: 5)')
-    parser.add_argument('--classes', type=Path, metavar='FILE', help='their names, a line each')
+    parser.add_argument(
+        '--topk', type=int, default=5, help='classes listed for an image (default: 5)'
+    )
+    parser.add_argument('--classes', type=Path, metavar='FILE', help='class names, a line each')
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the classes here')
-    parser.add_argument('--batch-size', type=int, default=32, help='default: 32')
+    parser.add_argument(
+        '--batch-size', type=int, default=32, help='images in one forward pass (default: 32)'
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     args = parse(parser, argv)
     if args.out is not None and args.out.suffix != '.json':

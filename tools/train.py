@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NAME',
         help='resume with another seed, global_batch_size, num_samples, dataset or teacher',
     )
-    parser.add_argument('--seed', type=int, help='of everything random in the run')
+    parser.add_argument('--seed', type=int, help='seed of everything random in the run')
     parser.add_argument(
         '--batch-per-device',
         type=int,

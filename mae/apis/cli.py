@@ -1,4 +1,4 @@
-"""How a tool ends: the user's mistakes in one line, bugs with their traceback."""
+"""Exit of the tools: errors of the user in one line, bugs with a traceback."""
 
 import os
 import re
@@ -54,7 +54,7 @@ def wants_traceback() -> bool:
 
 
 def explain(error: Exception) -> str | None:
-    """The one line that tells a user what to mend, or None if the error is not theirs."""
+    """One line that says what the user can fix, or None if the error is a bug."""
     text = str(error)
     if isinstance(error, ValueError):
         return _one_line(text) or type(error).__name__

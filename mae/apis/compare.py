@@ -25,7 +25,7 @@ def compare_transformers(model: Any, images: Tensor, seed: int = 0) -> tuple[lis
     Args:
         model: an `MAE`, from `init_model`.
         images: uint8 (B, C, H, W) of the model's size, which must be square.
-        seed: of the masks.
+        seed: chooses the masks.
 
     Returns:
         Panels of four pictures, the last by transformers; and the largest difference of the

@@ -38,10 +38,10 @@ class FeatureExtractor(Inferencer):
     """One vector an image, from the whole image.
 
     Args:
-        model: see `Inferencer`, like the further options.
-        pretrained: see `Inferencer`.
+        model: as for `Inferencer`.
+        pretrained: as for `Inferencer`.
         pool: 'avg' of the patch tokens, the 'cls' token, or all 'tokens'.
-        options: of `Inferencer`.
+        options: other arguments of `Inferencer`.
 
     Raises:
         ValueError: an option is wrong, or there are no weights for it.

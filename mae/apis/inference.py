@@ -1,4 +1,4 @@
-"""A model over images of any kind, in batches; what cannot be read is named, the rest is done.
+"""A model over images of any kind, in batches; unreadable images are listed, not fatal.
 
 Shapes: B images of a batch, M in all, C channels, H W pixels.
 """
@@ -37,10 +37,10 @@ class Inferencer(ABC):
 
     Args:
         model: from `get_model`, or what `get_model` takes.
-        pretrained: see `get_model`; not looked at if `model` is a module.
-        device: where to put the model.
-        batch_size: images at once.
-        num_threads: that read.
+        pretrained: as for `get_model`; has no effect if `model` is a module.
+        device: such as 'cpu' or 'cuda:1'.
+        batch_size: images in one forward pass, at least 1.
+        num_threads: threads that read images, at least 1.
         progress: show a bar on stderr where there is more than one batch.
 
     Raises:
@@ -80,14 +80,14 @@ class Inferencer(ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """From normalised images (B, C, H, W) on the device to what is wanted of each."""
+        """From normalised images (B, C, H, W) on the device to a result for each, (B, ...)."""
 
     def stream(self, images: Pictures, failed: list[Failure]) -> Iterator[tuple[list[str], Tensor]]:
         """Names and results of a batch at a time, for more images than memory holds.
 
         Args:
             images: see `mae.apis.images.name_images`.
-            failed: filled with what could not be read.
+            failed: receives the images that could not be read.
         """
         for names, pixels in self._batches(images, failed):
             with torch.inference_mode():

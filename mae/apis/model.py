@@ -30,8 +30,8 @@ def init_model(
     Args:
         config: path, `Config`, or the bare name of a shipped config.
         checkpoint: weights to load, a file or folder in any known format, a name of
-            `list_models` or an address; without one they start as the recipe says.
-        device: where to put the model.
+            `list_models` or an address; None leaves the weights as initialised.
+        device: such as 'cpu' or 'cuda:1'.
 
     Returns:
         An `MAE` or `Classifier`.

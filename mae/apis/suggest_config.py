@@ -1,4 +1,4 @@
-"""Which shipped config a file of weights may belong to, told from its shapes."""
+"""Suggests the shipped config that a file of weights belongs to, by its shapes."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ def likely_config(weights: Mapping[str, Tensor]) -> str | None:
     """Name of the plainest shipped config whose model has these widths, blocks and patches.
 
     Args:
-        weights: under our names.
+        weights: tensors by name, in the names of this toolbox.
     """
     patches = weights.get(_PATCHES)
     if patches is None or patches.ndim != 4:

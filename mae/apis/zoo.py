@@ -25,10 +25,10 @@ class LoadedModel:
 
     Attributes:
         model: in evaluation mode, on its device.
-        config: it was built from.
-        entry: of the index, if its weights are listed there.
+        config: the config that the model was built from.
+        entry: entry of the index, if the weights are published there.
         classes: names of the classes, if the file says them.
-        report: what became of the weights, if any were loaded.
+        report: which weights were loaded and which left out, if any were loaded.
     """
 
     model: Any
@@ -38,7 +38,7 @@ class LoadedModel:
     report: LoadReport | None = None
 
     def require_head(self) -> None:
-        """Refuse a classifier whose head came with no weights: what it says is noise.
+        """Refuse a classifier whose head was not loaded: its predictions are random.
 
         Raises:
             CheckpointError: names the weights that were not in the file.
@@ -92,10 +92,10 @@ def get_model(
     Args:
         name: of `list_models`, the file name of a published file, or a config (name, path,
             `Config`).
-        pretrained: False starts the weights as the recipe says; True takes the published file of
+        pretrained: False leaves the weights as initialised; True takes the published file of
             that name, of a config the one listed first; or a path, an address or another name
             of `list_models`. What became of the weights is always printed.
-        device: where to put the model.
+        device: such as 'cpu' or 'cuda:1'.
         overrides: keys of `model` that replace those of the config, such as
             `encoder=dict(img_size=448)`; weights are then fitted as for fine-tuning.
 
@@ -118,7 +118,7 @@ def load_model(
     device: str | torch.device = 'cpu',
     **overrides: Any,
 ) -> LoadedModel:
-    """What `get_model` returns the model of, with its config, classes and report of loading."""
+    """Like `get_model`, with config, index entry, class names and report."""
     device = resolve_device(device)
     config, entry = _resolve(name)
     config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})

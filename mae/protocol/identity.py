@@ -1,4 +1,4 @@
-"""Telling apart what looks alike: weights by their bytes, runs by all that decides them."""
+"""Hashes that identify weights by their bytes, and runs by all that their result depends on."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ _KNOWN: dict[tuple[Path, int], str] = {}
 
 
 def run_hash(config: Config, seed: int, weights: Path | None) -> str:
-    """Of a run: the same for the same result, whatever config and folder are called."""
+    """Hash of a run's merged config, seed and weights; names of files and folders play no part."""
     text = json.dumps([config.to_dict(), seed], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode())
     if weights is not None:

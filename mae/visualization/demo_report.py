@@ -32,7 +32,7 @@ def demo_report(
         summary: what `tools/demo.py` writes to summary.json.
         logs: records of the runs 'pretrain', 'finetune' and 'scratch' (the last two of one seed).
         panels: reconstructions of images the model has not seen in training.
-        digits: what they show.
+        digits: class of each image, for the captions.
     """
     return page(
         'A masked autoencoder on handwritten digits',

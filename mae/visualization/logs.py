@@ -13,7 +13,7 @@ def find_scalars(work_dir: Path, since: float = 0.0) -> Path | None:
     """The newest `<run>/vis_data/scalars.json` of a work dir, all of a resumed run; or None.
 
     Args:
-        work_dir: of one or more runs; mmengine names a folder in it for each run's start.
+        work_dir: one folder for each start of a run, named by its time.
         since: leave out logs not written to since then (seconds since the epoch).
     """
     paths = work_dir.glob('*/vis_data/scalars.json')
@@ -56,7 +56,7 @@ def images_per_second(records: Sequence[Scalars], global_batch_size: int) -> flo
 
     Args:
         records: of training; `time` is the mean of the latest steps before each, in seconds.
-        global_batch_size: images of a step.
+        global_batch_size: images in one step.
     """
     seconds, step = 0.0, 0.0
     for record in records:

@@ -97,6 +97,20 @@ def test_page_lists_each_command_once():
     assert text.count('python tools/train.py mae_vit-mini-p4') == 1
 
 
+def test_a_grid_shows_all_rates_and_the_one_that_counts():
+    grid = [
+        {'base_lr': rate, 'lr': rate, 'top1': [mean], 'mean': mean, 'std': std}
+        for rate, mean, std in ((0.005, 96.5, 0.71), (0.01, 90.0, None))
+    ]
+    chosen = {'base_lr': 0.005, 'lr': 0.005, 'is_best_at_edge': True, 'grid': grid}
+    table = {**TABLE, 'rows': changed(5, **chosen)}
+    for text in (markdown(table), text_of(html(table))):
+        assert 'from scratch: 0.005: 96.5 ± 0.7, 0.01: 90.0' in text
+        assert 'The best mean counts, 0.005, at the edge of the grid' in text
+    inside = {**TABLE, 'rows': changed(5, **{**chosen, 'is_best_at_edge': False})}
+    assert 'edge' not in markdown(inside)
+
+
 def test_given_weights_cost_nothing():
     given = {**TABLE, 'pretrain': {'checkpoint': 'w.pth', 'sha256': 'f' * 64}}
     assert 'pre-training' not in markdown(given)

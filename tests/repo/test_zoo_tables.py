@@ -74,14 +74,14 @@ def test_result_stands_in_the_tables_of_its_pretraining_too(docs_zoo):
 def test_half_a_pair_of_markers_is_refused(docs_zoo):
     other = BEGIN.replace('zoo:', 'other:')
     for page in (BEGIN, END, f'{BEGIN}\n{END}\n{BEGIN}\n{END}', f'{other}\n<!-- /other -->'):
-        with pytest.raises(ValueError, match=r'README\.md must hold .* it may have zoo'):
-            docs_zoo.rewrite('README.md', page)
+        with pytest.raises(ValueError, match=r'model_zoo\.md must hold .* it may have zoo'):
+            docs_zoo.rewrite('docs/en/model_zoo.md', page)
     page = f'a\n{BEGIN}\nold\n{END}\nb'
-    renewed = docs_zoo.rewrite('README.md', page)
+    renewed = docs_zoo.rewrite('docs/en/model_zoo.md', page)
     assert renewed.startswith('a\n')
     assert renewed.endswith('\nb')
     assert 'old' not in renewed
-    assert '| 83.664 | 67.8 | the authors | CC-BY-NC-4.0 |' in renewed
+    assert '| 83.664 | 67.8 | the authors | CC-BY-NC-4.0 | encoder only |' in renewed
 
 
 def test_new_folder_needs_a_block_and_a_metafile(tmp_path, monkeypatch):
