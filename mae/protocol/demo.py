@@ -5,7 +5,7 @@ from typing import Any
 from mae.protocol.plan import Plan
 from mae.protocol.stages import config_of
 from mae.protocol.table import Row, table_of
-from mae.visualization.logs import Record, images_per_second, with_key
+from mae.visualization.logs import Scalars, images_per_second, with_key
 from mae.visualization.panels import Panel
 
 _NUM_PICTURES = 9
@@ -39,7 +39,7 @@ def summary_of(plan: Plan) -> dict[str, Any]:
     }
 
 
-def logs_of(plan: Plan, summary: Row) -> dict[str, list[Record]]:
+def logs_of(plan: Plan, summary: Row) -> dict[str, list[Scalars]]:
     """Logged scalars of pre-training, and of the first seed's fine-tuning and best rate."""
     assert plan.pretrain is not None
     best = next(
