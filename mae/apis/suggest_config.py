@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mae.config import shipped_configs
 from mae.config.grammar import parse_name
-from mae.utils.vit_sizes import find_arch
+from mae.utils.vit_sizes import arch_name
 
 _PATCHES = 'encoder.patch_embed.proj.weight'
 
@@ -20,7 +20,7 @@ def likely_config(weights: Mapping[str, Tensor]) -> str | None:
     patches = weights.get(_PATCHES)
     if patches is None or patches.ndim != 4:
         return None
-    arch = find_arch(patches.shape[0], _depth(weights))
+    arch = arch_name(patches.shape[0], _depth(weights))
     job = None if any(name.startswith('decoder.') for name in weights) else 'ft'
     found = []
     for path in shipped_configs():

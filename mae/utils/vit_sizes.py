@@ -9,7 +9,7 @@ ARCHS: dict[str, dict[str, int]] = {
 }
 
 
-def find_arch(embed_dim: int, depth: int) -> str | None:
+def arch_name(embed_dim: int, depth: int) -> str | None:
     """The name of the sizes that have this width and depth."""
     size = {'embed_dim': embed_dim, 'depth': depth}
     return next((name for name, arch in ARCHS.items() if size.items() <= arch.items()), None)

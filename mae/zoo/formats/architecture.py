@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mae.utils.errors import CheckpointError
-from mae.utils.vit_sizes import ARCHS, find_arch
+from mae.utils.vit_sizes import ARCHS, arch_name
 
 Shape = tuple[int, ...]
 
@@ -46,7 +46,7 @@ class Architecture:
     num_classes: int
 
     def __str__(self) -> str:
-        name = find_arch(self.encoder.dim, self.encoder.depth)
+        name = arch_name(self.encoder.dim, self.encoder.depth)
         words = [f'ViT-{name}' if name else 'ViT']
         words[0] += f'/{self.patch_size} ({self.encoder.dim} wide, {self.encoder.depth} blocks)'
         if self.in_channels != 3:
@@ -68,7 +68,7 @@ class Architecture:
     @property
     def usual_heads(self) -> int | None:
         """Heads of the encoder of this width and depth in the papers."""
-        name = find_arch(self.encoder.dim, self.encoder.depth)
+        name = arch_name(self.encoder.dim, self.encoder.depth)
         return ARCHS[name]['num_heads'] if name else None
 
     @property
