@@ -13,7 +13,6 @@ from types import ModuleType
 _CHECKPOINT = {
     'agree': '.load',
     'commit': '.save',
-    'durable': '.atomic',
     'fit': '.load',
     'head': '.load',
     'identity': '.state',
@@ -51,6 +50,7 @@ MOVED = {
     'engine.allocator': 'utils.allocator',
     'engine.autopsy': 'fault_tolerance.autopsy',
     'engine.bad_steps': 'fault_tolerance.guard',
+    'engine.batch': 'engine.data_loaders',
     'engine.checkpoint': 'fault_tolerance.checkpoint',
     'engine.distributed': 'utils.distributed',
     'engine.hooks.average': 'engine.hooks.ema',
@@ -84,6 +84,11 @@ MOVED = {
         f'{room}.{old}': f'fault_tolerance.checkpoint{new}'
         for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
         for old, new in _CHECKPOINT.items()
+    },
+    **{
+        f'{room}.{old}': 'utils.files'
+        for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
+        for old in ('atomic', 'durable')
     },
 }
 

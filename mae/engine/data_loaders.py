@@ -9,7 +9,6 @@ import torch
 from mmengine.dist import get_world_size
 from torch.utils.data import DataLoader
 
-from mae.engine.batch import batch_per_device
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, find
 from mae.utils.data_workers import prepare_worker
 from mae.utils.errors import ConfigError
@@ -86,6 +85,26 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
         worker_init_fn=prepare_worker,
         **options,
     )
+
+
+def batch_per_device(most: int, global_batch_size: int, world_size: int) -> int:
+    """The largest batch that divides a device's share of the global batch and fits the device.
+
+    Args:
+        most: images that fit a device, as the config says.
+        global_batch_size: images of an optimizer step over all devices.
+        world_size: number of devices.
+
+    Returns:
+        At least half of `most`, or of the share where that is smaller; failing that `most`
+        itself, which the sampler refuses with the numbers that would do.
+    """
+    share, rest = divmod(global_batch_size, world_size)
+    largest = min(most, share)
+    if rest or largest < 1:
+        return most
+    fitting = (size for size in range(largest, (largest - 1) // 2, -1) if share % size == 0)
+    return next(fitting, most)
 
 
 def _require(config: Mapping[str, Any], *keys: str) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from mae.fault_tolerance.checkpoint.atomic import remove
 from mae.fault_tolerance.checkpoint.io import load_checkpoint
 from mae.fault_tolerance.checkpoint.manifest import (
     Damaged,
@@ -19,6 +18,7 @@ from mae.fault_tolerance.checkpoint.manifest import (
     verify,
 )
 from mae.utils.errors import CheckpointError
+from mae.utils.files import remove
 
 BEST = 'best.pth'
 _NUMBERED = re.compile(r'(?P<unit>epoch|iter)_(?P<number>\d+)\.pth')

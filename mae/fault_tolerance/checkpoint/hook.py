@@ -10,12 +10,12 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from torch import nn
 
-from mae.fault_tolerance.checkpoint.atomic import remove_stale_temporaries
 from mae.fault_tolerance.checkpoint.background import BACK_OFF, Saver
 from mae.fault_tolerance.checkpoint.folder import list_checkpoints, remove_lone_manifests
 from mae.registry import HOOKS
 from mae.utils.distributed import on_main
 from mae.utils.errors import CheckpointError
+from mae.utils.files import remove_stale_temporaries
 
 _TIMES = 3  # weights, and two averages of the optimizer
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.atomic import digest_of
 from mae.fault_tolerance.checkpoint.manifest import Unverifiable, verify
 from mae.fault_tolerance.checkpoint.safe_pickle import Refused, check_growth, inert_globals, screen
 from mae.utils.errors import CheckpointError
+from mae.utils.files import file_sha256
 from mae.utils.text import first_line
 from mae.utils.trust import FLAG, is_trusted, trusts_any
 
@@ -118,7 +118,7 @@ def _read_plain(path: Path) -> Any:
         reason = str(error) if isinstance(error, Refused) else _reason(error)
         raise CheckpointError(
             f'{path} refused: {reason}, and weights need no code; if you trust whoever made it, '
-            f'{FLAG} {digest_of(path).sha256} runs it'
+            f'{FLAG} {file_sha256(path)} runs it'
         ) from None
     except (CheckpointError, OSError):
         raise

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mae.fault_tolerance.checkpoint.atomic import Digest, digest_of
 from mae.utils import strict_json
 from mae.utils.errors import CheckpointError
+from mae.utils.files import Digest, digest_of
 
 _FORMAT = 1
 _LARGEST = 64 << 20  # bytes; ours have some thousand

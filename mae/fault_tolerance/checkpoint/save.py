@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.atomic import remove, sync_folder, write_temporary, write_text
 from mae.fault_tolerance.checkpoint.folder import BEST, Found, numbered, set_aside, set_aside_later
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.manifest import (
@@ -21,6 +20,7 @@ from mae.fault_tolerance.checkpoint.manifest import (
     manifest_path,
     verify,
 )
+from mae.utils.files import remove, sync_folder, write_temporary, write_text
 
 POINTER = 'last_checkpoint'
 _AT_LEAST = 2  # verified checkpoints that always stay
