@@ -1,14 +1,13 @@
 """Whether two datasets mean the same by a label."""
 
 import logging
-from typing import Any
 
 from mmengine.logging import print_log
 
 from mae.utils.errors import ConfigError
 
 
-def check_num_classes(num_classes: int, train: Any) -> None:
+def check_num_classes(num_classes: int, train: object) -> None:
     """Refuse to train a classifier on more classes than it has; say so where it has more.
 
     Args:
@@ -28,7 +27,7 @@ def check_num_classes(num_classes: int, train: Any) -> None:
         print_log(f'{told}: the rest is never trained', 'current', logging.WARNING)
 
 
-def check_classes(train: Any, val: Any) -> None:
+def check_classes(train: object, val: object) -> None:
     """Refuse to validate on classes that are numbered otherwise than in training.
 
     Args:
@@ -49,5 +48,5 @@ def check_classes(train: Any, val: Any) -> None:
             )
 
 
-def _classes(dataset: Any) -> tuple[str, ...]:
+def _classes(dataset: object) -> tuple[str, ...]:
     return tuple(getattr(dataset, 'metainfo', {}).get('classes') or ())

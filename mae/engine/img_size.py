@@ -61,7 +61,7 @@ def _model_size(config: Mapping[str, Any]) -> Any:
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
-def _datasets(node: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _datasets(node: object, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every dict with a pipeline of its own, by its key."""
     if isinstance(node, Mapping) and isinstance(node.get('pipeline'), list | tuple):
         yield path, node
@@ -70,14 +70,14 @@ def _datasets(node: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any
             yield from _datasets(value, f'{path}.{key}' if path else str(key))
 
 
-def _sources(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+def _sources(node: object, path: str) -> Iterator[tuple[str, Any]]:
     """A source and those that it chooses from."""
     if isinstance(node, Mapping):
         yield path, node
         yield from _sources(node.get('source'), f'{path}.source')
 
 
-def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
+def _wanted(node: object, img_size: object, scope: str) -> str | None:
     """The key that takes the size; a `size` that has a default means another one."""
     if not isinstance(node, Mapping):
         return None
@@ -102,7 +102,7 @@ def _parameter(
     return inspect.signature(name).parameters.get(key) if callable(name) else None
 
 
-def _check(steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: Any) -> None:
+def _check(steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: object) -> None:
     """Whether the images come out as the model takes them, as far as that can be told."""
     for place, step in reversed(steps):
         name = step.get('type') if isinstance(step, Mapping) else None
@@ -115,12 +115,12 @@ def _check(steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: A
             _compare(f'{place}.img_size', source['img_size'], size)
 
 
-def _compare(key: str, found: Any, size: Any) -> None:
+def _compare(key: str, found: object, size: object) -> None:
     if _pair(found) != _pair(size):
         raise ConfigError(
             f'{key} is {found}, but {_KEY} is {size}; leave out the first, which then follows'
         )
 
 
-def _pair(size: Any) -> Any:
+def _pair(size: object) -> object:
     return tuple(size) if isinstance(size, list | tuple) else (size, size)

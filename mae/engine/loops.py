@@ -160,7 +160,7 @@ class TrainLoop(BaseLoop):
         return self.epoch >= self.val_begin and self.epoch % self.val_interval == 0
 
 
-def _misfit(sampler: Any) -> ConfigError:
+def _misfit(sampler: object) -> ConfigError:
     name = sampler.get('type') if isinstance(sampler, Mapping) else type(sampler).__name__
     return ConfigError(
         f"train_dataloader: TrainLoop needs sampler.type='GlobalBatchSampler', not {name}; take "

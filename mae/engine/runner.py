@@ -21,9 +21,10 @@ from mmengine.model import (
     is_model_wrapper,
     revert_sync_batchnorm,
 )
+from mmengine.optim import _ParamScheduler
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMRunner
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mae.engine.classes import check_classes, check_num_classes
@@ -82,7 +83,7 @@ class Runner(_Base):
     signals: StopSignals | None = None
     run_state: RunState | None = None
     resumed_from: str | None = None
-    suggest_config: Callable[[Mapping[str, Any]], str | None] | None = None
+    suggest_config: Callable[[Mapping[str, Tensor]], str | None] | None = None
 
     @property
     def stop_signum(self) -> int:
@@ -134,7 +135,7 @@ class Runner(_Base):
         """mmengine's, for the seeds that numpy takes."""
         if seed is not None and not 0 <= seed < 2**32:
             raise ConfigError(f'randomness.seed must lie in 0..{2**32 - 1}, not {seed}')
-        super().set_randomness(seed, diff_rank_seed, deterministic)
+        MMRunner.set_randomness(self, seed, diff_rank_seed, deterministic)
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """One line for what mmengine tells in a hundred; the config is a file in the work dir."""
@@ -143,7 +144,7 @@ class Runner(_Base):
         self.logger.info(f'{libraries}; seed {self.seed}; {self.world_size} x {device}')
 
     def build_logger(
-        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: object
     ) -> MMLogger:
         """mmengine's, without a hundred lines that list the hooks (`get_hooks_info()` does)."""
         logger = super().build_logger(log_level, log_file, **kwargs)
@@ -164,7 +165,7 @@ class Runner(_Base):
                 module=model, broadcast_buffers=False, find_unused_parameters=find_unused
             )
 
-    def build_model(self, model: Any) -> nn.Module:
+    def build_model(self, model: object) -> nn.Module:
         """mmengine's; what its parts say of their own keys gets the whole path."""
         try:
             built: nn.Module = super().build_model(model)
@@ -222,7 +223,7 @@ class Runner(_Base):
         loader: DataLoader[Any] = MMRunner.build_dataloader(dataloader, seed, diff_rank_seed)
         return loader
 
-    def build_train_loop(self, loop: Any) -> BaseLoop:
+    def build_train_loop(self, loop: object) -> BaseLoop:
         """mmengine's; the training data are told the global batch."""
         if isinstance(self._train_dataloader, Mapping):
             size = self.global_batch_size
@@ -230,7 +231,7 @@ class Runner(_Base):
         self._build_own_loader('train_dataloader')
         return super().build_train_loop(loop)
 
-    def build_val_loop(self, loop: Any) -> Any:
+    def build_val_loop(self, loop: object) -> BaseLoop:
         """mmengine's; a classifier is validated on the classes that it is trained on."""
         self._build_own_loader('val_dataloader')
         built = super().build_val_loop(loop)
@@ -239,7 +240,7 @@ class Runner(_Base):
             check_classes(self.train_dataloader.dataset, built.dataloader.dataset)
         return built
 
-    def build_test_loop(self, loop: Any) -> Any:
+    def build_test_loop(self, loop: object) -> BaseLoop:
         """mmengine's."""
         self._build_own_loader('test_dataloader')
         return super().build_test_loop(loop)
@@ -285,12 +286,14 @@ class Runner(_Base):
             )
         return built
 
-    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
+    def scale_lr(self, optim_wrapper: object, auto_scale_lr: object = None) -> None:
         """mmengine's; with `TrainLoop` nothing: the rule of `with_rate` holds for every batch."""
         if not self.is_exact:
             super().scale_lr(optim_wrapper, auto_scale_lr)
 
-    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
+    def _build_param_scheduler(
+        self, scheduler: object, optim_wrapper: object
+    ) -> list[_ParamScheduler]:
         """With `TrainLoop` all schedules of a config move at every iteration, as in the recipes."""
         if self.is_exact:
             given = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
@@ -298,7 +301,8 @@ class Runner(_Base):
                 {'convert_to_iter_based': True, **item} if isinstance(item, Mapping) else item
                 for item in given
             ]
-        return super()._build_param_scheduler(scheduler, optim_wrapper)
+        built: list[_ParamScheduler] = super()._build_param_scheduler(scheduler, optim_wrapper)
+        return built
 
     # --- checkpoints ----------------------------------------------------------------------
 
@@ -387,7 +391,7 @@ class Runner(_Base):
     def load_checkpoint(
         self,
         filename: str,
-        map_location: Any = 'cpu',
+        map_location: object = 'cpu',
         strict: bool = False,
         revise_keys: Sequence[tuple[str, str]] = (),
     ) -> dict[str, Any]:
@@ -412,7 +416,7 @@ class Runner(_Base):
         filename: str,
         resume_optimizer: bool = True,
         resume_param_scheduler: bool = True,
-        map_location: Any = 'default',
+        map_location: object = 'default',
     ) -> None:
         """Continue a run of this config after the step its checkpoint was written at.
 

@@ -7,9 +7,10 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mae.fault_tolerance.checkpoint import list_checkpoints
 from mae.fault_tolerance.runner import TrainingRunner
@@ -17,10 +18,19 @@ from mae.fault_tolerance.step_report import StepReport
 from mae.utils.files import write_json
 
 
+class ProcessStep(TypedDict):
+    """A step in one process: losses of its micro-batches, ids and keys of its samples."""
+
+    rank: int
+    losses: list[float]
+    ids: list[int]
+    keys: list[int]
+
+
 def write_autopsy(
     runner: TrainingRunner,
     report: StepReport,
-    processes: Sequence[dict[str, Any]],
+    processes: Sequence[ProcessStep],
     grad_norms: dict[str, float],
     *,
     lr: float,
@@ -30,7 +40,6 @@ def write_autopsy(
     Args:
         runner: the runner.
         report: of the step.
-        processes: of each its `rank`, `losses`, and the `ids` and `keys` of its samples.
         grad_norms: by module.
         lr: the largest learning rate in the step.
 
@@ -56,7 +65,9 @@ def write_autopsy(
     return path
 
 
-def norms_by_module(model: nn.Module, optimizer: Any, norms: Tensor | None) -> dict[str, float]:
+def norms_by_module(
+    model: nn.Module, optimizer: Optimizer, norms: Tensor | None
+) -> dict[str, float]:
     """L2 norm of the gradients of each module that has parameters of its own.
 
     Args:

@@ -87,7 +87,7 @@ class BadSamplesHook(Hook):
         self._found = [record for batch in batches for record in batch.pop('bad', ())]
 
     def after_train_iter(
-        self, runner: RunnerProtocol, batch_idx: int, *args: Any, **kwargs: Any
+        self, runner: RunnerProtocol, batch_idx: int, *args: object, **kwargs: object
     ) -> None:
         """Write them down; compare the count where that is due."""
         if self._found:

@@ -1,7 +1,7 @@
 """Loss or gradients that are not finite: count the steps, log them, go back, give up."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.hooks import Hook, IterTimerHook
 from torch import Tensor
 
-from mae.fault_tolerance.autopsy import norms_by_module, write_autopsy
+from mae.fault_tolerance.autopsy import ProcessStep, norms_by_module, write_autopsy
 from mae.fault_tolerance.checkpoint import verified
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
+from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.signals import RolledBack
 from mae.fault_tolerance.step_report import StepReport
@@ -81,7 +82,7 @@ class BadSteps:
         return {**asdict(self), 'left_out': [list(steps) for steps in self.left_out]}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> 'BadSteps':
+    def from_state(cls, state: Mapping[str, Any]) -> 'BadSteps':
         ranges: Sequence[Sequence[int]] = state['left_out']
         counts = {name: int(value) for name, value in state.items() if name != 'left_out'}
         return cls(**counts, left_out=[(int(start), int(stop)) for start, stop in ranges])
@@ -90,11 +91,14 @@ class BadSteps:
 _SHOWN = 16  # sample ids in a line of the log
 
 
+Batches = Sequence[Mapping[str, Tensor]]  # the micro-batches of a step
+
+
 @dataclass
 class _Step:
     """What a report does not say, as long as the report is under way."""
 
-    batches: list[dict[str, Any]]
+    batches: Batches
     losses: list[Tensor]
     grad_norms: Tensor | None
     lr: float
@@ -167,13 +171,17 @@ class GuardHook(Hook):
             self._go_back(runner)
 
     def before_train_iter(
-        self, runner: TrainingRunner, batch_idx: int, data_batch: Any = None
+        self, runner: TrainingRunner, batch_idx: int, data_batch: object = None
     ) -> None:
         """Keep the statistics of batch norms."""
         self._kept = [buffer.clone() for buffer in self._statistics]
 
     def after_train_iter(
-        self, runner: TrainingRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self,
+        runner: TrainingRunner,
+        batch_idx: int,
+        data_batch: Batches = (),
+        outputs: object = None,
     ) -> None:
         """Put the statistics back if the step was skipped; note what a report may ask for."""
         if outputs is None:
@@ -195,7 +203,7 @@ class GuardHook(Hook):
 
     # --- checkpoints ----------------------------------------------------------------------
 
-    def before_save_checkpoint(self, runner: TrainingRunner, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: TrainingRunner, checkpoint: Checkpoint) -> None:
         """Store the count, with the steps whose reports are still under way."""
         count = BadSteps.from_state(self.count.state())
         for report in runner.train_loop.reports.peek():
@@ -203,7 +211,7 @@ class GuardHook(Hook):
                 count.take(report, runner.optim_wrapper.is_scaled)
         checkpoint['meta']['bad_steps'] = count.state()
 
-    def after_load_checkpoint(self, runner: TrainingRunner, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: TrainingRunner, checkpoint: Checkpoint) -> None:
         meta = checkpoint.get('meta')
         found = meta.get('bad_steps') if isinstance(meta, dict) else None
         self._found = BadSteps.from_state(found) if found else None
@@ -211,13 +219,13 @@ class GuardHook(Hook):
     # --- telling --------------------------------------------------------------------------
 
     def _tell(self, runner: TrainingRunner, report: StepReport, kept: _Step) -> None:
-        own = {
+        own: ProcessStep = {
             'rank': runner.rank,
             'losses': torch.stack(kept.losses).tolist(),
             'ids': [i for batch in kept.batches for i in batch['ids'].tolist()],
             'keys': [key for batch in kept.batches for key in batch['keys'].tolist()],
         }
-        processes = all_gather_object(own)
+        processes: list[ProcessStep] = all_gather_object(own)
         if not is_main_process():
             return
         runner.logger.warning(_line(report, processes, self.count))
@@ -251,7 +259,8 @@ class GuardHook(Hook):
         savers = _savers(runner)
         for hook in savers:
             hook.wait()
-        found: list[Any] = [_sound_checkpoint(runner, count.first) if is_main_process() else None]
+        found: list[tuple[int, str] | None]
+        found = [_sound_checkpoint(runner, count.first) if is_main_process() else None]
         broadcast_object_list(found)
         if found[0] is None:
             raise NonFiniteError(
@@ -295,7 +304,7 @@ def _sound_checkpoint(runner: TrainingRunner, first_bad: int) -> tuple[int, str]
     return next((entry for entry in sound if entry[0] < first_bad), sound[0] if sound else None)
 
 
-def _line(report: StepReport, processes: list[dict[str, Any]], count: BadSteps) -> str:
+def _line(report: StepReport, processes: Sequence[ProcessStep], count: BadSteps) -> str:
     where = [p for p in processes if not all(map(_is_number, p['losses']))] or processes
     ids = [number for process in where for number in process['ids']]
     shown = ', '.join(map(str, ids[:_SHOWN])) + (', ...' if len(ids) > _SHOWN else '')

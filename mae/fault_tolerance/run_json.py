@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.hooks import Hook
@@ -44,7 +43,7 @@ class RunState:
         self.path = work_dir / NAME
         self.before = _step_in(self.path)
         self.is_over = False
-        self._values: dict[str, Any] = {
+        self._values: dict[str, object] = {
             'state': 'starting',
             'reason': None,
             'step': 0,
@@ -64,7 +63,7 @@ class RunState:
         work_dir.mkdir(parents=True, exist_ok=True)
         write_json(self.path, self._values)
 
-    def write(self, **changes: Any) -> None:
+    def write(self, **changes: object) -> None:
         """Change some values; a new `state` is on disk when this returns."""
         flush = 'state' in changes
         self._values |= {**changes, 'updated': _now()}
@@ -134,7 +133,7 @@ class RunStateHook(Hook):
         if runner.run_state is not None and not runner.run_state.is_over:
             self._note(runner)
 
-    def _note(self, runner: TrainingRunner, **changes: Any) -> None:
+    def _note(self, runner: TrainingRunner, **changes: object) -> None:
         self._next = time.monotonic() + self.seconds
         if runner.run_state is not None:
             runner.run_state.write(step=runner.iter, epoch=runner.epoch, **changes)

@@ -1,12 +1,11 @@
 """What keeps a run alive needs more of the runner than other hooks: a `TrainLoop` trains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from mmengine.runner import BaseLoop
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from mae.fault_tolerance.step_report import Reports
 from mae.utils.runner_protocol import RunnerProtocol
@@ -49,11 +48,14 @@ class StepWrapper(Protocol):
 
     def state_dict(self) -> dict[str, Any]: ...
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
 
 class TrainingRunner(RunnerProtocol, Protocol):
     """A runner with a `TrainLoop`.
 
     Attributes:
+        suggest_config: names a config that weights would fit, for errors; None: they name none.
         signals: that ask the run to stop; None where nobody listens.
         run_state: `run.json`; None but in the first process of a run that keeps one.
     """
@@ -61,6 +63,8 @@ class TrainingRunner(RunnerProtocol, Protocol):
     signals: 'StopSignals | None'
     run_state: 'RunState | None'
     optim_wrapper: StepWrapper
+    suggest_config: Callable[[Mapping[str, Tensor]], str | None] | None
+    _randomness_cfg: dict[str, Any]
 
     @property
     def stop_signum(self) -> int: ...
@@ -71,11 +75,8 @@ class TrainingRunner(RunnerProtocol, Protocol):
     @property
     def val_loop(self) -> BaseLoop | None: ...
 
-    @staticmethod
-    def build_dataloader(
-        dataloader: DataLoader[Any] | Mapping[str, Any],
-        seed: int | None = None,
-        diff_rank_seed: bool = False,
-    ) -> DataLoader[Any]: ...
-
     def resume(self, filename: str) -> None: ...
+
+    def set_randomness(
+        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None: ...

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, barrier, is_main_process
@@ -66,7 +65,7 @@ class StopSignals:
         self.on_quit = on_quit
         self._interrupts = True  # raise at once
         self._starting = True
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> 'StopSignals':
         if threading.current_thread() is not threading.main_thread():
@@ -195,7 +194,7 @@ class StopHook(Hook):
         if runner.distributed and not self._common_batches:
             self._common_batches = _agree(len(runner.val_dataloader), 'min')
 
-    def after_val_iter(self, runner: TrainingRunner, batch_idx: int, **others: Any) -> None:
+    def after_val_iter(self, runner: TrainingRunner, batch_idx: int, **others: object) -> None:
         if not runner.distributed:
             if runner.stop_signum:
                 self._stop(runner, runner.stop_signum)

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
@@ -39,7 +38,7 @@ class Reports:
 
     def __init__(self, lag: int) -> None:
         self.lag = lag
-        self._waiting: deque[tuple[int, Tensor, Any]] = deque()
+        self._waiting: deque[tuple[int, Tensor, torch.cuda.Event | None]] = deque()
 
     def push(self, step: int, values: Tensor) -> None:
         """Send off a step's (skipped, stop, loss), float (3,)."""
@@ -95,7 +94,7 @@ def _sum(values: list[Tensor]) -> Tensor:
     return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
-def _read(step: int, values: Tensor, event: Any) -> StepReport:
+def _read(step: int, values: Tensor, event: torch.cuda.Event | None) -> StepReport:
     if event is not None:
         event.synchronize()
     skipped, stop, loss = values.tolist()

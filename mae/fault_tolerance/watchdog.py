@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import TextIO
 
 from mmengine.hooks import Hook
 
@@ -51,7 +51,7 @@ class WatchdogHook(Hook):
     def before_train_epoch(self, runner: TrainingRunner) -> None:
         self._begin('waiting for data')
 
-    def before_train_iter(self, runner: TrainingRunner, *args: Any, **kwargs: Any) -> None:
+    def before_train_iter(self, runner: TrainingRunner, *args: object, **kwargs: object) -> None:
         self._begin('in a training step')
 
     def after_step(self, runner: TrainingRunner) -> None:
@@ -63,10 +63,10 @@ class WatchdogHook(Hook):
     def before_val_epoch(self, runner: TrainingRunner) -> None:
         self._begin('validating')
 
-    def after_val_iter(self, runner: TrainingRunner, *args: Any, **kwargs: Any) -> None:
+    def after_val_iter(self, runner: TrainingRunner, *args: object, **kwargs: object) -> None:
         self._begin('validating')
 
-    def after_val_epoch(self, runner: TrainingRunner, *args: Any, **kwargs: Any) -> None:
+    def after_val_epoch(self, runner: TrainingRunner, *args: object, **kwargs: object) -> None:
         self._since = math.inf
 
     def after_all(self, runner: TrainingRunner) -> None:

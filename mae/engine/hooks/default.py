@@ -37,6 +37,6 @@ def default_hooks(
     return {name: hook for name, hook in chosen.items() if hook or name not in _OURS}
 
 
-def _needs_train_loop(hook: Any) -> bool:
+def _needs_train_loop(hook: object) -> bool:
     kind = find(HOOKS, hook.get('type')) if isinstance(hook, Mapping) else hook
     return getattr(kind, 'needs_train_loop', False)

@@ -27,7 +27,11 @@ class EMAHook(MMEMAHook):
         self._is_swapped = False
 
     def after_train_iter(
-        self, runner: TrainingRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self,
+        runner: TrainingRunner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: object = None,
     ) -> None:
         """Take the new weights into the average, if there are any."""
         if outputs is None:

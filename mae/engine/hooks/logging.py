@@ -31,7 +31,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         runner.message_hub.update_info_dict(info)
         self.last_loop_stage = None
 
-    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+    def after_train_iter(self, *args: object, **kwargs: object) -> None:
         """Nothing: reading the losses would wait for the device."""
 
 
@@ -70,7 +70,7 @@ class LoggerHook(MMLoggerHook):
         self,
         runner: RunnerProtocol,
         batch_idx: int,
-        data_batch: Any = None,
+        data_batch: object = None,
         outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Keep the outputs; where a line is due, read all of them back at once."""

@@ -55,7 +55,7 @@ def with_rate(
     )
 
 
-def describes_one(optim_wrapper: Any) -> bool:
+def describes_one(optim_wrapper: object) -> bool:
     """Whether it is the config of one optimizer, and neither of several nor an object."""
     if not isinstance(optim_wrapper, Mapping):
         return False

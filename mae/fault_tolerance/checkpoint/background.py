@@ -16,6 +16,7 @@ from mae.fault_tolerance.checkpoint.folder import BEST
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.manifest import Unverifiable, read_manifest
 from mae.fault_tolerance.checkpoint.save import Pruner, commit
+from mae.utils.runner_protocol import RunnerProtocol
 
 # Seconds between attempts. A full disk is often freed by someone within the minute.
 BACK_OFF = (0.5, 2.0, 8.0, 30.0)
@@ -69,12 +70,12 @@ class Saver:
         self._is_best_own = True
         return record.best if best is None else max(best, record.best)
 
-    def save(self, runner: Any, name: str, step: int) -> None:
+    def save(self, runner: RunnerProtocol, name: str, step: int) -> None:
         """Write the state after `step` steps beside the training, as `name` in the work dir."""
         self.writer.make_room()  # the snapshot is written over
         self.writer.submit(name, self._job(runner, name, self._take(runner, step)))
 
-    def save_best(self, runner: Any, step: int, best: float) -> None:
+    def save_best(self, runner: RunnerProtocol, step: int, best: float) -> None:
         """The same as `best.pth`; `best` is its metric.
 
         If that step is being written already, the best follows it, and nobody waits.
@@ -87,7 +88,7 @@ class Saver:
             checkpoint = self._take(runner, step)
         self.writer.submit(BEST, self._job(runner, BEST, checkpoint), kind='best')
 
-    def save_at_once(self, runner: Any, name: str, step: int) -> None:
+    def save_at_once(self, runner: RunnerProtocol, name: str, step: int) -> None:
         """Write the state after `step` steps, and wait until it is on the disk.
 
         Raises:
@@ -96,12 +97,14 @@ class Saver:
         self.writer.make_room()
         self.writer.run(name, self._job(runner, name, self._take(runner, step)))
 
-    def _take(self, runner: Any, step: int) -> Checkpoint:
-        checkpoint: Checkpoint = self._snapshot.take(runner.training_checkpoint(step))
+    def _take(self, runner: RunnerProtocol, step: int) -> Checkpoint:
+        checkpoint = self._snapshot.take(runner.training_checkpoint(step))
         self._taken = (step, checkpoint)
         return checkpoint
 
-    def _job(self, runner: Any, name: str, checkpoint: Checkpoint) -> Callable[[], list[str]]:
+    def _job(
+        self, runner: RunnerProtocol, name: str, checkpoint: Checkpoint
+    ) -> Callable[[], list[str]]:
         """What is left to do with a copy of the state."""
         path = Path(runner.work_dir) / name
         start = self._start
@@ -125,19 +128,19 @@ class Snapshot:
     """
 
     def __init__(self) -> None:
-        self._buffers: dict[tuple[Any, ...], Tensor] = {}
+        self._buffers: dict[tuple[object, ...], Tensor] = {}
 
-    def take(self, value: Any) -> Any:
+    def take(self, value: Checkpoint) -> Checkpoint:
         """A copy that shares no memory with `value`; what shared memory in it shares it again.
 
         The copy before is written over.
         """
-        self._seen: dict[tuple[Any, ...], Tensor] = {}
-        self._used: set[tuple[Any, ...]] = set()
+        self._seen: dict[tuple[object, ...], Tensor] = {}
+        self._used: set[tuple[object, ...]] = set()
         try:
             # A buffer made in a validation must take the next state, too.
             with torch.inference_mode(False), torch.no_grad():
-                copy = self._copy(value, ())
+                copy: Checkpoint = self._copy(value, ())
             if torch.cuda.is_available() and torch.cuda.is_initialized():
                 torch.cuda.current_stream().synchronize()
         finally:
@@ -145,7 +148,7 @@ class Snapshot:
         self._buffers = {key: self._buffers[key] for key in self._used}
         return copy
 
-    def _copy(self, value: Any, place: tuple[Any, ...]) -> Any:
+    def _copy(self, value: Any, place: tuple[object, ...]) -> Any:
         if isinstance(value, Tensor):
             return self._copy_tensor(value.detach(), place)
         if isinstance(value, dict):
@@ -159,7 +162,7 @@ class Snapshot:
             return type(value)(self._copy(item, (*place, i)) for i, item in enumerate(value))
         return value  # numbers, strings, None: nothing changes them
 
-    def _copy_tensor(self, value: Tensor, place: tuple[Any, ...]) -> Tensor:
+    def _copy_tensor(self, value: Tensor, place: tuple[object, ...]) -> Tensor:
         identity = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
         if value.numel() and identity in self._seen:
             return self._seen[identity]

@@ -4,7 +4,7 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -12,10 +12,12 @@ from torch import nn
 
 from mae.fault_tolerance.checkpoint.background import BACK_OFF, Saver
 from mae.fault_tolerance.checkpoint.folder import list_checkpoints, remove_lone_manifests
+from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.registry import HOOKS
 from mae.utils.distributed import on_main
 from mae.utils.errors import CheckpointError
 from mae.utils.files import remove_stale_temporaries
+from mae.utils.runner_protocol import RunnerProtocol
 
 _TIMES = 3  # weights, and two averages of the optimizer
 
@@ -71,14 +73,14 @@ class CheckpointHook(Hook):
         self._saved_step = -1
         self._saved_time = time.monotonic()
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerProtocol) -> None:
         """Tidy up after killed runs and look whether the disk is large enough."""
         self.begin_continuation(runner)
         _ = runner.identity  # found out and kept now: a save must not wait for data
         for message in on_main(lambda: self._prepare(runner)):
             runner.logger.warning(message)
 
-    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+    def after_train_iter(self, runner: RunnerProtocol, *args: object, **kwargs: object) -> None:
         self._tell(runner)
         done = runner.iter + 1
         if self.by == 'epoch':
@@ -86,12 +88,14 @@ class CheckpointHook(Hook):
         if self._is_due(done) or done == runner.max_iters:
             self._save(runner, f'iter_{done}.pth', done)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerProtocol) -> None:
         done = runner.epoch + 1
         if self.by == 'epoch' and (done % self.interval == 0 or done == runner.max_epochs):
             self._save(runner, f'epoch_{done}.pth', runner.iter)
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(
+        self, runner: RunnerProtocol, metrics: dict[str, float] | None = None
+    ) -> None:
         if self.save_best is None or not metrics or not _is_training(runner):
             return
         if self.save_best not in metrics:
@@ -107,7 +111,7 @@ class CheckpointHook(Hook):
             if is_main_process():
                 self._saver.save_best(runner, runner.iter, self.best)
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerProtocol) -> None:
         """Finish writing.
 
         Raises:
@@ -117,22 +121,22 @@ class CheckpointHook(Hook):
         self._tell(runner)
         on_main(self._saver.writer.raise_failure)
 
-    def after_all(self, runner: Any) -> None:
+    def after_all(self, runner: RunnerProtocol) -> None:
         """However the training ended, what is being written is finished."""
         self.wait()
         self._tell_messages(runner)
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: RunnerProtocol, checkpoint: Checkpoint) -> None:
         checkpoint['meta']['best'] = self.best
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: RunnerProtocol, checkpoint: Checkpoint) -> None:
         meta = checkpoint.get('meta')
         best = meta.get('best') if isinstance(meta, dict) else None
         self.best = None if best is None else float(best)
 
     # --- for those who stop or turn back a run --------------------------------------------
 
-    def save_now(self, runner: Any, step: int) -> None:
+    def save_now(self, runner: RunnerProtocol, step: int) -> None:
         """Write a checkpoint at once, unless that step has one; wait until it is on the disk.
 
         In other processes than the first it does nothing.
@@ -157,7 +161,7 @@ class CheckpointHook(Hook):
         """Until what is being written is on the disk, or given up."""
         self._saver.writer.wait()
 
-    def begin_continuation(self, runner: Any) -> None:
+    def begin_continuation(self, runner: RunnerProtocol) -> None:
         """The run goes on from its step: at the next save, later checkpoints are set aside."""
         self._saved_step = -1
         self._saved_time = time.monotonic()
@@ -170,13 +174,13 @@ class CheckpointHook(Hook):
             return done % int(self.interval) == 0
         return is_main_process() and time.monotonic() - self._saved_time >= 60 * self.interval
 
-    def _save(self, runner: Any, name: str, step: int) -> None:
+    def _save(self, runner: RunnerProtocol, name: str, step: int) -> None:
         self._saved_time = time.monotonic()
         self._saved_step = step
         if is_main_process():
             self._saver.save(runner, name, step)
 
-    def _prepare(self, runner: Any) -> list[str]:
+    def _prepare(self, runner: RunnerProtocol) -> list[str]:
         """In the first process: messages."""
         work_dir = Path(runner.work_dir)
         kept = self._saver.kept
@@ -191,12 +195,12 @@ class CheckpointHook(Hook):
             messages.append(message)
         return messages
 
-    def _tell(self, runner: Any) -> None:
+    def _tell(self, runner: RunnerProtocol) -> None:
         self._tell_messages(runner)
         if not isinstance(self._saver.writer.failure, OSError | None):
             self._saver.writer.raise_failure()
 
-    def _tell_messages(self, runner: Any) -> None:
+    def _tell_messages(self, runner: RunnerProtocol) -> None:
         for message in self._saver.writer.messages():
             runner.logger.warning(message)
 
@@ -247,7 +251,7 @@ def _unit(by: str | None, by_epoch: bool | None) -> str:
     return by
 
 
-def _is_training(runner: Any) -> bool:
+def _is_training(runner: RunnerProtocol) -> bool:
     return bool(runner.iter)
 
 

@@ -81,9 +81,10 @@ def is_safetensors(path: Path) -> bool:
     return path.suffix == '.safetensors' and not is_torch
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors(value: object) -> Iterator[Tensor]:
     """Each once; a pickle can refer to one thing from many places, and to itself."""
-    queue, seen = [value], set()
+    queue: list[object] = [value]
+    seen: set[int] = set()
     while queue:
         item = queue.pop()
         if id(item) in seen:
@@ -103,7 +104,7 @@ def _verify_if_possible(path: Path) -> bool:
     return True
 
 
-def _read_plain(path: Path) -> Any:
+def _read_plain(path: Path) -> object:
     """Everything but code: screened first, then read by torch's restricted unpickler."""
     try:
         screen(path)
@@ -126,7 +127,7 @@ def _read_plain(path: Path) -> Any:
         raise _unreadable(path, error) from None
 
 
-def _read_trusted(path: Path) -> Any:
+def _read_trusted(path: Path) -> object:
     """The whole of a file that the user trusts, or None if it is another."""
     content = path.read_bytes()  # what is hashed is what is run, even if the file changes
     if not is_trusted(content):

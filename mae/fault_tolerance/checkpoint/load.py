@@ -247,7 +247,7 @@ def facts_of(model: nn.Module) -> Mapping[str, Any]:
     return facts
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return tuple(value) if isinstance(value, list | tuple) else value
 
 

@@ -50,7 +50,7 @@ class Manifest:
     file: str
     content: Record
     previous: Record | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """With a checksum of its own, so that a changed digit does not pass."""
@@ -118,5 +118,5 @@ def _record(told: dict[str, Any]) -> Record:
     return record
 
 
-def _checksum(data: Mapping[str, Any]) -> str:
+def _checksum(data: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

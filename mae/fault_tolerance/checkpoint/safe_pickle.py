@@ -35,14 +35,14 @@ _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of i
 class Inert:
     """Takes the place of an object of a checkpoint, and holds nothing of it."""
 
-    def __new__(cls, *args: Any) -> 'Inert':
+    def __new__(cls, *args: object) -> 'Inert':
         return object.__new__(cls)
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         """Forget it."""
 
 
-def _attribute(owner: Any, name: Any = None, *unused: Any) -> Inert:
+def _attribute(owner: object, name: object = None, *unused: object) -> Inert:
     """For `getattr(HistoryBuffer, 'mean')`: a method of a stand-in, which is one too."""
     if owner is not Inert or not isinstance(name, str):
         raise UnpicklingError('GLOBAL builtins.getattr of what is no loss history')
@@ -50,7 +50,7 @@ def _attribute(owner: Any, name: Any = None, *unused: Any) -> Inert:
 
 
 # By the name that a pickle asks for. A config keeps what it says, as a plain dict.
-INERT: dict[str, Any] = {
+INERT: dict[str, object] = {
     'builtins.getattr': _attribute,
     'argparse.Namespace': Inert,
     'datetime.datetime': Inert,
@@ -169,9 +169,9 @@ def globals_of(file: IO[bytes]) -> Iterator[str]:
     Raises:
         ValueError: it is none, or cut.
     """
-    strings: list[Any] = ['?', '?']  # seen so far, for the opcode that takes its name from them
-    memo: dict[int, Any] = {}
-    last: Any = None
+    strings: list[object] = ['?', '?']  # seen so far, for the opcode that takes its name from them
+    memo: dict[int, object] = {}
+    last: object = None
     argument: Any
     for opcode, argument, _ in pickletools.genops(file):
         name = opcode.name

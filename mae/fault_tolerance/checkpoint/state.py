@@ -6,7 +6,7 @@ of the run, is told beside the state: with another it would be another run.
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,14 +14,18 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapperDict, _ParamScheduler
 from mmengine.runner import IterBasedTrainLoop
 from torch import Tensor
 
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.load import fit_weights
+from mae.fault_tolerance.runner import StepWrapper, TrainingRunner
 from mae.utils.errors import CheckpointError, ConfigError
+from mae.utils.runner_protocol import Schedules
 from mae.utils.versions import versions
+
+State = dict[str, Any]
 
 MayDiffer = Literal[
     'seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset', 'teacher'
@@ -33,7 +37,7 @@ _LOOKED_AT = 4096  # samples, evenly spread
 _OF_CONFIG = ('fused', 'foreach', 'capturable', 'differentiable', 'lr_scale')
 
 
-def training_state(runner: Any, step: int) -> Checkpoint:
+def training_state(runner: TrainingRunner, step: int) -> Checkpoint:
     """All that the rest of a run depends on, after `step` optimizer steps."""
     return {
         'meta': {
@@ -47,12 +51,12 @@ def training_state(runner: Any, step: int) -> Checkpoint:
         },
         'state_dict': runner.bare_model.state_dict(),
         'optimizer': runner.optim_wrapper.state_dict(),
-        'param_schedulers': _each(runner.param_schedulers or [], _schedule_state),
+        'param_schedulers': _schedule_states(runner.param_schedulers or []),
     }
 
 
 def check_resumable(
-    runner: Any, checkpoint: Checkpoint, path: Path, anyway: Sequence[str] = ()
+    runner: TrainingRunner, checkpoint: Checkpoint, path: Path, anyway: Sequence[str] = ()
 ) -> list[str]:
     """Refuse to continue what is not a run, or another one.
 
@@ -86,7 +90,7 @@ def check_resumable(
 
 
 def restore_state(
-    runner: Any,
+    runner: TrainingRunner,
     checkpoint: Checkpoint,
     path: Path,
     *,
@@ -115,16 +119,19 @@ def restore_state(
         told = _restore_optimizers(runner, checkpoint['optimizer'], path)
     if schedules:
         _load_schedules(runner.param_schedulers or [], checkpoint['param_schedulers'])
-    meta, loop = checkpoint['meta'], runner.train_loop
+    meta = checkpoint['meta']
     if runner.is_exact:
-        loop.go_to(meta['step'])
+        runner.train_loop.go_to(meta['step'])
     else:
+        loop: Any = runner.train_loop  # of mmengine: its counters have no setters
         loop._epoch, loop._iter = meta['epoch'], _step(meta, runner)
         _follow(runner, meta.get('seed'), checkpoint.get('message_hub'))
     return told
 
 
-def meta_of_mmengine(runner: Any, given: Mapping[str, Any], *, by_epoch: bool) -> dict[str, Any]:
+def meta_of_mmengine(
+    runner: TrainingRunner, given: Mapping[str, Any], *, by_epoch: bool
+) -> dict[str, Any]:
     """What mmengine's runner notes in a checkpoint, as plain values, and the `step`.
 
     Args:
@@ -153,7 +160,7 @@ def plain_hub(hub: MessageHub) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A config as data: dicts, lists, numbers and strings, nothing that must be evaluated."""
     if isinstance(value, Mapping | Config):
         return {str(key): plain(item) for key, item in value.items()}
@@ -166,36 +173,35 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _step(meta: Mapping[str, Any], runner: Any) -> Any:
+def _step(meta: Mapping[str, object], runner: TrainingRunner) -> object:
     """Optimizer steps done. Of mmengine's runner, which says `iter`, only its own loops go on."""
     return meta.get('step', None if runner.is_exact else meta.get('iter'))
 
 
-def _epoch(runner: Any, step: int) -> int:
+def _epoch(runner: TrainingRunner, step: int) -> int:
     if isinstance(runner.train_loop, IterBasedTrainLoop):  # counts none
         return 0
     return step // len(runner.train_dataloader)
 
 
-def _classes(dataset: Any) -> list[Any]:
+def _classes(dataset: object) -> list[str | int | float]:
     names = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
     return [plain(name) for name in names]
 
 
-def _schedule_state(scheduler: Any) -> dict[str, Any]:
+def _schedule_state(scheduler: _ParamScheduler) -> State:
     """Its values; mmengine counts milestones in a `Counter`, which is more than a dict."""
-    state: dict[str, Any] = scheduler.state_dict()
+    state: State = scheduler.state_dict()
     return {key: dict(v) if isinstance(v, dict) else v for key, v in state.items()}
 
 
-def _each(schedulers: Any, function: Callable[[Any], Any]) -> Any:
-    """A list for one optimizer; for several, lists by their names."""
+def _schedule_states(schedulers: Schedules) -> list[State] | dict[str, list[State]]:
     if isinstance(schedulers, Mapping):
-        return {name: _each(of_one, function) for name, of_one in schedulers.items()}
-    return [function(scheduler) for scheduler in schedulers]
+        return {name: list(map(_schedule_state, of_one)) for name, of_one in schedulers.items()}
+    return list(map(_schedule_state, schedulers))
 
 
-def _load_schedules(schedulers: Any, states: Any) -> None:
+def _load_schedules(schedulers: Schedules, states: Any) -> None:
     if isinstance(schedulers, Mapping):
         for name, of_one in schedulers.items():
             _load_schedules(of_one, states[name])
@@ -204,11 +210,11 @@ def _load_schedules(schedulers: Any, states: Any) -> None:
         scheduler.load_state_dict(state)
 
 
-def _restore_optimizers(runner: Any, state: Any, path: Path) -> list[str]:
+def _restore_optimizers(runner: TrainingRunner, state: Any, path: Path) -> list[str]:
     """Of the only one, or of each of several."""
     schedulers = runner.param_schedulers or []
-    several = isinstance(runner.optim_wrapper, OptimWrapperDict)
-    wrappers = dict(runner.optim_wrapper.items()) if several else {'': runner.optim_wrapper}
+    wrapper: StepWrapper | OptimWrapperDict = runner.optim_wrapper
+    wrappers = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
     told = []
     for name, wrapper in wrappers.items():
         of_one = schedulers[name] if isinstance(schedulers, Mapping) else schedulers
@@ -217,7 +223,7 @@ def _restore_optimizers(runner: Any, state: Any, path: Path) -> list[str]:
     return [line for line in told if line]
 
 
-def _follow(runner: Any, seed: Any, hub: Any) -> None:
+def _follow(runner: TrainingRunner, seed: object, hub: object) -> None:
     """As mmengine's runner resumes: with the seed of the checkpoint, and what its hub told."""
     asked = runner._randomness_cfg.get('seed')
     if isinstance(seed, int) and seed != asked:
@@ -233,7 +239,7 @@ def _follow(runner: Any, seed: Any, hub: Any) -> None:
 # --- what decides the samples of a run and what it learns -------------------------------------
 
 
-def identity_of(runner: Any) -> dict[str, Any]:
+def identity_of(runner: TrainingRunner) -> dict[str, Any]:
     """Seed, global batch, steps of an epoch, number and fingerprint of the samples, teacher.
 
     The model may have `get_fingerprint()`: the hash of a frozen teacher's weights, or None.
@@ -250,7 +256,7 @@ def identity_of(runner: Any) -> dict[str, Any]:
     }
 
 
-def differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
+def differences(then: Mapping[str, object], now: Mapping[str, object]) -> dict[str, str]:
     """What has changed, in words, by name; what an older checkpoint does not tell is left out."""
     found = {
         name: f'{name} was {then[name]} and is {here} now'
@@ -263,7 +269,7 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
 
 
 def check_same(
-    then: dict[str, Any], now: dict[str, Any], path: Any, anyway: Sequence[str] = ()
+    then: Mapping[str, object], now: Mapping[str, object], path: Path, anyway: Sequence[str] = ()
 ) -> list[str]:
     """Refuse to continue with other samples or another teacher.
 
@@ -295,7 +301,7 @@ def check_same(
     return list(changed.values())
 
 
-def fingerprint(dataset: Any) -> str | None:
+def fingerprint(dataset: object) -> str | None:
     """Sixteen digits that tell one data set from another, wherever it lies.
 
     Of some thousand samples, evenly spread: label, and the last two parts of the path, or the image
@@ -307,7 +313,7 @@ def fingerprint(dataset: Any) -> str | None:
     Returns:
         Hexadecimal digits; None for a dataset that cannot be asked.
     """
-    source = getattr(dataset, 'source', dataset)
+    source: Any = getattr(dataset, 'source', dataset)
     if not hasattr(source, 'get_data_info'):
         return None
     found = hashlib.sha256(f'{len(source)}'.encode(errors='surrogateescape'))
@@ -329,7 +335,7 @@ def fingerprint(dataset: Any) -> str | None:
 
 
 def restore_optimizer(
-    wrapper: Any, state: Mapping[str, Any], path: Path, scheduled: Collection[str] = ()
+    wrapper: StepWrapper, state: Mapping[str, Any], path: Path, scheduled: Collection[str] = ()
 ) -> str | None:
     """Load the state of an optimizer and with it, as always in torch, its options.
 
@@ -386,7 +392,7 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
                 state[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
-def _of_config(group: Mapping[str, Any]) -> dict[str, Any]:
+def _of_config(group: Mapping[str, object]) -> dict[str, object]:
     return {name: group[name] for name in _OF_CONFIG if name in group}
 
 
@@ -395,5 +401,5 @@ def _is_moved(name: str, scheduled: Collection[str]) -> bool:
     return name in scheduled or (name == 'betas' and 'momentum' in scheduled)
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
