@@ -92,8 +92,30 @@ MOVED = {
     },
 }
 
-# Names that an old path has beside those of the module that took its place.
-NAMES = {'engine.checkpoint': {'load_weights': 'zoo.formats'}}
+# Names that an old path has beside those of the module that took its place: where they are now.
+_PICKLE = 'fault_tolerance.checkpoint.safe_pickle'
+_IN_CHECKPOINT = {
+    'inert': {
+        'INERT': f'{_PICKLE}.PLACEHOLDERS',
+        'Inert': f'{_PICKLE}.Placeholder',
+        'inert_globals': f'{_PICKLE}.placeholder_globals',
+    },
+    'resume': {'check_given': 'fault_tolerance.checkpoint.check_checkpoint'},
+    'screen': {'screen': f'{_PICKLE}.check_pickle'},
+}
+NAMES = {
+    'engine.checkpoint': {
+        'check_given': 'fault_tolerance.checkpoint.check_checkpoint',
+        'load_weights': 'zoo.formats.load_weights',
+    },
+    'engine.hooks.watchdog': {'leave': 'fault_tolerance.watchdog.end_process'},
+    'engine.step_loader': {'Courier': 'engine.device_prefetcher.DevicePrefetcher'},
+    **{
+        f'{room}.{old}': names
+        for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
+        for old, names in _IN_CHECKPOINT.items()
+    },
+}
 
 
 def new_name(name: str) -> str | None:
@@ -120,8 +142,9 @@ class MovedFinder(MetaPathFinder, Loader):
         assert new is not None
         warnings.warn(f'{old} is {new} now', DeprecationWarning, stacklevel=2)
         found = import_module(new)
-        for name, room in NAMES.get(old.removeprefix('mae.'), {}).items():
-            setattr(found, name, getattr(import_module(f'mae.{room}'), name))
+        for name, place in NAMES.get(old.removeprefix('mae.'), {}).items():
+            room, _, new_name_there = place.rpartition('.')
+            setattr(found, name, getattr(import_module(f'mae.{room}'), new_name_there))
         sys.modules[old] = found  # the same module, not a second one
 
 

@@ -18,13 +18,13 @@ def check_num_classes(num_classes: int, train: object) -> None:
         ConfigError: it has too few; tells both numbers.
     """
     found = len(_classes(train))
-    told = f'train_dataloader.dataset has {found} classes, but model.head.num_classes={num_classes}'
+    line = f'train_dataloader.dataset has {found} classes, but model.head.num_classes={num_classes}'
     if found > num_classes:
         raise ConfigError(
-            f'{told} takes labels 0..{num_classes - 1}; set model.head.num_classes={found}'
+            f'{line} takes labels 0..{num_classes - 1}; set model.head.num_classes={found}'
         )
     if 0 < found < num_classes:
-        print_log(f'{told}: the rest is never trained', 'current', logging.WARNING)
+        print_log(f'{line}: the rest is never trained', 'current', logging.WARNING)
 
 
 def check_classes(train: object, val: object) -> None:

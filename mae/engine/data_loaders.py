@@ -67,11 +67,11 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
         )
     sampler: dict[str, Any] = dict(options.pop('sampler'))
     batch_size: int = options.pop('batch_size')
-    given = {'dataset': dataset, 'batch_size': batch_size}
+    arguments = {'dataset': dataset, 'batch_size': batch_size}
     if 'global_batch_size' in signature(find(DATA_SAMPLERS, sampler['type'])).parameters:
-        given['seed'] = seed  # evaluation draws the same masks whatever the run's seed
+        arguments['seed'] = seed  # evaluation draws the same masks whatever the run's seed
         if (total := sampler.get('global_batch_size')) is not None:
-            given['batch_size'] = batch_per_device(batch_size, total, get_world_size())
+            arguments['batch_size'] = batch_per_device(batch_size, total, get_world_size())
     collate = FUNCTIONS.get(options.pop('collate_fn', {'type': 'collate'})['type'])
     if options.get('pin_memory') and not torch.cuda.is_available():
         options['pin_memory'] = False  # torch would warn of it at each epoch
@@ -80,7 +80,7 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
         options.pop('prefetch_factor', None)
     return DataLoader(
         dataset,
-        batch_sampler=DATA_SAMPLERS.build(sampler, default_args=given),
+        batch_sampler=DATA_SAMPLERS.build(sampler, default_args=arguments),
         collate_fn=collate,
         worker_init_fn=prepare_worker,
         **options,

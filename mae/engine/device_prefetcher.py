@@ -25,7 +25,7 @@ class StepLoader:
         self.dataset = loader.dataset
         self.batch_sampler: Any = loader.batch_sampler
         self.sampler = self.batch_sampler
-        self.courier = Courier(torch.device(get_device()))
+        self.prefetcher = DevicePrefetcher(torch.device(get_device()))
 
     def __len__(self) -> int:
         steps: int = self.batch_sampler.steps_per_epoch
@@ -37,7 +37,7 @@ class StepLoader:
         batches = iter(self.loader)
         for step in range(first_step, len(self)):
             micro_batches = islice(batches, self.batch_sampler.micro_steps(step))
-            yield [self.courier.bring(batch) for batch in micro_batches]
+            yield [self.prefetcher.to_device(batch) for batch in micro_batches]
 
     def step_size(self, step: int) -> int:
         """Samples of a step, over all processes."""
@@ -45,7 +45,7 @@ class StepLoader:
         return size
 
 
-class Courier:
+class DevicePrefetcher:
     """Copies images to the device on a stream of their own, beside the step that is running.
 
     The host is ahead of the device, so the copy of the next batch starts while the device still
@@ -59,7 +59,7 @@ class Courier:
         self.device = device
         self._stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
 
-    def bring(self, batch: Batch) -> Batch:
+    def to_device(self, batch: Batch) -> Batch:
         """The batch with `inputs` on the device, fit for use on the current stream."""
         if self._stream is None or 'inputs' not in batch:  # encoded: read on the host
             return batch

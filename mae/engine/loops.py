@@ -108,9 +108,9 @@ class TrainLoop(BaseLoop):
             else:
                 self._run_step(step, batches)
             self.iter += 1
-            self._tell(None)
+            self._call_after_report(None)
             self.runner.call_hook('after_step')
-        self._tell(0)
+        self._call_after_report(0)
         self.runner.call_hook('after_train_epoch')
         self.epoch += 1
 
@@ -145,12 +145,12 @@ class TrainLoop(BaseLoop):
         self.runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=None)
 
     def _measure(self, outputs: list[dict[str, Tensor]], weights: list[float]) -> dict[str, Tensor]:
-        asked = self.runner.stop_signum != 0
-        logs, report = measure(outputs, weights, self.runner.optim_wrapper.skipped, asked)
+        stop_requested = self.runner.stop_signum != 0
+        logs, report = measure(outputs, weights, self.runner.optim_wrapper.skipped, stop_requested)
         self.reports.push(self.iter, report)
         return logs
 
-    def _tell(self, lag: int | None) -> None:
+    def _call_after_report(self, lag: int | None) -> None:
         for report in self.reports.due(lag):
             self.runner.call_hook('after_report', report=report)
 

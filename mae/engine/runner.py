@@ -148,7 +148,7 @@ class Runner(_Base):
     ) -> MMLogger:
         """mmengine's, without a hundred lines that list the hooks (`get_hooks_info()` does)."""
         logger = super().build_logger(log_level, log_file, **kwargs)
-        logger.addFilter(_tells)
+        logger.addFilter(_is_wanted)
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> Any:
@@ -272,9 +272,9 @@ class Runner(_Base):
         base_lr = self.cfg.get('base_lr')
         if describes_one(optim_wrapper) and (self.is_exact or base_lr is not None):
             sampler = getattr(self.train_dataloader, 'batch_sampler', None)
-            optim_wrapper, told = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
-            if told:
-                self.logger.info(told)
+            optim_wrapper, line = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
+            if line:
+                self.logger.info(line)
         elif base_lr is not None and isinstance(optim_wrapper, Mapping):
             self.logger.warning('base_lr has no effect: the optimizer has a learning rate already')
         built = super().build_optim_wrapper(optim_wrapper)
@@ -296,10 +296,10 @@ class Runner(_Base):
     ) -> list[_ParamScheduler]:
         """With `TrainLoop` all schedules of a config move at every iteration, as in the recipes."""
         if self.is_exact:
-            given = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
+            schedulers = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
             scheduler = [
                 {'convert_to_iter_based': True, **item} if isinstance(item, Mapping) else item
-                for item in given
+                for item in schedulers
             ]
         built: list[_ParamScheduler] = super()._build_param_scheduler(scheduler, optim_wrapper)
         return built
@@ -438,6 +438,6 @@ class Runner(_Base):
         return getattr(self.model, 'module', self.model)
 
 
-def _tells(record: logging.LogRecord) -> bool:
+def _is_wanted(record: logging.LogRecord) -> bool:
     """Whether a line of the log is worth its place."""
     return not str(record.msg).startswith('Hooks will be executed in the following order')

@@ -10,7 +10,7 @@ from mmengine.runner import BaseLoop
 
 from mae.fault_tolerance.checkpoint import (
     Choice,
-    check_given,
+    check_checkpoint,
     check_resumable,
     choose_checkpoint,
     fit_weights,
@@ -110,7 +110,7 @@ def resume(runner: 'Runner', path: Path, *, optimizer: bool = True, schedules: b
         CheckpointError: it is damaged, of another model, or not a training checkpoint.
     """
     warn = runner.logger.warning
-    choice = on_main(lambda: check_given(path, warn))
+    choice = on_main(lambda: check_checkpoint(path, warn))
     _continue(runner, choice, optimizer=optimizer, schedules=schedules)
 
 
@@ -158,14 +158,14 @@ def _restore(
     # mmengine's loops promise no exactness: they warn.
     anyway = (runner.cfg.get('resume_anyway') or ()) if runner.is_exact else NAMES
     changed = check_resumable(runner, checkpoint, choice.path, anyway)
-    told = [
+    warnings = [
         f'{change}: resumed all the same, with '
         f'{"another" if change.startswith("teacher ") else "other samples"}'
         for change in changed
     ]
     try:
         runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        return told + restore_state(
+        return warnings + restore_state(
             runner, checkpoint, choice.path, optimizer=optimizer, schedules=schedules
         )
     except CheckpointError:

@@ -197,7 +197,7 @@ class GuardHook(Hook):
         step = self._steps.pop(report.step)
         if not self.count.take(report, runner.optim_wrapper.is_scaled):
             return
-        self._tell(runner, report, step)
+        self._log_bad_step(runner, report, step)
         if self.count.in_row >= self.patience:
             self._go_back(runner)
 
@@ -218,7 +218,7 @@ class GuardHook(Hook):
 
     # --- telling --------------------------------------------------------------------------
 
-    def _tell(self, runner: TrainingRunner, report: StepReport, kept: _Step) -> None:
+    def _log_bad_step(self, runner: TrainingRunner, report: StepReport, kept: _Step) -> None:
         own: ProcessStep = {
             'rank': runner.rank,
             'losses': torch.stack(kept.losses).tolist(),

@@ -25,7 +25,7 @@ EXIT_CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SI
 
 # Seconds within which a signal counts as the first one again: a launcher hands on what the batch
 # system has sent to every process already.
-_SAME = 1.0
+_REPEAT_SECONDS = 1.0
 _SIGNALS = list(EXIT_CODES)  # by weight
 # Validation batches between two questions to the other processes.
 _VAL_INTERVAL = 10
@@ -130,12 +130,12 @@ class StopSignals:
                         threading.Thread(
                             target=self._quit_soon, args=(signum,), daemon=True
                         ).start()
-                elif now - first >= _SAME:
+                elif now - first >= _REPEAT_SECONDS:
                     self._quit(signum, 'a second signal')
 
     def _quit_soon(self, signum: int) -> None:
         def quit_unless_begun() -> None:
-            time.sleep(_SAME)
+            time.sleep(_REPEAT_SECONDS)
             if self._starting:
                 self._quit(signum, signal.Signals(signum).name)
 
@@ -176,37 +176,37 @@ class StopHook(Hook):
         self._common_batches = 0
         if runner.signals is not None:
             runner.signals.defer()
-        self._ask(runner)
+        self._stop_if_requested(runner)
 
     def after_report(self, runner: TrainingRunner, report: StepReport) -> None:
         if report.stop and runner.distributed:
-            self._ask(runner)
+            self._stop_if_requested(runner)
 
     def after_step(self, runner: TrainingRunner) -> None:
         if not runner.distributed and runner.stop_signum:
             self._stop(runner, runner.stop_signum)
 
     def after_train_epoch(self, runner: TrainingRunner) -> None:
-        self._ask(runner)
+        self._stop_if_requested(runner)
 
     def before_val(self, runner: TrainingRunner) -> None:
         """How many batches every process has: where they may ask each other."""
         if runner.distributed and not self._common_batches:
-            self._common_batches = _agree(len(runner.val_dataloader), 'min')
+            self._common_batches = _all_reduced(len(runner.val_dataloader), 'min')
 
     def after_val_iter(self, runner: TrainingRunner, batch_idx: int, **others: object) -> None:
         if not runner.distributed:
             if runner.stop_signum:
                 self._stop(runner, runner.stop_signum)
         elif batch_idx % _VAL_INTERVAL == 0 and batch_idx < self._common_batches:
-            self._ask(runner)
+            self._stop_if_requested(runner)
 
-    def _ask(self, runner: TrainingRunner) -> None:
+    def _stop_if_requested(self, runner: TrainingRunner) -> None:
         """Stop if any process has been asked to."""
         signum = runner.stop_signum
         if runner.distributed:
             weight = _SIGNALS.index(signum) + 1 if signum else 0
-            weight = _agree(weight, 'max')
+            weight = _all_reduced(weight, 'max')
             signum = _SIGNALS[weight - 1] if weight else 0
         if signum:
             self._stop(runner, signum)
@@ -228,7 +228,7 @@ class StopHook(Hook):
         raise Stopped(signum)
 
 
-def _agree(value: int, how: str) -> int:
+def _all_reduced(value: int, how: str) -> int:
     """The largest or smallest value among the processes."""
     common = torch.tensor(value)
     all_reduce(common, op=how)

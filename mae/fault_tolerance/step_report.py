@@ -16,7 +16,7 @@ class StepReport:
     Attributes:
         step: number of the step, from 0.
         skipped: the weights stayed as they were, because a loss or gradient was not finite.
-        stop: some process has been asked to stop.
+        stop: some process has got a signal to stop.
         loss: mean over the global batch.
     """
 
@@ -66,7 +66,10 @@ class Reports:
 
 
 def measure(
-    outputs: Sequence[Mapping[str, Tensor]], weights: Sequence[float], skipped: Tensor, asked: bool
+    outputs: Sequence[Mapping[str, Tensor]],
+    weights: Sequence[float],
+    skipped: Tensor,
+    stop_requested: bool,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """What a step put out, as one process would have: one exchange carries all of it.
 
@@ -74,7 +77,7 @@ def measure(
         outputs: of each micro-batch of this process; `loss` among them.
         weights: of the micro-batches.
         skipped: float (), whether the step changed nothing.
-        asked: whether this process has been asked to stop.
+        stop_requested: whether this process has got a signal to stop.
 
     Returns:
         The means over the global batch by name, and (skipped, stop, loss), float (3,).
@@ -84,7 +87,7 @@ def measure(
         _sum([output[name].detach() * w for output, w in zip(outputs, weights, strict=True)])
         for name in names
     ]
-    flags = [skipped, torch.full_like(skipped, float(asked))]
+    flags = [skipped, torch.full_like(skipped, float(stop_requested))]
     values = torch.stack([*flags, *(mean.float() for mean in means)])
     all_reduce(values, op='mean')
     return dict(zip(names, values[2:].unbind(), strict=True)), values[:3]

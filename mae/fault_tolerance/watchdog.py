@@ -41,8 +41,8 @@ class WatchdogHook(Hook):
         self._closed = threading.Event()
 
     def before_train(self, runner: TrainingRunner) -> None:
-        given = runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', TIMEOUT)
-        limit = float(given if self.seconds is None else self.seconds)
+        configured = runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', TIMEOUT)
+        limit = float(configured if self.seconds is None else self.seconds)
         self._closed.clear()
         threading.Thread(
             target=self._watch, args=(runner, limit), name='watchdog', daemon=True
@@ -102,10 +102,10 @@ class WatchdogHook(Hook):
                 with suppress(ProcessLookupError):
                     os.kill(worker.pid, TELL_STACK)
         time.sleep(0.5)  # for the workers to print
-        leave(1)
+        end_process(1)
 
 
-def leave(code: int) -> None:
+def end_process(code: int) -> None:
     """End the process from a thread, whatever the main thread waits for."""
     for worker in multiprocessing.active_children():
         worker.kill()

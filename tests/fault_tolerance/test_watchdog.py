@@ -85,7 +85,7 @@ def test_run_ends(make_runner, tmp_path, how, workers):
 
 def test_steps_put_it_off_and_what_hooks_do_is_not_watched(make_runner, monkeypatch):
     given_up = []
-    monkeypatch.setattr(watchdog, 'leave', given_up.append)
+    monkeypatch.setattr(watchdog, 'end_process', given_up.append)
 
     class Slow(Hook):
         def after_train_iter(self, runner, **others):

@@ -64,7 +64,7 @@ class LoggerHook(MMLoggerHook):
         """Start with nothing to tell, also where a run has gone back."""
         self._steps: list[Mapping[str, Tensor]] = []
         if runner.iter == (runner.epoch + 1) * len(runner.train_dataloader):  # evaluations follow
-            self._begin(runner)
+            self._begin_history(runner)
 
     def after_train_iter(
         self,
@@ -74,7 +74,7 @@ class LoggerHook(MMLoggerHook):
         outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Keep the outputs; where a line is due, read all of them back at once."""
-        self._begin(runner)
+        self._begin_history(runner)
         if outputs:  # a step that was left out has none
             self._steps.append(outputs)
         done = batch_idx + 1
@@ -109,7 +109,7 @@ class LoggerHook(MMLoggerHook):
         with self._surviving(runner):
             super().after_val_epoch(runner, metrics)
 
-    def _begin(self, runner: RunnerProtocol) -> None:
+    def _begin_history(self, runner: RunnerProtocol) -> None:
         """Not before the first step: a run that fails until then leaves nothing behind."""
         if not self._has_begun and runner.resumed_from is not None:
             with self._surviving(runner):

@@ -74,8 +74,10 @@ class WarmupCosineLR(_ParamScheduler):
         for name in ('warmup', 'end', 'min_lr'):
             there, here = state_dict[name], getattr(self, name)
             if there != here:
-                told = f'param_scheduler: {name} was {there} and is {here} now, from this step on'
-                print_log(told, 'current', logging.WARNING)
+                message = (
+                    f'param_scheduler: {name} was {there} and is {here} now, from this step on'
+                )
+                print_log(message, 'current', logging.WARNING)
         self._global_step = state_dict['_global_step']
         self.last_step = min(self._global_step, self.end - 1)
         self._last_value = self._get_value()
@@ -103,9 +105,9 @@ def _fitting(warmup_epochs: float, end: int) -> float:
         )
     if warmup_epochs == 0 or warmup_epochs < end:
         return warmup_epochs
-    told = (
+    message = (
         f'param_scheduler.warmup_epochs={warmup_epochs} does not fit train_cfg.max_epochs={end}: '
         f'{end / 10:g} epochs of warm-up, a tenth of the run, take their place'
     )
-    print_log(told, 'current', logging.WARNING)
+    print_log(message, 'current', logging.WARNING)
     return end / 10

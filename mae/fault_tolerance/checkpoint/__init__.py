@@ -1,6 +1,6 @@
 from mae.fault_tolerance.checkpoint.folder import (
     Choice,
-    check_given,
+    check_checkpoint,
     choose_checkpoint,
     list_checkpoints,
     newest_verified,
@@ -28,7 +28,7 @@ from mae.utils.distributed import on_main, together  # from here until 0.2
 __all__ = [
     'Choice',
     'LoadReport',
-    'check_given',
+    'check_checkpoint',
     'check_resumable',
     'choose_checkpoint',
     'fit_weights',

@@ -42,7 +42,7 @@ class Saver:
         self._pruner = Pruner(max_keep) if max_keep > 0 else None
         self.kept = 2 if self._pruner is None else self._pruner.max_keep
         self._snapshot = Snapshot()
-        self._taken: tuple[int, Checkpoint] | None = None  # what the snapshot holds, of which step
+        self._last_copy: tuple[int, Checkpoint] | None = None  # step and content of the snapshot
         self._start: int | None = None  # first step of this continuation, until its first save
         self._is_best_own = False  # `best.pth` is of this continuation of the run
 
@@ -58,7 +58,7 @@ class Saver:
             The best metric that counts. `best.pth` may be newer than the checkpoint; one of a
             later step was measured by another continuation, and took the place of ours.
         """
-        self._start, self._taken, self._is_best_own = start, None, False
+        self._start, self._last_copy, self._is_best_own = start, None, False
         try:
             record = read_manifest(work_dir / BEST).content
         except Unverifiable:
@@ -72,21 +72,21 @@ class Saver:
 
     def save(self, runner: RunnerProtocol, name: str, step: int) -> None:
         """Write the state after `step` steps beside the training, as `name` in the work dir."""
-        self.writer.make_room()  # the snapshot is written over
-        self.writer.submit(name, self._job(runner, name, self._take(runner, step)))
+        self.writer.finish_previous()  # the snapshot is written over
+        self.writer.submit(name, self._save_function(runner, name, self._copy_state(runner, step)))
 
     def save_best(self, runner: RunnerProtocol, step: int, best: float) -> None:
         """The same as `best.pth`; `best` is its metric.
 
         If that step is being written already, the best follows it, and nobody waits.
         """
-        if self._taken is not None and self._taken[0] == step:
-            checkpoint = self._taken[1]
+        if self._last_copy is not None and self._last_copy[0] == step:
+            checkpoint = self._last_copy[1]
             checkpoint = {**checkpoint, 'meta': {**checkpoint['meta'], 'best': best}}
         else:
-            self.writer.make_room(give_up=False)  # this does not make up for a numbered one
-            checkpoint = self._take(runner, step)
-        self.writer.submit(BEST, self._job(runner, BEST, checkpoint), kind='best')
+            self.writer.finish_previous(give_up=False)  # this does not make up for a numbered one
+            checkpoint = self._copy_state(runner, step)
+        self.writer.submit(BEST, self._save_function(runner, BEST, checkpoint), kind='best')
 
     def save_at_once(self, runner: RunnerProtocol, name: str, step: int) -> None:
         """Write the state after `step` steps, and wait until it is on the disk.
@@ -94,15 +94,15 @@ class Saver:
         Raises:
             SaveError: the disk refused at every attempt.
         """
-        self.writer.make_room()
-        self.writer.run(name, self._job(runner, name, self._take(runner, step)))
+        self.writer.finish_previous()
+        self.writer.run(name, self._save_function(runner, name, self._copy_state(runner, step)))
 
-    def _take(self, runner: RunnerProtocol, step: int) -> Checkpoint:
+    def _copy_state(self, runner: RunnerProtocol, step: int) -> Checkpoint:
         checkpoint = self._snapshot.take(runner.training_checkpoint(step))
-        self._taken = (step, checkpoint)
+        self._last_copy = (step, checkpoint)
         return checkpoint
 
-    def _job(
+    def _save_function(
         self, runner: RunnerProtocol, name: str, checkpoint: Checkpoint
     ) -> Callable[[], list[str]]:
         """What is left to do with a copy of the state."""
@@ -115,8 +115,8 @@ class Saver:
                 self._is_best_own = True
             else:
                 self._start = None
-            told = f'{", ".join(later)}: of another continuation of this run, set aside'
-            return [told] if later else []
+            message = f'{", ".join(later)}: of another continuation of this run, set aside'
+            return [message] if later else []
 
         return save
 
@@ -232,7 +232,7 @@ class Writer:
         self._run(name, save, kind)
         self.raise_failure()
 
-    def make_room(self, *, give_up: bool = True) -> None:
+    def finish_previous(self, *, give_up: bool = True) -> None:
         """Wait for the save before.
 
         Args:

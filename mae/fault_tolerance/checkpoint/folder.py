@@ -22,7 +22,7 @@ from mae.utils.files import remove
 
 BEST = 'best.pth'
 _NUMBERED = re.compile(r'(?P<unit>epoch|iter)_(?P<number>\d+)\.pth')
-Say = Callable[[str], object]
+Warn = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,21 @@ class Choice:
 
 
 def list_checkpoints(
-    work_dir: Path, steps_per_epoch: int = 0, *, sure: bool = False
+    work_dir: Path, steps_per_epoch: int = 0, *, by_hash: bool = False
 ) -> list[Found]:
     """All that bear the name of a checkpoint, the one of the latest step first.
 
     Args:
         work_dir: folder.
         steps_per_epoch: places `epoch_N.pth` without a manifest.
-        sure: where a save was cut off between manifest and file, read the file to tell its step.
+        by_hash: where a save was cut off between manifest and file, read the file to tell its step.
     """
     found = []
     for path in work_dir.glob('*.pth'):
         name = _NUMBERED.fullmatch(path.name)
         if name is None and path.name != BEST:
             continue
-        record = _expected(path, sure)
+        record = _record_of(path, by_hash)
         if record is not None:
             step = record.step
         elif name is None:
@@ -81,7 +81,7 @@ def list_checkpoints(
 
 def verified(work_dir: Path) -> Iterator[Found]:
     """The checkpoints that are what their manifests say, from the latest step to the earliest."""
-    for found in list_checkpoints(work_dir, sure=True):
+    for found in list_checkpoints(work_dir, by_hash=True):
         try:
             record = verify(found.path)
         except (Damaged, Unverifiable, OSError):
@@ -107,7 +107,7 @@ def newest_verified(
     return None
 
 
-def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Say) -> Choice | None:
+def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Warn) -> Choice | None:
     """The checkpoint of the latest step that is good; damaged ones are set aside.
 
     Names and manifests decide, not `last_checkpoint`, which may be missing, old or garbage.
@@ -125,14 +125,14 @@ def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Say) -> Choice
             weights that are not finite.
     """
     passed_over = []
-    for found in list_checkpoints(work_dir, steps_per_epoch, sure=True):
+    for found in list_checkpoints(work_dir, steps_per_epoch, by_hash=True):
         try:
             choice = _examine(found)
         except (OSError, _NotFinite) as error:
             warn(f'{found.path} is passed over: {error}')
             passed_over.append(str(error))
         except CheckpointError as error:
-            warn(f'{error}; {_put_aside(found.path)}')
+            warn(f'{error}; {_set_aside_damaged(found.path)}')
         else:
             if not choice.verified:
                 warn(f'{found.path} has no manifest; its own checksums are right, so it is used')
@@ -142,14 +142,14 @@ def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Say) -> Choice
     return None
 
 
-def check_given(path: Path, warn: Say) -> Choice:
+def check_checkpoint(path: Path, warn: Warn) -> Choice:
     """Examine the checkpoint that the user names.
 
     Raises:
         CheckpointError: it is damaged; names the newest good one beside it.
     """
     if not path.is_file():
-        raise CheckpointError(f'no such checkpoint: {path}{_instead(path)}')
+        raise CheckpointError(f'no such checkpoint: {path}{_advice(path)}')
     try:
         verify(path)
     except Unverifiable:
@@ -157,10 +157,10 @@ def check_given(path: Path, warn: Say) -> Choice:
         try:
             _check_archive(path)
         except Damaged as error:
-            raise CheckpointError(f'{error}{_instead(path)}') from None
+            raise CheckpointError(f'{error}{_advice(path)}') from None
         return Choice(path, verified=False)
     except Damaged as error:
-        raise CheckpointError(f'{error}{_instead(path)}') from None
+        raise CheckpointError(f'{error}{_advice(path)}') from None
     return Choice(path, verified=True)
 
 
@@ -195,7 +195,7 @@ def set_aside_later(work_dir: Path, step: int, own: Sequence[Path]) -> list[str]
     Raises:
         OSError: the folder cannot be changed.
     """
-    found = [f for f in list_checkpoints(work_dir, sure=True) if f.path.is_file()]
+    found = [f for f in list_checkpoints(work_dir, by_hash=True) if f.path.is_file()]
     later = [f.path for f in found if f.step > step and f.path not in own]
     return [set_aside(path, 'superseded').name for path in later]
 
@@ -248,26 +248,26 @@ def _check_archive(path: Path) -> None:
         raise Damaged(f'{path} is damaged: the checksum of {bad} in it does not fit')
 
 
-def _put_aside(path: Path) -> str:
+def _set_aside_damaged(path: Path) -> str:
     try:
         return f'set aside as {set_aside(path, "corrupt").name}'
     except OSError as error:
         return f'it could not be set aside ({error.strerror})'
 
 
-def _instead(path: Path) -> str:
+def _advice(path: Path) -> str:
     good = newest_verified(path.parent) if path.parent.is_dir() else None
     return f'; the newest good one there is {good.path}' if good else '; there is no good one there'
 
 
-def _expected(path: Path, sure: bool) -> Record | None:
+def _record_of(path: Path, by_hash: bool) -> Record | None:
     """What the manifest says of this file, by its size; by its hash, if that leaves a choice."""
     try:
         manifest = read_manifest(path)
         size = path.stat().st_size
         records = (manifest.content, manifest.previous)
         fitting = [record for record in records if record and record.size == size]
-        if len(fitting) == 2 and sure:
+        if len(fitting) == 2 and by_hash:
             return verify(path)
     except (Damaged, Unverifiable, OSError):
         return None

@@ -81,7 +81,7 @@ class CheckpointHook(Hook):
             runner.logger.warning(message)
 
     def after_train_iter(self, runner: RunnerProtocol, *args: object, **kwargs: object) -> None:
-        self._tell(runner)
+        self._report(runner)
         done = runner.iter + 1
         if self.by == 'epoch':
             return
@@ -118,13 +118,13 @@ class CheckpointHook(Hook):
             SaveError: the last checkpoint could not be written.
         """
         self.wait()
-        self._tell(runner)
+        self._report(runner)
         on_main(self._saver.writer.raise_failure)
 
     def after_all(self, runner: RunnerProtocol) -> None:
         """However the training ended, what is being written is finished."""
         self.wait()
-        self._tell_messages(runner)
+        self._log_messages(runner)
 
     def before_save_checkpoint(self, runner: RunnerProtocol, checkpoint: Checkpoint) -> None:
         checkpoint['meta']['best'] = self.best
@@ -155,7 +155,7 @@ class CheckpointHook(Hook):
         if self._saved_step != step or self._saver.writer.failure is not None:
             self._saved_step = step
             self._saver.save_at_once(runner, f'iter_{step}.pth', step)
-        self._tell(runner)
+        self._report(runner)
 
     def wait(self) -> None:
         """Until what is being written is on the disk, or given up."""
@@ -195,12 +195,12 @@ class CheckpointHook(Hook):
             messages.append(message)
         return messages
 
-    def _tell(self, runner: RunnerProtocol) -> None:
-        self._tell_messages(runner)
+    def _report(self, runner: RunnerProtocol) -> None:
+        self._log_messages(runner)
         if not isinstance(self._saver.writer.failure, OSError | None):
             self._saver.writer.raise_failure()
 
-    def _tell_messages(self, runner: RunnerProtocol) -> None:
+    def _log_messages(self, runner: RunnerProtocol) -> None:
         for message in self._saver.writer.messages():
             runner.logger.warning(message)
 

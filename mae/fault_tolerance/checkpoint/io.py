@@ -11,7 +11,12 @@ import torch
 from torch import Tensor
 
 from mae.fault_tolerance.checkpoint.manifest import Unverifiable, verify
-from mae.fault_tolerance.checkpoint.safe_pickle import Refused, check_growth, inert_globals, screen
+from mae.fault_tolerance.checkpoint.safe_pickle import (
+    Refused,
+    check_growth,
+    check_pickle,
+    placeholder_globals,
+)
 from mae.utils.errors import CheckpointError
 from mae.utils.files import file_sha256
 from mae.utils.text import first_line
@@ -35,7 +40,7 @@ def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
     Returns:
         What the file holds, with the weights under `state_dict`, also those of `model` or of the
         top, and what proves their values under `proof`, '' for nothing. Bookkeeping objects of
-        mmengine become `Inert` ones that hold nothing.
+        mmengine become `Placeholder` ones that hold nothing.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, it asks to run code, or it holds no
@@ -107,11 +112,11 @@ def _verify_if_possible(path: Path) -> bool:
 def _read_plain(path: Path) -> object:
     """Everything but code: screened first, then read by torch's restricted unpickler."""
     try:
-        screen(path)
+        check_pickle(path)
         with (
             path.open('rb') as file,  # by its name alone torch takes some for safetensors
             warnings.catch_warnings(),
-            torch.serialization.safe_globals(inert_globals()),
+            torch.serialization.safe_globals(placeholder_globals()),
         ):
             warnings.simplefilter('ignore')
             return torch.load(file, map_location='cpu', weights_only=True, mmap=False)

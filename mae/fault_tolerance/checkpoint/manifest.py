@@ -110,8 +110,8 @@ def verify(path: Path) -> Record:
     raise Damaged(f'{path} is damaged: its SHA-256 is not that of its manifest')
 
 
-def _record(told: dict[str, Any]) -> Record:
-    record = Record(**told)
+def _record(values: dict[str, Any]) -> Record:
+    record = Record(**values)
     number = isinstance(record.best, int | float | None)
     if not (isinstance(record.size, int) and isinstance(record.step, int) and number):
         raise ValueError

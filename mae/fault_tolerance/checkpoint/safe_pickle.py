@@ -1,12 +1,12 @@
 """What a pickle may ask for: a look at a checkpoint file before it is read, and stand-ins.
 
-torch's restricted unpickler is the wall. `screen` stands before it: its list is shorter, it names
+torch's restricted unpickler is the wall. `check_pickle` stands before it: its list is shorter, it names
 everything at once, and it understands what torch only fails on. It also tells what an archive would
 unpack to.
 
 mmengine and mmpretrain pickle their loss history (a class, its methods, numpy arrays) beside the
 weights, timm and the authors their command line with its paths, Lightning its hyperparameters.
-Nothing of it is needed here, and the real classes would run what the file tells them to: an `Inert`
+Nothing of it is needed here, and the real classes would run what the file tells them to: an `Placeholder`
 takes their place.
 """
 
@@ -32,32 +32,32 @@ _GROWTH = 4  # times the file's size that its archive may unpack to; torch's are
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
 
 
-class Inert:
+class Placeholder:
     """Takes the place of an object of a checkpoint, and holds nothing of it."""
 
-    def __new__(cls, *args: object) -> 'Inert':
+    def __new__(cls, *args: object) -> 'Placeholder':
         return object.__new__(cls)
 
     def __setstate__(self, state: object) -> None:
         """Forget it."""
 
 
-def _attribute(owner: object, name: object = None, *unused: object) -> Inert:
+def _placeholder_attribute(owner: object, name: object = None, *unused: object) -> Placeholder:
     """For `getattr(HistoryBuffer, 'mean')`: a method of a stand-in, which is one too."""
-    if owner is not Inert or not isinstance(name, str):
+    if owner is not Placeholder or not isinstance(name, str):
         raise UnpicklingError('GLOBAL builtins.getattr of what is no loss history')
-    return Inert()
+    return Placeholder()
 
 
 # By the name that a pickle asks for. A config keeps what it says, as a plain dict.
-INERT: dict[str, object] = {
-    'builtins.getattr': _attribute,
-    'argparse.Namespace': Inert,
-    'datetime.datetime': Inert,
-    'datetime.timedelta': Inert,
-    'torch.torch_version.TorchVersion': Inert,
+PLACEHOLDERS: dict[str, object] = {
+    'builtins.getattr': _placeholder_attribute,
+    'argparse.Namespace': Placeholder,
+    'datetime.datetime': Placeholder,
+    'datetime.timedelta': Placeholder,
+    'torch.torch_version.TorchVersion': Placeholder,
     **{
-        f'{module}.{kind}{system}Path': Inert
+        f'{module}.{kind}{system}Path': Placeholder
         for module in ('pathlib', 'pathlib._local')
         for kind in ('', 'Pure')
         for system in ('', 'Posix', 'Windows')
@@ -70,16 +70,16 @@ INERT: dict[str, object] = {
             'lightning.fabric.utilities.data',
         )
     },
-    HISTORY: Inert,
-    'mmengine.config.config.Config': Inert,
+    HISTORY: Placeholder,
+    'mmengine.config.config.Config': Placeholder,
     'mmengine.config.config.ConfigDict': dict,
     'mmcv.utils.config.ConfigDict': dict,
-    'numpy.dtype': Inert,
-    'numpy.ndarray': Inert,
-    'numpy.core.multiarray.scalar': Inert,
-    'numpy.core.multiarray._reconstruct': Inert,
-    'numpy._core.multiarray.scalar': Inert,
-    'numpy._core.multiarray._reconstruct': Inert,
+    'numpy.dtype': Placeholder,
+    'numpy.ndarray': Placeholder,
+    'numpy.core.multiarray.scalar': Placeholder,
+    'numpy.core.multiarray._reconstruct': Placeholder,
+    'numpy._core.multiarray.scalar': Placeholder,
+    'numpy._core.multiarray._reconstruct': Placeholder,
 }
 
 _ALLOWED = frozenset({
@@ -98,20 +98,20 @@ _ALLOWED = frozenset({
     'torch._utils._rebuild_tensor',
     'torch._utils._rebuild_tensor_v2',
     'torch._utils._rebuild_tensor_v3',
-    *INERT,
+    *PLACEHOLDERS,
 })  # fmt: skip
 
 
-def inert_globals() -> list[Any]:
+def placeholder_globals() -> list[Any]:
     """For `torch.serialization.safe_globals`."""
-    return [(stand_in, name) for name, stand_in in INERT.items()]
+    return [(stand_in, name) for name, stand_in in PLACEHOLDERS.items()]
 
 
 class Refused(CheckpointError):  # noqa: N818
     """A file asks to run code."""
 
 
-def screen(path: Path) -> None:
+def check_pickle(path: Path) -> None:
     """Refuse a `.pth` that asks to run code, or would fill the memory.
 
     Raises:
@@ -121,12 +121,12 @@ def screen(path: Path) -> None:
     with path.open('rb') as file:
         is_zip = file.read(len(_ZIP)) == _ZIP  # as torch tells them, by the beginning alone
     if is_zip:
-        _screen_zip(path)
+        _check_zip(path)
     elif path.stat().st_size >= tarfile.BLOCKSIZE and tarfile.is_tarfile(path):
         raise Refused('it is a tar archive of torch before 0.4, which cannot be read without code')
     else:
         with path.open('rb') as file:
-            _screen_pickles(file)
+            _check_legacy(file)
 
 
 def check_growth(path: Path, size: int) -> None:
@@ -136,7 +136,7 @@ def check_growth(path: Path, size: int) -> None:
         raise CheckpointError(f'{path} refused: {file_size} bytes would unpack to {size}')
 
 
-def _screen_zip(path: Path) -> None:
+def _check_zip(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         size = sum(member.file_size for member in members)
@@ -151,7 +151,7 @@ def _screen_zip(path: Path) -> None:
             _require_allowed(globals_of(BytesIO(archive.read(member))))
 
 
-def _screen_pickles(file: IO[bytes]) -> None:
+def _check_legacy(file: IO[bytes]) -> None:
     """The pickles that a file of the format before zip (or of `pickle.dump`) begins with."""
     for number in range(_LEGACY_PICKLES):
         try:

@@ -1,7 +1,7 @@
 """The state of a run, as a checkpoint holds it: weights, optimizer, averages and the step.
 
 Nothing random is in it: that follows from the config and the step. What decides that, the identity
-of the run, is told beside the state: with another it would be another run.
+of the run, is noted beside the state: with another it would be another run.
 """
 
 import hashlib
@@ -114,9 +114,9 @@ def restore_state(
     """
     weights, suggest = checkpoint['state_dict'], runner.suggest_config
     fit_weights(runner.bare_model, weights, path, exact=True, suggest=suggest)
-    told = []
+    lines = []
     if optimizer:
-        told = _restore_optimizers(runner, checkpoint['optimizer'], path)
+        lines = _restore_optimizers(runner, checkpoint['optimizer'], path)
     if schedules:
         _load_schedules(runner.param_schedulers or [], checkpoint['param_schedulers'])
     meta = checkpoint['meta']
@@ -125,17 +125,17 @@ def restore_state(
     else:
         loop: Any = runner.train_loop  # of mmengine: its counters have no setters
         loop._epoch, loop._iter = meta['epoch'], _step(meta, runner)
-        _follow(runner, meta.get('seed'), checkpoint.get('message_hub'))
-    return told
+        _restore_mmengine(runner, meta.get('seed'), checkpoint.get('message_hub'))
+    return lines
 
 
 def meta_of_mmengine(
-    runner: TrainingRunner, given: Mapping[str, Any], *, by_epoch: bool
+    runner: TrainingRunner, meta: Mapping[str, Any], *, by_epoch: bool
 ) -> dict[str, Any]:
     """What mmengine's runner notes in a checkpoint, as plain values, and the `step`.
 
     Args:
-        given: by the caller; `iter` and `epoch` of it count.
+        meta: by the caller; `iter` and `epoch` of it count.
         by_epoch: whether an epoch has just ended, or else a step.
     """
     noted = {
@@ -144,19 +144,19 @@ def meta_of_mmengine(
         'experiment_name': runner.experiment_name,
         'time': time.strftime('%Y%m%d_%H%M%S'),
         'dataset_meta': getattr(runner.train_dataloader.dataset, 'metainfo', None),
-        **given,
+        **meta,
     }
-    meta: dict[str, Any] = plain({**noted, 'step': noted['iter']})
-    return meta
+    content: dict[str, Any] = plain({**noted, 'step': noted['iter']})
+    return content
 
 
 def plain_hub(hub: MessageHub) -> dict[str, Any]:
     """What mmengine's message hub tells, as plain values; what was logged is in `scalars.json`."""
-    told = {key: plain(value) for key, value in hub.state_dict()['runtime_info'].items()}
+    lines = {key: plain(value) for key, value in hub.state_dict()['runtime_info'].items()}
     return {
         'log_scalars': {},
-        'runtime_info': told,
-        'resumed_keys': dict.fromkeys(told, True),
+        'runtime_info': lines,
+        'resumed_keys': dict.fromkeys(lines, True),
     }
 
 
@@ -215,20 +215,22 @@ def _restore_optimizers(runner: TrainingRunner, state: Any, path: Path) -> list[
     schedulers = runner.param_schedulers or []
     wrapper: StepWrapper | OptimWrapperDict = runner.optim_wrapper
     wrappers = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
-    told = []
+    lines = []
     for name, wrapper in wrappers.items():
         of_one = schedulers[name] if isinstance(schedulers, Mapping) else schedulers
         scheduled = {scheduler.param_name for scheduler in of_one}
-        told.append(restore_optimizer(wrapper, state[name] if name else state, path, scheduled))
-    return [line for line in told if line]
+        lines.append(restore_optimizer(wrapper, state[name] if name else state, path, scheduled))
+    return [line for line in lines if line]
 
 
-def _follow(runner: TrainingRunner, seed: object, hub: object) -> None:
-    """As mmengine's runner resumes: with the seed of the checkpoint, and what its hub told."""
-    asked = runner._randomness_cfg.get('seed')
-    if isinstance(seed, int) and seed != asked:
-        if asked is not None:
-            runner.logger.warning(f'randomness.seed={asked} has no effect: {seed} is resumed')
+def _restore_mmengine(runner: TrainingRunner, seed: object, hub: object) -> None:
+    """As mmengine's runner resumes: with the seed of the checkpoint, and the values of its message hub."""
+    seed_of_config = runner._randomness_cfg.get('seed')
+    if isinstance(seed, int) and seed != seed_of_config:
+        if seed_of_config is not None:
+            runner.logger.warning(
+                f'randomness.seed={seed_of_config} has no effect: {seed} is resumed'
+            )
         runner._randomness_cfg['seed'] = seed
         runner.set_randomness(**runner._randomness_cfg)
     if isinstance(hub, dict) and isinstance(hub.get('runtime_info'), dict):
@@ -311,7 +313,7 @@ def fingerprint(dataset: object) -> str | None:
         dataset: with `get_data_info`, or with a `source` that has it.
 
     Returns:
-        Hexadecimal digits; None for a dataset that cannot be asked.
+        Hexadecimal digits; None for a dataset without `get_data_info`.
     """
     source: Any = getattr(dataset, 'source', dataset)
     if not hasattr(source, 'get_data_info'):
@@ -370,12 +372,12 @@ def restore_optimizer(
             f'{path} cannot be resumed: its optimizer is of another type, without '
             f'{", ".join(sorted(unknown))}'
         )
-    told = {}
+    lines = {}
     for name in options:
         for now, then in zip(wanted, stays, strict=True):
             if not _is_moved(name, scheduled) and _comparable(now[name]) != _comparable(then[name]):
-                told[name] = f'{name}={now[name]!r} has no effect: {then[name]!r} of {path} stays'
-    return '; '.join(f'optim_wrapper.optimizer.{line}' for line in told.values()) or None
+                lines[name] = f'{name}={now[name]!r} has no effect: {then[name]!r} of {path} stays'
+    return '; '.join(f'optim_wrapper.optimizer.{line}' for line in lines.values()) or None
 
 
 def _lay_out(optimizer: torch.optim.Optimizer) -> None:
