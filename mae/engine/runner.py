@@ -85,18 +85,13 @@ class Runner(_Base):
     resumed_from: str | None = None
     suggest_config: Callable[[Mapping[str, Tensor]], str | None] | None = None
 
-    @property
-    def stop_signum(self) -> int:
-        """The signal that has asked this process to stop, or 0."""
-        return 0 if self.signals is None else self.signals.signum
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether a `TrainLoop` trains: only then does a run resume exactly."""
-        loop: Any = self._train_loop
-        if isinstance(loop, Mapping):
-            loop = find(LOOPS, loop.get('type'))
-        return issubclass(loop if isclass(loop) else type(loop), TrainLoop)
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'Runner':
+        """Build a runner, also of a config that `load_config` has not read."""
+        cfg = copy.deepcopy(cfg)
+        hand_down_img_size(cfg)
+        runner: Runner = super().from_cfg(cfg)
+        return runner
 
     def train(self) -> nn.Module:
         """Train; however it ends, hooks with `after_all(runner)` are told."""
@@ -107,15 +102,25 @@ class Runner(_Base):
             self.call_hook('after_all')
         return model
 
-    @classmethod
-    def from_cfg(cls, cfg: Any) -> 'Runner':
-        """Build a runner, also of a config that `load_config` has not read."""
-        cfg = copy.deepcopy(cfg)
-        hand_down_img_size(cfg)
-        runner: Runner = super().from_cfg(cfg)
-        return runner
+    @property
+    def bare_model(self) -> Any:
+        """The model without its wrapper for distributed training."""
+        return getattr(self.model, 'module', self.model)
 
-    # --- starting -------------------------------------------------------------------------
+    @property
+    def is_exact(self) -> bool:
+        """Whether a `TrainLoop` trains: only then does a run resume exactly."""
+        loop: Any = self._train_loop
+        if isinstance(loop, Mapping):
+            loop = find(LOOPS, loop.get('type'))
+        return issubclass(loop if isclass(loop) else type(loop), TrainLoop)
+
+    @property
+    def stop_signum(self) -> int:
+        """The signal that has asked this process to stop, or 0."""
+        return 0 if self.signals is None else self.signals.signum
+
+    # --- environment and log --------------------------------------------------------------
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Join the other processes, let mmengine set the rest, and keep a CPU's memory."""
@@ -137,12 +142,6 @@ class Runner(_Base):
             raise ConfigError(f'randomness.seed must lie in 0..{2**32 - 1}, not {seed}')
         MMRunner.set_randomness(self, seed, diff_rank_seed, deterministic)
 
-    def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        """One line for what mmengine tells in a hundred; the config is a file in the work dir."""
-        libraries = ', '.join(f'{name} {version}' for name, version in versions().items())
-        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
-        self.logger.info(f'{libraries}; seed {self.seed}; {self.world_size} x {device}')
-
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: object
     ) -> MMLogger:
@@ -150,6 +149,24 @@ class Runner(_Base):
         logger = super().build_logger(log_level, log_file, **kwargs)
         logger.addFilter(_is_wanted)
         return logger
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """One line for what mmengine tells in a hundred; the config is a file in the work dir."""
+        libraries = ', '.join(f'{name} {version}' for name, version in versions().items())
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+        self.logger.info(f'{libraries}; seed {self.seed}; {self.world_size} x {device}')
+
+    # --- the model ------------------------------------------------------------------------
+
+    def build_model(self, model: object) -> nn.Module:
+        """mmengine's; what its parts say of their own keys gets the whole path."""
+        try:
+            built: nn.Module = super().build_model(model)
+        except ValueError as error:
+            part = re.split('[.:]', str(error))[0]
+            is_key = isinstance(model, Mapping) and part in model
+            raise type(error)(f'model.{error}') if is_key else error from None
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> Any:
         """Wrap for distributed training; without a GPU there are no device ids to give."""
@@ -165,25 +182,15 @@ class Runner(_Base):
                 module=model, broadcast_buffers=False, find_unused_parameters=find_unused
             )
 
-    def build_model(self, model: object) -> nn.Module:
-        """mmengine's; what its parts say of their own keys gets the whole path."""
-        try:
-            built: nn.Module = super().build_model(model)
-        except ValueError as error:
-            part = re.split('[.:]', str(error))[0]
-            is_key = isinstance(model, Mapping) and part in model
-            raise type(error)(f'model.{error}') if is_key else error from None
-        return built
-
-    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
-        """mmengine's; and with `TrainLoop`, which tells samplers the epoch itself, ours."""
-        chosen = default_hooks(
-            hooks,
-            is_exact=self.is_exact,
-            trains=self._train_loop is not None,
-            warn=self.logger.warning,
-        )
-        super().register_default_hooks(chosen)
+    def _init_model_weights(self) -> None:
+        """Start the weights as a function of the seed alone, once: what was loaded then stays."""
+        if self._has_weights or not hasattr(self.bare_model, 'init_weights'):
+            return
+        self._has_weights = True
+        seed_generators(derive(self.seed, -1))
+        self.bare_model.init_weights()
+        for value in self.bare_model.state_dict().values():
+            broadcast(value)
 
     def _maybe_compile(self, target: str) -> None:
         """Compile the model's blocks if the config says `compile`; without blocks as mmengine."""
@@ -194,15 +201,15 @@ class Runner(_Base):
         if compile_blocks(blocks, self.cfg.get('compile')):
             self.logger.info(f'{len(blocks)} blocks will be compiled in the first step')
 
-    def _init_model_weights(self) -> None:
-        """Start the weights as a function of the seed alone, once: what was loaded then stays."""
-        if self._has_weights or not hasattr(self.bare_model, 'init_weights'):
-            return
-        self._has_weights = True
-        seed_generators(derive(self.seed, -1))
-        self.bare_model.init_weights()
-        for value in self.bare_model.state_dict().values():
-            broadcast(value)
+    # --- the data and the loops -----------------------------------------------------------
+
+    @property
+    def global_batch_size(self) -> int | None:
+        """Samples of an optimizer step over all processes; None: what fits without accumulation."""
+        if (self.auto_scale_lr or {}).get('enable'):
+            return None
+        size: int | None = self.cfg.get('global_batch_size')
+        return size
 
     @staticmethod
     def build_dataloader(
@@ -255,13 +262,7 @@ class Runner(_Base):
         except (ConfigError, DataError) as error:
             raise type(error)(f'{key}: {error}') from None
 
-    @property
-    def global_batch_size(self) -> int | None:
-        """Samples of an optimizer step over all processes; None: what fits without accumulation."""
-        if (self.auto_scale_lr or {}).get('enable'):
-            return None
-        size: int | None = self.cfg.get('global_batch_size')
-        return size
+    # --- the optimizer --------------------------------------------------------------------
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Derive the learning rate from the global batch, then build the optimizer.
@@ -304,66 +305,19 @@ class Runner(_Base):
         built: list[_ParamScheduler] = super()._build_param_scheduler(scheduler, optim_wrapper)
         return built
 
+    # --- hooks ----------------------------------------------------------------------------
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """mmengine's; and with `TrainLoop`, which tells samplers the epoch itself, ours."""
+        chosen = default_hooks(
+            hooks,
+            is_exact=self.is_exact,
+            trains=self._train_loop is not None,
+            warn=self.logger.warning,
+        )
+        super().register_default_hooks(chosen)
+
     # --- checkpoints ----------------------------------------------------------------------
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """What decides the samples and what is learnt: seed, global batch, data set, teacher."""
-        return identity_of(self)
-
-    def training_checkpoint(
-        self, step: int, meta: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """All that the rest of the run depends on, after `step` optimizer steps.
-
-        Its tensors are those of the run: the next step changes them.
-
-        Args:
-            meta: more about the run, as plain values.
-        """
-        checkpoint = training_state(self, step)
-        checkpoint['meta'].update(meta or {})
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        return checkpoint
-
-    def save_checkpoint(
-        self,
-        out_dir: str,
-        filename: str,
-        file_client_args: Mapping[str, Any] | None = None,
-        save_optimizer: bool = True,
-        save_param_scheduler: bool = True,
-        meta: Mapping[str, Any] | None = None,
-        by_epoch: bool = True,
-        backend_args: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write all that the rest of the run depends on, and wait for it; as mmengine's hooks ask.
-
-        Args:
-            out_dir: folder, on a disk.
-            filename: within it.
-            file_client_args: must be None, for other places than a disk.
-            save_optimizer: False leaves out the optimizer; nothing can be resumed from then.
-            save_param_scheduler: likewise for the schedules.
-            meta: more about the run; with `iter`, the optimizer steps done.
-            by_epoch: whether an epoch has just ended, or else a step: for what `meta` leaves open.
-            backend_args: as `file_client_args`.
-
-        Raises:
-            ConfigError: it shall go to another place than a disk.
-        """
-        if file_client_args or backend_args:
-            raise ConfigError(f'checkpoints go to a disk: {out_dir} cannot have backend_args')
-        if not is_main_process():
-            return
-        noted = meta_of_mmengine(self, meta or {}, by_epoch=by_epoch)
-        checkpoint = self.training_checkpoint(noted['step'], noted)
-        checkpoint['message_hub'] = plain_hub(self.message_hub)
-        if not save_optimizer:
-            del checkpoint['optimizer']
-        if not save_param_scheduler:
-            del checkpoint['param_schedulers']
-        save_checkpoint(checkpoint, Path(out_dir) / filename)
 
     def load_or_resume(self) -> None:
         """Do what `resume` and `load_from` ask for.
@@ -432,10 +386,64 @@ class Runner(_Base):
         resume(self, Path(filename), optimizer=resume_optimizer, schedules=resume_param_scheduler)
         self._has_loaded = True
 
-    @property
-    def bare_model(self) -> Any:
-        """The model without its wrapper for distributed training."""
-        return getattr(self.model, 'module', self.model)
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What decides the samples and what is learnt: seed, global batch, data set, teacher."""
+        return identity_of(self)
+
+    def training_checkpoint(
+        self, step: int, meta: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """All that the rest of the run depends on, after `step` optimizer steps.
+
+        Its tensors are those of the run: the next step changes them.
+
+        Args:
+            meta: more about the run, as plain values.
+        """
+        checkpoint = training_state(self, step)
+        checkpoint['meta'].update(meta or {})
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        return checkpoint
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: Mapping[str, Any] | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: Mapping[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write all that the rest of the run depends on, and wait for it; as mmengine's hooks ask.
+
+        Args:
+            out_dir: folder, on a disk.
+            filename: within it.
+            file_client_args: must be None, for other places than a disk.
+            save_optimizer: False leaves out the optimizer; nothing can be resumed from then.
+            save_param_scheduler: likewise for the schedules.
+            meta: more about the run; with `iter`, the optimizer steps done.
+            by_epoch: whether an epoch has just ended, or else a step: for what `meta` leaves open.
+            backend_args: as `file_client_args`.
+
+        Raises:
+            ConfigError: it shall go to another place than a disk.
+        """
+        if file_client_args or backend_args:
+            raise ConfigError(f'checkpoints go to a disk: {out_dir} cannot have backend_args')
+        if not is_main_process():
+            return
+        noted = meta_of_mmengine(self, meta or {}, by_epoch=by_epoch)
+        checkpoint = self.training_checkpoint(noted['step'], noted)
+        checkpoint['message_hub'] = plain_hub(self.message_hub)
+        if not save_optimizer:
+            del checkpoint['optimizer']
+        if not save_param_scheduler:
+            del checkpoint['param_schedulers']
+        save_checkpoint(checkpoint, Path(out_dir) / filename)
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:

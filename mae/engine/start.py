@@ -48,6 +48,82 @@ def announce(runner: 'Runner') -> None:
     runner.logger.info(f'{work_dir} holds an earlier run, which came to step {step}: {then}')
 
 
+def _earlier_step(work_dir: Path, runner: 'Runner') -> int:
+    """How far the run came that the work dir holds, by `run.json` and its checkpoints."""
+    found = list_checkpoints(work_dir, 1)
+    steps = [checkpoint.step for checkpoint in found if checkpoint.record is not None]
+    before = runner.run_state.before if runner.run_state is not None else 0
+    return max([*steps, before])
+
+
+def resume(runner: 'Runner', path: Path, *, optimizer: bool = True, schedules: bool = True) -> None:
+    """Continue a run of this config after the step its checkpoint was written at.
+
+    Args:
+        optimizer: False starts the optimizer anew.
+        schedules: False starts the schedules anew.
+
+    Raises:
+        CheckpointError: it is damaged, of another model, or not a training checkpoint.
+    """
+    warn = runner.logger.warning
+    choice = on_main(lambda: check_checkpoint(path, warn))
+    _continue(runner, choice, optimizer=optimizer, schedules=schedules)
+
+
+def resume_latest(runner: 'Runner') -> None:
+    """The same from the latest good checkpoint of the work dir; if there is none, start anew."""
+    work_dir, steps = Path(runner.work_dir), len(runner.train_dataloader)
+    warn = runner.logger.warning
+    choice = on_main(lambda: choose_checkpoint(work_dir, steps, warn))
+    if choice is not None:
+        _continue(runner, choice)
+    else:
+        runner.logger.info(f'nothing to resume in {work_dir}: starting anew')
+
+
+def _continue(runner: 'Runner', choice: Choice, **parts: bool) -> None:
+    runner._resume = True  # for the hooks that restore their part
+    runner.resumed_from = str(choice.path)
+    _build_what_is_restored(runner)
+    for message in together(lambda: _restore(runner, choice, **parts)):
+        runner.logger.warning(message)
+    runner.logger.info(f'resumed {choice.path} after step {runner.iter}')
+
+
+def _build_what_is_restored(runner: 'Runner') -> None:
+    """Optimizer, schedules and weights, if `resume()` comes before `train()` has built them."""
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if runner.param_schedulers is not None:
+        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    runner._init_model_weights()  # or a later train() would start them anew
+
+
+def _restore(
+    runner: 'Runner', choice: Choice, *, optimizer: bool = True, schedules: bool = True
+) -> list[str]:
+    """Take the state of a checkpoint; returns warnings."""
+    checkpoint = load_checkpoint(choice.path, verified=choice.verified)
+    # mmengine's loops promise no exactness: they warn.
+    anyway = (runner.cfg.get('resume_anyway') or ()) if runner.is_exact else NAMES
+    changed = check_resumable(runner, checkpoint, choice.path, anyway)
+    warnings = [
+        f'{change}: resumed all the same, with '
+        f'{"another" if change.startswith("teacher ") else "other samples"}'
+        for change in changed
+    ]
+    try:
+        runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        return warnings + restore_state(
+            runner, checkpoint, choice.path, optimizer=optimizer, schedules=schedules
+        )
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f'{choice.path} cannot be resumed: it holds the state of another run'
+        raise CheckpointError(f'{reason} ({type(error).__name__}: {error})') from error
+
+
 def load(
     runner: 'Runner',
     path: Path,
@@ -97,82 +173,6 @@ def _read(model: Any, path: Path, revise_keys: Sequence[tuple[str, str]]) -> dic
     for pattern, replacement in revise_keys:
         weights = {re.sub(pattern, replacement, key): w for key, w in weights.items()}
     return {**checkpoint, 'state_dict': weights, 'facts': {}, 'notes': []}
-
-
-def resume(runner: 'Runner', path: Path, *, optimizer: bool = True, schedules: bool = True) -> None:
-    """Continue a run of this config after the step its checkpoint was written at.
-
-    Args:
-        optimizer: False starts the optimizer anew.
-        schedules: False starts the schedules anew.
-
-    Raises:
-        CheckpointError: it is damaged, of another model, or not a training checkpoint.
-    """
-    warn = runner.logger.warning
-    choice = on_main(lambda: check_checkpoint(path, warn))
-    _continue(runner, choice, optimizer=optimizer, schedules=schedules)
-
-
-def resume_latest(runner: 'Runner') -> None:
-    """The same from the latest good checkpoint of the work dir; if there is none, start anew."""
-    work_dir, steps = Path(runner.work_dir), len(runner.train_dataloader)
-    warn = runner.logger.warning
-    choice = on_main(lambda: choose_checkpoint(work_dir, steps, warn))
-    if choice is not None:
-        _continue(runner, choice)
-    else:
-        runner.logger.info(f'nothing to resume in {work_dir}: starting anew')
-
-
-def _earlier_step(work_dir: Path, runner: 'Runner') -> int:
-    """How far the run came that the work dir holds, by `run.json` and its checkpoints."""
-    found = list_checkpoints(work_dir, 1)
-    steps = [checkpoint.step for checkpoint in found if checkpoint.record is not None]
-    before = runner.run_state.before if runner.run_state is not None else 0
-    return max([*steps, before])
-
-
-def _continue(runner: 'Runner', choice: Choice, **parts: bool) -> None:
-    runner._resume = True  # for the hooks that restore their part
-    runner.resumed_from = str(choice.path)
-    _build_what_is_restored(runner)
-    for message in together(lambda: _restore(runner, choice, **parts)):
-        runner.logger.warning(message)
-    runner.logger.info(f'resumed {choice.path} after step {runner.iter}')
-
-
-def _build_what_is_restored(runner: 'Runner') -> None:
-    """Optimizer, schedules and weights, if `resume()` comes before `train()` has built them."""
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    if runner.param_schedulers is not None:
-        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-    runner._init_model_weights()  # or a later train() would start them anew
-
-
-def _restore(
-    runner: 'Runner', choice: Choice, *, optimizer: bool = True, schedules: bool = True
-) -> list[str]:
-    """Take the state of a checkpoint; returns warnings."""
-    checkpoint = load_checkpoint(choice.path, verified=choice.verified)
-    # mmengine's loops promise no exactness: they warn.
-    anyway = (runner.cfg.get('resume_anyway') or ()) if runner.is_exact else NAMES
-    changed = check_resumable(runner, checkpoint, choice.path, anyway)
-    warnings = [
-        f'{change}: resumed all the same, with '
-        f'{"another" if change.startswith("teacher ") else "other samples"}'
-        for change in changed
-    ]
-    try:
-        runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        return warnings + restore_state(
-            runner, checkpoint, choice.path, optimizer=optimizer, schedules=schedules
-        )
-    except CheckpointError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = f'{choice.path} cannot be resumed: it holds the state of another run'
-        raise CheckpointError(f'{reason} ({type(error).__name__}: {error})') from error
 
 
 def _classes_to_learn(runner: 'Runner') -> list[str] | None:
