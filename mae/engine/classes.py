@@ -1,4 +1,4 @@
-"""Whether two datasets mean the same by a label."""
+"""Checks that datasets and classifier agree about the classes."""
 
 import logging
 
@@ -8,14 +8,14 @@ from mae.utils.errors import ConfigError
 
 
 def check_num_classes(num_classes: int, train: object) -> None:
-    """Refuse to train a classifier on more classes than it has; say so where it has more.
+    """Refuse a dataset with more classes than the classifier; warn if it has fewer.
 
     Args:
-        num_classes: of the classifier.
-        train: dataset whose `metainfo`, if it has it, lists `classes`.
+        num_classes: width of the classifier.
+        train: dataset; its `metainfo`, if it has one, lists `classes`.
 
     Raises:
-        ConfigError: it has too few; tells both numbers.
+        ConfigError: the dataset has more classes.
     """
     found = len(_classes(train))
     line = f'train_dataloader.dataset has {found} classes, but model.head.num_classes={num_classes}'
@@ -28,11 +28,11 @@ def check_num_classes(num_classes: int, train: object) -> None:
 
 
 def check_classes(train: object, val: object) -> None:
-    """Refuse to validate on classes that are numbered otherwise than in training.
+    """Refuse to validate on classes with other labels than in training.
 
     Args:
-        train: dataset whose `metainfo`, if it has it, lists `classes` in the order of the labels.
-        val: likewise; it may end earlier, where its last classes have no images.
+        train: dataset; its `metainfo`, if it has one, lists `classes` in the order of the labels.
+        val: likewise; the last classes may be missing, if they have no images.
 
     Raises:
         ConfigError: names the first class that differs.

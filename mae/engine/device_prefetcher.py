@@ -1,4 +1,4 @@
-"""A data loader seen step by step: all micro-batches of this process's share of a global batch."""
+"""Steps of a data loader: the micro-batches of a global batch, copied to the device in advance."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -14,7 +14,7 @@ Batch = dict[str, Any]
 class StepLoader:
     """Iterates over the optimizer steps of an epoch, from any step on.
 
-    Offers what mmengine's hooks ask of a loader: `len` (steps an epoch), `dataset`, `sampler`.
+    mmengine's hooks use `len` (steps per epoch), `dataset` and `sampler`.
 
     Args:
         loader: with a `GlobalBatchSampler` as its batch sampler.
@@ -32,7 +32,7 @@ class StepLoader:
         return steps
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[Batch]]:
-        """The micro-batches of each step of an epoch, finding the first one without reading."""
+        """The micro-batches of each step of an epoch; steps before `first_step` are not read."""
         self.batch_sampler.set_position(epoch, first_step)
         batches = iter(self.loader)
         for step in range(first_step, len(self)):
@@ -40,19 +40,19 @@ class StepLoader:
             yield [self.prefetcher.to_device(batch) for batch in micro_batches]
 
     def step_size(self, step: int) -> int:
-        """Samples of a step, over all processes."""
+        """Number of samples of a step, over all processes."""
         size: int = self.batch_sampler.step_size(step)
         return size
 
 
 class DevicePrefetcher:
-    """Copies images to the device on a stream of their own, beside the step that is running.
+    """Copies images to the device on a separate stream, while the previous step runs.
 
-    The host is ahead of the device, so the copy of the next batch starts while the device still
-    works on this one. Labels, ids and keys stay: they are small, and checked on the host.
+    The host is ahead of the device, so the copy of the next batch overlaps with the computation of
+    this one. Labels, ids and keys stay on the host, which checks them.
 
     Args:
-        device: where to; nothing moves unless it is a CUDA device.
+        device: nothing is copied unless it is a CUDA device.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -60,12 +60,12 @@ class DevicePrefetcher:
         self._stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
 
     def to_device(self, batch: Batch) -> Batch:
-        """The batch with `inputs` on the device, fit for use on the current stream."""
+        """The batch with `inputs` on the device, ready for the current stream."""
         if self._stream is None or 'inputs' not in batch:  # encoded: read on the host
             return batch
         with torch.cuda.stream(self._stream):
             inputs = batch['inputs'].to(self.device, non_blocking=True)
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._stream)
-        inputs.record_stream(current)  # or its memory could be given away while still in use
+        inputs.record_stream(current)  # or its memory could be reused too early
         return {**batch, 'inputs': inputs}

@@ -1,4 +1,4 @@
-"""The model's image size reaches every pipeline that does not state one of its own."""
+"""Sets the model's image size in every pipeline that does not state its own."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from mae.registry import DATASETS, MODELS, TRANSFORMS
 from mae.utils.errors import ConfigError
 
 _KEY = 'model.encoder.img_size'
-# Of ours: those that decide the size of an image, and those that leave it.
+# Our transforms that set the size of an image, and those that keep it.
 _CROPS = (
     *('RandomResizedCrop', 'DecodeRandomResizedCrop', 'EncodedCrop', 'RandomCrop', 'CenterCrop'),
 )
@@ -18,17 +18,13 @@ _NEUTRAL = ('RandomFlip', 'RandomShift', 'RandAugment', 'ColorJitter', 'PackInpu
 
 
 def hand_down_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the image size of the model to what reads and cuts images for it, in place.
+    """Set the image size of the model in the transforms and sources of a run's config, in place.
 
     A transform that needs a `size` and a source with an `img_size` get it unless they state one.
-    Nothing happens where the model has no such size.
-
-    Args:
-        config: of a run.
+    Without an image size of the model nothing changes.
 
     Returns:
-        The keys that were filled in, such as `train_dataloader.dataset.pipeline.0.size`, with the
-        size.
+        The keys that were set, such as `train_dataloader.dataset.pipeline.0.size`, with the size.
 
     Raises:
         ConfigError: a pipeline ends in images of another size; names both keys.
@@ -71,7 +67,7 @@ def _datasets(node: object, path: str = '') -> Iterator[tuple[str, Mapping[str, 
 
 
 def _sources(node: object, path: str) -> Iterator[tuple[str, Any]]:
-    """A source and those that it chooses from."""
+    """A source and those nested in it."""
     if isinstance(node, Mapping):
         yield path, node
         yield from _sources(node.get('source'), f'{path}.source')
@@ -85,7 +81,7 @@ def _wanted(node: object, img_size: object, scope: str) -> str | None:
     if size is not None and size.default is size.empty:
         return 'size'
     own = _parameter(node, 'img_size', DATASETS, scope)
-    # A source of square images takes one number; that they do not fit, the encoder says.
+    # A source of square images takes one number; if the encoder is not square, it raises.
     is_taken = own is not None and (isinstance(img_size, int) or own.annotation is not int)
     return 'img_size' if is_taken else None
 
@@ -93,7 +89,7 @@ def _wanted(node: object, img_size: object, scope: str) -> str | None:
 def _parameter(
     node: Mapping[str, Any], key: str, registry: Registry, scope: str
 ) -> inspect.Parameter | None:
-    """Of the class that `node` names, if that is registered in this toolbox."""
+    """A parameter of the class that `node` names, if it is registered in this toolbox."""
     name = node.get('type')
     if isinstance(name, str):
         scope, name = name.rsplit('.', 1) if '.' in name else (node.get('_scope_', scope), name)
@@ -103,7 +99,7 @@ def _parameter(
 
 
 def _check(steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: object) -> None:
-    """Whether the images come out as the model takes them, as far as that can be told."""
+    """Compare the size at the end of a pipeline with the model's, as far as it is known."""
     for place, step in reversed(steps):
         name = step.get('type') if isinstance(step, Mapping) else None
         if name in _CROPS and 'size' in step:

@@ -27,13 +27,12 @@ class TrainLoop(BaseLoop):
     """Trains for a number of epochs; a pure function of the config and the step.
 
     Calls mmengine's hook points and three of its own: `after_report(runner, report)` with the
-    `StepReport` of each step, on a GPU a little later; `after_step(runner)` at each step
-    boundary, where `runner.iter` counts the steps done and a hook may save, raise `Stopped`, or
-    resume elsewhere and raise `RolledBack`; `on_interrupt(runner)` before the state is saved in
-    the middle of a validation.
+    `StepReport` of each step, on a GPU two steps later; `after_step(runner)` at each step boundary,
+    where `runner.iter` counts the steps done and a hook may save, raise `Stopped`, or resume from a
+    checkpoint and raise `RolledBack`; `on_interrupt(runner)` before the state is saved in the
+    middle of a validation.
 
     Args:
-        runner: the runner.
         dataloader: data loader over micro-batches, or its config.
         max_epochs: length of the run.
         val_begin: first epoch (from 1) after which to validate.
@@ -67,15 +66,15 @@ class TrainLoop(BaseLoop):
         self.stop_training = False  # set by mmengine's EarlyStoppingHook
         self.epoch = 0  # whole epochs done
         self.iter = 0  # optimizer steps done
-        self.left_out: list[tuple[int, int]] = []  # steps a <= step < b not to be trained on
-        self._statistics: list[Tensor] = []  # of batch norms, which drift apart in a step
+        self.left_out: list[tuple[int, int]] = []  # ranges a <= step < b that are not trained on
+        self._statistics: list[Tensor] = []  # of batch norms, different by process after a step
         self.reports = Reports(_LAG if torch.cuda.is_available() else 0)
 
     def go_to(self, step: int) -> None:
         """Continue after `step` optimizer steps, wherever in an epoch that is.
 
-        At the end of an epoch, what comes after its last step is done again: whether it was done
-        before the checkpoint was written, or cut short, nobody knows.
+        After the last step of an epoch, the hooks and the validation that follow it run again,
+        since the checkpoint does not show whether they had been completed.
         """
         self.iter = step
         self.epoch = max(step - 1, 0) // len(self.dataloader)
@@ -116,7 +115,7 @@ class TrainLoop(BaseLoop):
 
     def _wait_for(self, steps: Iterator[list[Batch]]) -> list[Batch]:
         signals = self.runner.signals
-        if signals is None or self.runner.distributed:  # the others may be in the step already
+        if signals is None or self.runner.distributed:  # other processes may be in the step already
             return next(steps)
         try:
             with signals.waiting():
@@ -140,7 +139,7 @@ class TrainLoop(BaseLoop):
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)
 
     def _pass_step(self, step: int, batches: list[Batch]) -> None:
-        """The schedule moves on, the weights do not."""
+        """Skip a step: the schedule goes on, the weights stay."""
         self.runner.call_hook('before_train_iter', batch_idx=step, data_batch=batches)
         self.runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=None)
 

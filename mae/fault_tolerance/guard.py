@@ -1,4 +1,4 @@
-"""Loss or gradients that are not finite: count the steps, log them, go back, give up."""
+"""Steps whose loss or gradients are not finite: counted, logged, and a reason to go back."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,13 +32,12 @@ class BadSteps:
     """Bad steps so far.
 
     Attributes:
-        total: of them.
-        in_row: of them since the last good one.
-        first, last: of that row.
+        in_row: bad steps since the last good one.
+        first, last: first and last step of that row.
         scaler_skips: steps that a gradient scaler skipped to find its scale; they are no errors.
-        scaler_in_row: of these since the last good step.
+        scaler_in_row: such steps since the last good one.
         rollbacks: how often the run has gone back.
-        left_out: steps a <= step < b that are not trained on since.
+        left_out: ranges a <= step < b that are no longer trained on.
     """
 
     total: int = 0
@@ -54,8 +53,7 @@ class BadSteps:
         """Count a step; returns whether it was bad.
 
         Args:
-            report: of the step.
-            scaled: whether a gradient scaler is at work.
+            scaled: whether a gradient scaler is in use.
         """
         if not report.skipped:
             self.in_row = self.scaler_in_row = 0
@@ -72,7 +70,7 @@ class BadSteps:
         return True
 
     def go_back(self, step: int, margin: int) -> None:
-        """Note that the run returns to `step`, to leave out the row and `margin` steps before."""
+        """Note that the run goes back to `step` and skips the row and `margin` steps before it."""
         self.left_out.append((max(step, self.first - margin), self.last + 1))
         self.rollbacks += 1
         self.in_row = self.scaler_in_row = 0
@@ -96,7 +94,7 @@ Batches = Sequence[Mapping[str, Tensor]]  # the micro-batches of a step
 
 @dataclass
 class _Step:
-    """What a report does not say, as long as the report is under way."""
+    """What the guard needs of a step besides its report, until the report arrives."""
 
     batches: Batches
     losses: list[Tensor]
@@ -106,18 +104,18 @@ class _Step:
 
 @HOOKS.register_module()
 class GuardHook(Hook):
-    """Watches over steps that the optimizer skipped because a loss or gradient was not finite.
+    """Handles steps that the optimizer skipped because a loss or gradient was not finite.
 
-    Each is counted and logged with its samples; the first of a row leaves an autopsy file. After
-    `patience` in a row the run goes back to the last checkpoint before them, and from then on
-    leaves out these steps and `margin` steps before; the schedule moves on. What was left out is
-    part of the checkpoints, so that a resumed run does the same.
+    Each is counted and logged with its samples; for the first of a row an autopsy file is written.
+    After `patience` in a row the run goes back to the last checkpoint before them and does not
+    train on these steps and `margin` steps before, while the schedule goes on. Checkpoints hold the
+    skipped ranges, so that a resumed run skips the same.
 
     Args:
         patience: bad steps in a row before the run goes back.
         max_rollbacks: how often it goes back before it ends with an error.
-        margin: steps before the first bad one that are left out as well; by default `patience`.
-        max_autopsies: files written at most.
+        margin: steps before the first bad one that are skipped as well; by default `patience`.
+        max_autopsies: maximum number of autopsy files.
 
     Raises:
         ValueError: `patience` is below 1, or another number below 0.
@@ -152,7 +150,7 @@ class GuardHook(Hook):
     # --- around a step --------------------------------------------------------------------
 
     def before_train(self, runner: TrainingRunner) -> None:
-        """Go on counting where a resumed run was; find what a forward pass changes."""
+        """Restore the count of a resumed run; find the buffers that a forward pass changes."""
         if runner.iter and self._found is not None:
             self.count = self._found
         runner.train_loop.left_out = self.count.left_out
@@ -166,14 +164,14 @@ class GuardHook(Hook):
             )
 
     def before_train_epoch(self, runner: TrainingRunner) -> None:
-        """Go back where the run was to, when it was cut off."""
+        """Go back if the run was interrupted just before that."""
         if self.count.in_row >= self.patience:
             self._go_back(runner)
 
     def before_train_iter(
         self, runner: TrainingRunner, batch_idx: int, data_batch: object = None
     ) -> None:
-        """Keep the statistics of batch norms."""
+        """Copy the statistics of batch norms."""
         self._kept = [buffer.clone() for buffer in self._statistics]
 
     def after_train_iter(
@@ -183,7 +181,7 @@ class GuardHook(Hook):
         data_batch: Batches = (),
         outputs: object = None,
     ) -> None:
-        """Put the statistics back if the step was skipped; note what a report may ask for."""
+        """Restore the statistics if the step was skipped; keep what a bad report will need."""
         if outputs is None:
             return
         wrapper = runner.optim_wrapper
@@ -193,7 +191,7 @@ class GuardHook(Hook):
         self._steps[runner.iter] = _Step(data_batch, wrapper.losses, wrapper.grad_norms, lr)
 
     def after_report(self, runner: TrainingRunner, report: StepReport) -> None:
-        """Act on a bad step, in all processes alike."""
+        """Log a bad step and perhaps go back, in all processes alike."""
         step = self._steps.pop(report.step)
         if not self.count.take(report, runner.optim_wrapper.is_scaled):
             return
@@ -204,10 +202,10 @@ class GuardHook(Hook):
     # --- checkpoints ----------------------------------------------------------------------
 
     def before_save_checkpoint(self, runner: TrainingRunner, checkpoint: Checkpoint) -> None:
-        """Store the count, with the steps whose reports are still under way."""
+        """Store the count, including steps whose reports have not been handled yet."""
         count = BadSteps.from_state(self.count.state())
         for report in runner.train_loop.reports.peek():
-            if count.in_row < self.patience:  # then the run goes back, and the rest is forgotten
+            if count.in_row < self.patience:  # else the run goes back and drops the rest
                 count.take(report, runner.optim_wrapper.is_scaled)
         checkpoint['meta']['bad_steps'] = count.state()
 
@@ -216,7 +214,7 @@ class GuardHook(Hook):
         found = meta.get('bad_steps') if isinstance(meta, dict) else None
         self._found = BadSteps.from_state(found) if found else None
 
-    # --- telling --------------------------------------------------------------------------
+    # --- logging --------------------------------------------------------------------------
 
     def _log_bad_step(self, runner: TrainingRunner, report: StepReport, kept: _Step) -> None:
         own: ProcessStep = {
@@ -239,7 +237,7 @@ class GuardHook(Hook):
                 runner.bare_model, runner.optim_wrapper.optimizer, kept.grad_norms
             )
             for hook in _savers(runner):
-                hook.wait()  # the replay begins at a checkpoint that is there
+                hook.wait()  # the replay starts from a checkpoint on the disk
             try:
                 path = write_autopsy(runner, report, processes, norms, lr=kept.lr)
             except OSError as error:
@@ -278,7 +276,7 @@ class GuardHook(Hook):
         for hook in savers:
             hook.begin_continuation(runner)
         for hook in runner.hooks:
-            if isinstance(hook, IterTimerHook):  # counts from where the run began
+            if isinstance(hook, IterTimerHook):  # measures from its first step
                 hook.time_sec_tot = 0
                 hook.before_train(runner)
         if runner.run_state is not None:
@@ -293,8 +291,7 @@ def _savers(runner: TrainingRunner) -> list[CheckpointHook]:
 def _sound_checkpoint(runner: TrainingRunner, first_bad: int) -> tuple[int, str] | None:
     """(step, path) of the newest checkpoint with finite weights.
 
-    Preferred is one from which a good step was made: from a later one, written while steps were
-    skipped, perhaps none can be.
+    Preferably from before the first bad step: a later one may fail at every step.
     """
     sound = [
         (found.step, str(found.path))

@@ -1,4 +1,4 @@
-"""What keeps a run alive needs more of the runner than other hooks: a `TrainLoop` trains."""
+"""What the hooks of this room use of a runner with a `TrainLoop`, beyond `RunnerProtocol`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,8 +19,8 @@ class StepLoop(Protocol):
     """`TrainLoop`.
 
     Attributes:
-        left_out: steps a <= step < b not to be trained on.
-        reports: of the steps, on their way to the host.
+        left_out: ranges a <= step < b that are not trained on.
+        reports: of steps, until they are read on the host.
     """
 
     left_out: list[tuple[int, int]]
@@ -30,7 +30,7 @@ class StepLoop(Protocol):
 
 
 class StepWrapper(Protocol):
-    """`StepOptimWrapper`; its own docstring says what the attributes are."""
+    """`StepOptimWrapper`, which documents the attributes."""
 
     optimizer: torch.optim.Optimizer
     skipped: Tensor
@@ -55,9 +55,10 @@ class TrainingRunner(RunnerProtocol, Protocol):
     """A runner with a `TrainLoop`.
 
     Attributes:
-        suggest_config: names a config that weights would fit, for errors; None: they name none.
-        signals: that ask the run to stop; None where nobody listens.
-        run_state: `run.json`; None but in the first process of a run that keeps one.
+        signals: received signals that stop the run; None if none are handled.
+        run_state: writes `run.json`; None except in the first process of a run that has one.
+        suggest_config: returns the name of a config whose model fits some weights, for error
+            messages; None: they suggest no config.
     """
 
     signals: 'StopSignals | None'

@@ -53,14 +53,14 @@ class WarmupCosineLR(_ParamScheduler):
         warmup_epochs: float = 0,
         min_lr: float = 0.0,
     ) -> 'WarmupCosineLR':
-        """The schedule of a run given in epochs: what a config says.
+        """The schedule of a config, in which lengths are in epochs.
 
         Args:
             optimizer: wrapper whose parameter groups are updated.
             epoch_length: steps in an epoch.
-            end: epochs of the run; `train_cfg.max_epochs` unless the config says otherwise.
-            warmup_epochs: epochs of warm-up. Of a run that is not longer than these, a tenth is
-                warm-up, as in the recipes, and a warning tells of it.
+            end: epochs of the run; by default `train_cfg.max_epochs`.
+            warmup_epochs: epochs of warm-up. If the run is not longer than these, a tenth of it,
+                as in the recipes, with a warning.
             min_lr: value approached at the end.
 
         Raises:
@@ -70,7 +70,7 @@ class WarmupCosineLR(_ParamScheduler):
         return cls(optimizer, warmup=warmup, min_lr=min_lr, end=end * epoch_length)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the step alone: the curve is the config's, also that of a run made longer."""
+        """Restore only the step: the curve is the config's, also if the run was made longer."""
         for name in ('warmup', 'end', 'min_lr'):
             there, here = state_dict[name], getattr(self, name)
             if there != here:
@@ -98,7 +98,7 @@ class WarmupCosineLR(_ParamScheduler):
 
 
 def _fitting(warmup_epochs: float, end: int) -> float:
-    """Epochs of warm-up of a run of `end` epochs, which may be one made short by hand."""
+    """Epochs of warm-up of a run of `end` epochs, which may be shorter than the recipe's."""
     if warmup_epochs < 0:
         raise ConfigError(
             f'param_scheduler.warmup_epochs must not be negative, got {warmup_epochs}'

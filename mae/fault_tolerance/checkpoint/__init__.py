@@ -12,8 +12,7 @@ from mae.fault_tolerance.checkpoint.save import save_checkpoint
 from mae.fault_tolerance.checkpoint.state import (
     check_resumable,
     identity_of,
-    meta_of_mmengine,
-    plain_hub,
+    mmengine_checkpoint,
     restore_state,
     training_state,
 )
@@ -35,10 +34,9 @@ __all__ = [
     'identity_of',
     'list_checkpoints',
     'load_checkpoint',
-    'meta_of_mmengine',
+    'mmengine_checkpoint',
     'newest_verified',
     'on_main',
-    'plain_hub',
     'read_model',
     'read_raw',
     'restore_state',

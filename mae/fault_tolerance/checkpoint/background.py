@@ -1,6 +1,7 @@
 """Saving beside the training: the state is copied, and a thread writes it while steps go on.
 
-`Saver` puts a `Snapshot`, the copy, and a `Writer`, the thread, together.
+The second of three files about a save, after `hook.py`. `Saver` copies the state with a `Snapshot`
+and lets a `Writer`, which has the thread, call `commit` of `save.py`.
 """
 
 import threading
@@ -18,7 +19,7 @@ from mae.fault_tolerance.checkpoint.manifest import Unverifiable, read_manifest
 from mae.fault_tolerance.checkpoint.save import Pruner, commit
 from mae.utils.runner_protocol import RunnerProtocol
 
-# Seconds between attempts. A full disk is often freed by someone within the minute.
+# Seconds between attempts: a full disk is often freed within the minute.
 BACK_OFF = (0.5, 2.0, 8.0, 30.0)
 Save = Callable[[], Sequence[str]]
 
@@ -26,15 +27,14 @@ Save = Callable[[], Sequence[str]]
 class Saver:
     """Saves the checkpoints of one run, in its first process.
 
-    The training waits for the copy alone, and for the save before.
+    The training waits only for the copy, and for the previous save.
 
     Args:
-        max_keep: newest checkpoints kept; -1 keeps all.
-        back_off: seconds between attempts where the disk refuses.
+        max_keep: number of newest checkpoints kept; -1 keeps all.
+        back_off: seconds between attempts after an error of the disk.
 
     Attributes:
-        writer: does the saves.
-        kept: checkpoints that stay at least.
+        kept: number of checkpoints that stay at least.
     """
 
     def __init__(self, max_keep: int, back_off: Sequence[float] = BACK_OFF) -> None:
@@ -47,16 +47,14 @@ class Saver:
         self._is_best_own = False  # `best.pth` is of this continuation of the run
 
     def begin_continuation(self, work_dir: Path, start: int, best: float | None) -> float | None:
-        """The run goes on from a step: at the next save, later checkpoints are set aside.
+        """The run continues from step `start`: the next save sets later checkpoints aside.
 
         Args:
-            work_dir: of the run.
-            start: the step.
-            best: the best metric until then, as the checkpoint of that step knows it.
+            best: the best metric until then, by the checkpoint of that step.
 
         Returns:
-            The best metric that counts. `best.pth` may be newer than the checkpoint; one of a
-            later step was measured by another continuation, and took the place of ours.
+            The best metric until then. `best.pth` may be newer than the checkpoint; if it is of a
+            later step than `start`, another continuation has replaced ours, so there is none.
         """
         self._start, self._last_copy, self._is_best_own = start, None, False
         try:
@@ -71,20 +69,20 @@ class Saver:
         return record.best if best is None else max(best, record.best)
 
     def save(self, runner: RunnerProtocol, name: str, step: int) -> None:
-        """Write the state after `step` steps beside the training, as `name` in the work dir."""
-        self.writer.finish_previous()  # the snapshot is written over
+        """Write the state after `step` steps in the thread, as `name` in the work dir."""
+        self.writer.finish_previous()  # the snapshot is overwritten
         self.writer.submit(name, self._save_function(runner, name, self._copy_state(runner, step)))
 
     def save_best(self, runner: RunnerProtocol, step: int, best: float) -> None:
-        """The same as `best.pth`; `best` is its metric.
+        """Likewise as `best.pth`; `best` is its metric.
 
-        If that step is being written already, the best follows it, and nobody waits.
+        If that step is being written already, the same copy is written again, without waiting.
         """
         if self._last_copy is not None and self._last_copy[0] == step:
             checkpoint = self._last_copy[1]
             checkpoint = {**checkpoint, 'meta': {**checkpoint['meta'], 'best': best}}
         else:
-            self.writer.finish_previous(give_up=False)  # this does not make up for a numbered one
+            self.writer.finish_previous(give_up=False)  # does not replace a numbered one
             checkpoint = self._copy_state(runner, step)
         self.writer.submit(BEST, self._save_function(runner, BEST, checkpoint), kind='best')
 
@@ -105,7 +103,7 @@ class Saver:
     def _save_function(
         self, runner: RunnerProtocol, name: str, checkpoint: Checkpoint
     ) -> Callable[[], list[str]]:
-        """What is left to do with a copy of the state."""
+        """The save of a copy, to be called in the thread."""
         path = Path(runner.work_dir) / name
         start = self._start
 
@@ -122,23 +120,23 @@ class Saver:
 
 
 class Snapshot:
-    """Copies nested dicts and lists; its buffers serve again at the next copy.
+    """Copies nested dicts and lists of tensors into buffers that the next copy reuses.
 
-    On a GPU they are pinned, so that the copy runs at the speed of the bus.
+    For tensors of a GPU they are pinned, so that the copy runs at the speed of the bus.
     """
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[object, ...], Tensor] = {}
 
     def take(self, value: Checkpoint) -> Checkpoint:
-        """A copy that shares no memory with `value`; what shared memory in it shares it again.
+        """A copy that shares no memory with `value`; tied tensors are tied in it too.
 
-        The copy before is written over.
+        Overwrites the previous copy.
         """
         self._seen: dict[tuple[object, ...], Tensor] = {}
         self._used: set[tuple[object, ...]] = set()
         try:
-            # A buffer made in a validation must take the next state, too.
+            # Buffers made during a validation are written outside of inference mode later.
             with torch.inference_mode(False), torch.no_grad():
                 copy: Checkpoint = self._copy(value, ())
             if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -160,7 +158,7 @@ class Snapshot:
             return copy
         if type(value) in (list, tuple):
             return type(value)(self._copy(item, (*place, i)) for i, item in enumerate(value))
-        return value  # numbers, strings, None: nothing changes them
+        return value  # numbers, strings, None: immutable
 
     def _copy_tensor(self, value: Tensor, place: tuple[object, ...]) -> Tensor:
         identity = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
@@ -177,14 +175,14 @@ class Snapshot:
 
 
 class SaveError(OSError):
-    """A checkpoint could not be written, not even at the last attempt."""
+    """A checkpoint could not be written at any attempt."""
 
 
 class Writer:
-    """Runs one save at a time in a thread, and tries again what the disk refuses.
+    """Runs one save at a time in a thread, and retries after errors of the disk.
 
-    What goes wrong is told by `messages`, in the thread of the training; the thread itself logs
-    nothing. It is no daemon: a process that ends by itself finishes its save first.
+    The thread does not log: the training calls `messages` and logs what it returns. It is no
+    daemon, so a process that ends normally finishes its save first.
 
     Args:
         back_off: seconds between attempts.
@@ -199,16 +197,16 @@ class Writer:
 
     @property
     def failure(self) -> BaseException | None:
-        """What a save failed with that no later one of its kind has made up for."""
+        """The error of a failed save after which none of its kind has succeeded."""
         return next(iter(self._failures.values()), None)
 
     def submit(self, name: str, save: Save, kind: str = '') -> None:
-        """Start a save as soon as the one before is done; waits for neither.
+        """Start a save after the previous one, without waiting.
 
         Args:
-            name: of the checkpoint, for messages.
-            save: does it, and returns messages.
-            kind: a later save of this kind makes up for a failed one.
+            name: file name, for messages.
+            save: writes the checkpoint and returns messages.
+            kind: the next successful save of this kind clears the failure of this one.
         """
         before = self._thread
 
@@ -222,7 +220,7 @@ class Writer:
         self._thread.start()
 
     def run(self, name: str, save: Save, kind: str = '') -> None:
-        """The same at once, in this thread.
+        """Run a save in this thread.
 
         Raises:
             SaveError: every attempt failed.
@@ -233,33 +231,33 @@ class Writer:
         self.raise_failure()
 
     def finish_previous(self, *, give_up: bool = True) -> None:
-        """Wait for the save before.
+        """Wait for the previous save.
 
         Args:
-            give_up: if it waits for a better disk, drop it: the next makes up for it.
+            give_up: do not let it retry, since the next save replaces it.
         """
         if give_up:
             self._give_up.set()
         self.wait()
 
     def wait(self) -> None:
-        """Until nothing is being written."""
+        """Wait until nothing is being written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def messages(self) -> list[str]:
-        """What has happened since the last call; costs nothing where nothing has."""
+        """Messages since the last call."""
         found = []
         while self._messages:
             found.append(self._messages.popleft())
         return found
 
     def raise_failure(self) -> None:
-        """Raise what `failure` tells, once.
+        """Raise `failure`, if there is one, and clear it.
 
         Raises:
-            SaveError: the disk refused; anything else is a bug.
+            SaveError: the disk refused; any other type is a bug.
         """
         error = self.failure
         self._failures.clear()

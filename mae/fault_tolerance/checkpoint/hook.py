@@ -1,4 +1,9 @@
-"""When checkpoints are written; `Saver` knows how."""
+"""When checkpoints are written: `CheckpointHook`.
+
+A save is told in three files, in this order: here, when; `background.py`, how the state is copied
+and written beside the training; `save.py`, how a file becomes visible and old ones go. What a
+checkpoint holds is in `state.py`, which checkpoints a work dir has in `folder.py`.
+"""
 
 import math
 import shutil
@@ -26,20 +31,20 @@ _TIMES = 3  # weights, and two averages of the optimizer
 class CheckpointHook(Hook):
     """Saves every few epochs, iterations or minutes, at the end, and the best so far.
 
-    The training waits until the state is copied to host memory; the rest is done beside it. A
-    checkpoint is written whole, then `last_checkpoint` names it, and only then older ones go. Only
-    the first process writes, so it alone decides when, and no process waits for another.
+    The training waits until the state is copied to host memory; a thread does the rest. A
+    checkpoint is complete before `last_checkpoint` names it, and only then older ones are removed.
+    Only the first process writes, so it alone decides when, and no process waits for another.
 
     Args:
         interval: epochs, iterations or minutes between checkpoints.
         by: what `interval` counts: 'epoch', 'iter' or 'minutes'.
-        by_epoch: the older way to say 'epoch' (True) or 'iter' (False).
-        max_keep: newest checkpoints kept; -1 keeps all. Two that are known to be whole stay in
-            any case, and one whose weights are finite.
-        save_best: name of a validation metric (higher is better) whose best is kept besides.
+        by_epoch: older form of `by`: True for 'epoch', False for 'iter'.
+        max_keep: number of newest checkpoints kept; -1 keeps all. In any case two verified ones
+            stay, and one whose weights are finite.
+        save_best: name of a validation metric, higher is better; `best.pth` is of its best value.
 
     Raises:
-        ValueError: `interval`, `by` or `max_keep` make no sense.
+        ValueError: `interval`, `by` or `max_keep` is out of range.
     """
 
     priority = 'VERY_LOW'
@@ -74,9 +79,9 @@ class CheckpointHook(Hook):
         self._saved_time = time.monotonic()
 
     def before_train(self, runner: RunnerProtocol) -> None:
-        """Tidy up after killed runs and look whether the disk is large enough."""
+        """Remove what killed runs left, and check the free space of the disk."""
         self.begin_continuation(runner)
-        _ = runner.identity  # found out and kept now: a save must not wait for data
+        _ = runner.identity  # computed once now: a save must not wait for data
         for message in on_main(lambda: self._prepare(runner)):
             runner.logger.warning(message)
 
@@ -104,7 +109,7 @@ class CheckpointHook(Hook):
                 f'validation metrics {", ".join(metrics)}'
             )
         found = metrics[self.save_best]
-        if math.isnan(found):  # nothing would ever be better
+        if math.isnan(found):  # no later value would compare as better
             return
         if self.best is None or found > self.best:
             self.best = found
@@ -112,7 +117,7 @@ class CheckpointHook(Hook):
                 self._saver.save_best(runner, runner.iter, self.best)
 
     def after_train(self, runner: RunnerProtocol) -> None:
-        """Finish writing.
+        """Wait for the last save.
 
         Raises:
             SaveError: the last checkpoint could not be written.
@@ -122,7 +127,7 @@ class CheckpointHook(Hook):
         on_main(self._saver.writer.raise_failure)
 
     def after_all(self, runner: RunnerProtocol) -> None:
-        """However the training ended, what is being written is finished."""
+        """Wait for the last save, however the training ended."""
         self.wait()
         self._log_messages(runner)
 
@@ -134,15 +139,14 @@ class CheckpointHook(Hook):
         best = meta.get('best') if isinstance(meta, dict) else None
         self.best = None if best is None else float(best)
 
-    # --- for those who stop or turn back a run --------------------------------------------
+    # --- for hooks that stop a run or go back ---------------------------------------------
 
     def save_now(self, runner: RunnerProtocol, step: int) -> None:
-        """Write a checkpoint at once, unless that step has one; wait until it is on the disk.
+        """Write a checkpoint between two steps, unless that step has one, and wait for it.
 
-        In other processes than the first it does nothing.
+        Does nothing except in the first process.
 
         Args:
-            runner: between two steps.
             step: optimizer steps done.
 
         Raises:
@@ -158,11 +162,11 @@ class CheckpointHook(Hook):
         self._report(runner)
 
     def wait(self) -> None:
-        """Until what is being written is on the disk, or given up."""
+        """Wait until the current save is on the disk, or has failed at every attempt."""
         self._saver.writer.wait()
 
     def begin_continuation(self, runner: RunnerProtocol) -> None:
-        """The run goes on from its step: at the next save, later checkpoints are set aside."""
+        """The run continues from its step: the next save sets later checkpoints aside."""
         self._saved_step = -1
         self._saved_time = time.monotonic()
         if is_main_process():
@@ -181,7 +185,7 @@ class CheckpointHook(Hook):
             self._saver.save(runner, name, step)
 
     def _prepare(self, runner: RunnerProtocol) -> list[str]:
-        """In the first process: messages."""
+        """Check work dir and disk, in the first process; returns warnings."""
         work_dir = Path(runner.work_dir)
         kept = self._saver.kept
         messages = []
@@ -209,15 +213,14 @@ def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:
     """Compare the free space of a work dir with what a run will write there.
 
     Args:
-        work_dir: folder.
-        model: whose weights take a third of a checkpoint.
-        kept: checkpoints that stay; one more is being written.
+        model: its weights take a third of a checkpoint.
+        kept: number of checkpoints that stay; one more is being written.
 
     Returns:
-        A warning, if the disk will not hold all of them.
+        A warning if the disk cannot hold all of them.
 
     Raises:
-        CheckpointError: it cannot hold a single one.
+        CheckpointError: it cannot hold one.
     """
     values = model.state_dict().values()
     one = _TIMES * sum(value.numel() * value.element_size() for value in values)

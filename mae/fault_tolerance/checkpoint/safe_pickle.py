@@ -1,13 +1,12 @@
-"""What a pickle may ask for: a look at a checkpoint file before it is read, and stand-ins.
+"""Which classes and functions a pickle may use: a check before a file is read, and placeholders.
 
-torch's restricted unpickler is the wall. `check_pickle` stands before it: its list is shorter, it names
-everything at once, and it understands what torch only fails on. It also tells what an archive would
-unpack to.
+torch's restricted unpickler is what keeps code from running. `check_pickle` comes before it: its
+list is shorter, its error names everything at once, it knows files that torch only fails on, and it
+compares the unpacked size of an archive with that of the file.
 
 mmengine and mmpretrain pickle their loss history (a class, its methods, numpy arrays) beside the
 weights, timm and the authors their command line with its paths, Lightning its hyperparameters.
-Nothing of it is needed here, and the real classes would run what the file tells them to: an `Placeholder`
-takes their place.
+None of it is needed here, and the real classes would run code: a `Placeholder` takes their place.
 """
 
 import pickletools
@@ -33,23 +32,23 @@ _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of i
 
 
 class Placeholder:
-    """Takes the place of an object of a checkpoint, and holds nothing of it."""
+    """Empty object in place of one of a checkpoint."""
 
     def __new__(cls, *args: object) -> 'Placeholder':
         return object.__new__(cls)
 
     def __setstate__(self, state: object) -> None:
-        """Forget it."""
+        """Ignore the state."""
 
 
 def _placeholder_attribute(owner: object, name: object = None, *unused: object) -> Placeholder:
-    """For `getattr(HistoryBuffer, 'mean')`: a method of a stand-in, which is one too."""
+    """For `getattr(HistoryBuffer, 'mean')`: a placeholder of a method."""
     if owner is not Placeholder or not isinstance(name, str):
         raise UnpicklingError('GLOBAL builtins.getattr of what is no loss history')
     return Placeholder()
 
 
-# By the name that a pickle asks for. A config keeps what it says, as a plain dict.
+# By the name in the pickle. A config keeps its content, as a plain dict.
 PLACEHOLDERS: dict[str, object] = {
     'builtins.getattr': _placeholder_attribute,
     'argparse.Namespace': Placeholder,
@@ -104,22 +103,22 @@ _ALLOWED = frozenset({
 
 def placeholder_globals() -> list[Any]:
     """For `torch.serialization.safe_globals`."""
-    return [(stand_in, name) for name, stand_in in PLACEHOLDERS.items()]
+    return [(placeholder, name) for name, placeholder in PLACEHOLDERS.items()]
 
 
 class Refused(CheckpointError):  # noqa: N818
-    """A file asks to run code."""
+    """A file whose pickle would run code."""
 
 
 def check_pickle(path: Path) -> None:
-    """Refuse a `.pth` that asks to run code, or would fill the memory.
+    """Refuse a `.pth` that would run code or fill the memory.
 
     Raises:
         Refused: names what it would run.
-        CheckpointError: it is no checkpoint, or lies about its size.
+        CheckpointError: it is no checkpoint, or unpacks to far more than its size.
     """
     with path.open('rb') as file:
-        is_zip = file.read(len(_ZIP)) == _ZIP  # as torch tells them, by the beginning alone
+        is_zip = file.read(len(_ZIP)) == _ZIP  # by its first bytes alone, as torch does
     if is_zip:
         _check_zip(path)
     elif path.stat().st_size >= tarfile.BLOCKSIZE and tarfile.is_tarfile(path):
@@ -130,7 +129,7 @@ def check_pickle(path: Path) -> None:
 
 
 def check_growth(path: Path, size: int) -> None:
-    """Refuse a file that would become `size` bytes, out of all proportion to its own."""
+    """Refuse a file that would unpack to `size` bytes, if that is far more than its own size."""
     file_size = path.stat().st_size
     if size > _GROWTH * file_size:
         raise CheckpointError(f'{path} refused: {file_size} bytes would unpack to {size}')
@@ -152,22 +151,22 @@ def _check_zip(path: Path) -> None:
 
 
 def _check_legacy(file: IO[bytes]) -> None:
-    """The pickles that a file of the format before zip (or of `pickle.dump`) begins with."""
+    """Check the pickles at the beginning of a file of torch before 1.6, or of `pickle.dump`."""
     for number in range(_LEGACY_PICKLES):
         try:
             names = set(globals_of(file))
         except ValueError:
             if number == 0:
                 raise
-            return  # what follows the pickles is raw numbers
+            return  # after the pickles come the raw values of the tensors
         _require_allowed(names)
 
 
 def globals_of(file: IO[bytes]) -> Iterator[str]:
-    """Names of the classes and functions that a pickle asks for.
+    """Names of the classes and functions that a pickle uses.
 
     Raises:
-        ValueError: it is none, or cut.
+        ValueError: it is no pickle, or cut.
     """
     strings: list[object] = ['?', '?']  # seen so far, for the opcode that takes its name from them
     memo: dict[int, object] = {}

@@ -1,7 +1,11 @@
-"""The state of a run, as a checkpoint holds it: weights, optimizer, averages and the step.
+"""The state of a run in a checkpoint: weights, optimizer, schedules and the step.
 
-Nothing random is in it: that follows from the config and the step. What decides that, the identity
-of the run, is noted beside the state: with another it would be another run.
+Random numbers are no part of it: they follow from the config and the step. What determines them,
+the identity of the run, is stored with the state, and a run with another identity is refused.
+
+In this order: the state is collected (`training_state`), checked and restored (`check_resumable`,
+`restore_state`: the last of three files about a resume, after `mae/engine/start.py` and
+`folder.py`), the identity, and the options of the optimizer.
 """
 
 import hashlib
@@ -13,7 +17,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapperDict, _ParamScheduler
 from mmengine.runner import IterBasedTrainLoop
 from torch import Tensor
@@ -33,12 +36,12 @@ MayDiffer = Literal[
 NAMES: tuple[str, ...] = get_args(MayDiffer)
 _LOOKED_AT = 4096  # samples, evenly spread
 
-# How a step is computed, not what it does; and what the schedule goes by.
+# Options that do not change the result of a step, and the factor that schedules read.
 _OF_CONFIG = ('fused', 'foreach', 'capturable', 'differentiable', 'lr_scale')
 
 
 def training_state(runner: TrainingRunner, step: int) -> Checkpoint:
-    """All that the rest of a run depends on, after `step` optimizer steps."""
+    """The state after `step` optimizer steps, on which the rest of the run depends."""
     return {
         'meta': {
             'step': step,
@@ -58,19 +61,17 @@ def training_state(runner: TrainingRunner, step: int) -> Checkpoint:
 def check_resumable(
     runner: TrainingRunner, checkpoint: Checkpoint, path: Path, anyway: Sequence[str] = ()
 ) -> list[str]:
-    """Refuse to continue what is not a run, or another one.
+    """Refuse a checkpoint without the state of a run, or of a run with another identity.
 
     Args:
-        runner: that would continue.
-        checkpoint: its content.
-        path: of it, for messages.
-        anyway: what may differ, of `NAMES`.
+        path: for messages.
+        anyway: names in `NAMES` of what may differ.
 
     Returns:
-        What differs and may, in words.
+        A line for each difference that `anyway` allows.
 
     Raises:
-        CheckpointError: it holds weights only, or the run would see other samples.
+        CheckpointError: it holds only weights, or the run would see other samples.
     """
     meta = checkpoint.get('meta')
     needed = {'optimizer', 'param_schedulers'}
@@ -97,17 +98,16 @@ def restore_state(
     optimizer: bool = True,
     schedules: bool = True,
 ) -> list[str]:
-    """Put a run back to the step its checkpoint was written at.
+    """Put model, optimizer, schedules and loop back to the step of a checkpoint.
 
     Args:
-        runner: whose model, optimizer, schedules and loop are changed.
-        checkpoint: from `training_state`, or of mmengine's runner for its loops.
-        path: where it was read, for messages.
+        checkpoint: from `training_state`; for loops of mmengine also from its runner.
+        path: for messages.
         optimizer: False leaves the optimizer as it is.
         schedules: False leaves the schedules as they are.
 
     Returns:
-        What of the config has no effect, in words.
+        A line for each option of the config that has no effect.
 
     Raises:
         CheckpointError: the checkpoint is of another model or optimizer.
@@ -123,19 +123,19 @@ def restore_state(
     if runner.is_exact:
         runner.train_loop.go_to(meta['step'])
     else:
-        loop: Any = runner.train_loop  # of mmengine: its counters have no setters
+        loop: Any = runner.train_loop  # of mmengine, whose counters have no setters
         loop._epoch, loop._iter = meta['epoch'], _step(meta, runner)
         _restore_mmengine(runner, meta.get('seed'), checkpoint.get('message_hub'))
     return lines
 
 
-def meta_of_mmengine(
+def mmengine_checkpoint(
     runner: TrainingRunner, meta: Mapping[str, Any], *, by_epoch: bool
-) -> dict[str, Any]:
-    """What mmengine's runner notes in a checkpoint, as plain values, and the `step`.
+) -> Checkpoint:
+    """`runner.training_checkpoint`, with what mmengine's runner notes in a checkpoint.
 
     Args:
-        meta: by the caller; `iter` and `epoch` of it count.
+        meta: `iter`, the optimizer steps done, and `epoch` take precedence over the runner's.
         by_epoch: whether an epoch has just ended, or else a step.
     """
     noted = {
@@ -146,18 +146,16 @@ def meta_of_mmengine(
         'dataset_meta': getattr(runner.train_dataloader.dataset, 'metainfo', None),
         **meta,
     }
-    content: dict[str, Any] = plain({**noted, 'step': noted['iter']})
-    return content
-
-
-def plain_hub(hub: MessageHub) -> dict[str, Any]:
-    """What mmengine's message hub tells, as plain values; what was logged is in `scalars.json`."""
-    lines = {key: plain(value) for key, value in hub.state_dict()['runtime_info'].items()}
-    return {
-        'log_scalars': {},
-        'runtime_info': lines,
-        'resumed_keys': dict.fromkeys(lines, True),
+    noted = plain({**noted, 'step': noted['iter']})
+    checkpoint = runner.training_checkpoint(noted['step'], noted)
+    info = runner.message_hub.state_dict()['runtime_info']
+    info = {key: plain(value) for key, value in info.items()}
+    checkpoint['message_hub'] = {
+        'log_scalars': {},  # they are in `scalars.json`
+        'runtime_info': info,
+        'resumed_keys': dict.fromkeys(info, True),
     }
+    return checkpoint
 
 
 def plain(value: object) -> Any:
@@ -174,12 +172,12 @@ def plain(value: object) -> Any:
 
 
 def _step(meta: Mapping[str, object], runner: TrainingRunner) -> object:
-    """Optimizer steps done. Of mmengine's runner, which says `iter`, only its own loops go on."""
+    """Optimizer steps done. mmengine stores them as `iter`, from which only its loops resume."""
     return meta.get('step', None if runner.is_exact else meta.get('iter'))
 
 
 def _epoch(runner: TrainingRunner, step: int) -> int:
-    if isinstance(runner.train_loop, IterBasedTrainLoop):  # counts none
+    if isinstance(runner.train_loop, IterBasedTrainLoop):  # it has no epochs
         return 0
     return step // len(runner.train_dataloader)
 
@@ -190,7 +188,7 @@ def _classes(dataset: object) -> list[str | int | float]:
 
 
 def _schedule_state(scheduler: _ParamScheduler) -> State:
-    """Its values; mmengine counts milestones in a `Counter`, which is more than a dict."""
+    """Plain values: mmengine counts milestones in a `Counter`, a subclass of dict."""
     state: State = scheduler.state_dict()
     return {key: dict(v) if isinstance(v, dict) else v for key, v in state.items()}
 
@@ -211,7 +209,7 @@ def _load_schedules(schedulers: Schedules, states: Any) -> None:
 
 
 def _restore_optimizers(runner: TrainingRunner, state: Any, path: Path) -> list[str]:
-    """Of the only one, or of each of several."""
+    """Restore the optimizer, or each of several."""
     schedulers = runner.param_schedulers or []
     wrapper: StepWrapper | OptimWrapperDict = runner.optim_wrapper
     wrappers = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
@@ -224,7 +222,7 @@ def _restore_optimizers(runner: TrainingRunner, state: Any, path: Path) -> list[
 
 
 def _restore_mmengine(runner: TrainingRunner, seed: object, hub: object) -> None:
-    """As mmengine's runner resumes: with the seed of the checkpoint, and the values of its message hub."""
+    """As mmengine resumes: with the checkpoint's seed, and the values of its message hub."""
     seed_of_config = runner._randomness_cfg.get('seed')
     if isinstance(seed, int) and seed != seed_of_config:
         if seed_of_config is not None:
@@ -238,19 +236,20 @@ def _restore_mmengine(runner: TrainingRunner, seed: object, hub: object) -> None
             runner.message_hub.update_info(str(key), value)
 
 
-# --- what decides the samples of a run and what it learns -------------------------------------
+# --- the identity of a run: what determines its samples and its task --------------------------
 
 
 def identity_of(runner: TrainingRunner) -> dict[str, Any]:
     """Seed, global batch, steps of an epoch, number and fingerprint of the samples, teacher.
 
-    The model may have `get_fingerprint()`: the hash of a frozen teacher's weights, or None.
+    A model with a frozen teacher has `get_fingerprint()`, the hash of the teacher's weights.
     """
     loader = runner.train_dataloader
     sampler = loader.batch_sampler
     return {
         'seed': runner.seed,
-        'global_batch_size': getattr(sampler, 'global_batch_size', None),  # of mmengine: unknown
+        # None with a sampler of mmengine, as what cannot be known is not compared.
+        'global_batch_size': getattr(sampler, 'global_batch_size', None),
         'num_samples': getattr(sampler, 'num_samples', len(loader.dataset)),
         'steps_per_epoch': len(loader),  # a last, small batch may need fewer processes
         'dataset': fingerprint(loader.dataset),
@@ -259,7 +258,7 @@ def identity_of(runner: TrainingRunner) -> dict[str, Any]:
 
 
 def differences(then: Mapping[str, object], now: Mapping[str, object]) -> dict[str, str]:
-    """What has changed, in words, by name; what an older checkpoint does not tell is left out."""
+    """A line for each difference, by name; what an older checkpoint lacks does not count."""
     found = {
         name: f'{name} was {then[name]} and is {here} now'
         for name, here in now.items()
@@ -278,15 +277,15 @@ def check_same(
     Args:
         then: `identity_of` the run that was saved.
         now: `identity_of` the run that continues it.
-        path: of the checkpoint, for messages.
-        anyway: names of what may differ all the same.
+        path: for messages.
+        anyway: names in `NAMES` of what may differ.
 
     Returns:
-        What differs and may.
+        A line for each difference that `anyway` allows.
 
     Raises:
-        CheckpointError: something else differs; says how.
-        ConfigError: `anyway` names what there is not.
+        CheckpointError: something else differs.
+        ConfigError: `anyway` has an unknown name.
     """
     unknown = sorted(set(anyway) - set(NAMES))
     if unknown:
@@ -304,16 +303,16 @@ def check_same(
 
 
 def fingerprint(dataset: object) -> str | None:
-    """Sixteen digits that tell one data set from another, wherever it lies.
+    """A hash of a dataset that does not depend on its folder.
 
-    Of some thousand samples, evenly spread: label, and the last two parts of the path, or the image
-    itself if it is in memory. Nothing is read from the disk.
+    It covers up to 4096 samples, evenly spread: the label, and the last two parts of the path, or
+    the image itself if it is in memory. Nothing is read from the disk.
 
     Args:
         dataset: with `get_data_info`, or with a `source` that has it.
 
     Returns:
-        Hexadecimal digits; None for a dataset without `get_data_info`.
+        16 hexadecimal digits; None for a dataset without `get_data_info`.
     """
     source: Any = getattr(dataset, 'source', dataset)
     if not hasattr(source, 'get_data_info'):
@@ -333,7 +332,7 @@ def fingerprint(dataset: object) -> str | None:
     return found.hexdigest()[:16]
 
 
-# --- the optimizer keeps its options, and says where the config has others --------------------
+# --- the options of the optimizer: those of the checkpoint stay -------------------------------
 
 
 def restore_optimizer(
@@ -342,17 +341,16 @@ def restore_optimizer(
     """Load the state of an optimizer and with it, as always in torch, its options.
 
     Args:
-        wrapper: of the optimizer that the config describes.
+        wrapper: of the optimizer in the config.
         state: `wrapper.state_dict()` of the run that was saved.
-        path: where it came from, for messages.
-        scheduled: options that a schedule moves, so that they say nothing of the config.
+        path: for messages.
+        scheduled: options that a schedule changes, which are not compared with the config.
 
     Returns:
         A line about the options of the config that have no effect; None if there are none.
 
     Raises:
-        CheckpointError: the state is of another type of optimizer, or of other groups of
-            parameters.
+        CheckpointError: the state is of another type of optimizer or of other parameter groups.
     """
     optimizer = wrapper.optimizer
     wanted, saved = optimizer.param_groups, state['param_groups']
@@ -381,10 +379,10 @@ def restore_optimizer(
 
 
 def _lay_out(optimizer: torch.optim.Optimizer) -> None:
-    """Give averages the strides of their parameters, as the optimizer once made them.
+    """Give averages the strides of their parameters, as in a new optimizer.
 
-    A checkpoint holds them row by row; a fused optimizer walks through all of them as memory has
-    them, and would take one value's average for another's.
+    A checkpoint holds them contiguously; a fused optimizer reads all of them in the order of the
+    memory, and would pair values with the averages of others.
     """
     for param, state in optimizer.state.items():
         for name, value in state.items():
