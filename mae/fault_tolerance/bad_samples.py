@@ -131,7 +131,7 @@ class BadSamplesHook(Hook):
             )
 
     def _examples(self, epoch: int) -> str:
-        """The first files of the list,  if it cannot be read."""
+        """The first files of the list; empty if it cannot be read."""
         try:
             lines = [json.loads(line) for line in self._path.read_text('utf-8').splitlines()]
             found = dict.fromkeys(line['path'] for line in lines if line['epoch'] == epoch)

@@ -100,9 +100,7 @@ class Saver:
         self._last_copy = (step, checkpoint)
         return checkpoint
 
-    def _save_function(
-        self, runner: RunnerProtocol, name: str, checkpoint: Checkpoint
-    ) -> Callable[[], list[str]]:
+    def _save_function(self, runner: RunnerProtocol, name: str, checkpoint: Checkpoint) -> Save:
         """The save of a copy, to be called in the thread."""
         path = Path(runner.work_dir) / name
         start = self._start
@@ -136,7 +134,7 @@ class Snapshot:
         self._seen: dict[tuple[object, ...], Tensor] = {}
         self._used: set[tuple[object, ...]] = set()
         try:
-            # Buffers made during a validation are written outside of inference mode later.
+            # Buffers made during a validation must be writable outside of inference mode.
             with torch.inference_mode(False), torch.no_grad():
                 copy: Checkpoint = self._copy(value, ())
             if torch.cuda.is_available() and torch.cuda.is_initialized():

@@ -101,7 +101,7 @@ class CheckpointHook(Hook):
     def after_val_epoch(
         self, runner: RunnerProtocol, metrics: dict[str, float] | None = None
     ) -> None:
-        if self.save_best is None or not metrics or not _is_training(runner):
+        if self.save_best is None or not metrics or not runner.iter:  # 0: no training
             return
         if self.save_best not in metrics:
             raise ValueError(
@@ -252,10 +252,6 @@ def _unit(by: str | None, by_epoch: bool | None) -> str:
             f'default_hooks.checkpoint says both by={by!r} and by_epoch={by_epoch}; keep by'
         )
     return by
-
-
-def _is_training(runner: RunnerProtocol) -> bool:
-    return bool(runner.iter)
 
 
 def _size(count: float) -> str:

@@ -179,7 +179,8 @@ def _step(meta: Mapping[str, object], runner: TrainingRunner) -> object:
 def _epoch(runner: TrainingRunner, step: int) -> int:
     if isinstance(runner.train_loop, IterBasedTrainLoop):  # it has no epochs
         return 0
-    return step // len(runner.train_dataloader)
+    steps: int = runner.identity['steps_per_epoch']
+    return step // steps
 
 
 def _classes(dataset: object) -> list[str | int | float]:
