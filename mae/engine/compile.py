@@ -22,7 +22,7 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
             compiled.
 
     Returns:
-        Whether they will run compiled: not without a working compiler, of which a warning is given.
+        Whether they will run compiled; without a working compiler there is a warning instead.
     """
     if options is None or options is False:
         return False

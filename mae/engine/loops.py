@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mae.engine.data_loaders import has_own_sampler
 from mae.engine.device_prefetcher import Batch, StepLoader
@@ -45,7 +46,7 @@ class TrainLoop(BaseLoop):
     def __init__(
         self,
         runner: TrainingRunner,
-        dataloader: Any,
+        dataloader: DataLoader[Any] | Mapping[str, Any],
         max_epochs: int,
         val_begin: int = 1,
         val_interval: int = 1,

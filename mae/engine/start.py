@@ -173,7 +173,7 @@ def load(
     runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
     loop = runner._test_loop
     needs_all = isinstance(loop, BaseLoop) and not getattr(loop, 'features_only', False)
-    if not isinstance(loop, BaseLoop):  # those not in the file; train() then leaves all as they are
+    if not isinstance(loop, BaseLoop):  # for those not in the file; train() then keeps all
         runner._init_model_weights()
     report = fit_weights(
         runner.bare_model,

@@ -1,4 +1,4 @@
-"""What the hooks of this room use of a runner with a `TrainLoop`, beyond `RunnerProtocol`."""
+"""What the hooks here use of a runner with a `TrainLoop`, beyond `RunnerProtocol`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol

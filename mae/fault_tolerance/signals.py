@@ -39,7 +39,7 @@ class Stopped(SystemExit):
         self.signum = signum
 
 
-class RolledBack(Exception):  # noqa: N818  # no error: the run goes on from an earlier step
+class RolledBack(Exception):  # noqa: N818  # no error: the run continues from an earlier step
     """A hook has resumed the run at an earlier step, from where it continues."""
 
 

@@ -21,28 +21,28 @@ _HOST = re.sub(r'[^\w.]', '_', socket.gethostname())
 _TEMPORARY = re.compile(r'\..+\.(?P<host>[\w.]+)-(?P<pid>\d+)(-\d+)?\.tmp')
 # What versions before 0.2 left behind when they were killed.
 _OLDER_TEMPORARY = re.compile(r'\.last_checkpoint|\.\w+\.pth\.\w{8}')
-_STALE_SECONDS = 3600.0  # a process of another host cannot be asked whether it lives
+_STALE_SECONDS = 3600.0  # for processes of other hosts, which cannot be checked
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
 
 def temporary_path(path: Path) -> Path:
-    """Where this thread writes what is to become `path`."""
+    """Temporary name for `path`, different for each thread."""
     writer = f'{_HOST}-{os.getpid()}-{threading.get_native_id()}'
     return path.with_name(f'.{path.name}.{writer}.tmp')
 
 
 def writer_of(path: Path) -> tuple[bool, int] | None:
-    """Whether a temporary file is of this host, and its process; None if it is none of ours."""
+    """Whether a temporary file is of this host, and its process id; None for any other file."""
     found = _TEMPORARY.fullmatch(path.name)
     return (found['host'] == _HOST, int(found['pid'])) if found else None
 
 
 @contextmanager
 def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
-    """A new file to write to, which gets its name when it is whole.
+    """A file that gets its name when it is complete.
 
     Args:
-        path: an older file there is replaced only when the new one is whole. A missing folder is
+        path: an older file is replaced only when the new one is complete. A missing folder is
             created.
         flush: fsync before renaming, so that the file survives a power failure too.
 
@@ -94,10 +94,10 @@ class Digest:
 
 
 class HashedFile:
-    """What `torch.save` writes to: hashes on the way, in pieces, so that other threads may run.
+    """File for `torch.save` that hashes what it writes, in pieces, so that other threads can run.
 
-    After a first error it swallows everything: torch's writer, which is C++, would hide the error
-    behind its own or bring the process down.
+    After a first error it ignores all writes: torch's writer, which is C++, would replace the error
+    with its own or abort the process.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -119,11 +119,11 @@ class HashedFile:
             return len(content)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing to do: there is no buffer."""
 
     @property
     def digest(self) -> Digest:
-        """Of what has been written."""
+        """Digest of what has been written."""
         return Digest(self._size, self._hash.hexdigest())
 
     def _write_piece(self, piece: memoryview) -> None:
@@ -134,10 +134,10 @@ class HashedFile:
 
 
 def write_temporary(path: Path, write: Callable[[Any], None]) -> tuple[Path, Digest]:
-    """Let `write` fill a temporary file beside `path`, and flush it to the disk.
+    """Call `write` with a temporary file beside `path`, and flush it to the disk.
 
     Returns:
-        The temporary file and its digest; `os.replace` gives it its name.
+        The temporary file, to be renamed with `os.replace`, and its digest.
 
     Raises:
         OSError: the disk refused; the temporary file is gone.
@@ -178,7 +178,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut, where its file system can."""
+    """Flush the names in a folder to the disk, if its file system can."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -199,7 +199,7 @@ def digest_of(path: Path) -> Digest:
 
 
 def remove(path: Path) -> None:
-    """Remove a file that may be gone; a disk that refuses even that is not a second error."""
+    """Remove a file, without an error if that fails."""
     try:
         os.unlink(path)
     except OSError:
@@ -207,10 +207,10 @@ def remove(path: Path) -> None:
 
 
 def remove_stale_temporaries(folder: Path) -> list[str]:
-    """Remove what killed processes left half-written.
+    """Remove the temporary files of killed processes.
 
     Returns:
-        The names.
+        Their names.
     """
     stale = [path for path in folder.glob('.*') if path.is_file() and _is_stale(path)]
     for path in stale:
@@ -235,6 +235,6 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is another user's
+    except PermissionError:  # of another user
         return True
     return True

@@ -1,4 +1,4 @@
-"""What a hook may use of the runner: hooks stand below the engine, so they cannot import it.
+"""What a hook may use of the runner; hooks are below the engine, so they cannot import it.
 
 mmengine's runner carries no types, so without these protocols mypy would accept any name on it.
 """
@@ -35,7 +35,7 @@ class RunnerProtocol(Protocol):
 
     Attributes:
         model: perhaps wrapped for distributed training.
-        resumed_from: the checkpoint that the run was continued from.
+        resumed_from: path of the checkpoint from which the run continues.
     """
 
     cfg: Config

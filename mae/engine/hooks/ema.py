@@ -1,7 +1,5 @@
 """mmengine's average of the weights, without skipped steps."""
 
-from typing import Any
-
 import torch
 from mmengine.hooks import EMAHook as MMEMAHook
 from mmengine.model import ExponentialMovingAverage
@@ -22,7 +20,7 @@ class EMAHook(MMEMAHook):
         options: arguments of mmengine's hook and of its `ema_type`.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         super().__init__(**options)
         self._is_swapped = False
 

@@ -48,7 +48,7 @@ class LoggerHook(MMLoggerHook):
         options: further arguments of mmengine's hook, such as `interval`.
     """
 
-    def __init__(self, *, ignore_last: bool = False, **options: Any) -> None:
+    def __init__(self, *, ignore_last: bool = False, **options: object) -> None:
         super().__init__(ignore_last=ignore_last, **options)
         self._has_begun = False
         self._has_warned = False

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from mae.registry import PARAM_SCHEDULERS
@@ -32,7 +33,13 @@ class WarmupCosineLR(_ParamScheduler):
     """
 
     def __init__(
-        self, optimizer: Any, *, warmup: int, min_lr: float = 0.0, end: int, **others: Any
+        self,
+        optimizer: OptimWrapper,
+        *,
+        warmup: int,
+        min_lr: float = 0.0,
+        end: int,
+        **others: object,
     ) -> None:
         if not 0 <= warmup < end:
             raise ValueError(
@@ -46,7 +53,7 @@ class WarmupCosineLR(_ParamScheduler):
     @classmethod
     def build_iter_from_epoch(
         cls,
-        optimizer: Any,
+        optimizer: OptimWrapper,
         *,
         epoch_length: int,
         end: int,

@@ -100,7 +100,7 @@ class StepOptimWrapper(OptimWrapper):
             self.begin_step([1.0])
         return loss * self._weights[self._done]
 
-    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+    def backward(self, loss: Tensor, **kwargs: object) -> None:
         if self._skip_nonfinite:
             seen = loss.detach()
             self.losses.append(seen)
@@ -108,7 +108,7 @@ class StepOptimWrapper(OptimWrapper):
         super().backward(self._scaler.scale(loss), **kwargs)
         self._done += 1
 
-    def step(self, **kwargs: Any) -> None:
+    def step(self, **kwargs: object) -> None:
         if self._skip_nonfinite:
             self._check_gradients()
         if not self.skips_on_device and not self.is_scaled and self.skipped:
