@@ -222,7 +222,7 @@ class Runner(_Base):
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> DataLoader[Any]:
-        """Build a data loader: one whose batch sampler decides everything, or mmengine's.
+        """Build a data loader: with a batch sampler of this toolbox, or as mmengine does.
 
         Args:
             dataloader: its config; one that is built already is returned.
