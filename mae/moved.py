@@ -13,7 +13,6 @@ from types import ModuleType
 _CHECKPOINT = {
     'agree': '.load',
     'commit': '.save',
-    'durable': '.atomic',
     'fit': '.load',
     'head': '.load',
     'identity': '.state',
@@ -57,6 +56,7 @@ MOVED = {
     'engine.allocator': 'utils.allocator',
     'engine.autopsy': 'fault_tolerance.autopsy',
     'engine.bad_steps': 'fault_tolerance.guard',
+    'engine.batch': 'engine.data_loaders',
     'engine.checkpoint': 'fault_tolerance.checkpoint',
     'engine.distributed': 'utils.distributed',
     'engine.hooks.average': 'engine.hooks.ema',
@@ -101,16 +101,36 @@ MOVED = {
         for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
         for old, new in _CHECKPOINT.items()
     },
+    **{
+        f'{room}.{old}': 'utils.files'
+        for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
+        for old in ('atomic', 'durable')
+    },
 }
 
 # Names that an old path has beside those of the module that took its place: where they are now.
+_PICKLE = 'fault_tolerance.checkpoint.safe_pickle'
+_IN_CHECKPOINT = {
+    'agree': {'facts_of': 'fault_tolerance.checkpoint.load.facts_of_model'},
+    'inert': {
+        'INERT': f'{_PICKLE}.PLACEHOLDERS',
+        'Inert': f'{_PICKLE}.Placeholder',
+        'inert_globals': f'{_PICKLE}.placeholder_globals',
+    },
+    'resume': {'check_given': 'fault_tolerance.checkpoint.check_checkpoint'},
+    'screen': {'screen': f'{_PICKLE}.check_pickle'},
+    'store': {'Found': 'fault_tolerance.checkpoint.folder.FoundCheckpoint'},
+}
 NAMES = {
     'apis.config.schema': {'Room': 'config.schema.Builder'},
     'apis.config.source': {'Source': 'config.source.ConfigSource'},
     'apis.config.types': {'describe': 'config.arguments.describe_hint'},
     'datasets.index_cache': {'Found': 'datasets.sources.index_cache.ScanResult'},
     'datasets.tables': {'Table': 'datasets.sources.tables.ImageTable'},
-    'engine.checkpoint': {'load_weights': 'zoo.formats.load_weights'},
+    'engine.checkpoint': {
+        'check_given': 'fault_tolerance.checkpoint.check_checkpoint',
+        'load_weights': 'zoo.formats.load_weights',
+    },
     'engine.checkpoint.io': {'read_file': 'fault_tolerance.checkpoint.io.read_checkpoint'},
     'engine.checkpoint.manifest': {
         'Record': 'fault_tolerance.checkpoint.manifest.ContentRecord',
@@ -119,14 +139,12 @@ NAMES = {
     'engine.hooks.bad_samples': {'Record': 'fault_tolerance.bad_samples.BadSample'},
     'engine.hooks.watchdog': {'leave': 'fault_tolerance.watchdog.end_process'},
     'engine.run_state': {'weights_sha256': 'utils.digest.weights_sha256'},
+    'engine.step_loader': {'Courier': 'engine.device_prefetcher.DevicePrefetcher'},
     'zoo.formats.leave': {'leave': 'zoo.formats.export.export_weights'},
     **{
-        f'{room}.{old}': {name: f'fault_tolerance.checkpoint.{now}'}
+        f'{room}.{old}': names
         for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
-        for old, name, now in (
-            ('agree', 'facts_of', 'load.facts_of_model'),
-            ('store', 'Found', 'folder.FoundCheckpoint'),
-        )
+        for old, names in _IN_CHECKPOINT.items()
     },
 }
 

@@ -1,4 +1,4 @@
-"""The model's image size reaches every pipeline that does not state one of its own."""
+"""Sets the model's image size in every pipeline that does not state its own."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -13,17 +13,13 @@ _KEY = 'model.encoder.img_size'
 
 
 def fill_in_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the image size of the model to what reads and cuts images for it, in place.
+    """Set the image size of the model in the transforms and sources of a run's config, in place.
 
     A transform that needs a `size` and a source with an `img_size` get it unless they state one.
-    Nothing happens where the model has no such size.
-
-    Args:
-        config: of a run.
+    Without an image size of the model nothing changes.
 
     Returns:
-        The keys that were filled in, such as `train_dataloader.dataset.pipeline.0.size`, with the
-        size.
+        The keys that were set, such as `train_dataloader.dataset.pipeline.0.size`, with the size.
 
     Raises:
         ConfigError: a pipeline ends in images of another size; names both keys.
@@ -56,7 +52,7 @@ def _model_size(config: Mapping[str, Any]) -> Any:
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
-def _datasets(node: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _datasets(node: object, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every dict with a pipeline of its own, by its key."""
     if isinstance(node, Mapping) and isinstance(node.get('pipeline'), list | tuple):
         yield path, node
@@ -65,14 +61,14 @@ def _datasets(node: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any
             yield from _datasets(value, f'{path}.{key}' if path else str(key))
 
 
-def _sources(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """A source and those that it chooses from."""
+def _sources(node: object, path: str) -> Iterator[tuple[str, Any]]:
+    """A source and those nested in it."""
     if isinstance(node, Mapping):
         yield path, node
         yield from _sources(node.get('source'), f'{path}.source')
 
 
-def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
+def _wanted(node: object, img_size: object, scope: str) -> str | None:
     """The key that takes the size; a `size` that has a default means another one."""
     if not isinstance(node, Mapping):
         return None
@@ -80,7 +76,7 @@ def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
     if size is not None and size.default is size.empty:
         return 'size'
     own = _parameter(node, 'img_size', DATASETS, scope)
-    # A source of square images takes one number; that they do not fit, the encoder says.
+    # A source of square images takes one number; if the encoder is not square, it raises.
     is_taken = own is not None and (isinstance(img_size, int) or own.annotation is not int)
     return 'img_size' if is_taken else None
 
@@ -92,7 +88,7 @@ def _parameter(
     return inspect.signature(found).parameters.get(key) if callable(found) else None
 
 
-def _class_of(node: Any, registry: Registry, scope: str) -> Any:
+def _class_of(node: object, registry: Registry, scope: str) -> Any:
     """The class that `node` names, if that is registered in this toolbox."""
     name = node.get('type') if isinstance(node, Mapping) else None
     if isinstance(name, str):
@@ -103,9 +99,9 @@ def _class_of(node: Any, registry: Registry, scope: str) -> Any:
 
 
 def _check(
-    steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: Any, scope: str
+    steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: object, scope: str
 ) -> None:
-    """Compare the size of the images to the model's, as far as the transforms state it."""
+    """Compare the size at the end of a pipeline with the model's, as far as it is known."""
     for place, step in reversed(steps):
         transform = _class_of(step, TRANSFORMS, scope)
         if getattr(transform, 'sets_size', False) and 'size' in step:
@@ -117,12 +113,12 @@ def _check(
             _compare(f'{place}.img_size', source['img_size'], size)
 
 
-def _compare(key: str, found: Any, size: Any) -> None:
+def _compare(key: str, found: object, size: object) -> None:
     if _pair(found) != _pair(size):
         raise ConfigError(
             f'{key} is {found}, but {_KEY} is {size}; leave out the first, which then follows'
         )
 
 
-def _pair(size: Any) -> Any:
+def _pair(size: object) -> object:
     return tuple(size) if isinstance(size, list | tuple) else (size, size)

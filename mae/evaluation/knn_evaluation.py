@@ -18,6 +18,7 @@ from mae.evaluation.loops import TestLoop
 from mae.evaluation.probes import KNNProbe
 from mae.registry import HOOKS, LOOPS, METRICS
 from mae.utils.errors import ConfigError
+from mae.utils.runner_protocol import RunnerProtocol
 
 ImageBatch = dict[str, Tensor]
 LoaderOrConfig = DataLoader[Any] | Mapping[str, Any]
@@ -51,7 +52,7 @@ class KNNLoop(TestLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerProtocol,
         dataloader: LoaderOrConfig,
         evaluator: Any,
         bank_dataloader: LoaderOrConfig,
@@ -138,14 +139,14 @@ class KNNHook(Hook):
         self._options: dict[str, Any] = {'k': k, 'temperature': temperature, 'pool': pool}
         self.interval = interval
 
-    def before_train(self, runner: Any) -> None:
-        """Build the loaders once, so that a mistake in their configs shows at the start."""
+    def before_train(self, runner: RunnerProtocol) -> None:
+        """Build the loaders once, so that a mistake in them shows at the start."""
         self._bank = FeatureBank(runner, self._bank_cfg, 'KNNHook', **self._options)
         self._loader = runner.build_dataloader(self._loader_cfg, seed=runner.seed)
         self._accuracy = Accuracy((1,))
 
     @torch.inference_mode()
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerProtocol) -> None:
         """Log `knn/top1`, in percent."""
         done = runner.epoch + 1
         if done % self.interval and done != runner.max_epochs:
@@ -153,7 +154,8 @@ class KNNHook(Hook):
         runner.model.eval()
         for output in self._bank.classify(self._bank.compute(), self._loader):
             self._accuracy.process(None, [output])
-        top1 = self._accuracy.evaluate(len(self._loader.dataset))['top1']
+        dataset: Any = self._loader.dataset  # torch's type has no length
+        top1 = self._accuracy.evaluate(len(dataset))['top1']
         runner.model.train()
         runner.logger.info(f'Epoch(knn) [{done}]  top1: {top1:.2f}')
         runner.visualizer.add_scalars({'knn/top1': top1}, step=runner.iter)
@@ -176,7 +178,7 @@ class FeatureBank:
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerProtocol,
         bank_dataloader: LoaderOrConfig,
         where: str,
         *,
@@ -186,7 +188,8 @@ class FeatureBank:
     ) -> None:
         self.runner = runner
         self.loader = runner.build_dataloader(bank_dataloader, seed=runner.seed)
-        size = len(self.loader.dataset)
+        dataset: Any = self.loader.dataset  # torch's type has no length
+        size = len(dataset)
         if not is_count(k) or k > size:
             raise ConfigError(
                 f'{where}.k={k} must lie between 1 and the {size} images of {where}.bank_dataloader'
@@ -252,6 +255,6 @@ def _gathered(part: Tensor) -> Tensor:
     """All-gather of rows (M_rank, ...), in the order of ranks; their number may differ by rank."""
     if not dist.is_initialized():
         return part
-    parts: list[Any] = [None] * dist.get_world_size()
+    parts: list[Tensor] = [part] * dist.get_world_size()
     dist.all_gather_object(parts, part.cpu())
     return torch.cat(parts).to(part.device)

@@ -30,7 +30,7 @@ class Save:
 def writer():
     writer = Writer(back_off=(0.001, 0.001))
     yield writer
-    writer.make_room()
+    writer.finish_previous()
 
 
 def test_saves_beside_the_training_one_at_a_time(writer):
@@ -77,7 +77,7 @@ def test_gives_up_but_goes_on(writer):
 
 def test_the_best_does_not_make_up_for_the_last(writer):
     writer.submit('a', Save(failures=9))
-    writer.make_room(give_up=False)
+    writer.finish_previous(give_up=False)
     writer.submit('best', Save(), kind='best')
     writer.wait()
     with pytest.raises(SaveError):
@@ -89,7 +89,7 @@ def test_a_newer_save_does_not_wait_for_a_better_disk():
     writer = Writer(back_off=(3600.0,))
     first = Save(failures=1)
     writer.submit('a', first)
-    writer.make_room()
+    writer.finish_previous()
     second = Save()
     writer.submit('b', second)
     writer.wait()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mae.fault_tolerance.checkpoint import (
-    check_given,
+    check_checkpoint,
     choose_checkpoint,
     load_checkpoint,
     newest_verified,
@@ -198,20 +198,20 @@ def test_a_damaged_file_given_by_name(tiny):
     good, bad = tiny.save(5), tiny.save(10)
     cut(bad, less=1)
     with pytest.raises(CheckpointError) as caught:
-        check_given(bad, print)
-    assert str(caught.value).endswith(f'newest good one there is {good}')
+        check_checkpoint(bad, print)
+    assert str(caught.value).endswith(f'; the newest good one there is {good}')
     assert '\n' not in str(caught.value)
     assert bad.exists()  # the user's choice is not moved
     good.unlink()
-    with pytest.raises(CheckpointError, match='no good one'):
-        check_given(bad, print)
+    with pytest.raises(CheckpointError, match='there is no good one there'):
+        check_checkpoint(bad, print)
 
 
 def test_given_by_name_without_a_manifest(tiny):
     path = tiny.folder / 'x.pth'
     torch.save(tiny.content(5), path)
     warnings = []
-    assert not check_given(path, warnings.append).verified
+    assert not check_checkpoint(path, warnings.append).verified
     assert 'no manifest' in warnings[0]
 
 
