@@ -107,7 +107,7 @@ SOURCE = 'train_dataloader.dataset.source'
             'did you mean WandbVisBackend?',
         ),
         (PRETRAIN, 'train_cfg.type', 'TrianLoop', 'did you mean TrainLoop?'),
-        (PRETRAIN, 'model.masker.type', 3, 'model.masker.type must be the name of a class'),
+        (PRETRAIN, 'model.masker.type', 3, 'model.masker.type must be the name'),
         (PRETRAIN, 'default_scope', 'mmpertrain', 'did you mean mmpretrain?'),
         (SCRATCH, 'custom_hooks.0.ema_type', 'ExponentialAverage', 'ExponentialMovingAverage?'),
         # values
@@ -118,7 +118,12 @@ SOURCE = 'train_dataloader.dataset.source'
         (PRETRAIN, 'model.encoder', 'ViT', "model.encoder must be a dict, not 'ViT'"),
         (PRETRAIN, 'optim_wrapper.optimizer.lr', 'low', "must be float or Tensor, not 'low'"),
         (PRETRAIN, 'custom_hooks', ['EMAHook'], 'custom_hooks.0 must be a dict'),
-        (PRETRAIN, 'env_cfg.mp_cfg.mp_start_method', 'frok', "must be 'fork' or 'spawn' or"),
+        (
+            PRETRAIN,
+            'env_cfg.mp_cfg.mp_start_method',
+            'frok',
+            "must be 'fork' or 'spawn'",
+        ),
         (
             PRETRAIN,
             f'{SOURCE}.split',

@@ -63,9 +63,9 @@ def test_number_predicted(predict_ratio, L, expected):
     assert masker((1, L), torch.arange(2)).ids_predict.shape == (2, expected)
 
 
-@pytest.mark.parametrize('L', [4, 9, 16, 49, 64, 196, 256, 784])
 @pytest.mark.parametrize('ratio', [0.25, 0.5, 0.6, 0.75, 0.8, 0.9])
-def test_number_kept_is_the_authors(L, ratio):
-    expected = int(L * (1 - ratio))
-    if expected:
-        assert RandomMasker(ratio).num_keep(L) == expected
+def test_number_kept_is_the_authors(ratio):
+    for L in (4, 9, 16, 49, 64, 196, 256, 784):
+        expected = int(L * (1 - ratio))
+        if expected:
+            assert RandomMasker(ratio).num_keep(L) == expected

@@ -86,21 +86,21 @@ def test_tool_takes_facts_and_channels(tool, source, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--img-size', 0], '0x0 is no whole number of 4x4 patches'),
-        (['--img-size', -4, 8], '-4x8 is no whole number'),
-        (['--encoder-only', '--patch-size', -3], 'the patch size must be positive, not -3'),
-        (['--encoder-only', '--patch-size', 0], 'the patch size must be positive, not 0'),
-        (['--encoder-only', '--in-channels', 0], 'the number of channels must be positive, not 0'),
-        (['--facts', 'num_heads=abc'], "the fact num_heads is a positive number, not 'abc'"),
-        (['--facts', 'decoder_num_heads=0'], 'decoder_num_heads is a positive number, not 0'),
-        (['--facts', 'grid_size=3'], 'the fact grid_size is rows,columns, not 3'),
-        (['--facts', 'norm_pix=maybe'], "the fact norm_pix is True or False, not 'maybe'"),
-        (['--facts', 'mask_ratio=75'], 'the fact mask_ratio is between 0 and 1, not 75'),
-        (['--img-size', 8, '--facts', 'grid_size=2,4'], 'has 9 patches, and grid_size is (2, 4)'),
+        (['--img-size', 0], r'0x0 .* 4x4 patches'),
+        (['--img-size', -4, 8], r'-4x8 is no '),
+        (['--encoder-only', '--patch-size', -3], r'patch size .* not -3'),
+        (['--encoder-only', '--patch-size', 0], r'patch size .* not 0'),
+        (['--encoder-only', '--in-channels', 0], r'channels .* not 0'),
+        (['--facts', 'num_heads=abc'], r"num_heads .* not 'abc'"),
+        (['--facts', 'decoder_num_heads=0'], r'decoder_num_heads .* not 0'),
+        (['--facts', 'grid_size=3'], r'grid_size .* not 3'),
+        (['--facts', 'norm_pix=maybe'], r"norm_pix is True or False, not 'maybe'"),
+        (['--facts', 'mask_ratio=75'], r'mask_ratio .* 0 and 1, not 75'),
+        (['--img-size', 8, '--facts', 'grid_size=2,4'], r'9 patches, .* grid_size is \(2, 4\)'),
     ],
 )
 def test_impossible_sizes_and_facts(tool, source, tmp_path, options, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=message):
         tool(source, tmp_path / 'two.pth', '--to', 'mae', *options)
     assert not list(tmp_path.glob('*two*'))
 
@@ -108,14 +108,14 @@ def test_impossible_sizes_and_facts(tool, source, tmp_path, options, message):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'img_size': '32'}, "the image size is two whole numbers, height and width, not '32'"),
+        ({'img_size': '32'}, r"image size .* two whole numbers, .* not '32'"),
         ({'img_size': (32, 32, 32)}, r'two whole numbers, .* not \(32, 32, 32\)'),
         ({'img_size': 32.0}, r'two whole numbers, .* not 32\.0'),
-        ({'patch_size': 8.0}, r'the patch size must be positive, not 8\.0'),
-        ({'in_channels': '3'}, "the number of channels must be positive, not '3'"),
-        ({'facts': ['num_heads=3']}, 'facts are given by name, such as num_heads=3, not as'),
-        ({'key': 3}, 'holds no weights under 3; it holds model'),
-        ({'key': ''}, "holds no weights under ''; it holds model"),
+        ({'patch_size': 8.0}, r'patch size .* not 8\.0'),
+        ({'in_channels': '3'}, r"channels .* not '3'"),
+        ({'facts': ['num_heads=3']}, r'by name, .* num_heads=3, '),
+        ({'key': 3}, r'no weights under 3; .* model'),
+        ({'key': ''}, r"no weights under ''; .* model"),
     ],
 )
 def test_arguments_of_a_wrong_kind(source, tmp_path, options, message):
