@@ -1,82 +1,359 @@
-"""Writes the tables of weights from the metafiles, or counts: `python docs/zoo.py [CONFIG]`."""
+"""Writes the tables of weights and results, or counts: `python docs/zoo.py [CONFIG]`.
 
+A published number stands once, in the metafile of the config that measures it. Every table that
+shows it is a block of a page, `<!-- NAME: written by docs/zoo.py -->` to `<!-- /NAME -->`. A new
+folder of configs needs a README with a block `results`, and a metafile where numbers are known.
+"""
+
+import ast
+import fnmatch
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from mmengine.config import Config
+from mmengine.fileio import load
+
+from mae.config.grammar import Promise, parse_name
+from mae.config.nodes import node_at
 from mae.zoo.index import Entry, read_index
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = '<!-- zoo: written by docs/zoo.py -->', '<!-- /zoo -->'
+INDEX = ROOT / 'model-index.yml'
+BLOCK = re.compile(r'<!-- ([\w-]+): written by docs/zoo\.py -->\n(.*?)<!-- /\1 -->', re.DOTALL)
+MARKER = re.compile(r'<!-- (?:([\w-]+): written by docs/zoo\.py|/([\w-]+)) -->')
 
 LINEAR, TUNED = 'Linear probe Top 1 Accuracy', 'Fine-tune Top 1 Accuracy'
 TUNED_448, TOP1 = 'Fine-tune 448 Top 1 Accuracy', 'Top 1 Accuracy'
+HEADS = {TUNED: 'fine-tuned', TUNED_448: 'fine-tuned at 448', LINEAR: 'linear probe', TOP1: 'top-1'}
+ARCHS = {'base-p16': 'ViT-B', 'large-p16': 'ViT-L', 'huge-p14': 'ViT-H/14'}
+MARKS = '¹²³⁴⁵⁶⁷⁸⁹'
+VALUES = {
+    'base lr': 'base_lr',
+    'layer decay': 'optim_wrapper.paramwise_cfg.layer_decay',
+    'drop path': 'model.encoder.drop_path_rate',
+}
 
-Rows = list[list[str]]
+Lines = list[str]
+Write = Callable[[Path], Lines]
+
+
+# --- what is known --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Number:
+    """A published result.
+
+    Attributes:
+        config: name of the config that measures it here.
+        metric: its name in the metafile.
+        value: in percent, or words where sources disagree.
+        source: who published it, and where.
+        pretrained: name of the config whose weights it starts from; '' if none or not stated.
+        trials: results of the single runs, with blanks between.
+    """
+
+    config: str
+    metric: str
+    value: float | str
+    source: str
+    pretrained: str = ''
+    trials: str = ''
+
+    def of(self, config: str) -> str | None:
+        """The metric that this is of a config: of the one that measures, or that pre-trained."""
+        if config == self.config:
+            return self.metric
+        if config != self.pretrained or (promise := parse_name(self.config)) is None:
+            return None
+        tuned = TUNED if promise.size == 224 else TUNED_448
+        return {'ft': tuned, 'linear': LINEAR}.get(promise.job or '')
 
 
 def all_entries() -> tuple[Entry, ...]:
     """Those of the checkout, whatever is installed."""
-    return read_index(ROOT / 'model-index.yml')
+    return read_index(INDEX)
 
 
-def overview(page: Path) -> str:
+@cache
+def all_numbers() -> tuple[Number, ...]:
+    """All results of the metafiles: those of weights, then the others of each file."""
+    found: list[Number] = []
+    for name in load(INDEX)['Import']:
+        meta = load(ROOT / name)
+        for model in meta['Models']:
+            for result in model['Results'] or ():
+                found += _numbers(Path(model['Config']).stem, model['Metadata'], result['Metrics'])
+        for result in meta.get('Published', ()):
+            found += _numbers(result['Config'], result, result['Metrics'])
+    return tuple(found)
+
+
+def _numbers(config: str, facts: dict[str, Any], metrics: dict[str, Any]) -> Iterator[Number]:
+    source, pretrained = facts['Source'], facts.get('Pretrained', '')
+    for metric, value in metrics.items():
+        yield Number(config, metric, value, source, pretrained, facts.get('Trials', ''))
+
+
+def find_numbers(config: str, metric: str) -> list[Number]:
+    """What is published of a config, the authors' first, the paper's last."""
+    found = [number for number in all_numbers() if number.of(config) == metric]
+    return sorted(found, key=lambda n: (n.source != 'the authors', 'the paper' in n.source))
+
+
+def numbers_of(entry: Entry, metric: str) -> list[Number]:
+    """What is published of weights: nothing is, where not even their length is stated."""
+    config = entry.config.stem if entry.epochs else ''
+    return [number for number in find_numbers(config, metric) if number.source == entry.source]
+
+
+# --- tables of results ----------------------------------------------------------------------------
+
+
+@dataclass
+class Sources:
+    """Footnotes: a mark for each source, in the order in which they appear."""
+
+    names: Lines = field(default_factory=list)
+
+    def cell(self, numbers: Iterable[Number]) -> str:
+        """Numbers with the marks of their sources, and the single runs where they are known."""
+        parts = []
+        for number in numbers:
+            if number.source not in self.names:
+                self.names.append(number.source)
+            runs = f' (trials {number.trials})' if number.trials else ''
+            parts.append(f'{number.value} {MARKS[self.names.index(number.source)]}{runs}')
+        return ', '.join(parts)
+
+    def lines(self) -> Lines:
+        said = ' '.join(f'{MARKS[i]} {name}.' for i, name in enumerate(self.names))
+        return ['', said] if said else []
+
+
+def results(keep: Callable[[Promise], bool] | None = None, values: Sequence[str] = ()) -> Write:
+    """A table of the configs of a folder and what is published of each.
+
+    Args:
+        keep: which of the configs, by what their names promise; None keeps all.
+        values: columns of `VALUES`.
+    """
+
+    def write(page: Path) -> Lines:
+        leaves = sorted(page.parent.glob('*.py'), key=_order)
+        leaves = [leaf for leaf in leaves if keep is None or keep(_promise(leaf))]
+        metrics = _metrics([leaf.stem for leaf in leaves])
+        sources, rows = Sources(), []
+        for leaf in leaves:
+            cells = [sources.cell(find_numbers(leaf.stem, m)) for m in metrics]
+            rows.append([f'`{leaf.stem}`', _what(leaf), *_values(leaf, values)])
+            rows[-1] += [cell or 'none known' for cell in cells]
+        head = ['config', 'what', *values, *(HEADS.get(metric, metric) for metric in metrics)]
+        return [*_table(head, rows), *sources.lines()]
+
+    return write
+
+
+def by_size(page: Path) -> Lines:
+    """All published results, a column for each size of the network."""
+    wanted = [
+        (
+            f'{HEADS[metric]}, {epochs} epochs of pre-training',
+            metric,
+            f'mae_vit-*_8xb512-*-{epochs}e_*',
+        )
+        for metric in (TUNED, TUNED_448, LINEAR)
+        for epochs in (300, 400, 800, 1600)
+    ]
+    wanted += [
+        ('half of the last block fine-tuned', TOP1, 'vit-*_ft-half-*'),
+        ('the last block fine-tuned', TOP1, 'vit-*_ft-last1-*'),
+        ('from scratch', TOP1, 'vit-*_scratch-*'),
+    ]
+    names = [path.stem for path in sorted((ROOT / 'configs').rglob('*_in1k*.py'))]
+    sources, rows = Sources(), []
+    for title, metric, pattern in wanted:
+        cells = []
+        for arch in ARCHS:
+            configs = fnmatch.filter(names, pattern.replace('*', arch, 1))
+            cells.append(sources.cell(n for name in configs for n in find_numbers(name, metric)))
+        if any(cells):
+            rows.append([title, *cells])
+    return [*_table(['what', *ARCHS.values()], rows), *sources.lines()]
+
+
+def decoder_depth(page: Path) -> Lines:
+    """What the paper's ablation of the decoder's depth gives, a column for each depth."""
+    names = {
+        d: f'mae_vit-large-p16_dec-depth{d}_8xb512-amp-coslr-800e_in1k' for d in (1, 2, 4, 8, 12)
+    }
+    names[8] = 'mae_vit-large-p16_target-pixel_8xb512-amp-coslr-800e_in1k'
+    rows = [
+        [HEADS[metric], *(str(find_numbers(name, metric)[0].value) for name in names.values())]
+        for metric in (TUNED, LINEAR)
+    ]
+    return _table(['blocks', *map(str, names)], rows)
+
+
+def _metrics(configs: Lines) -> Lines:
+    """All metrics that are published of any of the configs, those of `HEADS` first."""
+    found = [number.of(config) for number in all_numbers() for config in configs]
+    return [metric for metric in dict.fromkeys([*HEADS, *found]) if metric and metric in found]
+
+
+def _promise(leaf: Path) -> Promise:
+    promise = parse_name(leaf.stem)
+    if promise is None:
+        raise ValueError(f'{leaf}: its name is not of the grammar')
+    return promise
+
+
+def _order(leaf: Path) -> list[tuple[int, str]]:
+    """Small networks first, numbers by their size, a shorter name before a longer one."""
+    name = leaf.stem.replace('_', ' ')
+    for place, size in enumerate(('mini', 'base', 'large', 'huge')):
+        name = name.replace(f'vit-{size}', f'vit-{place}')
+    return [(int(p), '') if p.isdigit() else (0, p) for p in re.split(r'(\d+)', name)]
+
+
+def _what(leaf: Path) -> str:
+    """The first line of a docstring, without who inherits the config."""
+    text = ast.get_docstring(ast.parse(leaf.read_text(encoding='utf-8'))) or ''
+    return text.partition('\n')[0].partition(';')[0].rstrip('.')
+
+
+def _values(leaf: Path, names: Sequence[str]) -> Lines:
+    config = Config.fromfile(leaf) if names else {}
+    return [f'{node_at(config, VALUES[name]):g}' for name in names]
+
+
+# --- tables of weights ----------------------------------------------------------------------------
+
+
+def overview(page: Path) -> Lines:
     """All weights, a table for each folder of configs."""
-    parts = []
+    lines: Lines = []
     for title, folder in (
         ('Pre-trained', 'pretrain'),
         ('Pre-trained on plain pixels', 'ablations'),
         ('Fine-tuned on ImageNet-1k', 'finetune'),
     ):
-        parts += [f'### {title}', '', *_figures(folder, page), '']
-    return '\n'.join(parts).rstrip()
+        lines += [f'### {title}', '', *_figures(folder), '']
+    return lines[:-1]
 
 
-def files(page: Path) -> str:
+def files(page: Path) -> Lines:
     """The weights of the configs of one folder."""
     head = ['name', 'config', 'file', 'checksum', 'licence', 'note']
     rows = [
         [f'`{e.name}`', f'`{e.config.stem}`', _link(e), _checksum(e), e.license, _note(e)]
         for e in _of(page.parent.name)
     ]
-    return '\n'.join(_table(head, rows))
+    return _table(head, rows)
 
 
-def short(page: Path) -> str:
-    """Names and results."""
-    head = ['name', 'epochs', 'fine-tuned', 'linear probe', 'source', 'licence']
-    rows = [
-        [f'`{e.name}`', _epochs(e), _tuned(e), _metric(e, LINEAR), e.source, e.license]
-        for e in all_entries()
-        if e.metrics
-    ]
-    return '\n'.join(_table(head, rows))
+def _of(folder: str) -> Iterator[Entry]:
+    return (entry for entry in all_entries() if entry.config.parent.name == folder)
 
 
-# What is written between the markers of a page. One without markers is left alone.
-PAGES: dict[str, Callable[[Path], str]] = {
-    'docs/en/model_zoo.md': overview,
-    'configs/pretrain/README.md': files,
-    'configs/pretrain/ablations/README.md': files,
-    'configs/finetune/README.md': files,
-    'README.md': short,
+def _figures(folder: str) -> Lines:
+    trained = folder == 'finetune'
+    results = ['top-1'] if trained else ['fine-tuned', 'linear probe']
+    head = ['name', 'epochs', 'parameters', 'FLOPs', 'FLOPs, training', *results]
+    rows = []
+    for e in _of(folder):
+        values = [_metric(e, TOP1)] if trained else [_tuned(e), _metric(e, LINEAR)]
+        cost = [f'{e.parameters / 1e6:.1f} M', f'{e.flops / 1e9:.1f} G']
+        cost += [f'{e.training_flops / 1e9:.1f} G']
+        rows.append([f'`{e.name}`', _epochs(e), *cost, *values, e.source, e.license, _note(e)])
+    return _table([*head, 'source', 'licence', 'note'], rows)
+
+
+def _table(head: Lines, rows: list[Lines]) -> Lines:
+    lines = [head, ['---'] * len(head), *rows]
+    return [f'| {" | ".join(line)} |' for line in lines]
+
+
+def _link(entry: Entry) -> str:
+    return f'[{entry.file}]({entry.url})'
+
+
+def _checksum(entry: Entry) -> str:
+    return entry.checksum or 'none published'
+
+
+def _epochs(entry: Entry) -> str:
+    return str(entry.epochs or 'not stated')
+
+
+def _tuned(entry: Entry) -> str:
+    if own := _metric(entry, TOP1):
+        return own
+    at_448 = _metric(entry, TUNED_448)
+    return _metric(entry, TUNED) + (f', {at_448} at 448' if at_448 else '')
+
+
+def _metric(entry: Entry, name: str) -> str:
+    return ', '.join(str(number.value) for number in numbers_of(entry, name))
+
+
+def _note(entry: Entry) -> str:
+    holds = ['encoder only'] if entry.holds == 'encoder' else []
+    return '; '.join([*holds, entry.note] if entry.note else holds)
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+# The writer of each block. A block that a page lacks is not missed.
+BLOCKS: dict[str, dict[str, Write]] = {
+    'docs/en/model_zoo.md': {'zoo': overview},
+    'docs/en/user_guides/reproduce.md': {'published': by_size},
+    'docs/en/advanced_guides/changed_maths.md': {'decoder-depth': decoder_depth},
+    'configs/finetune/README.md': {
+        'whole': results(
+            lambda p: p.job == 'ft' and p.variant is None and p.percent == 100, tuple(VALUES)
+        ),
+        'partial': results(lambda p: p.job == 'ft' and p.variant is not None),
+        'few-labels': results(lambda p: p.percent < 100),
+        'scratch': results(lambda p: p.job == 'scratch', ['drop path']),
+        'zoo': files,
+    },
 }
+# The blocks of a folder of configs that is not named above.
+FOLDER: dict[str, Write] = {'results': results(), 'zoo': files}
+
+
+def pages() -> dict[str, dict[str, Write]]:
+    """All pages with blocks, by their path in the repository."""
+    readmes = (str(path.relative_to(ROOT)) for path in (ROOT / 'configs').rglob('README.md'))
+    return dict.fromkeys(sorted(readmes), FOLDER) | BLOCKS
 
 
 def rewrite(name: str, text: str) -> str:
-    """A page with what is between its markers renewed.
+    """A page with its blocks renewed.
 
     Raises:
-        ValueError: one marker without the other, or one twice.
+        ValueError: one marker without the other, a block twice, or one that the page cannot have.
     """
-    counts = text.count(BEGIN), text.count(END)
-    if counts == (0, 0):
-        return text
-    if counts != (1, 1):
-        raise ValueError(f'{name} must hold {BEGIN!r} and {END!r} once each')
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f'{before}{BEGIN}\n{PAGES[name](ROOT / name)}\n{END}{after}'
+    blocks, found = pages()[name], [match[1] for match in BLOCK.finditer(text)]
+    # The end of a block that another script writes is not ours to judge.
+    marked = [begin or end for begin, end in MARKER.findall(text) if begin or end in blocks]
+    if sorted(marked) != sorted(2 * list(set(found) & set(blocks))):
+        raise ValueError(
+            f'{name} must hold each of its blocks once, between <!-- NAME: written by docs/zoo.py '
+            f'--> and <!-- /NAME -->; it may have {", ".join(blocks)}'
+        )
+
+    def renew(match: re.Match[str]) -> str:
+        begin, *_, end = match[0].splitlines()
+        return '\n'.join([begin, *blocks[match[1]](ROOT / name), end])
+
+    return BLOCK.sub(renew, text)
 
 
 def cost_of(config: str) -> str:
@@ -98,59 +375,9 @@ def main() -> None:
     """Renew all pages, or print the figures of the configs that are named."""
     for config in sys.argv[1:]:
         print(cost_of(config))
-    for name in PAGES if len(sys.argv) == 1 else ():
+    for name in pages() if len(sys.argv) == 1 else ():
         path = ROOT / name
         path.write_text(rewrite(name, path.read_text(encoding='utf-8')), encoding='utf-8')
-
-
-def _of(folder: str) -> Iterator[Entry]:
-    return (entry for entry in all_entries() if entry.config.parent.name == folder)
-
-
-def _figures(folder: str, page: Path) -> list[str]:
-    trained = folder == 'finetune'
-    results = ['top-1'] if trained else ['fine-tuned', 'linear probe']
-    head = ['name', 'epochs', 'parameters', 'FLOPs', 'FLOPs, training', *results]
-    rows = []
-    for e in _of(folder):
-        values = [_metric(e, TOP1)] if trained else [_tuned(e), _metric(e, LINEAR)]
-        cost = [f'{e.parameters / 1e6:.1f} M', f'{e.flops / 1e9:.1f} G']
-        cost += [f'{e.training_flops / 1e9:.1f} G']
-        rows.append([f'`{e.name}`', _epochs(e), *cost, *values, e.source, e.license, _note(e)])
-    return _table([*head, 'source', 'licence', 'note'], rows)
-
-
-def _table(head: list[str], rows: Rows) -> list[str]:
-    lines = [head, ['---'] * len(head), *rows]
-    return [f'| {" | ".join(line)} |' for line in lines]
-
-
-def _link(entry: Entry) -> str:
-    return f'[{entry.file}]({entry.url})'
-
-
-def _checksum(entry: Entry) -> str:
-    return entry.checksum or 'none published'
-
-
-def _epochs(entry: Entry) -> str:
-    return str(entry.epochs or 'not stated')
-
-
-def _tuned(entry: Entry) -> str:
-    if TOP1 in entry.metrics:
-        return _metric(entry, TOP1)
-    at_448 = f', {entry.metrics[TUNED_448]} at 448' if TUNED_448 in entry.metrics else ''
-    return _metric(entry, TUNED) + at_448
-
-
-def _metric(entry: Entry, name: str) -> str:
-    return str(entry.metrics.get(name, ''))
-
-
-def _note(entry: Entry) -> str:
-    holds = ['encoder only'] if entry.holds == 'encoder' else []
-    return '; '.join([*holds, entry.note] if entry.note else holds)
 
 
 if __name__ == '__main__':

@@ -13,7 +13,6 @@ from types import ModuleType
 _CHECKPOINT = {
     'agree': '.load',
     'commit': '.save',
-    'durable': '.atomic',
     'fit': '.load',
     'head': '.load',
     'identity': '.state',
@@ -35,8 +34,13 @@ MOVED = {
     'apis.config.scope': 'config.check',
     'apis.config.types': 'config.arguments',
     'apis.fetch': 'zoo.fetch',
+    'apis.files': 'apis.features',
     'apis.likely': 'apis.suggest_config',
     'apis.work_dir': 'fault_tolerance.work_dir',
+    'config.helpers': 'config.source',
+    'config.literals': 'config.options',
+    'config.merge': 'config.nodes',
+    'config.read': 'config.load',
     'datasets.array_file': 'datasets.sources.array_file',
     'datasets.arrow': 'datasets.sources.arrow',
     'datasets.digits': 'datasets.sources.digits',
@@ -44,6 +48,7 @@ MOVED = {
     'datasets.index': 'datasets.sources.path_index',
     'datasets.index_cache': 'datasets.sources.index_cache',
     'datasets.packed': 'datasets.sources.packed',
+    'datasets.replacement': 'datasets.seeded',
     'datasets.scan': 'datasets.sources.scan',
     'datasets.subset': 'datasets.sources.subset',
     'datasets.tables': 'datasets.sources.tables',
@@ -51,6 +56,7 @@ MOVED = {
     'engine.allocator': 'utils.allocator',
     'engine.autopsy': 'fault_tolerance.autopsy',
     'engine.bad_steps': 'fault_tolerance.guard',
+    'engine.batch': 'engine.data_loaders',
     'engine.checkpoint': 'fault_tolerance.checkpoint',
     'engine.distributed': 'utils.distributed',
     'engine.hooks.average': 'engine.hooks.ema',
@@ -71,6 +77,16 @@ MOVED = {
     'evaluation.knn_hook': 'evaluation.knn_evaluation',
     'evaluation.knn_loop': 'evaluation.knn_evaluation',
     'evaluation.voter': 'evaluation.knn_evaluation',
+    'models.encoders.archs': 'models.encoders.vit',
+    'models.layers.drop_path': 'models.layers.block',
+    'models.layers.mlp': 'models.layers.block',
+    'models.layers.products': 'models.layers.attention',
+    'models.layers.recompute': 'models.layers.block',
+    'models.layers.residual': 'models.layers.block',
+    'models.masking.partial': 'models.masking.base',
+    'models.preprocessors.labels': 'models.preprocessors.image',
+    'models.preprocessors.normalise': 'models.preprocessors.image',
+    'models.preprocessors.shrink': 'models.preprocessors.image',
     'utils.circumstances': 'utils.hardware',
     'utils.compat': 'utils.versions',
     'utils.home': 'utils.cache_dir',
@@ -85,10 +101,52 @@ MOVED = {
         for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
         for old, new in _CHECKPOINT.items()
     },
+    **{
+        f'{room}.{old}': 'utils.files'
+        for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
+        for old in ('atomic', 'durable')
+    },
 }
 
-# Names that an old path has beside those of the module that took its place.
-NAMES = {'engine.checkpoint': {'load_weights': 'zoo.formats'}}
+# Names that an old path has beside those of the module that took its place: where they are now.
+_PICKLE = 'fault_tolerance.checkpoint.safe_pickle'
+_IN_CHECKPOINT = {
+    'agree': {'facts_of': 'fault_tolerance.checkpoint.load.facts_of_model'},
+    'inert': {
+        'INERT': f'{_PICKLE}.PLACEHOLDERS',
+        'Inert': f'{_PICKLE}.Placeholder',
+        'inert_globals': f'{_PICKLE}.placeholder_globals',
+    },
+    'resume': {'check_given': 'fault_tolerance.checkpoint.check_checkpoint'},
+    'screen': {'screen': f'{_PICKLE}.check_pickle'},
+    'store': {'Found': 'fault_tolerance.checkpoint.folder.FoundCheckpoint'},
+}
+NAMES = {
+    'apis.config.schema': {'Room': 'config.schema.Builder'},
+    'apis.config.source': {'Source': 'config.source.ConfigSource'},
+    'apis.config.types': {'describe': 'config.arguments.describe_hint'},
+    'datasets.index_cache': {'Found': 'datasets.sources.index_cache.ScanResult'},
+    'datasets.tables': {'Table': 'datasets.sources.tables.ImageTable'},
+    'engine.checkpoint': {
+        'check_given': 'fault_tolerance.checkpoint.check_checkpoint',
+        'load_weights': 'zoo.formats.load_weights',
+    },
+    'engine.checkpoint.io': {'read_file': 'fault_tolerance.checkpoint.io.read_checkpoint'},
+    'engine.checkpoint.manifest': {
+        'Record': 'fault_tolerance.checkpoint.manifest.ContentRecord',
+        'verify': 'fault_tolerance.checkpoint.manifest.verify_checkpoint',
+    },
+    'engine.hooks.bad_samples': {'Record': 'fault_tolerance.bad_samples.BadSample'},
+    'engine.hooks.watchdog': {'leave': 'fault_tolerance.watchdog.end_process'},
+    'engine.run_state': {'weights_sha256': 'utils.digest.weights_sha256'},
+    'engine.step_loader': {'Courier': 'engine.device_prefetcher.DevicePrefetcher'},
+    'zoo.formats.leave': {'leave': 'zoo.formats.export.export_weights'},
+    **{
+        f'{room}.{old}': names
+        for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')
+        for old, names in _IN_CHECKPOINT.items()
+    },
+}
 
 
 def new_name(name: str) -> str | None:
@@ -115,8 +173,9 @@ class MovedFinder(MetaPathFinder, Loader):
         assert new is not None
         warnings.warn(f'{old} is {new} now', DeprecationWarning, stacklevel=2)
         found = import_module(new)
-        for name, room in NAMES.get(old.removeprefix('mae.'), {}).items():
-            setattr(found, name, getattr(import_module(f'mae.{room}'), name))
+        for name, place in NAMES.get(old.removeprefix('mae.'), {}).items():
+            room, _, new_name_there = place.rpartition('.')
+            setattr(found, name, getattr(import_module(f'mae.{room}'), new_name_there))
         sys.modules[old] = found  # the same module, not a second one
 
 

@@ -53,8 +53,8 @@ def test_files_folded_into_others_have_their_names():
 
 def test_old_paths_give_the_names_that_went_elsewhere():
     lines = [
-        f'from mae.{old} import {name}\nimport mae.{room}\nassert {name} is mae.{room}.{name}'
+        f'from mae.{old} import {name}\nfrom mae.{room} import {new} as new\nassert {name} is new'
         for old, names in NAMES.items()
-        for name, room in names.items()
+        for name, (room, _, new) in ((n, place.rpartition('.')) for n, place in names.items())
     ]
     subprocess.run([sys.executable, '-c', '\n'.join(lines)], check=True)

@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     evaluate = _task(tasks, 'evaluate', 'features of whole images, and k-NN', _PRETRAIN)
     _model_options(evaluate, batch=32)
     evaluate.add_argument(
-        '--bank', type=int, default=50000, metavar='M', help='images that vote in k-NN'
+        '--bank', type=int, default=50000, metavar='M', help='images in the bank of k-NN'
     )
     loader = _task(tasks, 'loader', 'input pipeline: JPEG photographs to batches', _PRETRAIN)
     _sizes(loader, batch=64, steps=16)
@@ -47,7 +47,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='folder with class folders of images (default: photographs that come with '
         'scikit-learn and scikit-image, cut to 500x375)',
     )
-    loader.add_argument('--workers', type=int, default=1, metavar='N', help='of each loader')
+    loader.add_argument(
+        '--workers', type=int, default=1, metavar='N', help='data workers of each loader'
+    )
     runner = _task(tasks, 'runner', 'cost of everything around the step', _SMALL)
     _sizes(runner, batch=4, steps=100)
     runner.set_defaults(cfg_options=_TINY)
@@ -57,7 +59,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         default=[10],
         metavar='ITERATION',
-        help='places in a run to measure at, such as 10 100000',
+        help='iterations at which to measure, such as 10 100000',
     )
     args = parse(parser, argv)
     for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
@@ -80,16 +82,20 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
         nargs='*',
         choices=PEERS[name],
         default=PEERS[name],
-        help='to compare with (default: all that run here)',
+        help='systems to compare with (default: all that run here)',
     )
-    parser.add_argument('--rounds', type=int, default=10, metavar='N', help='figures per system')
+    parser.add_argument(
+        '--rounds', type=int, default=10, metavar='N', help='measurements of each system'
+    )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result here')
     return parser
 
 
 def _sizes(parser: argparse.ArgumentParser, batch: int, steps: int) -> None:
-    parser.add_argument('--batch', type=int, default=batch, metavar='N', help='images of a step')
-    parser.add_argument('--steps', type=int, default=steps, metavar='N', help='timed together')
+    parser.add_argument('--batch', type=int, default=batch, metavar='N', help='images in one step')
+    parser.add_argument(
+        '--steps', type=int, default=steps, metavar='N', help='steps timed together'
+    )
 
 
 def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
@@ -104,7 +110,7 @@ def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
     parser.add_argument(
         '--equal-allocator',
         action='store_true',
-        help='peers too keep what they free, as our runs on a CPU do by themselves',
+        help='let the peers keep freed memory too, as ours does on a CPU',
     )
 
 
@@ -113,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from importlib import import_module
 
-    from mae.benchmark.report import require_place, show, write
+    from mae.benchmark.report import require_place, show, write_report
 
     if args.json:
         require_place(args.json)  # now, and not after an hour of measuring
@@ -121,11 +127,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
     common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}
     module = 'compare' if args.task in _TRAINING else args.task
-    run = import_module(f'mae.benchmark.{module}').run
-    report = run(_settings(args), **common, **_options(args))
+    measure = import_module(f'mae.benchmark.{module}').run
+    report = measure(_settings(args), **common, **_options(args))
     show(report)
     if args.json:
-        write(report, args.json)
+        write_report(report, args.json)
         print(f'wrote {args.json}')
 
 
@@ -134,7 +140,7 @@ def _settings(args: argparse.Namespace) -> Any:
     import torch
 
     from mae.apis import load_config
-    from mae.apis.device import check_device
+    from mae.apis.device import resolve_device
     from mae.benchmark.settings import DTYPES, Settings
     from mae.config import parse_options
 
@@ -143,7 +149,7 @@ def _settings(args: argparse.Namespace) -> Any:
     return Settings(
         config=config,
         batch_size=args.batch,
-        device=check_device(device),
+        device=resolve_device(device),
         dtype=DTYPES[getattr(args, 'dtype', 'float32')],
         compile=getattr(args, 'compile', False),
     )
@@ -161,6 +167,6 @@ if __name__ == '__main__':
     args = parse_args()  # `--help` and slips need not wait for the imports, which take seconds
     if getattr(args, 'device', None) == 'cpu':
         os.environ['CUDA_VISIBLE_DEVICES'] = ''  # mmengine would choose the GPU
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -22,12 +24,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--mirror',
         metavar='URL',
-        help='address of a folder with the files, asked instead of those who published them',
+        help='address of a folder that serves the files, instead of their publishers',
     )
     parser.add_argument(
         '--list', nargs='?', const='*', metavar='PATTERN', help='show the names, e.g. *base*400e*'
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if (args.name is None) == (args.list is None):
         parser.error('give a name, or --list')
     return args
@@ -38,10 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mae.apis import fetch, list_models
     from mae.apis.zoo import find_model
-    from mae.utils.command_line import EMPTY, has_empty
 
-    if has_empty(argv):
-        raise ValueError(EMPTY)
     if args.list is not None:
         names = list_models(args.list)
         if not names:
@@ -56,6 +55,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

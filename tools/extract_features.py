@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 FORMATS = ('.npy', '.npz', '.safetensors')
 
 
@@ -29,9 +31,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default='avg',
         help='average of the patch tokens, cls token, or all of them (default: %(default)s)',
     )
-    parser.add_argument('--batch-size', type=int, default=32, help='default: 32')
+    parser.add_argument(
+        '--batch-size', type=int, default=32, help='images in one forward pass (default: 32)'
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.out.suffix not in FORMATS:
         parser.error(f'--out must end in {", ".join(FORMATS)}, not {args.out}')
     return args
@@ -41,11 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Extract; `argv` stands for the command line."""
     args = parse_args(argv)
     from mae.apis import FeatureExtractor
-    from mae.apis.files import save_features
-    from mae.utils.command_line import EMPTY, has_empty
+    from mae.apis.features import save_features
 
-    if has_empty(argv):
-        raise ValueError(EMPTY)
     extract = FeatureExtractor(
         args.model,
         args.weights or True,
@@ -60,6 +61,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

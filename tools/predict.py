@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -13,12 +15,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files and folders')
     parser.add_argument('--weights', help='path or address of weights, if not the published ones')
-    parser.add_argument('--topk', type=int, default=5, help='classes to tell (default: 5)')
-    parser.add_argument('--classes', type=Path, metavar='FILE', help='their names, a line each')
+    parser.add_argument(
+        '--topk', type=int, default=5, help='classes listed for an image (default: 5)'
+    )
+    parser.add_argument('--classes', type=Path, metavar='FILE', help='class names, a line each')
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the classes here')
-    parser.add_argument('--batch-size', type=int, default=32, help='default: 32')
+    parser.add_argument(
+        '--batch-size', type=int, default=32, help='images in one forward pass (default: 32)'
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.out is not None and args.out.suffix != '.json':
         parser.error(f'--out must end in .json, not {args.out}')
     if args.topk < 1:
@@ -32,12 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from dataclasses import asdict
 
     from mae.apis import ImageClassifierInferencer
-    from mae.utils.command_line import EMPTY, has_empty
     from mae.utils.files import write_json
     from mae.utils.text import printable, read_lines
 
-    if has_empty(argv):
-        raise ValueError(EMPTY)
     classes = [line for _, line in read_lines(args.classes)] if args.classes else None
     classify = ImageClassifierInferencer(
         args.model,
@@ -60,6 +63,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -1,8 +1,8 @@
-"""All evaluations of a pre-training, with several seeds, in one table.
+"""All evaluations of a pre-trained model, with several seeds, in one table.
 
 Pre-trains if it is given a config, then runs k-NN, linear probe, partial fine-tuning, fine-tuning
 on 1, 10 and 100 % of the labels and training from scratch; writes protocol.md, protocol.json and
-protocol.html. Killed at any moment, the same command goes on where it was.
+protocol.html. Killed at any moment, the same command continues it.
 """
 
 import argparse
@@ -24,11 +24,13 @@ _TOOLS = Path(__file__).resolve().parent
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('start', metavar='CONFIG_OR_CHECKPOINT', help='of pre-training')
+    parser.add_argument(
+        'start', metavar='CONFIG_OR_CHECKPOINT', help='of pre-training: a config is trained first'
+    )
     parser.add_argument('--data', metavar='ROOT', help='folder of the dataset, for every config')
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/protocol/<name>')
     parser.add_argument(
-        '--seeds', type=int, default=3, metavar='N', help='0 to N - 1 (default: %(default)s)'
+        '--seeds', type=int, default=3, metavar='N', help='number of seeds (default: %(default)s)'
     )
     parser.add_argument(
         '--protocols',
@@ -38,7 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='default: all but few-shot',
     )
     device = parser.add_mutually_exclusive_group()
-    device.add_argument('--gpus', type=int, metavar='N', help='one run at a time on N GPUs')
+    device.add_argument('--gpus', type=int, metavar='N', help='one run at a time, on N GPUs')
     device.add_argument('--cores', type=int, metavar='N', help='N runs at a time, each on a core')
     parser.add_argument(
         '--cfg-options',
@@ -66,14 +68,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from mae.fault_tolerance.lock import only_one
     from mae.protocol.jobs import JobError, preload
-    from mae.protocol.plan import Means, Plan
-    from mae.protocol.render import write
+    from mae.protocol.plan import Plan, Settings
+    from mae.protocol.render import write_table
+    from mae.protocol.stages import preset_of
     from mae.protocol.table import table_of
 
     preload()
     work_dir = args.work_dir or Path('work_dirs/protocol', _name(args.start))
     cores = args.cores or min(len(os.sched_getaffinity(0)), 4)
-    means = Means(
+    settings = Settings(
         tools=_TOOLS,
         work_dir=work_dir,
         data=args.data,
@@ -82,9 +85,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         gpus=args.gpus or 0,
         options=args.cfg_options,
     )
-    plan = Plan(args.start, args.protocols, means)
-    if plan.recipe.takes_gpus and not (args.gpus or args.cores):
-        raise ValueError(f'{plan.arch} takes GPUs: give --gpus N (or --cores N if you mean it)')
+    preset = preset_of(args.start, args.protocols)
+    plan = Plan(preset, settings)
+    if preset.takes_gpus and not (args.gpus or args.cores):
+        raise ValueError(f'{preset.name} takes GPUs: give --gpus N (or --cores N if you mean it)')
     if args.gpus and args.gpus > torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise ValueError(f'--gpus {args.gpus}: there are {found} here; --cores N takes the CPU')
@@ -98,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.exit(1)
         words = ['python', os.path.relpath(__file__), *(sys.argv[1:] if argv is None else argv)]
         table = table_of(plan, shlex.join(words))
-        write(table, work_dir, args.markdown)
+        write_table(table, work_dir, args.markdown)
     _show(table, work_dir)
 
 
@@ -129,6 +133,6 @@ if __name__ == '__main__':
     if not args.gpus:
         os.environ['CUDA_VISIBLE_DEVICES'] = ''  # a process that has started CUDA must not fork
     print('importing PyTorch and mmengine ...', flush=True)
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

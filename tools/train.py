@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NAME',
         help='resume with another seed, global_batch_size, num_samples, dataset or teacher',
     )
-    parser.add_argument('--seed', type=int, help='of everything random in the run')
+    parser.add_argument('--seed', type=int, help='seed of everything random in the run')
     parser.add_argument(
         '--batch-per-device',
         type=int,
@@ -94,6 +94,6 @@ if __name__ == '__main__':
     for asked in (signal.SIGTERM, signal.SIGUSR1):  # until the run listens itself
         signal.signal(asked, lambda *_: sys.exit(143))
     parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -1,10 +1,4 @@
-"""The main job in small: MAE on scikit-learn's 1,797 handwritten digits.
-
-    tools/train.py mae_vit-mini-p4_1xb64-coslr-170e_digits-16
-
-Hardware:  2 CPU cores
-Time:      3 to 4 minutes of one core
-"""
+"""The main job in small: pre-training; the other targets inherit it."""
 
 _base_ = [
     '../_base_/default_runtime.py',

@@ -1,16 +1,9 @@
-r"""The demo's pre-training, with the features of a frozen teacher as the target.
+"""Pre-training on the features of a frozen teacher: the encoder that the demo itself pre-trains.
 
-The teacher is the encoder that the demo itself pre-trains, in timm's names:
-
-    tools/converters/convert.py CHECKPOINT work_dirs/digits-teacher.safetensors --to timm \
-        --encoder-only
-    tools/train.py mae_vit-mini-p4_target-feature_1xb64-coslr-170e_digits-16
-
-Hardware:  2 CPU cores
-Time:      4 to 5 minutes of one core, after the 3 to 4 of the teacher
+tools/converters/convert.py CHECKPOINT work_dirs/digits-teacher.safetensors --to timm --encoder-only
 """
 
-_base_ = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
+_base_ = './mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
 
 model = dict(
     target=dict(

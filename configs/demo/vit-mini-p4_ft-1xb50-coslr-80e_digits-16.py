@@ -1,9 +1,4 @@
-"""Fine-tuning on 100 labelled digits, 10 a class.
-
-    tools/train.py vit-mini-p4_ft-1xb50-coslr-80e_digits-16 --load-from PRETRAINED
-
-Hardware:  2 CPU cores
-"""
+"""Fine-tuning on 100 labelled digits, 10 a class; all that train the whole network inherit it."""
 
 _base_ = [
     '../_base_/default_runtime.py',

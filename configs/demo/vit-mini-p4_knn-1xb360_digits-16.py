@@ -1,9 +1,4 @@
-"""k-NN on the features of the pre-trained encoder; nothing is trained.
-
-    tools/test.py vit-mini-p4_knn-1xb360_digits-16 CHECKPOINT
-
-Hardware:  2 CPU cores
-"""
+"""k-NN with the features of the pre-trained encoder; nothing is trained."""
 
 _base_ = [
     '../_base_/default_runtime.py',

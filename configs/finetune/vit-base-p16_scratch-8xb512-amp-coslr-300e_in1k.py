@@ -1,14 +1,4 @@
-"""Supervised ViT-B/16 from scratch, 300 epochs of ImageNet-1k: what pre-training is compared with.
-
-    tools/dist_train.sh vit-base-p16_scratch-8xb512-amp-coslr-300e_in1k 8
-
-Hardware:  8 GPUs that hold 512 images each. Any other number: lower
-           train_dataloader.batch_size to what fits, and accumulation keeps 4096 a step
-Time:      not measured yet
-Published: 82.3 (paper table 11, with the average of the weights)
-Ours:      not measured yet
-Network:   that of fine-tuning; table 11 lists no random erasing, so there is none
-"""
+"""ViT-B/16 without pre-training; the other configs of training from scratch inherit it."""
 
 _base_ = [
     '../_base_/default_runtime.py',
@@ -17,6 +7,7 @@ _base_ = [
     '../_base_/schedules/adamw_coslr_scratch.py',
 ]
 
+# The paper's table 11 lists no random erasing.
 model = dict(encoder=dict(drop_path_rate=0.1), preprocessor=dict(erase=None))
 train_dataloader = dict(batch_size=512)
 train_cfg = dict(max_epochs=300)

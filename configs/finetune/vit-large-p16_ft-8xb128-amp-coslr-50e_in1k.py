@@ -1,23 +1,8 @@
-"""Fine-tuning of ViT-L/16, 50 epochs of ImageNet-1k, with the values of the authors' repository.
+"""ViT-L/16 with the values of the authors' repository."""
 
-    tools/dist_train.sh vit-large-p16_ft-8xb128-amp-coslr-50e_in1k 8 --load-from PRETRAINED
-
-Hardware:  8 GPUs that hold 128 images each. Any other number: lower
-           train_dataloader.batch_size to what fits, and accumulation keeps 1024 a step
-Time:      not measured yet
-Published: 85.952; four trials 85.95 85.87 85.76 85.88
-           (authors' repository, from its released 1600-epoch weights)
-Ours:      not measured yet
-"""
-
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/vit-large-p16_cls.py',
-    '../_base_/datasets/imagenet_ft.py',
-    '../_base_/schedules/adamw_coslr_finetune.py',
-]
+_base_ = './vit-base-p16_ft-8xb128-amp-coslr-100e_in1k.py'
 
 base_lr = 1e-3
-model = dict(encoder=dict(drop_path_rate=0.2))
+model = dict(encoder=dict(arch='large', drop_path_rate=0.2))
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay=0.75))
 train_cfg = dict(max_epochs=50)

@@ -1,12 +1,4 @@
-"""k-NN with the features of a pre-trained ViT-B/16, ImageNet-1k: nothing is trained.
-
-    tools/dist_test.sh vit-base-p16_knn-8xb512_in1k CHECKPOINT 8
-
-Hardware:  8 GPUs, or any number: each image counts once. The bank is 1.28 M features
-Time:      not measured yet
-Published: not measured yet (none known)
-Ours:      not measured yet
-"""
+"""k-NN with the features of ViT-B/16; the other configs of this folder inherit it."""
 
 _base_ = [
     '../_base_/default_runtime.py',

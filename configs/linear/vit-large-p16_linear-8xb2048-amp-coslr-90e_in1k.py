@@ -1,20 +1,5 @@
-"""Linear probe of ViT-L/16, 90 epochs of ImageNet-1k.
+"""Linear probe of ViT-L/16."""
 
-    tools/dist_train.sh vit-large-p16_linear-8xb2048-amp-coslr-90e_in1k 8 --load-from PRETRAINED
+_base_ = './vit-base-p16_linear-8xb2048-amp-coslr-90e_in1k.py'
 
-Hardware:  8 GPUs that hold 2048 images each. Any other number: lower
-           train_dataloader.batch_size to what fits, and accumulation keeps 16384 a step
-Time:      not measured yet
-Published: 76.0 (authors' repository), 75.8 (paper)
-Ours:      not measured yet
-Length:    90 epochs as published; 50 suffice here
-"""
-
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/vit-large-p16_linear.py',
-    '../_base_/datasets/imagenet_linear.py',
-    '../_base_/schedules/lars_coslr_linear.py',
-]
-
-train_cfg = dict(max_epochs=90)
+model = dict(encoder=dict(arch='large'))

@@ -1,20 +1,5 @@
-"""MAE pre-training of ViT-B/16, 1600 epochs of ImageNet-1k.
+"""ViT-B/16 pre-trained for 1600 epochs."""
 
-    tools/dist_train.sh mae_vit-base-p16_8xb512-amp-coslr-1600e_in1k 8
-
-Hardware:  8 GPUs that hold 512 images each. Any other number: lower
-           train_dataloader.batch_size to what fits, and accumulation keeps 4096 a step
-Time:      not measured yet
-Published: fine-tune 83.664, linear 67.8 (authors' repository);
-           83.5, 67.1 (OpenMMLab zoo, mmselfsup 1.x)
-Ours:      not measured yet
-"""
-
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/mae_vit-base-p16.py',
-    '../_base_/datasets/imagenet_mae.py',
-    '../_base_/schedules/adamw_coslr_pretrain.py',
-]
+_base_ = './mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 
 train_cfg = dict(max_epochs=1600)

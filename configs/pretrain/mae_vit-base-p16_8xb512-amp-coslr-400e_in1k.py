@@ -1,14 +1,4 @@
-"""MAE pre-training of ViT-B/16, 400 epochs of ImageNet-1k.
-
-    tools/dist_train.sh mae_vit-base-p16_8xb512-amp-coslr-400e_in1k 8
-
-Hardware:  8 GPUs that hold 512 images each. Any other number: lower
-           train_dataloader.batch_size to what fits, and accumulation keeps 4096 a step
-Time:      not measured yet
-Published: fine-tune 83.3, linear 62.5
-           (OpenMMLab zoo, mmselfsup 1.x); fine-tune 83.1 (mmselfsup 0.x)
-Ours:      not measured yet
-"""
+"""ViT-B/16 pre-trained for 400 epochs; the other configs of this folder inherit it."""
 
 _base_ = [
     '../_base_/default_runtime.py',

@@ -1,19 +1,6 @@
-"""MAE pre-training of ViT-H/14, 300 epochs of ImageNet-1k.
+"""ViT-H/14 pre-trained for 300 epochs."""
 
-    tools/dist_train.sh mae_vit-huge-p14_8xb512-amp-coslr-300e_in1k 8
+_base_ = './mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 
-Hardware:  8 GPUs that hold 512 images each. Any other number: lower
-           train_dataloader.batch_size to what fits, and accumulation keeps 4096 a step
-Time:      not measured yet
-Published: not measured yet (none known)
-Ours:      not measured yet
-"""
-
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/mae_vit-huge-p14.py',
-    '../_base_/datasets/imagenet_mae.py',
-    '../_base_/schedules/adamw_coslr_pretrain.py',
-]
-
+model = dict(encoder=dict(arch='huge', patch_size=14))
 train_cfg = dict(max_epochs=300)

@@ -1,20 +1,6 @@
-"""MAE pre-training of ViT-L/16, 1600 epochs of ImageNet-1k.
+"""ViT-L/16 pre-trained for 1600 epochs."""
 
-    tools/dist_train.sh mae_vit-large-p16_8xb512-amp-coslr-1600e_in1k 8
+_base_ = './mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 
-Hardware:  8 GPUs that hold 512 images each. Any other number: lower
-           train_dataloader.batch_size to what fits, and accumulation keeps 4096 a step
-Time:      not measured yet
-Published: fine-tune 85.952, linear 76.0 (authors' repository);
-           85.7, 75.5 (OpenMMLab zoo, mmselfsup 1.x)
-Ours:      not measured yet
-"""
-
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/mae_vit-large-p16.py',
-    '../_base_/datasets/imagenet_mae.py',
-    '../_base_/schedules/adamw_coslr_pretrain.py',
-]
-
+model = dict(encoder=dict(arch='large'))
 train_cfg = dict(max_epochs=1600)

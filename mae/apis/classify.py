@@ -47,16 +47,16 @@ class ImageClassifierInferencer(Inferencer):
     """The likeliest classes of each image.
 
     Args:
-        model: of a classifier; see `Inferencer`, like the further options.
-        pretrained: see `Inferencer`.
-        classes: their names; by default those that the weights bring, ImageNet's for published
-            weights of 1000 classes, and else the numbers.
-        topk: how many of them to tell; all, where the model has fewer.
-        options: of `Inferencer`.
+        model: a classifier, as for `Inferencer`.
+        pretrained: as for `Inferencer`.
+        classes: names in the order of the outputs; None takes those stored with the weights,
+            ImageNet's for published weights of 1000 classes, else the numbers.
+        topk: classes listed for an image, at least 1; all where the model has fewer.
+        options: other arguments of `Inferencer`.
 
     Raises:
-        ValueError: the model does not classify, its weights bring no head, the names are not as
-            many as its classes, or `topk` is no whole number from 1 on.
+        ValueError: the model does not classify, its weights hold no head, the number of names is
+            not that of the classes, or `topk` is not a whole number from 1 on.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ImageClassifierInferencer(Inferencer):
 
         Raises:
             DataError: none can be read.
-            NonFiniteError: the model gives NaN or infinite logits, which rank nothing.
+            NonFiniteError: the logits are NaN or infinite.
         """
         names, logits, failed = self.run(images)
         broken = (~logits.isfinite().all(dim=1)).nonzero().flatten().tolist()

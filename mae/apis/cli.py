@@ -1,4 +1,4 @@
-"""How a tool ends: the user's mistakes in one line, bugs with their traceback."""
+"""Exit of the tools: errors of the user in one line, bugs with a traceback."""
 
 import os
 import re
@@ -24,7 +24,7 @@ _LOST_PEER = ('DistBackendError', 'DistNetworkError', 'DistStoreError')
 _PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re.S)
 
 
-def run(main: Callable[[], object]) -> None:
+def run_command(main: Callable[[], object]) -> None:
     """Call the `main` of a tool.
 
     What the user can mend (a wrong config, missing data, an unreadable checkpoint, a full disk)
@@ -54,7 +54,7 @@ def wants_traceback() -> bool:
 
 
 def explain(error: Exception) -> str | None:
-    """The one line that tells a user what to mend, or None if the error is not theirs."""
+    """One line that says what the user can fix, or None if the error is a bug."""
     text = str(error)
     if isinstance(error, ValueError):
         return _one_line(text) or type(error).__name__

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mae.apis.formats import write
+from mae.apis.formats import write_weights
 from mae.config import load_config
 from mae.registry import DATASETS
 from mae.visualization.panels import Panel, reconstruction_panels
-from mae.zoo.formats import BY_NAME, leave
+from mae.zoo.formats import BY_NAME, export_weights
 
 
 @torch.inference_mode()
@@ -25,7 +25,7 @@ def compare_transformers(model: Any, images: Tensor, seed: int = 0) -> tuple[lis
     Args:
         model: an `MAE`, from `init_model`.
         images: uint8 (B, C, H, W) of the model's size, which must be square.
-        seed: of the masks.
+        seed: chooses the masks.
 
     Returns:
         Panels of four pictures, the last by transformers; and the largest difference of the
@@ -43,9 +43,9 @@ def compare_transformers(model: Any, images: Tensor, seed: int = 0) -> tuple[lis
     L = encoder.grid_size[0] * encoder.grid_size[1]
     # They round K down in floats: half a patch more gives our K whatever the ratio.
     facts = {**model.get_facts(), 'mask_ratio': 1 - (model.masker.num_keep(L) + 0.5) / L}
-    departure = leave(model.state_dict(), BY_NAME['transformers'], facts, 'the model')
+    departure = export_weights(model.state_dict(), BY_NAME['transformers'], facts, 'the model')
     with tempfile.TemporaryDirectory() as folder:
-        write(departure, Path(folder) / 'model')
+        write_weights(departure, Path(folder) / 'model')
         theirs = ViTMAEForPreTraining.from_pretrained(Path(folder) / 'model').eval()
     inputs = preprocessor({'inputs': images}, False)['inputs']
     noise = torch.rand(len(images), L, generator=torch.Generator().manual_seed(seed))

@@ -1,13 +1,13 @@
-"""Where a model is to run, refused in words before anything is fetched or built."""
+"""Checks the device of a model before anything is fetched or built."""
 
 import torch
 
 
-def check_device(device: str | torch.device) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
     """The device of that name.
 
     Raises:
-        ValueError: there is none, or none here.
+        ValueError: there is no such device, or none on this machine.
     """
     try:
         found = torch.device(device)

@@ -1,4 +1,4 @@
-"""Weights from one format to another, and weights to give away."""
+"""Weights from one format to another, and weights to publish."""
 
 import json
 import shutil
@@ -16,7 +16,14 @@ from mae.fault_tolerance.checkpoint import save_checkpoint, save_safetensors, un
 from mae.utils.errors import CheckpointError
 from mae.utils.files import write_json
 from mae.zoo.fetch import find_file
-from mae.zoo.formats import BY_NAME, Departure, facts_of_config, leave, load_weights, resize
+from mae.zoo.formats import (
+    BY_NAME,
+    Departure,
+    export_weights,
+    facts_of_config,
+    load_weights,
+    resize,
+)
 from mae.zoo.formats.hub import transformers_processor
 from mae.zoo.formats.metadata import KEY, check_facts
 
@@ -29,7 +36,7 @@ class Conversion:
     """What `convert` wrote.
 
     Attributes:
-        out: the file or folder.
+        out: path of the file or folder.
         lines: the report: what was read, adapted, left out and written.
     """
 
@@ -57,13 +64,12 @@ def convert(
         source: file, folder of transformers, name of `list_models`, or address.
         out: `.safetensors` or `.pth` file; for transformers a folder. It must not exist.
         to: 'mae', 'fair', 'timm', 'transformers', 'mmpretrain' or 'lightly'.
-        config: of ours, for what the weights do not tell, such as the number of heads.
-        facts: more of that, by name; they count before the config's and the file's. None takes
-            away what those say.
+        config: name or path, for what the weights do not tell, such as the number of heads.
+        facts: the same by name; they replace what config and file say, and None removes it.
         encoder_only: leave out decoder and head.
         img_size: (height, width) in pixels to fit the positions to, or one number for both.
         patch_size: side in pixels to fit the patch projection to.
-        in_channels: channels to fit it to.
+        in_channels: number of channels to fit the patch projection to.
         key: of the weights to take where the source holds those of several models: names of dicts
             and prefixes with dots between, such as 'teacher' or 'state_dict_ema'.
         pos_antialias: resample positions as timm does; False as the authors do.
@@ -72,7 +78,7 @@ def convert(
         What was written, with the report.
 
     Raises:
-        CheckpointError: the source is not understood as a whole, `to` cannot hold it, or `out`
+        CheckpointError: a part of the source is unknown, `to` cannot hold it, or `out`
             has a wrong name or exists.
         ConfigError: the config says something impossible.
         DownloadError: the source cannot be fetched.
@@ -104,24 +110,25 @@ def convert(
         in_channels=in_channels,
         pos_antialias=pos_antialias,
     )
-    departure = leave(weights, BY_NAME[to], known, source)
+    departure = export_weights(weights, BY_NAME[to], known, source)
     told = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
     processor = found.get('processor') if all(value is None for value in told) else None
-    lines += [*changes, *departure.notes, *write(departure, out, processor)]
+    lines += [*changes, *departure.notes, *write_weights(departure, out, processor)]
     return Conversion(out, lines)
 
 
-def write(departure: Departure, out: Path, processor: Mapping[str, Any] | None = None) -> list[str]:
-    """Write weights that are ready to leave, whole or not at all.
+def write_weights(
+    departure: Departure, out: Path, processor: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Write exported weights, whole or not at all.
 
     Args:
-        departure: what to write.
         out: file, or folder of transformers.
         processor: for the folder's `preprocessor_config.json`; by default the one that prepares
             images as this toolbox does.
 
     Returns:
-        More for the report, a line each.
+        Further lines of the report.
 
     Raises:
         OSError: the disk refused.
@@ -184,7 +191,7 @@ def _of_encoder(name: str) -> bool:
 
 
 def _given(facts: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """What the caller states, checked; one number may stand for the only channel."""
+    """`facts` of the caller, checked; one number may stand for the only channel."""
     if isinstance(facts, Mapping):
         alone = {name for name in _PIXELS if isinstance(facts.get(name), int | float)}
         facts = {name: [value] if name in alone else value for name, value in facts.items()}

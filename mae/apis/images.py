@@ -21,11 +21,11 @@ from mae.utils.errors import DataError
 
 Picture = str | Path | NDArray[np.uint8] | Image.Image | Tensor
 Pictures = Picture | Iterable[Picture]
-Named = tuple[str, Picture]
+NamedImage = tuple[str, Picture]
 _ONE = (np.ndarray, Tensor, Image.Image, bytes, bytearray)  # none of which is a list of images
 
 
-def name_images(images: Pictures) -> Iterator[Named]:
+def name_images(images: Pictures) -> Iterator[NamedImage]:
     """One by one, each with its path, or where it has none with its number.
 
     Args:

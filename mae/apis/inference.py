@@ -1,4 +1,4 @@
-"""A model over images of any kind, in batches; what cannot be read is named, the rest is done.
+"""A model over images of any kind, in batches; unreadable images are listed, not fatal.
 
 Shapes: B images of a batch, M in all, C channels, H W pixels.
 """
@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from mae.apis.device import check_device
-from mae.apis.images import Named, Pictures, ReadImage, name_images
+from mae.apis.device import resolve_device
+from mae.apis.images import NamedImage, Pictures, ReadImage, name_images
 from mae.apis.zoo import LoadedModel, load_model
 from mae.evaluation.checks import is_count
 from mae.utils.errors import DataError
@@ -37,10 +37,10 @@ class Inferencer(ABC):
 
     Args:
         model: from `get_model`, or what `get_model` takes.
-        pretrained: see `get_model`; not looked at if `model` is a module.
-        device: where to put the model.
-        batch_size: images at once.
-        num_threads: that read.
+        pretrained: as for `get_model`; has no effect if `model` is a module.
+        device: such as 'cpu' or 'cuda:1'.
+        batch_size: images in one forward pass, at least 1.
+        num_threads: threads that read images, at least 1.
         progress: show a bar on stderr where there is more than one batch.
 
     Raises:
@@ -63,7 +63,7 @@ class Inferencer(ABC):
                     f'a {type(model).__name__} is no model of this toolbox: it has no encoder and '
                     'data_preprocessor; take one of get_model or init_model'
                 )
-            self.loaded = LoadedModel(model.to(check_device(device)).eval(), Config())
+            self.loaded = LoadedModel(model.to(resolve_device(device)).eval(), Config())
         else:
             self.loaded = load_model(model, pretrained, device=device)
         if not is_count(batch_size) or not is_count(num_threads):
@@ -80,14 +80,14 @@ class Inferencer(ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """From normalised images (B, C, H, W) on the device to what is wanted of each."""
+        """From normalised images (B, C, H, W) on the device to a result for each, (B, ...)."""
 
     def stream(self, images: Pictures, failed: list[Failure]) -> Iterator[tuple[list[str], Tensor]]:
         """Names and results of a batch at a time, for more images than memory holds.
 
         Args:
             images: see `mae.apis.images.name_images`.
-            failed: filled with what could not be read.
+            failed: receives the images that could not be read.
         """
         for names, pixels in self._batches(images, failed):
             with torch.inference_mode():
@@ -143,8 +143,8 @@ class Inferencer(ABC):
         if pixels:
             yield names, torch.stack(pixels)
 
-    def _chunks(self, images: Pictures) -> Iterator[list[Named]]:
-        named: Iterable[Named] = name_images(images)
+    def _chunks(self, images: Pictures) -> Iterator[list[NamedImage]]:
+        named: Iterable[NamedImage] = name_images(images)
         number = None
         if not isinstance(images, Iterator):  # a generator may be endless
             named = list(named)
@@ -157,7 +157,7 @@ class Inferencer(ABC):
             yield from chunks
 
 
-def _chunked(items: Iterable[Named], size: int) -> Iterator[list[Named]]:
+def _chunked(items: Iterable[NamedImage], size: int) -> Iterator[list[NamedImage]]:
     items = iter(items)
     while chunk := list(islice(items, size)):
         yield chunk

@@ -1,19 +1,19 @@
-"""A model from a config, ready for a notebook."""
+"""A model from a config, ready for a notebook; `build_and_load` is under every door to one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from torch import nn
 
-from mae.apis.device import check_device
+from mae.apis.device import resolve_device
 from mae.apis.suggest_config import likely_config
 from mae.config import load_config
-from mae.fault_tolerance.checkpoint import fit_weights
+from mae.fault_tolerance.checkpoint import LoadReport, fit_weights
 from mae.registry import MODELS
-from mae.zoo.fetch import find_file
+from mae.zoo.fetch import Fetched, find_file
 from mae.zoo.formats import load_weights
 
 
@@ -22,13 +22,16 @@ def init_model(
     checkpoint: str | Path | None = None,
     device: str | torch.device = 'cpu',
 ) -> Any:
-    """Build the model of a config, in evaluation mode.
+    """Build the model of a config, in evaluation mode, and give it all of its weights or none.
+
+    The door of the OpenMMLab libraries; `get_model` takes names of published weights, changes to
+    the config and weights that fit in part.
 
     Args:
         config: path, `Config`, or the bare name of a shipped config.
         checkpoint: weights to load, a file or folder in any known format, a name of
-            `list_models` or an address; without one they start as the recipe says.
-        device: where to put the model.
+            `list_models` or an address; None leaves the weights as initialised.
+        device: such as 'cpu' or 'cuda:1'.
 
     Returns:
         An `MAE` or `Classifier`.
@@ -39,22 +42,47 @@ def init_model(
         DownloadError: they cannot be fetched, or are not what was published.
         ValueError: there is no such device.
     """
-    device = check_device(device)
-    model: nn.Module = MODELS.build(load_config(config).model)
-    if checkpoint is None:
-        model.init_weights()  # type: ignore[operator]  # every algorithm has it
-    else:
-        fetched = find_file(checkpoint)
-        path = fetched.path
-        found = load_weights(path, fetched.proof)
+    device = resolve_device(device)
+    loaded = load_config(config)
+    fetched = None if checkpoint is None else find_file(checkpoint)
+    model, report, _ = build_and_load(loaded, fetched, device)
+    if fetched is not None:
+        print_log(f'{fetched.path}: {report}', logger='current')
+    return model
+
+
+def build_and_load(
+    config: Config,
+    fetched: Fetched | None,
+    device: torch.device,
+    *,
+    exact: bool = True,
+) -> tuple[Any, LoadReport, Mapping[str, Any]]:
+    """Build the model of a config and load weights into it: under `init_model` and `load_model`.
+
+    Args:
+        config: as `load_config` returns it.
+        fetched: the weights; None starts them as the recipe says.
+        device: where to put the model.
+        exact: all weights must be those of the model; else decoder and head may differ, and what
+            the file lacks starts as the recipe says.
+
+    Returns:
+        The model in evaluation mode, what became of the weights, and the content of the file.
+    """
+    found = load_weights(fetched.path, fetched.proof) if fetched else {}
+    model = MODELS.build(config.model)
+    if fetched is None or not exact:
+        model.init_weights()
+    report = LoadReport()
+    if fetched is not None:
         report = fit_weights(
             model,
             found['state_dict'],
-            path,
-            exact=True,
+            fetched.path,
+            exact=exact,
             facts=found['facts'],
             notes=found['notes'],
             suggest=likely_config,
         )
-        print_log(f'{path}: {report}', logger='current')
-    return model.to(device).eval()
+    return model.to(device).eval(), report, found

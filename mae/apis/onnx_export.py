@@ -1,4 +1,4 @@
-"""Encoders and classifiers as ONNX files that onnxruntime has been seen to agree with.
+"""Encoders and classifiers as ONNX files, compared with the model in onnxruntime.
 
 Shapes: B images, C channels, H W pixels.
 """
@@ -28,7 +28,7 @@ class OnnxReport:
     Attributes:
         output: name of the output, 'logits' or 'features'.
         files: the ONNX file, and the weights beside it if they are too large for it.
-        difference: largest distance of onnxruntime's numbers from the model's.
+        difference: largest absolute difference of onnxruntime's output from the model's.
     """
 
     output: str
@@ -43,17 +43,17 @@ def export_onnx(
     pool: Pool | None = None,
     uint8: bool = False,
 ) -> OnnxReport:
-    """Write a model for any number of images, after onnxruntime has agreed with it.
+    """Write a model for any number of images, once onnxruntime's output agrees with it.
 
     Args:
         model: an algorithm, from `get_model`.
-        path: of the file, which ends in `.onnx`; it appears when it is checked.
-        pool: the features of the encoder, pooled thus; by default the logits of a classifier, and
-            of another model the average of the patch tokens.
+        path: file that ends in `.onnx`; it is written under this name after the comparison.
+        pool: 'avg', 'cls' or 'tokens' of the encoder's features; None gives the logits of a
+            classifier, and of another model the average of the patch tokens.
         uint8: take uint8 images and normalise them, instead of normalised float32 ones.
 
     Raises:
-        CheckpointError: onnxruntime's numbers are others than the model's.
+        CheckpointError: onnxruntime's output differs from the model's.
         ImportError: a library is missing; says how to install it.
         OSError: the disk refused; an older file is untouched.
         ValueError: the path is no `.onnx` file, or there is no such pool or no encoder.

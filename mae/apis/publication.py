@@ -1,4 +1,4 @@
-"""Weights to give away: without the state of their run, named by their hash, with a card."""
+"""Weights to publish: without optimizer and run state, named by their hash, with a model card."""
 
 import json
 import re
@@ -15,8 +15,9 @@ from mae.apis.suggest_config import likely_config
 from mae.config import find_config, load_config
 from mae.fault_tolerance.checkpoint import fit_weights, save_safetensors, unshared
 from mae.registry import MODELS
+from mae.utils.digest import file_digest
 from mae.utils.errors import CheckpointError
-from mae.utils.files import file_sha256, whole_file
+from mae.utils.files import whole_file
 from mae.utils.package_files import shipped
 from mae.zoo.cost import measure_cost
 from mae.zoo.fetch import find_file
@@ -53,13 +54,13 @@ def publish(
     Args:
         checkpoint: of a run of this toolbox, or any model that it can read: a path, a name of
             `list_models`, or an address.
-        out_dir: folder, made if need be.
-        name: without suffix.
-        license_: of the weights, such as 'Apache-2.0'.
+        out_dir: created if missing.
+        name: file name without hash and suffix.
+        license_: an SPDX identifier such as 'Apache-2.0'.
         config: name or path of the config they were trained with, which they must fit; then the
             entry has all that an index asks for.
         source: who trained and publishes them.
-        metrics: measured, by name, as `tools/test.py --out` writes them.
+        metrics: results by name, as `tools/test.py --out` writes them.
         suffix: '.safetensors' or '.pth'.
 
     Raises:
@@ -86,7 +87,7 @@ def publish(
         else:
             with whole_file(draft) as opened:
                 torch.save({'meta': {KEY: passport}, 'state_dict': weights}, opened)
-        sha256 = file_sha256(draft)
+        sha256 = file_digest(draft)
         file = folder / f'{name}-{sha256[:8]}{suffix}'
         done = Publication(file, file.with_suffix('.md'), file.with_suffix('.yml'))
         for made in (done.weights, done.card, done.metafile):
@@ -129,7 +130,7 @@ def _check(name: str, suffix: str, license_: str, metrics: Mapping[str, float] |
 
 
 def _model_of(config: str, found: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What a metafile says of the model, after the weights have been held to its config.
+    """Metafile entry of the model, after checking that the weights fit its config.
 
     Raises:
         CheckpointError: they are of another model.

@@ -1,4 +1,4 @@
-"""Pictures of what a pre-trained model makes of images.
+"""Pictures of images as a pre-trained model reconstructs them.
 
 Shapes: B images, C channels, H W pixels, L patches.
 """
@@ -43,7 +43,7 @@ def reconstruct(
         noise: (B, L), the K smallest of each row are kept; by default the model's masker chooses.
         patch_stats: with normalised pixels, mean and deviation of a hidden patch: 'true' takes
             those of the image, as the authors' pictures do; 'visible' the average ones of the
-            image's visible patches, which is all that the model could know.
+            image's visible patches, which uses nothing that was hidden.
 
     Raises:
         DataError: a file is missing or no image; names the path.

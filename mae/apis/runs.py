@@ -11,9 +11,10 @@ from mae.apis.cli import explain
 from mae.apis.suggest_config import likely_config
 from mae.engine import Runner
 from mae.fault_tolerance.lock import only_one
-from mae.fault_tolerance.run_json import RunState, weights_sha256
+from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.signals import EXIT_CODES, Stopped, StopSignals
 from mae.fault_tolerance.work_dir import tidy_start
+from mae.utils.digest import weights_sha256
 from mae.utils.distributed import leads
 from mae.utils.errors import ConfigError
 from mae.zoo.fetch import find_file

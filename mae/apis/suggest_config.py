@@ -1,4 +1,4 @@
-"""Which shipped config a file of weights may belong to, told from its shapes."""
+"""Suggests the shipped config that a file of weights belongs to, by its shapes."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mae.config import shipped_configs
 from mae.config.grammar import parse_name
-from mae.models.encoders.archs import ARCHS
+from mae.utils.vit_sizes import arch_name
 
 _PATCHES = 'encoder.patch_embed.proj.weight'
 
@@ -15,18 +15,17 @@ def likely_config(weights: Mapping[str, Tensor]) -> str | None:
     """Name of the plainest shipped config whose model has these widths, blocks and patches.
 
     Args:
-        weights: under our names.
+        weights: tensors by name, in the names of this toolbox.
     """
     patches = weights.get(_PATCHES)
     if patches is None or patches.ndim != 4:
         return None
-    facts = patches.shape[0], _depth(weights)
-    archs = [name for name, arch in ARCHS.items() if (arch['embed_dim'], arch['depth']) == facts]
+    arch = arch_name(patches.shape[0], _depth(weights))
     job = None if any(name.startswith('decoder.') for name in weights) else 'ft'
     found = []
     for path in shipped_configs():
         promise = parse_name(path.stem)
-        if promise is None or promise.arch not in archs or promise.patch != patches.shape[-1]:
+        if promise is None or promise.arch != arch or promise.patch != patches.shape[-1]:
             continue
         if promise.job == job and not promise.ablation and not promise.variant:
             found.append((promise.percent != 100, promise.paper, promise.size, path.stem))

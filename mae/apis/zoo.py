@@ -9,15 +9,13 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mae.apis.device import check_device
-from mae.apis.suggest_config import likely_config
+from mae.apis.device import resolve_device
+from mae.apis.model import build_and_load
 from mae.config import find_config, load_config
-from mae.fault_tolerance.checkpoint import LoadReport, fit_weights
-from mae.registry import MODELS
+from mae.fault_tolerance.checkpoint import LoadReport
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
 from mae.zoo.fetch import Fetched, fetch_proved, find_file
-from mae.zoo.formats import load_weights
 from mae.zoo.index import Entry, entries, find_entry, weights_for
 
 
@@ -27,10 +25,10 @@ class LoadedModel:
 
     Attributes:
         model: in evaluation mode, on its device.
-        config: it was built from.
-        entry: of the index, if its weights are listed there.
+        config: the config that the model was built from.
+        entry: entry of the index, if the weights are published there.
         classes: names of the classes, if the file says them.
-        report: what became of the weights, if any were loaded.
+        report: which weights were loaded and which left out, if any were loaded.
     """
 
     model: Any
@@ -40,7 +38,7 @@ class LoadedModel:
     report: LoadReport | None = None
 
     def require_head(self) -> None:
-        """Refuse a classifier whose head came with no weights: what it says is noise.
+        """Refuse a classifier whose head was not loaded: its predictions are random.
 
         Raises:
             CheckpointError: names the weights that were not in the file.
@@ -86,15 +84,18 @@ def get_model(
     device: str | torch.device = 'cpu',
     **overrides: Any,
 ) -> Any:
-    """A model, ready for a notebook.
+    """A model by the name of its weights or of its config, ready for a notebook.
+
+    `init_model` takes configs alone and loads whole weights only; `load_model` is this with what
+    else is known of the model.
 
     Args:
         name: of `list_models`, the file name of a published file, or a config (name, path,
             `Config`).
-        pretrained: False starts the weights as the recipe says; True takes the published file of
+        pretrained: False leaves the weights as initialised; True takes the published file of
             that name, of a config the one listed first; or a path, an address or another name
             of `list_models`. What became of the weights is always printed.
-        device: where to put the model.
+        device: such as 'cpu' or 'cuda:1'.
         overrides: keys of `model` that replace those of the config, such as
             `encoder=dict(img_size=448)`; weights are then fitted as for fine-tuning.
 
@@ -117,34 +118,19 @@ def load_model(
     device: str | torch.device = 'cpu',
     **overrides: Any,
 ) -> LoadedModel:
-    """Like `get_model`, but with what else is known of the model."""
-    device = check_device(device)
+    """Like `get_model`, with config, index entry, class names and report."""
+    device = resolve_device(device)
     config, entry = _resolve(name)
     config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
     if pretrained is False:
-        model = MODELS.build(config.model)
-        model.init_weights()
-        return LoadedModel(model.to(device).eval(), config)
+        return LoadedModel(build_and_load(config, None, device)[0], config)
     entry, fetched = _find_weights(name, pretrained, entry)
-    path = fetched.path
-    found = load_weights(path, fetched.proof)
-    model = MODELS.build(config.model)
-    model.init_weights()  # what the file does not hold
     exact = pretrained is True and not overrides and entry is not None and entry.holds == 'all'
-    report = fit_weights(
-        model,
-        found['state_dict'],
-        path,
-        exact=exact,
-        facts=found['facts'],
-        notes=found['notes'],
-        suggest=likely_config,
-    )
-    print(f'{path}: {report}', file=sys.stderr, flush=True)
+    model, report, found = build_and_load(config, fetched, device, exact=exact)
+    print(f'{fetched.path}: {report}', file=sys.stderr, flush=True)
     meta = found.get('meta')
     classes = meta.get('classes') if isinstance(meta, dict) else None
-    classes = tuple(map(str, classes or ()))
-    return LoadedModel(model.to(device).eval(), config, entry, classes, report)
+    return LoadedModel(model, config, entry, tuple(map(str, classes or ())), report)
 
 
 def _resolve(name: str | Path | Config) -> tuple[Path | Config, Entry | None]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from mae.benchmark.measure import Clock, MatmulPeak, Timing, alternate, clock, machine_facts
+from mae.benchmark.measure import Clock, MatmulPeak, Timing, alternate, clock_of, machine_facts
 from mae.benchmark.memory import require_memory_to_train
-from mae.benchmark.ours import TASKS, shape_of
+from mae.benchmark.ours import TASKS, meta_model
 from mae.benchmark.report import Figures, Report, build_report, throughput
 from mae.benchmark.settings import Settings
 from mae.benchmark.systems import start_systems
@@ -47,14 +47,14 @@ def run(
     """
     prepare, ours = TASKS[task]
     require_memory_to_train(settings, len(peers) + 1, lambda small: ours(prepare(small)))
-    flops_per_image, sizes = _WORK[task](shape_of(settings), settings.batch_size)
+    flops_per_image, sizes = _WORK[task](meta_model(settings), settings.batch_size)
     started = start_systems(task, peers, settings, equal_allocator=equal_allocator)
     with started as (workers, skipped):
         peak = MatmulPeak(sizes, settings.device, settings.dtype)
         clocks: dict[str, Clock] = {
             name: partial(worker.call, 'seconds') for name, worker in workers.items()
         }
-        clocks[_PEAK] = clock(peak, settings.device)
+        clocks[_PEAK] = clock_of(peak, settings.device)
         timings = alternate(clocks, rounds=rounds, steps=steps, warmup=2)
         peak_rate = peak.flops / timings.pop(_PEAK).median
         systems = {}

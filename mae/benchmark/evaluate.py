@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from mae.benchmark import OURS
-from mae.benchmark.measure import alternate, clock, machine_facts
+from mae.benchmark.measure import alternate, clock_of, machine_facts
 from mae.benchmark.memory import require_memory_to_evaluate
-from mae.benchmark.ours import shape_of
+from mae.benchmark.ours import meta_model
 from mae.benchmark.report import Report, build_report, throughput
 from mae.benchmark.settings import Settings
 from mae.benchmark.systems import start_systems
@@ -49,7 +49,7 @@ def run(
         ValueError: the batch or the bank does not fit the memory.
     """
     require_memory_to_evaluate(settings, bank)
-    encoder = shape_of(settings).encoder
+    encoder = meta_model(settings).encoder
     of_image = encoder_flops(encoder)
     with start_systems('evaluate', peers, settings, equal_allocator=equal_allocator) as (
         workers,
@@ -98,7 +98,7 @@ def _neighbours(settings: Settings, width: int, bank: int, rounds: int) -> dict[
             knn_scores(*on_device, num_classes=_CLASSES, k=min(_NEIGHBOURS, bank))
 
     works = {OURS: ours, 'scikit-learn': lambda: theirs.predict(F.normalize(queries).numpy())}
-    clocks = {name: clock(work, settings.device) for name, work in works.items()}
+    clocks = {name: clock_of(work, settings.device) for name, work in works.items()}
     timings = alternate(clocks, rounds=rounds, steps=1)
     return {
         'bank': bank,

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from mae.benchmark import OURS
 from mae.benchmark.inputs import LoaderInputs, write_photos
-from mae.benchmark.measure import alternate, clock, machine_facts
+from mae.benchmark.measure import alternate, clock_of, machine_facts
 from mae.benchmark.report import Report, build_report, throughput
 from mae.benchmark.settings import Settings
 from mae.benchmark.worker import reason
@@ -69,7 +69,7 @@ def run(
         root = data or Path(folder)
         size = None if data else write_photos(root)
         inputs = LoaderInputs.of(root, settings, workers, steps)
-        loaders: dict[str, Any] = {OURS: ours(inputs)}
+        loaders: dict[str, Any] = {OURS: our_loader(inputs)}
         skipped: dict[str, str] = {}
         for name in peers:
             try:
@@ -80,7 +80,7 @@ def run(
                 skipped[name] = reason(error)
                 print(f'skipped {name}: {skipped[name]}', flush=True)
         passes = {name: Pass(loader, inputs.batches) for name, loader in loaders.items()}
-        clocks = {name: clock(whole) for name, whole in passes.items()}
+        clocks = {name: clock_of(whole) for name, whole in passes.items()}
         timings = alternate(clocks, rounds=rounds, steps=1)
         del clocks, passes, loaders  # their workers read the folder
     images = inputs.batches * settings.batch_size
@@ -98,7 +98,7 @@ def run(
     )
 
 
-def ours(inputs: LoaderInputs) -> DataLoader[Any]:
+def our_loader(inputs: LoaderInputs) -> DataLoader[Any]:
     """As our runner builds the loader of the config, with the sources exchanged."""
     config = Config(inputs.config.to_dict())
     config.merge_from_dict(

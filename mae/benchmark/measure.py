@@ -76,7 +76,7 @@ def alternate(
     return {name: Timing(tuple(values)) for name, values in found.items()}
 
 
-def clock(work: Work, device: torch.device | str = 'cpu') -> Clock:
+def clock_of(work: Work, device: torch.device | str = 'cpu') -> Clock:
     """Times `work`, a unit of it; on a GPU the host waits for the device around all units only."""
 
     def seconds(steps: int) -> float:
@@ -145,7 +145,7 @@ class MatmulPeak:
         self, sizes: list[tuple[int, int, int]], device: torch.device, dtype: torch.dtype
     ) -> None:
         products = {str(size): _product(*size, device, dtype) for size in sizes}
-        clocks = {size: clock(product, device) for size, product in products.items()}
+        clocks = {size: clock_of(product, device) for size, product in products.items()}
         flops = {str(size): 2 * size[0] * size[1] * size[2] for size in sizes}
         timings = alternate(clocks, rounds=3, steps=2)
         best = max(timings, key=lambda size: flops[size] / min(timings[size].rounds))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from mae.benchmark.measure import available_memory
-from mae.benchmark.ours import shape_of
+from mae.benchmark.ours import meta_model
 from mae.benchmark.peers import TrainingSystem
 from mae.benchmark.settings import Settings
 
@@ -130,7 +130,7 @@ def require_memory_to_train(
         ValueError: says how much memory is needed, how much there is, and what would fit.
     """
     available = available_memory(settings.device)
-    static = systems * static_bytes(shape_of(settings))
+    static = systems * static_bytes(meta_model(settings))
     what = f'{systems} systems with weights, gradients and AdamW'
     require_memory(static, available, what, 'compare with fewer --peers')
     pair = build(replace(settings, batch_size=2, compile=False))
@@ -151,7 +151,7 @@ def require_memory_to_evaluate(settings: Settings, bank: int) -> None:
         ValueError: says how much memory is needed, how much there is, and what would fit.
     """
     available = available_memory(settings.device)
-    encoder = shape_of(settings).encoder.requires_grad_(False)
+    encoder = meta_model(settings).encoder.requires_grad_(False)
     height, width = encoder.img_size
     N = encoder.grid_size[0] * encoder.grid_size[1] + encoder.num_prefix_tokens
     # uint8, normalised for the peers, and normalised in our step; then a block at its widest: the

@@ -161,7 +161,7 @@ def finetuner(inputs: FinetuningInputs) -> Ours:
     return OurClassifier(inputs.settings, inputs.model, batch)
 
 
-def shape_of(settings: Settings) -> Any:
+def meta_model(settings: Settings) -> Any:
     """The model of the config, without memory for its weights."""
     with torch.device('meta'):
         return MODELS.build(settings.config.model)

@@ -146,7 +146,7 @@ def require_place(path: Path) -> None:
         pass
 
 
-def write(report: Report, path: Path) -> None:
+def write_report(report: Report, path: Path) -> None:
     """Write the report as JSON, whole or not at all."""
     write_json(path, report)
 

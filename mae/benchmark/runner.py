@@ -18,10 +18,10 @@ from mae.benchmark.report import Figures, Report, build_report, throughput
 from mae.benchmark.settings import Settings
 from mae.benchmark.worker import reason
 from mae.engine import Runner
+from mae.engine.device_prefetcher import Batch
 
 _NUMBER = count()  # mmengine keeps one logger, visualizer and message hub a name
 _WARMUP = 5
-Batch = dict[str, Any]
 Seconds = tuple[float, ...]
 
 
@@ -82,13 +82,13 @@ def _measured(name: str, settings: Settings, options: dict[str, Any]) -> Figures
     with tempfile.TemporaryDirectory() as work_dir, redirect_stdout(io.StringIO()):
         config = _config(settings, work_dir)
         if name == OURS:
-            interleaved = ours(config, options)
+            interleaved = our_runner(config, options)
         else:
             interleaved = import_module(f'mae.benchmark.peers.{name}').runner(config, options)
     return _figures(interleaved, settings.batch_size)
 
 
-def ours(config: Config, options: dict[str, Any]) -> 'InterleavedLoader':
+def our_runner(config: Config, options: dict[str, Any]) -> 'InterleavedLoader':
     """Run our `Runner` with the hooks of the config."""
     runner = Runner.from_cfg(config)
     loop: Any = runner.train_loop  # gets a loader that is no `StepLoader`

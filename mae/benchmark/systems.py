@@ -10,7 +10,7 @@ from typing import Any
 import mae.datasets
 import mae.models
 from mae.benchmark import OURS
-from mae.benchmark.measure import alternate, clock
+from mae.benchmark.measure import alternate, clock_of
 from mae.benchmark.memory import activation_bytes_per_image, static_bytes
 from mae.benchmark.ours import TASKS
 from mae.benchmark.report import Figures
@@ -42,7 +42,7 @@ class TimedSystem:
 
     def seconds(self, steps: int) -> float:
         """Seconds of that many steps."""
-        return clock(self._system.step, self._settings.device)(steps)
+        return clock_of(self._system.step, self._settings.device)(steps)
 
     def memory(self) -> Figures:
         """Bytes of activations an image, and of everything at the peak."""

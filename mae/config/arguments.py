@@ -1,4 +1,4 @@
-"""The keywords that a class or function of a config understands, and whether a value fits one.
+"""The keywords that a class or function of a config takes, and whether a value fits one.
 
 Strict about plain values (a word where a number belongs), silent about everything else.
 """
@@ -32,7 +32,7 @@ class Arguments:
     """Keywords of a callable.
 
     Args:
-        owners: names of the callables they belong to.
+        owners: names of the callables they belong to, and of the bases of a class.
         is_ours: whether this toolbox, whose annotations are checked, defines it.
         hints: annotation of each keyword (`Any` without one).
         defaults: value of each that has one.
@@ -59,7 +59,7 @@ class Arguments:
         return catch_all
 
     def joined(self, other: 'Arguments') -> 'Arguments':
-        """The keywords of both, where `self` hands those it does not know to `other`."""
+        """The keywords of both, if `self` passes those it does not know to `other`."""
         return Arguments(
             (*self.owners, *other.owners),
             self.is_ours or other.is_ours,
@@ -69,7 +69,7 @@ class Arguments:
         )
 
     def fits(self, key: str, value: Any) -> bool:
-        """Whether `value` may be given for `key`.
+        """Whether `value` is of a type that `key` takes.
 
         Libraries often annotate less than they take: of theirs only a word in place of a
         number, or the reverse, counts as wrong.
@@ -86,18 +86,20 @@ class Arguments:
 def arguments_of(target: Callable[..., Any]) -> Arguments:
     """All keywords of a class, a function or a partial of one.
 
-    A `**kwargs` that is handed to `super().__init__` is followed up the base classes. Schedulers
-    that a config may give in epochs understand the arguments of `build_iter_from_epoch` too.
+    A `**kwargs` that is passed to `super().__init__` is followed up the base classes. Schedulers
+    that a config may state in epochs take the arguments of `build_iter_from_epoch` too.
     """
     name = getattr(target, '__name__', str(target))
-    found = Arguments((name,), getattr(target, '__module__', '').startswith('mae.'))
+    bases = target.__mro__[1:-1] if inspect.isclass(target) else ()
+    owners = (name, *(base.__name__ for base in bases))
+    found = Arguments(owners, getattr(target, '__module__', '').startswith('mae.'))
     if hasattr(target, 'build_iter_from_epoch'):
         found.add(target.build_iter_from_epoch)
     for function in _constructors(target):
         catch_all = found.add(function)
         if catch_all is None:
             return found
-        if not _hands_on(function, catch_all):
+        if not _forwards(function, catch_all):
             found.is_open = True
             return found
     return found
@@ -114,7 +116,7 @@ def _constructors(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
             yield vars(base)['__init__']
 
 
-def _hands_on(function: Callable[..., Any], catch_all: str) -> bool:
+def _forwards(function: Callable[..., Any], catch_all: str) -> bool:
     """Whether a constructor passes its `**kwargs` to the next."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
@@ -144,7 +146,7 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether `value` may stand where `hint` is annotated; a list may stand for a tuple."""
+    """Whether `value` is of the type `hint`; a list counts as a tuple."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return fits(value, inner[0])
@@ -162,13 +164,13 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def describe(hint: Any) -> str:
+def describe_hint(hint: Any) -> str:
     """The annotation in words for an error message."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return describe(inner[0])
+        return describe_hint(inner[0])
     if origin in (Union, UnionType):
-        return ' or '.join(dict.fromkeys(describe(option) for option in inner))
+        return ' or '.join(dict.fromkeys(describe_hint(option) for option in inner))
     if origin is Literal:
         return ' or '.join(repr(option) for option in inner)
     if hint in (None, NoneType):
@@ -180,8 +182,8 @@ def describe(hint: Any) -> str:
     if name not in _SEQUENCES or not inner:
         return name
     if name != 'tuple' or inner[-1] is ...:
-        return f'a list of {describe(inner[0])}'
-    return f'({", ".join(describe(element) for element in inner)})'
+        return f'a list of {describe_hint(inner[0])}'
+    return f'({", ".join(describe_hint(element) for element in inner)})'
 
 
 def _fits_class(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:

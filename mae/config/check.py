@@ -13,9 +13,9 @@ from typing import Any, get_args, get_type_hints, is_typeddict
 import mmengine.runner  # noqa: F401  registers mmengine's own loops, hooks and optimizers
 from mmengine.registry import Registry
 
-from mae.config.arguments import Arguments, arguments_of, describe, fits
-from mae.config.helpers import meant_elsewhere
-from mae.config.schema import HANDED_ON, OPTIONS, PARTS, Room, Run
+from mae.config.arguments import Arguments, arguments_of, describe_hint, fits
+from mae.config.schema import FORWARDING, OPTIONS, PARTS, Builder, Run
+from mae.config.source import meant_elsewhere
 from mae.registry import MODELS
 from mae.utils.errors import ConfigError
 from mae.utils.suggest import did_you_mean, is_slip, nearest
@@ -28,7 +28,7 @@ _SISTERS = ('mmpretrain',)
 
 @dataclass(frozen=True)
 class _Place:
-    """Where in the config we are, and the library whose names need no scope there."""
+    """A place in the config, and the library whose names need no scope there."""
 
     path: str
     scope: str
@@ -40,7 +40,7 @@ class _Place:
 def check_config(config: Mapping[str, Any]) -> None:
     """Refuse a config with an unknown key or type, or a plain value of the wrong kind.
 
-    Nothing is built and nothing need be complete: what is missing shows when it is built.
+    Nothing is built, and a config may be incomplete: a missing key shows when its owner is built.
 
     Raises:
         ConfigError: names the first mistake by its config path, and what would be right.
@@ -63,38 +63,38 @@ def _section(node: Mapping[str, Any], schema: type, place: _Place) -> None:
 
 def _value(value: Any, hint: Any, place: _Place) -> None:
     """What the schema or an annotation describes: a part, a section or a plain value."""
-    room, schema = _room_of(hint), _schema_of(hint)
-    if room is not None:
-        _parts(value, room, place)
+    builder, schema = _builder_of(hint), _schema_of(hint)
+    if builder is not None:
+        _parts(value, builder, place)
     elif schema is not None and isinstance(value, Mapping):
         _section(value, schema, place)
     elif not fits(value, hint):
         raise _misfit(place.path, hint, value)
 
 
-def _parts(value: Any, room: Room, place: _Place) -> None:
+def _parts(value: Any, builder: Builder, place: _Place) -> None:
     """What a registry builds: a dict with a type, a list of such, or nothing."""
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _parts(item, room, place.at(index))
+            _parts(item, builder, place.at(index))
     elif isinstance(value, Mapping):
-        _part(value, room, place)
+        _part(value, builder, place)
     elif isinstance(value, str | int | float):
         raise ConfigError(f'{place.path} must be a dict with a type, not {value!r}')
 
 
-def _part(node: Mapping[str, Any], room: Room, place: _Place) -> None:
+def _part(node: Mapping[str, Any], builder: Builder, place: _Place) -> None:
     """A dict with a type: its other keys are keywords of that class."""
     place = _Place(place.path, node.get('_scope_') or place.scope)
     if not node.get('type'):
         _refuse_slips(node, ['type'], place)
-    name = node.get('type') or room.default
+    name = node.get('type') or builder.default
     if name is None:
         raise ConfigError(f'{place.path} has no type')
-    target = find_type(name, room.registries, place.at('type').path, place.scope)
+    target = find_type(name, builder.registries, place.at('type').path, place.scope)
     arguments = arguments_of(target)
-    skipped = {*_COMMON, *room.extras}
-    if helper := room.helper or HANDED_ON.get(arguments.owners[0]):
+    skipped = {*_COMMON, *builder.extras}
+    if helper := builder.helper or FORWARDING.get(arguments.owners[0]):
         key, default = helper
         skipped.add(key)
         registries = _registries_of(key)
@@ -107,24 +107,24 @@ def _part(node: Mapping[str, Any], room: Room, place: _Place) -> None:
         _refuse_unknown(node, known, place, f' of {arguments.owners[0]}')
     for key, value in node.items():
         if key not in skipped:
-            _argument(key, value, arguments, room, place.at(key))
+            _argument(key, value, arguments, builder, place.at(key))
 
 
-def _argument(key: str, value: Any, arguments: Arguments, room: Room, place: _Place) -> None:
+def _argument(key: str, value: Any, arguments: Arguments, builder: Builder, place: _Place) -> None:
     """A keyword of a class: a part in turn, a dict of its own, or a plain value."""
     hint = arguments.hints.get(key, Any)
     options = next((OPTIONS[o, key] for o in arguments.owners if (o, key) in OPTIONS), None)
     is_dict = isinstance(value, Mapping)
-    if _room_of(hint) or _schema_of(hint):
+    if _builder_of(hint) or _schema_of(hint):
         _value(value, hint, place)
     elif is_dict and arguments.is_ours and not fits(value, hint):
-        raise ConfigError(f'{place.path} must be {describe(hint)}, not a dict')
+        raise ConfigError(f'{place.path} must be {describe_hint(hint)}, not a dict')
     elif options is not None and is_dict:
         _options(value, options, place)
     elif key in PARTS and _holds_dicts(value, typed=not arguments.is_ours):
         _value(value, PARTS[key], place)
     elif arguments.is_ours and _holds_dicts(value, typed=True):
-        _parts(value, room, place)
+        _parts(value, builder, place)
     elif not arguments.fits(key, value):
         raise _misfit(place.path, hint, value)
     elif isinstance(value, Mapping):
@@ -151,7 +151,7 @@ def _misfit(path: str, hint: Any, value: Any) -> ConfigError:
     """The error for a plain value of the wrong kind."""
     is_text = isinstance(value, int | float | list) and fits('', hint)
     cure = '; a text that looks like one needs quotes' if is_text else ''
-    return ConfigError(f'{path} must be {describe(hint)}, not {value!r}{cure}')
+    return ConfigError(f'{path} must be {describe_hint(hint)}, not {value!r}{cure}')
 
 
 def _refuse_unknown(
@@ -168,7 +168,7 @@ def _refuse_unknown(
 
 
 def _refuse_slips(node: Mapping[str, Any], known: Collection[str], place: _Place) -> None:
-    """Where any key may stand, one that is nearly a known key is still a mistake."""
+    """Refuse keys that are nearly a known one, where any key is allowed."""
     slips = [key for key in node if key not in known and any(is_slip(key, k) for k in known)]
     _refuse_unknown(dict.fromkeys(slips), known, place)
 
@@ -180,9 +180,9 @@ def _holds_dicts(value: Any, *, typed: bool) -> bool:
     return isinstance(value, Mapping) and (not typed or 'type' in value)
 
 
-def _room_of(hint: Any) -> Room | None:
+def _builder_of(hint: Any) -> Builder | None:
     metadata = getattr(hint, '__metadata__', ())
-    return next((item for item in metadata if isinstance(item, Room)), None)
+    return next((item for item in metadata if isinstance(item, Builder)), None)
 
 
 def _schema_of(hint: Any) -> type | None:
@@ -197,28 +197,28 @@ def _hints_of(schema: type) -> dict[str, Any]:
 
 
 def _registries_of(key: str) -> tuple[Registry, ...]:
-    room = _room_of(PARTS[key])
-    assert room is not None
-    return room.registries
+    builder = _builder_of(PARTS[key])
+    assert builder is not None
+    return builder.registries
 
 
-# --- what a `type` names, looked up as the builders do, across sister libraries -----------
+# --- what a `type` names, looked up as registries do, in sister libraries too ---------------
 
 
 def find_type(
     name: Any, registries: tuple[Registry, ...], path: str, scope: str
 ) -> Callable[..., Any]:
-    """The class or function that `name` stands for in a config.
+    """The class or function that `name` refers to in a config.
 
     Args:
         name: as registered, with or without a scope (`mmpretrain.CUB`), a dotted Python name,
             or the class itself.
         registries: where to look, in this order.
-        path: of the name in the config, for the message.
+        path: config key of the name, for messages.
         scope: the library whose names need no scope.
 
     Raises:
-        ConfigError: nothing of that name; tells the nearest.
+        ConfigError: nothing has that name; suggests the nearest.
     """
     if callable(name):
         return name  # type: ignore[no-any-return]
@@ -235,7 +235,7 @@ def check_scope(scope: Any) -> None:
     """Refuse a `default_scope` that is no library with registries.
 
     Raises:
-        ConfigError: tells the nearest.
+        ConfigError: suggests the nearest.
     """
     known = {'mmengine', *in_scope(MODELS, str(scope)).root.children, *_SISTERS}
     if scope not in known:
@@ -243,7 +243,7 @@ def check_scope(scope: Any) -> None:
 
 
 def in_scope(registry: Registry, scope: str) -> Registry:
-    """The registry of the same job in another library, or mmengine's if that has none."""
+    """The counterpart of a registry in another library, or mmengine's if that has none."""
     with suppress(ImportError):
         import_module(f'{scope}.registry')
     found: Registry = registry.root.children.get(scope, registry.root)
@@ -251,7 +251,7 @@ def in_scope(registry: Registry, scope: str) -> Registry:
 
 
 def _hint(name: str, registries: tuple[Registry, ...], scope: str) -> str:
-    """What may have been meant by a name that is not there."""
+    """The end of the message for an unknown name: the nearest known one."""
     package, _, plain = name.rpartition('.')
     if package and find_spec(package.partition('.')[0]) is None:
         scopes = {

@@ -1,4 +1,4 @@
-"""Where configs lie: by path, or by the name of a shipped one."""
+"""Finds configs: by path, or by the name of a shipped one."""
 
 import re
 from pathlib import Path
@@ -16,12 +16,12 @@ def find_config(name: str | Path) -> Path:
     """The file of a config.
 
     Args:
-        name: a path, or the name of a shipped config with or without folder and `.py`, as
-            it stands or after `mae::`. Spellings of mmselfsup and mmpretrain
+        name: a path, or the name of a shipped config with or without folder and `.py`, alone
+            or after `mae::`. Spellings of mmselfsup and mmpretrain
             (`vit-b-p16`, without `-amp`, `-fp16`) are understood.
 
     Raises:
-        ConfigError: no such config; tells the nearest names.
+        ConfigError: no such config; suggests the nearest names.
     """
     path = Path(name).expanduser()
     if path.is_file():
@@ -57,7 +57,7 @@ def find_base(name: str, heir: Path) -> Path | None:
         The file; None for one of another library (`mmpretrain::...`), which mmengine finds.
 
     Raises:
-        ConfigError: no such file; tells the nearest names.
+        ConfigError: no such file; suggests the nearest names.
     """
     beside = heir.parent / name
     if beside.is_file():
@@ -81,17 +81,17 @@ def find_base(name: str, heir: Path) -> Path | None:
 def _find_shipped(name: str) -> Path | None:
     """The shipped config of a name, with or without folder and `.py`, or of an old spelling."""
     path = Path(name.removeprefix(_SCOPE))
-    asked = path.with_suffix('') if path.suffix == '.py' else path
+    wanted = path.with_suffix('') if path.suffix == '.py' else path
     leaves = shipped_configs()
     for leaf in (
         *leaves,
-        *(path for _, path in _shipped_bases() if asked.parts[:1] == ('_base_',)),
+        *(path for _, path in _shipped_bases() if wanted.parts[:1] == ('_base_',)),
     ):
-        if leaf.with_suffix('').parts[-len(asked.parts) :] == asked.parts:
+        if leaf.with_suffix('').parts[-len(wanted.parts) :] == wanted.parts:
             return leaf
-    if asked.name == str(asked):
+    if wanted.name == str(wanted):
         for leaf in leaves:
-            if _canonical(leaf.stem) == _canonical(asked.name):
+            if _canonical(leaf.stem) == _canonical(wanted.name):
                 return leaf
     return None
 
@@ -107,7 +107,7 @@ def _beside(path: Path) -> list[Path]:
 
 
 def _canonical(stem: str) -> str:
-    """What all spellings of a config's name have in common."""
+    """One spelling for all those of the same config's name."""
     stem = re.sub(r'vit-([tsblh])-', lambda match: f'vit-{_SIZES[match[1]]}-', stem)
-    stem = stem.replace('vit-huge-p16', 'vit-huge-p14')  # so called there, though of patch 14
+    stem = stem.replace('vit-huge-p16', 'vit-huge-p14')  # their name for patches of 14 pixels
     return re.sub(r'-(amp|fp16)(?=[-_])', '', stem).removesuffix('-224')

@@ -33,8 +33,7 @@ class Violation:
     """A broken rule.
 
     Attributes:
-        path: of the file.
-        key: in it.
+        key: config key with dots, or the name of a check.
         message: what is wrong, and what would be right.
     """
 
@@ -162,8 +161,15 @@ def _parameters(wrapper: Mapping[str, Any], model: Any) -> Iterator[_Finding]:
 
 
 def _metafile(path: Path) -> Iterator[_Finding]:
-    """Weights carry their checksum, and their config is there and as long as they say."""
-    for model in load(path)['Models']:
+    """Results have their config; weights too, as long as they say, and their checksum."""
+    meta = load(path)
+    for result in meta.get('Published', ()):
+        if not path.with_name(f'{result["Config"]}.py').is_file():
+            yield (
+                f'Published.{result["Config"]}.Config',
+                'is not the name of a config beside this file',
+            )
+    for model in meta['Models']:
         name, facts = model['Name'], model['Metadata']
         config = path.parent / Path(model['Config']).name
         if Path(model['Config']).parent.name != path.parent.name or not config.is_file():

@@ -2,8 +2,12 @@
 
 import copy
 import logging
-from collections.abc import Mapping
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from mmengine.config import Config
@@ -11,19 +15,19 @@ from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from mae.config.check import check_config
-from mae.config.files import find_config
-from mae.config.helpers import Helpers, find_helpers
-from mae.config.nodes import node_at, places_of
+from mae.config.files import find_base, find_config
+from mae.config.nodes import merged, node_at, places_of
 from mae.config.options import merge_options
-from mae.config.read import read_config
 from mae.config.schema import IDLE, KEYS
-from mae.config.source import read_source
-from mae.engine.img_size import hand_down_img_size
+from mae.config.source import ConfigSource, Helpers, find_helpers, read_source
+from mae.engine.img_size import fill_in_img_size
 from mae.utils.errors import ConfigError
-from mae.utils.text import one_line
+from mae.utils.text import first_line, one_line
 
-# Attribute of a `Config`: the image size by the keys that did not state it, but were filled in.
+# Attribute of a `Config`: by key the image sizes that no file stated and `load_config` filled in.
 _FILLED_IN = '_filled_in'
+_LOCK = RLock()
+_REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)')
 
 
 def load_config(
@@ -56,10 +60,10 @@ def load_config(
     try:
         merge_options(loaded, options)
         _check(loaded)
-        _tell_idle(loaded)
-        object.__setattr__(loaded, _FILLED_IN, hand_down_img_size(loaded))
+        _warn_of_idle_keys(loaded)
+        object.__setattr__(loaded, _FILLED_IN, fill_in_img_size(loaded))
     except ConfigError as error:
-        raise ConfigError(f'{_source(plain, cfg_options)}{error}') from error
+        raise ConfigError(f'{_origin(plain, cfg_options)}{error}') from error
     return loaded
 
 
@@ -73,7 +77,7 @@ def _helpers_of(config: Config, options: Mapping[str, Any]) -> Helpers:
 
 
 def _drop(helpers: Helpers, config: Config, options: Mapping[str, Any]) -> None:
-    """Remove the helper variables; an option for one of them would come too late."""
+    """Remove the helper variables; an option for one of them is an error, as it comes too late."""
     taken = helpers.take_from(config)
     for key in options:
         name = key.partition('.')[0]
@@ -94,7 +98,7 @@ def _take_out_sizes(config: Config) -> None:
             del node[last]  # type: ignore[attr-defined]
 
 
-def _tell_idle(config: Config) -> None:
+def _warn_of_idle_keys(config: Config) -> None:
     for key, why in IDLE.items():
         place, _, last = key.rpartition('.')
         if last in (node_at(config, place) or {}):
@@ -121,8 +125,8 @@ def _import(names: Any, *, allow_failed: bool) -> None:
         ) from error
 
 
-def _source(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
-    """Who is to blame: the options, if the file is right without them."""
+def _origin(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
+    """Where an error comes from: the options if the file is valid without them, else the file."""
     if cfg_options:
         try:
             _check(config)
@@ -131,3 +135,82 @@ def _source(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
         else:
             return '--cfg-options: '
     return f'{config.filename}: ' if config.filename else ''
+
+
+def read_config(path: Path, source: ConfigSource) -> Config:
+    """Run a config file and those it inherits from, without importing anything for it.
+
+    Args:
+        path: Python, JSON or YAML.
+        source: what `read_source` returned for it.
+
+    Raises:
+        ConfigError: names the file and line that cannot be run.
+    """
+    try:
+        with _our_rules():
+            return Config.fromfile(path, import_custom_modules=False, lazy_import=source.is_pure)
+    except ConfigError as error:
+        raise ConfigError(f'{path}: {error}') from error
+    except Exception as error:  # whatever the code in the file does wrong
+        if isinstance(error, KeyError) and (message := _twice(source)):
+            raise ConfigError(message) from error
+        if isinstance(error, KeyError) and (message := _not_inherited(source, str(error.args[0]))):
+            raise ConfigError(message) from error
+        frames = traceback.extract_tb(error.__traceback__)
+        names = {str(file.path) for file in source.files()}
+        lines = [f'{f.filename}:{f.lineno}' for f in frames if str(f.filename) in names]
+        where = lines[-1] if lines else str(path)
+        raise ConfigError(f'{where}: {type(error).__name__}: {first_line(error)}') from error
+
+
+def _twice(source: ConfigSource) -> str | None:
+    """The message for a variable that two bases of one file assign, if there is one."""
+    for heir in source.files():
+        seen: dict[str, ConfigSource] = {}
+        for base in heir.bases:
+            names = {name: file for file in base.files() for name in file.assigned}
+            if both := sorted(names.keys() & seen.keys() - {'_base_'}):
+                name = both[0]
+                return (
+                    f'{heir.path}: two files of its _base_ have {name}, {seen[name].path} and '
+                    f'{names[name].path}; keep one of them, or let the second inherit the first'
+                )
+            seen |= names
+    return None
+
+
+def _not_inherited(source: ConfigSource, key: str) -> str | None:
+    """The message for a `{{_base_.a.b}}` through a key that the bases do not have."""
+    for file in source.files():
+        text = file.path.read_text(encoding='utf-8')
+        for number, line in enumerate(text.splitlines(), start=1):
+            for name in _REFERENCE.findall(line):
+                if key in name.split('.'):
+                    return f'{file.path}:{number}: {{{{_base_.{name}}}}}: the bases have no {key!r}'
+    return None
+
+
+@contextmanager
+def _our_rules() -> Iterator[None]:
+    """Make mmengine find bases and merge dicts by our rules, for which it has no hook."""
+    with _LOCK:
+        theirs = {name: vars(Config)[name] for name in ('_get_cfg_path', '_merge_a_into_b')}
+        find_theirs = Config._get_cfg_path
+
+        def find(name: str, heir: str) -> tuple[str, str | None]:
+            found = find_base(name, Path(heir))
+            return find_theirs(name, heir) if found is None else (str(found), None)
+
+        def merge(new: dict[str, Any], old: dict[str, Any], *unused: bool) -> dict[str, Any]:
+            if '_delete_' in new:
+                raise ConfigError('_delete_ stands inside of the dict that is to be started anew')
+            result: dict[str, Any] = merged(new, old)
+            return result
+
+        Config._get_cfg_path, Config._merge_a_into_b = staticmethod(find), staticmethod(merge)
+        try:
+            yield
+        finally:
+            for name, function in theirs.items():
+                setattr(Config, name, function)

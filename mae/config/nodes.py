@@ -1,9 +1,13 @@
-"""What stands where in a config, by keys with dots between."""
+"""Nodes of a config: found by a dotted key, searched by value, merged."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+
+from mae.utils.errors import ConfigError
+
+_DELETE = '_delete_'
 
 
 def node_at(config: Any, key: str) -> Any:
@@ -30,3 +34,29 @@ def places_of(config: Any, value: Any, path: str = '') -> list[str]:
         elif isinstance(node, Mapping | list | tuple):
             found += places_of(node, value, here)
     return found
+
+
+def merged(new: Any, old: Any, place: str = '') -> Any:
+    """`new` over `old`, neither of which changes.
+
+    A dict over a dict is merged key by key, unless it has `_delete_=True`; whatever else it is, the
+    new value takes the place of the old one.
+
+    Args:
+        new: from the heir.
+        old: from the base; None where it has none.
+        place: key of both, with dots between, for messages.
+
+    Raises:
+        ConfigError: `_delete_` is neither True nor False.
+    """
+    if not isinstance(new, Mapping):
+        return new
+    if not isinstance(new.get(_DELETE, False), bool):
+        raise ConfigError(f'{place}.{_DELETE} must be True or False, not {new[_DELETE]!r}')
+    is_kept = isinstance(old, Mapping) and not new.get(_DELETE)
+    result = ConfigDict(old if is_kept else {})
+    for key, value in new.items():
+        if key != _DELETE:
+            result[key] = merged(value, result.get(key), f'{place}.{key}' if place else str(key))
+    return result

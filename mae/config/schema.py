@@ -1,6 +1,6 @@
-"""The keys of a config that no class declares, and which registry builds what stands where.
+"""The keys of a config that no class declares, and the registries that build its parts.
 
-A `TypedDict` is a section of fixed keys; `Annotated[..., Room]` is what a registry builds from a
+A `TypedDict` is a section of fixed keys; `Annotated[..., Builder]` is what a registry builds from a
 dict with a `type`. The arguments of a `type` are declared by its class, not here.
 """
 
@@ -14,13 +14,13 @@ from mae.fault_tolerance.checkpoint.state import MayDiffer
 
 
 @dataclass(frozen=True)
-class Room:
-    """What builds a node.
+class Builder:
+    """How a node of the config is built.
 
     Args:
         registries: where its `type` is looked up, in this order.
-        default: the `type` of a node that states none; without it, one must.
-        extras: keys that the builder takes for itself before it calls the class.
+        default: the `type` of a node that states none; None makes stating it an obligation.
+        extras: keys that are read before the class is called, and not passed to it.
         helper: (key, default) of a second class, which reads keys of the same node.
     """
 
@@ -30,36 +30,36 @@ class Room:
     helper: tuple[str, str] | None = None
 
 
-Model = Annotated[Any, Room((r.MODELS,))]
-Wrapper = Annotated[Any, Room((MODEL_WRAPPERS,), 'MMDistributedDataParallel')]
-Init = Annotated[Any, Room((WEIGHT_INITIALIZERS,))]
-Dataset = Annotated[Any, Room((r.DATASETS,))]
-Transforms = Annotated[Any, Room((r.TRANSFORMS,))]
-Sampler = Annotated[Any, Room((r.DATA_SAMPLERS,))]
-Function = Annotated[Any, Room((r.FUNCTIONS,))]
-Optimizer = Annotated[Any, Room((r.OPTIMIZERS,))]
+Model = Annotated[Any, Builder((r.MODELS,))]
+Wrapper = Annotated[Any, Builder((MODEL_WRAPPERS,), 'MMDistributedDataParallel')]
+Init = Annotated[Any, Builder((WEIGHT_INITIALIZERS,))]
+Dataset = Annotated[Any, Builder((r.DATASETS,))]
+Transforms = Annotated[Any, Builder((r.TRANSFORMS,))]
+Sampler = Annotated[Any, Builder((r.DATA_SAMPLERS,))]
+Function = Annotated[Any, Builder((r.FUNCTIONS,))]
+Optimizer = Annotated[Any, Builder((r.OPTIMIZERS,))]
 OptimWrapper = Annotated[
     Any,
-    Room(
+    Builder(
         (r.OPTIM_WRAPPERS,),
         'OptimWrapper',
         helper=('constructor', 'DefaultOptimWrapperConstructor'),
     ),
 ]
-OptimConstructor = Annotated[Any, Room((r.OPTIM_WRAPPER_CONSTRUCTORS,))]
-Scheduler = Annotated[Any, Room((r.PARAM_SCHEDULERS,), extras=('convert_to_iter_based',))]
-TrainLoop = Annotated[Any, Room((r.LOOPS,), 'EpochBasedTrainLoop', extras=('by_epoch',))]
-ValLoop = Annotated[Any, Room((r.LOOPS,), 'ValLoop')]
-TestLoop = Annotated[Any, Room((r.LOOPS,), 'TestLoop')]
-Hook = Annotated[Any, Room((r.HOOKS,), extras=('priority',))]
-Metric = Annotated[Any, Room((r.METRICS,))]
-Metrics = Annotated[Any, Room((r.METRICS, EVALUATOR), 'Evaluator')]
-LogProcessor = Annotated[Any, Room((r.LOG_PROCESSORS,), 'LogProcessor')]
-Visualizer = Annotated[Any, Room((r.VISUALIZERS,))]
-VisBackend = Annotated[Any, Room((r.VISBACKENDS,))]
+OptimConstructor = Annotated[Any, Builder((r.OPTIM_WRAPPER_CONSTRUCTORS,))]
+Scheduler = Annotated[Any, Builder((r.PARAM_SCHEDULERS,), extras=('convert_to_iter_based',))]
+TrainLoopConfig = Annotated[Any, Builder((r.LOOPS,), 'EpochBasedTrainLoop', extras=('by_epoch',))]
+ValLoopConfig = Annotated[Any, Builder((r.LOOPS,), 'ValLoop')]
+TestLoopConfig = Annotated[Any, Builder((r.LOOPS,), 'TestLoop')]
+Hook = Annotated[Any, Builder((r.HOOKS,), extras=('priority',))]
+Metric = Annotated[Any, Builder((r.METRICS,))]
+Metrics = Annotated[Any, Builder((r.METRICS, EVALUATOR), 'Evaluator')]
+LogProcessor = Annotated[Any, Builder((r.LOG_PROCESSORS,), 'LogProcessor')]
+Visualizer = Annotated[Any, Builder((r.VISUALIZERS,))]
+VisBackend = Annotated[Any, Builder((r.VISBACKENDS,))]
 
 
-class Loader(TypedDict, total=False):
+class DataLoaderConfig(TypedDict, total=False):
     """`*_dataloader`: the arguments of torch's DataLoader and what they are built from."""
 
     dataset: Dataset
@@ -122,7 +122,7 @@ class Imports(TypedDict, total=False):
 
 
 class DefaultHooks(TypedDict, total=False):
-    """`default_hooks`: one place each; any other hook goes to `custom_hooks`."""
+    """`default_hooks`: one hook for each key; all others belong in `custom_hooks`."""
 
     runtime_info: Hook
     timer: Hook
@@ -147,12 +147,12 @@ class Run(TypedDict, total=False):
     global_batch_size: int | None
     model: Model
     data_preprocessor: dict[str, Any] | None
-    train_dataloader: Loader | None
-    val_dataloader: Loader | None
-    test_dataloader: Loader | None
-    train_cfg: TrainLoop
-    val_cfg: ValLoop
-    test_cfg: TestLoop
+    train_dataloader: DataLoaderConfig | None
+    val_dataloader: DataLoaderConfig | None
+    test_dataloader: DataLoaderConfig | None
+    train_cfg: TrainLoopConfig
+    val_cfg: ValLoopConfig
+    test_cfg: TestLoopConfig
     val_evaluator: Metrics
     test_evaluator: Metrics
     optim_wrapper: OptimWrapper
@@ -195,21 +195,21 @@ class Paramwise(TypedDict, total=False):
 
 KEYS = frozenset(Run.__annotations__)
 
-# Keys that configs of other OpenMMLab libraries have and this one reads nowhere, and why.
+# Keys of configs of other OpenMMLab libraries that have no effect here, and why.
 IDLE = {
     'env_cfg.dist_cfg.backend': 'it is nccl on GPUs and gloo on CPUs',
     'auto_scale_lr.base_batch_size': 'base_lr is that of 256 images',
 }
 
 # Arguments of classes that are parts in turn, by the name they have everywhere in the toolbox.
-# A part under any other name is looked up where its owner was.
+# A part under any other key is looked up in the registries of its owner.
 PARTS: dict[str, Any] = {
     **dict.fromkeys(('preprocessor', 'encoder', 'masker', 'decoder'), Model),
     **dict.fromkeys(('target', 'loss', 'head', 'backbone', 'neck'), Model),
     **dict.fromkeys(('dataset', 'datasets', 'source'), Dataset),
     **dict.fromkeys(('pipeline', 'transforms'), Transforms),
     'sampler': Sampler,
-    **dict.fromkeys(('dataloader', 'bank_dataloader'), Loader),
+    **dict.fromkeys(('dataloader', 'bank_dataloader'), DataLoaderConfig),
     'optimizer': Optimizer,
     'constructor': OptimConstructor,
     **dict.fromkeys(('metrics', 'probes'), Metric),
@@ -218,8 +218,8 @@ PARTS: dict[str, Any] = {
     'ema_type': Model,
 }
 
-# Dicts that a class takes whole, by class and argument: a section, or the functions ('module:name')
-# whose keywords they are; where one takes any keyword, only slips are refused.
+# Dicts that are one argument of a class, by class and argument: a section, or the functions
+# ('module:name') whose keywords they are. If one takes any keyword, only slips are refused.
 OPTIONS: dict[tuple[str, str], type | tuple[str, ...]] = {
     ('ViTEncoder', 'arch'): Arch,
     ('GroupedOptimConstructor', 'paramwise_cfg'): Paramwise,
@@ -229,12 +229,12 @@ OPTIONS: dict[tuple[str, str], type | tuple[str, ...]] = {
         'mae.models.preprocessors.augment:Erase',
         'timm.data.random_erasing:RandomErasing',
     ),
-    # `create_model` hands on whatever a model takes; a ViT's keywords are those most used.
+    # `create_model` passes further keywords to the model; those of a ViT are the most used.
     ('FeatureTarget', 'options'): (
         'timm:create_model',
         'timm.models.vision_transformer:VisionTransformer',
     ),
 }
 
-# Classes that hand their further keywords to a second one: (key that names it, default).
-HANDED_ON = {'EMAHook': ('ema_type', 'ExponentialMovingAverage')}
+# Classes that pass their further keywords to a second one: (key that names it, default).
+FORWARDING = {'EMAHook': ('ema_type', 'ExponentialMovingAverage')}

@@ -1,8 +1,12 @@
-"""What a config file tells without being run: its bases, and which variables are read by whom."""
+"""What a config file shows without being run: its bases, and which of its variables are read.
+
+A variable that is no key of a config is a helper if the file or one that inherits from it reads it;
+otherwise it is a misspelt key.
+"""
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +15,9 @@ from typing import Any
 from mmengine.fileio import load
 
 from mae.config.files import find_base
+from mae.config.schema import KEYS
 from mae.utils.errors import ConfigError
+from mae.utils.suggest import did_you_mean, is_slip
 from mae.utils.text import one_line
 
 _BASE = '_base_'
@@ -23,7 +29,7 @@ _SCOPES = (
 
 
 @dataclass
-class Source:
+class ConfigSource:
     """A config file.
 
     Attributes:
@@ -37,21 +43,21 @@ class Source:
     """
 
     path: Path
-    bases: list['Source'] = field(default_factory=list)
+    bases: list['ConfigSource'] = field(default_factory=list)
     assigned: dict[str, int] = field(default_factory=dict)
     defined: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     inherited: set[str] = field(default_factory=set)
     is_pure: bool = False
 
-    def files(self) -> Iterator['Source']:
+    def files(self) -> Iterator['ConfigSource']:
         """This one and all it inherits from."""
         yield self
         for base in self.bases:
             yield from base.files()
 
 
-def read_source(path: Path, heirs: Sequence[Path] = ()) -> Source:
+def read_source(path: Path, heirs: Sequence[Path] = ()) -> ConfigSource:
     """A file and its bases, which must be there.
 
     Args:
@@ -63,7 +69,7 @@ def read_source(path: Path, heirs: Sequence[Path] = ()) -> Source:
     """
     if path in heirs:
         raise ConfigError(f'{heirs[-1]}: {_BASE} leads back to {path}, which inherits from it')
-    source = Source(path)
+    source = ConfigSource(path)
     if path.suffix == '.py':
         tree = _parse(path)
         bases = [*_bases(tree, path), *_imported_bases(tree, path)]
@@ -78,7 +84,7 @@ def read_source(path: Path, heirs: Sequence[Path] = ()) -> Source:
 class _Variables(ast.NodeVisitor):
     """Notes what a file assigns and reads; a function may read what is assigned below it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ConfigSource) -> None:
         self.source = source
         self._local: list[set[str]] = []  # names of the functions and comprehensions around
 
@@ -129,7 +135,7 @@ def _local_names(scope: ast.AST) -> set[str]:
 
 
 def _is_pure(tree: ast.Module) -> bool:
-    """mmengine's own test takes the standard library of a virtual environment for a foreign one."""
+    """Whether a file is pure Python: mmengine's test misjudges the standard library in a venv."""
     if any(isinstance(node, ast.Assign) and _is_base(node.targets[0]) for node in tree.body):
         return False
     for node in ast.walk(tree):
@@ -173,7 +179,7 @@ def _bases(tree: ast.Module, path: Path) -> Iterator[Path]:
         try:
             value = ast.literal_eval(node.value)
         except ValueError:
-            continue  # computed: mmengine asks for them when it runs the file
+            continue  # computed: mmengine finds them when it runs the file
         try:
             yield from _found(value, path)
         except ConfigError as error:
@@ -219,3 +225,83 @@ def _imported_bases(tree: ast.Module, path: Path) -> Iterator[Path]:
 
 def _is_base(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == _BASE
+
+
+@dataclass
+class Helpers:
+    """Top-level variables that are no keys of a config.
+
+    Attributes:
+        files: by name, the file that assigns it, where that or one that inherits from it reads it.
+        wrong: by name, the error message for each of the others.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+
+    def take_from(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Remove them from a config that has been evaluated; returns them.
+
+        Raises:
+            ConfigError: one that is never read: it is misspelt, or has no effect.
+        """
+        taken = {}
+        for key in [key for key in config if key not in KEYS]:
+            if key in self.wrong:
+                raise ConfigError(self.wrong[key] + meant_elsewhere(config, key))
+            if key in self.files or key.startswith('_'):
+                taken[key] = config.pop(key)
+        return taken
+
+
+def find_helpers(source: ConfigSource) -> Helpers:
+    """The helper variables of a file and its bases."""
+    found = Helpers()
+    _collect(source, (), found)
+    return found
+
+
+def _collect(source: ConfigSource, heirs: Sequence[ConfigSource], found: Helpers) -> None:
+    for name in source.defined - KEYS:
+        found.files.setdefault(name, source.path)
+    for name, line in source.assigned.items():
+        if name in KEYS or name == _BASE:
+            continue
+        if name in source.read or any(name in heir.inherited for heir in heirs):
+            found.files.setdefault(name, source.path)
+        elif problem := _unread(name, source):
+            found.wrong.setdefault(name, f'{source.path}:{line}: {problem}')
+    for base in source.bases:
+        _collect(base, (*heirs, source), found)
+
+
+def _unread(name: str, source: ConfigSource) -> str:
+    """What is wrong with a variable that is never read; empty if nothing is."""
+    for base in source.files():
+        if base is not source and name in base.assigned:
+            return (
+                f'{name} has no effect here, as {base.path} has been evaluated before; set the '
+                'keys that it goes into'
+            )
+    if name.startswith('_'):
+        return f'unknown key {name}; did you mean _base_?' if is_slip(name, '_base_') else ''
+    meant = did_you_mean(name, KEYS)
+    return f'unknown key {name}{meant or ", which nothing reads"}'
+
+
+def meant_elsewhere(config: Any, name: str) -> str:
+    """The end of the message for a top-level key that exists deeper in the config; else empty."""
+    found = _keys_called(config, name)[:3]
+    return f'; did you mean {" or ".join(found)}?' if found else ''
+
+
+def _keys_called(node: Any, name: str, path: str = '') -> list[str]:
+    found: list[str] = []
+    is_list = isinstance(node, list | tuple)
+    for key, value in enumerate(node) if is_list else node.items():
+        here = f'{path}.{key}' if path else str(key)
+        if path and key == name:
+            found.append(here)
+        if isinstance(value, Mapping | list | tuple):
+            found += _keys_called(value, name, here)
+    return found

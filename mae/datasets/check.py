@@ -13,7 +13,7 @@ _CHUNK = 16  # samples that a worker reads before it reports
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of one sample: `reason` is why it cannot be read, or None."""
+    """The outcome for one sample: `reason` is why it cannot be read, None if it can."""
 
     path: str
     reason: str | None
@@ -43,7 +43,7 @@ def verify(dataset: SeededDataset, num_workers: int = 0) -> Iterator[Checked]:
         num_workers: processes, at least 0; 0 reads in this one.
 
     Raises:
-        DataError: a worker died, as a decoder that crashes or too little memory would have it.
+        DataError: a worker died: a decoder crashed, or memory ran out.
     """
     # A plain list is the batch: a worker sends text only, no images.
     loader = DataLoader(

@@ -1,4 +1,7 @@
-"""Samples to a batch: the only shape in which data reaches a model."""
+"""Samples to a batch: the only shape in which data reaches a model.
+
+Shapes: B images, C channels, H W pixels.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,48 +15,56 @@ from mae.utils.errors import DataError
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """dict(inputs uint8 (B, C, H, W), labels (B,), ids (B,), keys (B,)), the latter int64.
+    """dict(inputs uint8 (B, C, H, W), labels, ids, keys int64 (B,)), and `bad` of replaced samples.
 
-    In memory the channels of `inputs` are last, as a decoder writes them and a patch wants them, so
-    that nothing on the way rearranges pixels. Samples of `EncodedCrop` give `encoded`, all files
-    end to end, with their `sizes` and `crops`, instead of `inputs`. If samples were replaced, `bad`
-    lists what was wrong with those that they stand for.
+    In memory the channels of `inputs` come last, as a decoder writes them and a patch reads them,
+    so that nothing on the way rearranges pixels.
 
     Raises:
-        DataError: the images differ in shape.
+        DataError: the images differ in shape, or are not (C, H, W).
     """
-    inputs = [sample['inputs'] for sample in samples]
-    facts: dict[str, Any] = {f'{name}s': _column(samples, name) for name in ('label', 'id', 'key')}
-    if bad := [sample['bad'] for sample in samples if 'bad' in sample]:
-        facts['bad'] = bad
-    if 'crop' in samples[0]:
-        sizes = torch.tensor([len(content) for content in inputs])
-        crops = _column(samples, 'crop')
-        return {'encoded': torch.cat(inputs), 'sizes': sizes, 'crops': crops, **facts}
-    _require_one_shape(inputs)
-    channels_last = [image.permute(1, 2, 0) for image in inputs]
+    images = [sample['inputs'] for sample in samples]
+    _require_one_shape(images)
+    channels_last = [image.permute(1, 2, 0) for image in images]
     return {
         # In a worker it stacks straight into shared memory.
         'inputs': default_collate(channels_last).permute(0, 3, 1, 2),
-        **facts,
+        **collate_facts(samples),
     }
+
+
+def collate_facts(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All of a batch but the images: `labels`, `ids` and `keys`, int64 (B,).
+
+    If samples were replaced, `bad` lists what was wrong with the ones they replace.
+    """
+    facts: dict[str, Any] = {f'{name}s': column(samples, name) for name in ('label', 'id', 'key')}
+    bad = [sample['bad'] for sample in samples if 'bad' in sample]
+    return {**facts, 'bad': bad} if bad else facts
+
+
+def column(samples: Sequence[dict[str, Any]], name: str) -> Tensor:
+    """One number, or one list of numbers, of each sample: int64 (B,) or (B, N)."""
+    return torch.tensor([sample[name] for sample in samples], dtype=torch.int64)
 
 
 def _require_one_shape(images: Sequence[Tensor]) -> None:
     shapes = sorted({tuple(image.shape) for image in images})
+    if len(shapes[0]) != 3:
+        raise DataError(
+            f'`collate` stacks images (C, H, W), but the pipeline gives inputs of shape '
+            f'{shapes[0]}: end dataset.pipeline with PackInputs, or name the collate function of '
+            'its last transform as collate_fn'
+        )
     if len(shapes) == 1:
         return
-    told = f'images of one batch differ in shape, for example {shapes[0]} and {shapes[-1]}'
+    message = f'images of one batch differ in shape, for example {shapes[0]} and {shapes[-1]}'
     if len({shape[0] for shape in shapes}) > 1:
         raise DataError(
-            f'{told} (C, H, W): begin dataset.pipeline with DecodeImage, whose channels=1 makes '
+            f'{message} (C, H, W): begin dataset.pipeline with DecodeImage, whose channels=1 makes '
             'all grey and channels=3 all RGB; it must be the in_channels of model.encoder'
         )
-    raise DataError(f'{told} (C, H, W): end dataset.pipeline with a crop of fixed size')
-
-
-def _column(samples: Sequence[dict[str, Any]], name: str) -> Tensor:
-    return torch.tensor([sample[name] for sample in samples], dtype=torch.int64)
+    raise DataError(f'{message} (C, H, W): end dataset.pipeline with a crop of fixed size')
 
 
 FUNCTIONS.register_module(module=collate)

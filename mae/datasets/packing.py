@@ -1,4 +1,4 @@
-"""Writes packed images: shard by shard, so that an interrupted run goes on where it was."""
+"""Writes packed images shard by shard, so that an interrupted run continues where it stopped."""
 
 import io
 import os
@@ -56,7 +56,7 @@ def pack(
 ) -> None:
     """Pack all images of a source into a folder, which appears once all of it is written.
 
-    Until then the work is in `<folder>.part`; the same call goes on with what is there.
+    Until then the work is in `<folder>.part`; the same call continues from what is there.
 
     Args:
         source: a dataset with `get_data_info`, `get_gt_labels`, `metainfo` and `folder`.
@@ -66,8 +66,8 @@ def pack(
         progress: called with (images done, all images).
 
     Raises:
-        DataError: `folder` is no place for it, an image cannot be decoded, `<folder>.part` is of
-            another job or of other images, or a process was ended by the system.
+        DataError: `folder` exists or lies within the images, an image cannot be decoded,
+            `<folder>.part` is of another job or of other images, or the system ended a process.
     """
     if folder.exists():
         raise DataError(f'{folder} exists already; remove it, or give another place')
@@ -98,7 +98,7 @@ def pack(
 def _shards(
     source: Any, part: Path, packing: Packing, numbers: list[int], workers: int
 ) -> Iterator[int]:
-    """Writes the shards; gives the number of images of each as it is done."""
+    """Writes the shards; yields the number of images of each when it is done."""
     if workers == 1:
         yield from (_pack_shard(source, part, packing, number) for number in numbers)
         return
@@ -134,7 +134,7 @@ def _span(source: Source, packing: Packing, number: int) -> range:
 
 
 def _is_done(source: Any, labels: NDArray[Any], part: Path, packing: Packing, number: int) -> bool:
-    """Whether a shard is there; raises DataError if it contains other images."""
+    """Whether a shard exists; raises DataError if it contains other images."""
     file = _shard_index(part, number)
     if not ((part / shard_name(number)).exists() and file.exists()):
         return False
@@ -203,7 +203,7 @@ def _steps(short_side: int) -> tuple[DecodeImage, ResizeShort]:
 
 
 def _join(part: Path, numbers: range, source: Any) -> None:
-    """One index of all shards, in place of theirs."""
+    """Merge the indexes of the shards into one."""
     found = [read_arrays(_shard_index(part, number)) for number in numbers]
     builder = IndexBuilder()
     for meta, _ in found:

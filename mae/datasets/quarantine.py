@@ -52,8 +52,8 @@ def write_quarantine(path: str | Path, entries: Iterable[tuple[str, str]]) -> No
 class Quarantined:
     """A source without the images of a list.
 
-    An image is excluded if its path ends in one of the list's, beginning at a folder that all
-    images share: a list made in `data/imagenet` or in `data/imagenet/train` fits either.
+    An image is excluded if its path, from any folder that contains all images, is in the list:
+    one made in `data/imagenet` and one made in `data/imagenet/train` both work.
 
     Attributes:
         left_out: indices in the source of the excluded images.
@@ -73,8 +73,8 @@ class Quarantined:
         self.source = source
         self._indices = np.flatnonzero(~out)
         self.left_out: list[int] = np.flatnonzero(out).tolist()
-        told = f'{path}: {out.sum()} of {len(out)} samples left out, {len(listed)} listed'
-        print_log(printable(told), 'current')
+        message = f'{path}: {out.sum()} of {len(out)} samples left out, {len(listed)} listed'
+        print_log(printable(message), 'current')
         if not len(self._indices):
             raise DataError(f'{path}: leaves none of the {len(out)} samples')
 
@@ -85,7 +85,7 @@ class Quarantined:
 
     @property
     def folder(self) -> str:
-        """The source's, of those that have one."""
+        """The source's, if it has one."""
         folder: str = self.source.folder
         return folder
 
@@ -106,7 +106,7 @@ def _listed(names: list[str | None], listed: set[str]) -> Any:
     """Whether each image is in the list, bool (N,)."""
     paths = [os.path.abspath(name) if name else '' for name in names]
     known = [path for path in paths if path]
-    # What the first and the last in order have in common, all have.
+    # What the first and the last in alphabetical order have in common, all have.
     ends = [os.path.dirname(path) for path in (min(known), max(known))] if known else ['']
     base = os.path.commonpath(ends)
     starts = [0, *(place + 1 for place, letter in enumerate(f'{base}/') if letter == '/')]

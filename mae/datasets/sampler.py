@@ -1,4 +1,4 @@
-"""Who takes which sample when: a function of (seed, epoch, step), on any number of devices."""
+"""Which process reads which sample at which step: a function of (seed, epoch, step)."""
 
 from collections.abc import Iterator, Sized
 
@@ -10,13 +10,13 @@ from mae.registry import DATA_SAMPLERS
 from mae.utils.errors import ConfigError
 from mae.utils.hashing import derive, sample_keys
 
-Batch = list[tuple[int, int]]
+Requests = list[tuple[int, int]]
 
-_ORDER = 0x6F72646572  # b'order': keeps the shuffle apart from the samples' own keys
+_ORDER = 0x6F72646572  # b'order': a stream of random numbers beside the samples' keys
 
 
 @DATA_SAMPLERS.register_module()
-class GlobalBatchSampler(Sampler[Batch]):
+class GlobalBatchSampler(Sampler[Requests]):
     """Micro-batches of (sample id, key) that make up the same global batches on 1 or 64 devices.
 
     With m samples per micro-batch, W ranks and A accumulation steps, global batch b is
@@ -29,14 +29,14 @@ class GlobalBatchSampler(Sampler[Batch]):
         seed: seeds the order and the samples' keys.
         shuffle: False keeps the dataset's order.
         drop_last: True drops the last, smaller global batch. False splits it evenly over the fewest
-            micro-steps that it fits into, except up to W - 1 samples with which some rank would
-            have none.
+            micro-steps that it fits into, and drops at most W - 1 samples, with which some rank
+            would have none.
         num_repeats: times that a sample occurs in an epoch, each with its own id and so its own
             augmentation (repeated augmentation, Hoffer et al. 2020).
         rank, world_size: None takes those of torch.distributed.
 
     Raises:
-        ConfigError: the numbers do not fit together; says which would.
+        ConfigError: the numbers do not fit together; names some that would.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class GlobalBatchSampler(Sampler[Batch]):
         """Micro-batches of this rank in a whole epoch."""
         return self._full_steps * self.accumulation + self.micro_steps(self._full_steps)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Requests]:
         ids = self._order()
         keys = sample_keys(self.seed, self.epoch, ids)
         for step in range(self.step, self.steps_per_epoch):
@@ -123,7 +123,7 @@ class GlobalBatchSampler(Sampler[Batch]):
 
 
 def place(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """(rank, world size): the given ones, or those of the running processes."""
+    """(rank, world size), where None takes that of the running processes."""
     here, number = get_dist_info()
     rank = here if rank is None else rank
     world_size = number if world_size is None else world_size
@@ -139,7 +139,7 @@ def require_samples(num_samples: int, world_size: int) -> None:
 
 
 def _handy(num_samples: int, world_size: int) -> int:
-    """A global batch that makes about four steps or more of so many samples."""
+    """A global batch with which `num_samples` make about four steps or more."""
     return world_size << max(0, (num_samples // (4 * world_size)).bit_length() - 1)
 
 

@@ -1,26 +1,26 @@
-"""Any source of images plus a pipeline, random per sample and nothing else (docs: data_flow)."""
+"""A source of images and a pipeline that is random by the sample's key alone (docs: data_flow)."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch.utils.data import Dataset
 
 from mae.datasets.quarantine import Quarantined
-from mae.datasets.replacement import read_or_replace
 from mae.registry import DATASETS, TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
-from mae.utils.hashing import sample_keys
+from mae.utils.hashing import derive, sample_keys
 from mae.utils.seeding import generators_kept, seed_generators
 from mae.utils.text import first_line
 
 Sample = dict[str, Any]
 Request = int | tuple[int, int]
 
+_TRIES = 16  # replacements of one sample: if none can be read, more than a few files are at fault
+
 
 class Source(Protocol):
-    """What is needed of a dataset: mmengine's `BaseDataset` has it."""
+    """What a dataset must have to be a source; mmengine's `BaseDataset` has it."""
 
     def __len__(self) -> int: ...
 
@@ -33,10 +33,10 @@ class SeededDataset(Dataset[Sample]):
     """Samples whose augmentation is a function of their key: not of worker, rank or history.
 
     The key seeds `random`, numpy and torch before the pipeline runs, so transforms of any library
-    follow it; the caller's own random state is put back afterwards.
+    follow it; the caller's own random state is restored afterwards.
 
     A sample that cannot be read is an error, unless `replaces_bad` is set, as `BadSamplesHook`
-    does for training: then another one, chosen by its key, takes its place and says so.
+    does for training: then another one, chosen by the key, takes its place and notes it in `bad`.
 
     Args:
         source: a dataset, or the config of one, with `__len__` and `get_data_info`.
@@ -91,11 +91,11 @@ class SeededDataset(Dataset[Sample]):
         A replacement has its own id and key, and `bad`: dict(id, path, reason, replaced_by).
 
         Raises:
-            DataError: a sample cannot be read or transformed, and, if bad ones are replaced, nor
-                can those in its place; names the path.
+            DataError: a sample cannot be read or transformed, nor, if bad ones are replaced, any
+                of its replacements; names the path.
         """
         pairs = [r if isinstance(r, tuple) else (r, _default_key(r)) for r in requests]
-        read = partial(read_or_replace, self) if self.replaces_bad else self.read
+        read = self._read_or_replace if self.replaces_bad else self.read
         if not self.is_random:
             return [read(sample_id, key) for sample_id, key in pairs]
         with generators_kept():
@@ -130,6 +130,32 @@ class SeededDataset(Dataset[Sample]):
         results['id'] = sample_id
         results['key'] = key
         return results
+
+    def _read_or_replace(self, sample_id: int, key: int) -> Sample:
+        """The sample, or the first readable one of a sequence that follows from `key` alone.
+
+        Raises:
+            DataError: none of the sequence can be read either.
+        """
+        try:
+            return self.read(sample_id, key)
+        except DataError as error:
+            refusal = error
+        for attempt in range(_TRIES):
+            new_key = derive(key, attempt)
+            try:
+                sample = self.read(new_key % len(self), new_key)
+            except DataError:
+                continue
+            path = self.name(sample_id)
+            sample['bad'] = {
+                'id': sample_id,
+                'path': path,
+                'reason': str(refusal).removeprefix(f'{path}: '),
+                'replaced_by': sample['id'],
+            }
+            return sample
+        raise DataError(f'{refusal} ({_TRIES} others in its place cannot be read either)')
 
 
 def _default_key(sample_id: int) -> int:

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sized
 import torch
 from torch.utils.data import Sampler
 
-from mae.datasets.sampler import Batch, place, require_samples
+from mae.datasets.sampler import Requests, place, require_samples
 from mae.registry import DATA_SAMPLERS
 from mae.utils.errors import ConfigError
 from mae.utils.hashing import sample_keys
 
 
 @DATA_SAMPLERS.register_module()
-class ShardSampler(Sampler[Batch]):
+class ShardSampler(Sampler[Requests]):
     """Rank r of W takes the r-th of W contiguous parts, whose sizes differ by at most one.
 
     Args:
@@ -45,12 +45,12 @@ class ShardSampler(Sampler[Batch]):
         self.stop = (rank + 1) * num_samples // world_size
 
     def set_position(self, epoch: int, step: int = 0) -> None:
-        """Does nothing: every evaluation sees the same."""
+        """Does nothing: every evaluation reads the same samples."""
 
     def __len__(self) -> int:
         return -(-(self.stop - self.start) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Requests]:
         ids = torch.arange(self.start, self.stop)
         keys = sample_keys(self.seed, 0, ids)
         for start in range(0, len(ids), self.batch_size):

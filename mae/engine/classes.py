@@ -1,39 +1,38 @@
-"""Whether two datasets mean the same by a label."""
+"""Checks that datasets and classifier agree about the classes."""
 
 import logging
-from typing import Any
 
 from mmengine.logging import print_log
 
 from mae.utils.errors import ConfigError
 
 
-def check_num_classes(num_classes: int, train: Any) -> None:
-    """Refuse to train a classifier on more classes than it has; say so where it has more.
+def check_num_classes(num_classes: int, train: object) -> None:
+    """Refuse a dataset with more classes than the classifier; warn if it has fewer.
 
     Args:
-        num_classes: of the classifier.
-        train: dataset whose `metainfo`, if it has it, lists `classes`.
+        num_classes: width of the classifier.
+        train: dataset; its `metainfo`, if it has one, lists `classes`.
 
     Raises:
-        ConfigError: it has too few; tells both numbers.
+        ConfigError: the dataset has more classes.
     """
     found = len(_classes(train))
-    told = f'train_dataloader.dataset has {found} classes, but model.head.num_classes={num_classes}'
+    line = f'train_dataloader.dataset has {found} classes, but model.head.num_classes={num_classes}'
     if found > num_classes:
         raise ConfigError(
-            f'{told} takes labels 0..{num_classes - 1}; set model.head.num_classes={found}'
+            f'{line} takes labels 0..{num_classes - 1}; set model.head.num_classes={found}'
         )
     if 0 < found < num_classes:
-        print_log(f'{told}: the rest is never trained', 'current', logging.WARNING)
+        print_log(f'{line}: the rest is never trained', 'current', logging.WARNING)
 
 
-def check_classes(train: Any, val: Any) -> None:
-    """Refuse to validate on classes that are numbered otherwise than in training.
+def check_classes(train: object, val: object) -> None:
+    """Refuse to validate on classes with other labels than in training.
 
     Args:
-        train: dataset whose `metainfo`, if it has it, lists `classes` in the order of the labels.
-        val: likewise; it may end earlier, where its last classes have no images.
+        train: dataset; its `metainfo`, if it has one, lists `classes` in the order of the labels.
+        val: likewise; the last classes may be missing, if they have no images.
 
     Raises:
         ConfigError: names the first class that differs.
@@ -49,5 +48,5 @@ def check_classes(train: Any, val: Any) -> None:
             )
 
 
-def _classes(dataset: Any) -> tuple[str, ...]:
+def _classes(dataset: object) -> tuple[str, ...]:
     return tuple(getattr(dataset, 'metainfo', {}).get('classes') or ())

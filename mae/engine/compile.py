@@ -1,8 +1,8 @@
-"""`compile=True`: the transformer blocks as compiled kernels, each of the same code and shapes.
+"""`compile=True`: the transformer blocks are compiled, which share their code and shapes.
 
 mmengine compiles the whole `train_step`, with backward pass and optimizer, which breaks into
-pieces at every hook and `.item()`. A block has no branch that data decide and is most of the work;
-compiled one by one, gradients still leave for other processes while the next are computed.
+pieces at every hook and `.item()`. A block has no branch that depends on data and is most of the
+work. With single blocks the all-reduce of gradients still overlaps with the backward pass.
 """
 
 import warnings
@@ -18,11 +18,11 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
 
     Args:
         blocks: modules of one class.
-        options: arguments of `torch.compile`, or True for its defaults; nothing if None or False.
+        options: arguments of `torch.compile`, or True for its defaults; None or False: nothing is
+            compiled.
 
     Returns:
-        Whether they will run compiled. Without a working compiler they run as they are, after
-        one warning.
+        Whether they will run compiled; without a working compiler there is a warning instead.
     """
     if options is None or options is False:
         return False
@@ -41,19 +41,19 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
     torch._dynamo.config.recompile_limit = max(limit, 2 * len(blocks) + 2)
     from torch._inductor import config
 
-    config.fallback_random = True  # drop path draws what it draws uncompiled
+    config.fallback_random = True  # drop path draws the same numbers as uncompiled
     for block in blocks:
         block.compile(**arguments)
     return True
 
 
 def _why_not(device: torch.device, arguments: Mapping[str, Any]) -> str | None:
-    """Why nothing can be compiled for `device`, found by trying; None if it can."""
+    """Try to compile for `device`; returns why that fails, None if it works."""
     try:
         torch.compile(torch.sin, **arguments)(torch.ones(2, device=device))
     except Exception as error:  # whatever a compiler that is missing or broken raises
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # Dynamo's first line only says that its back-end raised; the next one says what.
+        # Dynamo's first line only names its back-end; the error is in the next one.
         lines = lines[1:] if len(lines) > 1 and lines[0].endswith('raised:') else lines
         return f'{type(error).__name__}: {lines[0]}' if lines else type(error).__name__
     return None

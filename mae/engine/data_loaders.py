@@ -1,4 +1,4 @@
-"""A data loader from its config: ours, whose batch sampler decides everything, or mmengine's."""
+"""Data loaders from configs: those with a batch sampler of this toolbox."""
 
 import copy
 from collections.abc import Mapping
@@ -9,14 +9,13 @@ import torch
 from mmengine.dist import get_world_size
 from torch.utils.data import DataLoader
 
-from mae.engine.batch import batch_per_device
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, find
 from mae.utils.data_workers import prepare_worker
 from mae.utils.errors import ConfigError
 
 
 def has_own_sampler(config: Mapping[str, Any]) -> bool:
-    """Whether the sampler of a data loader's config is of this toolbox: a batch sampler.
+    """Whether the sampler in a data loader's config is a batch sampler of this toolbox.
 
     Raises:
         ConfigError: dataset or sampler is missing.
@@ -29,11 +28,10 @@ def has_own_sampler(config: Mapping[str, Any]) -> bool:
 
 
 def with_global_batch(config: Mapping[str, Any], global_batch_size: int | None) -> dict[str, Any]:
-    """A data loader's config whose `GlobalBatchSampler`, if it has one, knows the global batch.
+    """A data loader's config with the global batch size set in its `GlobalBatchSampler`, if any.
 
     Args:
-        config: of the training data.
-        global_batch_size: samples of an optimizer step; None: what fits without accumulation.
+        global_batch_size: samples of an optimizer step; None: one micro-batch of each process.
     """
     changed = dict(config)
     if global_batch_size is not None and has_own_sampler(config):
@@ -50,7 +48,6 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
         config: with `dataset`, `sampler`, `batch_size`, `collate_fn`; the rest goes to
             `torch.utils.data.DataLoader`. With `sampler.global_batch_size` the batch of a process
             is `batch_size` or, where that does not divide its share, the next smaller that does.
-        seed: of the run.
 
     Raises:
         ConfigError: something is missing, a number too small, or the dataset cannot be seeded.
@@ -68,24 +65,43 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
         )
     sampler: dict[str, Any] = dict(options.pop('sampler'))
     batch_size: int = options.pop('batch_size')
-    given = {'dataset': dataset, 'batch_size': batch_size}
+    arguments = {'dataset': dataset, 'batch_size': batch_size}
     if 'global_batch_size' in signature(find(DATA_SAMPLERS, sampler['type'])).parameters:
-        given['seed'] = seed  # evaluation draws the same masks whatever the run's seed
+        arguments['seed'] = seed  # not in evaluation, whose masks do not depend on the run's seed
         if (total := sampler.get('global_batch_size')) is not None:
-            given['batch_size'] = batch_per_device(batch_size, total, get_world_size())
+            arguments['batch_size'] = batch_per_device(batch_size, total, get_world_size())
     collate = FUNCTIONS.get(options.pop('collate_fn', {'type': 'collate'})['type'])
     if options.get('pin_memory') and not torch.cuda.is_available():
-        options['pin_memory'] = False  # torch would warn of it at each epoch
+        options['pin_memory'] = False  # or torch warns at each epoch
     if not options.get('num_workers'):
         options.pop('persistent_workers', None)
         options.pop('prefetch_factor', None)
     return DataLoader(
         dataset,
-        batch_sampler=DATA_SAMPLERS.build(sampler, default_args=given),
+        batch_sampler=DATA_SAMPLERS.build(sampler, default_args=arguments),
         collate_fn=collate,
         worker_init_fn=prepare_worker,
         **options,
     )
+
+
+def batch_per_device(most: int, global_batch_size: int, world_size: int) -> int:
+    """The largest batch that divides a device's share of the global batch and fits the device.
+
+    Args:
+        most: `batch_size` of the config: images that fit a device.
+        global_batch_size: images of an optimizer step over all devices.
+
+    Returns:
+        At least half of `most`, or of the share where that is smaller; failing that `most`
+        itself, which the sampler refuses with an error that names suitable sizes.
+    """
+    share, rest = divmod(global_batch_size, world_size)
+    largest = min(most, share)
+    if rest or largest < 1:
+        return most
+    fitting = (size for size in range(largest, (largest - 1) // 2, -1) if share % size == 0)
+    return next(fitting, most)
 
 
 def _require(config: Mapping[str, Any], *keys: str) -> None:

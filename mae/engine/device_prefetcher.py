@@ -1,4 +1,4 @@
-"""A data loader seen step by step: all micro-batches of this process's share of a global batch."""
+"""Steps of a data loader: the micro-batches of a global batch, copied to the device in advance."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -10,11 +10,13 @@ from torch.utils.data import DataLoader
 
 Batch = dict[str, Any]
 
+_COPIED = ('inputs',)  # what is large and needed on the device, by its name in a batch
+
 
 class StepLoader:
     """Iterates over the optimizer steps of an epoch, from any step on.
 
-    Offers what mmengine's hooks ask of a loader: `len` (steps an epoch), `dataset`, `sampler`.
+    mmengine's hooks use `len` (steps per epoch), `dataset` and `sampler`.
 
     Args:
         loader: with a `GlobalBatchSampler` as its batch sampler.
@@ -25,47 +27,52 @@ class StepLoader:
         self.dataset = loader.dataset
         self.batch_sampler: Any = loader.batch_sampler
         self.sampler = self.batch_sampler
-        self.courier = Courier(torch.device(get_device()))
+        self.prefetcher = DevicePrefetcher(torch.device(get_device()))
 
     def __len__(self) -> int:
         steps: int = self.batch_sampler.steps_per_epoch
         return steps
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[Batch]]:
-        """The micro-batches of each step of an epoch, finding the first one without reading."""
+        """The micro-batches of each step of an epoch; steps before `first_step` are not read."""
         self.batch_sampler.set_position(epoch, first_step)
         batches = iter(self.loader)
         for step in range(first_step, len(self)):
             micro_batches = islice(batches, self.batch_sampler.micro_steps(step))
-            yield [self.courier.bring(batch) for batch in micro_batches]
+            yield [self.prefetcher.to_device(batch) for batch in micro_batches]
 
     def step_size(self, step: int) -> int:
-        """Samples of a step, over all processes."""
+        """Number of samples of a step, over all processes."""
         size: int = self.batch_sampler.step_size(step)
         return size
 
 
-class Courier:
-    """Copies images to the device on a stream of their own, beside the step that is running.
+class DevicePrefetcher:
+    """Copies images to the device on a separate stream, while the previous step runs.
 
-    The host is ahead of the device, so the copy of the next batch starts while the device still
-    works on this one. Labels, ids and keys stay: they are small, and checked on the host.
+    The host is ahead of the device, so the copy of the next batch overlaps with the computation of
+    this one. Labels, ids and keys stay on the host, which checks them.
 
     Args:
-        device: where to; nothing moves unless it is a CUDA device.
+        device: nothing is copied unless it is a CUDA device.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
 
-    def bring(self, batch: Batch) -> Batch:
-        """The batch with `inputs` on the device, fit for use on the current stream."""
-        if self._stream is None or 'inputs' not in batch:  # encoded: read on the host
+    def to_device(self, batch: Batch) -> Batch:
+        """The batch with `inputs` on the device, ready for the current stream."""
+        if self._stream is None:
             return batch
         with torch.cuda.stream(self._stream):
-            inputs = batch['inputs'].to(self.device, non_blocking=True)
+            copied = {
+                name: batch[name].to(self.device, non_blocking=True)
+                for name in _COPIED
+                if name in batch
+            }
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._stream)
-        inputs.record_stream(current)  # or its memory could be given away while still in use
-        return {**batch, 'inputs': inputs}
+        for tensor in copied.values():
+            tensor.record_stream(current)  # or its memory could be reused too early
+        return {**batch, **copied}

@@ -1,4 +1,4 @@
-"""What a run logs: strict JSON, and in one file also what was logged before it was resumed."""
+"""`scalars.json` of a run: strict JSON, which includes the scalars before a resume."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,16 +15,16 @@ from mae.utils.runner_protocol import RunnerProtocol
 
 @VISBACKENDS.register_module()
 class LocalVisBackend(MMLocalVisBackend):
-    """mmengine's, whose `scalars.json` is JSON also where a loss is NaN (see `strict_json`)."""
+    """mmengine's, with strict JSON also if a loss is NaN (see `strict_json`)."""
 
     def _dump(self, value_dict: dict[str, Any], file_path: str, file_format: str) -> None:
         super()._dump(strict_json.finite_or_word(value_dict), file_path, file_format)
 
 
 def begin_with_history(runner: RunnerProtocol) -> None:
-    """Copy what led to the checkpoint that a run goes on from, if that lies beside it.
+    """Copy the scalars up to the checkpoint that a run resumes, if they lie beside it.
 
-    The file it comes from stays as it is, with what the run before did after its checkpoint.
+    The older file stays as it is, with the steps after the checkpoint.
 
     Args:
         runner: of a resumed run, before it logs its first scalars.
@@ -38,7 +38,7 @@ def begin_with_history(runner: RunnerProtocol) -> None:
         return
     target = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
     found = Path(runner.resumed_from).parent.glob('*/vis_data/scalars.json')
-    before = max(filter(Path.is_file, found), default=target)  # no device: it may never end
+    before = max(filter(Path.is_file, found), default=target)  # a device might never end
     if before == target or target.exists():
         return
     with before.open('rb') as file:
@@ -49,18 +49,18 @@ def begin_with_history(runner: RunnerProtocol) -> None:
 
 
 def lines_until(lines: Iterable[bytes], step: int) -> list[bytes]:
-    """What a run logged up to `step`, and will not log again when it goes on from there.
+    """The lines up to `step` that the run will not log again when it continues from there.
 
     Args:
-        lines: of JSON; those of training have an `epoch`, evaluations follow the step they are of.
+        lines: of JSON; those of training have an `epoch`, evaluations follow their step.
         step: optimizer steps done.
 
     Returns:
-        The lines, each step once: where a run has gone back, the later ones. Of what was logged
-        after the line of `step` itself nothing, for the end of an epoch is done again.
+        The lines, each step once: the later one, if the run has gone back. None after the line of
+        `step` itself, since the end of an epoch is repeated.
     """
     kept: list[tuple[int, bool, bytes]] = []
-    at = 0  # step of the training line before
+    at = 0  # step of the last training line
     for line in lines:
         if not line.endswith(b'\n'):  # cut short as the run was killed
             break
@@ -68,7 +68,7 @@ def lines_until(lines: Iterable[bytes], step: int) -> list[bytes]:
             record = strict_json.loads_numbers(line)
             trains = 'epoch' in record
             at = record['step'] if trains else at
-        except (LookupError, TypeError, ValueError):  # or as the disk was full
+        except (LookupError, TypeError, ValueError):  # or the disk was full
             continue
         while trains and kept and kept[-1][0] >= at:
             kept.pop()

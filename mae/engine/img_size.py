@@ -1,4 +1,4 @@
-"""The model's image size reaches every pipeline that does not state one of its own."""
+"""Sets the model's image size in every pipeline that does not state its own."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -10,25 +10,16 @@ from mae.registry import DATASETS, MODELS, TRANSFORMS
 from mae.utils.errors import ConfigError
 
 _KEY = 'model.encoder.img_size'
-# Of ours: those that decide the size of an image, and those that leave it.
-_CROPS = (
-    *('RandomResizedCrop', 'DecodeRandomResizedCrop', 'EncodedCrop', 'RandomCrop', 'CenterCrop'),
-)
-_NEUTRAL = ('RandomFlip', 'RandomShift', 'RandAugment', 'ColorJitter', 'PackInputs')
 
 
-def hand_down_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the image size of the model to what reads and cuts images for it, in place.
+def fill_in_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Set the image size of the model in the transforms and sources of a run's config, in place.
 
     A transform that needs a `size` and a source with an `img_size` get it unless they state one.
-    Nothing happens where the model has no such size.
-
-    Args:
-        config: of a run.
+    Without an image size of the model nothing changes.
 
     Returns:
-        The keys that were filled in, such as `train_dataloader.dataset.pipeline.0.size`, with the
-        size.
+        The keys that were set, such as `train_dataloader.dataset.pipeline.0.size`, with the size.
 
     Raises:
         ConfigError: a pipeline ends in images of another size; names both keys.
@@ -45,7 +36,7 @@ def hand_down_img_size(config: Mapping[str, Any]) -> dict[str, Any]:
             key = _wanted(taker, size, scope)
             if key is not None and key not in taker:
                 taker[key] = filled[f'{place}.{key}'] = size
-        _check(steps, sources, size)
+        _check(steps, sources, size, scope)
     return filled
 
 
@@ -61,7 +52,7 @@ def _model_size(config: Mapping[str, Any]) -> Any:
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
-def _datasets(node: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _datasets(node: object, path: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every dict with a pipeline of its own, by its key."""
     if isinstance(node, Mapping) and isinstance(node.get('pipeline'), list | tuple):
         yield path, node
@@ -70,14 +61,14 @@ def _datasets(node: Any, path: str = '') -> Iterator[tuple[str, Mapping[str, Any
             yield from _datasets(value, f'{path}.{key}' if path else str(key))
 
 
-def _sources(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """A source and those that it chooses from."""
+def _sources(node: object, path: str) -> Iterator[tuple[str, Any]]:
+    """A source and those nested in it."""
     if isinstance(node, Mapping):
         yield path, node
         yield from _sources(node.get('source'), f'{path}.source')
 
 
-def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
+def _wanted(node: object, img_size: object, scope: str) -> str | None:
     """The key that takes the size; a `size` that has a default means another one."""
     if not isinstance(node, Mapping):
         return None
@@ -85,7 +76,7 @@ def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
     if size is not None and size.default is size.empty:
         return 'size'
     own = _parameter(node, 'img_size', DATASETS, scope)
-    # A source of square images takes one number; that they do not fit, the encoder says.
+    # A source of square images takes one number; if the encoder is not square, it raises.
     is_taken = own is not None and (isinstance(img_size, int) or own.annotation is not int)
     return 'img_size' if is_taken else None
 
@@ -93,34 +84,43 @@ def _wanted(node: Any, img_size: Any, scope: str) -> str | None:
 def _parameter(
     node: Mapping[str, Any], key: str, registry: Registry, scope: str
 ) -> inspect.Parameter | None:
-    """Of the class that `node` names, if that is registered in this toolbox."""
+    found = _class_of(node, registry, scope)
+    return inspect.signature(found).parameters.get(key) if callable(found) else None
+
+
+def _class_of(node: object, registry: Registry, scope: str) -> Any:
+    """The class that `node` names, if that is registered in this toolbox."""
+    if not isinstance(node, Mapping):
+        return None
     name = node.get('type')
     if isinstance(name, str):
         scope, name = name.rsplit('.', 1) if '.' in name else (node.get('_scope_', scope), name)
         registry.import_from_location()
         name = registry.module_dict.get(name) if scope == 'mae' else None
-    return inspect.signature(name).parameters.get(key) if callable(name) else None
+    return name
 
 
-def _check(steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: Any) -> None:
-    """Whether the images come out as the model takes them, as far as that can be told."""
+def _check(
+    steps: list[tuple[str, Any]], sources: list[tuple[str, Any]], size: object, scope: str
+) -> None:
+    """Compare the size at the end of a pipeline with the model's, as far as it is known."""
     for place, step in reversed(steps):
-        name = step.get('type') if isinstance(step, Mapping) else None
-        if name in _CROPS and 'size' in step:
-            _compare(f'{place}.size', step.get('size'), size)
-        if name not in _NEUTRAL:
+        transform = _class_of(step, TRANSFORMS, scope)
+        if getattr(transform, 'sets_size', False) and 'size' in step:
+            _compare(f'{place}.size', step['size'], size)
+        if not getattr(transform, 'keeps_size', False):
             return
     for place, source in sources:
         if 'img_size' in source:
             _compare(f'{place}.img_size', source['img_size'], size)
 
 
-def _compare(key: str, found: Any, size: Any) -> None:
+def _compare(key: str, found: object, size: object) -> None:
     if _pair(found) != _pair(size):
         raise ConfigError(
             f'{key} is {found}, but {_KEY} is {size}; leave out the first, which then follows'
         )
 
 
-def _pair(size: Any) -> Any:
+def _pair(size: object) -> object:
     return tuple(size) if isinstance(size, list | tuple) else (size, size)

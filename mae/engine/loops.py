@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mae.engine.data_loaders import has_own_sampler
 from mae.engine.device_prefetcher import Batch, StepLoader
@@ -27,13 +28,12 @@ class TrainLoop(BaseLoop):
     """Trains for a number of epochs; a pure function of the config and the step.
 
     Calls mmengine's hook points and three of its own: `after_report(runner, report)` with the
-    `StepReport` of each step, on a GPU a little later; `after_step(runner)` at each step
-    boundary, where `runner.iter` counts the steps done and a hook may save, raise `Stopped`, or
-    resume elsewhere and raise `RolledBack`; `on_interrupt(runner)` before the state is saved in
-    the middle of a validation.
+    `StepReport` of each step, on a GPU two steps later; `after_step(runner)` at each step boundary,
+    where `runner.iter` counts the steps done and a hook may save, raise `Stopped`, or resume from a
+    checkpoint and raise `RolledBack`; `on_interrupt(runner)` before the state is saved in the
+    middle of a validation.
 
     Args:
-        runner: the runner.
         dataloader: data loader over micro-batches, or its config.
         max_epochs: length of the run.
         val_begin: first epoch (from 1) after which to validate.
@@ -46,7 +46,7 @@ class TrainLoop(BaseLoop):
     def __init__(
         self,
         runner: TrainingRunner,
-        dataloader: Any,
+        dataloader: DataLoader[Any] | Mapping[str, Any],
         max_epochs: int,
         val_begin: int = 1,
         val_interval: int = 1,
@@ -67,15 +67,15 @@ class TrainLoop(BaseLoop):
         self.stop_training = False  # set by mmengine's EarlyStoppingHook
         self.epoch = 0  # whole epochs done
         self.iter = 0  # optimizer steps done
-        self.left_out: list[tuple[int, int]] = []  # steps a <= step < b not to be trained on
-        self._statistics: list[Tensor] = []  # of batch norms, which drift apart in a step
+        self.left_out: list[tuple[int, int]] = []  # ranges a <= step < b that are not trained on
+        self._statistics: list[Tensor] = []  # of batch norms, different by process after a step
         self.reports = Reports(_LAG if torch.cuda.is_available() else 0)
 
     def go_to(self, step: int) -> None:
         """Continue after `step` optimizer steps, wherever in an epoch that is.
 
-        At the end of an epoch, what comes after its last step is done again: whether it was done
-        before the checkpoint was written, or cut short, nobody knows.
+        After the last step of an epoch, the hooks and the validation that follow it run again,
+        since the checkpoint does not show whether they had been completed.
         """
         self.iter = step
         self.epoch = max(step - 1, 0) // len(self.dataloader)
@@ -108,15 +108,15 @@ class TrainLoop(BaseLoop):
             else:
                 self._run_step(step, batches)
             self.iter += 1
-            self._tell(None)
+            self._call_after_report(None)
             self.runner.call_hook('after_step')
-        self._tell(0)
+        self._call_after_report(0)
         self.runner.call_hook('after_train_epoch')
         self.epoch += 1
 
     def _wait_for(self, steps: Iterator[list[Batch]]) -> list[Batch]:
         signals = self.runner.signals
-        if signals is None or self.runner.distributed:  # the others may be in the step already
+        if signals is None or self.runner.distributed:  # other processes may be in the step already
             return next(steps)
         try:
             with signals.waiting():
@@ -140,17 +140,17 @@ class TrainLoop(BaseLoop):
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)
 
     def _pass_step(self, step: int, batches: list[Batch]) -> None:
-        """The schedule moves on, the weights do not."""
+        """Skip a step: the schedule goes on, the weights stay."""
         self.runner.call_hook('before_train_iter', batch_idx=step, data_batch=batches)
         self.runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=None)
 
     def _measure(self, outputs: list[dict[str, Tensor]], weights: list[float]) -> dict[str, Tensor]:
-        asked = self.runner.stop_signum != 0
-        logs, report = measure(outputs, weights, self.runner.optim_wrapper.skipped, asked)
+        stop_requested = self.runner.stop_signum != 0
+        logs, report = measure(outputs, weights, self.runner.optim_wrapper.skipped, stop_requested)
         self.reports.push(self.iter, report)
         return logs
 
-    def _tell(self, lag: int | None) -> None:
+    def _call_after_report(self, lag: int | None) -> None:
         for report in self.reports.due(lag):
             self.runner.call_hook('after_report', report=report)
 
@@ -160,7 +160,7 @@ class TrainLoop(BaseLoop):
         return self.epoch >= self.val_begin and self.epoch % self.val_interval == 0
 
 
-def _misfit(sampler: Any) -> ConfigError:
+def _misfit(sampler: object) -> ConfigError:
     name = sampler.get('type') if isinstance(sampler, Mapping) else type(sampler).__name__
     return ConfigError(
         f"train_dataloader: TrainLoop needs sampler.type='GlobalBatchSampler', not {name}; take "

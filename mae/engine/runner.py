@@ -1,4 +1,9 @@
-"""mmengine's runner with its traps closed (see docs/en/design/mmengine.md)."""
+"""mmengine's runner with its traps closed (see docs/en/design/mmengine.md).
+
+In the order of a run: the environment, the model, the data and their loops, the optimizer, the
+hooks, and last the checkpoints, of which `start.py` and `mae/fault_tolerance/checkpoint` know more.
+A step itself is in `loops.py` and `optim/wrapper.py`.
+"""
 
 import copy
 import logging
@@ -21,23 +26,23 @@ from mmengine.model import (
     is_model_wrapper,
     revert_sync_batchnorm,
 )
+from mmengine.optim import _ParamScheduler
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMRunner
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mae.engine.classes import check_classes, check_num_classes
 from mae.engine.compile import compile_blocks
 from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
 from mae.engine.hooks.default import default_hooks
-from mae.engine.img_size import hand_down_img_size
+from mae.engine.img_size import fill_in_img_size
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import describes_one, with_rate
-from mae.engine.start import announce, load, resume, resume_latest
+from mae.engine.start import announce, begin, load, resume
 from mae.fault_tolerance.checkpoint import (
     identity_of,
-    meta_of_mmengine,
-    plain_hub,
+    mmengine_checkpoint,
     save_checkpoint,
     training_state,
 )
@@ -70,10 +75,11 @@ class Runner(_Base):
     and schedules for them, work as they do with mmengine's runner.
 
     Attributes:
-        signals: that ask the run to stop; None where nobody listens.
-        run_state: `run.json`; None but in the first process of a run that keeps one.
-        resumed_from: the checkpoint that the run was continued from.
-        suggest_config: names a config that weights would fit, for errors; None: they name none.
+        signals: received signals that stop the run; None if none are handled.
+        run_state: writes `run.json`; None except in the first process of a run that has one.
+        resumed_from: path of the checkpoint from which the run continues.
+        suggest_config: returns the name of a config whose model fits some weights, for error
+            messages; None: they suggest no config.
     """
 
     _train_dataloader: Any
@@ -82,12 +88,29 @@ class Runner(_Base):
     signals: StopSignals | None = None
     run_state: RunState | None = None
     resumed_from: str | None = None
-    suggest_config: Callable[[Mapping[str, Any]], str | None] | None = None
+    suggest_config: Callable[[Mapping[str, Tensor]], str | None] | None = None
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'Runner':
+        """Build a runner, also of a config that `load_config` has not read."""
+        cfg = copy.deepcopy(cfg)
+        fill_in_img_size(cfg)
+        runner: Runner = super().from_cfg(cfg)
+        return runner
+
+    def train(self) -> nn.Module:
+        """Train; hooks with `after_all(runner)` are called however the training ends."""
+        announce(self)
+        try:
+            model: nn.Module = super().train()
+        finally:
+            self.call_hook('after_all')
+        return model
 
     @property
-    def stop_signum(self) -> int:
-        """The signal that has asked this process to stop, or 0."""
-        return 0 if self.signals is None else self.signals.signum
+    def bare_model(self) -> Any:
+        """The model without its wrapper for distributed training."""
+        return getattr(self.model, 'module', self.model)
 
     @property
     def is_exact(self) -> bool:
@@ -97,27 +120,15 @@ class Runner(_Base):
             loop = find(LOOPS, loop.get('type'))
         return issubclass(loop if isclass(loop) else type(loop), TrainLoop)
 
-    def train(self) -> nn.Module:
-        """Train; however it ends, hooks with `after_all(runner)` are told."""
-        announce(self)
-        try:
-            model: nn.Module = super().train()
-        finally:
-            self.call_hook('after_all')
-        return model
+    @property
+    def stop_signum(self) -> int:
+        """The stop signal that this process has received, or 0."""
+        return 0 if self.signals is None else self.signals.signum
 
-    @classmethod
-    def from_cfg(cls, cfg: Any) -> 'Runner':
-        """Build a runner, also of a config that `load_config` has not read."""
-        cfg = copy.deepcopy(cfg)
-        hand_down_img_size(cfg)
-        runner: Runner = super().from_cfg(cfg)
-        return runner
-
-    # --- starting -------------------------------------------------------------------------
+    # --- environment and log --------------------------------------------------------------
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        """Join the other processes, let mmengine set the rest, and keep a CPU's memory."""
+        """Join the process group, let mmengine do the rest, and on a CPU keep freed memory."""
         if self.distributed and not mmengine.dist.is_distributed():
             timeout = env_cfg.get('dist_cfg', {}).get('timeout', TIMEOUT)
             init_distributed(self.launcher, timeout)
@@ -131,28 +142,40 @@ class Runner(_Base):
     def set_randomness(
         self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
     ) -> None:
-        """mmengine's, for the seeds that numpy takes."""
+        """mmengine's, for seeds that numpy accepts."""
         if seed is not None and not 0 <= seed < 2**32:
             raise ConfigError(f'randomness.seed must lie in 0..{2**32 - 1}, not {seed}')
-        super().set_randomness(seed, diff_rank_seed, deterministic)
+        MMRunner.set_randomness(self, seed, diff_rank_seed, deterministic)
+
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: object
+    ) -> MMLogger:
+        """mmengine's, without a hundred lines that list the hooks (`get_hooks_info()` does)."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        logger.addFilter(_is_wanted)
+        return logger
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        """One line for what mmengine tells in a hundred; the config is a file in the work dir."""
+        """One line where mmengine logs a hundred; the config is a file in the work dir."""
         libraries = ', '.join(f'{name} {version}' for name, version in versions().items())
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
         self.logger.info(f'{libraries}; seed {self.seed}; {self.world_size} x {device}')
 
-    def build_logger(
-        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
-    ) -> MMLogger:
-        """mmengine's, without a hundred lines that list the hooks (`get_hooks_info()` does)."""
-        logger = super().build_logger(log_level, log_file, **kwargs)
-        logger.addFilter(_tells)
-        return logger
+    # --- the model ------------------------------------------------------------------------
+
+    def build_model(self, model: object) -> nn.Module:
+        """mmengine's; an error of a part names the whole config key, from `model.` on."""
+        try:
+            built: nn.Module = super().build_model(model)
+        except ValueError as error:
+            part = re.split('[.:]', str(error))[0]
+            is_key = isinstance(model, Mapping) and part in model
+            raise type(error)(f'model.{error}') if is_key else error from None
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> Any:
-        """Wrap for distributed training; without a GPU there are no device ids to give."""
-        if not self.distributed and not is_model_wrapper(model):  # mmengine tells of SyncBN then
+        """Wrap for distributed training; on a CPU without the `device_ids` of mmengine."""
+        if not self.distributed and not is_model_wrapper(model):  # mmengine would log here
             return revert_sync_batchnorm(model.to(get_device()))
         with warnings.catch_warnings():  # newer torch has another name for it, older not
             warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', FutureWarning)
@@ -164,37 +187,8 @@ class Runner(_Base):
                 module=model, broadcast_buffers=False, find_unused_parameters=find_unused
             )
 
-    def build_model(self, model: Any) -> nn.Module:
-        """mmengine's; what its parts say of their own keys gets the whole path."""
-        try:
-            built: nn.Module = super().build_model(model)
-        except ValueError as error:
-            part = re.split('[.:]', str(error))[0]
-            is_key = isinstance(model, Mapping) and part in model
-            raise type(error)(f'model.{error}') if is_key else error from None
-        return built
-
-    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
-        """mmengine's; and with `TrainLoop`, which tells samplers the epoch itself, ours."""
-        chosen = default_hooks(
-            hooks,
-            is_exact=self.is_exact,
-            trains=self._train_loop is not None,
-            warn=self.logger.warning,
-        )
-        super().register_default_hooks(chosen)
-
-    def _maybe_compile(self, target: str) -> None:
-        """Compile the model's blocks if the config says `compile`; without blocks as mmengine."""
-        if not hasattr(self.bare_model, 'blocks'):
-            super()._maybe_compile(target)
-            return
-        blocks = self.bare_model.blocks()
-        if compile_blocks(blocks, self.cfg.get('compile')):
-            self.logger.info(f'{len(blocks)} blocks will be compiled in the first step')
-
     def _init_model_weights(self) -> None:
-        """Start the weights as a function of the seed alone, once: what was loaded then stays."""
+        """Initialise the weights from the seed alone, once, so that loaded weights stay."""
         if self._has_weights or not hasattr(self.bare_model, 'init_weights'):
             return
         self._has_weights = True
@@ -203,17 +197,35 @@ class Runner(_Base):
         for value in self.bare_model.state_dict().values():
             broadcast(value)
 
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the blocks of the model if `compile` is set; without blocks as mmengine does."""
+        if not hasattr(self.bare_model, 'blocks'):
+            super()._maybe_compile(target)
+            return
+        blocks = self.bare_model.blocks()
+        if compile_blocks(blocks, self.cfg.get('compile')):
+            self.logger.info(f'{len(blocks)} blocks will be compiled in the first step')
+
+    # --- the data and the loops -----------------------------------------------------------
+
+    @property
+    def global_batch_size(self) -> int | None:
+        """Samples of an optimizer step over all processes; None: one micro-batch of each."""
+        if (self.auto_scale_lr or {}).get('enable'):
+            return None
+        size: int | None = self.cfg.get('global_batch_size')
+        return size
+
     @staticmethod
     def build_dataloader(
         dataloader: DataLoader[Any] | Mapping[str, Any],
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> DataLoader[Any]:
-        """Build a data loader: one whose batch sampler decides everything, or mmengine's.
+        """Build a data loader: with a batch sampler of this toolbox, or as mmengine does.
 
         Args:
             dataloader: its config; one that is built already is returned.
-            seed: of the run.
             diff_rank_seed: for samplers of mmengine; with ours each process takes its share of
                 one common order.
         """
@@ -222,15 +234,15 @@ class Runner(_Base):
         loader: DataLoader[Any] = MMRunner.build_dataloader(dataloader, seed, diff_rank_seed)
         return loader
 
-    def build_train_loop(self, loop: Any) -> BaseLoop:
-        """mmengine's; the training data are told the global batch."""
+    def build_train_loop(self, loop: object) -> BaseLoop:
+        """mmengine's; the sampler of the training data gets the global batch size."""
         if isinstance(self._train_dataloader, Mapping):
             size = self.global_batch_size
             self._train_dataloader = with_global_batch(self._train_dataloader, size)
         self._build_own_loader('train_dataloader')
         return super().build_train_loop(loop)
 
-    def build_val_loop(self, loop: Any) -> Any:
+    def build_val_loop(self, loop: object) -> BaseLoop:
         """mmengine's; a classifier is validated on the classes that it is trained on."""
         self._build_own_loader('val_dataloader')
         built = super().build_val_loop(loop)
@@ -239,13 +251,13 @@ class Runner(_Base):
             check_classes(self.train_dataloader.dataset, built.dataloader.dataset)
         return built
 
-    def build_test_loop(self, loop: Any) -> Any:
+    def build_test_loop(self, loop: object) -> BaseLoop:
         """mmengine's."""
         self._build_own_loader('test_dataloader')
         return super().build_test_loop(loop)
 
     def _build_own_loader(self, key: str) -> None:
-        """Build a data loader of ours before its loop does: an error in it names its config key."""
+        """Build a data loader of ours before its loop would, so that errors name its config key."""
         config = getattr(self, f'_{key}')
         if not (isinstance(config, Mapping) and has_own_sampler(config)):
             return
@@ -254,26 +266,20 @@ class Runner(_Base):
         except (ConfigError, DataError) as error:
             raise type(error)(f'{key}: {error}') from None
 
-    @property
-    def global_batch_size(self) -> int | None:
-        """Samples of an optimizer step over all processes; None: what fits without accumulation."""
-        if (self.auto_scale_lr or {}).get('enable'):
-            return None
-        size: int | None = self.cfg.get('global_batch_size')
-        return size
+    # --- the optimizer --------------------------------------------------------------------
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Derive the learning rate from the global batch, then build the optimizer.
 
         Raises:
-            ConfigError: `TrainLoop` cannot step with what it names, such as several optimizers.
+            ConfigError: `TrainLoop` cannot step with it, for example with several optimizers.
         """
         base_lr = self.cfg.get('base_lr')
         if describes_one(optim_wrapper) and (self.is_exact or base_lr is not None):
             sampler = getattr(self.train_dataloader, 'batch_sampler', None)
-            optim_wrapper, told = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
-            if told:
-                self.logger.info(told)
+            optim_wrapper, line = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
+            if line:
+                self.logger.info(line)
         elif base_lr is not None and isinstance(optim_wrapper, Mapping):
             self.logger.warning('base_lr has no effect: the optimizer has a learning rate already')
         built = super().build_optim_wrapper(optim_wrapper)
@@ -285,32 +291,90 @@ class Runner(_Base):
             )
         return built
 
-    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
-        """mmengine's; with `TrainLoop` nothing: the rule of `with_rate` holds for every batch."""
+    def scale_lr(self, optim_wrapper: object, auto_scale_lr: object = None) -> None:
+        """mmengine's; nothing with `TrainLoop`, where `with_rate` has scaled the rate already."""
         if not self.is_exact:
             super().scale_lr(optim_wrapper, auto_scale_lr)
 
-    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
-        """With `TrainLoop` all schedules of a config move at every iteration, as in the recipes."""
+    def _build_param_scheduler(
+        self, scheduler: object, optim_wrapper: object
+    ) -> list[_ParamScheduler]:
+        """mmengine's; with `TrainLoop` every schedule is updated at each iteration."""
         if self.is_exact:
-            given = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
+            schedulers = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
             scheduler = [
                 {'convert_to_iter_based': True, **item} if isinstance(item, Mapping) else item
-                for item in given
+                for item in schedulers
             ]
-        return super()._build_param_scheduler(scheduler, optim_wrapper)
+        built: list[_ParamScheduler] = super()._build_param_scheduler(scheduler, optim_wrapper)
+        return built
+
+    # --- hooks ----------------------------------------------------------------------------
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """mmengine's; with `TrainLoop` ours too, without the one that sets the samplers' epoch."""
+        chosen = default_hooks(
+            hooks,
+            is_exact=self.is_exact,
+            trains=self._train_loop is not None,
+            warn=self.logger.warning,
+        )
+        super().register_default_hooks(chosen)
 
     # --- checkpoints ----------------------------------------------------------------------
 
+    def load_or_resume(self) -> None:
+        """Load or resume what the config names, unless that is done already."""
+        if not self._has_loaded:
+            begin(self)
+        self._has_loaded = True
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: object = 'cpu',
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = (),
+    ) -> dict[str, Any]:
+        """Load weights: all of them to test, only the encoder's to evaluate or train on features.
+
+        Args:
+            map_location: has no effect: weights go where the model's are.
+            strict: refuse a file with missing or additional weights.
+            revise_keys: (regular expression, replacement) applied to the names in the file; usual
+                prefixes such as `module.` are known.
+
+        Raises:
+            CheckpointError: it cannot be read, or does not fit the model.
+        """
+        checkpoint = load(self, Path(filename), strict=strict, revise_keys=revise_keys)
+        self._has_loaded = True
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: object = 'default',
+    ) -> None:
+        """Continue a run of this config after the step of a checkpoint; see `start.resume`.
+
+        Args:
+            map_location: has no effect: the state goes where the run is.
+        """
+        resume(self, Path(filename), optimizer=resume_optimizer, schedules=resume_param_scheduler)
+        self._has_loaded = True
+
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides the samples and what is learnt: seed, global batch, data set, teacher."""
+        """What determines the samples and the task: seed, global batch, dataset, teacher."""
         return identity_of(self)
 
     def training_checkpoint(
         self, step: int, meta: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """All that the rest of the run depends on, after `step` optimizer steps.
+        """The state of the run after `step` optimizer steps, with what hooks add to it.
 
         Its tensors are those of the run: the next step changes them.
 
@@ -333,107 +397,31 @@ class Runner(_Base):
         by_epoch: bool = True,
         backend_args: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write all that the rest of the run depends on, and wait for it; as mmengine's hooks ask.
+        """Write a checkpoint and wait for it: for mmengine's own hooks and scripts.
 
         Args:
-            out_dir: folder, on a disk.
-            filename: within it.
             file_client_args: must be None, for other places than a disk.
-            save_optimizer: False leaves out the optimizer; nothing can be resumed from then.
-            save_param_scheduler: likewise for the schedules.
-            meta: more about the run; with `iter`, the optimizer steps done.
-            by_epoch: whether an epoch has just ended, or else a step: for what `meta` leaves open.
-            backend_args: as `file_client_args`.
+            save_optimizer: without it the checkpoint cannot be resumed; nor without the schedules.
+            meta: more about the run; `iter` in it counts as the optimizer steps done.
+            by_epoch: whether an epoch has just ended, or else a step; for `iter` and `epoch` that
+                `meta` does not hold.
+            backend_args: must be None, as `file_client_args`.
 
         Raises:
-            ConfigError: it shall go to another place than a disk.
+            ConfigError: the checkpoint would go elsewhere than to a disk.
         """
         if file_client_args or backend_args:
             raise ConfigError(f'checkpoints go to a disk: {out_dir} cannot have backend_args')
         if not is_main_process():
             return
-        noted = meta_of_mmengine(self, meta or {}, by_epoch=by_epoch)
-        checkpoint = self.training_checkpoint(noted['step'], noted)
-        checkpoint['message_hub'] = plain_hub(self.message_hub)
+        checkpoint = mmengine_checkpoint(self, meta or {}, by_epoch=by_epoch)
         if not save_optimizer:
             del checkpoint['optimizer']
         if not save_param_scheduler:
             del checkpoint['param_schedulers']
         save_checkpoint(checkpoint, Path(out_dir) / filename)
 
-    def load_or_resume(self) -> None:
-        """Do what `resume` and `load_from` ask for.
 
-        `resume=True` continues the latest good checkpoint of the work dir, or starts if there is
-        none.
-        """
-        if self._has_loaded:
-            return
-        if self._resume and self._load_from is not None:
-            self.resume(self._load_from)
-        elif self._resume:
-            resume_latest(self)
-        elif self._load_from is not None:
-            self.load_checkpoint(self._load_from)
-        elif getattr(self.bare_model, 'trainable_blocks', None) is not None:
-            self.logger.warning(
-                'the frozen part of the encoder has random weights: give those of a pre-training '
-                'with --load-from'
-            )
-        if self.cfg.get('resume_anyway') and not self._resume:
-            self.logger.warning('resume_anyway has no effect without --resume')
-        self._has_loaded = True
-
-    def load_checkpoint(
-        self,
-        filename: str,
-        map_location: Any = 'cpu',
-        strict: bool = False,
-        revise_keys: Sequence[tuple[str, str]] = (),
-    ) -> dict[str, Any]:
-        """Load weights: all of them to test, the encoder's to judge its features or train it on.
-
-        Args:
-            filename: path on a disk.
-            map_location: has no effect: weights go where the model's are.
-            strict: refuse a file that has not all weights of the model, or others besides.
-            revise_keys: (pattern, replacement) for names of the file; usual prefixes such as
-                `module.` are known.
-
-        Raises:
-            CheckpointError: it cannot be read, or does not fit the model.
-        """
-        checkpoint = load(self, Path(filename), strict=strict, revise_keys=revise_keys)
-        self._has_loaded = True
-        return checkpoint
-
-    def resume(
-        self,
-        filename: str,
-        resume_optimizer: bool = True,
-        resume_param_scheduler: bool = True,
-        map_location: Any = 'default',
-    ) -> None:
-        """Continue a run of this config after the step its checkpoint was written at.
-
-        Args:
-            filename: path on a disk.
-            resume_optimizer: False starts the optimizer anew.
-            resume_param_scheduler: False starts the schedules anew.
-            map_location: has no effect: the state goes where the run is.
-
-        Raises:
-            CheckpointError: it is damaged, of another model, or not a training checkpoint.
-        """
-        resume(self, Path(filename), optimizer=resume_optimizer, schedules=resume_param_scheduler)
-        self._has_loaded = True
-
-    @property
-    def bare_model(self) -> Any:
-        """The model without its wrapper for distributed training."""
-        return getattr(self.model, 'module', self.model)
-
-
-def _tells(record: logging.LogRecord) -> bool:
-    """Whether a line of the log is worth its place."""
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is not mmengine's list of hooks."""
     return not str(record.msg).startswith('Hooks will be executed in the following order')

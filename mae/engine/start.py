@@ -1,4 +1,9 @@
-"""How a run starts: with fresh weights, with those of a file, or where a checkpoint left it."""
+"""How a run starts: with new weights, with those of a file, or from a checkpoint of a run.
+
+A resume is told in three files, in this order: here, from `begin` to `_restore`;
+`mae/fault_tolerance/checkpoint/folder.py`, which checkpoint it is; and, after `io.py` there has
+read it, `state.py` there, how the run is put back to its step.
+"""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +15,7 @@ from mmengine.runner import BaseLoop
 
 from mae.fault_tolerance.checkpoint import (
     Choice,
-    check_given,
+    check_checkpoint,
     check_resumable,
     choose_checkpoint,
     fit_weights,
@@ -29,7 +34,7 @@ if TYPE_CHECKING:  # the runner imports this file
 
 
 def announce(runner: 'Runner') -> None:
-    """Say in a line that the work dir holds an earlier run, and what becomes of it."""
+    """Log a line if the work dir holds an earlier run, with what happens to it."""
     work_dir = Path(runner.work_dir)
     if not is_main_process() or runner._train_loop is None or runner._has_loaded:
         return
@@ -48,6 +53,102 @@ def announce(runner: 'Runner') -> None:
     runner.logger.info(f'{work_dir} holds an earlier run, which came to step {step}: {then}')
 
 
+def _earlier_step(work_dir: Path, runner: 'Runner') -> int:
+    """Last known step of the run in the work dir, by `run.json` and its checkpoints."""
+    found = list_checkpoints(work_dir, 1)
+    steps = [checkpoint.step for checkpoint in found if checkpoint.record is not None]
+    before = runner.run_state.before if runner.run_state is not None else 0
+    return max([*steps, before])
+
+
+def begin(runner: 'Runner') -> None:
+    """Do what `resume` and `load_from` of the config say.
+
+    `resume=True` continues the latest good checkpoint of the work dir, or starts if there is none.
+    """
+    if runner._resume and runner._load_from is not None:
+        runner.resume(runner._load_from)
+    elif runner._resume:
+        resume_latest(runner)
+    elif runner._load_from is not None:
+        runner.load_checkpoint(runner._load_from)
+    elif getattr(runner.bare_model, 'trainable_blocks', None) is not None:
+        runner.logger.warning(
+            'the frozen part of the encoder has random weights: give those of a pre-training '
+            'with --load-from'
+        )
+    if runner.cfg.get('resume_anyway') and not runner._resume:
+        runner.logger.warning('resume_anyway has no effect without --resume')
+
+
+def resume(runner: 'Runner', path: Path, *, optimizer: bool = True, schedules: bool = True) -> None:
+    """Continue a run of this config after the step of its checkpoint.
+
+    Args:
+        optimizer: False starts with a new optimizer state.
+        schedules: False starts the schedules from their beginning.
+
+    Raises:
+        CheckpointError: it is damaged, of another model, or not a training checkpoint.
+    """
+    warn = runner.logger.warning
+    choice = on_main(lambda: check_checkpoint(path, warn))
+    _continue(runner, choice, optimizer=optimizer, schedules=schedules)
+
+
+def resume_latest(runner: 'Runner') -> None:
+    """Continue from the latest good checkpoint of the work dir, or start if there is none."""
+    work_dir, steps = Path(runner.work_dir), len(runner.train_dataloader)
+    warn = runner.logger.warning
+    choice = on_main(lambda: choose_checkpoint(work_dir, steps, warn))
+    if choice is not None:
+        _continue(runner, choice)
+    else:
+        runner.logger.info(f'nothing to resume in {work_dir}: starting anew')
+
+
+def _continue(runner: 'Runner', choice: Choice, **parts: bool) -> None:
+    runner._resume = True  # hooks look at it when they restore their part
+    runner.resumed_from = str(choice.path)
+    _build_what_is_restored(runner)
+    for message in together(lambda: _restore(runner, choice, **parts)):
+        runner.logger.warning(message)
+    runner.logger.info(f'resumed {choice.path} after step {runner.iter}')
+
+
+def _build_what_is_restored(runner: 'Runner') -> None:
+    """Build optimizer, schedules and weights, if `train()` has not done so yet."""
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if runner.param_schedulers is not None:
+        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    runner._init_model_weights()  # or a later train() would overwrite the loaded ones
+
+
+def _restore(
+    runner: 'Runner', choice: Choice, *, optimizer: bool = True, schedules: bool = True
+) -> list[str]:
+    """Read a checkpoint and put the run back to its step; returns warnings."""
+    checkpoint = load_checkpoint(choice.path, verified=choice.verified)
+    # Loops of mmengine resume inexactly in any case, so they only warn.
+    anyway = (runner.cfg.get('resume_anyway') or ()) if runner.is_exact else NAMES
+    changed = check_resumable(runner, checkpoint, choice.path, anyway)
+    warnings = [
+        f'{change}: resumed all the same, with '
+        f'{"another" if change.startswith("teacher ") else "other samples"}'
+        for change in changed
+    ]
+    try:
+        runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        return warnings + restore_state(
+            runner, checkpoint, choice.path, optimizer=optimizer, schedules=schedules
+        )
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f'{choice.path} cannot be resumed: it holds the state of another run'
+        raise CheckpointError(f'{reason} ({type(error).__name__}: {error})') from error
+
+
 def load(
     runner: 'Runner',
     path: Path,
@@ -55,11 +156,11 @@ def load(
     strict: bool = False,
     revise_keys: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """Load weights: all of them to test, the encoder's to judge its features or train it on.
+    """Load weights: all of them to test, only the encoder's to evaluate or train on features.
 
     Args:
         path: file or folder in any known format.
-        strict: refuse a file that does not hold just the weights of the whole model.
+        strict: refuse a file with missing or additional weights.
         revise_keys: (regular expression, replacement) applied to the names in the file.
 
     Returns:
@@ -72,7 +173,7 @@ def load(
     runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
     loop = runner._test_loop
     needs_all = isinstance(loop, BaseLoop) and not getattr(loop, 'features_only', False)
-    if not isinstance(loop, BaseLoop):  # what the file has not, and a later train() must not touch
+    if not isinstance(loop, BaseLoop):  # for those not in the file; train() then keeps all
         runner._init_model_weights()
     report = fit_weights(
         runner.bare_model,
@@ -89,7 +190,7 @@ def load(
 
 
 def _read(model: Any, path: Path, revise_keys: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Weights in the model's names: of any known format, if it is a model of this toolbox."""
+    """Weights by the names of the model: from any known format, for a model of this toolbox."""
     if hasattr(model, 'encoder') and not revise_keys:
         return load_weights(path)
     checkpoint = read_model(path)
@@ -99,84 +200,8 @@ def _read(model: Any, path: Path, revise_keys: Sequence[tuple[str, str]]) -> dic
     return {**checkpoint, 'state_dict': weights, 'facts': {}, 'notes': []}
 
 
-def resume(runner: 'Runner', path: Path, *, optimizer: bool = True, schedules: bool = True) -> None:
-    """Continue a run of this config after the step its checkpoint was written at.
-
-    Args:
-        optimizer: False starts the optimizer anew.
-        schedules: False starts the schedules anew.
-
-    Raises:
-        CheckpointError: it is damaged, of another model, or not a training checkpoint.
-    """
-    warn = runner.logger.warning
-    choice = on_main(lambda: check_given(path, warn))
-    _continue(runner, choice, optimizer=optimizer, schedules=schedules)
-
-
-def resume_latest(runner: 'Runner') -> None:
-    """The same from the latest good checkpoint of the work dir; if there is none, start anew."""
-    work_dir, steps = Path(runner.work_dir), len(runner.train_dataloader)
-    warn = runner.logger.warning
-    choice = on_main(lambda: choose_checkpoint(work_dir, steps, warn))
-    if choice is not None:
-        _continue(runner, choice)
-    else:
-        runner.logger.info(f'nothing to resume in {work_dir}: starting anew')
-
-
-def _earlier_step(work_dir: Path, runner: 'Runner') -> int:
-    """How far the run came that the work dir holds, by `run.json` and its checkpoints."""
-    found = list_checkpoints(work_dir, 1)
-    steps = [checkpoint.step for checkpoint in found if checkpoint.record is not None]
-    before = runner.run_state.before if runner.run_state is not None else 0
-    return max([*steps, before])
-
-
-def _continue(runner: 'Runner', choice: Choice, **parts: bool) -> None:
-    runner._resume = True  # for the hooks that restore their part
-    runner.resumed_from = str(choice.path)
-    _build_what_is_restored(runner)
-    for message in together(lambda: _restore(runner, choice, **parts)):
-        runner.logger.warning(message)
-    runner.logger.info(f'resumed {choice.path} after step {runner.iter}')
-
-
-def _build_what_is_restored(runner: 'Runner') -> None:
-    """Optimizer, schedules and weights, if `resume()` comes before `train()` has built them."""
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    if runner.param_schedulers is not None:
-        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-    runner._init_model_weights()  # or a later train() would start them anew
-
-
-def _restore(
-    runner: 'Runner', choice: Choice, *, optimizer: bool = True, schedules: bool = True
-) -> list[str]:
-    """Take the state of a checkpoint; returns warnings."""
-    checkpoint = load_checkpoint(choice.path, verified=choice.verified)
-    # mmengine's loops promise no exactness: they warn.
-    anyway = (runner.cfg.get('resume_anyway') or ()) if runner.is_exact else NAMES
-    changed = check_resumable(runner, checkpoint, choice.path, anyway)
-    told = [
-        f'{change}: resumed all the same, with '
-        f'{"another" if change.startswith("teacher ") else "other samples"}'
-        for change in changed
-    ]
-    try:
-        runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        return told + restore_state(
-            runner, checkpoint, choice.path, optimizer=optimizer, schedules=schedules
-        )
-    except CheckpointError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = f'{choice.path} cannot be resumed: it holds the state of another run'
-        raise CheckpointError(f'{reason} ({type(error).__name__}: {error})') from error
-
-
 def _classes_to_learn(runner: 'Runner') -> list[str] | None:
-    """Names of the classes that a classifier is trained on, if its data set knows them."""
+    """Class names of a classifier's training dataset, if it has any."""
     if not isinstance(runner._train_loop, BaseLoop) or not hasattr(runner.bare_model, 'head'):
         return None
     names = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes')

@@ -13,7 +13,13 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mae.evaluation.checks import check_device, check_tensor, describe, is_count, is_whole
+from mae.evaluation.checks import (
+    check_same_device,
+    check_tensor,
+    is_count,
+    is_whole,
+    type_and_shape,
+)
 from mae.registry import METRICS
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 
@@ -25,7 +31,8 @@ class Accuracy(BaseMetric):
     A tie counts against the label, see `count_hits`. A k that is not below the number of classes
     would always hit and is not reported.
 
-    mmengine's gathering of results pads and cuts shards; counts need only be added up.
+    Counts are added up over the processes; mmengine would gather results, for which it pads and
+    cuts shards.
 
     Args:
         topk: one k or several, different whole numbers from 1 on.
@@ -39,13 +46,13 @@ class Accuracy(BaseMetric):
 
     def __init__(self, topk: int | Sequence[int] = (1, 5)) -> None:
         super().__init__()
-        given = tuple(topk) if isinstance(topk, Sequence) else (topk,)
-        if not given or not all(map(is_count, given)) or len(set(given)) < len(given):
+        values = tuple(topk) if isinstance(topk, Sequence) else (topk,)
+        if not values or not all(map(is_count, values)) or len(set(values)) < len(values):
             raise ConfigError(
                 f'{type(self).__name__}.topk must be different whole numbers from 1 on, such as '
                 f'(1, 5), not {topk!r}'
             )
-        self.topk = given
+        self.topk = values
         self._counts: Tensor | None = None
         self._num_classes = 0
         self._has_warned = False
@@ -66,7 +73,7 @@ class Accuracy(BaseMetric):
         self._num_classes = num_classes
 
     def totals(self) -> Tensor:
-        """The counts of all processes; the next evaluation starts anew.
+        """The counts of all processes; the next evaluation starts from zero.
 
         Raises:
             DataError: labels that the model has no class for, which could never be hit, or no
@@ -105,20 +112,20 @@ class Accuracy(BaseMetric):
         return {**self.named([100 * hit / total for hit in hits]), 'num_samples': total}
 
     def named(self, percent: Sequence[float]) -> dict[str, float]:
-        """The shares of each k by name, without those that cannot fail.
+        """The share of each k by name, without those k that would always hit.
 
         Raises:
             ConfigError: every k would always hit.
         """
-        tells = [k < self._num_classes for k in self.topk]
-        if not any(tells):
+        can_miss = [k < self._num_classes for k in self.topk]
+        if not any(can_miss):
             raise ConfigError(
                 f'{type(self).__name__}.topk={self.topk}: none lies below the '
                 f'{self._num_classes} classes that there are, so that all would always hit'
             )
-        if not all(tells) and not self._has_warned:
+        if not all(can_miss) and not self._has_warned:
             left = ', '.join(
-                f'top{k}' for k, told in zip(self.topk, tells, strict=True) if not told
+                f'top{k}' for k, counts in zip(self.topk, can_miss, strict=True) if not counts
             )
             print_log(
                 f'{left} would always hit with {self._num_classes} classes and is left out',
@@ -126,8 +133,8 @@ class Accuracy(BaseMetric):
                 level=logging.WARNING,
             )
             self._has_warned = True
-        shares = zip(self.topk, percent, tells, strict=True)
-        return {f'top{k}': share for k, share, told in shares if told}
+        shares = zip(self.topk, percent, can_miss, strict=True)
+        return {f'top{k}': share for k, share, counts in shares if counts}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Unused: `evaluate` needs no list of results."""
@@ -176,7 +183,7 @@ def count_hits(logits: Tensor, labels: Tensor, topk: Sequence[int]) -> Tensor:
     check_logits(logits, labels)
     known, finite = known_and_finite(logits, labels)
     own = logits.gather(1, labels.long().clamp(0, logits.shape[1] - 1)[:, None])  # B,1
-    place = (logits >= own).sum(dim=1)  # of equal ones the last
+    place = (logits >= own).sum(dim=1)  # rank of the label, after all that are equal
     sound = known & finite
     columns = [*(sound & (place <= k) for k in topk), ~known, ~finite, torch.ones_like(known)]
     return torch.stack(columns).sum(dim=1).double()
@@ -193,7 +200,7 @@ def check_logits(logits: Tensor, labels: Tensor, metric: str = 'Accuracy') -> No
     """Refuse what is not logits (B, N) and whole labels (B,) on one device.
 
     Raises:
-        ValueError: says what they are.
+        ValueError: names their types and shapes.
     """
     check_tensor('the logits', logits)
     check_tensor('the labels', labels)
@@ -203,10 +210,10 @@ def check_logits(logits: Tensor, labels: Tensor, metric: str = 'Accuracy') -> No
             "lr_scales need val_evaluator.type='GridAccuracy'"
         )
     if logits.ndim != 2 or not logits.is_floating_point() or not logits.shape[1]:
-        raise ValueError(f'{metric} takes logits (B, N) of floats, not {describe(logits)}')
+        raise ValueError(f'{metric} takes logits (B, N) of floats, not {type_and_shape(logits)}')
     if labels.shape != logits.shape[:1] or not is_whole(labels):
         raise ValueError(
             f'logits {tuple(logits.shape)} need whole numbers ({len(logits)},) as labels, not '
-            f'{describe(labels)}'
+            f'{type_and_shape(labels)}'
         )
-    check_device('the logits', logits, 'the labels', labels)
+    check_same_device('the logits', logits, 'the labels', labels)

@@ -1,4 +1,4 @@
-"""What features, neighbours and votes have to be: one line with both sizes where they are not.
+"""Checks of features, neighbours and votes; an error is one line that names both sizes.
 
 Only shapes, types and devices are read, unless a docstring says otherwise: reading values
 synchronises with the device.
@@ -26,14 +26,14 @@ def check_bank(bank: Tensor, labels: Tensor) -> None:
     if bank.ndim != 2 or not bank.is_floating_point() or not bank.numel():
         raise ValueError(
             f'the features of the bank must be floats (M, D) of at least one image, not '
-            f'{describe(bank)}'
+            f'{type_and_shape(bank)}'
         )
     if labels.shape != bank.shape[:1] or not is_whole(labels):
         raise ValueError(
             f'the {len(bank)} images of the bank need whole numbers ({len(bank)},) as labels, not '
-            f'{describe(labels)}'
+            f'{type_and_shape(labels)}'
         )
-    check_device('the labels of the bank', labels, 'its features', bank)
+    check_same_device('the labels of the bank', labels, 'its features', bank)
 
 
 def check_queries(queries: Tensor, bank: Tensor) -> None:
@@ -44,15 +44,15 @@ def check_queries(queries: Tensor, bank: Tensor) -> None:
     """
     check_tensor('the queries', queries)
     if queries.ndim != 2 or not queries.is_floating_point():
-        raise ValueError(f'the queries must be floats (B, D), not {describe(queries)}')
+        raise ValueError(f'the queries must be floats (B, D), not {type_and_shape(queries)}')
     if queries.shape[1] != bank.shape[1]:
         raise ValueError(
             f'the queries are {queries.shape[1]} wide, the features of the bank {bank.shape[1]}'
         )
-    check_device('the queries', queries, 'the bank', bank)
+    check_same_device('the queries', queries, 'the bank', bank)
 
 
-def check_device(what: str, one: Tensor, beside: str, other: Tensor) -> None:
+def check_same_device(what: str, one: Tensor, beside: str, other: Tensor) -> None:
     """Refuse two tensors that are compared but lie on two devices.
 
     Raises:
@@ -66,7 +66,7 @@ def check_finite(features: Tensor, labels: Tensor) -> None:
     """Refuse a bank with features that are NaN or infinite, or labels below 0; reads the values.
 
     Raises:
-        NonFiniteError: says how many of how many images.
+        NonFiniteError: names how many of how many images.
         ValueError: likewise of the labels.
     """
     if broken := int((~features.isfinite().all(dim=1)).sum()):
@@ -79,7 +79,7 @@ def check_finite(features: Tensor, labels: Tensor) -> None:
 
 
 def check_temperature(temperature: float | None, name: str = 'temperature') -> None:
-    """Refuse a temperature that ranks backwards or not at all.
+    """Refuse a temperature with which votes would rank backwards or not at all.
 
     Args:
         temperature: None counts each vote as 1.
@@ -102,7 +102,7 @@ def is_count(value: object) -> bool:
 
 
 def is_whole(tensor: Tensor) -> bool:
-    """Whether a tensor's type is an integer one; bool is not."""
+    """Whether a tensor is of integers; bool counts as none."""
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
@@ -110,17 +110,17 @@ def check_tensor(what: str, value: object) -> None:
     """Refuse arrays and lists.
 
     Raises:
-        ValueError: says what it is.
+        ValueError: names its type.
     """
     if not isinstance(value, Tensor):
         raise ValueError(f'{what} must be a tensor, not a {type(value).__name__}')
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number, which `True` is not meant to be."""
+    """Whether a value is a real number; a bool counts as none."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def describe(tensor: Tensor) -> str:
+def type_and_shape(tensor: Tensor) -> str:
     """Type and shape, for messages: `float32 (3, 4)`."""
     return f'{str(tensor.dtype).removeprefix("torch.")} {tuple(tensor.shape)}'

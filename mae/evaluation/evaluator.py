@@ -1,9 +1,9 @@
-"""Metrics that count batches beside metrics that read samples: each gets what it reads.
+"""Passes each metric what it reads: whole batches, or a dictionary for each sample.
 
 A model gives a batch as one dictionary, so that `Accuracy` counts on the device and nothing has to
 be gathered. The metrics of mmengine and mmpretrain read a dictionary for each sample, keep what
-they need of all and gather it from all processes: such dictionaries are made only where such a
-metric is configured.
+they need and gather it from all processes: such dictionaries are made only if such a metric is
+configured.
 
 Shapes: B images, N classes.
 """
@@ -18,11 +18,11 @@ from torch import Tensor
 from mae.evaluation.accuracy import Accuracy, check_logits, known_and_finite
 from mae.utils.errors import ConfigError
 
-Sample = dict[str, Any]
+DataSample = dict[str, Any]
 
 
 class Evaluator(MMEvaluator):
-    """mmengine's, for models whose output is a batch.
+    """mmengine's evaluator, for models whose output is a batch.
 
     A metric with `reads_batches = True` gets the output as it is, every other one what mmpretrain's
     models give of each sample: `pred_score` (N,), `pred_label` (1,), `gt_label` (1,), `num_classes`
@@ -77,7 +77,7 @@ class Evaluator(MMEvaluator):
         return metrics
 
 
-def split_batch(output: Mapping[str, Any], data_batch: Any = None) -> list[Sample]:
+def split_batch(output: Mapping[str, Any], data_batch: Any = None) -> list[DataSample]:
     """A dictionary for each sample of a batch, its tensors on the CPU.
 
     Samples with a label outside of the classes, or a logit that is NaN or infinite, are dropped.
@@ -114,20 +114,20 @@ def _is_batch(output: Any) -> bool:
     return {'logits', 'labels'} <= set(keys) or 'reconstruction_loss' in keys
 
 
-def _process(metric: Any, data_batch: Any, samples: list[Sample]) -> None:
+def _process(metric: Any, data_batch: Any, samples: list[DataSample]) -> None:
     if not samples:
         return
     try:
         metric.process(data_batch, samples)
     except Exception as error:
-        given = ', '.join(samples[0])
+        keys = ', '.join(samples[0])
         if isinstance(error, KeyError) and error.args and error.args[0] not in samples[0]:
             needs = f'needs {error.args[0]!r} of each sample'
         elif type(metric).__module__.partition('.')[0] in ('mmpretrain', 'mmengine'):
             needs = f'fails with "{type(error).__name__}: {error}"'
         else:
             raise  # a user's own is for them to mend: with its traceback
-        raise ConfigError(f'{_name(metric)} {needs}; this model gives {given}') from error
+        raise ConfigError(f'{_name(metric)} {needs}; this model gives {keys}') from error
 
 
 def _name(metric: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mae.evaluation.accuracy import Accuracy, count_hits, logits_and_labels
-from mae.evaluation.checks import check_tensor, describe
+from mae.evaluation.checks import check_tensor, type_and_shape
 from mae.registry import METRICS
 
 
@@ -49,7 +49,7 @@ class GridAccuracy(Accuracy):
             if logits.ndim != 3 or logits.shape[1] != len(self._scales):
                 raise ValueError(
                     f'GridAccuracy: {len(self._scales)} lr_scales need logits (B, '
-                    f'{len(self._scales)}, N), not {describe(logits)}'
+                    f'{len(self._scales)}, N), not {type_and_shape(logits)}'
                 )
             hits = [count_hits(member, labels, self.topk) for member in logits.unbind(1)]
             self.add(torch.stack(hits), logits.shape[-1])

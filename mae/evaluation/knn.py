@@ -12,7 +12,7 @@ from mae.evaluation.checks import check_bank, check_queries, check_temperature, 
 
 # Votes below exp(_FLOOR) of the largest keep their order, though not their size, in float64.
 _FLOOR = -600.0
-# Of an equal vote: breaks ties, and is too small to outweigh a neighbour.
+# Factor of the similarity that is added to an equal vote: breaks ties, outweighs no neighbour.
 _NEARER = 1e-8
 
 

@@ -18,10 +18,11 @@ from mae.evaluation.loops import TestLoop
 from mae.evaluation.probes import KNNProbe
 from mae.registry import HOOKS, LOOPS, METRICS
 from mae.utils.errors import ConfigError
+from mae.utils.runner_protocol import RunnerProtocol
 
-Batch = dict[str, Tensor]
-Loader = DataLoader[Any] | Mapping[str, Any]
-Pool = Literal['avg', 'cls']
+ImageBatch = dict[str, Tensor]
+LoaderOrConfig = DataLoader[Any] | Mapping[str, Any]
+GlobalPool = Literal['avg', 'cls']
 
 
 @LOOPS.register_module()
@@ -51,14 +52,14 @@ class KNNLoop(TestLoop):
 
     def __init__(
         self,
-        runner: Any,
-        dataloader: Loader,
+        runner: RunnerProtocol,
+        dataloader: LoaderOrConfig,
         evaluator: Any,
-        bank_dataloader: Loader,
+        bank_dataloader: LoaderOrConfig,
         *,
         k: int = 20,
         temperature: float | None = 0.07,
-        pool: Pool = 'avg',
+        pool: GlobalPool = 'avg',
         probes: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(runner, dataloader, evaluator)
@@ -129,7 +130,7 @@ class KNNHook(Hook):
         interval: int = 10,
         k: int = 20,
         temperature: float | None = 0.07,
-        pool: Pool = 'avg',
+        pool: GlobalPool = 'avg',
     ) -> None:
         if not is_count(interval):
             raise ConfigError(f'KNNHook.interval must be at least 1, not {interval!r}')
@@ -138,14 +139,14 @@ class KNNHook(Hook):
         self._options: dict[str, Any] = {'k': k, 'temperature': temperature, 'pool': pool}
         self.interval = interval
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerProtocol) -> None:
         """Build the loaders once, so that a mistake in them shows at the start."""
         self._bank = FeatureBank(runner, self._bank_cfg, 'KNNHook', **self._options)
         self._loader = runner.build_dataloader(self._loader_cfg, seed=runner.seed)
         self._accuracy = Accuracy((1,))
 
     @torch.inference_mode()
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerProtocol) -> None:
         """Log `knn/top1`, in percent."""
         done = runner.epoch + 1
         if done % self.interval and done != runner.max_epochs:
@@ -153,7 +154,8 @@ class KNNHook(Hook):
         runner.model.eval()
         for output in self._bank.classify(self._bank.compute(), self._loader):
             self._accuracy.process(None, [output])
-        top1 = self._accuracy.evaluate(len(self._loader.dataset))['top1']
+        dataset: Any = self._loader.dataset  # torch's type has no length
+        top1 = self._accuracy.evaluate(len(dataset))['top1']
         runner.model.train()
         runner.logger.info(f'Epoch(knn) [{done}]  top1: {top1:.2f}')
         runner.visualizer.add_scalars({'knn/top1': top1}, step=runner.iter)
@@ -176,17 +178,18 @@ class FeatureBank:
 
     def __init__(
         self,
-        runner: Any,
-        bank_dataloader: Loader,
+        runner: RunnerProtocol,
+        bank_dataloader: LoaderOrConfig,
         where: str,
         *,
         k: int,
         temperature: float | None,
-        pool: Pool,
+        pool: GlobalPool,
     ) -> None:
         self.runner = runner
         self.loader = runner.build_dataloader(bank_dataloader, seed=runner.seed)
-        size = len(self.loader.dataset)
+        dataset: Any = self.loader.dataset  # torch's type has no length
+        size = len(dataset)
         if not is_count(k) or k > size:
             raise ConfigError(
                 f'{where}.k={k} must lie between 1 and the {size} images of {where}.bank_dataloader'
@@ -207,7 +210,9 @@ class FeatureBank:
             raise ConfigError('k-NN needs labels: an image of the bank_dataloader has none')
         return bank, labels
 
-    def classify(self, bank: tuple[Tensor, Tensor], batches: Iterable[Batch]) -> Iterable[Batch]:
+    def classify(
+        self, bank: tuple[Tensor, Tensor], batches: Iterable[ImageBatch]
+    ) -> Iterable[ImageBatch]:
         """`logits` (B, N), `pred_score` (B, N), `labels` (B,), `features` (B, D) of each batch.
 
         The logits are votes, the scores their shares: a softmax of votes would mean nothing.
@@ -226,7 +231,7 @@ class FeatureBank:
             yield {**output, 'ids': batch['ids']} if 'ids' in batch else output
 
 
-def features_of(model: Any, batch: Batch, pool: str) -> tuple[Tensor, Tensor]:
+def features_of(model: Any, batch: ImageBatch, pool: str) -> tuple[Tensor, Tensor]:
     """Features (B, D) and labels (B,) of a collated batch.
 
     Args:
@@ -239,7 +244,7 @@ def features_of(model: Any, batch: Batch, pool: str) -> tuple[Tensor, Tensor]:
     return model.extract_features(batch['inputs'], pool=pool), batch['labels']
 
 
-def feature_bank(model: Any, loader: Iterable[Batch], pool: str) -> tuple[Tensor, Tensor]:
+def feature_bank(model: Any, loader: Iterable[ImageBatch], pool: str) -> tuple[Tensor, Tensor]:
     """Features (M, D) and labels (M,) of all batches, gathered from all processes to each."""
     parts = [features_of(model, batch, pool) for batch in loader]
     features, labels = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -250,6 +255,6 @@ def _gathered(part: Tensor) -> Tensor:
     """All-gather of rows (M_rank, ...), in the order of ranks; their number may differ by rank."""
     if not dist.is_initialized():
         return part
-    parts: list[Any] = [None] * dist.get_world_size()
+    parts: list[Tensor] = [part] * dist.get_world_size()
     dist.all_gather_object(parts, part.cpu())
     return torch.cat(parts).to(part.device)

@@ -1,6 +1,6 @@
-"""mmengine's loops over a data set to evaluate, in inference mode: nothing is kept for gradients.
+"""mmengine's validation and test loops, in inference mode.
 
-mmengine's own run under `no_grad`, which still counts versions and views of every tensor.
+mmengine runs them under `no_grad`, which still counts versions and views of every tensor.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ class TestLoop(MMTestLoop):
 
 
 def _evaluator(built: MMEvaluator) -> MMEvaluator:
-    """Ours around the metrics of mmengine's; a user's own stays."""
+    """Our evaluator with the metrics of mmengine's; one of another class is kept."""
     if type(built) is not MMEvaluator:
         return built
     evaluator = Evaluator(built.metrics)

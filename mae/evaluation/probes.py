@@ -140,7 +140,7 @@ class LinearProbe:
             return torch.addmm(weight[-1], (features - mean) / std, weight[:-1])
 
         def closure() -> Tensor:
-            # By hand: what is computed in inference mode cannot be differentiated.
+            # Gradients by formula: autograd does not record in inference mode.
             loss = 0.5 * self.l2 * weight[:-1].square().sum()
             weight.grad = self.l2 * weight
             weight.grad[-1] = 0

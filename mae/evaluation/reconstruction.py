@@ -12,7 +12,7 @@ from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mae.evaluation.checks import check_tensor, describe
+from mae.evaluation.checks import check_tensor, type_and_shape
 from mae.registry import METRICS
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 
@@ -26,7 +26,7 @@ class ReconstructionLoss(BaseMetric):
 
     def __init__(self) -> None:
         super().__init__()
-        self._total: Tensor | None = None  # sum of the losses, images with none, images
+        self._total: Tensor | None = None  # sum of losses, images whose loss is not finite, images
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Tensor]]) -> None:
         """Add a batch, without waiting for the device: `reconstruction_loss` (B,).
@@ -44,13 +44,13 @@ class ReconstructionLoss(BaseMetric):
             check_tensor('reconstruction_loss', loss)
             loss = loss.double()
             if loss.ndim != 1:
-                raise ValueError(f'reconstruction_loss must be (B,), not {describe(loss)}')
+                raise ValueError(f'reconstruction_loss must be (B,), not {type_and_shape(loss)}')
             broken = (~loss.isfinite()).sum()
             total = torch.stack([loss.sum(), broken, loss.new_tensor(len(loss))])
             self._total = total if self._total is None else self._total + total
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Add up over all processes and start anew.
+        """Add up over all processes; the next evaluation starts from zero.
 
         Returns:
             `reconstruction_error` and `num_samples`.

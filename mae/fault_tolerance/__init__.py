@@ -1,1 +1,8 @@
-"""What keeps a run alive: checkpoints, guard, signals, watchdog, lock, run.json, bad samples."""
+"""What keeps a run alive; nothing of it is needed to understand a training step.
+
+- `checkpoint/`: saves and resumes; `hook.py` and `mae/engine/start.py` say in which order to read.
+- `guard.py`, with `autopsy.py`: steps whose loss or gradients are not finite.
+- `signals.py`: SIGTERM and its like stop a run after a save. `step_report.py` carries the flag.
+- `watchdog.py`: ends a run that hangs. `bad_samples.py`: files that cannot be read.
+- `lock.py`, `run_json.py`, `work_dir.py`: the work dir, for other processes and people.
+"""

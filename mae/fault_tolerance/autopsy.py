@@ -1,4 +1,4 @@
-"""What is known about a step whose numbers went wrong, and how to run it again."""
+"""`autopsy_step_N.json`: a step whose loss or gradients were not finite, and how to repeat it."""
 
 import math
 import os
@@ -7,9 +7,10 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mae.fault_tolerance.checkpoint import list_checkpoints
 from mae.fault_tolerance.runner import TrainingRunner
@@ -17,25 +18,31 @@ from mae.fault_tolerance.step_report import StepReport
 from mae.utils.files import write_json
 
 
+class ProcessStep(TypedDict):
+    """A step in one process: losses of its micro-batches, ids and keys of its samples."""
+
+    rank: int
+    losses: list[float]
+    ids: list[int]
+    keys: list[int]
+
+
 def write_autopsy(
     runner: TrainingRunner,
     report: StepReport,
-    processes: Sequence[dict[str, Any]],
+    processes: Sequence[ProcessStep],
     grad_norms: dict[str, float],
     *,
     lr: float,
 ) -> Path:
-    """Write `autopsy_step_N.json` into the work dir.
+    """Write the file into the work dir.
 
     Args:
-        runner: the runner.
-        report: of the step.
-        processes: of each its `rank`, `losses`, and the `ids` and `keys` of its samples.
-        grad_norms: by module.
+        grad_norms: L2 norm by module.
         lr: the largest learning rate in the step.
 
     Returns:
-        The file.
+        The path of the file.
     """
     step = report.step
     path = Path(runner.work_dir) / f'autopsy_step_{step}.json'
@@ -56,19 +63,19 @@ def write_autopsy(
     return path
 
 
-def norms_by_module(model: nn.Module, optimizer: Any, norms: Tensor | None) -> dict[str, float]:
+def norms_by_module(
+    model: nn.Module, optimizer: Optimizer, norms: Tensor | None
+) -> dict[str, float]:
     """L2 norm of the gradients of each module that has parameters of its own.
 
     Args:
-        model: whose parameters the optimizer moves.
-        optimizer: with the groups that `norms` follows.
-        norms: (parameters with a gradient,), or None.
+        norms: (number of parameters,) in the order of the optimizer's groups, or None.
     """
     if norms is None:
         return {}
     names = {id(param): name for name, param in model.named_parameters()}
     moved = [names[id(p)] for group in optimizer.param_groups for p in group['params']]
-    if len(moved) != len(norms):  # some took no part in the step
+    if len(moved) != len(norms):  # some had no gradient
         return {}
     squares: dict[str, float] = defaultdict(float)
     for name, norm in zip(moved, norms.tolist(), strict=True):
@@ -77,7 +84,7 @@ def norms_by_module(model: nn.Module, optimizer: Any, norms: Tensor | None) -> d
 
 
 def replay_command(runner: TrainingRunner, step: int) -> str:
-    """The command line that trains up to `step` again, in a folder of its own."""
+    """The command line that repeats the training up to `step`, in a folder of its own."""
     work_dir = Path(runner.work_dir)
     config = work_dir / f'{Path(runner.cfg.filename or "config.py").stem}.py'
     words = ['tools/dist_train.sh', str(config), str(runner.world_size)]

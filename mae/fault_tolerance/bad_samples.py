@@ -1,4 +1,4 @@
-"""Samples that cannot be read: replaced in training, counted, and too many end the run."""
+"""Samples that cannot be read: they are replaced and counted, and too many end the run."""
 
 import json
 import os
@@ -16,26 +16,26 @@ from mae.utils.runner_protocol import RunnerProtocol
 from mae.utils.text import printable
 
 _FILE = 'bad_samples.jsonl'
-_ONE_IN = 20  # `always_allowed` is meant for a few files of many, not for half of a small folder
-Record = dict[str, Any]
+_ONE_IN = 20  # `always_allowed` is for a few files of many, not for half of a small folder
+BadSample = dict[str, Any]
 
 
 @HOOKS.register_module()
 class BadSamplesHook(Hook):
-    """Lets a training dataset replace what it cannot read, and keeps the account.
+    """Lets a training dataset replace samples that it cannot read, and lists them.
 
-    A dataset with `replaces_bad` hands over what it replaced in the `bad` of its batches. Each is a
+    A dataset with `replaces_bad` lists replaced samples under `bad` in its batches. Each becomes a
     line of `bad_samples.jsonl` in the work dir: epoch and step from 1, id, path, reason, and the id
-    of the sample in its place. The file tells the steps that the run has done: those that a resumed
-    run does again leave it first. Evaluation replaces nothing.
+    of the replacement. Before a resumed run repeats steps, it removes their lines. Evaluation
+    replaces nothing.
 
     Args:
         max_bad_fraction: share of an epoch's samples, over all processes, above which the run
             stops; 0 replaces none, and the first is an error.
-        always_allowed: bad samples of an epoch that never stop the run, though they may be more
-            than that share, but at most one in twenty of its samples. By default 10: of fewer
-            samples than 10,000 a thousandth is less than that, and says nothing about a folder.
-        interval: steps between comparisons; another is made at the end of an epoch.
+        always_allowed: number of bad samples of an epoch that never stop the run, even if they
+            exceed that share, up to one in twenty of its samples. With less than 10,000 samples a
+            thousandth is less than 10, which is no sign of a damaged dataset.
+        interval: steps between comparisons; there is one at the end of each epoch too.
 
     Raises:
         ConfigError: a number is out of range.
@@ -60,16 +60,16 @@ class BadSamplesHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: RunnerProtocol) -> None:
-        """Let bad samples be replaced from now on, and go on counting where the run goes on."""
+        """Switch on replacement in the dataset."""
         loader = runner.train_dataloader
         if self.max_bad_fraction and hasattr(loader.dataset, 'replaces_bad'):
             loader.dataset.replaces_bad = True
         self._path = Path(runner.work_dir) / _FILE
-        self._found: list[Record] = []
+        self._found: list[BadSample] = []
 
     def before_train_epoch(self, runner: RunnerProtocol) -> None:
-        """Count from where the epoch goes on: from its start, or after a resume or a way back."""
-        self._count = 0  # of this epoch and process; of all processes before such a step
+        """Set the count to that of the steps done in this epoch: after a resume or going back."""
+        self._count = 0  # of this epoch and process; in the first process with those of the file
         if not is_main_process() or not self._path.is_file():
             return
         try:
@@ -82,14 +82,14 @@ class BadSamplesHook(Hook):
     def before_train_iter(
         self, runner: RunnerProtocol, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Take the reports out of the batches, which go to the model."""
+        """Remove the lists of replaced samples from the batches, which go to the model."""
         batches = [data_batch] if isinstance(data_batch, dict) else data_batch or []
         self._found = [record for batch in batches for record in batch.pop('bad', ())]
 
     def after_train_iter(
-        self, runner: RunnerProtocol, batch_idx: int, *args: Any, **kwargs: Any
+        self, runner: RunnerProtocol, batch_idx: int, *args: object, **kwargs: object
     ) -> None:
-        """Write them down; compare the count where that is due."""
+        """Append them to the file; every `interval` steps compare the count."""
         if self._found:
             self._count += len(self._found)
             place = {'epoch': runner.epoch + 1, 'step': runner.iter + 1}
@@ -98,8 +98,8 @@ class BadSamplesHook(Hook):
         if done % self.interval == 0 or done == length:
             self._compare(runner)
 
-    def _append(self, runner: RunnerProtocol, records: list[Record]) -> None:
-        """One write for all: no other process's line can come in between."""
+    def _append(self, runner: RunnerProtocol, records: list[BadSample]) -> None:
+        """With a single write, so that no line of another process comes in between."""
         first = records[0]
         runner.logger.warning(
             f'{len(records)} bad sample(s) replaced at step {first["step"]}, see {_FILE}; the '
@@ -116,7 +116,7 @@ class BadSamplesHook(Hook):
             runner.logger.warning(f'{self._path}: not written ({error.strerror}): {text.strip()}')
 
     def _compare(self, runner: RunnerProtocol) -> None:
-        """Raises DataError in all processes at the same step."""
+        """Raise DataError in all processes at the same step if there are too many."""
         total = torch.tensor(self._count)
         all_reduce(total)
         samples = runner.train_dataloader.sampler.num_samples
@@ -131,7 +131,7 @@ class BadSamplesHook(Hook):
             )
 
     def _examples(self, epoch: int) -> str:
-        """The first files, of all processes if the account can be read."""
+        """The first files of the list; empty if it cannot be read."""
         try:
             lines = [json.loads(line) for line in self._path.read_text('utf-8').splitlines()]
             found = dict.fromkeys(line['path'] for line in lines if line['epoch'] == epoch)
@@ -142,11 +142,11 @@ class BadSamplesHook(Hook):
         return f'{", ".join(paths[:3])}{others}; ' if paths else ''
 
 
-def _keep(path: Path, step: int) -> list[Record]:
-    """Leave the lines up to a step in the file, without one that a killed run did not finish.
+def _keep(path: Path, step: int) -> list[BadSample]:
+    """Remove lines after `step`, and incomplete ones of a killed run, from the file.
 
     Returns:
-        What they say.
+        The records of the lines that stay.
     """
     lines, records = [], []
     text = path.read_text('utf-8', errors='replace')

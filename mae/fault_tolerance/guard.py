@@ -1,7 +1,7 @@
-"""Loss or gradients that are not finite: count the steps, log them, go back, give up."""
+"""Steps whose loss or gradients are not finite: counted, logged, and a reason to go back."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.hooks import Hook, IterTimerHook
 from torch import Tensor
 
-from mae.fault_tolerance.autopsy import norms_by_module, write_autopsy
+from mae.fault_tolerance.autopsy import ProcessStep, norms_by_module, write_autopsy
 from mae.fault_tolerance.checkpoint import verified
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
+from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.signals import RolledBack
 from mae.fault_tolerance.step_report import StepReport
@@ -31,13 +32,12 @@ class BadSteps:
     """Bad steps so far.
 
     Attributes:
-        total: of them.
-        in_row: of them since the last good one.
-        first, last: of that row.
+        in_row: bad steps since the last good one.
+        first, last: first and last step of that row.
         scaler_skips: steps that a gradient scaler skipped to find its scale; they are no errors.
-        scaler_in_row: of these since the last good step.
+        scaler_in_row: such steps since the last good one.
         rollbacks: how often the run has gone back.
-        left_out: steps a <= step < b that are not trained on since.
+        left_out: ranges a <= step < b that are no longer trained on.
     """
 
     total: int = 0
@@ -53,8 +53,7 @@ class BadSteps:
         """Count a step; returns whether it was bad.
 
         Args:
-            report: of the step.
-            scaled: whether a gradient scaler is at work.
+            scaled: whether a gradient scaler is in use.
         """
         if not report.skipped:
             self.in_row = self.scaler_in_row = 0
@@ -71,7 +70,7 @@ class BadSteps:
         return True
 
     def go_back(self, step: int, margin: int) -> None:
-        """Note that the run returns to `step`, to leave out the row and `margin` steps before."""
+        """Note that the run goes back to `step` and skips the row and `margin` steps before it."""
         self.left_out.append((max(step, self.first - margin), self.last + 1))
         self.rollbacks += 1
         self.in_row = self.scaler_in_row = 0
@@ -81,7 +80,7 @@ class BadSteps:
         return {**asdict(self), 'left_out': [list(steps) for steps in self.left_out]}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> 'BadSteps':
+    def from_state(cls, state: Mapping[str, Any]) -> 'BadSteps':
         ranges: Sequence[Sequence[int]] = state['left_out']
         counts = {name: int(value) for name, value in state.items() if name != 'left_out'}
         return cls(**counts, left_out=[(int(start), int(stop)) for start, stop in ranges])
@@ -90,11 +89,14 @@ class BadSteps:
 _SHOWN = 16  # sample ids in a line of the log
 
 
+Batches = Sequence[Mapping[str, Tensor]]  # the micro-batches of a step
+
+
 @dataclass
 class _Step:
-    """What a report does not say, as long as the report is under way."""
+    """What the guard needs of a step besides its report, until the report arrives."""
 
-    batches: list[dict[str, Any]]
+    batches: Batches
     losses: list[Tensor]
     grad_norms: Tensor | None
     lr: float
@@ -102,18 +104,18 @@ class _Step:
 
 @HOOKS.register_module()
 class GuardHook(Hook):
-    """Watches over steps that the optimizer skipped because a loss or gradient was not finite.
+    """Handles steps that the optimizer skipped because a loss or gradient was not finite.
 
-    Each is counted and logged with its samples; the first of a row leaves an autopsy file. After
-    `patience` in a row the run goes back to the last checkpoint before them, and from then on
-    leaves out these steps and `margin` steps before; the schedule moves on. What was left out is
-    part of the checkpoints, so that a resumed run does the same.
+    Each is counted and logged with its samples; for the first of a row an autopsy file is written.
+    After `patience` in a row the run goes back to the last checkpoint before them and does not
+    train on these steps and `margin` steps before, while the schedule goes on. Checkpoints hold the
+    skipped ranges, so that a resumed run skips the same.
 
     Args:
         patience: bad steps in a row before the run goes back.
         max_rollbacks: how often it goes back before it ends with an error.
-        margin: steps before the first bad one that are left out as well; by default `patience`.
-        max_autopsies: files written at most.
+        margin: steps before the first bad one that are skipped as well; by default `patience`.
+        max_autopsies: maximum number of autopsy files.
 
     Raises:
         ValueError: `patience` is below 1, or another number below 0.
@@ -148,7 +150,7 @@ class GuardHook(Hook):
     # --- around a step --------------------------------------------------------------------
 
     def before_train(self, runner: TrainingRunner) -> None:
-        """Go on counting where a resumed run was; find what a forward pass changes."""
+        """Restore the count of a resumed run; find the buffers that a forward pass changes."""
         if runner.iter and self._found is not None:
             self.count = self._found
         runner.train_loop.left_out = self.count.left_out
@@ -162,20 +164,24 @@ class GuardHook(Hook):
             )
 
     def before_train_epoch(self, runner: TrainingRunner) -> None:
-        """Go back where the run was to, when it was cut off."""
+        """Go back if the run was interrupted just before that."""
         if self.count.in_row >= self.patience:
             self._go_back(runner)
 
     def before_train_iter(
-        self, runner: TrainingRunner, batch_idx: int, data_batch: Any = None
+        self, runner: TrainingRunner, batch_idx: int, data_batch: object = None
     ) -> None:
-        """Keep the statistics of batch norms."""
+        """Copy the statistics of batch norms."""
         self._kept = [buffer.clone() for buffer in self._statistics]
 
     def after_train_iter(
-        self, runner: TrainingRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self,
+        runner: TrainingRunner,
+        batch_idx: int,
+        data_batch: Batches = (),
+        outputs: object = None,
     ) -> None:
-        """Put the statistics back if the step was skipped; note what a report may ask for."""
+        """Restore the statistics if the step was skipped; keep what a bad report will need."""
         if outputs is None:
             return
         wrapper = runner.optim_wrapper
@@ -185,39 +191,39 @@ class GuardHook(Hook):
         self._steps[runner.iter] = _Step(data_batch, wrapper.losses, wrapper.grad_norms, lr)
 
     def after_report(self, runner: TrainingRunner, report: StepReport) -> None:
-        """Act on a bad step, in all processes alike."""
+        """Log a bad step and perhaps go back, in all processes alike."""
         step = self._steps.pop(report.step)
         if not self.count.take(report, runner.optim_wrapper.is_scaled):
             return
-        self._tell(runner, report, step)
+        self._log_bad_step(runner, report, step)
         if self.count.in_row >= self.patience:
             self._go_back(runner)
 
     # --- checkpoints ----------------------------------------------------------------------
 
-    def before_save_checkpoint(self, runner: TrainingRunner, checkpoint: dict[str, Any]) -> None:
-        """Store the count, with the steps whose reports are still under way."""
+    def before_save_checkpoint(self, runner: TrainingRunner, checkpoint: Checkpoint) -> None:
+        """Store the count, including steps whose reports have not been handled yet."""
         count = BadSteps.from_state(self.count.state())
         for report in runner.train_loop.reports.peek():
-            if count.in_row < self.patience:  # then the run goes back, and the rest is forgotten
+            if count.in_row < self.patience:  # else the run goes back and drops the rest
                 count.take(report, runner.optim_wrapper.is_scaled)
         checkpoint['meta']['bad_steps'] = count.state()
 
-    def after_load_checkpoint(self, runner: TrainingRunner, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: TrainingRunner, checkpoint: Checkpoint) -> None:
         meta = checkpoint.get('meta')
         found = meta.get('bad_steps') if isinstance(meta, dict) else None
         self._found = BadSteps.from_state(found) if found else None
 
-    # --- telling --------------------------------------------------------------------------
+    # --- logging --------------------------------------------------------------------------
 
-    def _tell(self, runner: TrainingRunner, report: StepReport, kept: _Step) -> None:
-        own = {
+    def _log_bad_step(self, runner: TrainingRunner, report: StepReport, kept: _Step) -> None:
+        own: ProcessStep = {
             'rank': runner.rank,
             'losses': torch.stack(kept.losses).tolist(),
             'ids': [i for batch in kept.batches for i in batch['ids'].tolist()],
             'keys': [key for batch in kept.batches for key in batch['keys'].tolist()],
         }
-        processes = all_gather_object(own)
+        processes: list[ProcessStep] = all_gather_object(own)
         if not is_main_process():
             return
         runner.logger.warning(_line(report, processes, self.count))
@@ -231,7 +237,7 @@ class GuardHook(Hook):
                 runner.bare_model, runner.optim_wrapper.optimizer, kept.grad_norms
             )
             for hook in _savers(runner):
-                hook.wait()  # the replay begins at a checkpoint that is there
+                hook.wait()  # the replay starts from a checkpoint on the disk
             try:
                 path = write_autopsy(runner, report, processes, norms, lr=kept.lr)
             except OSError as error:
@@ -251,7 +257,8 @@ class GuardHook(Hook):
         savers = _savers(runner)
         for hook in savers:
             hook.wait()
-        found: list[Any] = [_sound_checkpoint(runner, count.first) if is_main_process() else None]
+        found: list[tuple[int, str] | None]
+        found = [_sound_checkpoint(runner, count.first) if is_main_process() else None]
         broadcast_object_list(found)
         if found[0] is None:
             raise NonFiniteError(
@@ -269,7 +276,7 @@ class GuardHook(Hook):
         for hook in savers:
             hook.begin_continuation(runner)
         for hook in runner.hooks:
-            if isinstance(hook, IterTimerHook):  # counts from where the run began
+            if isinstance(hook, IterTimerHook):  # measures from its first step
                 hook.time_sec_tot = 0
                 hook.before_train(runner)
         if runner.run_state is not None:
@@ -284,8 +291,7 @@ def _savers(runner: TrainingRunner) -> list[CheckpointHook]:
 def _sound_checkpoint(runner: TrainingRunner, first_bad: int) -> tuple[int, str] | None:
     """(step, path) of the newest checkpoint with finite weights.
 
-    Preferred is one from which a good step was made: from a later one, written while steps were
-    skipped, perhaps none can be.
+    Preferably from before the first bad step: a later one may fail at every step.
     """
     sound = [
         (found.step, str(found.path))
@@ -295,7 +301,7 @@ def _sound_checkpoint(runner: TrainingRunner, first_bad: int) -> tuple[int, str]
     return next((entry for entry in sound if entry[0] < first_bad), sound[0] if sound else None)
 
 
-def _line(report: StepReport, processes: list[dict[str, Any]], count: BadSteps) -> str:
+def _line(report: StepReport, processes: Sequence[ProcessStep], count: BadSteps) -> str:
     where = [p for p in processes if not all(map(_is_number, p['losses']))] or processes
     ids = [number for process in where for number in process['ids']]
     shown = ', '.join(map(str, ids[:_SHOWN])) + (', ...' if len(ids) > _SHOWN else '')

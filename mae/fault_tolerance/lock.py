@@ -1,4 +1,4 @@
-"""One process at a time in a folder, by a lock that goes with its holder however that ends."""
+"""A lock on a folder, which the system releases when its process ends, however that ends."""
 
 import contextlib
 import errno
@@ -15,34 +15,34 @@ from pathlib import Path
 from mae.utils.errors import ConfigError
 
 NAME = '.lock'
-_ORPHANS = 10.0  # seconds that what a killed holder left running may take to end
+_ORPHANS = 10.0  # seconds to wait for child processes of a killed holder
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-_held: set[int] = set()  # descriptors that a forked child, such as a data worker, gives back
+_held: set[int] = set()  # descriptors that a forked child, such as a data worker, closes
 
 
-def _give_back() -> None:
+def _close_in_child() -> None:
     for descriptor in _held:
         with contextlib.suppress(OSError):
             os.close(descriptor)
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_give_back)
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextmanager
 def only_one(folder: Path, holder: str = 'a run', *, inherited: bool = False) -> Iterator[None]:
-    """Hold the folder; the system frees it when the process ends, killed or not.
+    """Lock the folder; the system releases it when the process ends, killed or not.
 
-    Where the file system knows no locks (some NFS mounts), a warning says so and nothing is held.
+    On a file system without locks (some NFS mounts) there is only a warning.
 
     Args:
-        folder: made if it is missing.
-        holder: what holds it, for the message to the second who wants it.
-        inherited: child processes keep the lock, and it goes with the last of them.
+        folder: created if it is missing.
+        holder: for the error in a second process.
+        inherited: child processes keep the lock until the last of them ends.
 
     Raises:
-        ConfigError: somebody else holds it; names the host and the process.
+        ConfigError: another process has locked it; names the host and the process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = _acquire(folder / NAME)
@@ -59,7 +59,7 @@ def only_one(folder: Path, holder: str = 'a run', *, inherited: bool = False) ->
         yield
     finally:
         _held.discard(descriptor)
-        with contextlib.suppress(OSError):  # a forked child has given it back
+        with contextlib.suppress(OSError):  # closed in a forked child
             os.close(descriptor)
 
 
@@ -89,7 +89,7 @@ def _acquire(path: Path) -> int | None:
             return None
         if _is_still(path, descriptor):
             return descriptor
-        os.close(descriptor)  # its holder has tidied it away meanwhile
+        os.close(descriptor)  # its holder has removed the file meanwhile
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

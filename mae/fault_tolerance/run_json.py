@@ -1,19 +1,14 @@
-"""`run.json`: what became of a run, for people and programs that look at its work dir."""
+"""`run.json`: state, step and outcome of a run, for people and programs."""
 
-import hashlib
 import json
 import os
 import socket
 import time
 import warnings
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-import torch
 from mmengine.hooks import Hook
-from torch import Tensor
 
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
@@ -24,27 +19,24 @@ NAME = 'run.json'
 
 
 class RunState:
-    """Keeps `run.json` true: written whole, at each change of state and every few seconds.
+    """Keeps `run.json` up to date: written whole, at each change of state and every few seconds.
 
     `state` is `starting`, `running`, `stopped` (by a signal), `finished` or `failed`. A run that
-    was killed leaves `running` and a `pid` that is gone from `host`.
+    was killed leaves `running` and a `pid` that no longer exists on `host`.
 
     Attributes:
-        before: steps of the run whose `run.json` it takes the place of; 0 if there is none.
-        is_over: whether the last word has been said.
-
-    Args:
-        work_dir: where the file lies.
+        before: step in the `run.json` that it replaces; 0 if there is none.
+        is_over: whether the state is final.
 
     Raises:
-        OSError: the disk refused the first one; later ones only warn.
+        OSError: the disk refused the first write; later errors only warn.
     """
 
     def __init__(self, work_dir: Path) -> None:
         self.path = work_dir / NAME
         self.before = _step_in(self.path)
         self.is_over = False
-        self._values: dict[str, Any] = {
+        self._values: dict[str, object] = {
             'state': 'starting',
             'reason': None,
             'step': 0,
@@ -64,8 +56,8 @@ class RunState:
         work_dir.mkdir(parents=True, exist_ok=True)
         write_json(self.path, self._values)
 
-    def write(self, **changes: Any) -> None:
-        """Change some values; a new `state` is on disk when this returns."""
+    def write(self, **changes: object) -> None:
+        """Change some values; with a new `state` the file is flushed to the disk."""
         flush = 'state' in changes
         self._values |= {**changes, 'updated': _now()}
         try:
@@ -83,29 +75,16 @@ def _step_in(path: Path) -> int:
     return step if isinstance(step, int) else 0
 
 
-def weights_sha256(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over name, dtype, shape and bytes of each weight, in the order of the names.
-
-    Equal for equal weights on any device and however they are stored.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
 @HOOKS.register_module()
 class RunStateHook(Hook):
-    """Notes the step in `run.json`, at most every few seconds.
+    """Writes the step to `run.json`.
 
     Args:
-        seconds: between two notes.
+        seconds: least time between two writes during an epoch.
     """
 
     priority = 'VERY_LOW'
@@ -130,11 +109,11 @@ class RunStateHook(Hook):
         self._note(runner)
 
     def after_all(self, runner: TrainingRunner) -> None:
-        """How far it came, however it ended."""
+        """Write the last step, however the run ended."""
         if runner.run_state is not None and not runner.run_state.is_over:
             self._note(runner)
 
-    def _note(self, runner: TrainingRunner, **changes: Any) -> None:
+    def _note(self, runner: TrainingRunner, **changes: object) -> None:
         self._next = time.monotonic() + self.seconds
         if runner.run_state is not None:
             runner.run_state.write(step=runner.iter, epoch=runner.epoch, **changes)

@@ -1,12 +1,11 @@
-"""What keeps a run alive needs more of the runner than other hooks: a `TrainLoop` trains."""
+"""What the hooks here use of a runner with a `TrainLoop`, beyond `RunnerProtocol`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from mmengine.runner import BaseLoop
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from mae.fault_tolerance.step_report import Reports
 from mae.utils.runner_protocol import RunnerProtocol
@@ -20,8 +19,8 @@ class StepLoop(Protocol):
     """`TrainLoop`.
 
     Attributes:
-        left_out: steps a <= step < b not to be trained on.
-        reports: of the steps, on their way to the host.
+        left_out: ranges a <= step < b that are not trained on.
+        reports: of steps, until they are read on the host.
     """
 
     left_out: list[tuple[int, int]]
@@ -31,7 +30,7 @@ class StepLoop(Protocol):
 
 
 class StepWrapper(Protocol):
-    """`StepOptimWrapper`; its own docstring says what the attributes are."""
+    """`StepOptimWrapper`, which documents the attributes."""
 
     optimizer: torch.optim.Optimizer
     skipped: Tensor
@@ -49,18 +48,24 @@ class StepWrapper(Protocol):
 
     def state_dict(self) -> dict[str, Any]: ...
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
 
 class TrainingRunner(RunnerProtocol, Protocol):
     """A runner with a `TrainLoop`.
 
     Attributes:
-        signals: that ask the run to stop; None where nobody listens.
-        run_state: `run.json`; None but in the first process of a run that keeps one.
+        signals: received signals that stop the run; None if none are handled.
+        run_state: writes `run.json`; None except in the first process of a run that has one.
+        suggest_config: returns the name of a config whose model fits some weights, for error
+            messages; None: they suggest no config.
     """
 
     signals: 'StopSignals | None'
     run_state: 'RunState | None'
     optim_wrapper: StepWrapper
+    suggest_config: Callable[[Mapping[str, Tensor]], str | None] | None
+    _randomness_cfg: dict[str, Any]
 
     @property
     def stop_signum(self) -> int: ...
@@ -71,11 +76,8 @@ class TrainingRunner(RunnerProtocol, Protocol):
     @property
     def val_loop(self) -> BaseLoop | None: ...
 
-    @staticmethod
-    def build_dataloader(
-        dataloader: DataLoader[Any] | Mapping[str, Any],
-        seed: int | None = None,
-        diff_rank_seed: bool = False,
-    ) -> DataLoader[Any]: ...
-
     def resume(self, filename: str) -> None: ...
+
+    def set_randomness(
+        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None: ...

@@ -1,4 +1,4 @@
-"""Signals that end a run: noted at once, obeyed at the next step boundary, with the state saved."""
+"""Signals that stop a run: at the next step boundary, after the state is saved."""
 
 import os
 import signal
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, barrier, is_main_process
@@ -21,44 +20,40 @@ from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.step_report import StepReport
 from mae.registry import HOOKS
 
-# What is obeyed if several come, the last first, and the exit status of each.
+# Exit status by stop signal. Of several signals the last one listed here counts.
 EXIT_CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 
-# Seconds within which a signal counts as the first one again: a launcher hands on what the batch
+# Seconds within which another signal counts as the first one: a launcher forwards what the batch
 # system has sent to every process already.
-_SAME = 1.0
-_SIGNALS = list(EXIT_CODES)  # by weight
-# Validation batches between two questions to the other processes.
+_REPEAT_SECONDS = 1.0
+_SIGNALS = list(EXIT_CODES)  # in order of priority
+# Validation batches between two all-reduces of the stop flag.
 _VAL_INTERVAL = 10
 
 
 class Stopped(SystemExit):
-    """A run ends because it was asked to; the code is the exit status.
-
-    Args:
-        signum: the signal that asked.
-    """
+    """A run ends because of a signal; `code` is the exit status."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(EXIT_CODES[signum])
         self.signum = signum
 
 
-class RolledBack(Exception):  # noqa: N818  # no error: the run goes on from an earlier step
-    """A hook has put the run back to an earlier step, from where it goes on."""
+class RolledBack(Exception):  # noqa: N818  # no error: the run continues from an earlier step
+    """A hook has resumed the run at an earlier step, from where it continues."""
 
 
 class StopSignals:
-    """SIGTERM, SIGUSR1 and SIGINT set a flag; a second one quits at once.
+    """SIGTERM, SIGUSR1 and SIGINT set a flag; a second one ends the process at once.
 
-    Before `defer()`, and wherever `waiting()` says that nothing can be lost, the first one raises
-    `Stopped` instead. A thread sees to both while the main thread is inside a library, where
-    Python's handlers do not run. Signals that the parent has told to ignore stay ignored, and
-    outside the main thread nothing is listened to.
+    Before `defer()`, and inside `waiting()`, when nothing can be lost, the first one raises
+    `Stopped` instead. Both work too while the main thread is inside a library, where Python's
+    handlers do not run, through a thread. Signals that are ignored by inheritance stay ignored, and
+    outside the main thread no signal is handled.
 
     Attributes:
-        signum: the signal that came first, or 0.
-        on_quit: called with the signal before a second one quits.
+        signum: the first signal, or 0.
+        on_quit: called with the signal before a second one ends the process.
     """
 
     def __init__(self, on_quit: Callable[[int], None] | None = None) -> None:
@@ -66,7 +61,7 @@ class StopSignals:
         self.on_quit = on_quit
         self._interrupts = True  # raise at once
         self._starting = True
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> 'StopSignals':
         if threading.current_thread() is not threading.main_thread():
@@ -95,12 +90,12 @@ class StopSignals:
         self._writer.close()  # ends the thread
 
     def defer(self) -> None:
-        """From now on there is something to save: a signal waits for the next step boundary."""
+        """From now on a signal takes effect at the next step boundary, where the state is saved."""
         self._starting = self._interrupts = False
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """A stretch that may be broken off anywhere, such as waiting for data."""
+        """Let a signal raise `Stopped` anywhere inside, as while waiting for data."""
         self._interrupts = True
         try:
             if self.signum:
@@ -112,7 +107,7 @@ class StopSignals:
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self.signum = self.signum or signum
         if self._interrupts:
-            self._interrupts = self._starting = False  # nothing more must disturb the way out
+            self._interrupts = self._starting = False  # nothing may interrupt the exit
             raise Stopped(self.signum)
 
     def _watch(self) -> None:
@@ -127,16 +122,16 @@ class StopSignals:
                 now = time.monotonic()
                 if not first:
                     first = now
-                    if self._starting:  # perhaps inside a library, waiting for other processes
+                    if self._starting:  # perhaps inside a library that waits for other processes
                         threading.Thread(
                             target=self._quit_soon, args=(signum,), daemon=True
                         ).start()
-                elif now - first >= _SAME:
+                elif now - first >= _REPEAT_SECONDS:
                     self._quit(signum, 'a second signal')
 
     def _quit_soon(self, signum: int) -> None:
         def quit_unless_begun() -> None:
-            time.sleep(_SAME)
+            time.sleep(_REPEAT_SECONDS)
             if self._starting:
                 self._quit(signum, signal.Signals(signum).name)
 
@@ -155,14 +150,14 @@ class StopSignals:
 class StopHook(Hook):
     """Saves and ends the run after SIGTERM, SIGUSR1 or SIGINT in any process.
 
-    During training the stop flag is part of the loss all-reduce, so that it costs no step
-    anything. Elsewhere the processes ask each other: before the first step, at the end of an
-    epoch, and every ten batches of a validation, which is cut short and done again on resuming.
+    During training the stop flag is part of the loss all-reduce, which costs no extra time.
+    Elsewhere it has an all-reduce of its own: before the first step, at the end of an epoch, and
+    every ten batches of a validation, which stops early and is repeated after the resume.
 
     Args:
-        requeue: hand the job back to SLURM (`scontrol requeue`) after SIGUSR1, which `sbatch
-            --signal=USR1@120` sends ahead of the time limit, if the run was started with
-            `--resume` without a path.
+        requeue: return the job to SLURM (`scontrol requeue`) after SIGUSR1, which `sbatch
+            --signal=USR1@120` sends before the time limit, if the run was started with `--resume`
+            without a path.
     """
 
     priority = 'LOWEST'
@@ -172,42 +167,42 @@ class StopHook(Hook):
         self.requeue = requeue
 
     def before_train(self, runner: TrainingRunner) -> None:
-        """From here on a signal waits for a step boundary."""
+        """From here on a signal takes effect at a step boundary."""
         self._start = runner.iter
         self._common_batches = 0
         if runner.signals is not None:
             runner.signals.defer()
-        self._ask(runner)
+        self._stop_if_requested(runner)
 
     def after_report(self, runner: TrainingRunner, report: StepReport) -> None:
         if report.stop and runner.distributed:
-            self._ask(runner)
+            self._stop_if_requested(runner)
 
     def after_step(self, runner: TrainingRunner) -> None:
         if not runner.distributed and runner.stop_signum:
             self._stop(runner, runner.stop_signum)
 
     def after_train_epoch(self, runner: TrainingRunner) -> None:
-        self._ask(runner)
+        self._stop_if_requested(runner)
 
     def before_val(self, runner: TrainingRunner) -> None:
-        """How many batches every process has: where they may ask each other."""
+        """Find how many batches every process has: only there can an all-reduce work."""
         if runner.distributed and not self._common_batches:
-            self._common_batches = _agree(len(runner.val_dataloader), 'min')
+            self._common_batches = _all_reduced(len(runner.val_dataloader), 'min')
 
-    def after_val_iter(self, runner: TrainingRunner, batch_idx: int, **others: Any) -> None:
+    def after_val_iter(self, runner: TrainingRunner, batch_idx: int, **others: object) -> None:
         if not runner.distributed:
             if runner.stop_signum:
                 self._stop(runner, runner.stop_signum)
         elif batch_idx % _VAL_INTERVAL == 0 and batch_idx < self._common_batches:
-            self._ask(runner)
+            self._stop_if_requested(runner)
 
-    def _ask(self, runner: TrainingRunner) -> None:
-        """Stop if any process has been asked to."""
+    def _stop_if_requested(self, runner: TrainingRunner) -> None:
+        """Stop if any process has received a signal."""
         signum = runner.stop_signum
         if runner.distributed:
             weight = _SIGNALS.index(signum) + 1 if signum else 0
-            weight = _agree(weight, 'max')
+            weight = _all_reduced(weight, 'max')
             signum = _SIGNALS[weight - 1] if weight else 0
         if signum:
             self._stop(runner, signum)
@@ -225,11 +220,11 @@ class StopHook(Hook):
             )
         if signum == signal.SIGUSR1 and self.requeue and is_main_process():
             _requeue(runner)
-        barrier()  # a launcher that sees one process end, ends the others
+        barrier()  # a launcher ends the others when one process ends
         raise Stopped(signum)
 
 
-def _agree(value: int, how: str) -> int:
+def _all_reduced(value: int, how: str) -> int:
     """The largest or smallest value among the processes."""
     common = torch.tensor(value)
     all_reduce(common, op=how)

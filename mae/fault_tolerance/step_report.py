@@ -1,9 +1,8 @@
-"""What a step tells the host about itself, a few steps later and without waiting for the device."""
+"""Outcome of a step for the host: read a few steps later, without waiting for the device."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
@@ -12,12 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class StepReport:
-    """How a step went; the same in all processes.
+    """Outcome of a step, the same in all processes.
 
     Attributes:
         step: number of the step, from 0.
-        skipped: the weights stayed as they were, because a loss or gradient was not finite.
-        stop: some process has been asked to stop.
+        skipped: the weights did not change, because a loss or gradient was not finite.
+        stop: some process has received a stop signal.
         loss: mean over the global batch.
     """
 
@@ -28,21 +27,21 @@ class StepReport:
 
 
 class Reports:
-    """Reports on their way to the host.
+    """Queue of reports that are copied to the host.
 
-    On a GPU a report is copied in the background and read `lag` steps later, when it has long
-    arrived; that the lag is fixed keeps the processes together, which act on what they read.
+    On a GPU a report is copied in the background and read `lag` steps later, when the copy is
+    complete. With a fixed lag all processes act on a report at the same step.
 
     Args:
-        lag: steps that may be under way.
+        lag: number of reports that stay in the queue.
     """
 
     def __init__(self, lag: int) -> None:
         self.lag = lag
-        self._waiting: deque[tuple[int, Tensor, Any]] = deque()
+        self._waiting: deque[tuple[int, Tensor, torch.cuda.Event | None]] = deque()
 
     def push(self, step: int, values: Tensor) -> None:
-        """Send off a step's (skipped, stop, loss), float (3,)."""
+        """Start the copy of (skipped, stop, loss), float (3,)."""
         event = None
         if values.is_cuda:
             host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
@@ -52,40 +51,43 @@ class Reports:
         self._waiting.append((step, values, event))
 
     def due(self, lag: int | None = None) -> Iterator[StepReport]:
-        """Take those that are `lag` steps old; 0 waits for all."""
+        """Remove and return the reports that are `lag` steps old; 0 waits for all."""
         lag = self.lag if lag is None else lag
         while len(self._waiting) > lag:
             yield _read(*self._waiting.popleft())
 
     def peek(self) -> list[StepReport]:
-        """All that are under way, which stay so; waits for the device."""
+        """All reports in the queue, which stay there; waits for the device."""
         return [_read(*entry) for entry in self._waiting]
 
     def clear(self) -> None:
-        """Forget what is under way."""
+        """Drop all reports in the queue."""
         self._waiting.clear()
 
 
 def measure(
-    outputs: Sequence[Mapping[str, Tensor]], weights: Sequence[float], skipped: Tensor, asked: bool
+    outputs: Sequence[Mapping[str, Tensor]],
+    weights: Sequence[float],
+    skipped: Tensor,
+    stop_requested: bool,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """What a step put out, as one process would have: one exchange carries all of it.
+    """Means of the outputs over the global batch, and the report, in one all-reduce.
 
     Args:
-        outputs: of each micro-batch of this process; `loss` among them.
-        weights: of the micro-batches.
-        skipped: float (), whether the step changed nothing.
-        asked: whether this process has been asked to stop.
+        outputs: of each micro-batch of this process, with `loss` among them.
+        weights: weight of each micro-batch in the mean.
+        skipped: float (), 1 if the step changed nothing.
+        stop_requested: whether this process has received a stop signal.
 
     Returns:
         The means over the global batch by name, and (skipped, stop, loss), float (3,).
     """
-    names = sorted(outputs[0], key=lambda name: name != 'loss')  # which thus comes third below
+    names = sorted(outputs[0], key=lambda name: name != 'loss')  # loss first: third in `values`
     means = [
         _sum([output[name].detach() * w for output, w in zip(outputs, weights, strict=True)])
         for name in names
     ]
-    flags = [skipped, torch.full_like(skipped, float(asked))]
+    flags = [skipped, torch.full_like(skipped, float(stop_requested))]
     values = torch.stack([*flags, *(mean.float() for mean in means)])
     all_reduce(values, op='mean')
     return dict(zip(names, values[2:].unbind(), strict=True)), values[:3]
@@ -95,7 +97,7 @@ def _sum(values: list[Tensor]) -> Tensor:
     return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
-def _read(step: int, values: Tensor, event: Any) -> StepReport:
+def _read(step: int, values: Tensor, event: torch.cuda.Event | None) -> StepReport:
     if event is not None:
         event.synchronize()
     skipped, stop, loss = values.tolist()

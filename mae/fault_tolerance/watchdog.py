@@ -1,4 +1,4 @@
-"""A run that hangs ends: with a clear line, the stacks of all threads, and status 1."""
+"""Ends a run that hangs, with an error line, the stacks of all threads and status 1."""
 
 import faulthandler
 import math
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import TextIO
 
 from mmengine.hooks import Hook
 
@@ -20,14 +20,14 @@ from mae.utils.distributed import TIMEOUT
 
 @HOOKS.register_module()
 class WatchdogHook(Hook):
-    """Ends the process where a step, the wait for its data or a validation batch takes too long.
+    """Ends the process if a step, the wait for its data or a validation batch takes too long.
 
-    What hooks do at the end of an epoch is not watched. Costs a step two looks at the clock: a
-    thread compares, and keeps an alarm of `faulthandler` set for the case that it cannot run.
+    Hooks at the end of an epoch are not timed. A step reads the clock twice: a thread compares the
+    times, and renews a timer of `faulthandler`, which ends the process if the thread cannot run.
 
     Args:
-        seconds: without progress; by default `env_cfg.dist_cfg.timeout`, after which processes
-            that wait for each other give up too (600).
+        seconds: time without progress; by default `env_cfg.dist_cfg.timeout` (600), after which
+            collective operations fail too.
     """
 
     priority = 'VERY_HIGH'
@@ -37,12 +37,12 @@ class WatchdogHook(Hook):
             raise ValueError(f'default_hooks.watchdog.seconds must be positive, not {seconds}')
         self.seconds = seconds
         self._doing = ''
-        self._since = math.inf  # nothing is watched
+        self._since = math.inf  # no timing
         self._closed = threading.Event()
 
     def before_train(self, runner: TrainingRunner) -> None:
-        given = runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', TIMEOUT)
-        limit = float(given if self.seconds is None else self.seconds)
+        configured = runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', TIMEOUT)
+        limit = float(configured if self.seconds is None else self.seconds)
         self._closed.clear()
         threading.Thread(
             target=self._watch, args=(runner, limit), name='watchdog', daemon=True
@@ -51,7 +51,7 @@ class WatchdogHook(Hook):
     def before_train_epoch(self, runner: TrainingRunner) -> None:
         self._begin('waiting for data')
 
-    def before_train_iter(self, runner: TrainingRunner, *args: Any, **kwargs: Any) -> None:
+    def before_train_iter(self, runner: TrainingRunner, *args: object, **kwargs: object) -> None:
         self._begin('in a training step')
 
     def after_step(self, runner: TrainingRunner) -> None:
@@ -63,14 +63,14 @@ class WatchdogHook(Hook):
     def before_val_epoch(self, runner: TrainingRunner) -> None:
         self._begin('validating')
 
-    def after_val_iter(self, runner: TrainingRunner, *args: Any, **kwargs: Any) -> None:
+    def after_val_iter(self, runner: TrainingRunner, *args: object, **kwargs: object) -> None:
         self._begin('validating')
 
-    def after_val_epoch(self, runner: TrainingRunner, *args: Any, **kwargs: Any) -> None:
+    def after_val_epoch(self, runner: TrainingRunner, *args: object, **kwargs: object) -> None:
         self._since = math.inf
 
     def after_all(self, runner: TrainingRunner) -> None:
-        """The run is over, however it ended."""
+        """Stop the thread, however the run ended."""
         self._since = math.inf
         self._closed.set()
 
@@ -102,18 +102,18 @@ class WatchdogHook(Hook):
                 with suppress(ProcessLookupError):
                     os.kill(worker.pid, TELL_STACK)
         time.sleep(0.5)  # for the workers to print
-        leave(1)
+        end_process(1)
 
 
-def leave(code: int) -> None:
-    """End the process from a thread, whatever the main thread waits for."""
+def end_process(code: int) -> None:
+    """End the process from a thread, without waiting for the main thread."""
     for worker in multiprocessing.active_children():
         worker.kill()
     os._exit(code)
 
 
 def _stderr() -> TextIO | None:
-    """Where `faulthandler` can write, if there is such a place."""
+    """The stream for `faulthandler`; None if stderr has no file descriptor."""
     stream = sys.__stderr__
     with suppress(AttributeError, OSError, ValueError):
         assert stream is not None

@@ -1,4 +1,4 @@
-"""A work dir that holds runs, not attempts."""
+"""Removes the files of a run that failed before its first result."""
 
 import json
 import shutil
@@ -13,14 +13,13 @@ from mae.fault_tolerance.lock import NAME as LOCK
 
 @contextmanager
 def tidy_start(work_dir: str | Path) -> Iterator[None]:
-    """Take away what a run left in `work_dir` that failed before its first result.
+    """If the body fails before the run has a result, remove the files that it made in `work_dir`.
 
-    What was there before stays, and so does everything once a step, a checkpoint, a logged value or
-    a list of bad samples shows that the run had begun.
+    A result is a step, a checkpoint, a logged value or a list of bad samples. Older files stay.
     """
     folder = Path(work_dir)
-    # Empty counts as absent: another process of the same run may have just made it.
-    # So does the lock, which goes with the folder, while this process holds it.
+    # Another process of the same run may have just made the empty folder; and the lock of this
+    # process is removed with the folder.
     before = {*folder.iterdir()} - {folder / LOCK} if folder.is_dir() else set()
     try:
         yield

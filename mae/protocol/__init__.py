@@ -1,3 +1,3 @@
-"""Many runs of the tools as one: side by side, continued where they were cut, in one table."""
+"""Many runs of the tools as one plan: in parallel, resumed if killed, with one table."""
 
 PROTOCOLS = ('knn', 'linear', 'partial', 'finetune', 'scratch', 'few-shot')

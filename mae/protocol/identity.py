@@ -1,4 +1,4 @@
-"""Telling apart what looks alike: weights by their bytes, runs by all that decides them."""
+"""Hashes that identify weights by their bytes, and runs by all that their result depends on."""
 
 import hashlib
 import json
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mae.utils.files import file_sha256
+from mae.utils.digest import file_digest
 
 _KNOWN: dict[tuple[Path, int], str] = {}
 
 
-def identity_of(config: Config, seed: int, weights: Path | None) -> str:
-    """Of a run: the same for the same result, whatever config and folder are called."""
+def run_hash(config: Config, seed: int, weights: Path | None) -> str:
+    """Hash of a run's merged config, seed and weights; names of files and folders play no part."""
     text = json.dumps([config.to_dict(), seed], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode())
     if weights is not None:
@@ -24,5 +24,5 @@ def sha256_of(path: Path) -> str:
     """Hex digest of a file, which is read once."""
     key = (path.resolve(), path.stat().st_mtime_ns)
     if key not in _KNOWN:
-        _KNOWN[key] = file_sha256(path)
+        _KNOWN[key] = file_digest(path)
     return _KNOWN[key]

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mae.visualization.clock import clock
-from mae.visualization.logs import Record, find_scalars, read_scalars
+from mae.visualization.logs import Scalars, find_scalars, read_scalars
 
 # What every run imports, the last four late: scikit-learn for the digits, matplotlib for mmengine's
 # visualizer.
@@ -54,7 +54,7 @@ def preload() -> None:
 def without(*names: str) -> Iterator[None]:
     """Within the block these libraries cannot be imported, unless they have been already.
 
-    For optional imports of other libraries, which take time and serve no job.
+    For optional imports of other libraries, which take time and which no job needs.
     """
     hidden = [name for name in names if name not in sys.modules]
     modules = cast(dict[str, Any], sys.modules)
@@ -75,12 +75,12 @@ class Job:
     """One command.
 
     Attributes:
-        name: what it is, for the progress bar.
+        name: for the progress bar.
         script: a tool with `main(argv)`, or a launcher (`.sh`), which takes the job's place.
-        args: its command line.
+        args: arguments of the command.
         work_dir: where it writes; its output goes to `console.log` there.
-        threads: cores it takes.
-        shares: it starts when its turn comes though no core is free, and the system shares them.
+        threads: number of cores it takes.
+        shares: start it in its turn even if no core is free; it then shares cores with others.
         cost: about how long it takes, in any unit common to all jobs.
         epochs: length of a training run; 0 if it trains nothing.
         seconds: how long it took, once it is done.
@@ -100,7 +100,7 @@ class Job:
 
     @property
     def command(self) -> str:
-        """As a user would type it to get the same."""
+        """Command line that repeats the job."""
         script = os.path.relpath(self.script)
         if self._is_launcher:
             return shlex.join([script, *self.args])
@@ -111,8 +111,8 @@ class Job:
     def log(self) -> Path:
         return self.work_dir / 'console.log'
 
-    def records(self) -> list[Record]:
-        """What the run has logged so far."""
+    def records(self) -> list[Scalars]:
+        """Scalars that the run has logged so far."""
         path = find_scalars(self.work_dir, since=self._started)
         return read_scalars(path) if path else []
 
@@ -137,10 +137,10 @@ class Job:
         self._process.start()
 
     def finish(self) -> None:
-        """Note how it ended.
+        """Wait for the end and note how long it took.
 
         Raises:
-            JobError: not well.
+            JobError: its exit status is not 0.
         """
         assert self._process is not None
         self._process.join()
@@ -176,18 +176,18 @@ class Job:
             os.execvp('bash', ['bash', str(self.script), *self.args])
         import torch
 
-        from mae.apis.cli import run
+        from mae.apis.cli import run_command
 
         torch.set_num_threads(self.threads)
         main = runpy.run_path(str(self.script))['main']
-        run(lambda: main(list(self.args)))
+        run_command(lambda: main(list(self.args)))
 
 
 class Meter:
     """One progress bar over all jobs; a plain line now and then where there is no terminal.
 
     Args:
-        cost: of all jobs together, also of those not yet known.
+        cost: sum over all jobs, including those that `then` of `run_jobs` will add.
     """
 
     def __init__(self, cost: float) -> None:
@@ -221,7 +221,7 @@ class Meter:
         self._done += job.cost
 
     def show(self, running: Sequence[Job]) -> None:
-        """Draw the bar, or print a line if the last one is a while ago."""
+        """Draw the bar, or print a line every ten seconds where there is no terminal."""
         now = time.monotonic()
         done = self._done + sum(job.cost * job.fraction() for job in running)
         share = min(done / self.cost, 1.0)
@@ -241,10 +241,10 @@ def run_jobs(
     """Run jobs, as many at a time as there are cores for, in their order.
 
     Args:
-        jobs: to begin with.
+        jobs: the first ones.
         cores: a job that takes more runs alone.
-        meter: to show how far they are.
-        then: called with each job that is done; what it returns is run, too.
+        meter: shows the progress.
+        then: called with each finished job; returns further jobs to run.
 
     Raises:
         JobError: one failed; the others are stopped.

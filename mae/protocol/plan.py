@@ -8,32 +8,33 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mae.config import load_config
-from mae.protocol.identity import identity_of
+from mae.protocol.identity import run_hash
 from mae.protocol.jobs import Job, Meter, run_jobs
-from mae.protocol.recipes import RECIPES, find_arch
-from mae.protocol.stages import Stage, check_options, config_of, options_of, roots, stages_of
+from mae.protocol.presets import Preset, Stage
+from mae.protocol.stages import check_options, config_of, options_of, roots
 from mae.protocol.task import CHECKPOINT, Task
-from mae.utils.errors import CheckpointError, ConfigError, DataError
+from mae.utils.errors import CheckpointError, DataError
 
-_WEIGHTS = ('.pth', '.pt', '.bin', '.safetensors')
 # About how long an epoch of all labels takes by protocol, and everything else beside it.
 _COST = {'pretrain': 1.0, 'linear': 0.7, 'partial': 0.9, 'knn': 0.5}
 _COST_ELSE, _COST_START = 1.6, 2.0
 
 
 @dataclass(frozen=True)
-class Means:
-    """With what, and where.
+class Settings:
+    """Where a plan runs, and on how much hardware.
 
     Attributes:
         tools: the folder of train.py, test.py and the launchers.
-        work_dir: of all runs.
+        work_dir: holds a folder for each run.
         data: root of the dataset, or None for that of the configs.
-        seeds: of every seeded stage.
-        cores: for so many runs at a time, each on one core; plays no part if there are GPUs.
-        gpus: for one run at a time, on all of them.
+        seeds: a run each, of every stage in which a seed makes a difference.
+        cores: number of runs at a time, each on one core; has no effect with GPUs.
+        gpus: number of GPUs, all of them for one run at a time; 0 for the CPU.
         options: `--cfg-options` for every run whose config has their section.
+        anew: run everything again, whatever earlier runs have left in the folders.
+        shares_last: start the last run even if no core is free. The plan ends sooner, but the
+            last runs take longer than on a core each.
     """
 
     tools: Path
@@ -43,70 +44,72 @@ class Means:
     cores: int
     gpus: int
     options: Sequence[str]
+    anew: bool = False
+    shares_last: bool = False
 
     @property
-    def places(self) -> int:
-        """Runs at a time."""
+    def parallel_runs(self) -> int:
+        """Number of runs at a time."""
         return 1 if self.gpus else self.cores
 
 
 class Plan:
-    """The tasks of a protocol.
-
-    Args:
-        start: a pre-training config, by name or path, or a checkpoint of one.
-        protocols: which of `PROTOCOLS`.
-        means: with what.
+    """The tasks of a preset.
 
     Raises:
-        ConfigError: a config is missing, or an option fits none.
-        CheckpointError: the checkpoint cannot be used.
+        ConfigError: an option fits no config.
         DataError: the data is not where it should be.
     """
 
-    def __init__(self, start: str, protocols: Sequence[str], means: Means) -> None:
-        self.means = means
-        given = Path(start).expanduser()
-        self.checkpoint: Path | None = given if given.suffix in _WEIGHTS else None
-        if self.checkpoint is not None and not given.is_file():
-            raise CheckpointError(f'no such checkpoint: {given}')
-        self.arch = find_arch(self.checkpoint or _pretraining(start))
-        self.recipe = RECIPES[self.arch]
-        self.stages = stages_of(self.recipe, self.arch, protocols)
+    def __init__(self, preset: Preset, settings: Settings) -> None:
+        self.preset = preset
+        self.settings = settings
+        self.stages = preset.stages
         self.pretrain: Task | None = None
-        before = []
-        if self.checkpoint is None and self._needs_weights():
-            before = [Stage('pretrain', 'pre-training', 'pretrain', start)]
-        check_options([*before, *self.stages], means.options)
+        needed = preset.pretrain if self._needs_weights() else None
+        before = [needed] if needed is not None else []
+        check_options([*before, *self.stages], settings.options)
         self._check_data([*before, *self.stages])
-        for stage in before:
-            self.pretrain = self._task(stage, 0)
+        if needed is not None:
+            self.pretrain = self._task(needed, 0)
 
     @cached_property
     def scratch(self) -> dict[tuple[str, int], Task]:
-        """Tasks by key and seed that need no checkpoint."""
+        """Tasks that need no checkpoint, by key and seed."""
         return self._tasks([stage for stage in self.stages if not stage.is_pretrained])
 
     @cached_property
     def pretrained(self) -> dict[tuple[str, int], Task]:
-        """Tasks that need the checkpoint, which must be there by now."""
-        return self._tasks([stage for stage in self.stages if stage.is_pretrained])
+        """Tasks that need the checkpoint, by key and seed; pre-training must be done."""
+        tasks = self._tasks([stage for stage in self.stages if stage.is_pretrained])
+        if self.settings.shares_last and tasks:
+            list(tasks.values())[-1].shares = self.settings.parallel_runs > 1
+        return tasks
 
     @property
     def reads_root(self) -> bool:
-        """Whether `Means.data` has an effect."""
+        """Whether `Settings.data` has an effect."""
         return any(roots(config_of(stage)) for stage in self.stages)
 
+    def stage(self, key: str) -> Stage:
+        """Pre-training or the row with a key."""
+        before = [self.preset.pretrain] if self.preset.pretrain is not None else []
+        return next(stage for stage in (*before, *self.stages) if stage.key == key)
+
     def seeds_of(self, stage: Stage) -> Sequence[int]:
-        """All, or one where it makes no difference."""
-        return self.means.seeds if stage.is_seeded else self.means.seeds[:1]
+        """All seeds, or the first where a seed makes no difference."""
+        return self.settings.seeds if stage.is_seeded else self.settings.seeds[:1]
 
     def task(self, stage: Stage, seed: int) -> Task:
-        """That of a stage and seed."""
+        """Task of a stage and seed; a stage with a grid has tasks only for its `trials`."""
         return (self.pretrained if stage.is_pretrained else self.scratch)[stage.key, seed]
 
+    def tasks_of(self, stage: Stage) -> list[Task]:
+        """Tasks of a stage, one a seed."""
+        return [self.task(stage, seed) for seed in self.seeds_of(stage)]
+
     def weights(self) -> Path:
-        """The checkpoint that is evaluated."""
+        """Path of the checkpoint that is evaluated."""
         if self.pretrain is not None:
             found = self.pretrain.checkpoint()
             if found is None or not found.is_file():
@@ -115,8 +118,8 @@ class Plan:
                     'pre-train anew'
                 )
             return found
-        assert self.checkpoint is not None
-        return self.checkpoint
+        assert self.preset.checkpoint is not None
+        return self.preset.checkpoint
 
     def execute(self) -> None:
         """Run what has no result yet, with a progress bar.
@@ -135,22 +138,23 @@ class Plan:
             return [*_left(list(self.pretrained.values()))] if job is self.pretrain else []
 
         with Meter(cost) as meter:
-            run_jobs(first, self.means.places, meter, then)
+            run_jobs(first, self.settings.parallel_runs, meter, then)
 
     def _needs_weights(self) -> bool:
         return any(stage.is_pretrained for stage in self.stages)
 
     def _tasks(self, stages: Sequence[Stage]) -> dict[tuple[str, int], Task]:
         return {
-            (stage.key, seed): self._task(stage, seed)
+            (trial.key, seed): self._task(trial, seed)
             for stage in stages
-            for seed in self.seeds_of(stage)
+            for trial in stage.trials
+            for seed in self.seeds_of(trial)
         }
 
     def _task(self, stage: Stage, seed: int) -> Task:
-        means = self.means
-        options, config = options_of(stage, seed, means.data, means.options)
-        folder = means.work_dir / (f'{stage.key}-seed{seed}' if stage.is_seeded else stage.key)
+        settings = self.settings
+        options, config = self._config(stage, seed)
+        folder = settings.work_dir / (f'{stage.key}-seed{seed}' if stage.is_seeded else stage.key)
         changes = ['--cfg-options', *options] if options else []
         place = ['--work-dir', str(folder)]
         tested = [*place, '--out', str(folder / 'metrics.json'), *changes]
@@ -172,30 +176,36 @@ class Plan:
             epochs=0 if stage.is_test else config.train_cfg.max_epochs,
             test_args=() if stage.protocol == 'pretrain' else tuple(test_words),
             test_script=self._script('test'),
-            identity=identity_of(config, seed, weights),
-            devices=means.gpus or 1,
+            identity=run_hash(config, seed, weights),
+            devices=settings.gpus or 1,
+            anew=settings.anew,
         )
 
     def _number(self) -> list[str]:
-        return [str(self.means.gpus)] if self.means.gpus else []
+        return [str(self.settings.gpus)] if self.settings.gpus else []
 
     def _script(self, kind: str) -> Path:
-        return self.means.tools / (f'dist_{kind}.sh' if self.means.gpus else f'{kind}.py')
+        return self.settings.tools / (f'dist_{kind}.sh' if self.settings.gpus else f'{kind}.py')
 
     def _cost_of_pretrained(self) -> float:
-        once = {stage.key: stage for stage in self.stages if stage.is_pretrained}
+        stages = [stage for stage in self.stages if stage.is_pretrained]
+        once = {trial.key: trial for stage in stages for trial in stage.trials}
         return sum(
-            self._cost(stage, config_of(stage)) * len(self.seeds_of(stage))
-            for stage in once.values()
+            self._cost(trial, self._config(trial, 0)[1]) * len(self.seeds_of(trial))
+            for trial in once.values()
         )
 
     def _cost(self, stage: Stage, config: Config) -> float:
-        return _cost(stage, config) / self.means.places
+        return _cost(stage, config) / self.settings.parallel_runs
+
+    def _config(self, stage: Stage, seed: int) -> tuple[list[str], Config]:
+        """The `--cfg-options` of a run and the config with them."""
+        return options_of(stage, seed, self.settings.data, self.settings.options)
 
     def _check_data(self, stages: Sequence[Stage]) -> None:
-        """Find out now, not after the pre-training."""
+        """Look for the data before anything runs, not after the pre-training."""
         for stage in stages:
-            _, config = options_of(stage, 0, self.means.data, self.means.options)
+            _, config = self._config(stage, 0)
             for path in roots(config):
                 source = _at(config, path)
                 folder = Path(source['root'], source.get('split', ''))
@@ -206,17 +216,8 @@ class Plan:
                     )
 
 
-def _pretraining(start: str) -> Config:
-    config = load_config(start)
-    if 'head' in config.model or not config.get('train_dataloader'):
-        raise ConfigError(
-            f'{config.filename} describes no pre-training; give the config of one, or a checkpoint'
-        )
-    return config
-
-
 def _left(tasks: Sequence[Task]) -> list[Task]:
-    """Those without a result; none may be about something else."""
+    """Those without a result, after checking that their folders hold no other run."""
     for task in tasks:
         task.check()
     return [task for task in tasks if task.result is None]
@@ -231,6 +232,8 @@ def _at(config: Config, path: str) -> Mapping[str, Any]:
 
 
 def _cost(stage: Stage, config: Config) -> float:
+    if stage.cost is not None:
+        return stage.cost
     epochs = 1 if stage.is_test else config.train_cfg.max_epochs
     share = 0.01 if stage.shots else stage.share or 1.0
     return _COST_START + epochs * share * _COST.get(stage.protocol, _COST_ELSE)

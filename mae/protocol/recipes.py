@@ -1,7 +1,7 @@
 """Which shipped configs evaluate a pre-trained encoder: one table, by architecture."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,21 @@ Signature = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Names of configs as patterns, in which `{arch}` is filled; just one that is shipped must fit.
+    """Patterns of config names, in which `{arch}` is filled in; each must fit one shipped config.
 
     Attributes:
-        knn: of the test by nearest neighbours.
-        linear: of the linear probe.
-        finetune: by share of the labels. Where a smaller share has no config, that of all labels
-            is given the share.
+        finetune: by share of the labels. Where a smaller share has no config, the config of all
+            labels is used with that share.
         partial: with `{part}`, such as 'last2'. Where there is none, the config of all labels is
-            given the number of blocks.
-        scratch: of the supervised rival.
-        blocks: trained in partial fine-tuning; all of them come last by themselves.
-        shots: labels a class of few-shot fine-tuning, with the config of the smallest share.
-        takes_gpus: on the CPU it would take months.
+            used with that number of blocks.
+        scratch: training from scratch, for comparison.
+        blocks: numbers of blocks trained in partial fine-tuning; a row of all blocks follows.
+        shots: numbers of labels a class in few-shot fine-tuning, which uses the config of the
+            smallest share.
+        takes_gpus: on a CPU the runs would take months.
+        scratch_base_lrs: grids of `base_lr` for training from scratch: {1: for the epochs of the
+            config, 3: for three times as many}. Of a grid the rate with the best mean over the
+            seeds counts; without an entry for 1 the rate of the config is used.
     """
 
     knn: str
@@ -43,6 +45,7 @@ class Recipe:
     blocks: tuple[float, ...]
     shots: tuple[int, ...]
     takes_gpus: bool
+    scratch_base_lrs: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
 
 
 IMAGENET = Recipe(
@@ -85,7 +88,7 @@ def find_arch(start: Config | Path) -> str:
     """The key of `RECIPES` whose k-NN config has the encoder of a config or checkpoint.
 
     Raises:
-        ConfigError: none has; tells which there are.
+        ConfigError: none has; lists those that there are.
         CheckpointError: it cannot be read or holds no encoder.
     """
     if isinstance(start, Path):

@@ -1,4 +1,4 @@
-"""The table of a protocol for people: as Markdown and as a page."""
+"""The table of a protocol as Markdown and as HTML."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from mae.visualization import report
 from mae.visualization.clock import clock
 
 
-def write(table: Mapping[str, Any], folder: Path, markdown_file: Path | None = None) -> None:
+def write_table(table: Mapping[str, Any], folder: Path, markdown_file: Path | None = None) -> None:
     """protocol.json, protocol.md and protocol.html, and the Markdown elsewhere too."""
     write_json(folder / 'protocol.json', table)
     (folder / 'protocol.md').write_text(markdown(table), encoding='utf-8')
@@ -59,8 +59,12 @@ def html(table: Mapping[str, Any]) -> str:
 
 def cells_of(row: Mapping[str, Any]) -> list[str]:
     """Title, mean, spread and number of runs."""
-    spread = '' if row['std'] is None else f'± {row["std"]:.1f}'
-    return [row['title'], f'{row["mean"]:.1f}', spread, str(len(row['top1']))]
+    return [row['title'], *_figures(row), str(len(row['top1']))]
+
+
+def _figures(row: Mapping[str, Any]) -> list[str]:
+    """Mean and spread."""
+    return [f'{row["mean"]:.1f}', '' if row['std'] is None else f'± {row["std"]:.1f}']
 
 
 def _rows(table: Mapping[str, Any]) -> list[list[str]]:
@@ -87,6 +91,7 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
         'the head, the order of the samples, and the choice of labels where not all are known. '
         'Partial fine-tuning of all blocks is fine-tuning on all labels: the same runs.'
     ]
+    notes += [_grid_note(row) for row in table['rows'] if 'grid' in row]
     if pretrain:
         text = f'Weights: {pretrain["checkpoint"]}, SHA-256 {pretrain["sha256"][:8]}'
         if 'loss' in pretrain:
@@ -98,6 +103,16 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
         f'on {table["devices"]} {table["device"]}(s), {table["machine"]}.'
     )
     return notes
+
+
+def _grid_note(row: Mapping[str, Any]) -> str:
+    """Results of a grid of learning rates, and which one counts."""
+    trials = ', '.join(f'{t["base_lr"]:g}: {" ".join(_figures(t)).strip()}' for t in row['grid'])
+    edge = ', at the edge of the grid: a wider one might hold a better rate'
+    return (
+        f'Top-1 by base_lr, {row["title"]}: {trials}. The best mean counts, '
+        f'{row["base_lr"]:g}{edge if row["is_best_at_edge"] else ""}.'
+    )
 
 
 def _order(table: Mapping[str, Any]) -> list[str]:

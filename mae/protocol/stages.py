@@ -1,60 +1,49 @@
-"""What the protocol runs, in the order of the table: configs and how each run changes them."""
+"""From a recipe to stages, and from a stage to the config that a run changes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from mae.config import load_config, parse_options
 from mae.protocol import PROTOCOLS
-from mae.protocol.recipes import Recipe, shipped_name
-from mae.utils.errors import ConfigError
+from mae.protocol.presets import Preset, Stage
+from mae.protocol.recipes import RECIPES, Recipe, find_arch, shipped_name
+from mae.utils.errors import CheckpointError, ConfigError
 
+_WEIGHTS = ('.pth', '.pt', '.bin', '.safetensors')
 SOURCE = 'train_dataloader.dataset.source'
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A row of the table: the same run once for each seed.
+def preset_of(start: str, protocols: Sequence[str]) -> Preset:
+    """Stages that the recipe of an architecture runs.
 
-    Attributes:
-        key: of its folders. Rows of one key are one run: partial fine-tuning of all blocks is
-            fine-tuning.
-        title: for people.
-        protocol: one of `PROTOCOLS`, or 'pretrain'.
-        config: its name or path.
-        share: of the labels, if not all.
-        shots: labels a class, if not all.
-        blocks: trained, if not all.
+    Args:
+        start: a pre-training config, by name or path, or a checkpoint of one.
+        protocols: which of `PROTOCOLS`.
+
+    Raises:
+        ConfigError: a config is missing, or `start` is not one of pre-training.
+        CheckpointError: the checkpoint cannot be used.
     """
-
-    key: str
-    title: str
-    protocol: str
-    config: str
-    share: float | None = None
-    shots: int | None = None
-    blocks: float | None = None
-
-    @property
-    def is_test(self) -> bool:
-        return self.protocol == 'knn'
-
-    @property
-    def is_seeded(self) -> bool:
-        """Whether a seed makes a difference."""
-        return self.protocol not in ('pretrain', 'knn')
-
-    @property
-    def is_pretrained(self) -> bool:
-        """Whether it begins with a checkpoint."""
-        return self.protocol not in ('pretrain', 'scratch')
+    path = Path(start).expanduser()
+    if path.suffix not in _WEIGHTS:
+        arch = find_arch(_pretraining(start))
+        pretrain, checkpoint = Stage('pretrain', 'pre-training', 'pretrain', start), None
+    elif path.is_file():
+        arch, pretrain, checkpoint = find_arch(path), None, path
+    else:
+        raise CheckpointError(f'no such checkpoint: {path}')
+    recipe = RECIPES[arch]
+    stages = stages_of(recipe, arch, protocols)
+    return Preset(arch, stages, pretrain, checkpoint, recipe.takes_gpus)
 
 
 def stages_of(recipe: Recipe, arch: str, protocols: Sequence[str]) -> list[Stage]:
-    """The rows that are asked for.
+    """Rows of the protocols, in the order of the table.
 
     Raises:
         ConfigError: a config is missing.
@@ -78,9 +67,7 @@ def stages_of(recipe: Recipe, arch: str, protocols: Sequence[str]) -> list[Stage
             )
             for share, pattern in sorted(recipe.finetune.items())
         ],
-        'scratch': [
-            Stage('scratch', 'from scratch', 'scratch', shipped_name(arch, recipe.scratch))
-        ],
+        'scratch': _scratch(recipe, shipped_name(arch, recipe.scratch)),
         'few-shot': [
             Stage(
                 f'few-shot-{shots}',
@@ -96,7 +83,7 @@ def stages_of(recipe: Recipe, arch: str, protocols: Sequence[str]) -> list[Stage
 
 
 def config_of(stage: Stage) -> Config:
-    """As it is in its file; not to be changed."""
+    """Config of a stage as shipped; cached, so it must not be changed."""
     return _read(stage.config)
 
 
@@ -111,21 +98,23 @@ def options_of(
     """The `--cfg-options` of one run, and the config as they change it.
 
     Args:
-        stage: what runs.
         seed: also chooses which images are labelled, where not all are.
         data: root of the dataset, if another than the config's.
-        given: by the user, for every run whose config has their section.
+        given: options of the user; one reaches every run whose config has its section.
 
     Raises:
         ConfigError: an option does not fit the config.
     """
     plain = config_of(stage)
     options = [f'{path}.root={data}' for path in roots(plain)] if data else []
+    if stage.base_lr is not None:
+        options.append(f'base_lr={stage.base_lr:g}')
     if stage.share is not None or stage.shots is not None:
         options = _labelled(stage, seed, options)
     if stage.blocks is not None:
         options.append(f'model.trainable_blocks={stage.blocks:g}')
-    options += [option for option in given if section_of(option) in plain]
+    fitting = [option for option in given if section_of(option) in plain]
+    options += _longer(stage, fitting) if stage.times > 1 else fitting
     return options, load_config(plain, parse_options(options))
 
 
@@ -149,18 +138,44 @@ def _roots(node: Any, path: str) -> list[str]:
 
 
 def _labelled(stage: Stage, seed: int, options: Sequence[str]) -> list[str]:
-    """Adds that only a share of the labels is known."""
+    """Adds that only some labels are used."""
     changed = load_config(config_of(stage), parse_options(options))
     source = changed.train_dataloader.dataset.source
     if source.type != 'Subset' and stage.share == 1:
         return [*options]
-    if source.type == 'Subset' and source.get('fraction') == stage.share and not stage.shots:
+    chosen = {'fraction': stage.share} if stage.shots is None else {'per_class': stage.shots}
+    if source.type == 'Subset' and all(source.get(k) == v for k, v in chosen.items()):
         return [*options, f'{SOURCE}.seed={seed}']
     inside = source.source if source.type == 'Subset' else source
-    chosen = {'fraction': stage.share} if stage.shots is None else {'per_class': stage.shots}
     subset = {'type': 'Subset', 'source': inside.to_dict(), **chosen, 'seed': seed}
     others = [option for option in options if not option.startswith(f'{SOURCE}.')]
     return [*others, f'{SOURCE}._delete_=True', f'{SOURCE}={subset}']
+
+
+def _longer(stage: Stage, options: Sequence[str]) -> list[str]:
+    """Options with the epochs multiplied."""
+    key = 'train_cfg.max_epochs'
+    config = load_config(config_of(stage), parse_options(options))
+    others = [option for option in options if not option.startswith(f'{key}=')]
+    return [f'{key}={stage.times * config.train_cfg.max_epochs}', *others]
+
+
+def _scratch(recipe: Recipe, config: str) -> list[Stage]:
+    plain = Stage(
+        'scratch', 'from scratch', 'scratch', config, base_lrs=recipe.scratch_base_lrs.get(1, ())
+    )
+    longer = [
+        replace(
+            plain,
+            key=f'scratch-{times}x',
+            title=f'from scratch, {times} times the epochs',
+            base_lrs=rates,
+            times=times,
+        )
+        for times, rates in recipe.scratch_base_lrs.items()
+        if times > 1
+    ]
+    return [plain, *longer]
 
 
 def _partial(blocks: float, config: str) -> Stage:
@@ -189,3 +204,12 @@ def check_options(stages: Sequence[Stage], given: Sequence[str]) -> None:
     for option in given:
         if section_of(option) not in sections:
             raise ConfigError(f'--cfg-options {option}: no config of the protocol has its section')
+
+
+def _pretraining(start: str) -> Config:
+    config = load_config(start)
+    if 'head' in config.model or not config.get('train_dataloader'):
+        raise ConfigError(
+            f'{config.filename} describes no pre-training; give the config of one, or a checkpoint'
+        )
+    return config

@@ -1,13 +1,14 @@
-"""What the runs of a protocol came to, as one dict: nothing in it is stated, all is read."""
+"""Results of a plan as one dict, read from what the runs have left."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import fmean, stdev
 from typing import Any
 
 from mae.protocol.identity import sha256_of
 from mae.protocol.plan import Plan
-from mae.protocol.stages import Stage
+from mae.protocol.presets import Stage
+from mae.protocol.stages import config_of
 from mae.protocol.task import Task
 from mae.utils.hardware import cpu_name, gpu_name, software
 
@@ -19,50 +20,48 @@ def table_of(plan: Plan, command: str) -> Table:
     """The content of protocol.json: top-1 in percent, times in seconds.
 
     Args:
-        plan: executed.
-        command: that began it.
+        plan: after `execute`.
+        command: the command line that started it.
     """
-    rows = [
-        _row(stage, [plan.task(stage, s) for s in plan.seeds_of(stage)]) for stage in plan.stages
-    ]
+    rows = [_row(stage, plan) for stage in plan.stages]
     once = {row['key']: row for row in rows}.values()
     pretrain = _pretrain(plan)
     spent = [*once, *([pretrain] if 'seconds' in pretrain else [])]
     return {
         'command': command,
-        'arch': plan.arch,
+        'arch': plan.preset.name,
         'pretrain': pretrain,
         'rows': rows,
         'order': order_of(rows),
         'seconds': sum(row['seconds'] for row in spent),
         'device_seconds': sum(row['device_seconds'] for row in spent),
-        'device': 'GPU' if plan.means.gpus else 'CPU core',
-        'devices': plan.means.gpus or plan.means.cores,
-        'machine': gpu_name() if plan.means.gpus else cpu_name(),
+        'device': 'GPU' if plan.settings.gpus else 'CPU core',
+        'devices': plan.settings.gpus or plan.settings.cores,
+        'machine': gpu_name() if plan.settings.gpus else cpu_name(),
         'versions': software(),
     }
 
 
 def order_of(rows: Sequence[Row]) -> list[str]:
-    """What the paper leads one to expect of the order, and whether it came so."""
-    groups = {
-        'more blocks trained, better (paper figure 9)': [
-            row for row in rows if row['protocol'] == 'partial'
-        ],
-        'more labels, better': [row for row in rows if row['protocol'] == 'finetune'],
-        'pre-trained better than from scratch (paper table 3)': [
-            *(row for row in rows if row['protocol'] == 'scratch'),
-            *[row for row in rows if row['protocol'] == 'finetune'][-1:],
-        ],
+    """Orders that the paper's results suggest, and whether they hold here."""
+    tuned = [row for row in rows if row['protocol'] == 'finetune']
+    partial = [row for row in rows if row['protocol'] == 'partial']
+    scratch = [row for row in rows if row['protocol'] == 'scratch']
+    claims = {
+        'more blocks trained, better (paper figure 9)': pairwise(partial),
+        'more labels, better': pairwise(tuned),
+        'pre-trained better than from scratch (paper table 3)': product(scratch, tuned[-1:]),
     }
-    return [_remark(claim, group) for claim, group in groups.items() if len(group) > 1]
+    pairs = {claim: list(found) for claim, found in claims.items()}
+    return [_remark(claim, found) for claim, found in pairs.items() if found]
 
 
-def _remark(claim: str, rows: Sequence[Row]) -> str:
+def _remark(claim: str, pairs: Sequence[tuple[Row, Row]]) -> str:
+    """Whether the second of each pair is no worse than the first."""
     breaches = [
         f'{high["title"]} ({high["mean"]:.1f}) is below {low["title"]} ({low["mean"]:.1f})'
         + _against_spread(low['mean'] - high['mean'], low['std'], high['std'])
-        for low, high in pairwise(rows)
+        for low, high in pairs
         if high['mean'] < low['mean']
     ]
     return f'{claim}: ' + (f'no; {"; ".join(breaches)}' if breaches else 'yes')
@@ -75,21 +74,58 @@ def _against_spread(difference: float, *deviations: float | None) -> str:
     return f', {"within" if difference <= max(known) else "beyond"} the spread of the seeds'
 
 
-def _row(stage: Stage, tasks: Sequence[Task]) -> Table:
-    results = [task.result for task in tasks]
-    assert all(results), 'every task has been run'
-    done = [result for result in results if result]
-    top1 = [float(result['metrics']['top1']) for result in done]
+def _row(stage: Stage, plan: Plan) -> Table:
+    trials = [plan.tasks_of(trial) for trial in stage.trials]
+    spreads = [_spread(tasks) for tasks in trials]
+    best = max(range(len(trials)), key=lambda i: _rank(spreads[i]))
+    done = [_result(task) for tasks in trials for task in tasks]
     return {
         'key': stage.key,
         'title': stage.title,
         'protocol': stage.protocol,
         'config': stage.config,
-        'top1': top1,
-        'mean': fmean(top1),
-        'std': stdev(top1) if len(top1) > 1 else None,
+        **spreads[best],
+        **(_grid(stage, spreads, best) if stage.base_lrs else {}),
+        'epochs': trials[best][0].epochs,  # 0 if it trains nothing
         **_cost(done),
         'commands': [result['command'] for result in done],
+    }
+
+
+def _result(task: Task) -> Table:
+    result = task.result
+    assert result is not None, 'every task has been run'
+    return result
+
+
+def _spread(tasks: Sequence[Task]) -> Table:
+    """Top-1 of each seed, their mean and, of several, their standard deviation."""
+    top1 = [float(_result(task)['metrics']['top1']) for task in tasks]
+    return {'top1': top1, 'mean': fmean(top1), 'std': stdev(top1) if len(top1) > 1 else None}
+
+
+def _rank(spread: Row) -> tuple[float, float]:
+    """The highest mean over the seeds is best; of equal ones, the one with less deviation.
+
+    Near the rate at which training diverges one seed can be the best of all and the next one
+    fail, so a single seed must not choose.
+    """
+    return round(spread['mean'], 6), -(spread['std'] or 0.0)
+
+
+def _grid(stage: Stage, spreads: Sequence[Row], best: int) -> Table:
+    """The learning rate that counts, and the results of all."""
+    scale = config_of(stage).global_batch_size / 256
+    rates = stage.base_lrs
+    return {
+        'base_lr': rates[best],
+        'lr': rates[best] * scale,
+        # Then a wider grid might hold a better rate.
+        'is_best_at_edge': rates[best] in (min(rates), max(rates)),
+        'grid': [
+            {'base_lr': rate, 'lr': rate * scale, **spread}
+            for rate, spread in zip(rates, spreads, strict=True)
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""A job that leaves a result, is not repeated once it has one, and goes on where it was cut."""
+"""A job that writes a result, is not repeated once it has one, and resumes if it was killed."""
 
 import time
 from dataclasses import dataclass, field
@@ -21,56 +21,61 @@ class Task(Job):
     """A run of `tools/train.py` or `tools/test.py` in a folder of its own.
 
     Attributes:
-        test_args: command line that tests what the training leaves, with `CHECKPOINT` for that;
-            empty if it is a test itself, or there is nothing to test.
-        test_script: of that.
-        identity: of all that the result depends on; another one does not go on in the folder.
-        devices: it occupies, for its cost.
+        test_args: arguments that test the trained model, with `CHECKPOINT` in place of its file;
+            empty if the task is a test itself, or there is nothing to test.
+        test_script: the tool for `test_args`.
+        identity: hash of all that the result depends on; a folder with another one is refused.
+        devices: number that it occupies, for its cost.
+        anew: start again, whatever earlier runs have left in the folder.
     """
 
     test_args: tuple[str, ...] = ()
     test_script: Path = Path()
     identity: str = ''
     devices: int = 1
+    anew: bool = False
     _sessions: list[dict[str, Any]] = field(default_factory=list, repr=False)
     _original: str = field(default='', repr=False)
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What came out: `metrics`, `seconds`, `command`; None before it is done."""
+        """Content of result.json: `metrics`, `seconds`, `command`, ...; None before it is done."""
+        if self.anew and self.seconds is None:
+            return None
         return _read(self.work_dir / _RESULT)
 
     def check(self) -> None:
-        """Refuse a folder in which something else was begun.
+        """Refuse a folder that holds another run.
 
         Raises:
-            ConfigError: names the folder.
+            ConfigError: it does; names the folder.
         """
-        begun = _read(self.work_dir / _STARTED)
-        if begun is not None and begun['identity'] != self.identity:
+        begun = self._begun()
+        if begun and begun['identity'] != self.identity:
             raise ConfigError(
                 f'{self.work_dir} holds a run of other configs, options, data or weights '
                 f'({begun["command"]}); remove it, or choose another --work-dir'
             )
 
     def start(self) -> None:
-        """Begin, or go on from the last checkpoint."""
-        past = (_read(self.work_dir / _STARTED) or {}).get('sessions', [])
+        """Start, or resume from the last checkpoint."""
+        past = self._begun().get('sessions', [])
         if past and past[-1]['seconds'] is None:  # it was killed: until its last sign of life
             past[-1]['seconds'] = max(0.0, _last_change(self.work_dir) - past[-1]['start'])
         self.work_dir.mkdir(parents=True, exist_ok=True)
         self._sessions = [*past, {'start': time.time(), 'seconds': None}]
         self._original = self.command
         self._note()
-        self._go_on()
+        if not self.anew:
+            self._go_on()
         super().start()
 
     def finish(self) -> None:
         """Write the result.
 
         Raises:
-            JobError: it failed.
-            ValueError: it has logged no result.
+            JobError: its exit status is not 0.
+            ValueError: the log holds no result.
         """
         super().finish()
         self._sessions[-1]['seconds'] = self.seconds
@@ -87,9 +92,13 @@ class Task(Job):
         write_json(self.work_dir / _RESULT, result)
 
     def checkpoint(self) -> Path | None:
-        """The newest one that is what its manifest says."""
+        """The newest one that fits its manifest."""
         found = newest_verified(self.work_dir, with_best=False)
         return found.path if found else None
+
+    def _begun(self) -> dict[str, Any]:
+        """Content of an earlier start's task.json; empty without one, or if it does not count."""
+        return {} if self.anew else _read(self.work_dir / _STARTED) or {}
 
     def _go_on(self) -> None:
         """Change the command line to what is left to do."""

@@ -5,8 +5,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
-EMPTY = 'an argument is empty; is a variable of the shell not set?'
-
 
 def parse(
     parser: ArgumentParser, argv: Sequence[str] | None = None, may_be_empty: Collection[str] = ()
@@ -19,14 +17,12 @@ def parse(
         argv: words of the command line; None takes `sys.argv[1:]`.
         may_be_empty: options, such as '--key', whose value may be empty.
     """
-    if has_empty(argv, may_be_empty):
-        parser.error(EMPTY)
+    if _has_empty(sys.argv[1:] if argv is None else argv, may_be_empty):
+        parser.error('an argument is empty; is a variable of the shell not set?')
     return parser.parse_args(argv)
 
 
-def has_empty(argv: Sequence[str] | None = None, may_be_empty: Collection[str] = ()) -> bool:
-    """Whether an argument is empty; see `parse`."""
-    words = sys.argv[1:] if argv is None else list(argv)
+def _has_empty(words: Sequence[str], may_be_empty: Collection[str]) -> bool:
     for before, word in pairwise(['', *words]):
         is_joined = word.startswith('--') and word.endswith('=')
         option = word.removesuffix('=') if is_joined else before

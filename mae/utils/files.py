@@ -1,41 +1,47 @@
 """Files that are whole or absent, whenever the process is killed; and what they hash to."""
 
-import contextlib
+import errno
 import hashlib
 import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mae.utils import strict_json
 
-_PIECE = 1 << 20
+_WRITTEN_PIECE = 16 << 20  # bytes hashed and written at a time
 _HOST = re.sub(r'[^\w.]', '_', socket.gethostname())
 _TEMPORARY = re.compile(r'\..+\.(?P<host>[\w.]+)-(?P<pid>\d+)(-\d+)?\.tmp')
+# What versions before 0.2 left behind when they were killed.
+_OLDER_TEMPORARY = re.compile(r'\.last_checkpoint|\.\w+\.pth\.\w{8}')
+_STALE_SECONDS = 3600.0  # for processes of other hosts, which cannot be checked
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
 
 def temporary_path(path: Path) -> Path:
-    """Where this thread writes what is to become `path`."""
+    """Temporary name for `path`, different for each thread."""
     writer = f'{_HOST}-{os.getpid()}-{threading.get_native_id()}'
     return path.with_name(f'.{path.name}.{writer}.tmp')
 
 
 def writer_of(path: Path) -> tuple[bool, int] | None:
-    """Whether a temporary file is of this host, and its process; None if it is none of ours."""
+    """Whether a temporary file is of this host, and its process id; None for any other file."""
     found = _TEMPORARY.fullmatch(path.name)
     return (found['host'] == _HOST, int(found['pid'])) if found else None
 
 
 @contextmanager
 def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
-    """A new file to write to, which gets its name when it is whole.
+    """A file that gets its name when it is complete.
 
     Args:
-        path: an older file there is replaced only when the new one is whole. A missing folder is
+        path: an older file is replaced only when the new one is complete. A missing folder is
             created.
         flush: fsync before renaming, so that the file survives a power failure too.
 
@@ -52,25 +58,171 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        remove(temporary)
         raise
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def write_json(path: Path, value: Any, *, flush: bool = True) -> None:
     """Write `value` as strict JSON, whole or not at all; see `strict_json` and `whole_file`."""
     with whole_file(path, flush=flush) as file:
         file.write((strict_json.dumps(value, indent=2) + '\n').encode())
+
+
+# --- with a digest, and flushed with its name: for checkpoints --------------------------------
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Size in bytes and SHA-256 (hexadecimal) of a file's content."""
+
+    size: int
+    sha256: str
+
+
+class HashedFile:
+    """File for `torch.save` that hashes what it writes, in pieces, so that other threads can run.
+
+    After a first error it ignores all writes: torch's writer, which is C++, would replace the error
+    with its own or abort the process.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.error: BaseException | None = None
+        self._descriptor = descriptor
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, bytes or anything with a buffer."""
+        with memoryview(data) as view:
+            content = view.cast('B')
+            if self.error is None:
+                try:
+                    for start in range(0, len(content), _WRITTEN_PIECE):
+                        self._write_piece(content[start : start + _WRITTEN_PIECE])
+                except BaseException as error:
+                    self.error = error
+            return len(content)
+
+    def flush(self) -> None:
+        """Nothing to do: there is no buffer."""
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of what has been written."""
+        return Digest(self._size, self._hash.hexdigest())
+
+    def _write_piece(self, piece: memoryview) -> None:
+        self._hash.update(piece)
+        self._size += len(piece)
+        while piece:
+            piece = piece[os.write(self._descriptor, piece) :]
+
+
+def write_temporary(path: Path, write: Callable[[Any], None]) -> tuple[Path, Digest]:
+    """Call `write` with a temporary file beside `path`, and flush it to the disk.
+
+    Returns:
+        The temporary file, to be renamed with `os.replace`, and its digest.
+
+    Raises:
+        OSError: the disk refused; the temporary file is gone.
+    """
+    temporary = temporary_path(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            file = HashedFile(descriptor)
+            try:
+                write(file)
+            except Exception as error:
+                raise file.error or error from None
+            if file.error is not None:
+                raise file.error
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        remove(temporary)
+        raise
+    return temporary, file.digest
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all.
+
+    Raises:
+        OSError: the disk refused; an older file of that name is untouched.
+    """
+    temporary, _ = write_temporary(path, lambda file: file.write(text.encode()))
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, if its file system can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def digest_of(path: Path) -> Digest:
+    """Size and SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    from mae.utils.digest import file_digest  # with torch, which no command line waits for
+
+    return Digest(path.stat().st_size, file_digest(path))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, without an error if that fails."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return
+
+
+def remove_stale_temporaries(folder: Path) -> list[str]:
+    """Remove the temporary files of killed processes.
+
+    Returns:
+        Their names.
+    """
+    stale = [path for path in folder.glob('.*') if path.is_file() and _is_stale(path)]
+    for path in stale:
+        remove(path)
+    return [path.name for path in stale]
+
+
+def _is_stale(path: Path) -> bool:
+    if _OLDER_TEMPORARY.fullmatch(path.name):
+        return True
+    found = writer_of(path)
+    if found is None:
+        return False
+    is_here, pid = found
+    if not is_here:
+        return time.time() - path.stat().st_mtime > _STALE_SECONDS
+    return pid == os.getpid() or not _is_alive(pid)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True

@@ -1,4 +1,4 @@
-"""What a hook may use of the runner: hooks stand below the engine, so they cannot import it.
+"""What a hook may use of the runner; hooks are below the engine, so they cannot import it.
 
 mmengine's runner carries no types, so without these protocols mypy would accept any name on it.
 """
@@ -10,9 +10,14 @@ from typing import Any, Protocol
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
+from mmengine.optim import _ParamScheduler
 from mmengine.runner import LogProcessor
 from mmengine.visualization import Visualizer
 from torch import nn
+from torch.utils.data import DataLoader
+
+# For several optimizers their schedules by name.
+Schedules = Sequence[_ParamScheduler] | Mapping[str, Sequence[_ParamScheduler]]
 
 
 class Loader(Protocol):
@@ -30,7 +35,7 @@ class RunnerProtocol(Protocol):
 
     Attributes:
         model: perhaps wrapped for distributed training.
-        resumed_from: the checkpoint that the run was continued from.
+        resumed_from: path of the checkpoint from which the run continues.
     """
 
     cfg: Config
@@ -39,7 +44,7 @@ class RunnerProtocol(Protocol):
     visualizer: Visualizer
     log_processor: LogProcessor
     model: nn.Module
-    param_schedulers: Any  # a list; for several optimizers lists by name; None
+    param_schedulers: Schedules | None
     resumed_from: str | None
 
     @property
@@ -93,7 +98,14 @@ class RunnerProtocol(Protocol):
     @property
     def identity(self) -> dict[str, Any]: ...
 
-    def call_hook(self, fn_name: str, **kwargs: Any) -> None: ...
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader[Any] | Mapping[str, Any],
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> DataLoader[Any]: ...
+
+    def call_hook(self, fn_name: str, **kwargs: object) -> None: ...
 
     def training_checkpoint(
         self, step: int, meta: Mapping[str, Any] | None = None

@@ -2,16 +2,19 @@
 
 from collections.abc import Collection
 from difflib import SequenceMatcher
+from itertools import takewhile
+
+_ALIKE = 0.5  # share of equal text from which two words are close
 
 
 def nearest(word: str, known: Collection[str], limit: int = 1) -> list[str]:
     """The words of `known` that `word` may be a misspelling of, the likeliest first.
 
-    Slips of the hand count first (a letter too many, missing, wrong or exchanged with its
-    neighbour; case and separators count little), then the share of equal text.
+    One slip of the hand counts most, then the share of equal text; case and separators count for
+    little. An abbreviation is close too: `batch` for `batch_size`.
     """
-    ranked = sorted((_distance(word, other), other) for other in known)
-    return [other for distance, other in ranked if distance < 1][:limit]
+    ranked = sorted((-_likeness(word, other), other) for other in known)
+    return [other for likeness, other in ranked if likeness <= -_ALIKE][:limit]
 
 
 def did_you_mean(word: str, known: Collection[str], prefix: str = '') -> str:
@@ -31,34 +34,26 @@ def did_you_mean(word: str, known: Collection[str], prefix: str = '') -> str:
 
 
 def is_slip(word: str, other: str) -> bool:
-    """Whether one slip of the hand makes `other` of `word`."""
-    return word != other and _slips(_plain(word), _plain(other)) <= 1
+    """Whether one letter too many, missing or wrong, or two exchanged, make `word` of `other`."""
+    return word != other and _is_slip(_plain(word), _plain(other))
+
+
+def _likeness(word: str, other: str) -> float:
+    a, b = _plain(word), _plain(other)
+    alike = SequenceMatcher(None, a, b).ratio()
+    if a and b and (a.startswith(b) or b.startswith(a)):
+        alike = max(alike, _ALIKE)
+    return alike + _is_slip(a, b) + 0.01 * (word == other)
+
+
+def _is_slip(a: str, b: str) -> bool:
+    """Whether what differs between the common start and end is one letter, or two exchanged."""
+    start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+    a, b = a[start:], b[start:]
+    if len(a) == len(b):
+        return a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
+    return a[1:] == b or b[1:] == a
 
 
 def _plain(word: str) -> str:
     return ''.join(letter for letter in word.lower() if letter.isalnum())
-
-
-def _distance(word: str, other: str) -> float:
-    """0 for the same word; 1 and more for words that have nothing to do with each other."""
-    a, b = _plain(word), _plain(other)
-    distance = _slips(a, b) / (1 + max(len(a), len(b)) / 2)
-    if a and b and (a.startswith(b) or b.startswith(a)):
-        distance = min(distance, 0.6)  # an abbreviation: `batch` for `batch_size`
-    # Among equals: the letters of the word in another order, then the most text in common.
-    unlike = (sorted(a) != sorted(b)) + 1 - SequenceMatcher(None, a, b).ratio()
-    return distance + 0.01 * unlike + 0.01 * (word != other)
-
-
-def _slips(a: str, b: str) -> int:
-    """Optimal string alignment distance (Damerau 1964): edits and exchanges of neighbours."""
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, last, row = row, before, [i]
-        for j, y in enumerate(b, 1):
-            best = min(row[j - 1] + 1, before[j] + 1, before[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                best = min(best, last[j - 2] + 1)
-            row.append(best)
-    return row[-1]

@@ -18,9 +18,9 @@ class Series:
     """One line of a chart.
 
     Attributes:
-        name: for the legend.
+        name: label in the legend.
         x: ascending.
-        y: as many; points that are not finite are left out and break the line.
+        y: one for each of `x`; points that are not finite are left out and break the line.
     """
 
     name: str

@@ -5,7 +5,7 @@ from typing import Any
 
 from mae.visualization.clock import clock
 from mae.visualization.curves import Series, line_chart
-from mae.visualization.logs import Record, with_key
+from mae.visualization.logs import Scalars, with_key
 from mae.visualization.panels import Panel
 from mae.visualization.report import (
     charts,
@@ -22,7 +22,7 @@ from mae.visualization.report import (
 
 def demo_report(
     summary: Mapping[str, Any],
-    logs: Mapping[str, Sequence[Record]],
+    logs: Mapping[str, Sequence[Scalars]],
     panels: Sequence[Panel],
     digits: Sequence[int],
 ) -> str:
@@ -32,7 +32,7 @@ def demo_report(
         summary: what `tools/demo.py` writes to summary.json.
         logs: records of the runs 'pretrain', 'finetune' and 'scratch' (the last two of one seed).
         panels: reconstructions of images the model has not seen in training.
-        digits: what they show.
+        digits: class of each image, for the captions.
     """
     return page(
         'A masked autoencoder on handwritten digits',
@@ -87,7 +87,7 @@ def _pictures(
     ]
 
 
-def _pretrain_charts(records: Sequence[Record]) -> list[str]:
+def _pretrain_charts(records: Sequence[Scalars]) -> list[str]:
     loss, rate = _series('', records, 'loss'), _series('', records, 'lr')
     return [
         line_chart([loss], title='Pre-training loss', x_label='epoch', y_label='loss'),
@@ -95,7 +95,7 @@ def _pretrain_charts(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _classification(summary: Mapping[str, Any], logs: Mapping[str, Sequence[Record]]) -> list[str]:
+def _classification(summary: Mapping[str, Any], logs: Mapping[str, Sequence[Scalars]]) -> list[str]:
     setup, tuned, scratch = summary['setup'], summary['finetune'], summary['scratch']
     seeds = [f'seed {seed}' for seed in setup['seeds']]
     rows = [('fine-tuned', tuned), ('from scratch', scratch)]
@@ -191,7 +191,7 @@ def _circumstances(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _series(name: str, records: Sequence[Record], key: str) -> Series:
+def _series(name: str, records: Sequence[Scalars], key: str) -> Series:
     found = [record for record in with_key(records, key) if 'epoch' in record]
     return Series(name, [r['epoch'] for r in found], [r[key] for r in found])
 

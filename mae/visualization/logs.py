@@ -6,14 +6,14 @@ from pathlib import Path
 
 from mae.utils import strict_json
 
-Record = dict[str, float]
+Scalars = dict[str, float]
 
 
 def find_scalars(work_dir: Path, since: float = 0.0) -> Path | None:
     """The newest `<run>/vis_data/scalars.json` of a work dir, all of a resumed run; or None.
 
     Args:
-        work_dir: of one or more runs; mmengine names a folder in it for each run's start.
+        work_dir: one folder for each start of a run, named by its time.
         since: leave out logs not written to since then (seconds since the epoch).
     """
     paths = work_dir.glob('*/vis_data/scalars.json')
@@ -21,7 +21,7 @@ def find_scalars(work_dir: Path, since: float = 0.0) -> Path | None:
     return max(recent, default=None)
 
 
-def read_scalars(path: Path) -> list[Record]:
+def read_scalars(path: Path) -> list[Scalars]:
     """All records; a last line that is still being written is left out.
 
     Raises:
@@ -39,7 +39,7 @@ def read_scalars(path: Path) -> list[Record]:
     return records
 
 
-def with_key(records: Sequence[Record], key: str) -> list[Record]:
+def with_key(records: Sequence[Scalars], key: str) -> list[Scalars]:
     """The records that log `key`: 'loss' selects those of training, 'top1' the evaluations.
 
     Raises:
@@ -51,12 +51,12 @@ def with_key(records: Sequence[Record], key: str) -> list[Record]:
     return found
 
 
-def images_per_second(records: Sequence[Record], global_batch_size: int) -> float:
+def images_per_second(records: Sequence[Scalars], global_batch_size: int) -> float:
     """Training throughput over a whole run, data loading included.
 
     Args:
         records: of training; `time` is the mean of the latest steps before each, in seconds.
-        global_batch_size: images of a step.
+        global_batch_size: images in one step.
     """
     seconds, step = 0.0, 0.0
     for record in records:

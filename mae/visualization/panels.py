@@ -1,4 +1,4 @@
-"""What a masked autoencoder sees and makes of it: original | masked | reconstruction.
+"""Pictures of an image, its visible patches and its reconstruction.
 
 Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches, K kept, P = p*p*C values of a
 patch, laid out (row, column, channel).
@@ -25,7 +25,7 @@ class Panel:
     """Pictures of one image, each uint8 (H, W) if it is grey, else (H, W, 3).
 
     Attributes:
-        original: the image as the model got it.
+        original: the image as the model received it.
         masked: the same with the hidden patches greyed out.
         reconstruction: visible patches as they were, hidden ones as predicted.
         other: a second reconstruction to compare with, or None.
@@ -58,7 +58,7 @@ def reconstruction_panels(
     Args:
         images: normalised float (B, C, H, W), C = 1 or 3.
         output: `pred` (B, L-K, P), values of normalised images, and `ids_hide` (B, L-K).
-        patch_size: p.
+        patch_size: p, in pixels.
         mean: of each channel in grey levels, C numbers.
         std: deviation of each channel in grey levels, C numbers.
         note: what in the predictions does not come from the model, for the pictures' caption.
@@ -93,9 +93,9 @@ def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) 
     """All panels in one picture, a row each, with their note below.
 
     Args:
-        panels: of images of one size.
+        panels: all of the same size.
         min_side: smaller pictures are enlarged to at least this many pixels, without smoothing.
-        gap: pixels between pictures.
+        gap: space between pictures, in pixels.
     """
     height, width = panels[0].original.shape[:2]
     scale = max(1, -(-min_side // min(height, width)))

@@ -1,13 +1,12 @@
 """What a file must hash to: the first digits, or all, of its SHA-256 or MD5."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from mae.utils.digest import file_digest
 from mae.utils.errors import DownloadError
 
-_BLOCK = 1 << 20
 _LENGTH = {'sha256': 64, 'md5': 32}
 _HASHED = re.compile(r'.*-([0-9a-f]{8,64})\.(pth|pth\.tar|pt|bin|ckpt|safetensors)', re.S)
 
@@ -64,22 +63,13 @@ def checksum_in(file: str) -> Checksum | None:
     return Checksum('sha256', match[1])
 
 
-def digest(path: Path, algorithm: str = 'sha256') -> str:
-    """Hexadecimal digest of a file."""
-    state = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open('rb') as file:
-        while block := file.read(_BLOCK):
-            state.update(block)
-    return state.hexdigest()
-
-
-def verify(path: Path, checksum: Checksum) -> None:
+def verify_checksum(path: Path, checksum: Checksum) -> None:
     """Compare a file with what was published.
 
     Raises:
         DownloadError: it is another file.
     """
-    found = digest(path, checksum.algorithm)
+    found = file_digest(path, checksum.algorithm)
     if not found.startswith(checksum.digits):
         shown = Checksum(checksum.algorithm, found[: len(checksum.digits)])
         raise DownloadError(f'{path} is not what was published: its {shown}, not {checksum.digits}')

@@ -10,9 +10,10 @@ from typing import IO
 from urllib.parse import quote, urlsplit
 
 from mae.utils.cache_dir import home
+from mae.utils.digest import file_digest
 from mae.utils.errors import DownloadError
 from mae.zoo.address import file_name
-from mae.zoo.checksum import Checksum, checksum_in, digest, verify
+from mae.zoo.checksum import Checksum, checksum_in, verify_checksum
 from mae.zoo.transfer import Patience, Progress, UnreachableError, transfer
 
 _TERMS = {
@@ -95,7 +96,7 @@ def download(
                 return path
     if remote.checksum is not None:  # also what another process fetched, or a person put there
         try:
-            verify(path, remote.checksum)
+            verify_checksum(path, remote.checksum)
         except DownloadError as error:
             raise DownloadError(f'{error}; remove it to fetch it again') from None
     if not _note_of(path).exists() and os.access(folder, os.W_OK):
@@ -133,7 +134,7 @@ def _fill(
         )
     if checksum is not None:
         try:
-            verify(unfinished, checksum)
+            verify_checksum(unfinished, checksum)
         except DownloadError as error:
             unfinished.unlink()
             called = f' as {where}' if where else ''
@@ -148,7 +149,7 @@ def _fill(
 
 def _note(remote: Remote, content: Path, path: Path) -> None:
     """Write the terms beside a file."""
-    lines = path.name, f'from {remote.url}', remote.terms, f'SHA-256: {digest(content)}'
+    lines = path.name, f'from {remote.url}', remote.terms, f'SHA-256: {file_digest(content)}'
     _note_of(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 

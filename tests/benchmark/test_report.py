@@ -12,7 +12,7 @@ from mae.benchmark.report import (
     require_place,
     show,
     throughput,
-    write,
+    write_report,
 )
 
 
@@ -67,7 +67,7 @@ def report():
 def test_json_holds_what_a_reader_needs(report, tmp_path):
     require_place(tmp_path / 'new' / 'a.json')
     assert not list((tmp_path / 'new').iterdir())
-    write(report, tmp_path / 'new' / 'a.json')
+    write_report(report, tmp_path / 'new' / 'a.json')
     found = json.loads((tmp_path / 'new' / 'a.json').read_text())
     assert {'task', 'device', 'config', 'systems', 'ratio', 'versions', 'command', 'date'} <= {
         *found

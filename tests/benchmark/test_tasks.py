@@ -39,7 +39,7 @@ def tool(tmp_path):
     return call
 
 
-def test_step_of_every_peer_that_is_here(make_settings):
+def test_step_of_every_peer_that_is_here(forked_workers, make_settings):
     peers = [name for name in PEERS['step'] if importlib.util.find_spec(name)]
     report = compare.run(make_settings(), peers, task='step', rounds=1, steps=1)
     assert set(report['systems']) == {'mae', *peers}
@@ -63,7 +63,7 @@ def test_impossible_batch_says_what_it_needs(make_settings, monkeypatch):
     )
     small = pretraining_of_at_most(2)
     monkeypatch.setitem(compare.TASKS, 'step', (small, pretrainer))
-    with pytest.raises(ValueError, match=r'^a batch of 1000000 needs about [\d,.]+ GiB of memory'):
+    with pytest.raises(ValueError, match=r'^a batch of 1000000 .* [\d,.]+ GiB '):
         compare.run(settings, ['transformers'], task='step')
     assert small.seen == [2]  # nothing of that size was allocated
 
@@ -72,7 +72,7 @@ def test_impossible_batch_says_what_it_needs(make_settings, monkeypatch):
     ('batch', 'bank', 'said'),
     [
         (10**9, 40, r'^a batch of 1000000000 needs about [\d,.]+ GiB .*--batch \d+ would fit$'),
-        (4, 10**12, r'^a bank of 1,000,000,000,000 images needs about .* lower --bank$'),
+        (4, 10**12, r'^a bank of 1,000,000,000,000 images .*--bank$'),
     ],
 )
 def test_features_of_a_batch_that_does_not_fit(make_settings, monkeypatch, batch, bank, said):
@@ -102,7 +102,7 @@ def test_systems_that_do_not_fit_at_all(make_settings, monkeypatch):
 
 
 def test_step_needs_a_pre_training(make_settings):
-    with pytest.raises(ValueError, match=f'--config {FINETUNE}: its model is a Classifier, not'):
+    with pytest.raises(ValueError, match=f'--config {FINETUNE}: .* Classifier, '):
         compare.run(make_settings(FINETUNE), [], task='step')
 
 
@@ -113,6 +113,7 @@ def test_config_without_training(make_settings, run):
 
 
 def test_finetune_beside_timm(make_settings):
+    """In processes of their own, as the tool starts them."""
     report = compare.run(make_settings(FINETUNE), ['timm'], task='finetune', rounds=1, steps=1)
     ours, theirs = report['systems']['mae'], report['systems']['timm']
     assert ours['loss'] == pytest.approx(theirs['loss'], rel=1e-5)
@@ -145,7 +146,7 @@ def rates(optimizer):
     return found
 
 
-def test_evaluate_beside_timm(make_settings):
+def test_evaluate_beside_timm(forked_workers, make_settings):
     report = evaluate.run(make_settings(), ['timm'], rounds=1, steps=1, bank=40)
     ours, theirs = report['systems']['mae'], report['systems']['timm']
     assert ours['check'] == pytest.approx(theirs['check'], rel=1e-5)
@@ -224,7 +225,7 @@ def test_a_gpu_that_is_not_there(tool):
 def test_a_report_that_could_not_be_written_is_not_measured(tool, tmp_path, monkeypatch):
     monkeypatch.setattr(compare, 'run', lambda *args, **kwargs: pytest.fail('it was measured'))
     (tmp_path / 'report.json').mkdir()
-    with pytest.raises(ValueError, match=r'report\.json is a folder; name a file in it$'):
+    with pytest.raises(ValueError, match=r'report\.json is a folder; '):
         tool('step')
 
 

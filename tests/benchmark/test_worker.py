@@ -43,20 +43,20 @@ def test_a_system_lives_in_another_process():
         os.kill(pid, 0)
 
 
-def test_a_system_that_cannot_be_built():
+def test_a_system_that_cannot_be_built(forked_workers):
     with pytest.raises(WorkerError, match=r'^ValueError: no kernel$'):
         Worker('counter', partial(Counter, 0, ValueError('no kernel\nfor this')))
 
 
 @pytest.mark.parametrize(('wanted', 'seen'), [('0', False), ('1', True)])
-def test_traceback_on_demand(monkeypatch, capfd, wanted, seen):
+def test_traceback_on_demand(forked_workers, monkeypatch, capfd, wanted, seen):
     monkeypatch.setenv('MAE_TRACEBACK', wanted)
     with pytest.raises(WorkerError):
         Worker('counter', partial(Counter, 0, ValueError('no kernel')))
     assert ('Traceback' in capfd.readouterr().err) == seen
 
 
-def test_a_process_that_dies():
+def test_a_process_that_dies(forked_workers):
     counter = Worker('counter', partial(Counter, 0))
     for question in ('die', 'pid'):
         with pytest.raises(WorkerError, match=r'^counter: its process ended with status -9$'):

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from mae.apis import init_model, load_config
-from mae.apis.cli import run
+from mae.apis.cli import run_command
 from mae.config import shipped_configs
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -64,7 +64,7 @@ def tool():
         stderr, code = io.StringIO(), 0
         with redirect_stderr(stderr):
             try:
-                run(lambda: mains[name](argv))
+                run_command(lambda: mains[name](argv))
             except SystemExit as end:
                 code = end.code
         return Result(code, stderr.getvalue())

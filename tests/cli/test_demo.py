@@ -1,6 +1,5 @@
 """`make demo` in small, and what happens when a part of it goes wrong."""
 
-import copy
 import json
 import os
 import re
@@ -15,19 +14,24 @@ import pytest
 import torch
 
 from mae.fault_tolerance.checkpoint import save_checkpoint
+from mae.protocol import demo as parts
 from mae.protocol import jobs
+from mae.protocol.presets import DEMO, LONGER
+from mae.protocol.stages import config_of
+from mae.protocol.table import table_of
+from mae.utils.errors import CheckpointError
+from mae.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def tools(monkeypatch):
-    """The demo's own modules, which lie beside each other in tools/."""
+    """The tool, and what runs its jobs."""
     monkeypatch.syspath_prepend(str(ROOT / 'tools'))
     import demo
-    import demo_summary
 
-    return SimpleNamespace(demo=demo, jobs=jobs, summary=demo_summary)
+    return SimpleNamespace(demo=demo, jobs=jobs)
 
 
 @pytest.fixture
@@ -129,7 +133,7 @@ def test_smoke_writes_a_report_and_says_where(smoke):
 @pytest.mark.xdist_group('demo')
 def test_seeds_choose_other_labels_and_are_told_to_the_tools(smoke, tools):
     commands = [shlex.split(line) for line in smoke.summary['commands']]
-    rates = tools.demo.BASE_LRS['scratch']
+    rates = next(stage for stage in DEMO.stages if stage.key == 'scratch').base_lrs
     assert len(commands) == 1 + 1 + 3 + 3 * len(rates)
     finetune = [words for words in commands if '--load-from' in words]
     assert [words[words.index('--seed') + 1] for words in finetune] == ['0', '1', '2']
@@ -175,52 +179,87 @@ def test_no_cores_is_a_slip(tools, capsys):
     assert '--cores must be at least 1' in capsys.readouterr().err
 
 
-def test_configs_exist_and_rivals_train_alike(tools):
-    configs = tools.demo.load_configs()
-    plan = tools.demo.make_plan(tools.demo.parse_args([]), configs)
-    assert set(plan.epochs) == {'pretrain', 'finetune', 'scratch'}
-    assert plan.epochs['finetune'] == plan.epochs['scratch']
+@pytest.fixture
+def plan(tools, tmp_path, monkeypatch):
+    """plan(*arguments) is what a command line asks for; the weights are there."""
+
+    def build(*arguments):
+        made = tools.demo.make_plan(tools.demo.parse_args(arguments))
+        weights = tmp_path / 'weights.pth'
+        weights.write_bytes(b'weights')
+        monkeypatch.setattr(made, 'weights', lambda: weights)
+        return made
+
+    return build
+
+
+def configs_of(plan):
+    return {stage.key: config_of(stage) for stage in (plan.preset.pretrain, *plan.stages)}
+
+
+def trials_of(plan, key):
+    """Tasks of a row by base_lr."""
+    return {trial.base_lr: plan.tasks_of(trial) for trial in plan.stage(key).trials}
+
+
+def tasks_of(plan):
+    return [plan.pretrain, *plan.pretrained.values(), *plan.scratch.values()]
+
+
+def test_configs_exist_and_rivals_train_alike(plan):
+    made = plan()
+    configs = configs_of(made)
+    assert set(configs) == {'pretrain', 'knn', 'finetune', 'scratch'}
+    (finetune, *_), (scratch, *_) = trials_of(made, 'finetune')[None], made.scratch.values()
+    assert finetune.epochs == scratch.epochs
     for key in ('train_dataloader', 'val_dataloader', 'param_scheduler', 'global_batch_size'):
         assert configs['finetune'][key] == configs['scratch'][key]
     assert configs['finetune'].model == configs['scratch'].model
     assert configs['finetune'].model.encoder.arch == configs['pretrain'].model.encoder.arch
-    assert plan.options == {}
-    assert plan.work_dir == Path('work_dirs/demo')
+    assert not made.settings.options
+    assert made.settings.work_dir == Path('work_dirs/demo')
 
 
 @pytest.mark.parametrize('longer', [False, True])
-def test_cost_is_that_of_all_jobs(tools, tmp_path, longer):
-    epochs = {'pretrain': 3, 'finetune': 2, 'scratch': 2} | ({'longer': 6} if longer else {})
-    plan = tools.demo.Plan(tmp_path, 2, epochs)
-    weights = tmp_path / 'x.pth'
-    jobs = [
-        plan.pretrain(),
-        plan.knn(weights),
-        *(plan.finetune(weights, seed) for seed in tools.demo.SEEDS),
-        *plan.grid('scratch').jobs,
-        *(plan.grid('longer').jobs if longer else []),
-    ]
-    assert sum(job.cost for job in jobs) == pytest.approx(plan.cost)
+def test_cost_is_that_of_all_jobs(plan, monkeypatch, longer):
+    made = plan('--cores', '2', *(['--longer'] if longer else []))
+    seen = []
+    monkeypatch.setattr('mae.protocol.plan.run_jobs', lambda *given: seen.append(given))
+    made.execute()
+    ((first, cores, meter, then),) = seen
+    jobs = [*first, *then(made.pretrain)]
+    assert {*jobs} == {*tasks_of(made)}
+    assert first[0] is made.pretrain
+    assert cores == 2
+    assert sum(job.cost for job in jobs) == pytest.approx(meter.cost)
 
 
-def test_longer_training_is_the_same_for_more_epochs(tools):
-    configs = tools.demo.load_configs()
-    plan = tools.demo.make_plan(tools.demo.parse_args(['--longer']), configs)
-    short, longer = plan.grid('scratch'), plan.grid('longer')
-    assert len(short.jobs) == len(longer.jobs) == 3 * len(tools.demo.BASE_LRS['scratch'])
-    common = short.trials.keys() & longer.trials.keys()
+def test_longer_training_is_the_same_for_more_epochs(plan):
+    made = plan('--longer')
+    short, longer = trials_of(made, 'scratch'), trials_of(made, 'longer')
+    assert len(short) == len(longer) == 3
+    common = short.keys() & longer.keys()
     assert len(common) == 2
-    pairs = [
-        pair for lr in common for pair in zip(short.trials[lr], longer.trials[lr], strict=True)
-    ]
+    pairs = [pair for lr in common for pair in zip(short[lr], longer[lr], strict=True)]
+    assert len(pairs) == 6
     for one, other in pairs:
-        assert other.epochs == tools.demo.LONGER * one.epochs
+        assert other.epochs == LONGER * one.epochs
         words = [word.replace('longer-', 'scratch-') for word in other.args]
         assert words == [*one.args, f'train_cfg.max_epochs={other.epochs}']
-    smoke = tools.demo.make_plan(tools.demo.parse_args(['--longer', '--smoke']), configs)
-    assert smoke.grid('longer').jobs[0].epochs == tools.demo.LONGER * 2
-    expected = ['train_cfg.max_epochs=6', 'param_scheduler.warmup_epochs=1']
-    assert smoke.grid('longer').jobs[0].args[-2:] == expected
+    smoke = trials_of(plan('--longer', '--smoke'), 'longer')[5e-3][0]
+    assert smoke.epochs == LONGER * 2
+    assert smoke.args[-2:] == ['train_cfg.max_epochs=6', 'param_scheduler.warmup_epochs=1']
+
+
+def test_the_demo_begins_anew(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for task in tasks_of(plan()):
+        task.work_dir.mkdir(parents=True, exist_ok=True)
+        write_json(task.work_dir / 'task.json', {'identity': 'of other configs', 'command': ''})
+        write_json(task.work_dir / 'result.json', {'metrics': {'top1': 0.0}})
+    for task in tasks_of(plan()):
+        task.check()
+        assert task.result is None
 
 
 # --- jobs -----------------------------------------------------------------------------------
@@ -308,13 +347,10 @@ def test_a_job_that_shares_does_not_wait_for_a_core(tools, job, tmp_path):
     assert first.seconds is not None
 
 
-def test_only_the_last_fine_tuning_shares_cores(tools, tmp_path):
-    epochs = {'pretrain': 3, 'finetune': 2, 'scratch': 2}
-    for cores, expected in ((1, [False] * 3), (2, [False, False, True])):
-        plan = tools.demo.Plan(tmp_path, cores, epochs)
-        jobs = [plan.finetune(tmp_path / 'x.pth', seed) for seed in tools.demo.SEEDS]
-        assert [job.shares for job in jobs] == expected
-        assert not any(job.shares for job in [plan.pretrain(), *plan.grid('scratch').jobs])
+@pytest.mark.parametrize(('cores', 'expected'), [(1, []), (2, ['finetune-seed2'])])
+def test_only_the_last_fine_tuning_shares_cores(plan, cores, expected):
+    tasks = tasks_of(plan('--cores', str(cores)))
+    assert [task.work_dir.name for task in tasks if task.shares] == expected
 
 
 def test_jobs_that_follow_are_run(tools, job):
@@ -376,43 +412,44 @@ def test_interrupt_ends_the_jobs(tools, job, tmp_path):
 
 # --- the summary ----------------------------------------------------------------------------
 
+# One seed of the highest rate is the best of all runs, and the others fail.
+TOP1 = {5e-3: (40.0, 41.0, 42.0), 1e-2: (60.0, 50.0, 40.0), 2e-2: (70.0, 30.0, 10.0)}
+LOSSES = [
+    {'loss': 1.25, 'lr': 0.1, 'time': 0.5, 'epoch': 1, 'step': 22},
+    {'loss': 0.25, 'lr': 0.0, 'time': 0.1, 'epoch': 2, 'step': 44},
+]
+
 
 @pytest.fixture
-def runs(tools, job):
-    """Runs with logs as if they had happened."""
+def ran(plan, tmp_path):
+    """ran(top1, *arguments) is a plan whose jobs have left logs and results."""
 
-    def done(name, *records, seconds=1.0, **options):
-        made = job(name=name, seconds=seconds, **options)
-        for record in records:
-            log_line(made, **record)
+    def done(task, seconds=1.0, **metrics):
+        task.seconds = seconds
+        task.work_dir.mkdir(parents=True)
+        result = {'metrics': metrics, 'seconds': seconds, 'device_seconds': seconds}
+        write_json(task.work_dir / 'result.json', {**result, 'command': task.command})
+
+    def build(grids, *arguments):
+        made = plan('--cores', '2', '--work-dir', str(tmp_path / 'work'), *arguments)
+        done(made.pretrain, 20.0, loss=0.25)
+        for record in LOSSES:
+            log_line(made.pretrain, **record)
+        done(trials_of(made, 'knn')[None][0], top1=97.5)
+        for seed, task in enumerate(trials_of(made, 'finetune')[None]):
+            done(task, top1=95.0 + seed)
+        for part, top1 in grids.items():
+            for rate, tasks in trials_of(made, part).items():
+                for task, value in zip(tasks, top1[rate], strict=True):
+                    done(task, top1=value)
         return made
 
-    def classified(name, top1):
-        record = {'loss': 1.0, 'base_lr': 0.1, 'epoch': 1, 'step': 2}
-        return done(name, record, {'top1': 1.0, 'step': 1}, {'top1': top1, 'step': 2}, epochs=1)
-
-    losses = [
-        {'loss': 1.25, 'lr': 0.1, 'time': 0.5, 'epoch': 1, 'step': 22},
-        {'loss': 0.25, 'lr': 0.0, 'time': 0.1, 'epoch': 2, 'step': 44},
-    ]
-    # One seed of the highest rate is the best of all runs, and the others fail.
-    top1 = {0.1: (40.0, 41.0, 42.0), 0.2: (60.0, 50.0, 40.0), 0.4: (70.0, 30.0, 10.0)}
-    trials = {
-        rate: [classified(f'grid{rate}-{seed}', value) for seed, value in enumerate(values)]
-        for rate, values in top1.items()
-    }
-    pretrain = done('pretrain', *losses, seconds=20.0, epochs=2)
-    made = tools.summary.Runs(pretrain, tools.summary.Grid(trials))
-    made.knn = done('knn')
-    made.knn.work_dir.mkdir(parents=True)
-    (made.knn.work_dir / 'metrics.json').write_text('{"top1": 97.5, "top5": 100.0}')
-    made.finetune = [classified(f'finetune{i}', top1) for i, top1 in enumerate((95.0, 96.0, 97.0))]
-    return made
+    return build
 
 
-def test_summary_is_what_the_logs_say(tools, runs):
-    configs = tools.demo.load_configs()
-    summary = tools.summary.summarise(runs, configs, (0, 1, 2), 2)
+def test_summary_is_what_the_runs_left(ran):
+    made = ran({'scratch': TOP1})
+    summary, configs = parts.summary_of(made), configs_of(made)
     batch = configs['pretrain'].global_batch_size
     assert summary['pretrain'] == {
         'loss_first': 1.25,
@@ -425,8 +462,8 @@ def test_summary_is_what_the_logs_say(tools, runs):
     scratch = summary['scratch']
     assert scratch['top1'] == [60.0, 50.0, 40.0]
     assert (scratch['mean'], scratch['std']) == (50.0, 10.0)
-    assert scratch['base_lr'] == 0.2
-    assert scratch['lr'] == 0.2 * configs['scratch'].global_batch_size / 256
+    assert scratch['base_lr'] == 1e-2
+    assert scratch['lr'] == 1e-2 * configs['scratch'].global_batch_size / 256
     assert [trial['mean'] for trial in scratch['grid']] == pytest.approx([41, 50, 110 / 3])
     assert not scratch['is_best_at_edge']
     assert summary['margin'] == {'scratch': 46.0}
@@ -437,49 +474,56 @@ def test_summary_is_what_the_logs_say(tools, runs):
     assert all(re.match(r'\d', version) for version in summary['versions'].values())
 
 
-def test_the_best_rate_at_the_edge_is_told(tools, runs):
-    trials = runs.scratch.trials
-    for rates, best, is_edge in (
-        ((0.1, 0.2, 0.4), 0.2, False),
-        ((0.1, 0.2), 0.2, True),
-        ((0.2, 0.4), 0.2, True),
-    ):
-        grid = tools.summary.Grid({rate: trials[rate] for rate in rates})
-        assert (grid.best, grid.is_best_at_edge) == (best, is_edge)
+def test_curves_of_the_report_are_those_of_the_best_rate(ran):
+    made = ran({'scratch': TOP1})
+    log_line(trials_of(made, 'finetune')[None][0], loss=3.0)
+    log_line(trials_of(made, 'scratch')[1e-2][0], loss=2.0)
+    logs = parts.logs_of(made, parts.summary_of(made))
+    assert logs == {'pretrain': LOSSES, 'finetune': [{'loss': 3.0}], 'scratch': [{'loss': 2.0}]}
 
 
-def test_of_equal_rates_the_one_with_less_spread_is_best(tools, runs):
-    trials = runs.scratch.trials
-    last = [runs.scratch.trials[0.2][1]] * 3  # 50, 50, 50 beside 60, 50, 40
-    grid = tools.summary.Grid({0.1: trials[0.1], 0.2: trials[0.2], 0.3: last})
-    assert grid.best == 0.3
-
-
-def test_longer_training_is_in_the_summary(tools, runs):
-    trials = {rate: jobs[::-1] for rate, jobs in runs.scratch.trials.items() if rate < 0.2}
-    runs.longer = tools.summary.Grid(trials)
-    summary = tools.summary.summarise(runs, tools.demo.load_configs(), (0, 1, 2), 2)
+def test_longer_training_is_in_the_summary(ran):
+    longer = {2.5e-3: (1.0,) * 3, 5e-3: (42.0, 41.0, 40.0), 1e-2: (0.0, 10.0, 20.0)}
+    summary = parts.summary_of(ran({'scratch': TOP1, 'longer': longer}, '--longer'))
     assert summary['longer']['top1'] == [42.0, 41.0, 40.0]
+    assert summary['longer']['epochs'] == LONGER * summary['scratch']['epochs']
     assert summary['margin'] == {'scratch': 46.0, 'longer': 55.0}
-    assert summary['seconds']['longer'] == 3.0
+    assert summary['seconds']['longer'] == 9.0
+
+
+@pytest.mark.parametrize(
+    ('top1', 'best', 'is_edge'),
+    [
+        (TOP1, 1e-2, False),
+        ({**TOP1, 1e-2: (0.0, 0.0, 0.0)}, 5e-3, True),
+        ({**TOP1, 2e-2: (70.0, 80.0, 90.0)}, 2e-2, True),
+        # Of equal means the one with less deviation.
+        ({**TOP1, 2e-2: (50.0, 50.0, 50.0)}, 2e-2, True),
+        ({**TOP1, 1e-2: (60.0, 20.0, 43.0)}, 5e-3, True),
+    ],
+)
+def test_the_best_rate_and_whether_it_is_at_the_edge(ran, top1, best, is_edge):
+    (row,) = [r for r in table_of(ran({'scratch': top1}), '')['rows'] if r['key'] == 'scratch']
+    assert (row['base_lr'], row['is_best_at_edge']) == (best, is_edge)
 
 
 def test_the_newest_good_checkpoint_is_used(tools, tmp_path):
-    demo = tools.demo
+    made = tools.demo.make_plan(tools.demo.parse_args(['--work-dir', str(tmp_path)]))
+    folder = tmp_path / 'pretrain'
+    folder.mkdir()
     for number in (1, 2):
         checkpoint = {'state_dict': {'w': torch.ones(2)}, 'meta': {'step': number}}
-        save_checkpoint(checkpoint, tmp_path / f'epoch_{number}.pth')
-    (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_1.pth')
-    assert demo.last_checkpoint(tmp_path) == tmp_path / 'epoch_2.pth'
-    (tmp_path / 'epoch_2.pth').write_bytes(b'cut')
-    assert demo.last_checkpoint(tmp_path) == tmp_path / 'epoch_1.pth'
-    (tmp_path / 'epoch_1.pth').unlink()
-    with pytest.raises(ValueError, match='holds no checkpoint'):
-        demo.last_checkpoint(tmp_path)
+        save_checkpoint(checkpoint, folder / f'epoch_{number}.pth')
+    (folder / 'last_checkpoint').write_text('elsewhere/epoch_1.pth')
+    assert made.weights() == folder / 'epoch_2.pth'
+    (folder / 'epoch_2.pth').write_bytes(b'cut')
+    assert made.weights() == folder / 'epoch_1.pth'
+    (folder / 'epoch_1.pth').unlink()
+    with pytest.raises(CheckpointError, match='its checkpoint is gone'):
+        made.weights()
 
 
-def test_run_without_validation_is_an_error(tools, runs):
-    broken = copy.copy(runs)
-    broken.finetune = [runs.pretrain]
-    with pytest.raises(ValueError, match="no 'top1'"):
-        tools.summary.summarise(broken, tools.demo.load_configs(), (0,), 2)
+def test_run_without_validation_is_an_error(plan):
+    (task, *_) = trials_of(plan(), 'finetune')[None]
+    with pytest.raises(ValueError, match="has logged 'top1'"):
+        task._metrics()

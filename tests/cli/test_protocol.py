@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mae.apis.cli import run
+from mae.apis.cli import run_command
 
 pytestmark = pytest.mark.timeout(240)  # two starts and thirteen runs
 
@@ -127,7 +127,7 @@ def refused(tmp_path, monkeypatch):
         terminate = signal.getsignal(signal.SIGTERM)
         try:
             with redirect_stderr(stderr), pytest.raises(SystemExit) as end:
-                run(lambda: module.main([*map(str, arguments)]))
+                run_command(lambda: module.main([*map(str, arguments)]))
         finally:
             signal.signal(signal.SIGTERM, terminate)
         assert end.value.code == 1
@@ -148,7 +148,8 @@ def test_unknown_architecture(refused, tmp_path):
     base = str(ROOT / 'configs' / 'demo' / f'{PRETRAIN}.py')
     path.write_text(f'_base_ = {base!r}\nmodel = dict(encoder=dict(arch=dict(embed_dim=144)))\n')
     line = refused(path)
-    assert 'wide.py: no evaluation configs for an encoder of 6 blocks of width 144' in line
+    assert 'wide.py: no evaluation configs ' in line
+    assert '6 blocks of width 144' in line
     assert 'vit-large-p16' in line
 
 

@@ -8,10 +8,10 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader
 
 from mae.apis import cli
-from mae.apis.cli import run
+from mae.apis.cli import run_command
 from mae.registry import DATASETS, MODELS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
-from tests.apart import apart
+from tests.forked import forked
 
 
 @pytest.fixture
@@ -23,25 +23,25 @@ def ended(capsys):
             raise error
 
         with pytest.raises(SystemExit) as end:
-            run(main)
+            run_command(main)
         return end.value.code, capsys.readouterr().err
 
     return call
 
 
 def test_success_just_returns(capsys):
-    assert run(lambda: print('done')) is None
+    assert run_command(lambda: print('done')) is None
     assert capsys.readouterr() == ('done\n', '')
 
 
-@apart  # torch marks the tracebacks of a process that once had others
+@forked  # torch marks the tracebacks of a process that once had others
 def test_other_processes_are_left_in_order(tmp_path):
     def main():
         store = f'file://{tmp_path}/store'
         dist.init_process_group('gloo', init_method=store, rank=0, world_size=1)
         assert dist.is_initialized()
 
-    run(main)
+    run_command(main)
     assert not dist.is_initialized()
 
 
@@ -103,7 +103,7 @@ def test_bug_keeps_its_traceback(bug):
         raise bug
 
     with pytest.raises(type(bug)):
-        run(main)
+        run_command(main)
 
 
 def test_traceback_on_demand(ended, monkeypatch):

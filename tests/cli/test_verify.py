@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mae.apis.cli import run
+from mae.apis.cli import run_command
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/data/verify.py'
 
@@ -29,7 +29,7 @@ def verify(main):
         out, err, code = io.StringIO(), io.StringIO(), 0
         with redirect_stdout(out), redirect_stderr(err):
             try:
-                run(lambda: main([*map(str, arguments)]))
+                run_command(lambda: main([*map(str, arguments)]))
             except SystemExit as end:
                 code = end.code
         return code, out.getvalue().splitlines(), err.getvalue()
@@ -57,8 +57,8 @@ def test_a_bad_folder(verify, damaged, tmp_path, workers):
     out = tmp_path / 'list.txt'
     code, lines, err = verify(damaged[0], '--workers', workers, '--out', out)
     assert (code, err) == (1, '')
-    assert lines[0].startswith('class0/pipe.png: cannot be decoded as an image: not a regular')
-    assert lines[1].startswith('class1/3.png: cannot be decoded as an image: ')
+    assert lines[0].startswith('class0/pipe.png: cannot be decoded')
+    assert lines[1].startswith('class1/3.png: cannot be decoded')
     assert lines[2].startswith(r'class1/\udcff.png: cannot be decoded')
     assert lines[3:] == ['10 images checked, 3 bad']
     assert len(out.read_text().splitlines()) == 3

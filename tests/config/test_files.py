@@ -83,13 +83,13 @@ def test_other_file(write):
     [
         ('base_lr = 1\nmodel = dict(', r'a\.py:2: .*never closed'),
         ('base_lr = 1\n\nmodel = dict(type=MAE)', r"a\.py:3: NameError: name 'MAE'"),
-        ("_base_ = 'bsae.py'", r'a\.py:1: no such _base_ file: bsae\.py; did you mean base\.py\?'),
-        ("_base_ = 'base.py'\nbase_lr = dict(x=1)", r'a\.py: base_lr must be float or None, not'),
+        ("_base_ = 'bsae.py'", r'a\.py:1: .*_base_.*: bsae\.py; did you mean base\.py\?'),
+        ("_base_ = 'base.py'\nbase_lr = dict(x=1)", r'a\.py: base_lr must be float or None'),
         (
             "_base_ = ['base.py', 'twin.py']",
-            r'a\.py: two files of its _base_ have base_lr, \S+base\.py and \S+twin\.py; keep one',
+            r'a\.py: .*_base_ .*base_lr, \S+base\.py and \S+twin\.py',
         ),
-        ('_base_ = 3', r'a\.py:1: _base_ must be a name or a list of names, not 3'),
+        ('_base_ = 3', r'a\.py:1: _base_ must be .* not 3'),
         ("_base_: str = 'base.py'", r'a\.py:1: _base_ takes no annotation'),
         ("_bases_ = 'base.py'", r'a\.py:1: unknown key _bases_; did you mean _base_\?'),
         ('base_lr = 1\n_delete_ = True', r'a\.py: _delete_ stands inside of the dict'),

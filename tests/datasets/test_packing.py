@@ -139,7 +139,7 @@ class Killed:
 
 def test_a_killed_process_costs_its_shards(source, tmp_path):
     how = Packing(None, per_shard=7)
-    with pytest.raises(DataError, match=r'was ended by the system, .* fewer --workers goes on'):
+    with pytest.raises(DataError, match=r'ended by the system, .* fewer --workers'):
         pack(Killed(source, 16), tmp_path / 'p', how, workers=2)
     left = [path for path in (tmp_path / 'p.part').iterdir() if path.suffix == '.tmp']
     assert left  # what the killed one wrote
@@ -164,7 +164,7 @@ def test_images_that_changed_meanwhile(tree, tmp_path, monkeypatch, labelled):
     if labelled:  # as many images, of which one has another name
         first = Path(ImageFolder(str(root)).get_data_info(0)['img_path'])
         first.rename(first.with_name(f'zzz{first.suffix}'))
-    with pytest.raises(DataError, match=r'photos has changed since it was begun; remove '):
+    with pytest.raises(DataError, match=r'photos has changed .*; remove '):
         pack(ImageFolder(str(root), labelled=labelled), tmp_path / 'p', how)
 
 
@@ -211,7 +211,7 @@ def test_damage_is_named(packed, source):
     with pytest.raises(DataError, match='damaged: its checksum is another'):
         changed.check(7)
     shard.write_bytes(content[:-1])
-    with pytest.raises(DataError, match=r'data-00001.bin: \d+ bytes instead of \d+; copy it anew'):
+    with pytest.raises(DataError, match=r'data-00001\.bin: \d+ bytes instead of \d+'):
         PackedImages(packed.folder)
     shard.unlink()
     with pytest.raises(DataError, match=r'data-00001.bin: No such file'):

@@ -97,7 +97,7 @@ def test_mistakes(tmp_path, kept, tree):
         with pytest.raises(DataError, match=r'list.txt:2: expected \{"path"'):
             kept('n01/0.JPEG', line)
     (tmp_path / 'list.txt').write_bytes('a.jpg\n'.encode('utf-16-le'))
-    with pytest.raises(DataError, match=r'list.txt:1: a zero byte: no text, or UTF-16 without'):
+    with pytest.raises(DataError, match=r'list\.txt:1: .*zero byte.*UTF-16'):
         read_quarantine(tmp_path / 'list.txt')
     with pytest.raises(DataError, match='leaves none of the 6 samples'):
         kept(*ALL)

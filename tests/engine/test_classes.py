@@ -28,9 +28,9 @@ def test_classes_that_agree_or_are_not_known(train, val):
 @pytest.mark.parametrize(
     ('val', 'message'),
     [
-        (('a', 'c'), "class 1 is 'c', but 'b' of the 2 in train_dataloader.dataset"),
-        (('b', 'a'), "class 0 is 'b', but 'a' of the 2"),
-        (('a', 'b', 'c'), "class 2 is 'c', but none of the 2"),
+        (('a', 'c'), "class 1 is 'c', .*'b' .* 2 .*train_dataloader.dataset"),
+        (('b', 'a'), "class 0 is 'b', .*'a' .* 2 "),
+        (('a', 'b', 'c'), "class 2 is 'c', .*none .* 2 "),
     ],
 )
 def test_classes_that_differ(val, message):
@@ -41,8 +41,8 @@ def test_classes_that_differ(val, message):
 
 def test_more_classes_than_the_head_has():
     message = (
-        r'^train_dataloader\.dataset has 3 classes, but model\.head\.num_classes=2 takes labels '
-        r'0\.\.1; set model\.head\.num_classes=3$'
+        r'^train_dataloader\.dataset has 3 classes, .*model\.head\.num_classes=2 .*; '
+        r'set model\.head\.num_classes=3$'
     )
     with pytest.raises(ConfigError, match=message):
         check_num_classes(2, dataset('a', 'b', 'c'))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mae.engine.device_prefetcher import Courier
+from mae.engine.device_prefetcher import DevicePrefetcher
 
 
 def batch():
@@ -10,15 +10,15 @@ def batch():
 
 def test_nothing_moves_without_a_gpu():
     given = batch()
-    assert Courier(torch.device('cpu')).bring(given) is given
+    assert DevicePrefetcher(torch.device('cpu')).to_device(given) is given
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_images_arrive_whole():
-    courier = Courier(torch.device('cuda'))
+    prefetcher = DevicePrefetcher(torch.device('cuda'))
     for number in range(20):
         given = {'inputs': torch.full((64, 3, 224, 224), number, dtype=torch.uint8).pin_memory()}
-        brought = courier.bring(given)
+        brought = prefetcher.to_device(given)
         assert bool((brought['inputs'] == number).all())
 
 
@@ -53,7 +53,7 @@ def test_the_current_stream_waits_for_the_copy(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'stream', lambda stream: stream)
     monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: current)
     given = {'inputs': Images(), 'labels': 5}
-    assert Courier(torch.device('cuda')).bring(given) == given
+    assert DevicePrefetcher(torch.device('cuda')).to_device(given) == given
     assert notes == [
         'enter own',
         'copy to cuda, blocking False',

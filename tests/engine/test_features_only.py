@@ -43,7 +43,5 @@ def test_knn_needs_the_encoder_alone(make_runner, encoder_only):
 def test_reconstruction_needs_the_decoder_too(make_runner, encoder_only):
     changes = evaluation(dict(type='TestLoop'), dict(type='ReconstructionLoss'))
     runner = make_runner('test', {**changes, 'load_from': str(encoder_only)})
-    with pytest.raises(
-        CheckpointError, match=r'does not fit the model: decoder\.[^\n]* is missing'
-    ):
+    with pytest.raises(CheckpointError, match=r'does not fit .*: decoder\.[^\n]* is missing'):
         runner.test()

@@ -7,8 +7,9 @@ from mmengine.config import Config
 
 from mae import datasets, models  # noqa: F401  (register what the configs name)
 from mae.config import find_config, load_config
+from mae.datasets.transforms.base import Transform
 from mae.engine import Runner
-from mae.engine.img_size import hand_down_img_size
+from mae.engine.img_size import fill_in_img_size
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
@@ -50,6 +51,30 @@ def test_sources():
     assert config.val_dataloader.dataset.source.img_size == 32
     wide = load_config(DIGITS, {'model.encoder.img_size': (8, 12)})  # which digits cannot be
     assert 'img_size' not in wide.val_dataloader.dataset.source
+
+
+def test_a_transform_of_ones_own_says_what_it_does_to_the_size():
+    class Blur(Transform):
+        keeps_size = True
+
+        def transform(self, results):
+            return results
+
+    class Stretch(Blur):
+        keeps_size, sets_size = False, True
+
+        def __init__(self, size):
+            self.size = size
+
+    crop, steps = {'type': 'CenterCrop', 'size': 8}, [{'type': Blur}, {'type': 'PackInputs'}]
+    config = {'model': {'encoder': {'img_size': 16}}, 'train': {'pipeline': [crop, *steps]}}
+    with pytest.raises(ConfigError, match=r'train\.pipeline\.0\.size is 8, but'):
+        fill_in_img_size(config)
+    config['train']['pipeline'].insert(1, {'type': Stretch})
+    assert fill_in_img_size(config) == {'train.pipeline.1.size': 16}
+    config['train']['pipeline'].insert(2, {'type': 'DecodeImage'})  # says neither
+    config['train']['pipeline'][1]['size'] = 8
+    assert fill_in_img_size(config) == {}
 
 
 def test_an_heir_states_it_once(tmp_path):
@@ -112,12 +137,12 @@ def test_what_cannot_be_told_is_left_alone():
         {'model': {'encoder': {'img_size': 224}}, 'val_dataloader': {'pipeline': unknown}}
     )
     before = copy.deepcopy(config.to_dict())
-    assert hand_down_img_size(config) == {}
+    assert fill_in_img_size(config) == {}
     assert config.to_dict() == before
     config.default_scope = 'mmpretrain'  # whose transforms these are then
     config.val_dataloader.pipeline = [{'type': 'CenterCrop', 'crop_size': 8}]
-    assert hand_down_img_size(config) == {}
-    assert hand_down_img_size(Config({'val_dataloader': {'pipeline': unknown}})) == {}
+    assert fill_in_img_size(config) == {}
+    assert fill_in_img_size(Config({'val_dataloader': {'pipeline': unknown}})) == {}
 
 
 def test_a_runner_of_mmengines_config(tmp_path):

@@ -41,12 +41,15 @@ def test_the_hooks_are_there_for_who_asks(printed):
 def test_a_used_work_dir_is_announced_in_the_second_line(printed):
     runner, first = printed()
     assert not any('holds an earlier run' in line for line in first)
-    told = f'{runner.work_dir} holds an earlier run, which came to step 10: this one '
+    told = f'{runner.work_dir} holds an earlier run, which came to step 10: '
     _, lines = printed()
-    assert told + 'starts anew, and sets its checkpoints aside' in lines[1]
+    assert told in lines[1]
+    assert 'starts anew' in lines[1]
     _, lines = printed(changes={'resume': True, 'train_cfg.max_epochs': 3})
-    assert told + 'continues its latest good checkpoint' in lines[1]
+    assert told in lines[1]
+    assert 'continues' in lines[1]
     path = f'{runner.work_dir}/epoch_2.pth'
     changes = {'resume': True, 'load_from': path, 'train_cfg.max_epochs': 3}
     _, lines = printed(changes=changes)
-    assert 'came to step 15: this one continues ' + path in lines[1]
+    assert 'came to step 15: ' in lines[1]
+    assert 'continues ' + path in lines[1]

@@ -127,7 +127,7 @@ def change(path, change):
 @pytest.mark.parametrize(
     ('change_it', 'message'),
     [
-        (lambda c: c['meta'].update(step=16), 'it is at step 16, and the run has 15; raise train_'),
+        (lambda c: c['meta'].update(step=16), 'step 16, .* 15; raise train_'),
         (lambda c: c['meta'].update(step=-1), 'it is at step -1'),
         (lambda c: c['meta'].update(step='ten'), 'it is at step ten'),
         (lambda c: c['meta'].update(bad_steps={'total': 1}), r'of another run \(KeyError'),
@@ -155,14 +155,14 @@ def test_a_state_that_makes_no_sense_is_refused_in_one_line(make_runner, change_
 def test_other_data_of_the_same_length_are_refused_unless_named(make_runner):
     make_runner(changes={'train_cfg.max_epochs': 2}).train()
     other = {'resume': True, 'train_dataloader.dataset.source.seed': 7, 'randomness.seed': 3}
-    with pytest.raises(CheckpointError, match=r'seed was 0 and is 3 now; dataset was \w+ and is'):
+    with pytest.raises(CheckpointError, match=r'seed was 0 and is 3 now; dataset was \w+'):
         make_runner(changes=other).train()
     with pytest.raises(CheckpointError, match=r'epoch_2.pth cannot be resumed: dataset was'):
         make_runner(changes={**other, 'resume_anyway': ['seed']}).train()
     runner = make_runner(changes={**other, 'resume_anyway': ['seed', 'dataset']})
     assert len(trained(runner)) == 5
     logs = ''.join(path.read_text() for path in Path(runner.work_dir).rglob('*.log'))
-    assert logs.count('resumed all the same, with other samples') == 2
+    assert logs.count('resumed all the same') == 2
 
 
 def test_a_damaged_checkpoint_is_passed_over(make_runner, tmp_path):
@@ -174,7 +174,7 @@ def test_a_damaged_checkpoint_is_passed_over(make_runner, tmp_path):
     assert trained(resumed) == expected[10:]
     assert (work_dir / 'epoch_3.pth.corrupt').exists()
     given = make_runner('cut', {'resume': True, 'load_from': str(work_dir / 'epoch_3.pth.corrupt')})
-    with pytest.raises(CheckpointError, match='the newest good one there is'):
+    with pytest.raises(CheckpointError, match='newest good one'):
         given.train()
 
 

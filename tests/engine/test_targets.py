@@ -9,8 +9,8 @@ import torch
 from mmengine.hooks import Hook
 
 from mae.utils.errors import CheckpointError, ConfigError
-from tests.apart import apart
 from tests.engine.test_features_only import evaluation
+from tests.forked import forked
 
 TEACHER = dict(img_size=8, patch_size=2, in_chans=1, embed_dim=12, depth=1, num_heads=2)
 
@@ -91,13 +91,13 @@ def test_another_teacher_is_another_run(make_runner, tmp_path):
     run(make_runner, 'run', changes)
     write_teacher(tmp_path / 'teacher.pth', seed=1)
     longer = {**changes, 'train_cfg.max_epochs': 3, 'resume': True}
-    message = r'teacher was \w{64} and is \w{64} now, so the run would learn something else'
+    message = r'teacher was \w{64} and is \w{64} now'
     with pytest.raises(CheckpointError, match=message):
         run(make_runner, 'run', longer)
     runner, losses = run(make_runner, 'run', {**longer, 'resume_anyway': ['teacher']})
     assert len(losses) == 5
     logs = ''.join(path.read_text() for path in Path(runner.work_dir).rglob('*.log'))
-    assert 'resumed all the same, with another' in logs
+    assert 'resumed all the same' in logs
 
 
 def test_a_teacher_that_is_not_there_ends_the_run_in_a_line(make_runner, tmp_path):
@@ -126,7 +126,7 @@ def test_low_resolution(make_runner, target):
     assert losses[0] != plain[0]
 
 
-@apart
+@forked
 def test_compiled_and_recomputed_the_losses_are_the_same(make_runner, target):
     torch._dynamo.reset()
     _, plain = run(make_runner, 'plain', {**target, 'train_cfg.max_epochs': 2})

@@ -12,9 +12,9 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mae.fault_tolerance.run_json import weights_sha256
 from mae.fault_tolerance.signals import Stopped, StopSignals
 from mae.registry import HOOKS
+from mae.utils.digest import weights_sha256
 
 FORK = multiprocessing.get_context('fork')  # starting Python anew would take seconds
 CHANGES = {

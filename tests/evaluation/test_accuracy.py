@@ -109,9 +109,9 @@ def test_one_k():
         (torch.ones(4, 3), torch.ones(5).long(), r'\(4, 3\) need .* \(4,\) .* not int64 \(5,\)'),
         (torch.ones(4, 3), torch.ones(4, 3).long(), r'not int64 \(4, 3\)'),
         (torch.ones(4, 3), torch.ones(4), r'not float32 \(4,\)'),
-        (torch.ones(4, 3), torch.ones(4).long().to('meta'), r'lie on cpu, the labels on meta'),
-        ([[1.0, 2.0]], torch.ones(1).long(), 'the logits must be a tensor, not a list'),
-        (torch.ones(4, 3), [0, 1, 2, 0], 'the labels must be a tensor, not a list'),
+        (torch.ones(4, 3), torch.ones(4).long().to('meta'), r' cpu, .*labels on meta'),
+        ([[1.0, 2.0]], torch.ones(1).long(), 'the logits must .* list'),
+        (torch.ones(4, 3), [0, 1, 2, 0], 'the labels must .* list'),
     ],
 )
 def test_shapes_and_types_that_do_not_fit(logits, labels, message):
@@ -160,5 +160,5 @@ def test_names_are_plain():
 @pytest.mark.parametrize('label', [-1, 3])
 def test_labels_that_no_logit_stands_for(label):
     labels = torch.tensor([0, label, 2, label])
-    with pytest.raises(DataError, match=r'^2 of 4 labels to evaluate have no logit: [^\n]*$'):
+    with pytest.raises(DataError, match=r'^2 of 4 labels [^\n]*no logit[^\n]*$'):
         evaluate(torch.randn(4, 3), labels, (1,), 3)

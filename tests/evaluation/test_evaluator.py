@@ -110,7 +110,7 @@ def test_numbers_that_they_would_rank_in_silence(batch, metric):
     with pytest.raises(NonFiniteError, match=rf'^the logits of 2 of {SIZE} samples'):
         evaluate(metric(), batch)
     unknown = batch['labels'].index_fill(0, torch.tensor([7]), -1)
-    with pytest.raises(DataError, match=rf'^1 of {SIZE} labels to evaluate have no logit'):
+    with pytest.raises(DataError, match=rf'^1 of {SIZE} labels .*no logit'):
         evaluate(metric(), {'logits': torch.randn(SIZE, 8), 'labels': unknown})
 
 

@@ -38,9 +38,9 @@ def test_the_wrong_metric():
     plain = {**grid, 'logits': grid['logits'][:, 0]}
     with pytest.raises(ValueError, match=r'^GridAccuracy needs a head with lr_scales'):
         GridAccuracy().process(None, [plain])
-    with pytest.raises(ValueError, match=r'^GridAccuracy: topk must have 1 in it, got \[5\]$'):
+    with pytest.raises(ValueError, match=r'^GridAccuracy: topk must .* \[5\]$'):
         GridAccuracy((5,))
-    with pytest.raises(ValueError, match=r'^the logits must be a tensor, not a list$'):
+    with pytest.raises(ValueError, match=r'^the logits must .* list$'):
         GridAccuracy().process(None, [{**plain, 'logits': [[1.0]], 'lr_scales': (1.0,)}])
 
 

@@ -64,7 +64,7 @@ def test_lengths_of_vectors_do_not_matter(digits):
 
 @pytest.mark.parametrize('k', [0, -1, 1001])
 def test_impossible_k(digits, k):
-    with pytest.raises(ValueError, match=rf'^k must lie between 1 and the 1000 images .* not {k}$'):
+    with pytest.raises(ValueError, match=rf'^k must .* 1000 .* not {k}$'):
         knn_scores(**digits, num_classes=10, k=k)
 
 
@@ -154,7 +154,7 @@ def test_features_that_tell_nothing_apart(temperature, constant):
 
 @pytest.mark.parametrize('temperature', [0, 0.0, -0.07, float('nan'), float('inf'), True, '0.07'])
 def test_impossible_temperatures(digits, temperature):
-    message = r'temperature must be a positive number, or None for equal votes, not [^\n]*$'
+    message = r'temperature must be a positive [^\n]*None[^\n]*$'
     with pytest.raises(ConfigError, match=f'^{message}'):
         knn_scores(**digits, num_classes=10, temperature=temperature)
     with pytest.raises(ConfigError, match=rf'^KNNProbe\.{message}'):
@@ -180,24 +180,24 @@ Q, BANK, LABELS = torch.ones(4, 8), torch.ones(6, 8), torch.zeros(6).long()
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (dict(queries=torch.ones(4, 7)), 'the queries are 7 wide, the features of the bank 8'),
+        (dict(queries=torch.ones(4, 7)), 'queries are 7 wide, .* bank 8'),
         (dict(queries=torch.ones(8)), r'queries must be floats \(B, D\), not float32 \(8,\)'),
         (dict(queries=torch.ones(4, 8).long()), r'floats \(B, D\), not int64 \(4, 8\)'),
-        (dict(queries=Q.to('meta')), 'the queries lie on meta, the bank on cpu'),
+        (dict(queries=Q.to('meta')), 'queries lie on meta, .* cpu'),
         (dict(bank=torch.ones(6, 2, 4)), r'floats \(M, D\) .* not float32 \(6, 2, 4\)'),
         (dict(bank=torch.ones(0, 8)), r'at least one image, not float32 \(0, 8\)'),
         (dict(bank_labels=torch.zeros(5).long()), r'the 6 images .* \(6,\) .* not int64 \(5,\)'),
         (dict(bank_labels=torch.zeros(6)), r'not float32 \(6,\)'),
         (
             dict(bank_labels=LABELS.to('meta')),
-            'labels of the bank lie on meta, its features on cpu',
+            'labels .* on meta, .* on cpu',
         ),
         (dict(bank_labels=LABELS + 3), r'must lie in 0\.\.2, not in 3\.\.3'),
         (dict(bank_labels=LABELS - 1), r'must lie in 0\.\.2, not in -1\.\.-1'),
-        (dict(queries=[[1.0] * 8]), 'the queries must be a tensor, not a list'),
-        (dict(bank=BANK.numpy()), 'the features of the bank must be a tensor, not a ndarray'),
-        (dict(bank_labels=[0] * 6), 'the labels of the bank must be a tensor, not a list'),
-        (dict(k=1.5), 'k must lie between 1 and the 6 images of the bank, not 1.5'),
+        (dict(queries=[[1.0] * 8]), 'queries must .* list'),
+        (dict(bank=BANK.numpy()), 'features of the bank must .* ndarray'),
+        (dict(bank_labels=[0] * 6), 'labels of the bank must .* list'),
+        (dict(k=1.5), 'k must .* 6 .* not 1.5'),
         (dict(chunk_size=0), 'chunk_size must be at least 1, not 0'),
     ],
 )

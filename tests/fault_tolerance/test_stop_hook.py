@@ -12,8 +12,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mae.fault_tolerance.run_json import weights_sha256
 from mae.fault_tolerance.signals import Stopped, StopSignals
+from mae.utils.digest import weights_sha256
 
 EMA = dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.1)
 CHANGES = {

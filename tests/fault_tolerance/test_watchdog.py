@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mmengine.hooks import Hook
 
-from mae.apis.cli import explain, run
+from mae.apis.cli import explain, run_command
 from mae.apis.runs import train
 from mae.datasets.sources.digits import Digits
 from mae.fault_tolerance import watchdog
@@ -38,7 +38,7 @@ def child(how, workers, config, log):
     sys.stderr = sys.__stderr__
     code = 0
     try:
-        run(lambda: train(config))
+        run_command(lambda: train(config))
     except SystemExit as end:
         code = end.code
     sys.stderr.flush()
@@ -85,7 +85,7 @@ def test_run_ends(make_runner, tmp_path, how, workers):
 
 def test_steps_put_it_off_and_what_hooks_do_is_not_watched(make_runner, monkeypatch):
     given_up = []
-    monkeypatch.setattr(watchdog, 'leave', given_up.append)
+    monkeypatch.setattr(watchdog, 'end_process', given_up.append)
 
     class Slow(Hook):
         def after_train_iter(self, runner, **others):

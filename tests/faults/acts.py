@@ -8,7 +8,7 @@ import time
 import torch
 from mmengine.hooks import Hook
 
-from mae.fault_tolerance.run_json import weights_sha256
+from mae.utils.digest import weights_sha256
 from tests.faults.notes import RANK, note
 from tests.faults.refusals import Ballast, FullLog, Refuse
 from tests.faults.stopwatch import Cost

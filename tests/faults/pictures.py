@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from tests.encode import encode
+from tests.image_bytes import encode
 
 _EXIF_ORIENTATION = 0x0112
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from mae.fault_tolerance.run_json import weights_sha256
+from mae.utils.digest import weights_sha256
 
 
 class Digits(Dataset):

@@ -29,7 +29,7 @@ class Cost(Hook):
                         self._time(hook, point, type(hook).__name__)
         self._time(runner.optim_wrapper, '_check_gradients', 'gradients')
         self._time(runner.train_loop, '_run_step', 'step')
-        self._time(runner.train_loop, '_tell', 'tell')
+        self._time(runner.train_loop, '_call_after_report', 'tell')
         self._steps = -runner.iter
 
     def after_train(self, runner):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mae.protocol.plan import Means, Plan
+from mae.protocol.plan import Plan, Settings
+from mae.protocol.stages import preset_of
 from mae.utils.errors import ConfigError, DataError
 
 BASE = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
@@ -16,10 +17,10 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def means(tmp_path, data):
+def settings(tmp_path, data):
     def build(**changes):
         given = dict(tools=tmp_path, work_dir=tmp_path / 'work', data=data, seeds=range(2))
-        return Means(**{**given, 'cores': 2, 'gpus': 0, 'options': (), **changes})
+        return Settings(**{**given, 'cores': 2, 'gpus': 0, 'options': (), **changes})
 
     return build
 
@@ -29,13 +30,13 @@ def weights(tmp_path, monkeypatch):
     """A checkpoint of some ViT-B; which one it is, is not looked up."""
     path = tmp_path / 'mae.pth'
     path.write_bytes(b'weights')
-    monkeypatch.setattr('mae.protocol.plan.find_arch', lambda start: 'vit-base-p16')
+    monkeypatch.setattr('mae.protocol.stages.find_arch', lambda start: 'vit-base-p16')
     return path
 
 
-def test_gpus_are_launched_one_run_at_a_time(means, weights, data):
-    plan = Plan(str(weights), ['knn', 'linear'], means(gpus=8))
-    assert plan.means.places == 1
+def test_gpus_are_launched_one_run_at_a_time(settings, weights, data):
+    plan = Plan(preset_of(str(weights), ['knn', 'linear']), settings(gpus=8))
+    assert plan.settings.parallel_runs == 1
     assert plan.pretrain is None
     assert set(plan.pretrained) == {('knn', 0), ('linear', 0), ('linear', 1)}
     knn, linear = plan.pretrained['knn', 0], plan.pretrained['linear', 1]
@@ -50,9 +51,9 @@ def test_gpus_are_launched_one_run_at_a_time(means, weights, data):
     assert linear.test_args[1:3] == ('CHECKPOINT', '8')
 
 
-def test_cores_share_the_runs(means, weights):
-    plan = Plan(str(weights), ['finetune', 'partial', 'scratch'], means())
-    assert plan.means.places == 2
+def test_cores_share_the_runs(settings, weights):
+    plan = Plan(preset_of(str(weights), ['finetune', 'partial', 'scratch']), settings())
+    assert plan.settings.parallel_runs == 2
     assert all(task.script.name == 'train.py' for task in plan.pretrained.values())
     assert not any('--load-from' in task.args for task in plan.scratch.values())
     rows = [stage for stage in plan.stages if stage.key == 'finetune-100pct']
@@ -60,9 +61,13 @@ def test_cores_share_the_runs(means, weights):
     assert plan.task(rows[0], 0) is plan.task(rows[1], 0)
 
 
-def test_identity_follows_what_decides_the_result(means, weights):
+def test_identity_follows_what_decides_the_result(settings, weights):
     def identity(**changes):
-        return Plan(str(weights), ['linear'], means(**changes)).pretrained['linear', 0].identity
+        return (
+            Plan(preset_of(str(weights), ['linear']), settings(**changes))
+            .pretrained['linear', 0]
+            .identity
+        )
 
     first = identity()
     assert identity(cores=1, work_dir=weights.parent / 'other') == first
@@ -71,20 +76,20 @@ def test_identity_follows_what_decides_the_result(means, weights):
     assert identity() != first
 
 
-def test_pretraining_only_where_it_is_needed(means):
-    assert Plan(BASE, ['scratch'], means()).pretrain is None
-    plan = Plan(BASE, ['knn'], means())
+def test_pretraining_only_where_it_is_needed(settings):
+    assert Plan(preset_of(BASE, ['scratch']), settings()).pretrain is None
+    plan = Plan(preset_of(BASE, ['knn']), settings())
     assert plan.pretrain.args[0] == BASE
     assert plan.pretrain.epochs == 400
     assert not plan.pretrain.test_args
 
 
-def test_config_that_pretrains_nothing(means):
+def test_config_that_pretrains_nothing(settings):
     with pytest.raises(ConfigError, match='describes no pre-training'):
-        Plan('vit-base-p16_ft-8xb128-amp-coslr-100e_in1k', ['knn'], means())
+        Plan(preset_of('vit-base-p16_ft-8xb128-amp-coslr-100e_in1k', ['knn']), settings())
 
 
-def test_data_is_looked_for_before_anything_runs(means, tmp_path):
+def test_data_is_looked_for_before_anything_runs(settings, tmp_path):
     (tmp_path / 'in1k' / 'val').rmdir()
     with pytest.raises(DataError, match=r'in1k/val: no such folder; --data must name'):
-        Plan(BASE, ['linear'], means())
+        Plan(preset_of(BASE, ['linear']), settings())

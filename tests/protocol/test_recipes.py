@@ -1,5 +1,7 @@
 """The table names configs that exist, and an encoder finds its own."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -102,6 +104,22 @@ def test_data_goes_to_every_source(arch):
         assert 'data/imagenet' not in str(config._cfg_dict)
         assert str(config._cfg_dict).count("'root': '/some/where'") >= 2
         assert any('/some/where' in option for option in options)
+
+
+def test_grids_and_longer_training_from_scratch_are_part_of_a_recipe():
+    grids = {1: (1e-3, 2e-3, 4e-3), 3: (5e-4, 1e-3, 2e-3)}
+    recipe = replace(recipes.DIGITS, scratch_base_lrs=grids)
+    short, longer = stages_of(recipe, 'vit-mini-p4', ['scratch'])
+    keys = [f'scratch-lr{rate}' for rate in grids[1]]
+    assert [trial.key for trial in short.trials] == keys
+    epochs = options_of(short.trials[0], 0, None, [])[1].train_cfg.max_epochs
+    given = ['train_cfg.val_interval=1']
+    options, config = options_of(longer.trials[2], 0, None, given)
+    assert options == ['base_lr=0.002', f'train_cfg.max_epochs={3 * epochs}', *given]
+    assert config.base_lr == 2e-3
+    assert longer.trials[2].key == 'scratch-3x-lr0.002'
+    only_longer = replace(recipe, scratch_base_lrs={3: grids[3]})
+    assert stages_of(only_longer, 'vit-mini-p4', ['scratch'])[0].trials[0].base_lr is None
 
 
 def test_options_go_where_their_section_is():

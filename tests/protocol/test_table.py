@@ -7,7 +7,7 @@ from html import unescape
 
 import pytest
 
-from mae.protocol.render import html, markdown, write
+from mae.protocol.render import html, markdown, write_table
 from mae.protocol.table import order_of
 
 
@@ -97,6 +97,20 @@ def test_page_lists_each_command_once():
     assert text.count('python tools/train.py mae_vit-mini-p4') == 1
 
 
+def test_a_grid_shows_all_rates_and_the_one_that_counts():
+    grid = [
+        {'base_lr': rate, 'lr': rate, 'top1': [mean], 'mean': mean, 'std': std}
+        for rate, mean, std in ((0.005, 96.5, 0.71), (0.01, 90.0, None))
+    ]
+    chosen = {'base_lr': 0.005, 'lr': 0.005, 'is_best_at_edge': True, 'grid': grid}
+    table = {**TABLE, 'rows': changed(5, **chosen)}
+    for text in (markdown(table), text_of(html(table))):
+        assert 'from scratch: 0.005: 96.5 ± 0.7, 0.01: 90.0' in text
+        assert 'The best mean counts, 0.005, at the edge of the grid' in text
+    inside = {**TABLE, 'rows': changed(5, **{**chosen, 'is_best_at_edge': False})}
+    assert 'edge' not in markdown(inside)
+
+
 def test_given_weights_cost_nothing():
     given = {**TABLE, 'pretrain': {'checkpoint': 'w.pth', 'sha256': 'f' * 64}}
     assert 'pre-training' not in markdown(given)
@@ -119,7 +133,8 @@ def test_order_as_expected():
 
 def test_order_that_is_not_as_expected_is_said():
     fewer_is_better = order_of(changed(2, mean=81.0))[0]
-    assert 'partial, 1 block (81.0) is below partial, no block (82.0), within' in fewer_is_better
+    assert 'partial, 1 block (81.0) ' in fewer_is_better
+    assert 'partial, no block (82.0), within' in fewer_is_better
     assert 'beyond the spread' in order_of(changed(2, mean=70.0))[0]
     assert 'from scratch (99.0), within' not in order_of(changed(5, mean=99.5))[2]
     single = changed(5, mean=99.5, std=None)
@@ -128,7 +143,7 @@ def test_order_that_is_not_as_expected_is_said():
 
 
 def test_write_makes_three_files_and_a_copy(tmp_path):
-    write(TABLE, tmp_path, tmp_path / 'copy.md')
+    write_table(TABLE, tmp_path, tmp_path / 'copy.md')
     assert json.loads((tmp_path / 'protocol.json').read_text()) == TABLE
     assert (tmp_path / 'protocol.md').read_text() == (tmp_path / 'copy.md').read_text()
     assert (tmp_path / 'protocol.html').read_text().startswith('<!doctype html>')

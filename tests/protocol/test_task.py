@@ -135,7 +135,7 @@ def test_pretraining_has_its_loss(task):
 
 def test_another_run_in_the_folder_is_refused(task):
     run(task())
-    with pytest.raises(ConfigError, match=r'run holds a run of other configs.*--work-dir$'):
+    with pytest.raises(ConfigError, match=r'a run of other configs.*--work-dir$'):
         task(identity='b').check()
     task().check()
 

@@ -1,7 +1,8 @@
-"""Every shipped config keeps what its name, its docstring and the recipes promise."""
+"""Every shipped config keeps what its name, its folder's README and the recipes promise."""
 
 import ast
 import re
+import runpy
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,7 @@ ABLATIONS = [
 CHANGED = [leaf for leaf in LEAVES if leaf.parent.name == 'changed_maths']
 OTHER_TARGETS = [leaf for leaf in LEAVES if '_target-' in leaf.stem and '-pixel' not in leaf.stem]
 METAFILES = sorted(CONFIGS.rglob('metafile.yml'))
+FOLDERS = sorted({leaf.parent for leaf in LEAVES})
 
 FOLDER = {
     None: 'pretrain',
@@ -156,22 +158,62 @@ def test_older_spelling_finds_the_config(old, new):
 @parametrize_leaves
 def test_leaf_is_short_documented_and_shallow(path):
     tree = ast.parse(path.read_text())
-    assert ast.get_docstring(tree), 'a leaf opens with a docstring'
+    text = ast.get_docstring(tree)
+    assert text, 'a leaf opens with a docstring'
+    assert len(text.splitlines()) <= 3, 'hardware, time and results stand in the README'
     code = path.read_text().splitlines()[tree.body[0].end_lineno :]
     assert sum(bool(line.strip()) for line in code) <= 25, 'a leaf says only what differs'
     assert base_paths(path), 'a leaf builds on _base_'
     assert levels(path) <= 2, 'at most two levels of _base_'
 
 
-@parametrize_in1k
-def test_docstring_tells_what_to_expect(path):
-    text = ast.get_docstring(ast.parse(path.read_text()))
-    command = re.search(r'^ +tools/dist_(train|test)\.sh (\S+) ', text, re.MULTILINE)
-    assert command, 'no launch command'
-    assert command[2] == path.stem, 'the command launches another config'
-    assert command[1] == ('test' if path.parent.name == 'knn' else 'train')
-    for entry in ('Hardware:', 'Time:', 'Published:', 'Ours:'):
-        assert re.search(rf'^{entry} +\S', text, re.MULTILINE), f'{entry} is missing'
+def inherited(path: Path) -> dict:
+    """What a leaf has from its bases."""
+    bases = [load(base)._cfg_dict for base in base_paths(path)]
+    return {key: value for base in bases for key, value in base.items()}
+
+
+def repeated(new: dict, old: dict, place: str = '') -> list[str]:
+    """Keys that a leaf sets to what they are anyway."""
+    found = []
+    for key, value in new.items():
+        if key not in old:
+            continue
+        if isinstance(value, dict) and isinstance(old[key], dict):
+            if not value.get('_delete_'):
+                found += repeated(value, old[key], f'{place}{key}.')
+        elif type(value) is type(old[key]) and value == old[key]:
+            found.append(place + key)
+    return found
+
+
+@parametrize_leaves
+def test_leaf_says_only_what_differs(path):
+    said = {key: value for key, value in runpy.run_path(str(path)).items() if key[0] != '_'}
+    assert repeated(said, inherited(path)) == []
+
+
+@pytest.mark.parametrize('folder', FOLDERS, ids=name)
+def test_folder_has_one_parent_for_each_recipe(folder):
+    """The others inherit it: no two leaves of a folder put the same parts together."""
+    parents = [leaf for leaf in LEAVES if leaf.parent == folder and len(base_paths(leaf)) > 1]
+    schedules = [
+        [base.stem for base in base_paths(leaf) if base.parent.name == 'schedules']
+        for leaf in parents
+    ]
+    assert all(schedules.count(schedule) == 1 for schedule in schedules)
+
+
+@pytest.mark.parametrize('folder', FOLDERS, ids=name)
+def test_readme_tells_what_to_expect(folder):
+    readme = (folder / 'README.md').read_text()
+    commands = re.findall(r'^tools/(?:dist_)?(train|test)\.(?:sh|py) (\S+)', readme, re.MULTILINE)
+    assert commands, 'no launch command'
+    for tool, config in commands:
+        assert tool == 'test' or '_knn-' not in config
+        assert (folder / f'{config}.py').is_file(), 'the command launches another config'
+    for entry in ('Hardware', 'Time', 'Ours'):
+        assert re.search(rf'^- {entry}: \S', readme, re.MULTILINE), f'{entry} is missing'
 
 
 def test_bases_exist_and_are_used():
@@ -340,11 +382,6 @@ def test_metafile(path):
 def test_model_index_lists_every_metafile():
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     assert sorted(index['Import']) == [str(path.relative_to(ROOT)) for path in METAFILES]
-
-
-@parametrize_in1k
-def test_readme_lists_the_config(path):
-    assert f'`{path.stem}`' in (path.parent / 'README.md').read_text()
 
 
 # --- Shrunken twins: the config as shipped, two blocks of width 32 on two patches a side ----------

@@ -7,6 +7,7 @@ are also keys of dicts. Classes are for configs to name.
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,13 @@ def module_of(path):
     return '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
 
 
-TREES = {
-    module_of(path): ast.parse(path.read_text(encoding='utf-8'))
-    for path in sorted((ROOT / 'mae').rglob('*.py'))
-}
+@cache
+def trees():
+    """The syntax tree of each module."""
+    return {
+        module_of(path): ast.parse(path.read_text(encoding='utf-8'))
+        for path in sorted((ROOT / 'mae').rglob('*.py'))
+    }
 
 
 def room_of(module):
@@ -43,11 +47,15 @@ def may_import(module, other):
     return here is None or here == there or (there is not None and ROOMS[there] > ROOMS[here])
 
 
-FUNCTIONS = {}
-for name, tree in TREES.items():
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and '_' in node.name.strip('_'):
-            FUNCTIONS.setdefault(node.name, []).append(name)
+@cache
+def functions():
+    """By name of a function of several words, the modules that have one."""
+    found = {}
+    for name, tree in trees().items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and '_' in node.name.strip('_'):
+                found.setdefault(node.name, []).append(name)
+    return found
 
 
 def tunnels(module, tree):
@@ -55,8 +63,9 @@ def tunnels(module, tree):
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            places = FUNCTIONS.get(node.value, [])
-            places = [*places, node.value] if node.value in TREES.keys() - {'mae'} else places
+            places = functions().get(node.value, [])
+            if node.value in trees() and node.value != 'mae':
+                places = [*places, node.value]
             if places and not any(may_import(module, place) for place in places):
                 found.append((node.lineno, node.value))
     return found
@@ -68,9 +77,11 @@ def registered_functions(tree):
     return [call for call in calls if ast.unparse(call.func) == 'FUNCTIONS.register_module']
 
 
-@pytest.mark.parametrize('module', [name for name in TREES if name not in BY_NAME])
-def test_no_string_names_what_stands_higher(module):
-    assert tunnels(module, TREES[module]) == []
+def test_no_string_names_what_stands_higher():
+    found = {
+        module: tunnels(module, tree) for module, tree in trees().items() if module not in BY_NAME
+    }
+    assert {module: names for module, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize(
@@ -101,5 +112,5 @@ def test_what_stands_lower_may_be_named(module, text):
 
 
 def test_registered_functions_collate():
-    rooms = {room_of(module) for module, tree in TREES.items() if registered_functions(tree)}
+    rooms = {room_of(module) for module, tree in trees().items() if registered_functions(tree)}
     assert rooms == {'mae.datasets'}

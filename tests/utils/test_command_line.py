@@ -26,7 +26,7 @@ def test_refused(argv, capsys):
     with pytest.raises(SystemExit) as end:
         parse(parser(), argv)
     assert end.value.code == 2
-    assert 'an argument is empty; is a variable of the shell not set?' in capsys.readouterr().err
+    assert 'an argument is empty' in capsys.readouterr().err
 
 
 def test_allowed():
@@ -48,6 +48,11 @@ def test_allowed():
         ('converters/publish_model', ['', 'out']),
         ('visualization/reconstruct', ['config', 'checkpoint', '', '--out', 'f.png']),
         ('protocol', ['']),
+        ('predict', ['config', '']),
+        ('predict', ['config', 'a.jpg', '--classes', '']),
+        ('extract_features', ['config', '', '--out', 'f.npz']),
+        ('download', ['']),
+        ('converters/export_onnx', ['config', 'f.onnx', '--weights', '']),
     ],
 )
 def test_tools(tool, argv, capsys):
@@ -56,23 +61,13 @@ def test_tools(tool, argv, capsys):
     assert 'an argument is empty' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ('tool', 'argv'),
-    [
-        ('predict', ['config', '']),
-        ('predict', ['config', 'a.jpg', '--classes', '']),
-        ('extract_features', ['config', '', '--out', 'f.npz']),
-        ('download', ['']),
-        ('converters/export_onnx', ['config', 'f.onnx', '--weights', '']),
-    ],
-)
-def test_tools_whose_help_needs_no_library(tool, argv):
-    with pytest.raises(ValueError, match=r'^an argument is empty'):
-        load(tool).main(argv)
-
-
 def load(tool):
     spec = spec_from_file_location(f'empty_{Path(tool).name}', TOOLS / f'{tool}.py')
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_each_tool_parses_this_way():
+    for path in TOOLS.rglob('*.py'):
+        assert 'parser.parse_args(' not in path.read_text(encoding='utf-8'), path

@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from mae.utils.files import file_sha256, temporary_path, whole_file, write_json, writer_of
+from mae.utils.digest import file_digest
+from mae.utils.files import temporary_path, whole_file, write_json, writer_of
 
 
 def test_it_appears_when_it_is_whole(tmp_path):
@@ -18,7 +19,7 @@ def test_it_appears_when_it_is_whole(tmp_path):
         file.write(b'half')
         assert not path.exists()
     assert path.read_bytes() == b'half'
-    assert file_sha256(path) == hashlib.sha256(b'half').hexdigest()
+    assert file_digest(path) == hashlib.sha256(b'half').hexdigest()
     assert [*path.parent.iterdir()] == [path]
 
 

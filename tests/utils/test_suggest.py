@@ -1,5 +1,6 @@
 import pytest
 
+from mae.config.schema import KEYS
 from mae.utils.suggest import did_you_mean, is_slip, nearest
 
 PARTS = ['RandomMasker', 'BlockMasker', 'GridMasker', 'ViTEncoder', 'TransformerDecoder']
@@ -35,3 +36,18 @@ def test_one_slip():
     assert is_slip('maks', 'mask')
     assert not is_slip('mask', 'mask')
     assert not is_slip('mask', 'loss')
+    assert is_slip('ab', 'ba')
+    assert not is_slip('abcd', 'badc')
+
+
+def test_one_slip_in_any_key_is_found():
+    for key in KEYS:
+        middle = len(key) // 2
+        start, end = key[:middle], key[middle:]
+        exchanged = start + end[1::-1] + end[2:]
+        for word in (start + end[1:], f'{start}q{end}', f'{start}q{end[1:]}', exchanged):
+            assert nearest(word, KEYS) == [key], word
+
+
+def test_the_beginning_of_a_name_is_close_to_it():
+    assert nearest('lr', ['weight_decay', 'lr_multipliers']) == ['lr_multipliers']

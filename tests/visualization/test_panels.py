@@ -106,7 +106,7 @@ def test_prediction_lands_in_its_own_patch():
 def test_two_channels_cannot_be_shown():
     pixels = torch.zeros(1, 2, 8, 12)
     output = {'pred': torch.zeros(1, 3, 32), 'ids_hide': torch.tensor([[0, 1, 2]])}
-    with pytest.raises(ValueError, match='1 or 3 channels can be shown, not of 2'):
+    with pytest.raises(ValueError, match=r'1 or 3 channels .* 2'):
         reconstruction_panels(
             pixels,
             output,
@@ -117,7 +117,7 @@ def test_two_channels_cannot_be_shown():
 
 
 def test_predictions_that_are_no_pixels_are_refused(pixels, ids_hide):
-    with pytest.raises(ValueError, match='predictions of 7 values are not the pixels'):
+    with pytest.raises(ValueError, match='predictions of 7 values'):
         panels_of(pixels, torch.zeros(2, 4, 7), ids_hide)
 
 

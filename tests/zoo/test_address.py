@@ -52,14 +52,14 @@ def test_name_of_the_file(end, name):
 @pytest.mark.parametrize(
     ('url', 'message'),
     [
-        (f'{HOST}/', 'names no file: an address ends in the name of one'),
+        (f'{HOST}/', 'names no file'),
         (f'{HOST}/vit-85be947b.pth/', 'names no file'),
         (f'{HOST}/?file=vit.pth', 'names no file'),
         (f'{HOST}/%2e%2e', 'names no file'),
-        (f'{HOST}/{"a" * 300}.pth', 'names a file of more than 200 letters'),
+        (f'{HOST}/{"a" * 300}.pth', ' more than 200 letters'),
         ('https://[::1/vit.pth', 'is no address: Invalid IPv6 URL'),
         ('https://example.com:port/vit.pth', 'is no address: Port'),
-        ('https://me:secret@example.com/vit.pth', 'the address of example.com holds a user name'),
+        ('https://me:secret@example.com/vit.pth', 'example.com holds a user name'),
         ('https:///vit.pth', 'is not https://'),
         ('hf://facebook/vit-mae-base/model.safetensors', 'has the file as https://huggingface.co/'),
         ('s3://bucket/vit.pth', 'is not https://'),
@@ -124,7 +124,7 @@ def test_tool_takes_an_address(server, tmp_path, capsys):
 
 
 def test_a_fragment_that_is_no_digest(server):
-    with pytest.raises(DownloadError, match=r"a checksum is sha256: or md5: .* not 'readme'"):
+    with pytest.raises(DownloadError, match=r"checksum .* sha256: .* md5: .*'readme'"):
         fetch_proved(f'{server.url}/good/vit.pth#readme')
     assert not server.asked
 

@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
+from mae.utils.digest import file_digest
 from mae.utils.errors import DownloadError
-from mae.zoo.checksum import Checksum, checksum_in, digest, parse_checksum, verify
+from mae.zoo.checksum import Checksum, checksum_in, parse_checksum, verify_checksum
 
 
 @pytest.mark.parametrize('algorithm', ['sha256', 'md5'])
@@ -13,12 +14,12 @@ def test_prefix_and_whole(tmp_path, algorithm):
     path = tmp_path / 'a'
     path.write_bytes(b'weights' * 300_000)  # more than one block
     whole = hashlib.new(algorithm, path.read_bytes()).hexdigest()
-    assert digest(path, algorithm) == whole
+    assert file_digest(path, algorithm) == whole
     for digits in (whole[:6], whole[:8], whole):
-        verify(path, parse_checksum(f'{algorithm}:{digits.upper()}'))
+        verify_checksum(path, parse_checksum(f'{algorithm}:{digits.upper()}'))
     wrong = whole[:5] + ('0' if whole[5] != '0' else '1')
     with pytest.raises(DownloadError, match=f'begins with {whole[:6]}, not {wrong}'):
-        verify(path, Checksum(algorithm, wrong))
+        verify_checksum(path, Checksum(algorithm, wrong))
 
 
 def test_only_a_whole_sha256_is_strong():

@@ -149,7 +149,7 @@ def test_complete_but_unnamed_file_is_verified_and_named(get, server, tmp_path):
 
 
 def test_always_truncated_body_ends_in_an_error_and_keeps_what_came(get, tmp_path):
-    with pytest.raises(DownloadError, match='153600 bytes are kept: run it again'):
+    with pytest.raises(DownloadError, match='153600 bytes are kept'):
         get('cut_always')
     assert (tmp_path / PART).stat().st_size == 153600
     assert NAME not in names(tmp_path)
@@ -194,7 +194,7 @@ def test_from_https_to_plain_http_is_refused_on_this_machine_too():
 
 
 def test_no_room(get, tmp_path):
-    with pytest.raises(DownloadError, match=r'no room: 1000000000\.00 GB are to come, and .* free'):
+    with pytest.raises(DownloadError, match=r'no room: 1000000000\.00 GB .* free'):
         get('huge')
     assert names(tmp_path) == set()
 
@@ -203,9 +203,7 @@ def test_disk_that_fills_on_the_way(get, server, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # the system refuses to write more
     try:
-        with pytest.raises(
-            DownloadError, match=r'takes no more: .*; 200000 bytes are kept: make r'
-        ):
+        with pytest.raises(DownloadError, match=r'no more: .*; 200000 bytes are kept'):
             get('good')
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -216,7 +214,7 @@ def test_disk_that_fills_on_the_way(get, server, tmp_path):
 
 @pytest.mark.parametrize('behaviour', ['endless', 'nonsense'])
 def test_nothing_shows_whether_it_is_whole(get, server, tmp_path, behaviour):
-    with pytest.raises(DownloadError, match='tells no length, and no checksum is published'):
+    with pytest.raises(DownloadError, match=r'no length, .*no checksum'):
         get(behaviour, checksum=None)
     assert names(tmp_path) == set()
     if behaviour == 'endless':
@@ -244,9 +242,8 @@ def test_no_network_says_what_to_put_where(tmp_path):
         download(remote, tmp_path)
     message = str(caught.value)
     assert message.startswith('cannot reach 127.0.0.1 (')
-    assert message.endswith(
-        f'fetch {remote.url} on another machine and put it at {tmp_path / NAME}'
-    )
+    assert f'fetch {remote.url} ' in message
+    assert message.endswith(f' {tmp_path / NAME}')
     assert '\n' not in message
     assert names(tmp_path) == set()
 
@@ -280,7 +277,7 @@ def test_two_processes_fetch_it_once(server, tmp_path):
     first = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
     assert server.started.wait(60)  # half of it is there
     second = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
-    assert second.stdout.readline() == f'another process is fetching {NAME}: waiting for it\n'
+    assert f'another process is fetching {NAME}' in second.stdout.readline()
     server.gate.set()
     for process in (first, second):
         process.communicate(timeout=60)

@@ -59,6 +59,6 @@ def find_files(paths: Sequence[str]) -> list[Path]:
 
 
 if __name__ == '__main__':
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -17,7 +17,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'out', type=Path, help='.safetensors or .pth file; for transformers a folder'
     )
-    parser.add_argument('--to', required=True, choices=FORMATS, help='whose code is to load it')
+    parser.add_argument('--to', required=True, choices=FORMATS, help='library that will load it')
     parser.add_argument(
         '--config', help='config of the model, for what its weights do not tell (heads, grid)'
     )
@@ -26,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         action='extend',
         metavar='NAME=VALUE',
-        help='the same one by one, e.g. num_heads=3 decoder_num_heads=4 grid_size=8,16',
+        help='such facts one by one, e.g. num_heads=3 decoder_num_heads=4 grid_size=8,16',
     )
     parser.add_argument(
         '--encoder-only', action='store_true', help='leave out the decoder and the head'
@@ -88,6 +88,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.utils.command_line import parse
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
@@ -21,7 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--uint8', action='store_true', help='take uint8 images; normalising is part of the file'
     )
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.out.suffix != '.onnx':
         parser.error(f'FILE must end in .onnx, not {args.out}')
     return args
@@ -32,10 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mae.apis.onnx_export import export_onnx
     from mae.apis.zoo import load_model
-    from mae.utils.command_line import EMPTY, has_empty
 
-    if has_empty(argv):
-        raise ValueError(EMPTY)
     loaded = load_model(args.model, args.weights or True)
     if args.pool is None:
         loaded.require_head()
@@ -46,6 +45,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -11,9 +11,11 @@ from mae.utils.command_line import parse
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='of a run, or any model that can be read here')
-    parser.add_argument('--name', required=True, help='of the model; its hash is added')
-    parser.add_argument('--license', required=True, help="of the weights, e.g. 'Apache-2.0'")
+    parser.add_argument('checkpoint', help='checkpoint of a run, or weights in any known format')
+    parser.add_argument('--name', required=True, help='name of the model; its hash is added')
+    parser.add_argument(
+        '--license', required=True, help="licence of the weights, e.g. 'Apache-2.0'"
+    )
     parser.add_argument(
         '--config',
         help='name or path of the config they were trained with, which they must fit: then the '
@@ -21,13 +23,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--source', default='not stated', help='who trained and publishes them')
     parser.add_argument(
-        '--metrics', type=Path, metavar='FILE.json', help='as tools/test.py --out wrote it'
+        '--metrics', type=Path, metavar='FILE.json', help='results that tools/test.py --out wrote'
     )
     parser.add_argument(
-        '--out-dir', type=Path, default=Path('.'), help='folder (default: this one)'
+        '--out-dir', type=Path, default=Path('.'), help='default: the current folder'
     )
     parser.add_argument(
-        '--suffix', choices=['.safetensors', '.pth'], default='.safetensors', help='kind of file'
+        '--suffix', choices=['.safetensors', '.pth'], default='.safetensors', help='file format'
     )
     return parse(parser, argv)
 
@@ -69,6 +71,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -18,21 +18,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=int,
         default=256,
         metavar='N',
-        help='of larger images, in pixels (default: 256); smaller ones keep their bytes',
+        help='shorter side of larger images, in pixels (default: 256); others keep their bytes',
     )
     parser.add_argument(
-        '--quality', type=int, default=90, help='of the JPEGs that larger images become'
+        '--quality', type=int, default=90, help='JPEG quality of the images made smaller'
     )
-    parser.add_argument(
-        '--keep', action='store_true', help='copy the bytes of all images, encode none'
-    )
+    parser.add_argument('--keep', action='store_true', help='copy all images as they are')
     parser.add_argument('--list-file', help='lines `path label`, instead of class folders')
     parser.add_argument('--split', default='', help='folder in SOURCE, or first word of its tables')
     parser.add_argument('--unlabelled', action='store_true', help='images without classes')
     parser.add_argument(
         '--quarantine', metavar='FILE', help='leave out what tools/data/verify.py found unreadable'
     )
-    parser.add_argument('--workers', type=int, default=1, metavar='N', help='processes')
+    parser.add_argument('--workers', type=int, default=1, metavar='N', help='number of processes')
     parser.add_argument(
         '--per-shard', type=int, default=10_000, metavar='N', help='images in one file'
     )
@@ -83,6 +81,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -1,4 +1,7 @@
-"""MAE with ViT-B/16 and the paper's default decoder (section 4): 111.9 M parameters."""
+"""MAE with ViT-B/16 and the paper's default decoder (section 4).
+
+ViT-L: `model.encoder.arch='large'`. ViT-H/14: `arch='huge'` and `patch_size=14`.
+"""
 
 model = dict(
     type='MAE',

@@ -9,8 +9,9 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from mae.benchmark.runner import Batch, InterleavedLoader
+from mae.benchmark.runner import InterleavedLoader
 from mae.engine import Runner as Ours
+from mae.engine.device_prefetcher import Batch
 from mae.registry import MODELS
 
 

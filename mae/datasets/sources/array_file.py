@@ -48,7 +48,7 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], Arrays]:
     """The JSON value and the arrays, mapped into memory and read-only.
 
     Raises:
-        DataError: another kind of file, cut short or changed; says which.
+        DataError: the file is of another kind, cut short or changed.
         OSError: it cannot be opened.
     """
     size = path.stat().st_size

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mae.datasets.sources.tables import Table, open_table
+from mae.datasets.sources.tables import ImageTable, open_table
 from mae.datasets.sources.walk import Walk, list_folder, warn_of_twice
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError, DataError
 
 _KEPT = 4  # parts of tables that a worker caches
-_MANY = 16  # images read for one are worth a warning
+_MANY = 16  # images read for the sake of one: more are worth a warning
 
 
 @DATASETS.register_module()
@@ -35,7 +35,7 @@ class ArrowImages:
     Args:
         root: folder of the files, searched in depth.
         split: prefix of files named `train-00000-of-00004.parquet`, or the folder in `root` with
-            them; '' for all.
+            them; '' takes all.
         image: column with `bytes`, as `datasets.Image` stores them, or with bytes alone.
         label: column of whole numbers, or None for images without.
         classes: names in the order of the labels; by default those that `datasets` has noted in
@@ -80,7 +80,7 @@ class ArrowImages:
                 stacklevel=2,
             )
         self._open: OrderedDict[int, Any] = OrderedDict()
-        self._tables: dict[int, Table] = {}
+        self._tables: dict[int, ImageTable] = {}
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mae.datasets.sources.index_cache import Found, remembered
+from mae.datasets.sources.index_cache import ScanResult, remembered
 from mae.datasets.sources.scan import read_list, scan_folders
 from mae.datasets.sources.walk import class_folders, list_folder
 from mae.registry import DATASETS
@@ -30,12 +30,12 @@ class ImageFolder:
       by itself;
     - `labelled=False`: every image below, or the paths of a list; the label is -1.
 
-    Hidden files and folders are no images and no classes, nor are those of systems and tools, as
-    `@eaDir` and `__MACOSX`. Links to folders are followed; a folder that is reached twice is
+    Hidden files and folders are no images and no classes, nor are those of systems and tools, such
+    as `@eaDir` and `__MACOSX`. Links to folders are followed; a folder that is reached twice is
     counted once, with a warning, and is an error if it would be of two classes.
 
-    What a scan of many files found is kept in a file, and scanned again only when a folder has
-    changed (docs: data).
+    The result of a scan of many files is kept in a file; folders are scanned again only when one
+    has changed (docs: data).
 
     Args:
         root: folder of the dataset.
@@ -78,21 +78,21 @@ class ImageFolder:
         if listed is not None and labelled:
             classes = classes or class_folders(self.folder) or None
 
-        def scan() -> Found:
+        def scan() -> ScanResult:
             if listed is not None:
                 return read_list(listed, self.folder, classes, labelled)
             if labelled:
                 return self._scan_classes(classes)
             return scan_folders(self.folder, {'': -1}, self._extensions)
 
-        asked = {
+        query = {
             'classes': None if classes is None else list(classes),
             'others_allowed': self._others_allowed,
             'list_file': listed and os.path.relpath(listed, self.folder),
             'labelled': labelled,
             'extensions': self._extensions,
         }
-        found = remembered(self.folder, asked, scan) if index_cache else scan()
+        found = remembered(self.folder, query, scan) if index_cache else scan()
         if not len(found.index):
             kinds = ' '.join(self._extensions)
             raise DataError(f'{self.folder}: no images; expected files ending in {kinds}')
@@ -118,7 +118,7 @@ class ImageFolder:
         """Labels in the order of the images."""
         return self._index.labels.astype(np.int64)
 
-    def _scan_classes(self, classes: Sequence[str] | None) -> Found:
+    def _scan_classes(self, classes: Sequence[str] | None) -> ScanResult:
         folders = class_folders(self.folder)
         if not folders:
             raise DataError(

@@ -1,8 +1,8 @@
-"""What a scan of the disk found, kept in a file: the next start takes no scan.
+"""The result of a scan of the disk, kept in a file, so that the next start need not scan.
 
 Kept beside the data if that folder can be written to, else in `index` of MAE_HOME, see
-`mae.utils.cache_dir`. A file that is damaged, of another folder or question, or older than a change
-of the folders it lists is not used but replaced.
+`mae.utils.cache_dir`. A file that is damaged, of another folder or query, or older than a change
+of the folders it lists is replaced.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ from mae.utils.text import printable
 
 Stamp = list[int]
 
-# Below this many images a scan takes less time than its file deserves.
+# With fewer images a scan is so fast that its result is not worth a file.
 WORTH_KEEPING = 10_000
 # Resolution of file systems' times: a change so soon after another may not alter the time.
 SETTLING_SECONDS = 2.0
@@ -37,7 +37,7 @@ RULES = 2
 
 
 @dataclass(frozen=True)
-class Found:
+class ScanResult:
     """A scan's result.
 
     Attributes:
@@ -52,43 +52,42 @@ class Found:
     stamps: dict[str, Stamp]
 
 
-def remembered(folder: str, asked: Mapping[str, Any], scan: Callable[[], Found]) -> Found:
+def remembered(folder: str, query: Mapping[str, Any], scan: Callable[[], ScanResult]) -> ScanResult:
     """The result of `scan`, from a file if an earlier start wrote one that is still valid.
 
     Args:
         folder: root of the images.
-        asked: the query: all else that the result depends on, as JSON values.
+        query: all else that the result depends on, as JSON values.
         scan: reads the disk. Only one process of a machine does at a time; the others wait for
             its file.
     """
-    asked = json.loads(json.dumps(asked))
-    files = _places(Path(os.path.realpath(folder)), asked)
-    if (found := _first(files, folder, asked, report=True)) is not None:
+    query = json.loads(json.dumps(query))
+    files = _places(Path(os.path.realpath(folder)), query)
+    if (found := _first(files, folder, query, report=True)) is not None:
         return found
     with _turn(folder) as waited:
-        if waited and (found := _first(files, folder, asked, report=False)) is not None:
+        if waited and (found := _first(files, folder, query, report=False)) is not None:
             return found
         started = time.time()
         found = scan()
         seconds = time.time() - started
-        return _keep(found, files, folder, asked, started, f'{seconds:.1f} s')
+        return _keep(found, files, folder, query, started, f'{seconds:.1f} s')
 
 
 def stamp(status: os.stat_result) -> Stamp:
     """Changes whenever something is added to a folder, removed or renamed, or a file is written.
 
-    The time of the last change of the inode is there because, unlike the first, no tool that
-    copies data can set it back.
+    ctime is in it because, unlike mtime, no tool that copies data can set it back.
     """
     return [status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_nlink]
 
 
-def _places(folder: Path, asked: Mapping[str, Any]) -> list[Path]:
+def _places(folder: Path, query: Mapping[str, Any]) -> list[Path]:
     """The files in which the index may be, the preferred one first."""
-    question = json.dumps(asked, sort_keys=True)
+    text = json.dumps(query, sort_keys=True)
     return [
-        folder.parent / '.mae_index' / f'{folder.name}-{_digest(question)}.idx',
-        Path(home(), 'index', f'{folder.name}-{_digest(question, str(folder))}.idx'),
+        folder.parent / '.mae_index' / f'{folder.name}-{_digest(text)}.idx',
+        Path(home(), 'index', f'{folder.name}-{_digest(text, str(folder))}.idx'),
     ]
 
 
@@ -97,11 +96,11 @@ def _digest(*parts: str) -> str:
 
 
 def _first(
-    files: list[Path], folder: str, asked: Mapping[str, Any], *, report: bool
-) -> Found | None:
+    files: list[Path], folder: str, query: Mapping[str, Any], *, report: bool
+) -> ScanResult | None:
     for file in files:
         try:
-            return _open(file, folder, asked)
+            return _open(file, folder, query)
         except FileNotFoundError:
             continue
         except (DataError, OSError, ValueError, LookupError, TypeError) as error:
@@ -111,7 +110,7 @@ def _first(
     return None
 
 
-def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
+def _open(file: Path, folder: str, query: Mapping[str, Any]) -> ScanResult:
     """Read the index.
 
     Raises:
@@ -121,7 +120,7 @@ def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
     meta, arrays = read_arrays(file)
     if meta.get('rules') != RULES:
         raise DataError('it was made by other rules of what is an image')
-    if meta['asked'] != asked:
+    if meta['asked'] != query:
         raise DataError('it is of other classes, extensions or lists')
     stamps, classes = meta['stamps'], meta['classes']
     if not (isinstance(stamps, dict) and stamps and isinstance(classes, list)):
@@ -137,38 +136,38 @@ def _open(file: Path, folder: str, asked: Mapping[str, Any]) -> Found:
         if now != then:
             changed = os.path.normpath(os.path.join(folder, path))
             raise DataError(f'{changed} has changed since')
-    return Found(index, tuple(classes), stamps)
+    return ScanResult(index, tuple(classes), stamps)
 
 
 def _keep(
-    found: Found,
+    found: ScanResult,
     files: list[Path],
     folder: str,
-    asked: Mapping[str, Any],
+    query: Mapping[str, Any],
     started: float,
     duration: str,
-) -> Found:
+) -> ScanResult:
     """Write the index, if a later start can use it, and return its content."""
     if len(found.index) < WORTH_KEEPING:
         return found
-    told = f'{folder}: {len(found.index)} images found in {duration}'
+    message = f'{folder}: {len(found.index)} images found in {duration}'
     newest = max(max(times[:2]) for times in found.stamps.values()) / 1e9
     if newest > started - SETTLING_SECONDS:
-        _log(f'{told}; not kept, as a folder changed just now')
+        _log(f'{message}; not kept, as a folder changed just now')
         return found
-    meta = {'rules': RULES, 'asked': asked, 'classes': found.classes, 'stamps': found.stamps}
+    meta = {'rules': RULES, 'asked': query, 'classes': found.classes, 'stamps': found.stamps}
     refusals = []
     for file in files:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_arrays(file, meta, found.index.arrays)
-            kept = _open(file, folder, asked)
+            kept = _open(file, folder, query)
         except (OSError, DataError) as error:  # full, read-only, or changed meanwhile
             refusals.append(f'{file.parent}: {getattr(error, "strerror", None) or error}')
             continue
-        _log(f'{told}, kept in {file}')
+        _log(f'{message}, kept in {file}')
         return kept
-    _log(f'{told}; not kept: {"; ".join(refusals)}')
+    _log(f'{message}; not kept: {"; ".join(refusals)}')
     return found
 
 
@@ -178,9 +177,9 @@ def _log(line: str) -> None:
 
 @contextmanager
 def _turn(folder: str) -> Iterator[bool]:
-    """One process after the other; whether another one has been here while this one waited.
+    """Lets one process scan at a time; yields whether another one scanned while this one waited.
 
-    The lock is on the folder itself and ends with the process. Where the file system has none,
+    The lock is on the folder itself and ends with the process. If the file system has no locks,
     each process scans for itself.
     """
     try:
@@ -198,7 +197,7 @@ def _wait(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)  # all that wait go on together
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # all waiting processes continue together
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         return True
     except OSError:

@@ -1,7 +1,7 @@
 """Images packed into a few large files, for disks that are slow with many small ones.
 
-`tools/data/pack.py` writes them: `index.idx` (see `array_file`) says where in which `data-*.bin`
-each image stands; an image is its file's bytes, unchanged or encoded anew.
+`tools/data/pack.py` writes them: `index.idx` (see `array_file`) says in which shard, `data-*.bin`,
+and where in it each image is; an image is its file's bytes, unchanged or encoded again.
 """
 
 import os
@@ -79,7 +79,7 @@ class PackedImages:
             raise DataError(f'{info["img_path"]}: damaged: its checksum is another')
 
     def _descriptor(self, shard: int) -> int:
-        """Of an open shard. `pread` moves no position, so that forked workers may share it."""
+        """Descriptor of a shard. `pread` moves no position, so forked workers may share it."""
         if shard not in self._descriptors:
             path = os.path.join(self.folder, shard_name(shard))
             self._descriptors[shard] = os.open(path, os.O_RDONLY)

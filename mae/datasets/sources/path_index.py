@@ -24,8 +24,8 @@ class PathIndex:
     Args:
         arrays: `names` uint8, all paths end to end; `ends` int64 (N + 1,), where each begins and
             ends; `labels` int32 (N,).
-        file: they are mapped from; then a worker that is not forked opens it instead of being
-            sent the arrays.
+        file: that the arrays are mapped from; a worker that is not forked then opens it instead of
+            receiving copies. None if they are in memory.
 
     Raises:
         DataError: the arrays do not fit together.
@@ -52,7 +52,7 @@ class PathIndex:
 
     @property
     def arrays(self) -> Arrays:
-        """As they were given."""
+        """The arrays that the constructor takes."""
         return {'names': self.names, 'ends': self.ends, 'labels': self.labels}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -77,7 +77,7 @@ class IndexBuilder:
         self._labels.extend([label] * len(encoded))
 
     def build(self) -> PathIndex:
-        """All that was added."""
+        """The index of all that was added."""
         ends = np.zeros(len(self._lengths) + 1, np.int64)
         np.cumsum(np.frombuffer(self._lengths, np.int64), out=ends[1:])
         names: NDArray[np.uint8] = np.frombuffer(self._names, np.uint8)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mae.datasets.sources.index_cache import Found, Stamp, stamp
+from mae.datasets.sources.index_cache import ScanResult, Stamp, stamp
 from mae.datasets.sources.path_index import IndexBuilder
 from mae.datasets.sources.tables import MOST_CLASSES
 from mae.datasets.sources.walk import Walk, warn_of_twice
@@ -16,8 +16,8 @@ _DIGITS = len(str(MOST_CLASSES - 1))  # of a label at most
 
 def scan_folders(
     folder: str, labels: Mapping[str, int], extensions: tuple[str, ...], classes: Sequence[str] = ()
-) -> Found:
-    """Images in depth below the given folders, in sorted order.
+) -> ScanResult:
+    """Images at any depth below the folders in `labels`, in sorted order.
 
     A folder that is reached twice is counted once, with a warning; see `Walk`.
 
@@ -43,7 +43,7 @@ def scan_folders(
             images = (file for file in found.files if file.lower().endswith(extensions))
             builder.add((f'{below}{file}' for file in images), label)
     warn_of_twice(folder, twice)
-    return Found(builder.build(), tuple(classes), stamps)
+    return ScanResult(builder.build(), tuple(classes), stamps)
 
 
 def _require_one_class(folder: str, name: str, path: str, first: str) -> None:
@@ -57,14 +57,16 @@ def _require_one_class(folder: str, name: str, path: str, first: str) -> None:
         )
 
 
-def read_list(list_file: Path, folder: str, classes: Sequence[str] | None, labelled: bool) -> Found:
-    """Paths and labels of each line; without labels, -1, and a label that is there is dropped.
+def read_list(
+    list_file: Path, folder: str, classes: Sequence[str] | None, labelled: bool
+) -> ScanResult:
+    """Paths and labels of a list file; if not `labelled`, all labels are -1.
 
     Args:
         list_file: lines `path label`.
         folder: root of the relative paths.
         classes: names in the order of the labels; without any, the numbers up to the largest.
-        labelled: False for lines that are only a path.
+        labelled: False for lines of a path alone; a label that follows is dropped.
 
     Raises:
         DataError: no lines, a line of another kind or encoding, or a label beyond the classes or
@@ -92,12 +94,12 @@ def read_list(list_file: Path, folder: str, classes: Sequence[str] | None, label
     if not len(index):
         raise DataError(f'{list_file}: the list is empty; expected lines `path label`')
     if not labelled:
-        return Found(index, (), stamps)
+        return ScanResult(index, (), stamps)
     if classes is None:
         classes = [str(label) for label in range(largest + 1)]
     if largest >= len(classes):
         raise DataError(f'{list_file}: {where} has label {largest} of {len(classes)} classes')
-    return Found(index, tuple(classes), stamps)
+    return ScanResult(index, tuple(classes), stamps)
 
 
 def _lines(list_file: Path, labelled: bool) -> Iterator[tuple[int, str, int]]:

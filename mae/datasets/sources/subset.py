@@ -16,8 +16,8 @@ from mae.utils.ratio import exact
 class Subset:
     """The same share or number of each class, in the order of the source.
 
-    Which images is a function of (seed, their number in the source) alone, and a smaller choice
-    lies in every larger one of the same seed: 1 % in 10 %, one image a class in five. Published
+    The choice is a function of (seed, number of the image in the source) alone, and a smaller one
+    is part of every larger one of the same seed: 1 % of 10 %, one image a class of five. Published
     lists, such as SimCLR's of ImageNet, go to `ImageFolder(list_file=...)` instead.
 
     Args:
@@ -29,7 +29,7 @@ class Subset:
         others: True takes the images that are not chosen, for example as a validation split.
 
     Raises:
-        ConfigError: not just one of `per_class` and `fraction`, or one out of range.
+        ConfigError: both or neither of `per_class` and `fraction`, or one out of range.
         DataError: an image of the source has no label, or none remain for `others`.
     """
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from mae.utils.errors import DataError
 from mae.utils.text import first_line
 
-# Above are no labels but numbers of something else: names of classes would fill the memory.
+# Larger numbers count something else than classes, whose names would fill the memory.
 MOST_CLASSES = 10_000_000
 
 
-class Table(Protocol):
+class ImageTable(Protocol):
     """A file with a column of images and, maybe, one of labels."""
 
     num_parts: int
@@ -32,7 +32,7 @@ class Table(Protocol):
         """As `datasets` noted them in the file."""
 
 
-def open_table(path: Path, image: str, label: str | None) -> Table:
+def open_table(path: Path, image: str, label: str | None) -> ImageTable:
     """Open a file; its rows are not read.
 
     Raises:
@@ -82,7 +82,7 @@ class _File:
             return None
         try:
             names = json.loads(noted)['info']['features'][self.label]['names']
-        except (ValueError, LookupError, TypeError):  # other data, or a note of somebody else
+        except (ValueError, LookupError, TypeError):  # other data, or written by another library
             return None
         return [str(name) for name in names] if isinstance(names, list) else None
 

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mae.utils.errors import DataError
 from mae.utils.text import printable
 
-# Made by systems and tools among people's files, and not beginning with a dot; in lower case.
+# Files and folders that systems and tools create; in lower case.
 _SYSTEM = {
     '__macosx',  # archives of macOS
     'lost+found',  # ext file systems
@@ -22,7 +22,7 @@ Identity = tuple[int, int] | str
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is no data by its name: hidden, or of a system or tool.
+    """Whether a name is that of a hidden file or folder, or of one that a system or tool creates.
 
     Such are `.git`, `.ipynb_checkpoints`, `._photo.jpg`, `@eaDir`, `__MACOSX`, `lost+found`.
     """
@@ -77,8 +77,8 @@ class Folder:
         path: relative to the walk's root; '' is the root itself.
         status: the folder's `os.stat`, taken before it was read.
         files: names of all that are no folders, sorted.
-        same_as: path by which the walk has been here, or of the folder above that it leads back
-            to; then `files` is empty. None of a folder that is new.
+        same_as: None of a folder that is new. Else `files` is empty, and this is the path under
+            which the walk has visited it, or that of the folder above that it leads back to.
     """
 
     path: str
@@ -156,7 +156,7 @@ def _above(root: str) -> dict[Identity, str]:
     for path in (real, *_parents(real)):
         try:
             above.setdefault(identity(os.stat(path), path), '' if path == real else path)
-        except OSError:  # none that can be looked at, so none that a link leads to
+        except OSError:  # it cannot be read, so no link leads to it either
             continue
     return above
 
@@ -168,7 +168,7 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """A link to itself is none: if it is called an image, it is a bad one like others."""
+    """A link to itself counts as a file: with an image's name, it is an unreadable image."""
     try:
         return entry.is_dir()
     except OSError as error:

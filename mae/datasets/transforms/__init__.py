@@ -11,7 +11,7 @@ from mae.datasets.transforms.dense_resize import (
     Pad,
     ResizeInside,
 )
-from mae.datasets.transforms.encoded import EncodedCrop
+from mae.datasets.transforms.encoded import EncodedCrop, collate_encoded
 from mae.datasets.transforms.flip import RandomFlip, RandomShift
 from mae.datasets.transforms.load_instances import LoadInstances
 from mae.datasets.transforms.load_map import LoadMap
@@ -44,4 +44,5 @@ __all__ = [
     'ResizeInside',
     'ResizeShort',
     'Transform',
+    'collate_encoded',
 ]

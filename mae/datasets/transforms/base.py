@@ -1,4 +1,4 @@
-"""What every transform here is: mmcv's base class plus one fact about randomness."""
+"""What every transform here is: mmcv's base class plus two facts, on randomness and on size."""
 
 from abc import abstractmethod
 from typing import Any
@@ -19,10 +19,18 @@ class Transform(BaseTransform):
     """Takes and returns the results dict; `img` is a uint8 tensor (C, H, W), never written into.
 
     A random transform draws from `random`, `numpy.random` or torch's default generator, which
-    `SeededDataset` seeds per sample; one that draws nothing says so, which saves the seeding.
+    `SeededDataset` seeds per sample.
+
+    Attributes:
+        is_random: False if it draws nothing, which saves the seeding.
+        sets_size: True if the result has the size of the argument `size`, whatever the input's.
+        keeps_size: True if the result has the input's size. A pipeline is compared with the
+            model's image size only if its last transforms set or keep the size.
     """
 
     is_random = True
+    sets_size = False
+    keeps_size = False
 
     @abstractmethod
     def transform(self, results: Results) -> Results:

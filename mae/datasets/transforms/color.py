@@ -22,6 +22,8 @@ class ColorJitter(Transform):
         hue: shift in [-x, x], x up to .5.
     """
 
+    keeps_size = True
+
     def __init__(
         self,
         brightness: _Strength = 0.0,

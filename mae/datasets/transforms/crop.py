@@ -15,7 +15,7 @@ from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
 Oversize = Literal['redraw', 'clamp']
-_MAX_PIXELS = 2**27  # of a result: an image one pixel wide grows by the square of the enlargement
+_MAX_PIXELS = 2**27  # of a result: a thin image grows with the square of the enlargement
 
 
 class Box(NamedTuple):
@@ -42,6 +42,8 @@ class RandomResizedCrop(Transform):
             side to the image's, as the authors do for the linear probe: the ratio may exceed its
             range, and large crops are more frequent.
     """
+
+    sets_size = True
 
     def __init__(
         self,
@@ -73,8 +75,8 @@ class RandomResizedCrop(Transform):
     def draw(self, height: int, width: int) -> Box:
         """The part of an image of that size.
 
-        With 'redraw' by the very draws of torchvision's transform, which takes three times as long
-        and wants the pixels, which need not be there yet.
+        With 'redraw' the draws are those of torchvision's transform, which takes three times as
+        long and needs the decoded pixels.
         """
         for _ in range(10):
             h, w = self._draw_sides(height * width)
@@ -91,7 +93,7 @@ class RandomResizedCrop(Transform):
         return Box((height - h) // 2, (width - w) // 2, h, w)
 
     def _draw_sides(self, pixels: int) -> tuple[int, int]:
-        """Height and width, of an image of so many pixels; they may be longer than its sides."""
+        """Height and width for an image of `pixels` pixels; they may exceed its sides."""
         area = pixels * torch.empty(1).uniform_(*self.scale).item()
         ratio = torch.empty(1).uniform_(*self._log_ratio).exp().item()
         return round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
@@ -100,8 +102,8 @@ class RandomResizedCrop(Transform):
         """(C, *size) of the part."""
         top, left, height, width = box
         crop = img[:, top : top + height, left : left + width]
-        # What F.resized_crop ends in; called straight, a tiny image takes half the time. With the
-        # channels last in the result too, it need not be taken apart: 30 % of the resize.
+        # F.resized_crop calls this; called directly, a tiny image takes half the time. With the
+        # channels last in the input the result is not rearranged into planes: 30 % of the resize.
         crop = crop[None].contiguous(memory_format=torch.channels_last)
         return interpolate(crop, self.size, mode='bicubic', antialias=True)[0]
 
@@ -113,6 +115,8 @@ class RandomCrop(Transform):
     Args:
         size: of the result, a number or (height, width).
     """
+
+    sets_size = True
 
     def __init__(self, size: Size) -> None:
         self.size = to_size(size)
@@ -175,6 +179,7 @@ class CenterCrop(Transform):
     """The middle of the image; a smaller image is padded with zeros."""
 
     is_random = False
+    sets_size = True
 
     def __init__(self, size: Size) -> None:
         self.size = to_size(size)

@@ -9,7 +9,7 @@ from PIL import Image, ImageFile
 from torch import Tensor
 
 from mae.datasets.transforms.base import Results, Transform, to_tensor
-from mae.datasets.transforms.image_file import FORMATS, NPY, open_image, read_file, read_npy
+from mae.datasets.transforms.image_file import FORMATS, NPY, open_image, read_image_bytes, read_npy
 from mae.datasets.transforms.jpeg import Frame, decode_jpeg, plain_frame
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
@@ -22,15 +22,15 @@ EXIF_ORIENTATION = 0x0112
 
 @TRANSFORMS.register_module()
 class DecodeImage(Transform):
-    """Reads `img_path` into `img`; an `img` in memory, a Pillow image too, becomes the same.
+    """Reads `img_path` into `img`, or converts an `img` in memory, a Pillow image too.
 
-    Of a source that gives the file's content as `img_bytes`, `img_path` is only the name. Images
-    are turned upright by the EXIF orientation, CMYK converted, alpha dropped, 16 bits cut to the
-    upper 8, the first picture of several. Color profiles play no part.
+    If the source gives the file's content as `img_bytes`, `img_path` is only a name for messages.
+    Images are turned upright by the EXIF orientation, CMYK is converted, alpha dropped, of 16 bits
+    the upper 8 are kept and of several pictures the first. Color profiles are ignored.
 
     Args:
-        channels: the model's `in_channels`: 3 (RGB), 1 (grey: colours are weighed), or of arrays
-            and tensors any number that they have.
+        channels: the model's `in_channels`: 3 (RGB), 1 (grey: a weighted sum of the colours), or
+            for arrays and tensors any number that they have.
         backend: 'turbo' decodes JPEGs with libjpeg-turbo and everything else as 'pillow' does;
             both give the same RGB pixels.
         max_pixels: height x width above which a file is refused before it is decoded.
@@ -97,18 +97,18 @@ class DecodeImage(Transform):
         """The content of the file; `img_bytes` of sources that pack many files into one."""
         data: bytes | None = results.pop('img_bytes', None)
         if data is None:
-            data = read_file(results['img_path'], self.max_bytes, self.backend_args)
+            data = read_image_bytes(results['img_path'], self.max_bytes, self.backend_args)
         return data
 
     def decode(self, data: bytes) -> Tensor:
         """uint8 (C, H, W) of an encoded image."""
-        if self.plain_frame(data):  # Pillow would take a tenth of the decoder's time for the header
+        if self.plain_frame(data):  # saves reading the header with Pillow, a tenth of the time
             return decode_jpeg(data)
         if data.startswith(NPY) and 'NPY' in self.formats:
             return self.convert(read_npy(data, self.max_pixels))
         with open_image(data, self.formats, self.max_pixels) as image:
             if self.backend == 'turbo' and self._turbo_reads(image):
-                with suppress(ValueError):  # some rare samplings: Pillow reads them, or says why
+                with suppress(ValueError):  # some rare samplings: Pillow reads them, or raises
                     return _upright(decode_jpeg(data, self.channels), orientation_of(image))
             return self._decode_pillow(image)
 
@@ -118,7 +118,7 @@ class DecodeImage(Transform):
         return plain_frame(data, self.max_pixels) if fast else None
 
     def _turbo_reads(self, image: ImageFile.ImageFile) -> bool:
-        """Whether it gives what Pillow would: its grey of colours, and its CMYK, are others."""
+        """Whether the pixels are Pillow's: grey of colour images, and CMYK, would differ."""
         modes = {1: ('L',), 3: ('L', 'RGB')}.get(self.channels, ())
         return image.format == 'JPEG' and image.mode in modes
 
@@ -148,7 +148,7 @@ def decoding(path: str) -> Iterator[None]:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """EXIF's, 1 to 8; 1 (upright) where there is none, or none that can be read."""
+    """EXIF's orientation, 1 to 8; 1 (upright) if there is none or it cannot be read."""
     if image.format == 'TIFF':  # Pillow turns these as it loads them
         return 1
     if image.format == 'PNG':  # may have it behind the pixels
@@ -177,14 +177,14 @@ def _reason(error: Exception) -> str:
 
 
 def to_channels(img: Tensor, channels: int) -> Tensor:
-    """Grey repeated to three channels, or colours weighed to grey (ITU-R 601).
+    """Grey repeated to three channels, or colours summed to grey by the weights of ITU-R 601.
 
     Args:
         img: uint8 (C, H, W).
         channels: number of channels of the result; other than 1 and 3 only if the image has it.
 
     Raises:
-        ValueError: `img` has other channels; says both numbers.
+        ValueError: `img` has other channels; names both numbers.
     """
     if img.shape[0] == channels:
         return img

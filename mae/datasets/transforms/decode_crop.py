@@ -13,7 +13,7 @@ from mae.registry import TRANSFORMS
 class DecodeRandomResizedCrop(RandomResizedCrop):
     """`DecodeImage` and `RandomResizedCrop` in one: the same crop, the same pixels, faster.
 
-    Rows below the crop are not decoded, of sequential upright RGB JPEGs.
+    Of sequential upright RGB JPEGs, the rows below the crop are not decoded.
 
     Args:
         size: of the result, a number or (height, width).

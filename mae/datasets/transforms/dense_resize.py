@@ -161,6 +161,7 @@ class Pad(Transform):
     """
 
     is_random = False
+    sets_size = True
 
     def __init__(self, size: Size, *, fill: int = 0, map_fill: int = 255) -> None:
         self.size = to_size(size)

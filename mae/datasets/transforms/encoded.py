@@ -1,9 +1,18 @@
-"""Crops that are drawn in the worker and cut on the device, where cores are short."""
+"""JPEGs that are decoded on the device: the worker reads the file and draws the crop.
+
+A config chooses this way by naming three parts: `EncodedCrop` as the whole pipeline,
+`collate_encoded` as its `collate_fn`, and `EncodedPreprocessor` as `model.preprocessor`.
+
+Shapes: B images, C channels, H W pixels, S bytes of all files of a batch.
+"""
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
+from mae.datasets.collate import collate_facts, column
 from mae.datasets.transforms.base import Results, Size, Transform
 from mae.datasets.transforms.crop import Oversize, RandomResizedCrop
 from mae.datasets.transforms.decode import DecodeImage, decoding, orientation_of
@@ -11,15 +20,16 @@ from mae.datasets.transforms.flip import RandomFlip
 from mae.datasets.transforms.image_file import open_image
 from mae.datasets.transforms.jpeg import ADOBE, Frame, jpeg_frame, markers
 from mae.datasets.transforms.pack import to_label
-from mae.registry import TRANSFORMS
+from mae.registry import FUNCTIONS, TRANSFORMS
+from mae.utils.errors import DataError
 
 
 @TRANSFORMS.register_module()
 class EncodedCrop(Transform):
-    """A whole pipeline: DecodeRandomResizedCrop, RandomFlip and PackInputs, run on the device.
+    """A whole pipeline: what DecodeRandomResizedCrop, RandomFlip and PackInputs do, on the device.
 
-    The worker only reads the file and draws crop and flip; the preprocessor decodes on the device,
-    crops, resizes and flips. What is not a plain upright colour JPEG is decoded in the worker.
+    The worker reads the file and draws crop and flip; `EncodedPreprocessor` decodes, crops, resizes
+    and flips. What is not an upright colour JPEG is decoded and cut in the worker.
 
     Args:
         size: of the result in pixels, a number or (height, width).
@@ -28,6 +38,8 @@ class EncodedCrop(Transform):
         oversize: 'redraw' or 'clamp' sides longer than the image's: see `RandomResizedCrop`.
         flip_prob: probability of a horizontal flip, in [0, 1].
     """
+
+    sets_size = True
 
     def __init__(
         self,
@@ -76,5 +88,30 @@ class EncodedCrop(Transform):
         try:
             with open_image(content, ('JPEG',), self._decode.max_pixels) as image:
                 return frame if orientation_of(image) == 1 else None
-        except Exception:  # damaged: `DecodeImage` will say how
+        except Exception:  # damaged: the error of `DecodeImage` will name the reason
             return None
+
+
+def collate_encoded(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """dict(encoded uint8 (S,), sizes (B,), crops (B, 7)), and the facts of `collate`.
+
+    `encoded` holds all files of the batch end to end, `sizes` how many bytes are of each.
+
+    Raises:
+        DataError: the samples are not those of `EncodedCrop`.
+    """
+    if 'crop' not in samples[0]:
+        raise DataError(
+            '`collate_encoded` takes the samples of EncodedCrop: make it the only transform of '
+            "dataset.pipeline, or set collate_fn=dict(type='collate')"
+        )
+    files = [sample['inputs'] for sample in samples]
+    return {
+        'encoded': torch.cat(files),
+        'sizes': torch.tensor([len(content) for content in files]),
+        'crops': column(samples, 'crop'),
+        **collate_facts(samples),
+    }
+
+
+FUNCTIONS.register_module(module=collate_encoded)

@@ -16,6 +16,8 @@ from mae.utils.errors import ConfigError
 class RandomFlip(Transform):
     """Horizontal flip with probability `prob`, of maps, masks and boxes too."""
 
+    keeps_size = True
+
     def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
             raise ConfigError(f'RandomFlip: prob must lie in [0, 1], got {prob}')
@@ -29,12 +31,14 @@ class RandomFlip(Transform):
 
 @TRANSFORMS.register_module()
 class RandomShift(Transform):
-    """Moves the image by up to `pixels` in each direction, all shifts alike (pad and crop).
+    """Moves the image by up to `pixels` in each direction, all equally likely (pad and crop).
 
     Args:
         pixels: largest shift along each axis, at least 1.
         fill: value of the padding at the border, 0..255.
     """
+
+    keeps_size = True
 
     def __init__(self, pixels: int, fill: int = 0) -> None:
         if pixels < 1 or not 0 <= fill <= 255:

@@ -1,8 +1,8 @@
 """From a path to an image whose header is read and whose size is allowed; nothing is decoded yet.
 
-What stands here keeps a hostile or damaged file from costing more than its own rejection: only
-regular files are opened, the format follows from the first bytes and never from the name, and
-what is cut off is seen before a decoder fills it up with grey.
+These checks keep a hostile or damaged file from costing more than its rejection: only regular files
+are opened, the format follows from the first bytes and never from the name, and a truncated file is
+noticed before a decoder fills it up with grey.
 """
 
 import errno
@@ -57,13 +57,15 @@ _SIGNATURES = {
     b'P6': 'PPM',
     NPY: 'NPY',
 }
-_MAX_SCANS = 100  # of a progressive JPEG: usual are ten; ten bytes make one that visits all pixels
-_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET}
+_MAX_SCANS = 100  # of a progressive JPEG: ten are usual; a scan of ten bytes can visit all pixels
+_TRANSIENT = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET}
 _PAUSES = (0.1, 1.0)  # seconds before trying again
 
 
-def read_file(path: str, max_bytes: int, backend_args: dict[str, Any] | None = None) -> bytes:
-    """The bytes of a regular file; errors that a network disk gets over are tried again.
+def read_image_bytes(
+    path: str, max_bytes: int, backend_args: dict[str, Any] | None = None
+) -> bytes:
+    """The bytes of a regular file; transient errors of a network disk are retried.
 
     Args:
         path: a local path, or any address that `mmengine.fileio` reads.
@@ -82,7 +84,7 @@ def read_file(path: str, max_bytes: int, backend_args: dict[str, Any] | None = N
         try:
             return _read_regular(path, max_bytes)
         except OSError as error:
-            if error.errno not in _PASSING:
+            if error.errno not in _TRANSIENT:
                 raise
             time.sleep(pause)
     return _read_regular(path, max_bytes)
@@ -188,7 +190,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _require_whole_jpeg(image: Image.Image, data: bytes) -> None:
-    """Raises ValueError for a file without its end, which a decoder may fill up in silence.
+    """Raises ValueError for a file without its end, which a decoder may fill up silently.
 
     Zeros in place of the end, as after a full disk or a power cut, are valid data to libjpeg.
     """

@@ -31,18 +31,18 @@ class Frame(NamedTuple):
 def jpeg_frame(data: bytes) -> Frame | None:
     """The frame header of a JPEG.
 
-    None for anything else, and for a file that is not as it should be: a decoder will say why.
+    None for anything else, and for a damaged file: the decoder's error says why.
     """
     return next((_frame(data, at) for marker, at in _segments(data) if marker in _FRAMES), None)
 
 
 def markers(data: bytes) -> set[int]:
-    """Of the segments before the pixels of a JPEG."""
+    """Markers of the segments before the pixels of a JPEG."""
     return {marker for marker, _ in _segments(data)}
 
 
 def plain_frame(data: bytes, max_pixels: int) -> Frame | None:
-    """The frame header of a JPEG of which nothing needs a second look before it is decoded to RGB.
+    """The frame header of a JPEG that can be decoded to RGB without looking at anything else.
 
     Most are: three channels in one scan, sequential, whole, of an allowed size, without anything
     that may turn them or change their colours. None does not mean that a file is damaged.
@@ -99,7 +99,7 @@ def _frame(data: bytes, place: int) -> Frame:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, its place) up to the pixels, or to whatever should not be there."""
+    """(marker, its place) up to the pixels, or to the first byte that begins no segment."""
     if data[:3] != b'\xff\xd8\xff':
         return
     place, size = 2, len(data)

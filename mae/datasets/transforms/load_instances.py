@@ -28,6 +28,7 @@ class LoadInstances(Transform):
     """
 
     is_random = False
+    keeps_size = True
 
     def __init__(self, *, with_masks: bool = True) -> None:
         self.with_masks = with_masks

@@ -41,6 +41,7 @@ class LoadMap(Transform):
     """
 
     is_random = False
+    keeps_size = True
 
     def __init__(
         self,

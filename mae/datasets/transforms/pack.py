@@ -11,6 +11,7 @@ class PackInputs(Transform):
     """`img` -> `inputs` uint8 (C, H, W), `gt_label` -> `label`; a sample without one gets -1."""
 
     is_random = False
+    keeps_size = True
 
     def transform(self, results: Results) -> Results:
         """Returns a new dict: intermediate values of the transforms are not part of the sample.

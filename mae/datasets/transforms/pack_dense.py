@@ -26,6 +26,7 @@ class PackDense(Transform):
     """
 
     is_random = False
+    keeps_size = True
 
     def transform(self, results: Results) -> Results:
         """A new dict.

@@ -27,6 +27,8 @@ class PhotometricDistortion(Transform):
         hue: largest change of H in degrees, up to 180.
     """
 
+    keeps_size = True
+
     def __init__(
         self,
         brightness: int = 32,
@@ -84,6 +86,8 @@ class PhotometricDistortion(Transform):
 class RandomGray(Transform):
     """With probability `prob` the weighed grey of the colours, in all channels."""
 
+    keeps_size = True
+
     def __init__(self, prob: float = 0.2) -> None:
         self.prob = _check_prob('RandomGray', prob)
 
@@ -101,6 +105,8 @@ class RandomBlur(Transform):
         prob: probability.
         sigma: smallest and largest standard deviation in pixels.
     """
+
+    keeps_size = True
 
     def __init__(self, prob: float = 0.5, sigma: tuple[float, float] = (0.1, 2.0)) -> None:
         self.prob = _check_prob('RandomBlur', prob)

@@ -1,4 +1,4 @@
-"""PNGs made fit for Pillow: whole files that its limits on texts and colour profiles would refuse.
+"""PNGs without texts and colour profiles, for whose size Pillow would refuse an intact file.
 
 By the PNG specification (third edition, sections 5 and 11): a signature, then chunks of length,
 type, body and checksum.
@@ -16,7 +16,7 @@ _KEPT = {b'tRNS', b'eXIf', b'acTL', b'fcTL', b'fdAT'}
 _TEXTS = {b'tEXt', b'zTXt', b'iTXt'}
 _NAMES = (b'XML:com.adobe.xmp\0', b'Raw profile type exif\0', b'exif\0')
 _LONGEST = max(map(len, _NAMES))
-_MAX_TEXT = 1 << 20  # bytes of an unpacked text, as Pillow allows; a longer one is passed over
+_MAX_TEXT = 1 << 20  # bytes of an unpacked text, as Pillow allows; a longer one is dropped
 _MAX_UNPACKED = 1 << 26  # of all texts and profiles of an image; more is a bomb
 _PIECE = 1 << 20
 
@@ -24,7 +24,7 @@ _PIECE = 1 << 20
 def without_metadata(data: bytes) -> bytes:
     """The PNG without colour profile, texts and whatever else its pixels do not depend on.
 
-    Every checksum is looked at on the way, as decoders do not.
+    Every checksum is verified on the way, which decoders do not do.
 
     Raises:
         ValueError: cut off, damaged, or its texts and profiles unpack to over 64 MiB.
@@ -77,6 +77,6 @@ def _inflated_size(rest: bytes, limit: int) -> int:
         while rest and size <= limit and not inflate.eof:
             size += len(inflate.decompress(rest, _PIECE))
             rest = inflate.unconsumed_tail
-    except zlib.error:  # Pillow reads over such a text
+    except zlib.error:  # Pillow ignores such a text
         pass
     return size

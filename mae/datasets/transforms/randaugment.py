@@ -23,6 +23,8 @@ class RandAugment(Transform):
         mean: RGB in 0..255, fills what a shift or rotation uncovers.
     """
 
+    keeps_size = True
+
     def __init__(
         self,
         policy: str = 'rand-m9-mstd0.5-inc1',

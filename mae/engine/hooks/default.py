@@ -1,4 +1,4 @@
-"""Which hooks a run has: mmengine's, ours of every `TrainLoop`, and what its config changes."""
+"""Hooks of a run: mmengine's, ours of every `TrainLoop`, and those of its config."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,11 +17,11 @@ _OURS = {
 def default_hooks(
     hooks: Mapping[str, Any] | None, *, is_exact: bool, trains: bool, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """What mmengine's `register_default_hooks` is to be given.
+    """The argument for mmengine's `register_default_hooks`.
 
     Args:
-        hooks: of the config, by name.
-        is_exact: whether a `TrainLoop` trains; it tells samplers the epoch itself.
+        hooks: `default_hooks` of the config.
+        is_exact: whether a `TrainLoop` trains; it sets the epoch of samplers itself.
         trains: whether any loop trains.
         warn: called with a line about hooks that have no effect.
     """
@@ -37,6 +37,6 @@ def default_hooks(
     return {name: hook for name, hook in chosen.items() if hook or name not in _OURS}
 
 
-def _needs_train_loop(hook: Any) -> bool:
+def _needs_train_loop(hook: object) -> bool:
     kind = find(HOOKS, hook.get('type')) if isinstance(hook, Mapping) else hook
     return getattr(kind, 'needs_train_loop', False)

@@ -1,6 +1,4 @@
-"""mmengine's average of the weights, which leaves out what was no step."""
-
-from typing import Any
+"""mmengine's average of the weights, without skipped steps."""
 
 import torch
 from mmengine.hooks import EMAHook as MMEMAHook
@@ -13,23 +11,27 @@ from mae.registry import HOOKS
 
 @HOOKS.register_module()
 class EMAHook(MMEMAHook):
-    """Averages the weights after each step that was taken, and validates with the average.
+    """Averages the weights after each step that changed them, and validates with the average.
 
     A step that was skipped, because a loss or gradient was not finite, does not count. For an
     `ExponentialMovingAverage` on a GPU that is decided on the device.
 
     Args:
-        options: of mmengine's hook and of its `ema_type`.
+        options: arguments of mmengine's hook and of its `ema_type`.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         super().__init__(**options)
         self._is_swapped = False
 
     def after_train_iter(
-        self, runner: TrainingRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self,
+        runner: TrainingRunner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: object = None,
     ) -> None:
-        """Take the new weights into the average, if there are any."""
+        """Update the average, unless the step was skipped."""
         if outputs is None:
             return
         skipped: Tensor = runner.optim_wrapper.skipped
@@ -43,7 +45,7 @@ class EMAHook(MMEMAHook):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def on_interrupt(self, runner: TrainingRunner) -> None:
-        """Put the weights back where a validation is cut short."""
+        """Swap the weights back if a validation is interrupted."""
         if self._is_swapped:
             self._swap_ema_parameters()
 

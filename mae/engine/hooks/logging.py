@@ -1,4 +1,4 @@
-"""Logging that costs a step nothing: values stay on the device until a line is due.
+"""Logging without waiting for the device: values stay there until a line is due.
 
 mmengine reads every value back at every step, which waits for the device, and copies a history
 that grows with the run each time.
@@ -23,15 +23,15 @@ from mae.utils.runner_protocol import RunnerProtocol
 
 @HOOKS.register_module()
 class RuntimeInfoHook(MMRuntimeInfoHook):
-    """Tells epoch, step and learning rate to who asks; the losses are `LoggerHook`'s."""
+    """Puts epoch, step and learning rate into the message hub; the losses are `LoggerHook`'s."""
 
     def before_run(self, runner: RunnerProtocol) -> None:
-        """Note what the run is; its config is a file in the work dir."""
+        """Note seed and name of the run; its config is a file in the work dir."""
         info = {'seed': runner.seed, 'experiment_name': runner.experiment_name}
         runner.message_hub.update_info_dict(info)
         self.last_loop_stage = None
 
-    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+    def after_train_iter(self, *args: object, **kwargs: object) -> None:
         """Nothing: reading the losses would wait for the device."""
 
 
@@ -39,43 +39,43 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
 class LoggerHook(MMLoggerHook):
     """Prints and stores a line every `interval` steps of an epoch and at its end.
 
-    Values are means over the last `log_processor.window_size` steps since the line before. A disk
-    that refuses them is told of once and does not stop the run. The scalars of a resumed run begin
-    with those of the run before, up to its checkpoint.
+    Values are means over the last `log_processor.window_size` steps since the previous line. An
+    error of the disk is logged once and does not stop the run. The scalars of a resumed run begin
+    with those up to its checkpoint.
 
     Args:
-        ignore_last: leave out the line at the end of an epoch.
+        ignore_last: no line at the end of an epoch.
         options: further arguments of mmengine's hook, such as `interval`.
     """
 
-    def __init__(self, *, ignore_last: bool = False, **options: Any) -> None:
+    def __init__(self, *, ignore_last: bool = False, **options: object) -> None:
         super().__init__(ignore_last=ignore_last, **options)
         self._has_begun = False
         self._has_warned = False
 
     def before_run(self, runner: RunnerProtocol) -> None:
-        """Let the log file, too, fail in silence after a first word."""
+        """Warn once about errors of the log file, too."""
         super().before_run(runner)
         for handler in runner.logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.handleError = lambda record: self._warn(runner)  # type: ignore[method-assign]
 
     def before_train_epoch(self, runner: RunnerProtocol) -> None:
-        """Start with nothing to tell, also where a run has gone back."""
+        """Start without values, also after the run has gone back."""
         self._steps: list[Mapping[str, Tensor]] = []
         if runner.iter == (runner.epoch + 1) * len(runner.train_dataloader):  # evaluations follow
-            self._begin(runner)
+            self._begin_history(runner)
 
     def after_train_iter(
         self,
         runner: RunnerProtocol,
         batch_idx: int,
-        data_batch: Any = None,
+        data_batch: object = None,
         outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Keep the outputs; where a line is due, read all of them back at once."""
-        self._begin(runner)
-        if outputs:  # a step that was left out has none
+        """Keep the outputs; when a line is due, read all of them at once."""
+        self._begin_history(runner)
+        if outputs:  # a skipped step has none
             self._steps.append(outputs)
         done = batch_idx + 1
         if done % self.interval and done != len(runner.train_dataloader):
@@ -90,7 +90,7 @@ class LoggerHook(MMLoggerHook):
             history[name] = HistoryBuffer()
 
     def _log(self, runner: RunnerProtocol, batch_idx: int) -> None:
-        """As mmengine's, without a line for the name of the run before each."""
+        """As mmengine's, without the name of the run."""
         done = batch_idx + 1
         is_last = self.ignore_last and done % self.interval != 0
         if is_last and len(runner.train_dataloader) > self.interval:
@@ -109,8 +109,8 @@ class LoggerHook(MMLoggerHook):
         with self._surviving(runner):
             super().after_val_epoch(runner, metrics)
 
-    def _begin(self, runner: RunnerProtocol) -> None:
-        """Not before the first step: a run that fails until then leaves nothing behind."""
+    def _begin_history(self, runner: RunnerProtocol) -> None:
+        """At the first step, so that a run that fails before leaves no file."""
         if not self._has_begun and runner.resumed_from is not None:
             with self._surviving(runner):
                 begin_with_history(runner)
@@ -127,7 +127,7 @@ class LoggerHook(MMLoggerHook):
         if self._has_warned:
             return
         self._has_warned = True
-        # Reaches the terminal: the log file is what may be full.
+        # This reaches the terminal even if the log file is full.
         reason = error or 'the log file cannot be written'
         runner.logger.warning(f'logging failed ({reason}); training goes on without it')
 

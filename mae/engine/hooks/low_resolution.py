@@ -1,4 +1,4 @@
-"""A warm-up at low resolution: fewer patches, so cheaper steps, in the first epochs."""
+"""The first epochs at low resolution: fewer patches, so cheaper steps."""
 
 from mmengine.hooks import Hook
 
@@ -9,22 +9,22 @@ from mae.utils.runner_protocol import RunnerProtocol
 
 @HOOKS.register_module()
 class LowResolutionHook(Hook):
-    """Trains the first epochs on shrunken images, the rest at full size. Changed maths.
+    """Trains the first epochs on downscaled images, the rest at full size. Changed maths.
 
     The size is a function of the epoch, so a run resumes anywhere. Images are loaded at full size
-    and shrunk on the device; validation always sees them whole. The model needs
+    and downscaled on the device; validation uses the full size. The model needs
     `set_img_size(size)`.
 
     Args:
         img_size: side in pixels, or (height, width), smaller than `encoder.img_size` and a whole
             number of patches.
-        epochs: how many come first at that size.
+        epochs: number of epochs at that size.
 
     Raises:
-        ConfigError: `epochs` is below 1, or the model cannot take images of that size.
+        ConfigError: `epochs` is below 1, or the model does not accept that size.
     """
 
-    priority = 'VERY_HIGH'  # full size again before other hooks look at the model
+    priority = 'VERY_HIGH'  # before other hooks use the model
 
     def __init__(self, img_size: int | tuple[int, int], epochs: int) -> None:
         if epochs < 1:
@@ -33,7 +33,7 @@ class LowResolutionHook(Hook):
         self.epochs = epochs
 
     def before_train(self, runner: RunnerProtocol) -> None:
-        """Try the size once, so that a mistake shows at the start."""
+        """Set the size once, so that an error shows at the start."""
         model = runner.bare_model
         if not hasattr(model, 'set_img_size'):
             raise ConfigError(f'LowResolutionHook: a {type(model).__name__} has no set_img_size')
@@ -55,5 +55,5 @@ class LowResolutionHook(Hook):
             runner.bare_model.set_img_size(self.img_size)
 
     def after_train_epoch(self, runner: RunnerProtocol) -> None:
-        """Full size, for whoever evaluates."""
+        """Full size, for the evaluation."""
         runner.bare_model.set_img_size(None)

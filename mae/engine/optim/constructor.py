@@ -14,18 +14,18 @@ class GroupedOptimConstructor:
     """Builds the optimizer with the weight-decay and layer-decay rules of the recipes.
 
     Parameters of one dimension (biases, norms) are not decayed and, under LARS, not adapted.
-    The model tells the rest:
+    The rest comes from methods of the model:
 
     - `no_weight_decay()`: names of further parameters without weight decay;
     - `get_layer_depth(name)`: layer of a parameter and the last layer, for layer decay;
-    - `get_lr_scale(name)`, if it has it: a factor of a parameter's learning rate, besides that of
+    - `get_lr_scale(name)`, optional: a factor of a parameter's learning rate, besides that of
       layer decay. A grid of learning rates is trained this way.
 
     Args:
         optim_wrapper_cfg: config of the wrapper, with `optimizer` inside.
         paramwise_cfg: `layer_decay`, the factor from a layer to the one below (None: no decay);
-            `decay_tokens`, whether what `no_weight_decay()` names is decayed all the same
-            (the authors do in pre-training, not in fine-tuning).
+            `decay_tokens`, whether to decay the parameters of `no_weight_decay()` too (the
+            authors do in pre-training, not in fine-tuning).
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class GroupedOptimConstructor:
         """Build the optimizer of `model`, wrapped.
 
         Raises:
-            ValueError: the optimizer refuses what its config says, or nothing is to be trained.
+            ValueError: the optimizer refuses its config, or no parameter is trainable.
         """
         groups = self.group(getattr(model, 'module', model))
         if self.wrapper_cfg.get('amp') != 'bfloat16' and any(
@@ -57,7 +57,7 @@ class GroupedOptimConstructor:
             )
         try:
             optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': groups})
-        except ValueError as error:  # torch names the value, and not where it comes from
+        except ValueError as error:  # torch names the value without the config key
             raise ValueError(f'optim_wrapper.optimizer: {error}') from error
         wrapper = {'type': 'OptimWrapper', **self.wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper, default_args={'optimizer': optimizer})

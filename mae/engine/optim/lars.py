@@ -19,17 +19,17 @@ class LARS(Optimizer):
 
     mmpretrain's keeps the learning rate inside m, so that a step still moves by the rates of the
     steps before, which lags behind a warm-up; its |u| is |g| + weight_decay * |w|; and it reads
-    both norms back from the device at every parameter. Here nothing waits for the device.
+    both norms back from the device at every parameter. Here the host does not wait.
 
     Attributes:
-        found_inf: float (), where it is not 0 the step changes nothing; None always takes it.
+        found_inf: float (); if it is not 0, the step changes nothing. None: it always does.
 
     Args:
         params: parameters or groups; a group with `lars_exclude=True` takes trust 1.
         lr: learning rate.
         momentum: factor of m.
-        weight_decay: of all parameters of a group; the constructor exempts vectors.
-        eta: the trust coefficient.
+        weight_decay: for all parameters of a group; `GroupedOptimConstructor` exempts vectors.
+        eta: factor of trust.
 
     Raises:
         ValueError: a negative number.
@@ -54,7 +54,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

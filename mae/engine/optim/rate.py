@@ -1,4 +1,4 @@
-"""The learning rate follows from the global batch, whatever devices make it up."""
+"""The learning rate as a function of the global batch, on any number of devices."""
 
 import copy
 import math
@@ -18,11 +18,11 @@ def with_rate(
     Args:
         optim_wrapper: config with `optimizer` inside, which has an `lr` if there is no `base_lr`.
         base_lr: learning rate of a batch of 256.
-        sampler: of the training, which knows how the global batch is made up.
+        sampler: `GlobalBatchSampler` of the training data.
         world_size: number of devices.
 
     Returns:
-        The config, and a line that tells the rate and how it came about; empty if it was given.
+        The config, and a line with the rate and its factors; empty if the config has an `lr`.
 
     Raises:
         ConfigError: there is no optimizer, not exactly one of `lr` and `base_lr`, a rate that is
@@ -55,8 +55,8 @@ def with_rate(
     )
 
 
-def describes_one(optim_wrapper: Any) -> bool:
-    """Whether it is the config of one optimizer, and neither of several nor an object."""
+def describes_one(optim_wrapper: object) -> bool:
+    """Whether it is the config of one optimizer, not of several and not built yet."""
     if not isinstance(optim_wrapper, Mapping):
         return False
     several = any(

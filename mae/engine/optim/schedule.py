@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from mae.registry import PARAM_SCHEDULERS
@@ -32,7 +33,13 @@ class WarmupCosineLR(_ParamScheduler):
     """
 
     def __init__(
-        self, optimizer: Any, *, warmup: int, min_lr: float = 0.0, end: int, **others: Any
+        self,
+        optimizer: OptimWrapper,
+        *,
+        warmup: int,
+        min_lr: float = 0.0,
+        end: int,
+        **others: object,
     ) -> None:
         if not 0 <= warmup < end:
             raise ValueError(
@@ -46,21 +53,21 @@ class WarmupCosineLR(_ParamScheduler):
     @classmethod
     def build_iter_from_epoch(
         cls,
-        optimizer: Any,
+        optimizer: OptimWrapper,
         *,
         epoch_length: int,
         end: int,
         warmup_epochs: float = 0,
         min_lr: float = 0.0,
     ) -> 'WarmupCosineLR':
-        """The schedule of a run given in epochs: what a config says.
+        """The schedule of a config, in which lengths are in epochs.
 
         Args:
             optimizer: wrapper whose parameter groups are updated.
             epoch_length: steps in an epoch.
-            end: epochs of the run; `train_cfg.max_epochs` unless the config says otherwise.
-            warmup_epochs: epochs of warm-up. Of a run that is not longer than these, a tenth is
-                warm-up, as in the recipes, and a warning tells of it.
+            end: epochs of the run; by default `train_cfg.max_epochs`.
+            warmup_epochs: epochs of warm-up. If the run is not longer than these, a tenth of it,
+                as in the recipes, with a warning.
             min_lr: value approached at the end.
 
         Raises:
@@ -70,12 +77,14 @@ class WarmupCosineLR(_ParamScheduler):
         return cls(optimizer, warmup=warmup, min_lr=min_lr, end=end * epoch_length)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the step alone: the curve is the config's, also that of a run made longer."""
+        """Restore only the step: the curve is the config's, also if the run was made longer."""
         for name in ('warmup', 'end', 'min_lr'):
             there, here = state_dict[name], getattr(self, name)
             if there != here:
-                told = f'param_scheduler: {name} was {there} and is {here} now, from this step on'
-                print_log(told, 'current', logging.WARNING)
+                message = (
+                    f'param_scheduler: {name} was {there} and is {here} now, from this step on'
+                )
+                print_log(message, 'current', logging.WARNING)
         self._global_step = state_dict['_global_step']
         self.last_step = min(self._global_step, self.end - 1)
         self._last_value = self._get_value()
@@ -96,16 +105,16 @@ class WarmupCosineLR(_ParamScheduler):
 
 
 def _fitting(warmup_epochs: float, end: int) -> float:
-    """Epochs of warm-up of a run of `end` epochs, which may be one made short by hand."""
+    """Epochs of warm-up of a run of `end` epochs, which may be shorter than the recipe's."""
     if warmup_epochs < 0:
         raise ConfigError(
             f'param_scheduler.warmup_epochs must not be negative, got {warmup_epochs}'
         )
     if warmup_epochs == 0 or warmup_epochs < end:
         return warmup_epochs
-    told = (
+    message = (
         f'param_scheduler.warmup_epochs={warmup_epochs} does not fit train_cfg.max_epochs={end}: '
         f'{end / 10:g} epochs of warm-up, a tenth of the run, take their place'
     )
-    print_log(told, 'current', logging.WARNING)
+    print_log(message, 'current', logging.WARNING)
     return end / 10

@@ -19,26 +19,27 @@ _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 class StepOptimWrapper(OptimWrapper):
     """Accumulates gradients over the micro-batches of a step and updates once.
 
-    mmengine's wrappers count micro-batches over the whole run and weigh all alike; here the loop
-    announces each step, so that none is lost and a smaller one counts for its samples.
+    mmengine's wrappers count micro-batches over the whole run with equal weights. Here the loop
+    calls `begin_step` with a weight for each, so that the last step of an epoch is complete and a
+    smaller micro-batch counts by its samples.
 
-    A step with a loss or gradient that is not finite, in any process, leaves weights and optimizer
-    as they are. A bad loss makes all gradients of its process NaN, and the exchange of gradients
-    hands that to the others. On a GPU the optimizer's own kernel skips (the way a gradient scaler
-    has it skip), so that nothing waits for the device.
+    A step with a loss or gradient that is not finite, in any process, changes neither weights nor
+    optimizer. A bad loss makes all gradients of its process NaN, and after the all-reduce those of
+    the others. On a GPU the optimizer's kernel skips the update, as with a gradient scaler, so that
+    the host does not wait for the device.
 
     Args:
         optimizer: built by the constructor.
         amp: 'bfloat16' (no scaler), 'float16' (with a gradient scaler) or None for float32.
         clip_grad: arguments of `torch.nn.utils.clip_grad_norm_`, or None.
-        skip_nonfinite: False takes every step, as it comes.
+        skip_nonfinite: False also takes steps that are not finite.
 
     Attributes:
         skipped: float (), 1 where the last step was skipped, else 0.
-        skips_on_device: whether the host does not know about `skipped`.
-        losses: of the micro-batches of the last step, in this process, weighted.
+        skips_on_device: the device decides whether to skip; reading `skipped` waits for it.
+        losses: weighted losses of the micro-batches of the last step, in this process.
         grad_norms: L2 norm of the gradient of each parameter, in the order of the optimizer's
-            groups (times the loss scale, if there is one), of a step that may be bad.
+            groups (times the loss scale, if there is one); None after a good step on a CPU.
 
     Raises:
         ValueError: unknown `amp`.
@@ -75,7 +76,7 @@ class StepOptimWrapper(OptimWrapper):
         self.grad_norms: Tensor | None = None
 
     def begin_step(self, weights: Sequence[float]) -> None:
-        """Announce a step of `len(weights)` micro-batches whose losses are weighted so."""
+        """Begin a step of `len(weights)` micro-batches, whose losses get these weights."""
         self._weights = weights
         self._done = 0
         self.losses = []
@@ -83,7 +84,7 @@ class StepOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast, without gradient exchange before the last micro-batch of a step."""
+        """Autocast, without all-reduce of gradients before the last micro-batch of a step."""
         autocast = torch.autocast(self._device, self._dtype, enabled=self._dtype is not None)
         with super().optim_context(model), autocast:
             yield
@@ -95,11 +96,11 @@ class StepOptimWrapper(OptimWrapper):
         return self._done == len(self._weights)
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        if self._done == len(self._weights):  # a loop that announces nothing, such as mmengine's
+        if self._done == len(self._weights):  # a loop without `begin_step`, such as mmengine's
             self.begin_step([1.0])
         return loss * self._weights[self._done]
 
-    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+    def backward(self, loss: Tensor, **kwargs: object) -> None:
         if self._skip_nonfinite:
             seen = loss.detach()
             self.losses.append(seen)
@@ -107,7 +108,7 @@ class StepOptimWrapper(OptimWrapper):
         super().backward(self._scaler.scale(loss), **kwargs)
         self._done += 1
 
-    def step(self, **kwargs: Any) -> None:
+    def step(self, **kwargs: object) -> None:
         if self._skip_nonfinite:
             self._check_gradients()
         if not self.skips_on_device and not self.is_scaled and self.skipped:
@@ -126,28 +127,28 @@ class StepOptimWrapper(OptimWrapper):
 
     @property
     def is_scaled(self) -> bool:
-        """Whether a gradient scaler is at work, which skips steps to find its scale."""
+        """Whether a gradient scaler is in use, which skips steps to find its scale."""
         enabled: bool = self._scaler.is_enabled()
         return enabled
 
     def _can_skip_on_device(self) -> bool:
-        """Adam(W) with `fused=True`, and our LARS; torch's SGD begins its momentum wrongly then."""
+        """Adam(W) with `fused=True`, and our LARS; torch's SGD would get a wrong first momentum."""
         optimizer = self.optimizer
         supported = getattr(optimizer, '_step_supports_amp_scaling', False)
         supported = supported and not isinstance(optimizer, torch.optim.SGD)
         return self._device == 'cuda' and (supported or hasattr(optimizer, 'found_inf'))
 
     def _check_gradients(self) -> None:
-        """Whether all are finite, after their exchange: `skipped`."""
+        """Set `skipped`: whether a gradient is not finite, after the all-reduce."""
         groups = self.optimizer.param_groups
         grads = [p.grad for group in groups for p in group['params'] if p.grad is not None]
         if not grads:
             return
-        if grads[0].is_cuda:  # two launches, and the norms are there if somebody asks
+        if grads[0].is_cuda:  # two kernels, and the norms are there for an autopsy
             self.grad_norms = torch.stack(torch._foreach_norm(grads))
             self.skipped = 1 - self.grad_norms.sum().isfinite().float()
             return
-        # Half the cost of norms on a CPU: multiplies by 1.
+        # Multiplies by 1, at half the cost of norms on a CPU.
         self.skipped = torch.zeros(())
         torch._amp_foreach_non_finite_check_and_unscale_(grads, self.skipped, torch.ones(()))
         if self.skipped:
@@ -167,7 +168,7 @@ class StepOptimWrapper(OptimWrapper):
 
 
 def _cpu_computes_bfloat16() -> bool:
-    """Not known without oneDNN: then yes."""
+    """Whether it has instructions for it; without oneDNN that is unknown: True."""
     if not torch.backends.mkldnn.is_available():
         return True
     supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -1,6 +1,6 @@
 from mae.fault_tolerance.checkpoint.folder import (
     Choice,
-    check_given,
+    check_checkpoint,
     choose_checkpoint,
     list_checkpoints,
     newest_verified,
@@ -12,8 +12,7 @@ from mae.fault_tolerance.checkpoint.save import save_checkpoint
 from mae.fault_tolerance.checkpoint.state import (
     check_resumable,
     identity_of,
-    meta_of_mmengine,
-    plain_hub,
+    mmengine_checkpoint,
     restore_state,
     training_state,
 )
@@ -28,17 +27,16 @@ from mae.utils.distributed import on_main, together  # from here until 0.2
 __all__ = [
     'Choice',
     'LoadReport',
-    'check_given',
+    'check_checkpoint',
     'check_resumable',
     'choose_checkpoint',
     'fit_weights',
     'identity_of',
     'list_checkpoints',
     'load_checkpoint',
-    'meta_of_mmengine',
+    'mmengine_checkpoint',
     'newest_verified',
     'on_main',
-    'plain_hub',
     'read_model',
     'read_raw',
     'restore_state',

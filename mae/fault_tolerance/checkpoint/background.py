@@ -1,6 +1,7 @@
 """Saving beside the training: the state is copied, and a thread writes it while steps go on.
 
-`Saver` puts a `Snapshot`, the copy, and a `Writer`, the thread, together.
+The second of three files about a save, after `hook.py`. `Saver` copies the state with a `Snapshot`
+and lets a `Writer`, which has the thread, call `commit` of `save.py`.
 """
 
 import threading
@@ -16,8 +17,9 @@ from mae.fault_tolerance.checkpoint.folder import BEST
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.manifest import Unverifiable, read_manifest
 from mae.fault_tolerance.checkpoint.save import Pruner, commit
+from mae.utils.runner_protocol import RunnerProtocol
 
-# Seconds between attempts. A full disk is often freed by someone within the minute.
+# Seconds between attempts: a full disk is often freed within the minute.
 BACK_OFF = (0.5, 2.0, 8.0, 30.0)
 Save = Callable[[], Sequence[str]]
 
@@ -25,15 +27,14 @@ Save = Callable[[], Sequence[str]]
 class Saver:
     """Saves the checkpoints of one run, in its first process.
 
-    The training waits for the copy alone, and for the save before.
+    The training waits only for the copy, and for the previous save.
 
     Args:
-        max_keep: newest checkpoints kept; -1 keeps all.
-        back_off: seconds between attempts where the disk refuses.
+        max_keep: number of newest checkpoints kept; -1 keeps all.
+        back_off: seconds between attempts after an error of the disk.
 
     Attributes:
-        writer: does the saves.
-        kept: checkpoints that stay at least.
+        kept: number of checkpoints that stay at least.
     """
 
     def __init__(self, max_keep: int, back_off: Sequence[float] = BACK_OFF) -> None:
@@ -41,23 +42,21 @@ class Saver:
         self._pruner = Pruner(max_keep) if max_keep > 0 else None
         self.kept = 2 if self._pruner is None else self._pruner.max_keep
         self._snapshot = Snapshot()
-        self._taken: tuple[int, Checkpoint] | None = None  # what the snapshot holds, of which step
+        self._last_copy: tuple[int, Checkpoint] | None = None  # step and content of the snapshot
         self._start: int | None = None  # first step of this continuation, until its first save
         self._is_best_own = False  # `best.pth` is of this continuation of the run
 
     def begin_continuation(self, work_dir: Path, start: int, best: float | None) -> float | None:
-        """The run goes on from a step: at the next save, later checkpoints are set aside.
+        """The run continues from step `start`: the next save sets later checkpoints aside.
 
         Args:
-            work_dir: of the run.
-            start: the step.
-            best: the best metric until then, as the checkpoint of that step knows it.
+            best: the best metric until then, by the checkpoint of that step.
 
         Returns:
-            The best metric that counts. `best.pth` may be newer than the checkpoint; one of a
-            later step was measured by another continuation, and took the place of ours.
+            The best metric until then. `best.pth` may be newer than the checkpoint; if it is of a
+            later step than `start`, another continuation has replaced ours, so there is none.
         """
-        self._start, self._taken, self._is_best_own = start, None, False
+        self._start, self._last_copy, self._is_best_own = start, None, False
         try:
             record = read_manifest(work_dir / BEST).content
         except Unverifiable:
@@ -69,40 +68,40 @@ class Saver:
         self._is_best_own = True
         return record.best if best is None else max(best, record.best)
 
-    def save(self, runner: Any, name: str, step: int) -> None:
-        """Write the state after `step` steps beside the training, as `name` in the work dir."""
-        self.writer.make_room()  # the snapshot is written over
-        self.writer.submit(name, self._job(runner, name, self._take(runner, step)))
+    def save(self, runner: RunnerProtocol, name: str, step: int) -> None:
+        """Write the state after `step` steps in the thread, as `name` in the work dir."""
+        self.writer.finish_previous()  # the snapshot is overwritten
+        self.writer.submit(name, self._save_function(runner, name, self._copy_state(runner, step)))
 
-    def save_best(self, runner: Any, step: int, best: float) -> None:
-        """The same as `best.pth`; `best` is its metric.
+    def save_best(self, runner: RunnerProtocol, step: int, best: float) -> None:
+        """Likewise as `best.pth`; `best` is its metric.
 
-        If that step is being written already, the best follows it, and nobody waits.
+        If that step is being written already, the same copy is written again, without waiting.
         """
-        if self._taken is not None and self._taken[0] == step:
-            checkpoint = self._taken[1]
+        if self._last_copy is not None and self._last_copy[0] == step:
+            checkpoint = self._last_copy[1]
             checkpoint = {**checkpoint, 'meta': {**checkpoint['meta'], 'best': best}}
         else:
-            self.writer.make_room(give_up=False)  # this does not make up for a numbered one
-            checkpoint = self._take(runner, step)
-        self.writer.submit(BEST, self._job(runner, BEST, checkpoint), kind='best')
+            self.writer.finish_previous(give_up=False)  # does not replace a numbered one
+            checkpoint = self._copy_state(runner, step)
+        self.writer.submit(BEST, self._save_function(runner, BEST, checkpoint), kind='best')
 
-    def save_at_once(self, runner: Any, name: str, step: int) -> None:
+    def save_at_once(self, runner: RunnerProtocol, name: str, step: int) -> None:
         """Write the state after `step` steps, and wait until it is on the disk.
 
         Raises:
             SaveError: the disk refused at every attempt.
         """
-        self.writer.make_room()
-        self.writer.run(name, self._job(runner, name, self._take(runner, step)))
+        self.writer.finish_previous()
+        self.writer.run(name, self._save_function(runner, name, self._copy_state(runner, step)))
 
-    def _take(self, runner: Any, step: int) -> Checkpoint:
-        checkpoint: Checkpoint = self._snapshot.take(runner.training_checkpoint(step))
-        self._taken = (step, checkpoint)
+    def _copy_state(self, runner: RunnerProtocol, step: int) -> Checkpoint:
+        checkpoint = self._snapshot.take(runner.training_checkpoint(step))
+        self._last_copy = (step, checkpoint)
         return checkpoint
 
-    def _job(self, runner: Any, name: str, checkpoint: Checkpoint) -> Callable[[], list[str]]:
-        """What is left to do with a copy of the state."""
+    def _save_function(self, runner: RunnerProtocol, name: str, checkpoint: Checkpoint) -> Save:
+        """The save of a copy, to be called in the thread."""
         path = Path(runner.work_dir) / name
         start = self._start
 
@@ -112,32 +111,32 @@ class Saver:
                 self._is_best_own = True
             else:
                 self._start = None
-            told = f'{", ".join(later)}: of another continuation of this run, set aside'
-            return [told] if later else []
+            message = f'{", ".join(later)}: of another continuation of this run, set aside'
+            return [message] if later else []
 
         return save
 
 
 class Snapshot:
-    """Copies nested dicts and lists; its buffers serve again at the next copy.
+    """Copies nested dicts and lists of tensors into buffers that the next copy reuses.
 
-    On a GPU they are pinned, so that the copy runs at the speed of the bus.
+    For tensors of a GPU they are pinned, so that the copy runs at the speed of the bus.
     """
 
     def __init__(self) -> None:
-        self._buffers: dict[tuple[Any, ...], Tensor] = {}
+        self._buffers: dict[tuple[object, ...], Tensor] = {}
 
-    def take(self, value: Any) -> Any:
-        """A copy that shares no memory with `value`; what shared memory in it shares it again.
+    def take(self, value: Checkpoint) -> Checkpoint:
+        """A copy that shares no memory with `value`; tied tensors are tied in it too.
 
-        The copy before is written over.
+        Overwrites the previous copy.
         """
-        self._seen: dict[tuple[Any, ...], Tensor] = {}
-        self._used: set[tuple[Any, ...]] = set()
+        self._seen: dict[tuple[object, ...], Tensor] = {}
+        self._used: set[tuple[object, ...]] = set()
         try:
-            # A buffer made in a validation must take the next state, too.
+            # Buffers made during a validation must be writable outside of inference mode.
             with torch.inference_mode(False), torch.no_grad():
-                copy = self._copy(value, ())
+                copy: Checkpoint = self._copy(value, ())
             if torch.cuda.is_available() and torch.cuda.is_initialized():
                 torch.cuda.current_stream().synchronize()
         finally:
@@ -145,7 +144,7 @@ class Snapshot:
         self._buffers = {key: self._buffers[key] for key in self._used}
         return copy
 
-    def _copy(self, value: Any, place: tuple[Any, ...]) -> Any:
+    def _copy(self, value: Any, place: tuple[object, ...]) -> Any:
         if isinstance(value, Tensor):
             return self._copy_tensor(value.detach(), place)
         if isinstance(value, dict):
@@ -157,9 +156,9 @@ class Snapshot:
             return copy
         if type(value) in (list, tuple):
             return type(value)(self._copy(item, (*place, i)) for i, item in enumerate(value))
-        return value  # numbers, strings, None: nothing changes them
+        return value  # numbers, strings, None: immutable
 
-    def _copy_tensor(self, value: Tensor, place: tuple[Any, ...]) -> Tensor:
+    def _copy_tensor(self, value: Tensor, place: tuple[object, ...]) -> Tensor:
         identity = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
         if value.numel() and identity in self._seen:
             return self._seen[identity]
@@ -174,14 +173,14 @@ class Snapshot:
 
 
 class SaveError(OSError):
-    """A checkpoint could not be written, not even at the last attempt."""
+    """A checkpoint could not be written at any attempt."""
 
 
 class Writer:
-    """Runs one save at a time in a thread, and tries again what the disk refuses.
+    """Runs one save at a time in a thread, and retries after errors of the disk.
 
-    What goes wrong is told by `messages`, in the thread of the training; the thread itself logs
-    nothing. It is no daemon: a process that ends by itself finishes its save first.
+    The thread does not log: the training calls `messages` and logs what it returns. It is no
+    daemon, so a process that ends normally finishes its save first.
 
     Args:
         back_off: seconds between attempts.
@@ -196,16 +195,16 @@ class Writer:
 
     @property
     def failure(self) -> BaseException | None:
-        """What a save failed with that no later one of its kind has made up for."""
+        """The error of a failed save after which none of its kind has succeeded."""
         return next(iter(self._failures.values()), None)
 
     def submit(self, name: str, save: Save, kind: str = '') -> None:
-        """Start a save as soon as the one before is done; waits for neither.
+        """Start a save after the previous one, without waiting.
 
         Args:
-            name: of the checkpoint, for messages.
-            save: does it, and returns messages.
-            kind: a later save of this kind makes up for a failed one.
+            name: file name, for messages.
+            save: writes the checkpoint and returns messages.
+            kind: the next successful save of this kind clears the failure of this one.
         """
         before = self._thread
 
@@ -219,7 +218,7 @@ class Writer:
         self._thread.start()
 
     def run(self, name: str, save: Save, kind: str = '') -> None:
-        """The same at once, in this thread.
+        """Run a save in this thread.
 
         Raises:
             SaveError: every attempt failed.
@@ -229,34 +228,34 @@ class Writer:
         self._run(name, save, kind)
         self.raise_failure()
 
-    def make_room(self, *, give_up: bool = True) -> None:
-        """Wait for the save before.
+    def finish_previous(self, *, give_up: bool = True) -> None:
+        """Wait for the previous save.
 
         Args:
-            give_up: if it waits for a better disk, drop it: the next makes up for it.
+            give_up: do not let it retry, since the next save replaces it.
         """
         if give_up:
             self._give_up.set()
         self.wait()
 
     def wait(self) -> None:
-        """Until nothing is being written."""
+        """Wait until nothing is being written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def messages(self) -> list[str]:
-        """What has happened since the last call; costs nothing where nothing has."""
+        """Messages since the last call."""
         found = []
         while self._messages:
             found.append(self._messages.popleft())
         return found
 
     def raise_failure(self) -> None:
-        """Raise what `failure` tells, once.
+        """Raise `failure`, if there is one, and clear it.
 
         Raises:
-            SaveError: the disk refused; anything else is a bug.
+            SaveError: the disk refused; any other type is a bug.
         """
         error = self.failure
         self._failures.clear()

@@ -1,4 +1,7 @@
-"""The checkpoints of a work dir: which there are, which are good, which to resume, which may go."""
+"""The checkpoints of a work dir: the list of them, the verified ones, the one to resume.
+
+Of a resume this is the second of three files, between `mae/engine/start.py` and `state.py`.
+"""
 
 import os
 import re
@@ -8,36 +11,35 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from mae.fault_tolerance.checkpoint.atomic import remove
 from mae.fault_tolerance.checkpoint.io import load_checkpoint
 from mae.fault_tolerance.checkpoint.manifest import (
+    ContentRecord,
     Damaged,
-    Record,
     Unverifiable,
     manifest_path,
     read_manifest,
-    verify,
+    verify_checkpoint,
 )
 from mae.utils.errors import CheckpointError
+from mae.utils.files import remove
 
 BEST = 'best.pth'
 _NUMBERED = re.compile(r'(?P<unit>epoch|iter)_(?P<number>\d+)\.pth')
-Say = Callable[[str], object]
+Warn = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCheckpoint:
     """A checkpoint file of a work dir.
 
     Attributes:
-        path: of the `.pth` file.
-        step: optimizer steps done, by its manifest, else by its name.
-        record: by its manifest; None without one. `list_checkpoints` only compares sizes.
+        step: optimizer steps done, by the manifest, or else by the name.
+        record: content by the manifest, None without one; `list_checkpoints` compares only sizes.
     """
 
     path: Path
     step: int
-    record: Record | None
+    record: ContentRecord | None
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,7 @@ class Choice:
     """A checkpoint to continue from.
 
     Attributes:
-        path: of the `.pth` file.
-        verified: it is what its manifest says.
+        verified: its SHA-256 is that of its manifest.
     """
 
     path: Path
@@ -54,50 +55,48 @@ class Choice:
 
 
 def list_checkpoints(
-    work_dir: Path, steps_per_epoch: int = 0, *, sure: bool = False
-) -> list[Found]:
-    """All that bear the name of a checkpoint, the one of the latest step first.
+    work_dir: Path, steps_per_epoch: int = 0, *, by_hash: bool = False
+) -> list[FoundCheckpoint]:
+    """All files with the name of a checkpoint, from the latest step to the earliest.
 
     Args:
-        work_dir: folder.
-        steps_per_epoch: places `epoch_N.pth` without a manifest.
-        sure: where a save was cut off between manifest and file, read the file to tell its step.
+        steps_per_epoch: for the step of an `epoch_N.pth` without a manifest.
+        by_hash: hash a file for its step, if its manifest describes two files of its size.
     """
     found = []
     for path in work_dir.glob('*.pth'):
         name = _NUMBERED.fullmatch(path.name)
         if name is None and path.name != BEST:
             continue
-        record = _expected(path, sure)
+        record = _record_of(path, by_hash)
         if record is not None:
             step = record.step
         elif name is None:
             step = -1
         else:
             step = int(name['number']) * (1 if name['unit'] == 'iter' else steps_per_epoch)
-        found.append(Found(path, step, record))
+        found.append(FoundCheckpoint(path, step, record))
     return sorted(found, key=lambda f: (f.step, f.path.name != BEST, f.path.name), reverse=True)
 
 
-def verified(work_dir: Path) -> Iterator[Found]:
-    """The checkpoints that are what their manifests say, from the latest step to the earliest."""
-    for found in list_checkpoints(work_dir, sure=True):
+def verified(work_dir: Path) -> Iterator[FoundCheckpoint]:
+    """The checkpoints that match their manifests, from the latest step to the earliest."""
+    for found in list_checkpoints(work_dir, by_hash=True):
         try:
-            record = verify(found.path)
+            record = verify_checkpoint(found.path)
         except (Damaged, Unverifiable, OSError):
             continue
-        yield Found(found.path, record.step, record)
+        yield FoundCheckpoint(found.path, record.step, record)
 
 
 def newest_verified(
     work_dir: Path, *, finite: bool = False, with_best: bool = True
-) -> Found | None:
-    """The latest good checkpoint, or None.
+) -> FoundCheckpoint | None:
+    """The verified checkpoint of the latest step, or None.
 
     Args:
-        work_dir: folder.
         finite: all of its weights must be finite numbers.
-        with_best: `best.pth` counts too, where it is the latest.
+        with_best: include `best.pth`.
     """
     for found in verified(work_dir):
         if found.path.name == BEST and not with_best:
@@ -107,32 +106,30 @@ def newest_verified(
     return None
 
 
-def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Say) -> Choice | None:
-    """The checkpoint of the latest step that is good; damaged ones are set aside.
+def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Warn) -> Choice | None:
+    """The good checkpoint of the latest step; damaged ones are set aside.
 
     Names and manifests decide, not `last_checkpoint`, which may be missing, old or garbage.
 
     Args:
-        work_dir: folder.
-        steps_per_epoch: of the run.
-        warn: hears of every checkpoint that was passed over, and why.
+        warn: called with a line about each checkpoint that is passed over.
 
     Returns:
-        None if there is none, or none that is good.
+        None if there is no good one.
 
     Raises:
-        CheckpointError: the only ones left could not be read, for the time being, or hold
-            weights that are not finite.
+        CheckpointError: the remaining ones cannot be read at the moment, or their weights are not
+            finite.
     """
     passed_over = []
-    for found in list_checkpoints(work_dir, steps_per_epoch, sure=True):
+    for found in list_checkpoints(work_dir, steps_per_epoch, by_hash=True):
         try:
             choice = _examine(found)
         except (OSError, _NotFinite) as error:
             warn(f'{found.path} is passed over: {error}')
             passed_over.append(str(error))
         except CheckpointError as error:
-            warn(f'{error}; {_put_aside(found.path)}')
+            warn(f'{error}; {_set_aside_damaged(found.path)}')
         else:
             if not choice.verified:
                 warn(f'{found.path} has no manifest; its own checksums are right, so it is used')
@@ -142,30 +139,30 @@ def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Say) -> Choice
     return None
 
 
-def check_given(path: Path, warn: Say) -> Choice:
-    """Examine the checkpoint that the user names.
+def check_checkpoint(path: Path, warn: Warn) -> Choice:
+    """Verify the checkpoint that the user names.
 
     Raises:
-        CheckpointError: it is damaged; names the newest good one beside it.
+        CheckpointError: it is damaged; names the newest good one in its folder.
     """
     if not path.is_file():
-        raise CheckpointError(f'no such checkpoint: {path}{_instead(path)}')
+        raise CheckpointError(f'no such checkpoint: {path}{_advice(path)}')
     try:
-        verify(path)
+        verify_checkpoint(path)
     except Unverifiable:
         warn(f'{path} has no manifest that tells whether it is whole')
         try:
             _check_archive(path)
         except Damaged as error:
-            raise CheckpointError(f'{error}{_instead(path)}') from None
+            raise CheckpointError(f'{error}{_advice(path)}') from None
         return Choice(path, verified=False)
     except Damaged as error:
-        raise CheckpointError(f'{error}{_instead(path)}') from None
+        raise CheckpointError(f'{error}{_advice(path)}') from None
     return Choice(path, verified=True)
 
 
 def set_aside(path: Path, ending: str) -> Path:
-    """Rename a checkpoint and its manifest, so that nothing takes it for one; deletes nothing.
+    """Rename a checkpoint and its manifest, so that it no longer counts; deletes nothing.
 
     Returns:
         Its new name: `path` with `.ending`, or `.ending2` and so on.
@@ -182,12 +179,11 @@ def set_aside(path: Path, ending: str) -> Path:
 
 
 def set_aside_later(work_dir: Path, step: int, own: Sequence[Path]) -> list[str]:
-    """Set aside the checkpoints beyond a step: those of a continuation given up.
+    """Set aside the checkpoints of later steps, which an abandoned continuation has written.
 
     Args:
-        work_dir: folder.
         step: where the present continuation begins.
-        own: its checkpoints, which stay.
+        own: checkpoints of the present continuation, which stay.
 
     Returns:
         Their new names.
@@ -195,13 +191,13 @@ def set_aside_later(work_dir: Path, step: int, own: Sequence[Path]) -> list[str]
     Raises:
         OSError: the folder cannot be changed.
     """
-    found = [f for f in list_checkpoints(work_dir, sure=True) if f.path.is_file()]
+    found = [f for f in list_checkpoints(work_dir, by_hash=True) if f.path.is_file()]
     later = [f.path for f in found if f.step > step and f.path not in own]
     return [set_aside(path, 'superseded').name for path in later]
 
 
 def remove_lone_manifests(work_dir: Path) -> list[str]:
-    """Remove manifests without a checkpoint, as a run leaves them that was killed in between.
+    """Remove manifests without a checkpoint: of runs that were killed between the two.
 
     Returns:
         Their names.
@@ -214,8 +210,8 @@ def remove_lone_manifests(work_dir: Path) -> list[str]:
     return [path.name for path in lone]
 
 
-def numbered(work_dir: Path) -> list[Found]:
-    """Those of an epoch or iteration, without the best: the one of the latest step first."""
+def numbered(work_dir: Path) -> list[FoundCheckpoint]:
+    """Checkpoints of an epoch or iteration, without the best, from the latest to the earliest."""
     return [f for f in list_checkpoints(work_dir) if f.path.is_file() and f.path.name != BEST]
 
 
@@ -223,11 +219,11 @@ class _NotFinite(Exception):  # noqa: N818
     pass
 
 
-def _examine(found: Found) -> Choice:
+def _examine(found: FoundCheckpoint) -> Choice:
     if not found.path.is_file():
         raise Damaged(f'{found.path} is not a file')
     try:
-        record = verify(found.path)
+        record = verify_checkpoint(found.path)
     except Unverifiable:
         _check_archive(found.path)
         load_checkpoint(found.path)
@@ -238,7 +234,7 @@ def _examine(found: Found) -> Choice:
 
 
 def _check_archive(path: Path) -> None:
-    """The checksums that a zip archive has of its own."""
+    """Test the checksums inside the zip archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
@@ -248,27 +244,27 @@ def _check_archive(path: Path) -> None:
         raise Damaged(f'{path} is damaged: the checksum of {bad} in it does not fit')
 
 
-def _put_aside(path: Path) -> str:
+def _set_aside_damaged(path: Path) -> str:
     try:
         return f'set aside as {set_aside(path, "corrupt").name}'
     except OSError as error:
         return f'it could not be set aside ({error.strerror})'
 
 
-def _instead(path: Path) -> str:
+def _advice(path: Path) -> str:
     good = newest_verified(path.parent) if path.parent.is_dir() else None
     return f'; the newest good one there is {good.path}' if good else '; there is no good one there'
 
 
-def _expected(path: Path, sure: bool) -> Record | None:
-    """What the manifest says of this file, by its size; by its hash, if that leaves a choice."""
+def _record_of(path: Path, by_hash: bool) -> ContentRecord | None:
+    """The record in the manifest that matches the size of the file, and its hash if two do."""
     try:
         manifest = read_manifest(path)
         size = path.stat().st_size
         records = (manifest.content, manifest.previous)
         fitting = [record for record in records if record and record.size == size]
-        if len(fitting) == 2 and sure:
-            return verify(path)
+        if len(fitting) == 2 and by_hash:
+            return verify_checkpoint(path)
     except (Damaged, Unverifiable, OSError):
         return None
     return fitting[0] if fitting else manifest.content

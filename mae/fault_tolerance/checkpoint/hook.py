@@ -1,21 +1,28 @@
-"""When checkpoints are written; `Saver` knows how."""
+"""When checkpoints are written: `CheckpointHook`.
+
+A save is told in three files, in this order: here, when; `background.py`, how the state is copied
+and written beside the training; `save.py`, how a file becomes visible and old ones go. What a
+checkpoint holds is in `state.py`, which checkpoints a work dir has in `folder.py`.
+"""
 
 import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from torch import nn
 
-from mae.fault_tolerance.checkpoint.atomic import remove_stale_temporaries
 from mae.fault_tolerance.checkpoint.background import BACK_OFF, Saver
 from mae.fault_tolerance.checkpoint.folder import list_checkpoints, remove_lone_manifests
+from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.registry import HOOKS
 from mae.utils.distributed import on_main
 from mae.utils.errors import CheckpointError
+from mae.utils.files import remove_stale_temporaries
+from mae.utils.runner_protocol import RunnerProtocol
 
 _TIMES = 3  # weights, and two averages of the optimizer
 
@@ -24,20 +31,20 @@ _TIMES = 3  # weights, and two averages of the optimizer
 class CheckpointHook(Hook):
     """Saves every few epochs, iterations or minutes, at the end, and the best so far.
 
-    The training waits until the state is copied to host memory; the rest is done beside it. A
-    checkpoint is written whole, then `last_checkpoint` names it, and only then older ones go. Only
-    the first process writes, so it alone decides when, and no process waits for another.
+    The training waits until the state is copied to host memory; a thread does the rest. A
+    checkpoint is complete before `last_checkpoint` names it, and only then older ones are removed.
+    Only the first process writes, so it alone decides when, and no process waits for another.
 
     Args:
         interval: epochs, iterations or minutes between checkpoints.
         by: what `interval` counts: 'epoch', 'iter' or 'minutes'.
-        by_epoch: the older way to say 'epoch' (True) or 'iter' (False).
-        max_keep: newest checkpoints kept; -1 keeps all. Two that are known to be whole stay in
-            any case, and one whose weights are finite.
-        save_best: name of a validation metric (higher is better) whose best is kept besides.
+        by_epoch: older form of `by`: True for 'epoch', False for 'iter'.
+        max_keep: number of newest checkpoints kept; -1 keeps all. In any case two verified ones
+            stay, and one whose weights are finite.
+        save_best: name of a validation metric, higher is better; `best.pth` is of its best value.
 
     Raises:
-        ValueError: `interval`, `by` or `max_keep` make no sense.
+        ValueError: `interval`, `by` or `max_keep` is out of range.
     """
 
     priority = 'VERY_LOW'
@@ -71,28 +78,30 @@ class CheckpointHook(Hook):
         self._saved_step = -1
         self._saved_time = time.monotonic()
 
-    def before_train(self, runner: Any) -> None:
-        """Tidy up after killed runs and look whether the disk is large enough."""
+    def before_train(self, runner: RunnerProtocol) -> None:
+        """Remove what killed runs left, and check the free space of the disk."""
         self.begin_continuation(runner)
-        _ = runner.identity  # found out and kept now: a save must not wait for data
+        _ = runner.identity  # computed once now: a save must not wait for data
         for message in on_main(lambda: self._prepare(runner)):
             runner.logger.warning(message)
 
-    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-        self._tell(runner)
+    def after_train_iter(self, runner: RunnerProtocol, *args: object, **kwargs: object) -> None:
+        self._report(runner)
         done = runner.iter + 1
         if self.by == 'epoch':
             return
         if self._is_due(done) or done == runner.max_iters:
             self._save(runner, f'iter_{done}.pth', done)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerProtocol) -> None:
         done = runner.epoch + 1
         if self.by == 'epoch' and (done % self.interval == 0 or done == runner.max_epochs):
             self._save(runner, f'epoch_{done}.pth', runner.iter)
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        if self.save_best is None or not metrics or not _is_training(runner):
+    def after_val_epoch(
+        self, runner: RunnerProtocol, metrics: dict[str, float] | None = None
+    ) -> None:
+        if self.save_best is None or not metrics or not runner.iter:  # 0: no training
             return
         if self.save_best not in metrics:
             raise ValueError(
@@ -100,45 +109,44 @@ class CheckpointHook(Hook):
                 f'validation metrics {", ".join(metrics)}'
             )
         found = metrics[self.save_best]
-        if math.isnan(found):  # nothing would ever be better
+        if math.isnan(found):  # no later value would compare as better
             return
         if self.best is None or found > self.best:
             self.best = found
             if is_main_process():
                 self._saver.save_best(runner, runner.iter, self.best)
 
-    def after_train(self, runner: Any) -> None:
-        """Finish writing.
+    def after_train(self, runner: RunnerProtocol) -> None:
+        """Wait for the last save.
 
         Raises:
             SaveError: the last checkpoint could not be written.
         """
         self.wait()
-        self._tell(runner)
+        self._report(runner)
         on_main(self._saver.writer.raise_failure)
 
-    def after_all(self, runner: Any) -> None:
-        """However the training ended, what is being written is finished."""
+    def after_all(self, runner: RunnerProtocol) -> None:
+        """Wait for the last save, however the training ended."""
         self.wait()
-        self._tell_messages(runner)
+        self._log_messages(runner)
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: RunnerProtocol, checkpoint: Checkpoint) -> None:
         checkpoint['meta']['best'] = self.best
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: RunnerProtocol, checkpoint: Checkpoint) -> None:
         meta = checkpoint.get('meta')
         best = meta.get('best') if isinstance(meta, dict) else None
         self.best = None if best is None else float(best)
 
-    # --- for those who stop or turn back a run --------------------------------------------
+    # --- for hooks that stop a run or go back ---------------------------------------------
 
-    def save_now(self, runner: Any, step: int) -> None:
-        """Write a checkpoint at once, unless that step has one; wait until it is on the disk.
+    def save_now(self, runner: RunnerProtocol, step: int) -> None:
+        """Write a checkpoint between two steps, unless that step has one, and wait for it.
 
-        In other processes than the first it does nothing.
+        Does nothing except in the first process.
 
         Args:
-            runner: between two steps.
             step: optimizer steps done.
 
         Raises:
@@ -151,14 +159,14 @@ class CheckpointHook(Hook):
         if self._saved_step != step or self._saver.writer.failure is not None:
             self._saved_step = step
             self._saver.save_at_once(runner, f'iter_{step}.pth', step)
-        self._tell(runner)
+        self._report(runner)
 
     def wait(self) -> None:
-        """Until what is being written is on the disk, or given up."""
+        """Wait until the current save is on the disk, or has failed at every attempt."""
         self._saver.writer.wait()
 
-    def begin_continuation(self, runner: Any) -> None:
-        """The run goes on from its step: at the next save, later checkpoints are set aside."""
+    def begin_continuation(self, runner: RunnerProtocol) -> None:
+        """The run continues from its step: the next save sets later checkpoints aside."""
         self._saved_step = -1
         self._saved_time = time.monotonic()
         if is_main_process():
@@ -170,14 +178,14 @@ class CheckpointHook(Hook):
             return done % int(self.interval) == 0
         return is_main_process() and time.monotonic() - self._saved_time >= 60 * self.interval
 
-    def _save(self, runner: Any, name: str, step: int) -> None:
+    def _save(self, runner: RunnerProtocol, name: str, step: int) -> None:
         self._saved_time = time.monotonic()
         self._saved_step = step
         if is_main_process():
             self._saver.save(runner, name, step)
 
-    def _prepare(self, runner: Any) -> list[str]:
-        """In the first process: messages."""
+    def _prepare(self, runner: RunnerProtocol) -> list[str]:
+        """Check work dir and disk, in the first process; returns warnings."""
         work_dir = Path(runner.work_dir)
         kept = self._saver.kept
         messages = []
@@ -191,12 +199,12 @@ class CheckpointHook(Hook):
             messages.append(message)
         return messages
 
-    def _tell(self, runner: Any) -> None:
-        self._tell_messages(runner)
+    def _report(self, runner: RunnerProtocol) -> None:
+        self._log_messages(runner)
         if not isinstance(self._saver.writer.failure, OSError | None):
             self._saver.writer.raise_failure()
 
-    def _tell_messages(self, runner: Any) -> None:
+    def _log_messages(self, runner: RunnerProtocol) -> None:
         for message in self._saver.writer.messages():
             runner.logger.warning(message)
 
@@ -205,15 +213,14 @@ def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:
     """Compare the free space of a work dir with what a run will write there.
 
     Args:
-        work_dir: folder.
-        model: whose weights take a third of a checkpoint.
-        kept: checkpoints that stay; one more is being written.
+        model: its weights take a third of a checkpoint.
+        kept: number of checkpoints that stay; one more is being written.
 
     Returns:
-        A warning, if the disk will not hold all of them.
+        A warning if the disk cannot hold all of them.
 
     Raises:
-        CheckpointError: it cannot hold a single one.
+        CheckpointError: it cannot hold one.
     """
     values = model.state_dict().values()
     one = _TIMES * sum(value.numel() * value.element_size() for value in values)
@@ -245,10 +252,6 @@ def _unit(by: str | None, by_epoch: bool | None) -> str:
             f'default_hooks.checkpoint says both by={by!r} and by_epoch={by_epoch}; keep by'
         )
     return by
-
-
-def _is_training(runner: Any) -> bool:
-    return bool(runner.iter)
 
 
 def _size(count: float) -> str:

@@ -1,4 +1,4 @@
-"""Reading checkpoint files: plain values only, and nothing in them is run."""
+"""Reading checkpoint files: only plain values, and no code in them runs."""
 
 import io
 import pickle
@@ -10,9 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.atomic import digest_of
-from mae.fault_tolerance.checkpoint.manifest import Unverifiable, verify
-from mae.fault_tolerance.checkpoint.safe_pickle import Refused, check_growth, inert_globals, screen
+from mae.fault_tolerance.checkpoint.manifest import Unverifiable, verify_checkpoint
+from mae.fault_tolerance.checkpoint.safe_pickle import (
+    Refused,
+    check_growth,
+    check_pickle,
+    placeholder_globals,
+)
+from mae.utils.digest import file_digest
 from mae.utils.errors import CheckpointError
 from mae.utils.text import first_line
 from mae.utils.trust import FLAG, is_trusted, trusts_any
@@ -25,28 +30,26 @@ MANIFEST = 'the manifest beside it'
 def load_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
     """Read a file of torch, of tensors and plain values, or of safetensors onto the CPU.
 
-    A file that has a manifest is compared with it first. What it asks to run is refused by name,
-    except for a file that the user trusts by its SHA-256 (`mae.utils.trust`).
+    A file that has a manifest is compared with it first. A file whose pickle would run code is
+    refused, unless the user trusts it by its SHA-256 (`mae.utils.trust`).
 
     Args:
-        path: of the file.
         verified: it has just been compared with its manifest.
 
     Returns:
-        What the file holds, with the weights under `state_dict`, also those of `model` or of the
-        top, and what proves their values under `proof`, '' for nothing. Bookkeeping objects of
-        mmengine become `Inert` ones that hold nothing.
+        The content of the file, its weights under `state_dict` even if the file has them under
+        `model` or at the top, and `proof`, by which its values are verified, '' if by nothing.
+        Objects of mmengine's log become an empty `Placeholder`.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, it asks to run code, or it holds no
-            weights.
+        CheckpointError: there is no such file, it is damaged, would run code, or holds no weights.
     """
-    checkpoint = read_file(path, verified=verified)
+    checkpoint = read_checkpoint(path, verified=verified)
     return {**checkpoint, 'state_dict': weights_of(checkpoint, path)}
 
 
-def read_file(path: Path, *, verified: bool = False) -> Checkpoint:
-    """`load_checkpoint` without its last step: the content as it lies in the file, and `proof`."""
+def read_checkpoint(path: Path, *, verified: bool = False) -> Checkpoint:
+    """`load_checkpoint` with the weights where the file has them."""
     if not path.is_file():
         raise CheckpointError(f'no such checkpoint: {path}')
     try:
@@ -62,13 +65,13 @@ def read_file(path: Path, *, verified: bool = False) -> Checkpoint:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights')
-    # One stored number can stand for all of a tensor.
+    # With stride 0 one stored number fills a whole tensor.
     check_growth(path, sum(t.numel() * t.element_size() for t in _tensors(checkpoint)))
     return {**checkpoint, 'proof': proof}
 
 
 def is_safetensors(path: Path) -> bool:
-    """What a file is by its content: many call either kind `.bin`; by its name if it is neither.
+    """Whether a file is safetensors: by its content, since `.bin` may be either; else by its name.
 
     Raises:
         OSError: it cannot be read.
@@ -81,9 +84,10 @@ def is_safetensors(path: Path) -> bool:
     return path.suffix == '.safetensors' and not is_torch
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Each once; a pickle can refer to one thing from many places, and to itself."""
-    queue, seen = [value], set()
+def _tensors(value: object) -> Iterator[Tensor]:
+    """Each tensor once; a pickle can refer to an object from many places, and to itself."""
+    queue: list[object] = [value]
+    seen: set[int] = set()
     while queue:
         item = queue.pop()
         if id(item) in seen:
@@ -97,20 +101,20 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def _verify_if_possible(path: Path) -> bool:
     try:
-        verify(path)
+        verify_checkpoint(path)
     except Unverifiable:
         return False
     return True
 
 
-def _read_plain(path: Path) -> Any:
-    """Everything but code: screened first, then read by torch's restricted unpickler."""
+def _read_plain(path: Path) -> object:
+    """Check the pickle, then read it with torch's restricted unpickler."""
     try:
-        screen(path)
+        check_pickle(path)
         with (
-            path.open('rb') as file,  # by its name alone torch takes some for safetensors
+            path.open('rb') as file,  # torch takes some for safetensors by their name
             warnings.catch_warnings(),
-            torch.serialization.safe_globals(inert_globals()),
+            torch.serialization.safe_globals(placeholder_globals()),
         ):
             warnings.simplefilter('ignore')
             return torch.load(file, map_location='cpu', weights_only=True, mmap=False)
@@ -118,17 +122,17 @@ def _read_plain(path: Path) -> Any:
         reason = str(error) if isinstance(error, Refused) else _reason(error)
         raise CheckpointError(
             f'{path} refused: {reason}, and weights need no code; if you trust whoever made it, '
-            f'{FLAG} {digest_of(path).sha256} runs it'
+            f'{FLAG} {file_digest(path)} runs it'
         ) from None
     except (CheckpointError, OSError):
         raise
-    except Exception as error:  # a hostile or damaged file brings torch to raise anything
+    except Exception as error:  # torch raises anything for a hostile or damaged file
         raise _unreadable(path, error) from None
 
 
-def _read_trusted(path: Path) -> Any:
-    """The whole of a file that the user trusts, or None if it is another."""
-    content = path.read_bytes()  # what is hashed is what is run, even if the file changes
+def _read_trusted(path: Path) -> object:
+    """The content of a file that the user trusts, or None if it is not trusted."""
+    content = path.read_bytes()  # the bytes that are hashed are those that run
     if not is_trusted(content):
         return None
     try:
@@ -150,7 +154,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def weights_of(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint, which may lie at the top or under a usual name."""
+    """The weights of a checkpoint: under `state_dict`, under `model`, or at the top."""
     checkpoint = {key: value for key, value in checkpoint.items() if key != 'proof'}
     for key in ('state_dict', 'model'):
         if isinstance(checkpoint.get(key), dict):
@@ -168,7 +172,7 @@ def _unreadable(path: Path, error: Exception, kind: str = 'checkpoint') -> Check
 
 
 def _reason(error: Exception) -> str:
-    """What torch's unpickler found, without its advice to trust the file."""
+    """The error of torch's unpickler without its advice to trust the file."""
     text = str(error)
     if 'GLOBAL ' in text:
         return f'it asks to run {text.split("GLOBAL ")[1].split()[0]}'

@@ -1,7 +1,7 @@
-"""Loading weights into a model, telling what matched and refusing what does not.
+"""Loading weights into a model, with a report of what matched; what does not fit is refused.
 
-In the order of the file: names and shapes; whether file and model mean the same by equal shapes;
-the rows of a classifier, taken by the names of its classes.
+In this order: names and shapes; other facts in which file and model must agree, such as the number
+of heads; the rows of a classifier, matched by the names of its classes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,13 +15,13 @@ from mae.utils.errors import CheckpointError
 
 Suggest = Callable[[Mapping[str, Tensor]], str | None]
 
-# A pre-trained model is loaded for its encoder: the head is new, the decoder goes, and with it
-# the encoder's last norm where the head brings its own.
+# A pre-trained model is loaded for its encoder: the head is new, the decoder is dropped, and so is
+# the encoder's last norm if the head has its own.
 MAY_MISS = ('decoder.', 'head.')
 MAY_REMAIN = ('decoder.', 'head.', 'encoder.norm.')
 
-# Facts in which file and model must agree for the weights to mean the same, and the key that
-# brings the model to agree.
+# Facts in which file and model must agree, since the shapes do not show them, and the config key
+# of each.
 _DECISIVE = {'num_heads': 'encoder.arch.num_heads', 'decoder_num_heads': 'decoder.num_heads'}
 _ADVISORY = {
     'norm_eps': 'encoder.norm_eps',
@@ -65,17 +65,16 @@ def fit_weights(
     """Load `weights` into `model`, whole or not at all.
 
     Args:
-        model: to be filled; `adapt_weights(weights, grid_size)`, if it has it, fits those of
-            another size, and `get_facts()` is compared with `facts`.
-        weights: by name.
-        path: where they came from, for messages.
-        exact: allow neither missing nor left-over weights, as when testing or resuming; else
-            the decoder and the head may differ, as when fine-tuning a pre-trained model.
-        facts: what is known of the model that the weights are of, as from `load_weights`.
-        notes: lines for the report, as from `load_weights`.
-        classes: names that the head is to tell apart: with `facts['classes']` its rows are taken
-            by name. Not with `exact`.
-        suggest: names a config whose model would fit such weights; None: no error names one.
+        model: if it has `adapt_weights(weights, grid_size)`, this resizes weights of another
+            image size; its `get_facts()` is compared with `facts`.
+        path: for messages.
+        exact: refuse missing and additional weights, as for testing and resuming; else decoder
+            and head may differ, as for fine-tuning a pre-trained model.
+        facts: number of heads, grid size, ... of the model in the file, from `load_weights`.
+        notes: lines for the report, from `load_weights`.
+        classes: class names of the model: with `facts['classes']` the rows of the head are
+            matched by name. Not with `exact`.
+        suggest: returns the name of a config whose model fits the weights, for errors.
 
     Raises:
         CheckpointError: names, shapes or facts do not fit; the first few are listed, and a config
@@ -108,7 +107,7 @@ def _fit(
     notes = [*notes, *compare_facts(model, weights, facts, path, exact)]
     adapted = [] if exact else _adapt(model, weights, facts, path)
     if not exact:
-        pools = {facts.get('pool'), facts_of(model).get('pool')} - {None}
+        pools = {facts.get('pool'), facts_of_model(model).get('pool')} - {None}
         adapted += _fit_head(weights, own, facts.get('classes'), classes, len(pools) < 2)
         adapted += _fit_decoder(weights, own)
     reshaped = [
@@ -152,7 +151,7 @@ def _fit_head(
     here: Sequence[str] | None,
     same_pool: bool,
 ) -> list[str]:
-    """Take the head by class names, or leave it out unless the whole of it fits."""
+    """Match the head by class names; drop it unless the whole of it fits."""
     theirs = [name for name in weights if name.startswith('head.')]
     ours = [name for name in own if name.startswith('head.')]
     if not theirs or not ours:
@@ -167,7 +166,7 @@ def _fit_head(
 
 
 def _fit_decoder(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """Leave out a decoder that predicts another target: its last layer is of another width."""
+    """Drop a decoder that predicts another target: its last layer has another width."""
     last = 'decoder.pred.weight'
     if last not in weights or last not in own or len(weights[last]) == len(own[last]):
         return []
@@ -178,7 +177,7 @@ def _fit_decoder(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> list[
 
 
 def _check(report: LoadReport, path: Path, exact: bool) -> None:
-    """Allow nothing missing or left over but what a task expects to be, and that as a whole."""
+    """Refuse missing and additional weights, except for decoder and head as a whole."""
     may_miss: tuple[str, ...] = () if exact else MAY_MISS
     may_remain: tuple[str, ...] = () if exact else MAY_REMAIN
     if any(name.startswith('decoder.') for name in report.matched):
@@ -199,14 +198,14 @@ def _first(lines: list[str], count: int = 3) -> str:
 
 
 def _groups(names: Iterable[str]) -> str:
-    """The parts that the names are of; the last norm of an encoder is not an encoder."""
+    """The parts that the names belong to; the last norm of an encoder is one of its own."""
     parts = {
         'encoder.norm' if name.startswith('encoder.norm.') else name.split('.')[0] for name in names
     }
     return ', '.join(sorted(parts)[:6])
 
 
-# --- whether file and model mean the same by equal shapes -------------------------------------
+# --- facts that the shapes do not show --------------------------------------------------------
 
 
 def compare_facts(
@@ -216,8 +215,12 @@ def compare_facts(
     path: Path,
     exact: bool,
 ) -> list[str]:
-    """Refuse what would compute something else in spite of equal shapes; say what may differ."""
-    here = facts_of(model)
+    """Refuse weights that would compute something else in spite of equal shapes.
+
+    Returns:
+        A line for each fact that differs and is allowed to.
+    """
+    here = facts_of_model(model)
     with_decoder = any(name.startswith('decoder.') for name in weights)
     wanted = dict(_DECISIVE)
     if exact:
@@ -241,13 +244,13 @@ def compare_facts(
     return notes
 
 
-def facts_of(model: nn.Module) -> Mapping[str, Any]:
-    """What a model says of itself with `get_facts()`; nothing if it cannot."""
+def facts_of_model(model: nn.Module) -> Mapping[str, Any]:
+    """`get_facts()` of a model, or nothing if it has none."""
     facts: Mapping[str, Any] = getattr(model, 'get_facts', dict)()
     return facts
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return tuple(value) if isinstance(value, list | tuple) else value
 
 
@@ -263,14 +266,13 @@ def remap_head(
     """Put the rows of a head, in place, into the order of other classes.
 
     Args:
-        weights: of the file; each `head.fc` gets rows for `here`, those of new classes as in `own`.
-        own: weights of the model to load into.
-        there: names of the file's classes, in order.
-        here: names of the model's classes, in order.
+        weights: of the file; each `head.fc` gets rows for `here`, those of new classes from `own`.
+        own: weights of the model.
+        there: class names of the file, in the order of its rows.
+        here: class names of the model, in the order of its rows.
 
     Returns:
-        A line if anything was moved; nothing where names are unknown, alike or have none in
-        common.
+        A line if rows were moved; none if names are unknown, equal, or none is common.
     """
     if not there or not here or list(there) == list(here):
         return []

@@ -1,4 +1,4 @@
-"""What a checkpoint should be: the file `<checkpoint>.json` beside it, and the comparison."""
+"""The manifest of a checkpoint, `<checkpoint>.json` beside it, and the comparison of the two."""
 
 import hashlib
 import json
@@ -7,25 +7,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mae.fault_tolerance.checkpoint.atomic import Digest, digest_of
 from mae.utils import strict_json
 from mae.utils.errors import CheckpointError
+from mae.utils.files import Digest, digest_of
 
 _FORMAT = 1
 _LARGEST = 64 << 20  # bytes; ours have some thousand
 
 
-class Damaged(CheckpointError):  # noqa: N818  (says what it is)
-    """A file is not what its manifest says."""
+class Damaged(CheckpointError):  # noqa: N818
+    """A file does not match its manifest."""
 
 
 class Unverifiable(CheckpointError):  # noqa: N818
-    """A file has no manifest, or none that can be read."""
+    """A file has no readable manifest."""
 
 
 @dataclass(frozen=True)
-class Record:
-    """One content of a checkpoint file: what it is, and where in the run it belongs."""
+class ContentRecord:
+    """Size, hash and place in the run of a checkpoint file; `best` is the best metric so far."""
 
     size: int
     sha256: str
@@ -37,23 +37,22 @@ class Record:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a checkpoint file without opening it.
+    """What is known about a checkpoint file without opening it.
 
     Attributes:
         file: name of the checkpoint.
-        content: of the file.
-        previous: of the file that had the name before. The manifest is renewed just before the
-            file is, so that until then this one counts.
+        previous: record of the file that had the name before. The manifest is replaced just
+            before the file, and until then this record is the one that matches.
         about: world size, config as data, versions.
     """
 
     file: str
-    content: Record
-    previous: Record | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
+    content: ContentRecord
+    previous: ContentRecord | None = None
+    about: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """With a checksum of its own, so that a changed digit does not pass."""
+        """JSON with a checksum of the rest of it."""
         data = strict_json.finite_or_word({'format': _FORMAT, **asdict(self)})
         return strict_json.dumps({**data, 'checksum': _checksum(data)}, indent=1) + '\n'
 
@@ -67,7 +66,7 @@ def read_manifest(path: Path) -> Manifest:
     """The manifest of the checkpoint `path`.
 
     Raises:
-        Unverifiable: there is none, or it is damaged itself.
+        Unverifiable: there is none, or it is damaged.
     """
     file = manifest_path(path)
     try:
@@ -90,12 +89,12 @@ def read_manifest(path: Path) -> Manifest:
         raise Unverifiable(f'{file} is damaged') from None
 
 
-def verify(path: Path) -> Record:
-    """Compare a checkpoint with its manifest, byte by byte.
+def verify_checkpoint(path: Path) -> ContentRecord:
+    """Compare size and SHA-256 of a checkpoint with its manifest.
 
     Raises:
-        Unverifiable: it has no manifest that can be read.
-        Damaged: it is another one, cut or changed.
+        Unverifiable: it has no readable manifest.
+        Damaged: it is cut, changed, or another file.
         OSError: it cannot be read.
     """
     manifest = read_manifest(path)
@@ -110,13 +109,13 @@ def verify(path: Path) -> Record:
     raise Damaged(f'{path} is damaged: its SHA-256 is not that of its manifest')
 
 
-def _record(told: dict[str, Any]) -> Record:
-    record = Record(**told)
+def _record(values: dict[str, Any]) -> ContentRecord:
+    record = ContentRecord(**values)
     number = isinstance(record.best, int | float | None)
     if not (isinstance(record.size, int) and isinstance(record.step, int) and number):
         raise ValueError
     return record
 
 
-def _checksum(data: Mapping[str, Any]) -> str:
+def _checksum(data: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -1,13 +1,12 @@
-"""What a pickle may ask for: a look at a checkpoint file before it is read, and stand-ins.
+"""Which classes and functions a pickle may use: a check before a file is read, and placeholders.
 
-torch's restricted unpickler is the wall. `screen` stands before it: its list is shorter, it names
-everything at once, and it understands what torch only fails on. It also tells what an archive would
-unpack to.
+torch's restricted unpickler is what keeps code from running. `check_pickle` comes before it: its
+list is shorter, its error names everything at once, it knows files that torch only fails on, and it
+compares the unpacked size of an archive with that of the file.
 
 mmengine and mmpretrain pickle their loss history (a class, its methods, numpy arrays) beside the
 weights, timm and the authors their command line with its paths, Lightning its hyperparameters.
-Nothing of it is needed here, and the real classes would run what the file tells them to: an `Inert`
-takes their place.
+None of it is needed here, and the real classes would run code: a `Placeholder` takes their place.
 """
 
 import pickletools
@@ -32,32 +31,32 @@ _GROWTH = 4  # times the file's size that its archive may unpack to; torch's are
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
 
 
-class Inert:
-    """Takes the place of an object of a checkpoint, and holds nothing of it."""
+class Placeholder:
+    """Empty object in place of one of a checkpoint."""
 
-    def __new__(cls, *args: Any) -> 'Inert':
+    def __new__(cls, *args: object) -> 'Placeholder':
         return object.__new__(cls)
 
-    def __setstate__(self, state: Any) -> None:
-        """Forget it."""
+    def __setstate__(self, state: object) -> None:
+        """Ignore the state."""
 
 
-def _attribute(owner: Any, name: Any = None, *unused: Any) -> Inert:
-    """For `getattr(HistoryBuffer, 'mean')`: a method of a stand-in, which is one too."""
-    if owner is not Inert or not isinstance(name, str):
+def _placeholder_attribute(owner: object, name: object = None, *unused: object) -> Placeholder:
+    """For `getattr(HistoryBuffer, 'mean')`: a placeholder of a method."""
+    if owner is not Placeholder or not isinstance(name, str):
         raise UnpicklingError('GLOBAL builtins.getattr of what is no loss history')
-    return Inert()
+    return Placeholder()
 
 
-# By the name that a pickle asks for. A config keeps what it says, as a plain dict.
-INERT: dict[str, Any] = {
-    'builtins.getattr': _attribute,
-    'argparse.Namespace': Inert,
-    'datetime.datetime': Inert,
-    'datetime.timedelta': Inert,
-    'torch.torch_version.TorchVersion': Inert,
+# By the name in the pickle. A config keeps its content, as a plain dict.
+PLACEHOLDERS: dict[str, object] = {
+    'builtins.getattr': _placeholder_attribute,
+    'argparse.Namespace': Placeholder,
+    'datetime.datetime': Placeholder,
+    'datetime.timedelta': Placeholder,
+    'torch.torch_version.TorchVersion': Placeholder,
     **{
-        f'{module}.{kind}{system}Path': Inert
+        f'{module}.{kind}{system}Path': Placeholder
         for module in ('pathlib', 'pathlib._local')
         for kind in ('', 'Pure')
         for system in ('', 'Posix', 'Windows')
@@ -70,16 +69,16 @@ INERT: dict[str, Any] = {
             'lightning.fabric.utilities.data',
         )
     },
-    HISTORY: Inert,
-    'mmengine.config.config.Config': Inert,
+    HISTORY: Placeholder,
+    'mmengine.config.config.Config': Placeholder,
     'mmengine.config.config.ConfigDict': dict,
     'mmcv.utils.config.ConfigDict': dict,
-    'numpy.dtype': Inert,
-    'numpy.ndarray': Inert,
-    'numpy.core.multiarray.scalar': Inert,
-    'numpy.core.multiarray._reconstruct': Inert,
-    'numpy._core.multiarray.scalar': Inert,
-    'numpy._core.multiarray._reconstruct': Inert,
+    'numpy.dtype': Placeholder,
+    'numpy.ndarray': Placeholder,
+    'numpy.core.multiarray.scalar': Placeholder,
+    'numpy.core.multiarray._reconstruct': Placeholder,
+    'numpy._core.multiarray.scalar': Placeholder,
+    'numpy._core.multiarray._reconstruct': Placeholder,
 }
 
 _ALLOWED = frozenset({
@@ -98,45 +97,45 @@ _ALLOWED = frozenset({
     'torch._utils._rebuild_tensor',
     'torch._utils._rebuild_tensor_v2',
     'torch._utils._rebuild_tensor_v3',
-    *INERT,
+    *PLACEHOLDERS,
 })  # fmt: skip
 
 
-def inert_globals() -> list[Any]:
+def placeholder_globals() -> list[Any]:
     """For `torch.serialization.safe_globals`."""
-    return [(stand_in, name) for name, stand_in in INERT.items()]
+    return [(placeholder, name) for name, placeholder in PLACEHOLDERS.items()]
 
 
 class Refused(CheckpointError):  # noqa: N818
-    """A file asks to run code."""
+    """A file whose pickle would run code."""
 
 
-def screen(path: Path) -> None:
-    """Refuse a `.pth` that asks to run code, or would fill the memory.
+def check_pickle(path: Path) -> None:
+    """Refuse a `.pth` that would run code or fill the memory.
 
     Raises:
         Refused: names what it would run.
-        CheckpointError: it is no checkpoint, or lies about its size.
+        CheckpointError: it is no checkpoint, or unpacks to far more than its size.
     """
     with path.open('rb') as file:
-        is_zip = file.read(len(_ZIP)) == _ZIP  # as torch tells them, by the beginning alone
+        is_zip = file.read(len(_ZIP)) == _ZIP  # by its first bytes alone, as torch does
     if is_zip:
-        _screen_zip(path)
+        _check_zip(path)
     elif path.stat().st_size >= tarfile.BLOCKSIZE and tarfile.is_tarfile(path):
         raise Refused('it is a tar archive of torch before 0.4, which cannot be read without code')
     else:
         with path.open('rb') as file:
-            _screen_pickles(file)
+            _check_legacy(file)
 
 
 def check_growth(path: Path, size: int) -> None:
-    """Refuse a file that would become `size` bytes, out of all proportion to its own."""
+    """Refuse a file that would unpack to `size` bytes, if that is far more than its own size."""
     file_size = path.stat().st_size
     if size > _GROWTH * file_size:
         raise CheckpointError(f'{path} refused: {file_size} bytes would unpack to {size}')
 
 
-def _screen_zip(path: Path) -> None:
+def _check_zip(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         size = sum(member.file_size for member in members)
@@ -151,27 +150,27 @@ def _screen_zip(path: Path) -> None:
             _require_allowed(globals_of(BytesIO(archive.read(member))))
 
 
-def _screen_pickles(file: IO[bytes]) -> None:
-    """The pickles that a file of the format before zip (or of `pickle.dump`) begins with."""
+def _check_legacy(file: IO[bytes]) -> None:
+    """Check the pickles at the beginning of a file of torch before 1.6, or of `pickle.dump`."""
     for number in range(_LEGACY_PICKLES):
         try:
             names = set(globals_of(file))
         except ValueError:
             if number == 0:
                 raise
-            return  # what follows the pickles is raw numbers
+            return  # after the pickles come the raw values of the tensors
         _require_allowed(names)
 
 
 def globals_of(file: IO[bytes]) -> Iterator[str]:
-    """Names of the classes and functions that a pickle asks for.
+    """Names of the classes and functions that a pickle uses.
 
     Raises:
-        ValueError: it is none, or cut.
+        ValueError: it is no pickle, or cut.
     """
-    strings: list[Any] = ['?', '?']  # seen so far, for the opcode that takes its name from them
-    memo: dict[int, Any] = {}
-    last: Any = None
+    strings: list[object] = ['?', '?']  # seen so far, for the opcode that takes its name from them
+    memo: dict[int, object] = {}
+    last: object = None
     argument: Any
     for opcode, argument, _ in pickletools.genops(file):
         name = opcode.name

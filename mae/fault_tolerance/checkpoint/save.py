@@ -1,7 +1,7 @@
-"""A save: checkpoint and manifest appear whole, then `last_checkpoint`; then old ones go.
+"""A save: checkpoint and manifest appear complete, then `last_checkpoint`; then old ones go.
 
-`commit` is the whole of it, `save_checkpoint` its first step, and the one place where a checkpoint
-becomes visible.
+The last of three files about a save, after `hook.py` and `background.py`. `commit` is the whole
+save, `save_checkpoint` its first step and the only place where a checkpoint becomes visible.
 """
 
 import os
@@ -10,17 +10,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.atomic import remove, sync_folder, write_temporary, write_text
-from mae.fault_tolerance.checkpoint.folder import BEST, Found, numbered, set_aside, set_aside_later
+from mae.fault_tolerance.checkpoint.folder import (
+    BEST,
+    FoundCheckpoint,
+    numbered,
+    set_aside,
+    set_aside_later,
+)
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.manifest import (
+    ContentRecord,
     Damaged,
     Manifest,
-    Record,
     Unverifiable,
     manifest_path,
-    verify,
+    verify_checkpoint,
 )
+from mae.utils.files import remove, sync_folder, write_temporary, write_text
 
 POINTER = 'last_checkpoint'
 _AT_LEAST = 2  # verified checkpoints that always stay
@@ -35,20 +41,19 @@ def commit(
     *,
     keep_best: bool = True,
 ) -> list[str]:
-    """Write a checkpoint; only when it is on the disk is anything else changed.
+    """Write a checkpoint; everything else in the work dir changes only after it is on the disk.
 
     Args:
-        checkpoint: its content.
-        path: its place, in a work dir.
-        pruner: removes old ones; None keeps all.
-        start: step at which this continuation of the run began: what lies beyond is of another.
-        keep_best: `best.pth` is of this one.
+        pruner: removes old checkpoints; None keeps all.
+        start: step at which this continuation of the run began; checkpoints of later steps are
+            of another one and are set aside.
+        keep_best: `best.pth` is of this continuation and stays.
 
     Returns:
-        Names of what was set aside.
+        New names of the checkpoints that were set aside.
 
     Raises:
-        OSError: the disk refused; the checkpoints from before are untouched.
+        OSError: the disk refused; older checkpoints are untouched.
     """
     record = save_checkpoint(checkpoint, path)
     if path.name == BEST:
@@ -62,15 +67,15 @@ def commit(
     return later
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> Record:
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> ContentRecord:
     """Write a checkpoint and, beside it, its manifest.
 
-    Both are written under temporary names and flushed. Then the manifest gets its name, which
-    knows the file that the name stood for until now as well, and last the file. Cut at any point,
-    `path` is absent, the old one or the new one, and has a manifest that it fits.
+    Both are written under temporary names and flushed. Then the manifest is renamed, and last the
+    checkpoint; the manifest describes the file that it replaces as well. If the process is killed
+    at any point, `path` is absent, the old file or the new one, and its manifest describes it.
 
     Args:
-        checkpoint: tensors and plain values; `meta` tells step, epoch, world size, config.
+        checkpoint: tensors and plain values; `meta` holds step, epoch, world size and config.
         path: ends in `.pth`.
 
     Raises:
@@ -80,7 +85,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> Record:
     finite = _is_finite(checkpoint.get('state_dict', {}))
     temporary, digest = write_temporary(path, lambda file: torch.save(checkpoint, file))
     try:
-        record = Record(
+        record = ContentRecord(
             size=digest.size,
             sha256=digest.sha256,
             step=meta.get('step', 0),
@@ -102,26 +107,26 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> Record:
 
 
 class Pruner:
-    """Removes old checkpoints, once enough newer ones are known to be good.
+    """Removes old checkpoints, once enough newer ones are verified.
 
     Args:
-        max_keep: numbered checkpoints kept; never fewer than two verified ones, nor fewer than
-            one of finite weights.
+        max_keep: number of `epoch_N.pth` and `iter_N.pth` kept; at least two verified ones stay,
+            and one whose weights are finite.
     """
 
     def __init__(self, max_keep: int) -> None:
         self.max_keep = max(max_keep, _AT_LEAST)
-        self._good: dict[str, Record] = {}  # a checkpoint is read once, not at every save
+        self._good: dict[str, ContentRecord] = {}  # each is verified once, not at every save
 
-    def note(self, path: Path, record: Record) -> None:
-        """A checkpoint has just been written."""
+    def note(self, path: Path, record: ContentRecord) -> None:
+        """Note that a checkpoint has just been written."""
         self._good[path.name] = record
 
     def prune(self, work_dir: Path) -> list[str]:
-        """Remove what may go.
+        """Remove the checkpoints beyond `max_keep`.
 
         Returns:
-            The names.
+            Their names.
 
         Raises:
             OSError: the folder cannot be changed.
@@ -142,11 +147,11 @@ class Pruner:
             self._good.pop(path.name, None)
         return [path.name for path in gone]
 
-    def _verify(self, found: Found) -> Record | None:
+    def _verify(self, found: FoundCheckpoint) -> ContentRecord | None:
         known = self._good.get(found.path.name)
         if known is None or known != found.record:
             try:
-                known = verify(found.path)
+                known = verify_checkpoint(found.path)
             except (Damaged, Unverifiable, OSError):
                 return None
             self._good[found.path.name] = known
@@ -156,15 +161,15 @@ class Pruner:
 def _point_to(path: Path) -> None:
     """Let `last_checkpoint`, which other tools read, name a checkpoint."""
     pointer = path.with_name(POINTER)
-    if pointer.is_dir() and not pointer.is_symlink():  # of nobody here: a file cannot replace it
+    if pointer.is_dir() and not pointer.is_symlink():  # not ours; a file cannot replace it
         set_aside(pointer, 'corrupt')
     write_text(pointer, str(path))
 
 
-def _present(path: Path) -> Record | None:
-    """Of the file that is about to be replaced."""
+def _present(path: Path) -> ContentRecord | None:
+    """ContentRecord of the file that is about to be replaced."""
     try:
-        return verify(path) if path.exists() else None
+        return verify_checkpoint(path) if path.exists() else None
     except (Damaged, Unverifiable):
         return None
 

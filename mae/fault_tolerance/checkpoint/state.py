@@ -1,27 +1,34 @@
-"""The state of a run, as a checkpoint holds it: weights, optimizer, averages and the step.
+"""The state of a run in a checkpoint: weights, optimizer, schedules and the step.
 
-Nothing random is in it: that follows from the config and the step. What decides that, the identity
-of the run, is told beside the state: with another it would be another run.
+Random numbers are no part of it: they follow from the config and the step. What determines them,
+the identity of the run, is stored with the state, and a run with another identity is refused.
+
+In this order: the state is collected (`training_state`), checked and restored (`check_resumable`,
+`restore_state`: the last of three files about a resume, after `mae/engine/start.py` and
+`folder.py`), the identity, and the options of the optimizer.
 """
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapperDict, _ParamScheduler
 from mmengine.runner import IterBasedTrainLoop
 from torch import Tensor
 
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.load import fit_weights
+from mae.fault_tolerance.runner import StepWrapper, TrainingRunner
 from mae.utils.errors import CheckpointError, ConfigError
+from mae.utils.runner_protocol import Schedules
 from mae.utils.versions import versions
+
+State = dict[str, Any]
 
 MayDiffer = Literal[
     'seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset', 'teacher'
@@ -29,12 +36,12 @@ MayDiffer = Literal[
 NAMES: tuple[str, ...] = get_args(MayDiffer)
 _LOOKED_AT = 4096  # samples, evenly spread
 
-# How a step is computed, not what it does; and what the schedule goes by.
+# Options that do not change the result of a step, and the factor that schedules read.
 _OF_CONFIG = ('fused', 'foreach', 'capturable', 'differentiable', 'lr_scale')
 
 
-def training_state(runner: Any, step: int) -> Checkpoint:
-    """All that the rest of a run depends on, after `step` optimizer steps."""
+def training_state(runner: TrainingRunner, step: int) -> Checkpoint:
+    """The state after `step` optimizer steps, on which the rest of the run depends."""
     return {
         'meta': {
             'step': step,
@@ -47,26 +54,24 @@ def training_state(runner: Any, step: int) -> Checkpoint:
         },
         'state_dict': runner.bare_model.state_dict(),
         'optimizer': runner.optim_wrapper.state_dict(),
-        'param_schedulers': _each(runner.param_schedulers or [], _schedule_state),
+        'param_schedulers': _schedule_states(runner.param_schedulers or []),
     }
 
 
 def check_resumable(
-    runner: Any, checkpoint: Checkpoint, path: Path, anyway: Sequence[str] = ()
+    runner: TrainingRunner, checkpoint: Checkpoint, path: Path, anyway: Sequence[str] = ()
 ) -> list[str]:
-    """Refuse to continue what is not a run, or another one.
+    """Refuse a checkpoint without the state of a run, or of a run with another identity.
 
     Args:
-        runner: that would continue.
-        checkpoint: its content.
-        path: of it, for messages.
-        anyway: what may differ, of `NAMES`.
+        path: for messages.
+        anyway: names in `NAMES` of what may differ.
 
     Returns:
-        What differs and may, in words.
+        A line for each difference that `anyway` allows.
 
     Raises:
-        CheckpointError: it holds weights only, or the run would see other samples.
+        CheckpointError: it holds only weights, or the run would see other samples.
     """
     meta = checkpoint.get('meta')
     needed = {'optimizer', 'param_schedulers'}
@@ -86,49 +91,51 @@ def check_resumable(
 
 
 def restore_state(
-    runner: Any,
+    runner: TrainingRunner,
     checkpoint: Checkpoint,
     path: Path,
     *,
     optimizer: bool = True,
     schedules: bool = True,
 ) -> list[str]:
-    """Put a run back to the step its checkpoint was written at.
+    """Put model, optimizer, schedules and loop back to the step of a checkpoint.
 
     Args:
-        runner: whose model, optimizer, schedules and loop are changed.
-        checkpoint: from `training_state`, or of mmengine's runner for its loops.
-        path: where it was read, for messages.
+        checkpoint: from `training_state`; for loops of mmengine also from its runner.
+        path: for messages.
         optimizer: False leaves the optimizer as it is.
         schedules: False leaves the schedules as they are.
 
     Returns:
-        What of the config has no effect, in words.
+        A line for each option of the config that has no effect.
 
     Raises:
         CheckpointError: the checkpoint is of another model or optimizer.
     """
     weights, suggest = checkpoint['state_dict'], runner.suggest_config
     fit_weights(runner.bare_model, weights, path, exact=True, suggest=suggest)
-    told = []
+    lines = []
     if optimizer:
-        told = _restore_optimizers(runner, checkpoint['optimizer'], path)
+        lines = _restore_optimizers(runner, checkpoint['optimizer'], path)
     if schedules:
         _load_schedules(runner.param_schedulers or [], checkpoint['param_schedulers'])
-    meta, loop = checkpoint['meta'], runner.train_loop
+    meta = checkpoint['meta']
     if runner.is_exact:
-        loop.go_to(meta['step'])
+        runner.train_loop.go_to(meta['step'])
     else:
+        loop: Any = runner.train_loop  # of mmengine, whose counters have no setters
         loop._epoch, loop._iter = meta['epoch'], _step(meta, runner)
-        _follow(runner, meta.get('seed'), checkpoint.get('message_hub'))
-    return told
+        _restore_mmengine(runner, meta.get('seed'), checkpoint.get('message_hub'))
+    return lines
 
 
-def meta_of_mmengine(runner: Any, given: Mapping[str, Any], *, by_epoch: bool) -> dict[str, Any]:
-    """What mmengine's runner notes in a checkpoint, as plain values, and the `step`.
+def mmengine_checkpoint(
+    runner: TrainingRunner, meta: Mapping[str, Any], *, by_epoch: bool
+) -> Checkpoint:
+    """`runner.training_checkpoint`, with what mmengine's runner notes in a checkpoint.
 
     Args:
-        given: by the caller; `iter` and `epoch` of it count.
+        meta: `iter`, the optimizer steps done, and `epoch` take precedence over the runner's.
         by_epoch: whether an epoch has just ended, or else a step.
     """
     noted = {
@@ -137,23 +144,21 @@ def meta_of_mmengine(runner: Any, given: Mapping[str, Any], *, by_epoch: bool) -
         'experiment_name': runner.experiment_name,
         'time': time.strftime('%Y%m%d_%H%M%S'),
         'dataset_meta': getattr(runner.train_dataloader.dataset, 'metainfo', None),
-        **given,
+        **meta,
     }
-    meta: dict[str, Any] = plain({**noted, 'step': noted['iter']})
-    return meta
-
-
-def plain_hub(hub: MessageHub) -> dict[str, Any]:
-    """What mmengine's message hub tells, as plain values; what was logged is in `scalars.json`."""
-    told = {key: plain(value) for key, value in hub.state_dict()['runtime_info'].items()}
-    return {
-        'log_scalars': {},
-        'runtime_info': told,
-        'resumed_keys': dict.fromkeys(told, True),
+    noted = plain({**noted, 'step': noted['iter']})
+    checkpoint = runner.training_checkpoint(noted['step'], noted)
+    info = runner.message_hub.state_dict()['runtime_info']
+    info = {key: plain(value) for key, value in info.items()}
+    checkpoint['message_hub'] = {
+        'log_scalars': {},  # they are in `scalars.json`
+        'runtime_info': info,
+        'resumed_keys': dict.fromkeys(info, True),
     }
+    return checkpoint
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A config as data: dicts, lists, numbers and strings, nothing that must be evaluated."""
     if isinstance(value, Mapping | Config):
         return {str(key): plain(item) for key, item in value.items()}
@@ -166,36 +171,36 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _step(meta: Mapping[str, Any], runner: Any) -> Any:
-    """Optimizer steps done. Of mmengine's runner, which says `iter`, only its own loops go on."""
+def _step(meta: Mapping[str, object], runner: TrainingRunner) -> object:
+    """Optimizer steps done. mmengine stores them as `iter`, from which only its loops resume."""
     return meta.get('step', None if runner.is_exact else meta.get('iter'))
 
 
-def _epoch(runner: Any, step: int) -> int:
-    if isinstance(runner.train_loop, IterBasedTrainLoop):  # counts none
+def _epoch(runner: TrainingRunner, step: int) -> int:
+    if isinstance(runner.train_loop, IterBasedTrainLoop):  # it has no epochs
         return 0
-    return step // len(runner.train_dataloader)
+    steps: int = runner.identity['steps_per_epoch']
+    return step // steps
 
 
-def _classes(dataset: Any) -> list[Any]:
+def _classes(dataset: object) -> list[str | int | float]:
     names = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
     return [plain(name) for name in names]
 
 
-def _schedule_state(scheduler: Any) -> dict[str, Any]:
-    """Its values; mmengine counts milestones in a `Counter`, which is more than a dict."""
-    state: dict[str, Any] = scheduler.state_dict()
+def _schedule_state(scheduler: _ParamScheduler) -> State:
+    """Plain values: mmengine counts milestones in a `Counter`, a subclass of dict."""
+    state: State = scheduler.state_dict()
     return {key: dict(v) if isinstance(v, dict) else v for key, v in state.items()}
 
 
-def _each(schedulers: Any, function: Callable[[Any], Any]) -> Any:
-    """A list for one optimizer; for several, lists by their names."""
+def _schedule_states(schedulers: Schedules) -> list[State] | dict[str, list[State]]:
     if isinstance(schedulers, Mapping):
-        return {name: _each(of_one, function) for name, of_one in schedulers.items()}
-    return [function(scheduler) for scheduler in schedulers]
+        return {name: list(map(_schedule_state, of_one)) for name, of_one in schedulers.items()}
+    return list(map(_schedule_state, schedulers))
 
 
-def _load_schedules(schedulers: Any, states: Any) -> None:
+def _load_schedules(schedulers: Schedules, states: Any) -> None:
     if isinstance(schedulers, Mapping):
         for name, of_one in schedulers.items():
             _load_schedules(of_one, states[name])
@@ -204,25 +209,27 @@ def _load_schedules(schedulers: Any, states: Any) -> None:
         scheduler.load_state_dict(state)
 
 
-def _restore_optimizers(runner: Any, state: Any, path: Path) -> list[str]:
-    """Of the only one, or of each of several."""
+def _restore_optimizers(runner: TrainingRunner, state: Any, path: Path) -> list[str]:
+    """Restore the optimizer, or each of several."""
     schedulers = runner.param_schedulers or []
-    several = isinstance(runner.optim_wrapper, OptimWrapperDict)
-    wrappers = dict(runner.optim_wrapper.items()) if several else {'': runner.optim_wrapper}
-    told = []
+    wrapper: StepWrapper | OptimWrapperDict = runner.optim_wrapper
+    wrappers = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
+    lines = []
     for name, wrapper in wrappers.items():
         of_one = schedulers[name] if isinstance(schedulers, Mapping) else schedulers
         scheduled = {scheduler.param_name for scheduler in of_one}
-        told.append(restore_optimizer(wrapper, state[name] if name else state, path, scheduled))
-    return [line for line in told if line]
+        lines.append(restore_optimizer(wrapper, state[name] if name else state, path, scheduled))
+    return [line for line in lines if line]
 
 
-def _follow(runner: Any, seed: Any, hub: Any) -> None:
-    """As mmengine's runner resumes: with the seed of the checkpoint, and what its hub told."""
-    asked = runner._randomness_cfg.get('seed')
-    if isinstance(seed, int) and seed != asked:
-        if asked is not None:
-            runner.logger.warning(f'randomness.seed={asked} has no effect: {seed} is resumed')
+def _restore_mmengine(runner: TrainingRunner, seed: object, hub: object) -> None:
+    """As mmengine resumes: with the checkpoint's seed, and the values of its message hub."""
+    seed_of_config = runner._randomness_cfg.get('seed')
+    if isinstance(seed, int) and seed != seed_of_config:
+        if seed_of_config is not None:
+            runner.logger.warning(
+                f'randomness.seed={seed_of_config} has no effect: {seed} is resumed'
+            )
         runner._randomness_cfg['seed'] = seed
         runner.set_randomness(**runner._randomness_cfg)
     if isinstance(hub, dict) and isinstance(hub.get('runtime_info'), dict):
@@ -230,19 +237,20 @@ def _follow(runner: Any, seed: Any, hub: Any) -> None:
             runner.message_hub.update_info(str(key), value)
 
 
-# --- what decides the samples of a run and what it learns -------------------------------------
+# --- the identity of a run: what determines its samples and its task --------------------------
 
 
-def identity_of(runner: Any) -> dict[str, Any]:
+def identity_of(runner: TrainingRunner) -> dict[str, Any]:
     """Seed, global batch, steps of an epoch, number and fingerprint of the samples, teacher.
 
-    The model may have `get_fingerprint()`: the hash of a frozen teacher's weights, or None.
+    A model with a frozen teacher has `get_fingerprint()`, the hash of the teacher's weights.
     """
     loader = runner.train_dataloader
     sampler = loader.batch_sampler
     return {
         'seed': runner.seed,
-        'global_batch_size': getattr(sampler, 'global_batch_size', None),  # of mmengine: unknown
+        # None with a sampler of mmengine, as what cannot be known is not compared.
+        'global_batch_size': getattr(sampler, 'global_batch_size', None),
         'num_samples': getattr(sampler, 'num_samples', len(loader.dataset)),
         'steps_per_epoch': len(loader),  # a last, small batch may need fewer processes
         'dataset': fingerprint(loader.dataset),
@@ -250,8 +258,8 @@ def identity_of(runner: Any) -> dict[str, Any]:
     }
 
 
-def differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
-    """What has changed, in words, by name; what an older checkpoint does not tell is left out."""
+def differences(then: Mapping[str, object], now: Mapping[str, object]) -> dict[str, str]:
+    """A line for each difference, by name; what an older checkpoint lacks does not count."""
     found = {
         name: f'{name} was {then[name]} and is {here} now'
         for name, here in now.items()
@@ -263,22 +271,22 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
 
 
 def check_same(
-    then: dict[str, Any], now: dict[str, Any], path: Any, anyway: Sequence[str] = ()
+    then: Mapping[str, object], now: Mapping[str, object], path: Path, anyway: Sequence[str] = ()
 ) -> list[str]:
     """Refuse to continue with other samples or another teacher.
 
     Args:
         then: `identity_of` the run that was saved.
         now: `identity_of` the run that continues it.
-        path: of the checkpoint, for messages.
-        anyway: names of what may differ all the same.
+        path: for messages.
+        anyway: names in `NAMES` of what may differ.
 
     Returns:
-        What differs and may.
+        A line for each difference that `anyway` allows.
 
     Raises:
-        CheckpointError: something else differs; says how.
-        ConfigError: `anyway` names what there is not.
+        CheckpointError: something else differs.
+        ConfigError: `anyway` has an unknown name.
     """
     unknown = sorted(set(anyway) - set(NAMES))
     if unknown:
@@ -295,19 +303,19 @@ def check_same(
     return list(changed.values())
 
 
-def fingerprint(dataset: Any) -> str | None:
-    """Sixteen digits that tell one data set from another, wherever it lies.
+def fingerprint(dataset: object) -> str | None:
+    """A hash of a dataset that does not depend on its folder.
 
-    Of some thousand samples, evenly spread: label, and the last two parts of the path, or the image
-    itself if it is in memory. Nothing is read from the disk.
+    It covers up to 4096 samples, evenly spread: the label, and the last two parts of the path, or
+    the image itself if it is in memory. Nothing is read from the disk.
 
     Args:
         dataset: with `get_data_info`, or with a `source` that has it.
 
     Returns:
-        Hexadecimal digits; None for a dataset that cannot be asked.
+        16 hexadecimal digits; None for a dataset without `get_data_info`.
     """
-    source = getattr(dataset, 'source', dataset)
+    source: Any = getattr(dataset, 'source', dataset)
     if not hasattr(source, 'get_data_info'):
         return None
     found = hashlib.sha256(f'{len(source)}'.encode(errors='surrogateescape'))
@@ -325,26 +333,25 @@ def fingerprint(dataset: Any) -> str | None:
     return found.hexdigest()[:16]
 
 
-# --- the optimizer keeps its options, and says where the config has others --------------------
+# --- the options of the optimizer: those of the checkpoint stay -------------------------------
 
 
 def restore_optimizer(
-    wrapper: Any, state: Mapping[str, Any], path: Path, scheduled: Collection[str] = ()
+    wrapper: StepWrapper, state: Mapping[str, Any], path: Path, scheduled: Collection[str] = ()
 ) -> str | None:
     """Load the state of an optimizer and with it, as always in torch, its options.
 
     Args:
-        wrapper: of the optimizer that the config describes.
+        wrapper: of the optimizer in the config.
         state: `wrapper.state_dict()` of the run that was saved.
-        path: where it came from, for messages.
-        scheduled: options that a schedule moves, so that they say nothing of the config.
+        path: for messages.
+        scheduled: options that a schedule changes, which are not compared with the config.
 
     Returns:
         A line about the options of the config that have no effect; None if there are none.
 
     Raises:
-        CheckpointError: the state is of another type of optimizer, or of other groups of
-            parameters.
+        CheckpointError: the state is of another type of optimizer or of other parameter groups.
     """
     optimizer = wrapper.optimizer
     wanted, saved = optimizer.param_groups, state['param_groups']
@@ -364,19 +371,19 @@ def restore_optimizer(
             f'{path} cannot be resumed: its optimizer is of another type, without '
             f'{", ".join(sorted(unknown))}'
         )
-    told = {}
+    lines = {}
     for name in options:
         for now, then in zip(wanted, stays, strict=True):
             if not _is_moved(name, scheduled) and _comparable(now[name]) != _comparable(then[name]):
-                told[name] = f'{name}={now[name]!r} has no effect: {then[name]!r} of {path} stays'
-    return '; '.join(f'optim_wrapper.optimizer.{line}' for line in told.values()) or None
+                lines[name] = f'{name}={now[name]!r} has no effect: {then[name]!r} of {path} stays'
+    return '; '.join(f'optim_wrapper.optimizer.{line}' for line in lines.values()) or None
 
 
 def _lay_out(optimizer: torch.optim.Optimizer) -> None:
-    """Give averages the strides of their parameters, as the optimizer once made them.
+    """Give averages the strides of their parameters, as in a new optimizer.
 
-    A checkpoint holds them row by row; a fused optimizer walks through all of them as memory has
-    them, and would take one value's average for another's.
+    A checkpoint holds them contiguously; a fused optimizer reads all of them in the order of the
+    memory, and would pair values with the averages of others.
     """
     for param, state in optimizer.state.items():
         for name, value in state.items():
@@ -386,7 +393,7 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
                 state[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
-def _of_config(group: Mapping[str, Any]) -> dict[str, Any]:
+def _of_config(group: Mapping[str, object]) -> dict[str, object]:
     return {name: group[name] for name in _OF_CONFIG if name in group}
 
 
@@ -395,5 +402,5 @@ def _is_moved(name: str, scheduled: Collection[str]) -> bool:
     return name in scheduled or (name == 'betas' and 'momentum' in scheduled)
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value

@@ -1,6 +1,6 @@
-"""Weights as files and folders hold them, in their own names; and as safetensors files.
+"""Weights of files and folders by the names in them; and writing of safetensors files.
 
-In our names, whatever the format, they come from `mae.zoo.formats.load_weights`.
+`mae.zoo.formats.load_weights` translates the names of all known formats into ours.
 """
 
 import json
@@ -10,20 +10,25 @@ from typing import Any
 
 from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.io import Checkpoint, is_safetensors, read_file, weights_of
+from mae.fault_tolerance.checkpoint.io import (
+    Checkpoint,
+    is_safetensors,
+    read_checkpoint,
+    weights_of,
+)
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_file
 
-# What a folder of transformers keeps its weights in, in the order in which it looks.
+# Weight files in a folder of transformers, in the order in which it looks for them.
 _FILES = ('model.safetensors', 'pytorch_model.bin')
 _OF_FOLDERS = ('config', 'processor', 'metadata')
 
 
 def read_model(path: Path) -> Checkpoint:
-    """Like `load_checkpoint`, in the file's own names; also folders, and metadata of safetensors.
+    """Like `load_checkpoint`, also for folders of transformers.
 
     Returns:
-        What the file holds, with `metadata` of a safetensors file and `config` of a folder.
+        The content, with `metadata` of a safetensors file and `config` of a folder.
 
     Raises:
         CheckpointError: there is no such model, or it cannot be read.
@@ -33,13 +38,13 @@ def read_model(path: Path) -> Checkpoint:
 
 
 def read_raw(path: Path) -> Checkpoint:
-    """What a file or folder holds, its weights not yet looked for."""
+    """`read_model` with the weights where the file has them."""
     if path.is_dir():
         return _read_folder(path)
     if path.name in [f'{name}.index.json' for name in _FILES]:
         return _read_folder(path.parent)
-    # A training script may call what it likes `config`; here that is the file of a folder.
-    checkpoint = {k: v for k, v in read_file(path).items() if k not in _OF_FOLDERS}
+    # A training script may store anything as `config`; here it is only the file of a folder.
+    checkpoint = {k: v for k, v in read_checkpoint(path).items() if k not in _OF_FOLDERS}
     if is_safetensors(path):
         from safetensors import safe_open
 
@@ -52,9 +57,8 @@ def save_safetensors(weights: Mapping[str, Tensor], path: Path, metadata: dict[s
     """Write weights as a safetensors file, whole or not at all.
 
     Args:
-        weights: by name; of those that share memory each is written.
-        path: of the file.
-        metadata: kept in its header.
+        weights: those that share memory are written separately.
+        metadata: stored in the header.
 
     Raises:
         OSError: the disk refused; an older file of that name is untouched.
@@ -67,10 +71,10 @@ def save_safetensors(weights: Mapping[str, Tensor], path: Path, metadata: dict[s
 
 
 def unshared(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights, contiguous, each in memory of its own size that no other is in.
+    """The same weights, contiguous, each with memory of exactly its size and no other's.
 
-    Tied weights are one memory under two names, which safetensors refuses; a view into a larger
-    tensor takes the whole of that into a `.pth`.
+    safetensors refuses tied weights, which share memory; and a `.pth` with a view into a larger
+    tensor holds all of that tensor.
     """
     own: dict[str, Tensor] = {}
     seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""The interface of every algorithm to the other rooms: features, layers, fitting of weights.
+"""What every algorithm offers the rest of the toolbox: features, layer depths, fitting of weights.
 
 Shapes: B images, C channels, H W pixels, D width.
 """
@@ -15,7 +15,7 @@ from mae.models.layers.cross import CrossBlock
 from mae.models.layers.pos_embed import describe_resampling
 from mae.models.layers.tokens import Pool
 
-# Facts that no weight's shape reveals: name of the fact, part and attribute that state it.
+# Facts that no weight's shape reveals: name of the fact, then the part and its attribute.
 _FACTS = {
     'num_heads': ('encoder', 'num_heads'),
     'norm_eps': ('encoder', 'norm_eps'),
@@ -94,7 +94,7 @@ class Algorithm(BaseModel):
         return facts | {'target': type(self.target).__name__ if hasattr(self, 'target') else None}
 
     def get_fingerprint(self) -> str | None:
-        """What training depends on beside config, data and weights, such as a file's hash."""
+        """Identity of what training depends on beside config, data and weights; None if nothing."""
         return None
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
@@ -103,12 +103,12 @@ class Algorithm(BaseModel):
         return depth if name.startswith('encoder.') else (depth[1], depth[1])
 
     def set_img_size(self, img_size: int | tuple[int, int] | None) -> None:
-        """Shrink images on the device from now on, before anything else sees them.
+        """From now on shrink the images of every batch, on the device, before they are normalised.
 
         Weights stay as they are; the positions of the smaller grid are resampled at each use.
 
         Args:
-            img_size: in pixels, smaller than `encoder.img_size`; None takes images as they come.
+            img_size: in pixels, smaller than `encoder.img_size`; None ends the shrinking.
 
         Raises:
             ValueError: not smaller, no whole number of patches, too few of them to mask, or a
@@ -134,7 +134,7 @@ class Algorithm(BaseModel):
             self.masker.num_keep(self.encoder.grid_size[0] * self.encoder.grid_size[1])
 
     def blocks(self) -> list[Block | CrossBlock]:
-        """The transformer blocks, in the order of their parameters: what `compile` compiles."""
+        """The transformer blocks, in the order of their parameters; `compile` compiles each."""
         return [module for module in self.modules() if isinstance(module, Block | CrossBlock)]
 
     def no_weight_decay(self) -> set[str]:

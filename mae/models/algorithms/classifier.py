@@ -1,4 +1,4 @@
-"""Image classification with a ViT: fine-tuning, linear probing and what lies between.
+"""Image classification with a ViT: fine-tuning, whole or partial, and linear probing.
 
 Shapes: B images, C channels, H W pixels, N classes, D width, G members of a grid.
 """
@@ -68,7 +68,7 @@ class Classifier(Algorithm):
         self.head.init_weights()
 
     def train(self, mode: bool = True) -> 'Classifier':
-        """Like `nn.Module.train`, but what is frozen stays in evaluation mode."""
+        """Like `nn.Module.train`, but frozen modules stay in evaluation mode."""
         super().train(mode)
         for module in self._frozen:
             module.eval()
@@ -105,13 +105,13 @@ class Classifier(Algorithm):
         return [outputs]
 
     def get_lr_scale(self, name: str) -> float:
-        """Factor of a parameter's learning rate: 1, unless the head has rates of its own."""
+        """Factor of a parameter's learning rate: 1, unless the head scales it."""
         if name.startswith('head.') and hasattr(self.head, 'get_lr_scale'):
             return float(self.head.get_lr_scale(name.removeprefix('head.')))
         return 1.0
 
     def _freeze(self, trainable_blocks: float | None) -> list[nn.Module]:
-        """Take gradients from all but the last blocks; returns the frozen modules."""
+        """Freeze all but the last blocks; returns the frozen modules."""
         if trainable_blocks is None:
             return []
         depth = self.encoder.depth

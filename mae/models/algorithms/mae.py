@@ -2,9 +2,9 @@
 
 Read this file first: `reconstruct_patches` is figure 1 of the paper in code.
 
-Shapes: B images, C channels, H W pixels, L patches, K kept, M predicted (all that is
-hidden, unless `masker.predict_ratio` is set), P values in a patch, D width, T values predicted of a
-patch (for pixels P).
+Shapes: B images, C channels, H W pixels, L patches, K kept, M predicted (all hidden ones, unless
+`masker.predict_ratio` is set), P values in a patch, D width, T values predicted of a patch (for
+pixels P).
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ class MAE(Algorithm):
         encoder: config; visible patches (B, K, P) to tokens.
         decoder: config; tokens to predictions (B, M, T) of the hidden patches.
         masker: config; grid and keys to a `Mask`.
-        target: config; images, patches and mask to what is to be predicted, (B, M, T).
+        target: config; images, patches and mask to the values to predict, (B, M, T).
         loss: config; prediction and target to the loss of each image, (B,).
         preprocessor: config; uint8 batches to normalised images.
 
@@ -76,8 +76,8 @@ class MAE(Algorithm):
             The loss of each image (B,), prediction and target (B, M, T), and the mask.
 
         Raises:
-            ValueError: images, keys or noise are not of the shapes that the parts were built for,
-                or the target does not have the shape of the prediction.
+            ValueError: images, keys or noise have shapes that the parts were not built for, or the
+                target does not have the shape of the prediction.
         """
         patches = self.encoder.patchify(images)  # B,L,P
         check_keys(keys, len(images))
@@ -90,7 +90,7 @@ class MAE(Algorithm):
         return self.loss(pred, target), pred, target, mask
 
     def no_weight_decay(self) -> set[str]:
-        """Tokens, for those who do not decay them in pre-training; the authors do."""
+        """Tokens and positions, for configs without decay of them; the authors decay them here."""
         return {*super().no_weight_decay(), 'decoder.mask_token'}
 
     def forward(
@@ -134,7 +134,7 @@ class MAE(Algorithm):
         }
 
     def get_fingerprint(self) -> str | None:
-        """The target's identity: the hash of a frozen teacher, or None."""
+        """Identity of the target, such as the hash of a frozen teacher; None if it has none."""
         fingerprint = getattr(self.target, 'fingerprint', None)
         return None if fingerprint is None else str(fingerprint())
 

@@ -17,12 +17,12 @@ Part = Mapping[str, Any]
 
 
 def build_part(part: Part, facts: Mapping[str, Any] | None = None, *, key: str = '') -> Any:
-    """Build a part and hand it, as keywords, those facts that its constructor names.
+    """Build a part and pass it, as keywords, the facts that its constructor names.
 
     Args:
         part: config with `type`.
         facts: values by keyword; a value that the config states takes precedence.
-        key: of the part in the model's config, which errors begin with.
+        key: name of the part in the model's config, with which errors begin.
 
     Raises:
         ValueError: the part's constructor refuses the values of its config.
@@ -30,9 +30,9 @@ def build_part(part: Part, facts: Mapping[str, Any] | None = None, *, key: str =
     kind = part.get('type')
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
     named = _keywords(kind) if callable(kind) else set()
-    given = {k: v for k, v in (facts or {}).items() if k in named}
+    keywords = {k: v for k, v in (facts or {}).items() if k in named}
     try:
-        return MODELS.build(part, default_args=given)
+        return MODELS.build(part, default_args=keywords)
     except ValueError as error:
         is_plain = type(error) is ValueError or isinstance(error, ConfigError)
         if not (key and is_plain) or str(error).startswith(f'{key}.'):
@@ -79,20 +79,20 @@ def check_mask(mask: Mask, masker: nn.Module) -> None:
     """Refuse what is no mask.
 
     Raises:
-        ValueError: says what it is.
+        ValueError: names the type that it is.
     """
     if not isinstance(mask, Mask):
         raise ValueError(f'{type(masker).__name__} must give a Mask, not a {type(mask).__name__}')
 
 
 def check_target(target: Tensor, pred: Tensor, part: nn.Module, decoder: nn.Module) -> None:
-    """Refuse what a loss would broadcast or fail at.
+    """Refuse a target or prediction whose shape a loss would broadcast or fail at.
 
     Args:
         target: (B, M, T), or the numbers of classes, int64 (B, M), among T.
         pred: (B, M, T).
-        part: the target's module, for the message.
-        decoder: the prediction's module, for the message.
+        part: module that made the target, for messages.
+        decoder: module that made the prediction, for messages.
 
     Raises:
         ValueError: target or prediction is of another shape.
@@ -116,7 +116,7 @@ def check_target(target: Tensor, pred: Tensor, part: nn.Module, decoder: nn.Modu
 
 
 def _keywords(kind: Callable[..., Any]) -> set[str]:
-    """Keywords of a function or class; a `**kwargs` may be handed to the bases."""
+    """Parameters of a function or class, and of its bases as long as they take `**kwargs`."""
     names: set[str] = set()
     for function in _constructors(kind):
         parameters = inspect.signature(function).parameters.values()

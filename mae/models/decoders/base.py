@@ -13,7 +13,7 @@ from mae.models.layers.tokens import take
 
 
 class Decoder(nn.Module):
-    """Embeds what the encoder gives, and puts a mask token in the place of each hidden patch.
+    """Embeds the encoder's tokens, and adds a mask token for each hidden patch.
 
     Args:
         embed_dim: width d.
@@ -64,7 +64,7 @@ class Decoder(nn.Module):
     def tokens(
         self, latent: Tensor, ids_keep: Tensor, ids_hide: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the blocks work on, with positions added.
+        """The tokens that the blocks work on, with positions added.
 
         Args:
             latent: (B, prefix + K, D).
@@ -72,11 +72,11 @@ class Decoder(nn.Module):
             ids_hide: int64 (B, M).
 
         Returns:
-            Tokens of the hidden patches (B, M, d), before the patches (B, prefix, d), and of the
-            kept ones (B, K, d).
+            Mask tokens of the hidden patches (B, M, d), cls tokens (B, prefix, d), and tokens of
+            the kept patches (B, K, d).
 
         Raises:
-            ValueError: shapes, types or devices do not go together, or an id is no patch's.
+            ValueError: shapes, types or devices do not match, or an id is outside 0..L - 1.
         """
         prefix, L = self.num_prefix_tokens, self.grid_size[0] * self.grid_size[1]
         check_shape('latent', latent, 'B', 'N', 'D')

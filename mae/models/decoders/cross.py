@@ -1,9 +1,9 @@
 """A decoder of cross-attention alone (Fu et al. 2024, "Rethinking Patch Dependence for MAE").
 
-Changed maths: hidden patches are queries to the visible ones and never to each other, so each
-prediction is what it would be alone, and predicting fewer (`masker.predict_ratio`) costs in
-proportion. Each block of the paper's may read other encoder blocks; here all read the encoder's
-output.
+Changed maths: hidden patches attend to the visible ones and not to each other, so no prediction
+depends on which others are made, and predicting fewer (`masker.predict_ratio`) costs
+proportionally less. In the paper each block may read another encoder block; here all read the
+encoder's output.
 
 Shapes: B images, K kept, M predicted, D encoder width, d decoder width, T values predicted
 of a patch.
@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mae.models.decoders.base import Decoder
-from mae.models.layers.block import NORM_EPS
+from mae.models.layers.block import NORM_EPS, to_bf16
 from mae.models.layers.cross import CrossBlock
-from mae.models.layers.residual import to_bf16
 from mae.registry import MODELS
 
 
@@ -28,7 +27,7 @@ class CrossDecoder(Decoder):
         depth: number of blocks, at least 1 (the paper's ViT-B has 12).
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over d.
-        bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
+        bf16_residual: keep the residual stream in bfloat16 under autocast to it. Changed maths.
         pos_antialias: how positions are resampled, see `ViTEncoder`.
         encoder_dim: D; the model passes this and what follows when it is built.
         target_dim: T, which the target states.
@@ -74,14 +73,14 @@ class CrossDecoder(Decoder):
 
         Args:
             latent: (B, prefix + K, D), the encoder's tokens.
-            ids_keep: int64 (B, K), the patches they stand for.
+            ids_keep: int64 (B, K), the patches of these tokens.
             ids_hide: int64 (B, M), the patches to predict.
 
         Returns:
             (B, M, T), in the order of `ids_hide`.
 
         Raises:
-            ValueError: shapes, types or devices do not go together, or an id is no patch's.
+            ValueError: shapes, types or devices do not match, or an id is outside 0..L - 1.
         """
         x, cls, visible = self.tokens(latent, ids_keep, ids_hide)  # B,M,d
         memory = self.memory_norm(torch.cat([cls, visible], dim=1))  # B,prefix+K,d

@@ -4,17 +4,15 @@ Attention ignores the order of tokens once positions are added, so tokens are ne
 image order: the hidden patches come first, are the only queries of the last block, and are all
 that is predicted.
 
-Shapes: B images, L patches, K kept, D encoder width, d decoder width, T values predicted
-of a patch.
+Shapes: B images, L patches, K kept, M predicted, D encoder width, d decoder width, T values
+predicted of a patch.
 """
 
 import torch
 from torch import Tensor, nn
 
 from mae.models.decoders.base import Decoder
-from mae.models.layers.block import NORM_EPS, Block
-from mae.models.layers.recompute import Recompute
-from mae.models.layers.residual import to_bf16
+from mae.models.layers.block import NORM_EPS, Block, Recompute, to_bf16
 from mae.registry import MODELS
 
 
@@ -28,8 +26,9 @@ class TransformerDecoder(Decoder):
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over d.
         norm_eps: added to the variance by every LayerNorm.
-        recompute: in the backward pass, to save memory: 'nothing', 'cheap' parts or whole 'blocks'.
-        bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
+        recompute: what the backward pass computes again, to save memory: 'nothing', 'cheap' parts
+            or whole 'blocks'.
+        bf16_residual: keep the residual stream in bfloat16 under autocast to it. Changed maths.
         pos_antialias: how positions are resampled, see `ViTEncoder`.
         encoder_dim: D; the model passes this and what follows when it is built.
         target_dim: T, which the target states.
@@ -78,21 +77,21 @@ class TransformerDecoder(Decoder):
 
         Args:
             latent: (B, prefix + K, D), the encoder's tokens.
-            ids_keep: int64 (B, K), the patches they stand for.
-            ids_hide: int64 (B, L-K), the patches to predict.
+            ids_keep: int64 (B, K), the patches of these tokens.
+            ids_hide: int64 (B, M), the patches to predict.
 
         Returns:
-            (B, L-K, T), in the order of `ids_hide`.
+            (B, M, T), in the order of `ids_hide`.
 
         Raises:
-            ValueError: shapes, types or devices do not go together, or an id is no patch's.
+            ValueError: shapes, types or devices do not match, or an id is outside 0..L - 1.
         """
         hidden, cls, visible = self.tokens(latent, ids_keep, ids_hide)
-        x = torch.cat([hidden, cls, visible], dim=1)  # B,L+prefix,d
+        x = torch.cat([hidden, cls, visible], dim=1)  # B,M+prefix+K,d
         if self.bf16_residual:
             x = to_bf16(x)
         for block in self.blocks[:-1]:
             x = block(x)
-        x = self.blocks[-1](x, num_queries=ids_hide.shape[1])  # B,L-K,d
-        pred: Tensor = self.pred(self.norm(x))  # B,L-K,T
+        x = self.blocks[-1](x, num_queries=ids_hide.shape[1])  # B,M,d
+        pred: Tensor = self.pred(self.norm(x))  # B,M,T
         return pred

@@ -1,4 +1,4 @@
-"""An encoder's side of fitting weights, layer-wise decay and OpenMMLab's conventions.
+"""What encoders share: fitting of weights, layers for layer-wise decay, OpenMMLab's conventions.
 
 Shapes: B images, C channels, N tokens, L patches, D width, h w grid, p side of a patch.
 """
@@ -17,7 +17,7 @@ from mae.models.layers.pos_embed import (
 from mae.models.layers.shapes import check_like
 from mae.models.layers.tokens import pool_tokens
 
-# The words and shapes of mmpretrain's VisionTransformer.
+# Names and shapes as in mmpretrain's VisionTransformer.
 OutType = Literal['raw', 'cls_token', 'featmap', 'avg_featmap']
 
 
@@ -25,7 +25,7 @@ class Backbone(nn.Module):
     """Base of encoders with a grid of patches and a stack of blocks.
 
     Args:
-        out_type: what `forward` returns, see `as_asked`.
+        out_type: what `forward` returns, see `as_out_type`.
         with_cls_token: True if tokens[:, 0] is a cls token.
 
     Raises:
@@ -50,14 +50,14 @@ class Backbone(nn.Module):
         if out_type == 'cls_token' and not with_cls_token:
             raise ValueError("encoder.out_type='cls_token' needs with_cls_token=True")
         self.out_type = out_type
-        if out_type is not None:  # elsewhere `fit_weights` fits them, and logs it
+        if out_type is not None:  # in a model of this toolbox `fit_weights` does it
             self.register_load_state_dict_pre_hook(_fit_positions)
 
     def check_images(self, images: Tensor) -> None:
         """Refuse images that this encoder was not built for.
 
         Raises:
-            ValueError: says what they are and what they should be.
+            ValueError: names what they are and what they should be.
         """
         if not isinstance(images, Tensor):
             raise ValueError(f'images must be a tensor (B, C, H, W), not a {type(images).__name__}')
@@ -79,11 +79,11 @@ class Backbone(nn.Module):
         hint = "data_preprocessor({'inputs': images}) normalises uint8 images"
         check_like('images', images, self.pos_embed, hint)
 
-    def as_asked(self, tokens: Tensor) -> Tensor | tuple[Tensor]:
-        """Tokens (B, N, D), or in a tuple what a classifier of mmpretrain wants of them.
+    def as_out_type(self, tokens: Tensor) -> Tensor | tuple[Tensor]:
+        """Tokens (B, N, D), or with an `out_type` a tuple, as a classifier of mmpretrain reads it.
 
-        That is 'raw' the tokens, 'cls_token' (B, D), 'featmap' (B, D, h, w), or 'avg_featmap'
-        (B, D), the normalised average of the patches.
+        It contains for 'raw' the tokens, for 'cls_token' (B, D), for 'featmap' (B, D, h, w), and
+        for 'avg_featmap' (B, D) the normalised average of the patches.
         """
         prefix = self.num_prefix_tokens
         if self.out_type is None:
@@ -108,11 +108,12 @@ class Backbone(nn.Module):
 
         Args:
             pos_embed: (1, N, D), of the encoder or of its decoder.
-            old_grid_size: (h, w) they were made for; if unknown, ours or else a square.
+            old_grid_size: (h, w) they were made for; None: the encoder's grid if their number fits,
+                else a square.
             antialias: see `resample_pos_embed`; None is `pos_antialias`.
 
         Raises:
-            ValueError: they fill neither.
+            ValueError: they fill neither grid.
         """
         prefix = self.num_prefix_tokens
         same = old_grid_size is None or tuple(old_grid_size) == self.grid_size
@@ -125,7 +126,7 @@ class Backbone(nn.Module):
         )
 
     def fit_patch_weight(self, weight: Tensor) -> Tensor:
-        """Patch projection (D, C, p, p) of other channels or patches, for this encoder's."""
+        """A patch projection (D, C, p, p), fitted to this encoder's channels and patch size."""
         weight = adapt_patch_channels(weight, self.in_channels)
         return resize_patch_weight(weight, self.patch_size)
 
@@ -153,9 +154,9 @@ class Backbone(nn.Module):
         return last, last
 
     def _checkpoint_filter(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-        """What mmpretrain's classifiers call before loading: our names to theirs, in place.
+        """Rename our weights to mmpretrain's, in place: its classifiers call this before loading.
 
-        The encoder becomes the `backbone`, the norm of its head goes with it, the decoder goes.
+        The encoder and the norm of the head become the `backbone`; the decoder is dropped.
         """
         if not any(name.startswith(f'{prefix}encoder.patch_embed.') for name in state_dict):
             return
@@ -169,7 +170,7 @@ class Backbone(nn.Module):
 
 
 def _fit_positions(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before a backbone of mmpretrain loads: positions of another image size, in place.
+    """Fit positions of another image size, in place, before a backbone of mmpretrain loads them.
 
     Raises:
         ValueError: they are of no square grid.
@@ -180,13 +181,13 @@ def _fit_positions(module: nn.Module, state_dict: dict[str, Any], prefix: str, *
     if positions is None or positions.shape == module.pos_embed.shape:
         return
     if positions.ndim != 3 or positions.shape[-1] != module.pos_embed.shape[-1]:
-        return  # of another model: loading reports the shapes
+        return  # of another model: loading will report the shapes
     try:
         if not module.num_prefix_tokens and positions.shape[1] == module.pos_embed.shape[1] + 1:
-            state_dict[name] = positions[:, 1:]  # as mmpretrain does: the class's goes
+            state_dict[name] = positions[:, 1:]  # as mmpretrain does: without the cls token's
         else:
             state_dict[name] = module.fit_pos_embed(positions)
     except ValueError as error:
         raise ValueError(f'{name} does not fit the backbone: {error}') from None
-    told = describe_resampling(name, positions, state_dict[name], module.pos_antialias)
-    print_log(told, logger='current')
+    message = describe_resampling(name, positions, state_dict[name], module.pos_antialias)
+    print_log(message, logger='current')

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mae.models.encoders.archs import grid_of
-from mae.models.encoders.vit import ViTEncoder
+from mae.models.encoders.vit import ViTEncoder, grid_of
 from mae.models.layers.dense_block import DenseBlock
 from mae.models.layers.patches import patchify
 from mae.models.layers.pos_embed import resample_pos_embed

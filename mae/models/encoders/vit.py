@@ -1,25 +1,24 @@
-"""The ViT encoder, which sees only what it is given (paper section 3, "MAE encoder").
+"""The ViT encoder, which sees only the visible patches (paper section 3, "MAE encoder").
 
 Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches, P values in a patch, K kept,
 D width, N = prefix + K (or L) tokens.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mae.models.encoders.archs import grid_of, shape_of
 from mae.models.encoders.backbone import Backbone, OutType
-from mae.models.layers.block import NORM_EPS, Block
+from mae.models.layers.block import NORM_EPS, Block, Recompute, to_bf16
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.patches import PatchEmbed, patchify
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
-from mae.models.layers.recompute import Recompute
-from mae.models.layers.residual import to_bf16
 from mae.models.layers.shapes import check_ids, check_like, check_shape
 from mae.models.layers.tokens import Pool, pool_tokens, take
 from mae.registry import MODELS
+from mae.utils.vit_sizes import ARCHS
 
 
 @MODELS.register_module()
@@ -39,12 +38,13 @@ class ViTEncoder(Backbone):
         trainable_pos: learn the position embedding (fine-tuning) instead of freezing it.
         pos_antialias: how positions are resampled, of weights for another size and for
             `set_img_size`: with antialiasing as timm does, or False, as the authors do.
-        recompute: in the backward pass, to save memory: 'nothing', 'cheap' parts or whole 'blocks'.
+        recompute: what the backward pass computes again, to save memory: 'nothing', 'cheap' parts
+            or whole 'blocks'.
         norm_eps: added to the variance by every LayerNorm.
-        out_type: None within this toolbox. As a `backbone` of mmpretrain, what `forward` returns a
-            tuple of: 'raw' tokens, 'cls_token', 'featmap' or 'avg_featmap', the last with a norm
-            of its own (`fc_norm`).
-        bf16_residual: keep what blocks add to in bfloat16, under autocast to it. Changed maths.
+        out_type: None makes `forward` return tokens, as this toolbox needs them. For a `backbone`
+            of mmpretrain, the content of the returned tuple: 'raw' tokens, 'cls_token', 'featmap'
+            or 'avg_featmap', the last with a norm of its own (`fc_norm`).
+        bf16_residual: keep the residual stream in bfloat16 under autocast to it. Changed maths.
 
     Raises:
         ValueError: unknown `arch` or `out_type`, a number out of range, or an image that is not a
@@ -119,8 +119,8 @@ class ViTEncoder(Backbone):
         self.img_size = img_size
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor]:
-        """All tokens of whole images (B, C, H, W): (B, prefix + L, D), or what `out_type` says."""
-        return self.as_asked(self.encode(self.patchify(images)))
+        """All tokens (B, prefix + L, D) of whole images (B, C, H, W), unless `out_type` is set."""
+        return self.as_out_type(self.encode(self.patchify(images)))
 
     def patchify(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, L, P).
@@ -137,10 +137,10 @@ class ViTEncoder(Backbone):
 
         Args:
             patches: (B, L, P).
-            ids_keep: int64 (B, K), those to encode; None encodes all.
+            ids_keep: int64 (B, K), the patches to encode; None encodes all.
 
         Raises:
-            ValueError: shapes, types or devices do not go together, or an id is no patch's.
+            ValueError: shapes, types or devices do not match, or an id is outside 0..L - 1.
         """
         prefix, L = self.num_prefix_tokens, self.grid_size[0] * self.grid_size[1]
         check_shape('patches', patches, 'B', L, self.in_channels * self.patch_size**2)
@@ -176,3 +176,37 @@ class ViTEncoder(Backbone):
     def no_weight_decay(self) -> set[str]:
         """Parameters of more than one dimension that fine-tuning does not decay."""
         return {'cls_token', 'pos_embed'}
+
+
+def shape_of(arch: str | Mapping[str, int]) -> Mapping[str, Any]:
+    """`embed_dim`, `depth` and `num_heads` of a name, or of a dict with these keys.
+
+    Raises:
+        ValueError: unknown name, or a dict of other keys or of numbers below 1.
+    """
+    if isinstance(arch, str):
+        if arch not in ARCHS:
+            raise ValueError(f'encoder.arch must be one of {", ".join(ARCHS)}, not {arch!r}')
+        return ARCHS[arch]
+    if set(arch) != set(ARCHS['base']):
+        keys = ', '.join(ARCHS['base'])
+        raise ValueError(f'encoder.arch as a dict needs just the keys {keys}, not {sorted(arch)}')
+    if min(arch.values()) < 1:
+        raise ValueError(f'encoder.arch needs numbers of at least 1, not {dict(arch)}')
+    return arch
+
+
+def grid_of(img_size: tuple[int, ...], patch_size: int) -> tuple[int, int]:
+    """(h, w) of the patches of an image of (H, W) pixels.
+
+    Raises:
+        ValueError: not a whole number of patches, or none.
+    """
+    height, width = img_size
+    if min(img_size) < 1:
+        raise ValueError(f'encoder.img_size must be at least 1, not {height}x{width}')
+    if patch_size < 1 or height % patch_size or width % patch_size:
+        raise ValueError(
+            f'encoder.img_size={height}x{width} is not divisible by encoder.patch_size={patch_size}'
+        )
+    return height // patch_size, width // patch_size

@@ -17,7 +17,7 @@ class LinearHead(PooledHead):
 
     Args:
         num_classes: number of classes.
-        embed_dim: D, which the encoder states.
+        embed_dim: D; the model passes it when it is built.
         options: `pool`, `norm`, `init_std` and `num_prefix_tokens`, see `PooledHead`.
     """
 

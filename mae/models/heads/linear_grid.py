@@ -28,7 +28,7 @@ class LinearGridHead(PooledHead):
         lr_scales: factors of the run's learning rate.
         norm: 'batch' without affine, as the probe has it, or 'none': one that learns would be
             shared by all.
-        embed_dim: D, which the encoder states.
+        embed_dim: D; the model passes it when it is built.
         options: `pool` and `init_std`, see `PooledHead`.
 
     Raises:

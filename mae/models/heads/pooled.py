@@ -1,4 +1,4 @@
-"""What the classification heads share: one normalised vector an image (paper appendix A.1, A.2).
+"""What the classification heads share: one normalised vector per image (paper appendix A.1, A.2).
 
 Shapes: B images, N tokens, D width.
 """
@@ -21,7 +21,7 @@ class PooledHead(nn.Module):
         norm: 'layer' for fine-tuning (`fc_norm`), 'batch' without affine for the linear probe,
             'none'.
         init_std: standard deviation of the initial weights.
-        embed_dim: D, which the encoder states, like `num_prefix_tokens`, when a model is built.
+        embed_dim: D; the model passes this and what follows when it is built.
         num_prefix_tokens: number of cls tokens before the patches.
 
     Raises:

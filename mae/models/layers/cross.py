@@ -1,4 +1,4 @@
-"""The block of a decoder whose queries see a memory, and never each other.
+"""A transformer block whose queries attend to a memory, and not to each other.
 
 Shapes: B images, Q queries, N tokens of the memory, D width.
 """
@@ -6,8 +6,7 @@ Shapes: B images, Q queries, N tokens of the memory, D width.
 from torch import Tensor, nn
 
 from mae.models.layers.attention import attend
-from mae.models.layers.block import NORM_EPS
-from mae.models.layers.mlp import Mlp
+from mae.models.layers.block import NORM_EPS, Mlp
 from mae.utils.ratio import exact
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from mae.models.layers.attention import split_heads
 from mae.models.layers.block import Block
-from mae.models.layers.products import split_heads
-from mae.models.layers.recompute import keeping_inputs
 from mae.models.layers.rel_pos import AxisBias, TableBias
 from mae.models.layers.windows import from_windows, to_windows
 
@@ -53,7 +53,7 @@ class DenseBlock(Block):
         assert grid_size is not None
         assert num_queries is None
         if self.checkpointed and self.training:
-            out: Tensor = keeping_inputs(self._grid_branches, x, grid_size)
+            out: Tensor = checkpoint(self._grid_branches, x, grid_size, use_reentrant=False)
             return out
         return self._grid_branches(x, grid_size)
 

@@ -51,15 +51,15 @@ def resample_pos_embed(
 ) -> Tensor:
     """Positions of one grid, interpolated to another, bicubically.
 
-    The two ways in use are different kernels, also where a grid grows.
+    With and without antialiasing the kernels differ, also where a grid grows.
 
     Args:
         pos_embed: (1, num_prefix_tokens + L, D).
         grid_size: new (h, w).
         num_prefix_tokens: leading tokens that keep their embedding.
         old_grid_size: (h, w) of `pos_embed`; a square if None.
-        antialias: as timm does, a = -.5; False as the authors of MAE, transformers and mmpretrain
-            do, a = -.75.
+        antialias: True as timm, with the cubic coefficient a = -.5; False as the authors of MAE,
+            transformers and mmpretrain, with a = -.75.
 
     Returns:
         (1, num_prefix_tokens + h*w, D).
@@ -84,7 +84,7 @@ def resample_pos_embed(
 
 
 def describe_resampling(name: str, old: Tensor, new: Tensor, antialias: bool) -> str:
-    """A line for a log: the numbers of positions and the way of `resample_pos_embed`."""
+    """A log line: how many positions there were and are, and whether antialiased."""
     shape = ' of another shape' if new.shape == old.shape else ''
     way = 'antialiased' if antialias else 'not antialiased'
     return f'{name} resampled from {old.shape[1]} to {new.shape[1]} positions{shape}, {way}'
@@ -93,13 +93,13 @@ def describe_resampling(name: str, old: Tensor, new: Tensor, antialias: bool) ->
 def with_class_position(
     pos_embed: Tensor, num_prefix_tokens: int, grid_size: tuple[int, int] | None = None
 ) -> Tensor:
-    """Positions of patches alone get those of the prefix tokens: zeros, which change nothing.
+    """Add positions of the prefix tokens if there are none: zeros, which change nothing.
 
     Args:
         pos_embed: (1, N, D).
         num_prefix_tokens: number of cls tokens before the patches.
-        grid_size: (h, w) of `pos_embed`; if unknown, N must be a square number, and none without
-            the prefix.
+        grid_size: (h, w) of `pos_embed`; if None, positions are added where N is a square number
+            and N without the prefix is not.
     """
     N = pos_embed.shape[1]
     alone = _is_square(N) and not _is_square(N - num_prefix_tokens)

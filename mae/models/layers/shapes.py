@@ -1,7 +1,8 @@
 """Checks of a part's inputs against what it was built for; an error names both in one line.
 
-Shapes, types and devices cost microseconds and never wait for a device. Values do, so a training
-step does not check them. While `torch.compile` or `torch.export` trace a graph nothing is checked.
+Checks of shapes, types and devices take microseconds and never wait for a device. Checks of values
+do, so a training step skips them. Nothing is checked while `torch.compile` or `torch.export` trace
+a graph.
 
 Shapes: B images, K ids.
 """
@@ -19,7 +20,7 @@ def check_shape(name: str, x: Tensor, *sizes: int | str, hint: str = '') -> None
         hint: what would be right, after a semicolon.
 
     Raises:
-        ValueError: says both shapes.
+        ValueError: names both shapes.
     """
     if torch.compiler.is_compiling():
         return
@@ -36,12 +37,10 @@ def check_shape(name: str, x: Tensor, *sizes: int | str, hint: str = '') -> None
 
 
 def check_like(name: str, x: Tensor, weight: Tensor, hint: str = '') -> None:
-    """Refuse another device than that of `weight`, and a type that does not go with its own.
-
-    Under autocast any floating-point type does.
+    """Refuse a device or type other than that of `weight`; under autocast any float type will do.
 
     Raises:
-        ValueError: says both devices, or both types.
+        ValueError: names both devices, or both types.
     """
     if torch.compiler.is_compiling():
         return
@@ -55,10 +54,10 @@ def check_like(name: str, x: Tensor, weight: Tensor, hint: str = '') -> None:
 
 
 def check_device(name: str, x: Tensor, other: Tensor) -> None:
-    """Refuse another device than that of `other`.
+    """Refuse a device other than that of `other`.
 
     Raises:
-        ValueError: says both.
+        ValueError: names both.
     """
     if x.device != other.device and not torch.compiler.is_compiling():
         raise ValueError(f'{name} must be on {other.device}, not on {x.device}')
@@ -68,17 +67,17 @@ def check_keys(keys: Tensor, count: int | str) -> None:
     """Refuse what is not int64 (`count`,).
 
     Raises:
-        ValueError: says what it is.
+        ValueError: names its shape or type.
     """
     check_shape('keys', keys, count)
     _check_int64('keys', keys)
 
 
 def check_real(name: str, x: Tensor) -> None:
-    """Refuse what cannot be put in an order: complex numbers and NaN; waits for the device.
+    """Refuse what has no order, complex numbers and NaN; waits for the device.
 
     Raises:
-        ValueError: says which.
+        ValueError: names which of the two.
     """
     if torch.compiler.is_compiling() or x.is_meta:
         return
@@ -89,17 +88,17 @@ def check_real(name: str, x: Tensor) -> None:
 
 
 def check_ids(name: str, ids: Tensor, tokens: Tensor, count: int, *, training: bool) -> None:
-    """Refuse what is not int64 (B, K), of the images of `tokens` and where they lie.
+    """Refuse ids that are not int64 (B, K), one row for each image, on the device of `tokens`.
 
     Args:
         name: what to call `ids` in the message.
         ids: patch numbers, 0..count-1.
         tokens: (B, ...), one row an image.
         count: number of patches.
-        training: skip the values where gradients are recorded, which is a training step.
+        training: True skips the check of values while gradients are recorded.
 
     Raises:
-        ValueError: says both shapes, types or devices, or the range.
+        ValueError: names both shapes, types or devices, or the range.
     """
     if torch.compiler.is_compiling():
         return
@@ -114,7 +113,7 @@ def check_range(name: str, ids: Tensor, count: int) -> None:
     """Refuse ids below 0 or from `count` on; waits for the device.
 
     Raises:
-        ValueError: says the range allowed and the first id outside.
+        ValueError: names the allowed range and the first id outside.
     """
     if ids.is_meta or not ids.numel():
         return

@@ -25,8 +25,8 @@ def take(tokens: Tensor, ids: Tensor) -> Tensor:
         (B, K, D).
 
     Raises:
-        ValueError: ids of another number of images, which torch would cut; an id outside 0..N - 1,
-            on a CPU, which looks as it goes.
+        ValueError: ids of another number of images, which torch would cut; on a CPU also an id
+            outside 0..N - 1.
     """
     if torch.compiler.is_compiling():
         return _take(tokens, ids)
@@ -45,7 +45,7 @@ def _take(tokens: Tensor, ids: Tensor) -> Tensor:
 
 
 def pool_tokens(tokens: Tensor, num_prefix_tokens: int, pool: Pool) -> Tensor:
-    """One vector an image: (B, prefix + L, D) to (B, D); `pool='tokens'` keeps all tokens.
+    """One vector for each image, (B, prefix + L, D) to (B, D); `pool='tokens'` keeps all tokens.
 
     Raises:
         ValueError: unknown `pool`, or 'cls' where there is no cls token.

@@ -52,6 +52,6 @@ class CrossEntropyLoss(nn.Module):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         try:
             return F.cross_entropy(logits, labels, ignore_index=_NONE, label_smoothing=smoothing)
-        except IndexError:  # a CPU looks as it goes
+        except IndexError:  # only a CPU checks the range of labels
             check_range('labels', labels, N)
             raise

@@ -1,18 +1,21 @@
 """What all maskers share: score every patch, keep the K lowest (paper section 3, "Masking").
 
-Shapes: B images, h w grid, L = h*w patches, K kept.
+Shapes: B images, h w grid, L = h*w patches, K kept, M predicted.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
 
 from torch import Tensor, nn
 
 from mae.models.layers.shapes import check_device, check_keys, check_real, check_shape
 from mae.models.masking.mask import Mask
-from mae.models.masking.partial import check_predict_ratio, choose
+from mae.utils.hashing import key_noise
 from mae.utils.ratio import exact
+
+_PREDICT = 0x70726564696374  # b'predict': a stream of random numbers beside that of the mask
 
 
 class Masker(nn.Module, ABC):
@@ -20,8 +23,8 @@ class Masker(nn.Module, ABC):
 
     Args:
         mask_ratio: share of hidden patches, in (0, 1).
-        predict_ratio: share of all patches that is predicted in training, of the hidden ones at
-            random; None predicts all that is hidden, as evaluation always does. Changed maths.
+        predict_ratio: in training only this share of all patches, drawn from the hidden ones, is
+            predicted (changed maths); None predicts all hidden patches, as evaluation always does.
 
     Raises:
         ValueError: `mask_ratio` is outside (0, 1), or `predict_ratio` outside (0, mask_ratio].
@@ -31,7 +34,11 @@ class Masker(nn.Module, ABC):
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise ValueError(f'masker.mask_ratio must lie between 0 and 1, not {mask_ratio}')
-        check_predict_ratio(predict_ratio, mask_ratio)
+        if predict_ratio is not None and not 0 < predict_ratio <= mask_ratio:
+            raise ValueError(
+                'masker.predict_ratio is a share of all patches: it must lie between 0 and '
+                f'masker.mask_ratio={mask_ratio}, not {predict_ratio}'
+            )
         self.mask_ratio = mask_ratio
         self.predict_ratio = predict_ratio
 
@@ -64,7 +71,7 @@ class Masker(nn.Module, ABC):
             check_shape(f'{type(self).__name__}.score', score, len(keys), L)
         order = score.argsort(dim=1)
         mask = Mask(ids_keep=order[:, :num_keep], ids_hide=order[:, num_keep:])
-        return choose(mask, keys, self.predict_ratio) if self.training else mask
+        return _with_some_predicted(mask, keys, self.predict_ratio) if self.training else mask
 
     def num_keep(self, num_patches: int) -> int:
         """K for L patches: L (1 - mask_ratio), rounded down.
@@ -92,3 +99,18 @@ def _is_grid(size: object) -> bool:
     if not isinstance(size, Sequence) or len(size) != 2:
         return False
     return all(isinstance(number, Integral) for number in size)
+
+
+def _with_some_predicted(mask: Mask, keys: Tensor, predict_ratio: float | None) -> Mask:
+    """The same mask, of which only M hidden patches, drawn by `keys`, are to be predicted.
+
+    M / L is `predict_ratio`, rounded to at least one patch and at most all hidden ones.
+    """
+    if predict_ratio is None:
+        return mask
+    num_hide = mask.ids_hide.shape[1]
+    num_patches = mask.ids_keep.shape[1] + num_hide
+    # Not the first in order: some maskers put neighbours of the image beside each other.
+    shuffle = key_noise(keys ^ _PREDICT, num_hide).argsort(dim=1)
+    num_predict = min(num_hide, max(1, round(num_patches * exact(predict_ratio))))
+    return replace(mask, ids_hide=mask.ids_hide.gather(1, shuffle), num_predict=num_predict)

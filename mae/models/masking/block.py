@@ -24,7 +24,7 @@ class BlockMasker(Masker):
         mask_ratio: share of hidden patches, in (0, 1).
         min_patches: smallest area of a rectangle, in patches (BEiT: 16).
         min_aspect: smallest height over width; the largest is its inverse (BEiT: 0.3).
-        num_blocks: rectangles drawn for an image; patches that none covers are hidden last.
+        num_blocks: rectangles drawn for an image; patches outside all of them are hidden last.
         predict_ratio: see `Masker`.
 
     Raises:

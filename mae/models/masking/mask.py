@@ -1,4 +1,4 @@
-"""Which patches an image shows and which it hides. Indices never count the cls token.
+"""Which patches of an image are visible and which are hidden. Indices never count the cls token.
 
 Shapes: B images, L patches, K kept, M predicted.
 """
@@ -14,8 +14,8 @@ class Mask:
 
     Attributes:
         ids_keep: int64 (B, K), visible patches in ascending order of noise.
-        ids_hide: int64 (B, L-K), hidden patches in ascending order of noise; where only some are
-            predicted, these come first.
+        ids_hide: int64 (B, L-K), hidden patches in ascending order of noise, or, where only some
+            are predicted, these first.
         num_predict: M; None predicts all that is hidden.
     """
 

@@ -33,7 +33,9 @@ class Erase:
             device = images.device
             self._erasers[device] = self._build(**self._options, device=device.type)
         erase = self._erasers[images.device]
-        after = int(torch.randint(1 << 62, ()))  # what follows is the step's, not the last image's
+        after = int(
+            torch.randint(1 << 62, ())
+        )  # later draws follow from the step, not from an image
         for image, key in zip(images, keys.tolist(), strict=True):
             seed_generators(derive(key, 1))  # the key itself seeded the crop
             erase(image)
@@ -70,7 +72,7 @@ class Mix:
                 )
 
     def expect_classes(self, num_classes: int) -> None:
-        """Make soft labels for so many classes.
+        """Make soft labels for `num_classes` classes.
 
         Raises:
             ValueError: the options state another number.

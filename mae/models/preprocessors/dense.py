@@ -11,7 +11,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mae.models.layers.shapes import check_shape
-from mae.models.preprocessors.normalise import normalise
+from mae.models.preprocessors.image import normalise
 from mae.registry import MODELS
 
 _OBJECTS = ('boxes', 'classes', 'crowd', 'areas')

@@ -1,4 +1,7 @@
-"""JPEGs decoded, cropped and resized where the model is: the other half of `EncodedCrop`."""
+"""JPEGs decoded, cropped and resized on the model's device: the other half of `EncodedCrop`.
+
+Shapes: B images, C channels, H W pixels, S bytes of all files of a batch.
+"""
 
 from collections.abc import Mapping
 
@@ -6,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mae.models.preprocessors.image import ImagePreprocessor
+from mae.registry import MODELS
 from mae.utils.errors import ConfigError, DataError
 
 try:
@@ -17,29 +22,52 @@ except ImportError:  # deprecated since torchvision 0.29, to be removed
 _FIELDS = ('encoded', 'sizes', 'crops')
 
 
-def with_decoded(data: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """A batch of `EncodedCrop` as `collate` would have made it of decoded images."""
-    rest = {name: value for name, value in data.items() if name not in _FIELDS}
-    return {**rest, 'inputs': decode_crops(data, device)}
+@MODELS.register_module()
+class EncodedPreprocessor(ImagePreprocessor):
+    """`ImagePreprocessor` for batches of JPEG bytes, which it decodes on its device.
+
+    A batch of images, as of another data loader of the same run, passes as it does there. The
+    arguments are those of `ImagePreprocessor`.
+    """
+
+    def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
+        """Prepare a batch, see `ImagePreprocessor`.
+
+        Args:
+            data: as from `collate_encoded`, or as from `collate`.
+            training: mix and erase, if configured.
+
+        Raises:
+            ConfigError: torchvision has no decoder.
+            DataError: an image cannot be decoded; names the sample.
+        """
+        if isinstance(data, Mapping) and 'encoded' in data:
+            images = decode_crops(data, self.mean.device)
+            data = {name: value for name, value in data.items() if name not in _FIELDS}
+            data['inputs'] = images
+        return super().forward(data, training)
 
 
 def decode_crops(data: Mapping[str, Tensor], device: torch.device) -> Tensor:
-    """Images of a batch, uint8 (B, C, H, W) on the device.
+    """Images of a batch, uint8 (B, C, H, W) on `device`.
 
     On a GPU nvJPEG decodes and the resize is done in floats: pixels may differ from those of the
     CPU by a grey level or two.
 
     Args:
-        data: `encoded` uint8, the bytes of all images end to end; `sizes` (B,) of each; `crops`
-            (B, 7) as of `EncodedCrop`; `ids`; all on the CPU.
-        device: where images are decoded and returned.
+        data: as from `collate_encoded`, on the CPU: `encoded` uint8 (S,), `sizes` (B,), `crops`
+            (B, 7) and `ids` (B,).
+        device: decodes, and holds the result.
 
     Raises:
         ConfigError: torchvision has no decoder.
         DataError: an image cannot be decoded; names the sample.
     """
     if decode_jpeg is None:
-        raise ConfigError('this torchvision decodes no JPEGs: use DecodeImage, not EncodedCrop')
+        raise ConfigError(
+            'this torchvision decodes no JPEGs: use DecodeImage, `collate` and ImagePreprocessor '
+            'instead of EncodedCrop, `collate_encoded` and EncodedPreprocessor'
+        )
     parts = data['encoded'].split(data['sizes'].tolist())
     crops: list[list[int]] = data['crops'].tolist()
     jpegs = [n for n, crop in enumerate(crops) if crop[2]]

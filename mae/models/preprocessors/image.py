@@ -1,21 +1,19 @@
-"""From a collated batch to what a model takes: on the device, float, normalised, mixed.
+"""From a collated batch to the arguments of a model: on the device, float, normalised, mixed.
 
 Shapes: B images, C channels, H W pixels, N classes.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mae.models.layers.shapes import check_shape
 from mae.models.preprocessors.augment import Erase, Mix
-from mae.models.preprocessors.encoded import with_decoded
-from mae.models.preprocessors.labels import check_labels
-from mae.models.preprocessors.normalise import normalise
-from mae.models.preprocessors.shrink import Shrink
 from mae.registry import MODELS
 
 
@@ -57,7 +55,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
     @property
     def _needed(self) -> tuple[str, ...]:
-        """What training needs beside the images."""
+        """Names of what training needs in a batch beside the images."""
         labels = self.mix is not None or self._num_classes is not None
         return ('labels',) * labels + ('keys',) * (self.erase is not None)
 
@@ -66,7 +64,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self._shrink = None if loaded == used else Shrink(loaded, used)
 
     def expect_classes(self, num_classes: int) -> None:
-        """From now on refuse to train on labels outside 0..num_classes - 1, and mix so many.
+        """From now on refuse to train on labels outside 0..num_classes - 1; mixup makes as many.
 
         Raises:
             ValueError: `mixup` states another number of classes.
@@ -90,8 +88,6 @@ class ImagePreprocessor(BaseDataPreprocessor):
             ValueError: images that are not uint8 (B, C, H, W), labels or keys of another number
                 of images; in training none, or a label that the head has no class for.
         """
-        if isinstance(data, Mapping) and 'encoded' in data:  # from `EncodedCrop`
-            data = with_decoded(data, self.mean.device)
         _check(data, self._needed if training else ())
         if training and self._num_classes is not None:  # before the labels are copied to the device
             check_labels(data, self._num_classes)
@@ -107,10 +103,13 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
 
 def _check(data: Mapping[str, Tensor], needed: Sequence[str]) -> None:
-    """Whether a batch is what `collate` makes: of one number of images throughout."""
+    """Refuse a batch that `collate` would not make, or whose parts differ in length."""
     if not isinstance(data, Mapping) or 'inputs' not in data:
         found = sorted(data) if isinstance(data, Mapping) else f'a {type(data).__name__}'
-        raise ValueError(f"a batch must be a dict with images as 'inputs', not {found}")
+        raise ValueError(
+            f"a batch must be a dict with images as 'inputs', not {found}; a collate_fn of its own "
+            'needs the preprocessor that goes with it as model.preprocessor.type'
+        )
     inputs = data['inputs']
     check_shape('inputs', inputs, 'B', 'C', 'H', 'W', hint='one image is a batch too: images[None]')
     if inputs.dtype != torch.uint8:
@@ -120,3 +119,85 @@ def _check(data: Mapping[str, Tensor], needed: Sequence[str]) -> None:
             check_shape(name, data[name], len(inputs), hint='one for each image')
         elif name in needed:
             raise ValueError(f'the batch has no {name}, which training needs')
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(images - mean) / std as float32, in one new tensor of the same memory layout.
+
+    Args:
+        images: (B, C, H, W); with the channels last in memory, as from `collate`, a row is one
+            long loop on a CPU: four times as fast as a loop over three channels.
+        mean: (C, 1, 1), or (1, 1, 1) for all channels.
+        std: standard deviation, in the shape of `mean`.
+
+    Raises:
+        ValueError: the images have another number of channels than there are means.
+    """
+    B, C, H, W = images.shape
+    if len(mean) not in (1, C):
+        raise ValueError(
+            f'images have {C} channels, preprocessor.mean has {len(mean)} numbers; make '
+            'model.preprocessor.mean, its .std, model.encoder.in_channels and the channels of '
+            'DecodeImage in dataset.pipeline agree; within DecodeRandomResizedCrop those are '
+            f"decode=dict(type='DecodeImage', channels={len(mean)})"
+        )
+    dtype = torch.promote_types(torch.float32, mean.dtype)
+    pixels = images.permute(0, 2, 3, 1)
+    if C == 1 or not pixels.is_contiguous():
+        return images.to(dtype, copy=True).sub_(mean).div_(std)
+    rows = pixels.view(B, H, W * C).to(dtype, copy=True)
+    mean, std = (value.flatten().expand(C).repeat(W) for value in (mean, std))
+    rows.sub_(mean).div_(std)
+    return rows.view(B, H, W, C).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Makes whole batches smaller on the device, for a warm-up at low resolution.
+
+    Bicubic with antialiasing, as the loader's crops; not rounded to whole grey levels.
+
+    Args:
+        loaded: (height, width) of the inputs in pixels.
+        used: (height, width) of the outputs in pixels.
+    """
+
+    loaded: tuple[int, int]
+    used: tuple[int, int]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (B, C, *loaded) to float32 (B, C, *used), within 0..255.
+
+        Raises:
+            ValueError: images of another size, which would not fit at full resolution either.
+        """
+        H, W = images.shape[-2:]
+        if self.loaded != (H, W):
+            raise ValueError(
+                f'the images are {H}x{W}, but encoder.img_size is '
+                f'{self.loaded[0]}x{self.loaded[1]}: make them and encoder.img_size equal; the '
+                f'{self.used[0]}x{self.used[1]} of the low resolution are made of them'
+            )
+        small = F.interpolate(images.float(), self.used, mode='bicubic', antialias=True)
+        return small.clamp(0, 255)
+
+
+def check_labels(data: Mapping[str, Tensor], num_classes: int) -> None:
+    """Refuse labels outside the head's classes, on the CPU: a GPU would not name the sample.
+
+    Args:
+        data: `labels` and, for messages, `ids`, int64 (B,), on the CPU.
+        num_classes: N; labels must lie in 0..N-1.
+
+    Raises:
+        ValueError: names the first such sample.
+    """
+    labels = data['labels']
+    wrong = ((labels < 0) | (labels >= num_classes)).nonzero().flatten()
+    if len(wrong):
+        first = int(wrong[0])
+        sample = int(data['ids'][first]) if 'ids' in data else first
+        raise ValueError(
+            f'sample {sample} has label {int(labels[first])}, but '
+            f'model.head.num_classes={num_classes} takes labels 0..{num_classes - 1}'
+        )

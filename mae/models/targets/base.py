@@ -1,4 +1,4 @@
-"""What all targets share: they see the whole image and state the width of the target.
+"""The interface of targets: they see the whole image and state how many values to predict.
 
 Shapes: B images, C channels, H W pixels, L patches, M predicted patches, P values in a patch,
 T values predicted of a patch.
@@ -24,9 +24,9 @@ class MaskLike(Protocol):
 class Target(nn.Module, ABC):
     """What the decoder is to predict of each hidden patch: a function of the image, not learned.
 
-    A constructor gets, as keywords, what it names of `patch_dim`, `patch_size`, `in_channels`,
-    `grid_size` (h, w), `img_size` (H, W), `encoder_dim`, `num_prefix_tokens`, and `image_mean`
-    and `image_std` (C, 1, 1), with which grey levels were normalised.
+    A constructor receives as keywords those that it names of `patch_dim`, `patch_size`,
+    `in_channels`, `grid_size` (h, w), `img_size` (H, W), `encoder_dim`, `num_prefix_tokens`, and
+    `image_mean` and `image_std` (C, 1, 1), with which grey levels were normalised.
 
     Attributes:
         target_dim: T, the width that the decoder predicts.
@@ -55,5 +55,5 @@ class Target(nn.Module, ABC):
         """
 
     def fingerprint(self) -> str | None:
-        """What the target depends on beside its arguments, such as the hash of a file; or None."""
+        """Hash of what the target depends on beside its arguments, such as a file; or None."""
         return None

@@ -22,9 +22,10 @@ from mae.registry import MODELS
 class FeatureTarget(Target):
     """Features that a frozen model computes from the whole image, of the hidden patches.
 
-    The teacher's weights are its file's: they are loaded when the first target is computed, stay
-    out of checkpoints and the optimizer, and a run resumes with these weights only. Where its
-    patches are of another size than ours, images are resized so that both grids agree.
+    The teacher's weights come from a file. They are loaded when the first target is computed and
+    are in no checkpoint and no optimizer; a run resumes only with the same weights. If the
+    teacher's patches are of another size than the encoder's, images are resized so that both grids
+    agree.
 
     Args:
         teacher: name of a model of timm, or path of a folder of transformers.
@@ -33,8 +34,8 @@ class FeatureTarget(Target):
         options: further keywords of `timm.create_model`, such as `dynamic_img_size=True`.
         norm: 'layer' gives the features of each patch mean 0 and variance 1 (LayerNorm without
             parameters), 'none' keeps them as they are.
-        mean: of each channel that the teacher was trained with, in grey levels; None takes its
-            library's value.
+        mean: of each channel in the teacher's training, in grey levels; None takes its library's
+            value.
         std: standard deviation of each channel in grey levels; None as for `mean`.
         patch_size: side in pixels; the model passes this and what follows when it is built.
         in_channels: C.
@@ -110,8 +111,8 @@ class FeatureTarget(Target):
         return self.teacher.fingerprint()
 
     def _input(self, images: Tensor) -> Tensor:
-        """As the teacher wants them: its normalisation, its channels, its size."""
-        x = images * self.image_scale + self.image_shift  # B,C',H,W: grey to all its channels
+        """Images in the normalisation, channels and size of the teacher."""
+        x = images * self.image_scale + self.image_shift  # B,C',H,W: grey images get all channels
         size = self._input_size(*images.shape[-2:])
         if size != tuple(images.shape[-2:]):
             x = F.interpolate(x, size, mode='bicubic', antialias=True)

@@ -68,7 +68,7 @@ class HOGTarget(Target):
         return F.normalize(torch.stack(sums, dim=3), dim=3).flatten(2)  # B,M,C,N,n,n
 
     def _bin_of(self, vertical: Tensor, horizontal: Tensor) -> Tensor:
-        """The bin of each gradient, a whole number: 0 begins straight down and turns right."""
+        """The bin of each gradient, 0..N-1; bin 0 starts straight down, later ones turn right."""
         half_turns = torch.atan2(horizontal, vertical) / math.pi  # -1..1
         return (half_turns * self.num_bins).floor().remainder(self.num_bins)
 

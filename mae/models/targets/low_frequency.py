@@ -70,7 +70,7 @@ class LowFrequencyTarget(PixelTarget):
         spectrum = torch.fft.rfft2(images)  # B,C,H,W//2+1
         rows = torch.fft.fftfreq(H, dtype=torch.float64, device=images.device)
         columns = torch.fft.rfftfreq(W, dtype=torch.float64, device=images.device)
-        # A little wider than said, so that rounding does not drop what lies on the circle.
+        # A little wider than `cutoff`, so that rounding does not drop what lies on the circle.
         kept = rows[:, None] ** 2 + columns**2 <= self.cutoff**2 * (1 + 1e-9)  # H,W//2+1
         filtered: Tensor = torch.fft.irfft2(spectrum * kept, s=(H, W))
         return filtered

@@ -1,4 +1,4 @@
-"""What the decoder is to predict: the pixels of the hidden patches (paper section 3).
+"""The pixels of the hidden patches as what to predict (paper section 3).
 
 Shapes: B images, C channels, H W pixels, L patches, M predicted patches, P values in a patch.
 """
@@ -52,7 +52,7 @@ class PixelTarget(Target):
     def to_pixels(
         self, pred: Tensor, images: Tensor, ids: Tensor, *, patch_stats: PatchStats = 'true'
     ) -> Tensor:
-        """Predictions as values of normalised images (B, M, P), to be looked at.
+        """Predictions as values of normalised images (B, M, P), for pictures.
 
         With `norm_pix` the model predicts a patch without its mean and deviation, so these must
         come from elsewhere.
@@ -65,7 +65,7 @@ class PixelTarget(Target):
                 pictures do; 'visible' the average ones of the image's visible patches.
 
         Raises:
-            ValueError: other `patch_stats`.
+            ValueError: unknown `patch_stats`.
         """
         if patch_stats not in get_args(PatchStats):
             raise ValueError(f"patch_stats must be 'true' or 'visible', not {patch_stats!r}")

@@ -1,4 +1,4 @@
-from mae.zoo.formats.export import Departure, leave
+from mae.zoo.formats.export import Departure, export_weights
 from mae.zoo.formats.manifest import manifest_of
 from mae.zoo.formats.metadata import facts_of_config
 from mae.zoo.formats.name_maps import BY_NAME
@@ -9,8 +9,8 @@ __all__ = [
     'BY_NAME',
     'Departure',
     'Translation',
+    'export_weights',
     'facts_of_config',
-    'leave',
     'load_weights',
     'manifest_of',
     'resize',

@@ -10,17 +10,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mae.utils.errors import CheckpointError
+from mae.utils.vit_sizes import ARCHS, arch_name
 
 Shape = tuple[int, ...]
 
-# Of the usual encoders by width: name, blocks, heads.
-USUAL = {
-    192: ('tiny', 12, 3),
-    384: ('small', 12, 6),
-    768: ('base', 12, 12),
-    1024: ('large', 24, 16),
-    1280: ('huge', 32, 16),
-}
 _USUAL_DECODER_HEADS = {512: 16}
 
 
@@ -53,8 +46,8 @@ class Architecture:
     num_classes: int
 
     def __str__(self) -> str:
-        name, depth, _ = USUAL.get(self.encoder.dim, ('', 0, 0))
-        words = [f'ViT-{name}' if depth == self.encoder.depth else 'ViT']
+        name = arch_name(self.encoder.dim, self.encoder.depth)
+        words = [f'ViT-{name}' if name else 'ViT']
         words[0] += f'/{self.patch_size} ({self.encoder.dim} wide, {self.encoder.depth} blocks)'
         if self.in_channels != 3:
             words.append(f'{self.in_channels} channels')
@@ -74,9 +67,9 @@ class Architecture:
 
     @property
     def usual_heads(self) -> int | None:
-        """Heads of the encoder of this width in the papers."""
-        _, depth, heads = USUAL.get(self.encoder.dim, ('', 0, 0))
-        return heads if depth == self.encoder.depth else None
+        """Heads of the encoder of this width and depth in the papers."""
+        name = arch_name(self.encoder.dim, self.encoder.depth)
+        return ARCHS[name]['num_heads'] if name else None
 
     @property
     def usual_decoder_heads(self) -> int | None:

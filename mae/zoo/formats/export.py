@@ -46,7 +46,9 @@ class Departure:
         return {'state_dict': self.weights, 'meta': {KEY: self.passport}}
 
 
-def leave(weights: Mapping[str, Tensor], layout: Layout, facts: Facts, path: object) -> Departure:
+def export_weights(
+    weights: Mapping[str, Tensor], layout: Layout, facts: Facts, path: object
+) -> Departure:
     """Export whole weights of ours to the names of `layout`.
 
     Args:

@@ -4,33 +4,23 @@ Names and shapes cannot distinguish a transposed square matrix from a right one,
 keys. A digest of each tensor can, and it is copied with the weights from format to format.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from mae.utils.digest import file_digest, tensor_sha256
 from mae.utils.errors import CheckpointError
 from mae.zoo.checksum import checksum_in, parse_checksum
-from mae.zoo.checksum import digest as file_digest
 from mae.zoo.index import find_entry
 
 # 64 bits: a slip is not an attack, and a file's own SHA-256 is there for those.
 _DIGITS = 16
 
 
-def digest(tensor: Tensor) -> str:
-    """Of type, shape and values."""
-    plain = tensor.detach().cpu().contiguous()
-    sha = hashlib.sha256(f'{plain.dtype} {tuple(plain.shape)}'.encode())
-    sha.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return sha.hexdigest()[:_DIGITS]
-
-
 def manifest_of(weights: Mapping[str, Tensor]) -> dict[str, str]:
     """A digest of each tensor by our name."""
-    return {name: digest(value) for name, value in weights.items()}
+    return {name: tensor_sha256(value)[:_DIGITS] for name, value in weights.items()}
 
 
 def check_manifest(
@@ -46,7 +36,7 @@ def check_manifest(
     wrong += [
         f'{name} has other values'
         for name, value in weights.items()
-        if name in manifest and digest(value) != manifest[name]
+        if name in manifest and tensor_sha256(value)[:_DIGITS] != manifest[name]
     ]
     if wrong:
         more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''

@@ -12,7 +12,7 @@ from typing import Any
 
 from mae.utils.grey_levels import GREY_LEVELS, in_grey_levels, levels_of_processor
 from mae.utils.suggest import did_you_mean
-from mae.zoo.formats.architecture import USUAL
+from mae.utils.vit_sizes import ARCHS
 
 Facts = dict[str, Any]
 
@@ -125,13 +125,13 @@ def facts_of_config(model: Mapping[str, Any]) -> Facts:
     """Facts in the `model` of one of our configs."""
     encoder, decoder = _mapping(model.get('encoder')), _mapping(model.get('decoder'))
     arch, patch = encoder.get('arch', 'base'), encoder.get('patch_size', 16)
+    sizes = ARCHS.get(arch, {}) if isinstance(arch, str) else _mapping(arch)
     size = encoder.get('img_size', 224)
     height, width = (size, size) if isinstance(size, int) else size
-    usual = {name: heads for name, _, heads in USUAL.values()}
     preprocessor = _mapping(model.get('preprocessor'))
     facts: Facts = {
         **{name: list(preprocessor[name]) for name in ('mean', 'std') if name in preprocessor},
-        'num_heads': usual.get(arch) if isinstance(arch, str) else _mapping(arch).get('num_heads'),
+        'num_heads': sizes.get('num_heads'),
         'norm_eps': encoder.get('norm_eps', 1e-6),
         'grid_size': [height // patch, width // patch],
         'pool': _mapping(model.get('head')).get('pool', 'avg') if model.get('head') else None,

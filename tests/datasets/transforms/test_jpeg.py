@@ -11,7 +11,7 @@ from mae.datasets.transforms.jpeg import (
     jpeg_frame,
     plain_frame,
 )
-from tests.encode import encode
+from tests.image_bytes import encode
 
 
 @pytest.mark.parametrize('mode', ['L', 'RGB', 'CMYK'])

@@ -11,9 +11,9 @@ from mae.fault_tolerance.checkpoint import (
     newest_verified,
     verified,
 )
-from mae.fault_tolerance.checkpoint.atomic import remove_stale_temporaries
 from mae.fault_tolerance.checkpoint.folder import remove_lone_manifests
 from mae.fault_tolerance.checkpoint.save import Pruner, commit
+from mae.utils.files import remove_stale_temporaries
 from tests.faults.calls import CALLS, Calls
 
 

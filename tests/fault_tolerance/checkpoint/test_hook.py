@@ -314,7 +314,7 @@ def test_a_disk_that_stays_full(make_runner, quick):
     fault = failing(only=is_checkpoint, after_bytes=3000)
     runner.register_hook(At(6, lambda runner: (hook_of(runner).wait(), fault.__enter__())))
     try:
-        with pytest.raises(OSError, match=r'^a checkpoint could not be saved: .*No space left'):
+        with pytest.raises(OSError, match=r'^a checkpoint .* saved: .*No space left'):
             runner.train()
     finally:
         fault.__exit__(None, None, None)
@@ -325,7 +325,7 @@ def test_a_disk_that_stays_full(make_runner, quick):
 
 def test_no_room_from_the_start(make_runner, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(CheckpointError, match=r'^[^\n]* has 1 kB free, and one checkpoint takes'):
+    with pytest.raises(CheckpointError, match=r'^[^\n]* 1 kB free, [^\n]*checkpoint'):
         make_runner().train()
 
 
@@ -426,7 +426,7 @@ MODEL = torch.nn.Linear(1000, 1000, bias=False)  # 4 MB: 12 MB with an optimizer
 def test_free_space(tmp_path, monkeypatch, free, outcome):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=free))
     if outcome == 'refused':
-        with pytest.raises(CheckpointError, match=r'11 MB free, and one checkpoint takes about 12'):
+        with pytest.raises(CheckpointError, match=r'11 MB free, .*checkpoint .* 12'):
             check_space(tmp_path, MODEL, 2)
         return
     warning = check_space(tmp_path, MODEL, 2)

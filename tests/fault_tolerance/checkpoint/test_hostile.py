@@ -29,7 +29,7 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook
 
 from mae.fault_tolerance.checkpoint import load_checkpoint
-from mae.fault_tolerance.checkpoint.safe_pickle import Inert
+from mae.fault_tolerance.checkpoint.safe_pickle import Placeholder
 from mae.utils import trust
 from mae.utils.errors import CheckpointError
 
@@ -403,7 +403,7 @@ def test_a_pickled_config_is_inert(tmp_path, canary):
     config = Config({'a': 1}, cfg_text=f'open({str(canary)!r}, "w")')
     torch.save({**WEIGHTS, 'meta': {'cfg': config, 'part': config._cfg_dict}}, tmp_path / 'x.pth')
     found = load_checkpoint(tmp_path / 'x.pth')['meta']
-    assert type(found['cfg']) is Inert
+    assert type(found['cfg']) is Placeholder
     assert found['part'] == {'a': 1}
     assert type(found['part']) is dict
     assert not canary.exists()

@@ -15,7 +15,7 @@ from mmengine.logging import MessageHub
 from safetensors.torch import save_file
 
 from mae.fault_tolerance.checkpoint import load_checkpoint, save_checkpoint
-from mae.fault_tolerance.checkpoint.safe_pickle import Inert
+from mae.fault_tolerance.checkpoint.safe_pickle import Placeholder
 from mae.utils.errors import CheckpointError
 
 
@@ -113,7 +113,9 @@ def test_weights_under_usual_names(tmp_path, key):
     torch.save({key: weights} if key else weights, path)
     assert load_checkpoint(path)['state_dict'] == {'a': torch.ones(1)}
     torch.save({'meta': 1, 'optimizer': {'lr': 0.1}}, path)
-    assert refusal(path) == f'{path} holds no weights, but meta, optimizer'
+    message = refusal(path)
+    assert message.startswith(f'{path} holds no weights')
+    assert message.endswith(' meta, optimizer')
 
 
 @pytest.mark.parametrize('legacy', [False, True])
@@ -137,7 +139,7 @@ def test_command_lines_and_hyperparameters_are_inert(tmp_path, monkeypatch, lega
     monkeypatch.undo()
     found = load_checkpoint(tmp_path / 'a.pth')
     assert torch.equal(found['state_dict']['w'], torch.ones(2))
-    assert {type(found[key]) for key in ('args', 'torch', 'metric')} == {Inert}
+    assert {type(found[key]) for key in ('args', 'torch', 'metric')} == {Placeholder}
     assert found['hyper_parameters']['lr'] == 0.1
 
 
@@ -161,4 +163,4 @@ def test_training_checkpoint_of_mmengine(tmp_path):
     assert found['meta']['iter'] == 12
     assert found['meta']['cfg'] == 'model = dict(type="MAE")'
     assert found['optimizer']['param_groups'] == [{'lr': 0.1, 'betas': (0.9, 0.95)}]
-    assert type(found['message_hub']['log_scalars']['train/loss']) is Inert
+    assert type(found['message_hub']['log_scalars']['train/loss']) is Placeholder

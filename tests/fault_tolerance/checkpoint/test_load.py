@@ -98,10 +98,8 @@ def test_long_lists_are_cut():
 def test_checkpoint_without_an_encoder(exact):
     weights = {'decoder.bias': torch.ones(3), 'backbone.cls_token': torch.ones(1, 1, 3)}
     message = refused(classifier(), weights, exact=exact)
-    assert message == (
-        'some/epoch_1.pth has no encoder: its weights are backbone, decoder; '
-        'expected encoder.* of a model of this toolbox'
-    )
+    assert message.startswith('some/epoch_1.pth has no encoder: ')
+    assert 'backbone, decoder; expected encoder.* ' in message
 
 
 def test_names_of_data_parallel_models():
@@ -129,7 +127,7 @@ def test_part_of_a_head_is_none():
     report = fit_weights(model, weights, PATH)
     assert set(report.missing) == {'head.weight', 'head.bias'}
     assert torch.equal(model['head'].weight, before['head.weight'])
-    assert 'the head of the file is another and stays out' in str(report)
+    assert 'head of the file is another' in str(report)
 
 
 class WithFacts(nn.ModuleDict):

@@ -147,9 +147,9 @@ def test_a_config_may_state_a_fact_itself():
 @pytest.mark.parametrize(
     ('target', 'message'),
     [
-        (Old, r'^Old.forward takes \(patches\), but a target is called with \(images, patches, m'),
-        (Silent, r'^Silent.target_dim must be the number of values to predict [^\n]*not None$'),
-        (Text, r"^Text.target_dim must be the number of values to predict [^\n]*not '80'$"),
+        (Old, r'^Old.forward takes \(patches\), .* \(images, patches, m'),
+        (Silent, r'^Silent.target_dim must be [^\n]*not None$'),
+        (Text, r"^Text.target_dim must be [^\n]*not '80'$"),
     ],
 )
 def test_no_target_is_told_when_building(target, message):
@@ -161,7 +161,7 @@ def test_no_target_is_told_when_building(target, message):
 @pytest.mark.parametrize(('target', 'shape'), [(Narrow, r'\(2, 3, 1\)'), (Whole, r'\(2, 6, 4\)')])
 def test_a_target_that_does_not_keep_its_word(target, shape):
     name = target.__name__
-    message = rf'^{name} gives a target of shape {shape}, but [^\n]*dim 4 [^\n]*\(2, 3, 4\)[^\n]*$'
+    message = rf'^{name} gives [^\n]* {shape}, [^\n]*dim 4 [^\n]*\(2, 3, 4\)[^\n]*$'
     with pytest.raises(ValueError, match=message):
         build(target)(IMAGES, KEYS)
 
@@ -169,7 +169,7 @@ def test_a_target_that_does_not_keep_its_word(target, shape):
 @pytest.mark.parametrize('given', [None, 3, [1, 2]])
 def test_a_target_that_gives_no_tensor(given):
     target = type('Nothing', (Wide,), {'forward': lambda *_: given})
-    with pytest.raises(ValueError, match=r'^Nothing must give a tensor, not a \w+$'):
+    with pytest.raises(ValueError, match=r'^Nothing must give a tensor[^\n]*$'):
         build(target)(IMAGES, KEYS)
 
 
@@ -211,7 +211,7 @@ def test_a_decoder_that_predicts_pixels_whatever_the_target():
         model = build(Wide, decoder='PixelDecoder')
     finally:
         MODELS.module_dict.pop('PixelDecoder')
-    message = r'^PixelDecoder predicts 80 values of a patch, but Wide.target_dim is 4: [^\n]*$'
+    message = r'^PixelDecoder predicts 80 values [^\n]*Wide.target_dim is 4[^\n]*$'
     with pytest.raises(ValueError, match=message):
         model(IMAGES, KEYS)
 

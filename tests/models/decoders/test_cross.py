@@ -54,7 +54,7 @@ def test_depth_below_one():
 
 
 def test_heads_that_do_not_split_the_width():
-    with pytest.raises(ValueError, match=r'^a width of 8 does not split into 3 heads$'):
+    with pytest.raises(ValueError, match=r'^a width of 8 .* 3 heads$'):
         CrossDecoder(
             8, 1, num_heads=3, encoder_dim=4, target_dim=4, grid_size=(2, 3), num_prefix_tokens=0
         )

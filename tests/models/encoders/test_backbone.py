@@ -13,7 +13,7 @@ from timm.layers import resample_abs_pos_embed
 from mae.models import algorithms
 from mae.models.encoders import ViTEncoder
 from mae.models.layers.pos_embed import resample_pos_embed
-from mae.zoo.formats import BY_NAME, leave
+from mae.zoo.formats import BY_NAME, export_weights
 
 ENCODER = dict(
     arch=dict(embed_dim=24, depth=2, num_heads=3), img_size=(8, 12), patch_size=4, final_norm=False
@@ -82,7 +82,7 @@ def test_outputs_are_those_of_their_transformer(out_type):
     weights = {f'encoder.{name}': value for name, value in ours.state_dict().items()}
     norm = {name: weights.pop(name) for name in list(weights) if 'fc_norm' in name}
     facts = {'grid_size': [2, 3]}
-    renamed = leave(weights, BY_NAME['mmpretrain'], facts, 'ours').weights
+    renamed = export_weights(weights, BY_NAME['mmpretrain'], facts, 'ours').weights
     renamed |= {name.replace('encoder.fc_norm', 'backbone.ln2'): v for name, v in norm.items()}
     theirs.load_state_dict({name.removeprefix('backbone.'): v for name, v in renamed.items()})
     images = torch.randn(2, 3, 8, 12)
@@ -155,9 +155,7 @@ def test_position_of_a_cls_token_that_is_not_used():
 
 def test_positions_that_fit_no_grid_are_an_error():
     weights = of_another_size(img_size=(8, 20))  # 10 patches, of a shape that no key tells
-    with pytest.raises(
-        ValueError, match=r'backbone\.pos_embed does not fit .* 10 positions do not'
-    ):
+    with pytest.raises(ValueError, match=r'backbone\.pos_embed does not fit .* 10 positions '):
         classifier().load_state_dict(weights)
 
 
@@ -181,7 +179,7 @@ def test_positions_are_resampled_as_timm_or_as_mmpretrain(pos_antialias):
 
 
 def test_wrong_out_type():
-    with pytest.raises(ValueError, match=r"must be None or one of raw, cls_token, .* not 'mean'"):
+    with pytest.raises(ValueError, match=r"None .* raw, cls_token, .* not 'mean'"):
         ViTEncoder(**ENCODER, out_type='mean')
     with pytest.raises(ValueError, match='needs with_cls_token=True'):
         ViTEncoder(**ENCODER, out_type='cls_token', with_cls_token=False)

@@ -90,9 +90,9 @@ def test_layers_for_decay():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(arch='giant'), r"^encoder.arch must be one of tiny, small, base, .*not 'giant'$"),
-        (dict(arch=dict(embed_dim=8, depth=1)), r'^encoder.arch as a dict needs just the keys .*$'),
-        (dict(arch=dict(ARCH, mlp=4)), r'^encoder.arch as a dict needs just the keys .*$'),
+        (dict(arch='giant'), r"^encoder.arch must .* tiny, small, base, .*'giant'$"),
+        (dict(arch=dict(embed_dim=8, depth=1)), r'^encoder.arch as a dict needs .*embed_dim.*$'),
+        (dict(arch=dict(ARCH, mlp=4)), r'^encoder.arch as a dict needs .*embed_dim.*$'),
         (
             dict(img_size=(225, 224)),
             r'^encoder.img_size=225x224 is not divisible by encoder.patch_size=16$',
@@ -106,7 +106,5 @@ def test_errors(options, message):
 
 @pytest.mark.parametrize('shape', [(5, 12, 8), (3, 8, 12), (5, 8, 16)])
 def test_wrong_images(shape):
-    with pytest.raises(
-        ValueError, match=r'^the encoder was built for images of [^\n]* \(5, 8, 12\)'
-    ):
+    with pytest.raises(ValueError, match=r'^the encoder was built for [^\n]* \(5, 8, 12\)'):
         encoder()(torch.zeros(1, *shape))

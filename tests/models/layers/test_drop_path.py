@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mae.models.layers.drop_path import DropPath
+from mae.models.layers.block import DropPath
 
 
 @pytest.mark.parametrize('rate', [0.1, 0.5, 0.9])

@@ -29,7 +29,7 @@ def test_positions_to_448_and_back():
 
 
 def test_positions_that_do_not_fill_their_grid():
-    with pytest.raises(ValueError, match='7 positions do not fill a 2x3 grid'):
+    with pytest.raises(ValueError, match=r'7 positions .* 2x3 grid'):
         resample_pos_embed(torch.zeros(1, 8, 4), (4, 4), 1, (2, 3))
 
 
@@ -53,7 +53,7 @@ def test_an_encoder_fits_positions():
     patches = torch.randn(1, 6, 8)
     fitted = encoder.fit_pos_embed(patches, (2, 3))
     assert torch.equal(fitted, torch.nn.functional.pad(patches, (0, 0, 1, 0)))
-    with pytest.raises(ValueError, match='5 positions do not form a square grid'):
+    with pytest.raises(ValueError, match=r'5 positions .* square'):
         encoder.fit_pos_embed(torch.randn(1, 6, 8))
 
 

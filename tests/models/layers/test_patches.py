@@ -35,9 +35,9 @@ def test_projection_is_the_convolution():
 
 
 def test_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match=r'^an image of 8x10 pixels is not a whole number of 4x4'):
+    with pytest.raises(ValueError, match=r'^an image of 8x10 pixels .* 4x4'):
         patchify(torch.zeros(1, 3, 8, 10), 4)
-    with pytest.raises(ValueError, match=r'^6 patches of 48 values do not fill a 2x2 grid'):
+    with pytest.raises(ValueError, match=r'^6 patches of 48 values .* 2x2 grid'):
         unpatchify(torch.zeros(1, 6, 48), 4, (2, 2))
     with pytest.raises(ValueError, match='do not fill'):
         unpatchify(torch.zeros(1, 6, 47), 4, (2, 3))

@@ -34,7 +34,7 @@ def test_every_place_is_different():
 
 
 def test_width_must_split_in_four():
-    with pytest.raises(ValueError, match=r'^sine-cosine positions need a width divisible by 4'):
+    with pytest.raises(ValueError, match=r'^sine-cosine positions .* divisible by 4'):
         sincos_pos_embed(18, (2, 3), 1)
 
 
@@ -50,5 +50,5 @@ def test_resampling_is_timms(grid, prefix):
 
 
 def test_resampling_from_what_is_no_square():
-    with pytest.raises(ValueError, match=r'^6 positions do not form a square grid to resample'):
+    with pytest.raises(ValueError, match=r'^6 positions .* square grid'):
         resample_pos_embed(torch.zeros(1, 7, 8), (4, 4), 1)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from mae.benchmark.memory import kept_bytes
 from mae.models.layers import products
-from mae.models.layers.products import ProductAttention, split_heads
+from mae.models.layers.attention import ProductAttention, split_heads
 
 B, H, N, Q, D = 5, 3, 7, 4, 12
 

@@ -4,9 +4,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mae.benchmark.memory import kept_bytes
-from mae.models.layers.block import Block
-from mae.models.layers.mlp import Mlp
-from mae.models.layers.recompute import linear_of
+from mae.models.layers.block import Block, Mlp, linear_of
 
 
 def test_the_inner_function_runs_again_and_the_product_does_not():

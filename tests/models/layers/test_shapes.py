@@ -17,23 +17,19 @@ def test_shapes():
         (('B', 5), r'\(B, 5\)'),
         ((3,), r'\(3,\)'),
     ):
-        message = rf'^patches must be a tensor of shape {wanted}, not \(2, 5, 80\)$'
+        message = rf'^patches must be .* {wanted}, not \(2, 5, 80\)$'
         with pytest.raises(ValueError, match=message):
             check_shape('patches', x, *sizes)
-    with pytest.raises(
-        ValueError, match=r'^keys must be a tensor of shape \(B,\), not a list; like'
-    ):
+    with pytest.raises(ValueError, match=r'^keys must .* \(B,\), not a list'):
         check_shape('keys', [1, 2], 'B', hint='like ids')
 
 
 def test_devices_and_types():
     weight = torch.zeros(1)
     check_like('images', torch.ones(3), weight)
-    with pytest.raises(
-        ValueError, match=r'^images must be torch.float32 like the weights, not tor'
-    ):
+    with pytest.raises(ValueError, match=r'^images must be torch\.float32 .* not tor'):
         check_like('images', torch.ones(3).double(), weight)
-    with pytest.raises(ValueError, match=r'^images must be on cpu, not on meta$'):
+    with pytest.raises(ValueError, match=r'^images must be on cpu, .*meta$'):
         check_like('images', torch.ones(3, device='meta'), weight)
     with torch.autocast('cpu', torch.bfloat16):
         check_like('images', torch.ones(3).bfloat16(), weight)

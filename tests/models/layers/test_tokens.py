@@ -28,5 +28,5 @@ def test_pool():
     assert pool_tokens(tokens, 1, 'tokens') is tokens
     with pytest.raises(ValueError, match=r"^pool='cls' needs an encoder with_cls_token=True$"):
         pool_tokens(tokens, 0, 'cls')
-    with pytest.raises(ValueError, match=r"^pool must be 'avg', 'cls' or 'tokens', not 'max'$"):
+    with pytest.raises(ValueError, match=r"^pool must .*'avg', 'cls' .*'tokens', .*'max'$"):
         pool_tokens(tokens, 1, 'max')

@@ -24,13 +24,13 @@ def test_ratio_outside(ratio):
 )
 def test_scores_of_ones_own_are_of_every_patch_and_image(score, found):
     own = type('Own', (Masker,), {'score': score})
-    message = rf'^Own.score must be a tensor of shape \(2, 6\), not {found}$'
+    message = rf'^Own.score must be .* \(2, 6\), not {found}$'
     with pytest.raises(ValueError, match=message):
         own(0.5)((2, 3), torch.arange(2))
 
 
 def test_ratio_that_leaves_nothing():
-    message = r'^masker.mask_ratio=0.9 leaves 0 of 6 patches visible; at least one must be [^\n]*$'
+    message = r'^masker.mask_ratio=0.9 leaves 0 of 6 patches [^\n]*$'
     with pytest.raises(ValueError, match=message):
         RandomMasker(0.9)((2, 3), torch.arange(2))
     assert RandomMasker(0.01).num_keep(6) == 5  # rounded down, so one patch is hidden
@@ -63,9 +63,9 @@ def test_number_predicted(predict_ratio, L, expected):
     assert masker((1, L), torch.arange(2)).ids_predict.shape == (2, expected)
 
 
-@pytest.mark.parametrize('L', [4, 9, 16, 49, 64, 196, 256, 784])
 @pytest.mark.parametrize('ratio', [0.25, 0.5, 0.6, 0.75, 0.8, 0.9])
-def test_number_kept_is_the_authors(L, ratio):
-    expected = int(L * (1 - ratio))
-    if expected:
-        assert RandomMasker(ratio).num_keep(L) == expected
+def test_number_kept_is_the_authors(ratio):
+    for L in (4, 9, 16, 49, 64, 196, 256, 784):
+        expected = int(L * (1 - ratio))
+        if expected:
+            assert RandomMasker(ratio).num_keep(L) == expected

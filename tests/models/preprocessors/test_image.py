@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from mae.models.preprocessors import ImagePreprocessor
-from mae.models.preprocessors.normalise import normalise
+from mae.models.preprocessors.image import normalise
 from mae.utils.seeding import seed_generators
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -131,11 +131,11 @@ def test_shrinks_as_the_loader_would():
     [
         (
             dict(mixup_alpha=0, cutmix_alpha=0),
-            r'^mixup needs a .* not 0 and 0; without either set ',
+            r'^mixup needs .* 0 and 0; ',
         ),
         (
             dict(mixup_alpha=-2),
-            r'^mixup needs a mixup_alpha or cutmix_alpha above 0, and none below',
+            r'^mixup needs .*mixup_alpha .*cutmix_alpha above 0',
         ),
         (dict(prob=2), r'^mixup.prob must lie in 0..1, not 2$'),
         (dict(label_smoothing=-1), r'^mixup.label_smoothing must lie in 0..1, not -1$'),

@@ -121,7 +121,7 @@ def test_autocast_does_not_round():
 
 @pytest.mark.parametrize('cell', [0, 5, 16])
 def test_cells_that_do_not_fit(cell):
-    message = rf'^target.cell_size={cell} does not divide patches of 8x8: take one of 1, 2, 4, 8$'
+    message = rf'^target.cell_size={cell} .* patches of 8x8: .* 1, 2, 4, 8$'
     with pytest.raises(ValueError, match=message):
         HOGTarget(cell_size=cell, patch_size=8, in_channels=3)
 

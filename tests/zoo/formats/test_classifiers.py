@@ -1,5 +1,6 @@
 """Encoders and classifiers of peers: the same features and logits, there and back."""
 
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -179,18 +180,18 @@ def test_a_probe_leaves_with_its_norm_folded_in(to, small, fill, tmp_path):
 
 def test_an_averaging_head_is_not_for_transformers(small, fill, tmp_path):
     source = save('timm-avg', fill(partial(vit_of_timm, pool='avg'), small), tmp_path)
-    with pytest.raises(CheckpointError, match='this head averages the patches; write it --to timm'):
+    with pytest.raises(CheckpointError, match=r'head averages the patches; .*--to timm'):
         convert(source, tmp_path / 'out', 'transformers', facts={'num_heads': 3})
     assert not list(tmp_path.glob('*out*'))
 
 
 @torch.inference_mode()
 def test_timm_creates_a_vit_base_from_ours(sizes, peers, fill, tmp_path):
-    from mae.zoo.formats import BY_NAME, leave, translate
+    from mae.zoo.formats import BY_NAME, export_weights, translate
 
     weights = fill(peers['fair'].build, sizes['base']).state_dict()
     found = translate({'state_dict': weights}, tmp_path)
-    departure = leave(found.weights, BY_NAME['timm'], found.facts, tmp_path)
+    departure = export_weights(found.weights, BY_NAME['timm'], found.facts, tmp_path)
     assert any('left out the decoder' in line for line in departure.notes)
     with torch.device('meta'):
         model = timm.create_model('vit_base_patch16_224', num_classes=0)
@@ -225,9 +226,7 @@ def test_encoders_of_transformers(kind, small, fill, tmp_path):
 def test_other_eps_is_said(small, fill, tmp_path):
     source = save('transformers-cls', fill(of_transformers, small), tmp_path)
     report = load(our_classifier(small, 'cls'), source)
-    assert 'made with norm_eps 1e-05, here it is 1e-06: set encoder.norm_eps to be exact' in str(
-        report
-    )
+    assert re.search('norm_eps 1e-05, .* 1e-06: set encoder.norm_eps ', str(report))
     done = convert(source, tmp_path / 'out.safetensors', 'timm')
     assert any('norm_eps 1e-05, which timm' in line for line in done.lines)
 
@@ -258,7 +257,7 @@ def test_a_head_that_pools_otherwise_stays_out(small, fill, tmp_path):
     fresh = model.head.fc.weight.detach().clone()
     report = load(model, source, exact=False)
     assert torch.equal(model.head.fc.weight, fresh)
-    assert 'the head of the file is another and stays out' in str(report)
+    assert 'head of the file is another' in str(report)
     with pytest.raises(CheckpointError, match=r'head.fc_norm.weight is missing'):
         load(model, source)
 

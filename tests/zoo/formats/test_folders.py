@@ -181,7 +181,7 @@ def test_what_a_processor_may_say(mean, theirs, tmp_path):
     for bad in ({'rescale_factor': 0}, {'image_mean': 'x', 'image_std': 'y'}):
         own = {'image_mean': 0.5, 'image_std': 0.5, **bad}
         (tmp_path / 'a/preprocessor_config.json').write_text(json.dumps(own))
-        with pytest.raises(CheckpointError, match='says what no model can be'):
+        with pytest.raises(CheckpointError, match='no model can be'):
             load_weights(tmp_path / 'a')
 
 
@@ -219,12 +219,10 @@ def test_every_sharding(shard, kind, theirs, tmp_path):
         (index,) = folder.glob('*.index.json')
         assert load_weights(index)['facts'] == load_weights(folder)['facts']
         files[0].unlink()
-        with pytest.raises(
-            CheckpointError, match=rf'not whole: {files[0].name} is missing, one of'
-        ):
+        with pytest.raises(CheckpointError, match=rf'not whole: {files[0].name} is missing'):
             load_weights(folder)
         index.write_text('{}')
-        with pytest.raises(CheckpointError, match='lists no files: it has no weight_map'):
+        with pytest.raises(CheckpointError, match=r'lists no files: .*weight_map'):
             load_weights(folder)
 
 

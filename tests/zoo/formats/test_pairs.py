@@ -35,7 +35,7 @@ def test_there_and_back_again(first, second, source, tmp_path):
     convert(one, two, second)
     done = convert(two, three, first)
     assert same(source, three)
-    assert 'values verified by the manifest in it' in done.lines
+    assert any('verified by the manifest' in line for line in done.lines)
     assert load_weights(three)['facts']['num_heads'] == 3
 
 

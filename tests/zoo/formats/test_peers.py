@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mae.fault_tolerance.checkpoint import fit_weights, save_safetensors
-from mae.zoo.formats import BY_NAME, leave, load_weights
+from mae.zoo.formats import BY_NAME, export_weights, load_weights
 
 TOLERANCE = 1e-5
 NAMES = ('fair', 'transformers', 'mmpretrain', 'lightly')
@@ -70,7 +70,7 @@ def test_there_and_back(name, size, peers, sizes, fill, our_mae, tmp_path, reque
     assert max(differ.values()) < TOLERANCE
 
     facts = {**found['facts'], 'num_heads': size.heads, 'decoder_num_heads': size.decoder_heads}
-    departure = leave(found['state_dict'], BY_NAME[peer.to], facts, source)
+    departure = export_weights(found['state_dict'], BY_NAME[peer.to], facts, source)
     before = theirs.state_dict()
     again = load_back(peer, size, departure, before).state_dict()
     assert set(again) == set(before)

@@ -1,5 +1,7 @@
 """Models that do not predict pixels: what of them others can hold, and what is refused."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -34,7 +36,7 @@ def hog(tmp_path):
 @pytest.mark.parametrize('to', ['transformers', 'fair', 'mmpretrain', 'lightly'])
 def test_decoders_of_others_predict_pixels(hog, tmp_path, to):
     out = tmp_path / ('out' if to == 'transformers' else 'out.safetensors')
-    message = r'^[^\n]* has decoders of pixels only, [^\n]*36 values of a HOGTarget[^\n]*-only$'
+    message = r'^[^\n]*pixels only, [^\n]*36 values [^\n]*HOGTarget[^\n]*-only$'
     with pytest.raises(CheckpointError, match=message):
         convert(hog, out, to)
     assert not out.exists()
@@ -52,7 +54,7 @@ def test_a_width_that_happens_to_be_that_of_pixels(tmp_path):
     found = load_weights(path)
     weights, facts = found['state_dict'], found['facts']
     report = fit_weights(init_model(DIGITS), weights, path, exact=True, facts=facts)
-    assert 'made with target HOGTarget, here it is PixelTarget: set target.type' in str(report)
+    assert re.search('HOGTarget, .* PixelTarget: set target.type', str(report))
 
 
 def test_filtered_pixels_are_pixels(tmp_path):
@@ -64,7 +66,7 @@ def test_ours_keep_decoder_and_target(hog, tmp_path):
     convert(hog, tmp_path / 'out.safetensors', 'mae')
     found = load_weights(tmp_path / 'out.safetensors')
     assert found['facts']['target'] == 'HOGTarget'
-    assert 'values verified by the manifest in it' in found['notes']
+    assert any('verified by the manifest' in note for note in found['notes'])
     model = built(dict(type='HOGTarget', cell_size=2))
     fit_weights(model, found['state_dict'], hog, exact=True, facts=found['facts'])
 

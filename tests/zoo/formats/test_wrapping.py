@@ -100,12 +100,12 @@ def test_whole_weights_are_found(wrapping, names, base, mae, tmp_path):
 
 def test_what_lies_beside_is_left_out_with_a_word(base, tmp_path):
     found = read({'state_dict': {**prefixed('model.', base), **EXTRA}}, tmp_path)
-    assert 'left out what lies beside the model: val_acc' in found['notes']
+    assert any(re.search('left out .*: val_acc$', note) for note in found['notes'])
     found = read({**prefixed('backbone.', headless(base)), **CLASSIFIER}, tmp_path)
-    assert 'left out what lies beside the model: classifier' in found['notes']
+    assert any(re.search('left out .*: classifier$', note) for note in found['notes'])
     assert len(found['state_dict']) == len(headless(base))
     found = read({**base, **EXTRA}, tmp_path)
-    assert 'left out val_acc.tp, which is no part of the model' in found['notes']
+    assert any(note.startswith('left out val_acc.tp, ') for note in found['notes'])
     assert 'found under net' in read({'net': base}, tmp_path)['notes']
 
 
@@ -118,7 +118,7 @@ def test_what_lies_beside_is_left_out_with_a_word(base, tmp_path):
 )
 def test_what_may_belong_to_the_model_is_refused(extra, base, tmp_path):
     shape = (1, 4, 48) if 'tok' in extra else (48,)
-    with pytest.raises(CheckpointError, match=rf'has the names of timm.*, but {extra} is unknown'):
+    with pytest.raises(CheckpointError, match=rf'names of timm.*{extra} is unknown'):
         read({**base, extra: torch.ones(shape)}, tmp_path)
 
 
@@ -199,7 +199,7 @@ def test_key_of_the_dict_that_a_wrapper_is_in(base, tmp_path):
     for key in ('student', 'student.module', 'student.module.backbone', 'student.backbone'):
         found = read(checkpoint, tmp_path, key=key)['state_dict']
         assert torch.equal(found['encoder.cls_token'], base['cls_token'])
-    with pytest.raises(CheckpointError, match=r"no weights under 'pupil'; it holds student\.back"):
+    with pytest.raises(CheckpointError, match=r"'pupil'; .*student\.back"):
         read(checkpoint, tmp_path, key='pupil')
 
 
@@ -213,7 +213,7 @@ def test_convert_takes_the_key(base, tmp_path):
 def test_a_model_within_the_model(base, mae, tmp_path):
     """Of another's it is another network; in ours it may be a part, such as a target's teacher."""
     found = read({**base, **prefixed('momentum_encoder.', halved(base))}, tmp_path)
-    assert 'left out momentum_encoder, a model within the model' in found['notes']
+    assert any(note.startswith('left out momentum_encoder, ') for note in found['notes'])
     assert len(found['state_dict']) == len(base)
     ours = {**mae, **prefixed('target.teacher.', base)}
     assert read(ours, tmp_path)['state_dict'].keys() == ours.keys()
@@ -221,7 +221,7 @@ def test_a_model_within_the_model(base, mae, tmp_path):
 
 def test_two_wrappings_of_one_name(base, tmp_path):
     doubled = {**base, **prefixed('module.', base)}
-    with pytest.raises(CheckpointError, match=r'holds cls_token twice: as cls_token and as module'):
+    with pytest.raises(CheckpointError, match=r'cls_token twice: as cls_token and as module'):
         read(doubled, tmp_path)
 
 

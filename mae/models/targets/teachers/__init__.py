@@ -12,10 +12,10 @@ from mae.models.targets.teachers.transformers import TransformersTeacher
 def teacher_of(
     name: str, checkpoint: str | None, pretrained: bool, options: Mapping[str, Any] | None
 ) -> Teacher:
-    """The teacher that a config means; see `FeatureTarget`.
+    """The teacher of a config, a model of timm or of transformers; see `FeatureTarget`.
 
     Raises:
-        ValueError: there is none, or what only timm understands is given for a folder.
+        ValueError: there is no such teacher, or a folder comes with arguments that are for timm.
     """
     folder = Path(name).expanduser()
     if not (folder / 'config.json').is_file():

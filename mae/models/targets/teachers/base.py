@@ -6,7 +6,6 @@ and no `train()` reaches them.
 Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches, D width.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mae.utils.digest import weights_sha256
+
 
 class Teacher(ABC):
     """A model that is loaded at its first forward pass, and never trained.
 
     Attributes:
         embed_dim: D.
-        patch_size: pixels of its input, a side, for each of its features.
+        patch_size: side in pixels of the part of its input that one feature stands for.
         in_channels: number of channels of its input.
         mean: of each channel of its input, in grey levels, or None if unknown.
         std: standard deviation of each channel in grey levels, or None as `mean`.
@@ -40,7 +41,7 @@ class Teacher(ABC):
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (B, L, D) of images (B, C, H, W), normalised as the teacher wants them.
+        """Features (B, L, D) of images (B, C, H, W), in the teacher's normalisation.
 
         Raises:
             ValueError: its weights cannot be read, or it takes no images of this size.
@@ -64,12 +65,7 @@ class Teacher(ABC):
         Raises:
             ValueError: they cannot be read.
         """
-        digest = hashlib.sha256()
-        for name, value in sorted(self._on(None).state_dict().items()):
-            value = value.detach().cpu().contiguous()
-            digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
-            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return weights_sha256(self._on(None).state_dict())
 
     def check_size(self, size: tuple[int, int]) -> None:  # noqa: B027  (most take any)
         """Raises ValueError if it takes no images of `size` (H, W)."""
@@ -83,10 +79,10 @@ class Teacher(ABC):
         """(B, C, H, W) to (B, L, D)."""
 
     def _on(self, device: torch.device | None) -> nn.Module:
-        """The model, loaded at the first call and moved to the given device."""
+        """The model, loaded at the first call; moved to `device` unless that is None."""
         if self._model is None:
-            # Whatever a library draws for weights that are then loaded is no part of the run; and
-            # what is loaded in inference mode, for pictures, may later be used in training.
+            # Random numbers that a library draws for weights before it loads them must not change
+            # the run. A model loaded in inference mode, for pictures, may later serve in training.
             draws, place = torch.random.fork_rng(devices=[]), torch.device('cpu')
             with draws, place, torch.inference_mode(False):
                 # A file in half precision must not decide how targets are rounded.

@@ -122,7 +122,7 @@ class TimmTeacher(Teacher):
 
 
 def _mismatches(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """What keeps weights from being those of a model, in words."""
+    """Names that are missing or unknown and shapes that differ, in words."""
     wrong = [f'{name} is missing' for name in own if name not in weights]
     wrong += [f'{name} is unknown' for name in weights if name not in own]
     return wrong + [

@@ -60,15 +60,15 @@ class TransformersTeacher(Teacher):
     def _load(self) -> nn.Module:
         from transformers import AutoModel
 
-        model, told = self._read(AutoModel, output_loading_info=True)
-        missing = sorted(name for name in told['missing_keys'] if 'pooler' not in name)
+        model, info = self._read(AutoModel, output_loading_info=True)
+        missing = sorted(name for name in info['missing_keys'] if 'pooler' not in name)
         if missing:
             raise ValueError(f'{self.folder} lacks weights of its model: {", ".join(missing[:3])}')
         vision: nn.Module = getattr(model, 'vision_model', model)
         return vision
 
     def _read(self, kind: Any, **options: bool) -> Any:
-        """What transformers makes of the folder; code that comes with it is not run."""
+        """Read the folder with a class of transformers; code in the folder is not run."""
         try:
             return kind.from_pretrained(
                 self.folder, local_files_only=True, trust_remote_code=False, **options
@@ -83,7 +83,7 @@ class TransformersTeacher(Teacher):
         resample = size != trained and model.config.model_type not in _RESAMPLE_BY_THEMSELVES
         keywords = {'interpolate_pos_encoding': True} if resample else {}
         tokens: Tensor = model(pixel_values=images, **keywords).last_hidden_state
-        return tokens[:, -grid[0] * grid[1] :]  # what stands before patches: cls, registers
+        return tokens[:, -grid[0] * grid[1] :]  # without cls token and registers, which come first
 
     def _levels(self) -> tuple[Sequence[float] | None, Sequence[float] | None]:
         """Mean and deviation of each channel of its images, in grey levels; None if unknown."""
@@ -94,6 +94,6 @@ class TransformersTeacher(Teacher):
             levels = levels_of_processor(json.loads(file.read_text(encoding='utf-8')))
         except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(f'{file} says nothing of use: {first_line(error)}') from None
-        for name, values in levels.items():  # one number stands for all channels
+        for name, values in levels.items():  # one number holds for all channels
             levels[name] = values * self.in_channels if len(values) == 1 else values
         return levels.get('mean'), levels.get('std')

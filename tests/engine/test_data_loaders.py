@@ -2,7 +2,7 @@
 
 import pytest
 
-from mae.engine.batch import batch_per_device
+from mae.engine.data_loaders import batch_per_device
 
 
 @pytest.mark.parametrize(

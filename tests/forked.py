@@ -1,4 +1,4 @@
-"""A test in a process of its own, for what would mark the one it runs in."""
+"""A test in a forked process, for what would leave a mark on the one it runs in."""
 
 import functools
 import os
@@ -6,11 +6,11 @@ import sys
 import traceback
 
 
-def apart(test):
-    """Run `test` in a forked process: where something was compiled, autograd forks no more."""
+def forked(test):
+    """Run `test` in a fork: where something was compiled, autograd refuses to work in forks."""
 
     @functools.wraps(test)
-    def forked(*args, **kwargs):
+    def in_fork(*args, **kwargs):
         pid = os.fork()
         if pid:
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -23,4 +23,4 @@ def apart(test):
             os._exit(1)
         os._exit(0)
 
-    return forked
+    return in_fork

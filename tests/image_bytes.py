@@ -1,4 +1,4 @@
-"""An image as the bytes of a file."""
+"""Images as the bytes of a file."""
 
 import io
 

@@ -10,7 +10,7 @@ from mae.models.heads import LinearHead
 from mae.models.layers.tokens import take
 from mae.models.losses import CrossEntropyLoss, MaskedMSELoss
 from mae.models.masking import BlockMasker, GridMasker, RandomMasker
-from tests.apart import apart
+from tests.forked import forked
 
 IMAGES = torch.zeros(2, 5, 8, 12)
 PIXELS = IMAGES.byte()
@@ -274,7 +274,7 @@ def test_options_of_maskers():
         refused(message, BlockMasker, 0.5, **{option: 0})
 
 
-@apart
+@forked
 def test_nothing_is_checked_in_a_graph(build_mae, build_classifier):
     """The checks neither break the graph of a whole model nor bind its number of images."""
     torch._dynamo.reset()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from mae.apis.files import save_features
+from mae.apis.features import save_features
 
 NAMES = ['a', 'ä b']
 

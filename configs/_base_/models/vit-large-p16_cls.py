@@ -1,5 +1,0 @@
-"""ViT-L/16 to fine-tune on 1000 classes."""
-
-_base_ = './vit-base-p16_cls.py'
-
-model = dict(encoder=dict(arch='large'))
