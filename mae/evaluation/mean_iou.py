@@ -11,7 +11,7 @@ from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mae.evaluation.checks import check_tensor, describe, is_count, is_whole
+from mae.evaluation.checks import check_tensor, is_count, is_whole, type_and_shape
 from mae.registry import METRICS
 from mae.utils.errors import ConfigError, DataError
 
@@ -136,8 +136,8 @@ def count_pixels(pred: Tensor, label: Tensor, num_classes: int, ignore_index: in
     check_tensor('the label map', label)
     if pred.shape != label.shape or pred.ndim != 2 or not (is_whole(pred) and is_whole(label)):
         raise ValueError(
-            f'MeanIoU takes whole numbers (H, W) of one size, not {describe(pred)} predicted for '
-            f'a map {describe(label)}'
+            f'MeanIoU takes whole numbers (H, W) of one size, not {type_and_shape(pred)} for '
+            f'a map {type_and_shape(label)}'
         )
     if not is_count(num_classes):
         raise ValueError(f'num_classes must be a whole number from 1 on, not {num_classes!r}')

@@ -59,8 +59,8 @@ class ResizeInside(Transform):
         short, long = sorted((height, width))
         limits = ((self.long_side, long), (self.short_side, short))
         factor = min(limit * ratio / side for limit, side in limits if limit is not None)
-        size = (max(1, int(side * factor + 0.5)) for side in (height, width))
-        resize(results, *size, self.interpolation)
+        height, width = (max(1, int(side * factor + 0.5)) for side in (height, width))
+        resize(results, height, width, self.interpolation)
         return results
 
 
@@ -95,10 +95,10 @@ class LargeScaleJitter(Transform):
         factor = random.uniform(*self.scale)
         height, width = results['img'].shape[-2:]
         fit = factor * min(self.size[0] / height, self.size[1] / width)
-        new = [max(1, int(side * fit + 0.5)) for side in (height, width)]
-        resize(results, *new, self.interpolation)
-        rows, columns = (min(a, b) for a, b in zip(new, self.size, strict=True))
-        top, left = random.randint(0, new[0] - rows), random.randint(0, new[1] - columns)
+        height, width = (max(1, int(side * fit + 0.5)) for side in (height, width))
+        resize(results, height, width, self.interpolation)
+        rows, columns = min(height, self.size[0]), min(width, self.size[1])
+        top, left = random.randint(0, height - rows), random.randint(0, width - columns)
         crop(results, top, left, rows, columns)
         return results
 

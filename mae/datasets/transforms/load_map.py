@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mae.datasets.transforms.base import Results, Transform
-from mae.datasets.transforms.image_file import open_image, read_file
+from mae.datasets.transforms.image_file import open_image, read_image_bytes
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.text import first_line
@@ -88,7 +88,7 @@ class LoadMap(Transform):
         return results
 
     def _read(self, path: str) -> NDArray[Any]:
-        data = read_file(path, self.max_bytes)
+        data = read_image_bytes(path, self.max_bytes)
         with open_image(data, ('PNG', 'BMP', 'GIF', 'TIFF'), self.max_pixels) as image:
             image.load()
             return self._stored(image)
@@ -99,12 +99,14 @@ class LoadMap(Transform):
             if image.mode != 'RGB':
                 raise ValueError(f"encoding='rg' needs an RGB file, this one is {image.mode}")
             red, green, _ = np.moveaxis(np.asarray(image, np.int32), 2, 0)
-            return red + 256 * green
+            both: NDArray[Any] = red + 256 * green
+            return both
         if image.mode not in ('L', 'P', '1', 'I', 'I;16'):
             raise ValueError(
                 f"stored as colours ({image.mode}); encoding='index' needs one number a pixel"
             )
-        return np.asarray(image).astype(np.int32)
+        numbers: NDArray[Any] = np.asarray(image).astype(np.int32)
+        return numbers
 
     def _numbered(self, labels: NDArray[Any]) -> NDArray[np.int16]:
         if self.zero_is == 'ignore':

@@ -89,7 +89,7 @@ class Detector(Algorithm):
             real = [{k: v[~o['crowd']] for k, v in o.items()} for o in objects]
             sizes = [canvas] * len(inputs)
             proposals, losses = self.rpn(levels, sizes, canvas, real)
-            return losses | self.roi.losses(levels, proposals, real)
+            return {**losses, **self.roi.losses(levels, proposals, real)}
         shapes = batch.get('shapes')
         sizes = [canvas] * len(inputs) if shapes is None else [(h, w) for h, w in shapes.tolist()]
         proposals, _ = self.rpn(levels, sizes, canvas)

@@ -59,6 +59,9 @@ class DenseViTEncoder(ViTEncoder):
                 f'0..{self.depth - 1}, not {window_size} and {list(global_blocks)}'
             )
         sides = [0 if number in global_blocks else window_size for number in range(self.depth)]
+        rates = torch.linspace(
+            0, options.get('drop_path_rate', 0.0), self.depth, device='cpu'
+        ).tolist()
         shared = {side: self._make_bias(rel_pos, side) for side in set(sides)}
         self.blocks = nn.ModuleList(
             DenseBlock(
@@ -68,11 +71,11 @@ class DenseViTEncoder(ViTEncoder):
                 rel_pos=shared[side] if share_rel_pos else self._make_bias(rel_pos, side),
                 layer_scale=layer_scale,
                 mlp_ratio=options.get('mlp_ratio', 4.0),
-                drop_path_rate=plain.drop_path.rate,
+                drop_path_rate=rate,
                 norm_eps=self.norm_eps,
                 recompute=options.get('recompute', 'nothing'),
             )
-            for side, plain in zip(sides, self.blocks, strict=True)
+            for side, rate in zip(sides, rates, strict=True)
         )
 
     def maps(self, images: Tensor, after: Sequence[int]) -> list[Tensor]:

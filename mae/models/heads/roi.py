@@ -179,7 +179,7 @@ class RoIHead(nn.Module):
         """Binary cross entropy of the masks of the proposals that are objects."""
         are = [torch.where(some > 0)[0] for some in labels]
         some_boxes = [b[a] for b, a in zip(boxes, are, strict=True)]
-        logits = self.mask_head(self.mask_pool(levels, some_boxes)).float()  # R,N,M,M
+        logits: Tensor = self.mask_head(self.mask_pool(levels, some_boxes)).float()  # R,N,M,M
         classes = torch.cat([some[a] for some, a in zip(labels, are, strict=True)]) - 1
         wanted = [
             mask_targets(things['masks'], m[a], b, logits.shape[-1], aligned=self.aligned)
@@ -205,7 +205,7 @@ def mask_targets(
     rois = torch.cat([numbers[:, None].to(boxes.dtype), boxes], dim=1)
     if not len(rois):
         return boxes.new_zeros(0, side, side)
-    shares = roi_align(
+    shares: Tensor = roi_align(
         masks[:, None].to(boxes.dtype), rois, side, 1.0, 0 if aligned else -1, aligned
     )
     shares = shares[:, 0]

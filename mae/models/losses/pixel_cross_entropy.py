@@ -55,7 +55,7 @@ class PixelCrossEntropyLoss(nn.Module):
     def forward(self, logits: Tensor, maps: Tensor) -> Tensor:
         """Logits (B, N, h, w) and maps int64 (B, H, W) to a scalar."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        size = maps.shape[-2:]
+        size: tuple[int, ...] = tuple(maps.shape[-2:])
         if self.scale is not None:
             size = tuple(round(side * self.scale) for side in logits.shape[-2:])
             maps = F.interpolate(maps[:, None].float(), size, mode='nearest')[:, 0].long()
