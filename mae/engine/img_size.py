@@ -94,7 +94,9 @@ def _parameter(
 
 def _class_of(node: object, registry: Registry, scope: str) -> object:
     """The class that `node` names, if that is registered in this toolbox."""
-    name = node.get('type') if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping):
+        return None
+    name = node.get('type')
     if isinstance(name, str):
         scope, name = name.rsplit('.', 1) if '.' in name else (node.get('_scope_', scope), name)
         registry.import_from_location()
