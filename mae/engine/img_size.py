@@ -88,7 +88,7 @@ def _parameter(
     return inspect.signature(found).parameters.get(key) if callable(found) else None
 
 
-def _class_of(node: object, registry: Registry, scope: str) -> Any:
+def _class_of(node: object, registry: Registry, scope: str) -> object:
     """The class that `node` names, if that is registered in this toolbox."""
     if not isinstance(node, Mapping):
         return None
