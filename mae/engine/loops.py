@@ -25,7 +25,7 @@ _LAG = 2
 
 @LOOPS.register_module()
 class TrainLoop(BaseLoop):
-    """Trains for a number of epochs; a pure function of the config and the step.
+    """Trains for a number of epochs or steps; a pure function of the config and the step.
 
     Calls mmengine's hook points and three of its own: `after_report(runner, report)` with the
     `StepReport` of each step, on a GPU two steps later; `after_step(runner)` at each step boundary,
@@ -35,9 +35,13 @@ class TrainLoop(BaseLoop):
 
     Args:
         dataloader: data loader over micro-batches, or its config.
-        max_epochs: length of the run.
+        max_epochs: length of the run; None with `max_steps`.
         val_begin: first epoch (from 1) after which to validate.
-        val_interval: epochs between validations.
+        val_interval: epochs between validations, or with `max_steps` steps.
+        max_steps: length of the run in optimizer steps, if it is no whole number of epochs.
+
+    Raises:
+        ConfigError: neither or both lengths, or a sampler that keeps no global batch.
     """
 
     runner: TrainingRunner
@@ -47,12 +51,20 @@ class TrainLoop(BaseLoop):
         self,
         runner: TrainingRunner,
         dataloader: DataLoader[Any] | Mapping[str, Any],
-        max_epochs: int,
+        max_epochs: int | None = None,
         val_begin: int = 1,
         val_interval: int = 1,
+        *,
+        max_steps: int | None = None,
     ) -> None:
-        if max_epochs < 1:
-            raise ValueError(f'train_cfg.max_epochs must be at least 1, not {max_epochs}')
+        if (max_epochs is None) == (max_steps is None):
+            raise ConfigError(
+                f'train_cfg needs max_epochs or max_steps, and not both: got {max_epochs} and '
+                f'{max_steps}'
+            )
+        for name, length in (('max_epochs', max_epochs), ('max_steps', max_steps)):
+            if length is not None and length < 1:
+                raise ConfigError(f'train_cfg.{name} must be at least 1, not {length}')
         if isinstance(dataloader, Mapping):
             if not has_own_sampler(dataloader):
                 raise _misfit(dataloader['sampler'])
@@ -60,8 +72,9 @@ class TrainLoop(BaseLoop):
         if not hasattr(dataloader.batch_sampler, 'steps_per_epoch'):
             raise _misfit(dataloader.batch_sampler)
         super().__init__(runner, StepLoader(dataloader))
-        self.max_epochs = max_epochs
-        self.max_iters = max_epochs * len(self.dataloader)
+        self.max_steps = max_steps
+        self.max_iters = max_steps or (max_epochs or 0) * len(self.dataloader)
+        self.max_epochs = -(-self.max_iters // len(self.dataloader))
         self.val_begin = val_begin
         self.val_interval = val_interval
         self.stop_training = False  # set by mmengine's EarlyStoppingHook
@@ -101,7 +114,8 @@ class TrainLoop(BaseLoop):
         self.runner.model.train()
         first_step = self.iter - self.epoch * len(self.dataloader)
         steps = self.dataloader.epoch(self.epoch, first_step)
-        for step in range(first_step, len(self.dataloader)):
+        last_step = min(len(self.dataloader), self.max_iters - self.epoch * len(self.dataloader))
+        for step in range(first_step, last_step):
             batches = self._wait_for(steps)
             if any(start <= self.iter < stop for start, stop in self.left_out):
                 self._pass_step(step, batches)
@@ -110,6 +124,9 @@ class TrainLoop(BaseLoop):
             self.iter += 1
             self._call_after_report(None)
             self.runner.call_hook('after_step')
+            if self._validation_is_due_in_epoch():
+                self.runner.val_loop.run()
+                self.runner.model.train()
         self._call_after_report(0)
         self.runner.call_hook('after_train_epoch')
         self.epoch += 1
@@ -157,7 +174,15 @@ class TrainLoop(BaseLoop):
     def _validation_is_due(self) -> bool:
         if self.epoch == self.max_epochs:
             return True
+        if self.max_steps is not None:
+            return False
         return self.epoch >= self.val_begin and self.epoch % self.val_interval == 0
+
+    def _validation_is_due_in_epoch(self) -> bool:
+        """Whether a run in steps validates here; its last validation is the one at the end."""
+        if self.max_steps is None or self.runner.val_loop is None or self.iter == self.max_iters:
+            return False
+        return self.iter % self.val_interval == 0
 
 
 def _misfit(sampler: object) -> ConfigError:

@@ -299,12 +299,21 @@ class Runner(_Base):
     def _build_param_scheduler(
         self, scheduler: object, optim_wrapper: object
     ) -> list[_ParamScheduler]:
-        """mmengine's; with `TrainLoop` every schedule is updated at each iteration."""
+        """mmengine's; with `TrainLoop` every schedule is updated at each iteration.
+
+        Raises:
+            ConfigError: a warm-up in epochs of a run in steps, or the reverse.
+        """
         if self.is_exact:
+            in_steps = self.train_loop.max_steps is not None
             schedulers = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
+            wrong, right = ('warmup_epochs', 'warmup') if in_steps else ('warmup', 'warmup_epochs')
+            if any(isinstance(item, Mapping) and wrong in item for item in schedulers):
+                length = 'max_steps' if in_steps else 'max_epochs'
+                raise ConfigError(f'param_scheduler.{wrong}: train_cfg.{length} needs {right}')
+            unit = {'by_epoch': False} if in_steps else {'convert_to_iter_based': True}
             scheduler = [
-                {'convert_to_iter_based': True, **item} if isinstance(item, Mapping) else item
-                for item in schedulers
+                {**unit, **item} if isinstance(item, Mapping) else item for item in schedulers
             ]
         built: list[_ParamScheduler] = super()._build_param_scheduler(scheduler, optim_wrapper)
         return built

@@ -1,7 +1,8 @@
-"""The learning rate of the recipes: linear warm-up, then half a cosine, at every iteration."""
+"""The learning rate of the recipes: linear warm-up, then a falling curve, at every iteration."""
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.logging import print_log
@@ -13,32 +14,32 @@ from mae.utils.errors import ConfigError
 from mae.utils.ratio import exact
 
 
-@PARAM_SCHEDULERS.register_module()
-class WarmupCosineLR(_ParamScheduler):
-    """A closed formula of the step, so that resuming needs no history.
+class WarmupLR(_ParamScheduler):
+    """A linear warm-up, then a closed formula of the step, so that resuming needs no history.
 
-    At step t of T, with W steps of warm-up: lr * t / W for t < W, then
-    min_lr + (lr - min_lr) * (1 + cos(pi * (t - W) / (T - W))) / 2. With layer-wise decay both
-    lr and min_lr carry the scale of the group.
+    At step t of T, with W steps of warm-up: lr * (s + (1 - s) * t / W) for t < W, from s, the share
+    at the start. With layer-wise decay both lr and min_lr carry the scale of the group.
 
     Args:
         optimizer: wrapper whose parameter groups are updated.
         warmup: W, in steps.
         min_lr: value approached at the end.
         end: T, in steps.
+        start_factor: s.
         others: further arguments of mmengine's scheduler.
 
     Raises:
-        ValueError: the warm-up is negative or as long as the run.
+        ValueError: the warm-up is negative or as long as the run, or s is outside [0, 1].
     """
 
     def __init__(
         self,
         optimizer: OptimWrapper,
         *,
-        warmup: int,
+        warmup: int = 0,
         min_lr: float = 0.0,
         end: int,
+        start_factor: float = 0.0,
         **others: object,
     ) -> None:
         if not 0 <= warmup < end:
@@ -46,9 +47,12 @@ class WarmupCosineLR(_ParamScheduler):
                 f'param_scheduler: {warmup} steps of warm-up do not fit a run of {end} steps; '
                 'change warmup_epochs or train_cfg.max_epochs'
             )
+        if not 0 <= start_factor <= 1:
+            raise ValueError(f'param_scheduler.start_factor must lie in [0, 1], not {start_factor}')
         self.warmup = warmup
         self.min_lr = min_lr
-        super().__init__(optimizer, 'lr', end=end, by_epoch=False, **others)
+        self.start_factor = start_factor
+        super().__init__(optimizer, 'lr', end=end, **{**others, 'by_epoch': False})
 
     @classmethod
     def build_iter_from_epoch(
@@ -58,8 +62,8 @@ class WarmupCosineLR(_ParamScheduler):
         epoch_length: int,
         end: int,
         warmup_epochs: float = 0,
-        min_lr: float = 0.0,
-    ) -> 'WarmupCosineLR':
+        **options: Any,
+    ) -> 'WarmupLR':
         """The schedule of a config, in which lengths are in epochs.
 
         Args:
@@ -68,13 +72,13 @@ class WarmupCosineLR(_ParamScheduler):
             end: epochs of the run; by default `train_cfg.max_epochs`.
             warmup_epochs: epochs of warm-up. If the run is not longer than these, a tenth of it,
                 as in the recipes, with a warning.
-            min_lr: value approached at the end.
+            options: the others, which are not lengths.
 
         Raises:
             ConfigError: `warmup_epochs` is negative.
         """
         warmup = round(exact(_fitting(warmup_epochs, end)) * epoch_length)
-        return cls(optimizer, warmup=warmup, min_lr=min_lr, end=end * epoch_length)
+        return cls(optimizer, warmup=warmup, end=end * epoch_length, **options)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore only the step: the curve is the config's, also if the run was made longer."""
@@ -91,17 +95,91 @@ class WarmupCosineLR(_ParamScheduler):
         for group, value in zip(self.optimizer.param_groups, self._last_value, strict=True):
             group['lr'] = value
 
+    def share(self, t: int) -> float:
+        """Share of the way from min_lr to lr at step t, from the end of the warm-up on."""
+        raise NotImplementedError
+
     def _get_value(self) -> list[float]:
-        t, warmup = self.last_step, self.warmup
+        t, warmup, start = self.last_step, self.warmup, self.start_factor
         values = []
         for lr, group in zip(self.base_values, self.optimizer.param_groups, strict=True):
             if t < warmup:
-                values.append(lr * t / warmup)
+                begin = lr * start
+                values.append(begin + (lr - begin) * t / warmup if start else lr * t / warmup)
                 continue
             floor = self.min_lr * group.get('lr_scale', 1.0)
-            cosine = (1 + math.cos(math.pi * (t - warmup) / (self.end - warmup))) / 2
-            values.append(floor + (lr - floor) * cosine)
+            values.append(floor + (lr - floor) * self.share(t))
         return values
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosineLR(WarmupLR):
+    """Half a cosine behind the warm-up: the recipe of pre-training and fine-tuning.
+
+    min_lr + (lr - min_lr) * (1 + cos(pi * (t - W) / (T - W))) / 2.
+    """
+
+    def share(self, t: int) -> float:
+        """Half a cosine."""
+        return (1 + math.cos(math.pi * (t - self.warmup) / (self.end - self.warmup))) / 2
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupPolyLR(WarmupLR):
+    """A power of the remaining share of the run behind the warm-up: segmentation's recipe.
+
+    min_lr + (lr - min_lr) * ((T - t) / (T - W)) ** power.
+
+    Args:
+        power: 1 is a straight line.
+        options: see `WarmupLR`.
+    """
+
+    def __init__(self, optimizer: OptimWrapper, *, power: float = 1.0, **options: Any) -> None:
+        self.power = power
+        super().__init__(optimizer, **options)
+
+    def share(self, t: int) -> float:
+        """A power of what remains."""
+        remaining: float = (self.end - t) / (self.end - self.warmup)
+        return remaining**self.power
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupStepLR(WarmupLR):
+    """Falls by a factor at given shares of the run: ViTDet's recipe.
+
+    Args:
+        milestones: shares of the run in (0, 1), rising.
+        gamma: factor at each.
+        options: see `WarmupLR`.
+
+    Raises:
+        ValueError: milestones that are no rising shares.
+    """
+
+    def __init__(
+        self,
+        optimizer: OptimWrapper,
+        *,
+        milestones: Sequence[float],
+        gamma: float = 0.1,
+        **options: Any,
+    ) -> None:
+        rising = list(milestones) == sorted(set(milestones))
+        if not milestones or not rising or not 0 < milestones[0] <= milestones[-1] < 1:
+            raise ValueError(
+                'param_scheduler.milestones must be rising shares of the run in (0, 1), not '
+                f'{list(milestones)}'
+            )
+        self.milestones = tuple(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer, **options)
+
+    def share(self, t: int) -> float:
+        """The factor to the number of milestones that are behind."""
+        behind = sum(t >= round(exact(share) * self.end) for share in self.milestones)
+        return float(self.gamma**behind)
 
 
 def _fitting(warmup_epochs: float, end: int) -> float:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mae.engine.optim import WarmupCosineLR
+from mae.engine.optim import WarmupCosineLR, WarmupPolyLR, WarmupStepLR
+from mae.utils.errors import ConfigError
 
 
 class Rates(Hook):
@@ -106,3 +107,93 @@ def test_a_run_made_longer_follows_its_own_curve(make_runner):
     assert rates['run'] == rates['whole'][10:]
     logs = sorted(Path(runner.work_dir).parent.glob('run/*/*.log'))
     assert 'param_scheduler: end was 10 and is 20 now' in logs[-1].read_text()
+
+
+class Group:
+    """What a schedule needs of an optimizer."""
+
+    def __init__(self):
+        self.optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+
+
+def curve(kind, steps, **options):
+    optimizer = Group().optimizer
+    schedule = kind(optimizer, end=steps, **options)
+    values = []
+    for _ in range(steps):
+        values.append(optimizer.param_groups[0]['lr'])
+        schedule.step()
+    return values
+
+
+def test_a_straight_line_to_zero_behind_a_warm_up_from_a_share():
+    found = curve(WarmupPolyLR, 10, warmup=4, start_factor=0.5)
+    falling = [2 * (10 - t) / 6 for t in range(4, 10)]
+    assert found == pytest.approx([1, 1.25, 1.5, 1.75, *falling])
+    squared = curve(WarmupPolyLR, 4, power=2.0, min_lr=1.0)
+    assert squared == pytest.approx([1 + ((4 - t) / 4) ** 2 for t in range(4)])
+
+
+def test_steps_down_at_shares_of_the_run():
+    found = curve(WarmupStepLR, 10, milestones=(0.5, 0.8), warmup=2)
+    assert found == pytest.approx([0, 1, 2, 2, 2, 0.2, 0.2, 0.2, 0.02, 0.02])
+
+
+@pytest.mark.parametrize('milestones', [(), (0.8, 0.5), (0.5, 1.0)])
+def test_strange_milestones_are_named(milestones):
+    with pytest.raises(ValueError, match='milestones'):
+        curve(WarmupStepLR, 10, milestones=milestones)
+
+
+def test_a_run_in_steps_ends_within_an_epoch(make_runner):
+    """7 steps of epochs of 5: the curve ends there, and validation comes every 3 and at the end."""
+    changes = {
+        'train_cfg': {'type': 'TrainLoop', 'max_epochs': None, 'max_steps': 7, 'val_interval': 3},
+        'param_scheduler': {'_delete_': True, 'type': 'WarmupPolyLR', 'warmup': 2},
+        'default_hooks.checkpoint': {
+            '_delete_': True,
+            'type': 'CheckpointHook',
+            'by': 'iter',
+            'interval': 4,
+        },
+    }
+    runner = make_runner(changes=changes, classify=True)
+    seen, validated = Rates(), []
+    runner.register_hook(seen)
+
+    class Note(Hook):
+        def before_val(self, runner):
+            validated.append(runner.iter)
+
+    runner.register_hook(Note())
+    runner.train()
+    assert len(seen.seen) == 7
+    top = max(group[0] for group in seen.seen[2])
+    assert [max(lr for lr, _ in step) / top for step in seen.seen] == pytest.approx(
+        [0, 0.5, 1, 0.8, 0.6, 0.4, 0.2]
+    )
+    assert validated == [3, 6, 7]
+    names = sorted(path.name for path in Path(runner.work_dir).glob('iter_*.pth'))
+    assert names == ['iter_4.pth', 'iter_7.pth']
+
+
+@pytest.mark.parametrize(
+    ('changes', 'named'),
+    [
+        ({'train_cfg.max_steps': 7}, 'max_epochs or max_steps'),
+        (
+            {
+                'train_cfg': {'type': 'TrainLoop', 'max_epochs': None, 'max_steps': 7},
+                'param_scheduler': {'_delete_': True, 'type': 'WarmupPolyLR', 'warmup_epochs': 2},
+            },
+            'max_steps needs warmup',
+        ),
+        (
+            {'param_scheduler': {'_delete_': True, 'type': 'WarmupPolyLR', 'warmup': 2}},
+            'needs warmup_epochs',
+        ),
+    ],
+)
+def test_lengths_are_in_one_unit(make_runner, changes, named):
+    with pytest.raises(ConfigError, match=named):
+        make_runner(changes=changes).train()
