@@ -28,8 +28,24 @@ JITTER = [
 ]
 
 
-def scenes(number=12, **options):
-    return SeededDataset(DigitScenes(num_scenes=number, img_size=40, **options), JITTER)
+class Both:
+    """Scenes with map and objects."""
+
+    def __init__(self, number):
+        self.sources = [
+            DigitScenes('train', number, task, img_size=40) for task in ('maps', 'instances')
+        ]
+
+    def __len__(self):
+        return len(self.sources[0])
+
+    def get_data_info(self, index):
+        maps, instances = (source.get_data_info(index) for source in self.sources)
+        return {**maps, **instances}
+
+
+def scenes(number=12):
+    return SeededDataset(Both(number), JITTER)
 
 
 def equal(one, other):
@@ -43,7 +59,7 @@ def test_a_scene_is_a_function_of_seed_split_and_number():
     for index in (0, 4):
         a, b = one.get_data_info(index), same.get_data_info(index)
         assert torch.equal(a['img'], b['img'])
-        equal(a['instances'], b['instances'])
+        assert torch.equal(a['map'], b['map'])
     assert not torch.equal(
         one.get_data_info(0)['img'], DigitScenes(num_scenes=5, seed=1).get_data_info(0)['img']
     )
@@ -52,10 +68,10 @@ def test_a_scene_is_a_function_of_seed_split_and_number():
 
 
 def test_map_and_masks_of_a_scene_agree():
-    source = DigitScenes(num_scenes=20, img_size=48)
+    both = [DigitScenes(num_scenes=20, task=task, img_size=48) for task in ('maps', 'instances')]
+    assert [len(source.metainfo['classes']) for source in both] == [11, 10]
     for index in range(20):
-        info = source.get_data_info(index)
-        things = info['instances']
+        info, things = both[0].get_data_info(index), both[1].get_data_info(index)['instances']
         assert 1 <= len(things['classes']) <= 4
         assert (things['masks'].sum(0) <= 1).all()  # none overlaps another
         rebuilt = torch.zeros(48, 48, dtype=torch.int16)

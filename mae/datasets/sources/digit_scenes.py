@@ -3,7 +3,7 @@
 Shapes: H W pixels, N digits of a scene.
 """
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from mae.datasets.transforms.geometry import boxes_of
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError
 
+Task = Literal['maps', 'instances', 'images']
+DIGITS = tuple('0123456789')
 _SPLITS = ('train', 'val')
 _TRIES = 50  # to find a free place for one more digit
 
@@ -29,6 +31,8 @@ class DigitScenes:
     Args:
         split: 'train' or 'val'.
         num_scenes: number of scenes; the first n of any larger number are the same.
+        task: 'maps' for segmentation, whose class 0 is the canvas, 'instances' for detection, or
+            'images' for pre-training.
         img_size: height and width of the canvas in pixels.
         digits: smallest and largest number of digits in a scene; fewer where none finds room.
         sizes: smallest and largest height of a digit's square in pixels.
@@ -36,13 +40,14 @@ class DigitScenes:
         seed: chooses the scenes.
 
     Raises:
-        ConfigError: another split, or digits that do not fit on the canvas.
+        ConfigError: another split or task, or digits that do not fit on the canvas.
     """
 
     def __init__(
         self,
         split: str = 'train',
         num_scenes: int = 1000,
+        task: Task = 'maps',
         *,
         img_size: int = 48,
         digits: tuple[int, int] = (2, 4),
@@ -52,6 +57,10 @@ class DigitScenes:
     ) -> None:
         if split not in _SPLITS:
             raise ConfigError(f"DigitScenes: split must be 'train' or 'val', got {split!r}")
+        if task not in get_args(Task):
+            raise ConfigError(
+                f"DigitScenes: task must be 'maps', 'instances' or 'images', got {task!r}"
+            )
         if num_scenes < 1 or not 1 <= digits[0] <= digits[1]:
             raise ConfigError(
                 f'DigitScenes: num_scenes and digits must be at least 1, got {num_scenes}, {digits}'
@@ -68,7 +77,9 @@ class DigitScenes:
         self.sizes = sizes
         self.ink = ink
         self.seed = seed
-        self.metainfo = {'classes': tuple('0123456789')}
+        self.task = task
+        names = ('canvas', *DIGITS) if task == 'maps' else DIGITS
+        self.metainfo = {} if task == 'images' else {'classes': names}
 
     def __len__(self) -> int:
         return self.num_scenes
@@ -77,9 +88,9 @@ class DigitScenes:
         """One scene.
 
         Returns:
-            dict(img uint8 (1, H, W), map int16 (H, W): 0 for the canvas, digit + 1 for ink,
-            instances: dict(boxes float32 (N, 4), classes int64 (N,), masks bool (N, H, W), crowd
-            bool (N,)), gt_label -1).
+            dict(img uint8 (1, H, W), gt_label -1), and for their task map int16 (H, W), 0 for the
+            canvas and digit + 1 for ink, or instances: dict(boxes float32 (N, 4), classes int64
+            (N,), masks bool (N, H, W), crowd bool (N,)).
         """
         index = range(self.num_scenes)[index]
         draw = np.random.default_rng((self.seed, _SPLITS.index(self.split), index))
@@ -102,12 +113,12 @@ class DigitScenes:
             taken[rows, columns] = True
             masks.append(mask)
             classes.append(int(self._labels[number]))
-        return {
-            'img': (canvas * 255).round().to(torch.uint8)[None],
-            'map': self._map(masks, classes),
-            'instances': self._instances(masks, classes),
-            'gt_label': -1,
-        }
+        info: dict[str, Any] = {'img': (canvas * 255).round().to(torch.uint8)[None], 'gt_label': -1}
+        if self.task == 'maps':
+            info['map'] = self._map(masks, classes)
+        if self.task == 'instances':
+            info['instances'] = self._instances(masks, classes)
+        return info
 
     def _free_place(
         self, taken: Tensor, size: int, draw: np.random.Generator

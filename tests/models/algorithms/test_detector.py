@@ -49,7 +49,7 @@ def build(**roi):
 
 @pytest.fixture(scope='module')
 def batch():
-    source = DigitScenes(num_scenes=4, img_size=32, digits=(1, 2), sizes=(12, 16))
+    source = DigitScenes('train', 4, 'instances', img_size=32, digits=(1, 2), sizes=(12, 16))
     dataset = SeededDataset(source, [{'type': 'PackDense'}])
     return collate_dense([dataset[n] for n in range(4)])
 
