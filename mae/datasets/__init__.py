@@ -13,6 +13,8 @@ from mae.datasets.shard_sampler import ShardSampler
 from mae.datasets.sources.arrow import ArrowImages
 from mae.datasets.sources.digits import Digits
 from mae.datasets.sources.folder import ImageFolder
+from mae.datasets.sources.groups import Groups
+from mae.datasets.sources.imagenet_c import ImageNetC
 from mae.datasets.sources.packed import PackedImages
 from mae.datasets.sources.subset import Subset
 
@@ -21,7 +23,9 @@ __all__ = [
     'Checked',
     'Digits',
     'GlobalBatchSampler',
+    'Groups',
     'ImageFolder',
+    'ImageNetC',
     'PackedImages',
     'Quarantined',
     'SeededDataset',
