@@ -186,14 +186,14 @@ def _require_groups(groups: Sequence[str]) -> Sequence[str]:
 def _checked(baseline: Mapping[str, float] | str) -> Mapping[str, float]:
     if baseline == 'alexnet':
         return ALEXNET
-    valid = isinstance(baseline, Mapping) and baseline
-    if not valid or not all(is_number(e) and 0 < e <= 100 for e in baseline.values()):
+    errors = dict(baseline) if isinstance(baseline, Mapping) else {}
+    if not errors or not all(is_number(error) and 0 < error <= 100 for error in errors.values()):
         raise ConfigError(
             "CorruptionError.baseline must be 'alexnet', None, or corruption to mean error in "
             f'percent, above 0; not {baseline!r}'
         )
-    if max(baseline.values()) <= 1:
+    if max(errors.values()) <= 1:
         raise ConfigError(
             'CorruptionError.baseline: no error is above 1 %: give percent, not fractions'
         )
-    return dict(baseline)
+    return errors

@@ -99,7 +99,7 @@ def _table(lists: Sequence[Sequence[int]]) -> Tensor:
 
 
 def _published() -> list[list[int]]:
-    from timm.data import RealLabelsImagenet
+    from timm.data.real_labels import RealLabelsImagenet
 
     return list(RealLabelsImagenet([''] * _NUM_IMAGES).real_labels.values())
 
