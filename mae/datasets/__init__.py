@@ -15,6 +15,7 @@ from mae.datasets.sources.digits import Digits
 from mae.datasets.sources.folder import ImageFolder
 from mae.datasets.sources.groups import Groups
 from mae.datasets.sources.imagenet_c import ImageNetC
+from mae.datasets.sources.omnibenchmark import OmniBenchmark
 from mae.datasets.sources.packed import PackedImages
 from mae.datasets.sources.subset import Subset
 
@@ -26,6 +27,7 @@ __all__ = [
     'Groups',
     'ImageFolder',
     'ImageNetC',
+    'OmniBenchmark',
     'PackedImages',
     'Quarantined',
     'SeededDataset',

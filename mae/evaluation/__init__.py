@@ -4,6 +4,7 @@ from mae.evaluation.accuracy import Accuracy
 from mae.evaluation.corruption_error import CorruptionError
 from mae.evaluation.evaluator import Evaluator
 from mae.evaluation.grid_accuracy import GridAccuracy
+from mae.evaluation.group_probes import GroupProbeLoop
 from mae.evaluation.knn import knn_scores
 from mae.evaluation.knn_evaluation import KNNHook, KNNLoop
 from mae.evaluation.loops import TestLoop, ValLoop
@@ -18,6 +19,7 @@ __all__ = [
     'CorruptionError',
     'Evaluator',
     'GridAccuracy',
+    'GroupProbeLoop',
     'KNNHook',
     'KNNLoop',
     'KNNProbe',
