@@ -105,7 +105,8 @@ class GroupProbeLoop(TestLoop):
         runner.call_hook('before_test')
         runner.call_hook('before_test_epoch')
         runner.model.eval()
-        bank = tuple(map(gathered, self._extract(self.bank)))
+        features, labels, groups = map(gathered, self._extract(self.bank))
+        bank = features, labels, groups
         val, test = self._extract(self.val), self._extract(self.dataloader)
         num_classes = _num_classes((bank, val, test), len(self.groups))
         chosen: dict[str, Metrics] = {}
@@ -136,7 +137,8 @@ class GroupProbeLoop(TestLoop):
         (bank, labels), val, test = parts
         if not len(bank):
             raise DataError(f'test_cfg.bank_dataloader: {name} has no images')
-        on_val, on_test = [], []
+        on_val: list[Metrics] = []
+        on_test: list[Metrics] = []
         for probe in self.probes:
             scorer = probe.fit(bank, labels, num_classes)
             for (images, truth), found in ((val, on_val), (test, on_test)):

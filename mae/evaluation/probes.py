@@ -182,7 +182,7 @@ class LinearProbe:
         if self.squared:
             grad += self.l2 * weight
             return 0.5 * self.l2 * weight.square().sum()
-        norm = torch.linalg.vector_norm(weight)
+        norm: Tensor = torch.linalg.vector_norm(weight)
         if norm > 0:
             grad += self.l2 / norm * weight
         else:  # the subgradient of least norm: 0 where the penalty outweighs the loss
