@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from mae.datasets.transforms.pack import COLUMNS
 from mae.registry import FUNCTIONS
 from mae.utils.errors import DataError
 
@@ -36,9 +37,11 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def collate_facts(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All of a batch but the images: `labels`, `ids` and `keys`, int64 (B,).
 
-    If samples were replaced, `bad` lists what was wrong with the ones they replace.
+    Samples with a `group` or a `file_number` give `groups` or `file_numbers` too. If samples were replaced, `bad` lists what was wrong with the ones they replace.
     """
     facts: dict[str, Any] = {f'{name}s': column(samples, name) for name in ('label', 'id', 'key')}
+    optional = (name for name in COLUMNS if name in samples[0])
+    facts |= {f'{name}s': column(samples, name) for name in optional}
     bad = [sample['bad'] for sample in samples if 'bad' in sample]
     return {**facts, 'bad': bad} if bad else facts
 
