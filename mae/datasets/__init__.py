@@ -11,6 +11,7 @@ from mae.datasets.sampler import GlobalBatchSampler
 from mae.datasets.seeded import SeededDataset
 from mae.datasets.shard_sampler import ShardSampler
 from mae.datasets.sources.arrow import ArrowImages
+from mae.datasets.sources.corrupted import Corrupted
 from mae.datasets.sources.digits import Digits
 from mae.datasets.sources.folder import ImageFolder
 from mae.datasets.sources.packed import PackedImages
@@ -19,6 +20,7 @@ from mae.datasets.sources.subset import Subset
 __all__ = [
     'ArrowImages',
     'Checked',
+    'Corrupted',
     'Digits',
     'GlobalBatchSampler',
     'ImageFolder',
