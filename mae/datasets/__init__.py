@@ -14,8 +14,11 @@ from mae.datasets.sources.arrow import ArrowImages
 from mae.datasets.sources.corrupted import Corrupted
 from mae.datasets.sources.digits import Digits
 from mae.datasets.sources.folder import ImageFolder
+from mae.datasets.sources.idx import IDXImages
+from mae.datasets.sources.json_images import JsonImages
 from mae.datasets.sources.packed import PackedImages
 from mae.datasets.sources.subset import Subset
+from mae.datasets.sources.torchvision_sets import TorchvisionImages
 
 __all__ = [
     'ArrowImages',
@@ -23,12 +26,15 @@ __all__ = [
     'Corrupted',
     'Digits',
     'GlobalBatchSampler',
+    'IDXImages',
     'ImageFolder',
+    'JsonImages',
     'PackedImages',
     'Quarantined',
     'SeededDataset',
     'ShardSampler',
     'Subset',
+    'TorchvisionImages',
     'collate',
     'read_quarantine',
     'transforms',
