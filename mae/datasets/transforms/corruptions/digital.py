@@ -78,5 +78,5 @@ def jpeg_compression(pixels: Pixels, quality: int, scale: float) -> Pixels:
     )
     with Image.open(stream) as image:
         decoded = np.asarray(image, np.float32).reshape(pixels.shape)
-    result: Pixels = decoded / 255
+    result: Pixels = decoded / np.float32(255)
     return result
