@@ -37,7 +37,8 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def collate_facts(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All of a batch but the images: `labels`, `ids` and `keys`, int64 (B,).
 
-    Samples with a `group` or a `file_number` give `groups` or `file_numbers` too. If samples were replaced, `bad` lists what was wrong with the ones they replace.
+    Samples with a `group` or a `file_number` give `groups` or `file_numbers` too. If samples were
+    replaced, `bad` lists what was wrong with the ones they replace.
     """
     facts: dict[str, Any] = {f'{name}s': column(samples, name) for name in ('label', 'id', 'key')}
     optional = (name for name in COLUMNS if name in samples[0])
