@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mae.apis.cli import explain
+from mae.apis.per_class import write_per_class
 from mae.apis.suggest_config import likely_config
 from mae.engine import Runner
 from mae.fault_tolerance.lock import only_one
@@ -112,4 +113,7 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     runner: Runner = Runner.from_cfg(config)
     runner.suggest_config = likely_config
     metrics: dict[str, float] = runner.test()
+    write_per_class(
+        runner.test_evaluator.metrics, runner.test_dataloader.dataset, Path(config.work_dir)
+    )
     return metrics

@@ -209,7 +209,7 @@ PARTS: dict[str, Any] = {
     **dict.fromkeys(('dataset', 'datasets', 'source'), Dataset),
     **dict.fromkeys(('pipeline', 'transforms'), Transforms),
     'sampler': Sampler,
-    **dict.fromkeys(('dataloader', 'bank_dataloader'), Loader),
+    **dict.fromkeys(('dataloader', 'bank_dataloader', 'val_bank_dataloader'), Loader),
     'optimizer': Optimizer,
     'constructor': OptimConstructor,
     **dict.fromkeys(('metrics', 'probes'), Metric),

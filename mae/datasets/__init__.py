@@ -13,6 +13,9 @@ from mae.datasets.shard_sampler import ShardSampler
 from mae.datasets.sources.arrow import ArrowImages
 from mae.datasets.sources.digits import Digits
 from mae.datasets.sources.folder import ImageFolder
+from mae.datasets.sources.groups import Groups
+from mae.datasets.sources.imagenet_c import ImageNetC
+from mae.datasets.sources.omnibenchmark import OmniBenchmark
 from mae.datasets.sources.packed import PackedImages
 from mae.datasets.sources.subset import Subset
 
@@ -21,7 +24,10 @@ __all__ = [
     'Checked',
     'Digits',
     'GlobalBatchSampler',
+    'Groups',
     'ImageFolder',
+    'ImageNetC',
+    'OmniBenchmark',
     'PackedImages',
     'Quarantined',
     'SeededDataset',

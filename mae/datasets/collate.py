@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from mae.datasets.transforms.pack import COLUMNS
 from mae.registry import FUNCTIONS
 from mae.utils.errors import DataError
 
@@ -17,13 +18,16 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     In memory the channels of `inputs` are last, as a decoder writes them and a patch wants them, so
     that nothing on the way rearranges pixels. Samples of `EncodedCrop` give `encoded`, all files
     end to end, with their `sizes` and `crops`, instead of `inputs`. If samples were replaced, `bad`
-    lists what was wrong with those that they stand for.
+    lists what was wrong with those that they stand for. If the samples have a `group` or a
+    `file_number`, the batch has `groups` or `file_numbers`, int64 (B,).
 
     Raises:
         DataError: the images differ in shape.
     """
     inputs = [sample['inputs'] for sample in samples]
     facts: dict[str, Any] = {f'{name}s': _column(samples, name) for name in ('label', 'id', 'key')}
+    optional = (name for name in COLUMNS if name in samples[0])
+    facts |= {f'{name}s': _column(samples, name) for name in optional}
     if bad := [sample['bad'] for sample in samples if 'bad' in sample]:
         facts['bad'] = bad
     if 'crop' in samples[0]:

@@ -5,10 +5,16 @@ import operator
 from mae.datasets.transforms.base import Results, Transform, to_tensor
 from mae.registry import TRANSFORMS
 
+# Integers that a source may give of each sample besides the label.
+COLUMNS = ('group', 'file_number')
+
 
 @TRANSFORMS.register_module()
 class PackInputs(Transform):
-    """`img` -> `inputs` uint8 (C, H, W), `gt_label` -> `label`; a sample without one gets -1."""
+    """`img` -> `inputs` uint8 (C, H, W), `gt_label` -> `label`; a sample without one gets -1.
+
+    The integers `group` and `file_number` are passed on if the source gives them.
+    """
 
     is_random = False
 
@@ -16,21 +22,30 @@ class PackInputs(Transform):
         """Returns a new dict: intermediate values of the transforms are not part of the sample.
 
         Raises:
-            ValueError: no uint8 image, or a label that is not one integer.
+            ValueError: no uint8 image, or a label, group or file number that is not one integer.
         """
         if 'img' not in results:
             raise ValueError('no `img` to pack: the pipeline must begin with DecodeImage')
-        return {'inputs': to_tensor(results['img']), 'label': to_label(results)}
+        columns = {name: to_integer(results, name) for name in COLUMNS if name in results}
+        return {'inputs': to_tensor(results['img']), 'label': to_label(results), **columns}
 
 
 def to_label(results: Results) -> int:
     """`gt_label`, or -1 without one.
 
     Raises:
+        ValueError: it is not one integer.
+    """
+    return to_integer({'gt_label': -1, **results}, 'gt_label')
+
+
+def to_integer(results: Results, name: str) -> int:
+    """The value of a key.
+
+    Raises:
         ValueError: it is not one integer; 3.7 would become 3.
     """
-    label = results.get('gt_label', -1)
     try:
-        return operator.index(label)
+        return operator.index(results[name])
     except TypeError:
-        raise ValueError(f'gt_label must be one integer, got {label!r}') from None
+        raise ValueError(f'{name} must be one integer, got {results[name]!r}') from None
