@@ -24,6 +24,8 @@ from mae.utils.suggest import did_you_mean, is_slip, nearest
 _COMMON = ('type', '_scope_')
 # Where a name without a scope may come from by mistake.
 _SISTERS = ('mmpretrain',)
+# Libraries of which only data sets have names in a config.
+_DATA_SISTERS = ('torchvision',)
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,10 @@ def _hint(name: str, registries: tuple[Registry, ...], scope: str) -> str:
     known = {other for registry in registries for other in _names(in_scope(registry, scope))}
     if not package and any(_get(in_scope(registry, 'mae'), plain) for registry in registries):
         return f'; did you mean mae.{plain}? default_scope is {scope!r}'
+    for sister in _DATA_SISTERS:
+        names = (name for registry in registries for name in _scoped_names(registry, sister))
+        if not package and f'{sister}.{plain}' in names:
+            return f'; did you mean {sister}.{plain}?'
     hint = '' if package else did_you_mean(plain, known)
     if '?' in hint:
         return hint

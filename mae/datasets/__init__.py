@@ -11,28 +11,36 @@ from mae.datasets.sampler import GlobalBatchSampler
 from mae.datasets.seeded import SeededDataset
 from mae.datasets.shard_sampler import ShardSampler
 from mae.datasets.sources.arrow import ArrowImages
+from mae.datasets.sources.corrupted import Corrupted
 from mae.datasets.sources.digits import Digits
 from mae.datasets.sources.folder import ImageFolder
 from mae.datasets.sources.groups import Groups
+from mae.datasets.sources.idx import IDXImages
 from mae.datasets.sources.imagenet_c import ImageNetC
+from mae.datasets.sources.json_images import JsonImages
 from mae.datasets.sources.omnibenchmark import OmniBenchmark
 from mae.datasets.sources.packed import PackedImages
 from mae.datasets.sources.subset import Subset
+from mae.datasets.sources.torchvision_sets import TorchvisionImages
 
 __all__ = [
     'ArrowImages',
     'Checked',
+    'Corrupted',
     'Digits',
     'GlobalBatchSampler',
     'Groups',
+    'IDXImages',
     'ImageFolder',
     'ImageNetC',
+    'JsonImages',
     'OmniBenchmark',
     'PackedImages',
     'Quarantined',
     'SeededDataset',
     'ShardSampler',
     'Subset',
+    'TorchvisionImages',
     'collate',
     'read_quarantine',
     'transforms',
