@@ -2,9 +2,9 @@
 
 `{algorithm}_{arch}_{job}-{gpus}xb{batch}-{amp}-{schedule}-{epochs}e_{data}[-{size}]`
 
-Data: `in1k` is ImageNet-1k; `in-c in-a in-r in-sketch in-v2 in-real` are the sets and labels that its
-classifiers are tested on; `inat17 inat18 inat19 places205 places365 omni` are those of transfer, and
-`any` is whatever the user has; `digits` and `fashion` need no download, `-c` is with corruptions.
+Data: `in1k` is ImageNet-1k, `in-c in-a in-r in-sketch in-v2 in-real` are what its classifiers are
+tested on, `inat17 inat18 inat19 places205 places365 omni` are sets of transfer, `any` is what the
+user has. `digits` and `fashion` are small; `digits-c` and `fashion-c` are corrupted.
 """
 
 import re
