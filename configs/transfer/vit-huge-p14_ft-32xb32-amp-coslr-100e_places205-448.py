@@ -9,12 +9,12 @@ model = dict(
     head=dict(num_classes=205),
 )
 train_dataloader = dict(
-    batch_size=32, dataset=dict(source=dict(**photos, list_file='meta/train.txt'))
+    batch_size=32, dataset=dict(source=dict(**photos, list_file='lists/train.txt'))
 )
 val_dataloader = dict(
     batch_size=128,
     dataset=dict(
-        source=dict(**photos, list_file='meta/val.txt'),
+        source=dict(**photos, list_file='lists/val.txt'),
         pipeline=[
             dict(type='DecodeImage'),
             dict(type='ResizeShort'),

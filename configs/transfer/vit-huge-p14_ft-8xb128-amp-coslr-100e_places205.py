@@ -7,6 +7,6 @@ photos = dict(root='data/places205', split='', classes=numbers)
 model = dict(
     encoder=dict(arch='huge', patch_size=14, drop_path_rate=0.2), head=dict(num_classes=205)
 )
-train_dataloader = dict(dataset=dict(source=dict(**photos, list_file='meta/train.txt')))
-val_dataloader = dict(dataset=dict(source=dict(**photos, list_file='meta/val.txt')))
+train_dataloader = dict(dataset=dict(source=dict(**photos, list_file='lists/train.txt')))
+val_dataloader = dict(dataset=dict(source=dict(**photos, list_file='lists/val.txt')))
 test_dataloader = val_dataloader

@@ -485,7 +485,7 @@ def photos(tmp_path_factory) -> Path:
             add_json(root / f'inat{year}', f'{split}{year}.json', count, image)
     for data in ('places205', 'places365'):
         for split, count in (('train', 4), ('val', 2)):
-            add_list(root / data, f'meta/{split}.txt', f'{split}_256/a', count, image)
+            add_list(root / data, f'lists/{split}.txt', f'{split}_256/a', count, image)
     return root
 
 
