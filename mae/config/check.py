@@ -127,6 +127,9 @@ def _argument(key: str, value: Any, arguments: Arguments, room: Room, place: _Pl
         _value(value, PARTS[key], place)
     elif arguments.is_ours and _holds_dicts(value, typed=True):
         _parts(value, room, place)
+    elif arguments.is_ours and is_dict and _names_parts(value):
+        for name, part in value.items():
+            _parts(part, room, place.at(name))
     elif not arguments.fits(key, value):
         raise _misfit(place.path, hint, value)
     elif isinstance(value, Mapping):
@@ -180,6 +183,11 @@ def _holds_dicts(value: Any, *, typed: bool) -> bool:
     if isinstance(value, list | tuple):
         return any(isinstance(item, Mapping) for item in value)
     return isinstance(value, Mapping) and (not typed or 'type' in value)
+
+
+def _names_parts(value: Mapping[str, Any]) -> bool:
+    """Whether this is a dict of parts by name, as `Groups` takes."""
+    return any(isinstance(item, Mapping) and 'type' in item for item in value.values())
 
 
 def _room_of(hint: Any) -> Room | None:

@@ -249,8 +249,10 @@ def _row(
 
 def _metric_of(metrics: Mapping[str, float], wanted: str) -> str:
     """The metric of the table; of a part of ImageNet-C the one that says so."""
-    parts = [name for name in metrics if name.startswith('mean_ce_of_')]
-    for name in (wanted, *(parts if wanted == 'mce' else ()), 'top1'):
+    names = [wanted]
+    if wanted == 'mce':
+        names += [name for name in metrics if name.startswith('mean_ce_of_')]
+    for name in (*names, 'top1'):
         if name in metrics:
             return name
     raise ConfigError(f'test_evaluator gives no {wanted}, only {", ".join(metrics)}')
@@ -326,8 +328,7 @@ def html(table: Mapping[str, Any], command: str) -> str:
     parts.append(report.section('Command', report.commands([command])))
     versions = list(table['versions'].items())
     parts.append(report.section('Versions', report.table(('software', 'version'), versions)))
-    page: str = report.page(f'Robustness of {_name(table)}', *parts)
-    return page
+    return report.page(f'Robustness of {_name(table)}', *parts)
 
 
 def _corruptions(metrics: Mapping[str, float]) -> list[list[str]]:

@@ -255,3 +255,24 @@ def test_keywords_that_a_library_hands_on():
         load_config(config, {'model.target.options.patch_siez': 4})
     with pytest.raises(ConfigError, match=r'model.target.options.depth must be int'):
         load_config(config, {'model.target.options.depth': 'x'})
+
+
+def test_parts_that_have_names_are_checked_too():
+    """Slips within a dict of named parts, and in the name of their type."""
+    for slip, meant in (
+        ({'type': 'ImageFolder', 'rooot': 'x'}, r'sources\.a\.rooot .*sources\.a\.root\?$'),
+        ({'type': 'ImageFoldr', 'root': 'x'}, r'sources\.a\.type.*ImageFolder'),
+    ):
+        source = {'type': 'Groups', 'sources': {'a': slip}}
+        with pytest.raises(ConfigError, match=meant):
+            load_config(
+                PRETRAIN,
+                {
+                    'train_dataloader.dataset': {
+                        '_delete_': True,
+                        'type': 'SeededDataset',
+                        'source': source,
+                        'pipeline': [],
+                    }
+                },
+            )
