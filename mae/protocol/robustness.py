@@ -1,5 +1,6 @@
 """A fine-tuned model on every robustness set that is on the disk, beside the published numbers."""
 
+import gc
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -236,6 +237,7 @@ def _row(
     config.work_dir = str(work_dir / wanted.key)
     with tidy_start(config.work_dir):
         metrics = test(config, weights.path)
+    gc.collect()  # runner and model refer to each other
     metric = _metric_of(metrics, wanted.metric)
     stem = Path(config.filename).stem
     return {

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from weakref import ref
 from zlib import crc32
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from mae.apis import init_model, load_config
 from mae.apis.cli import run
 from mae.datasets.sources.imagenet_c import CORRUPTIONS
+from mae.models.algorithms import Classifier
 from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
 from mae.protocol.robustness import Weights, read_published
 from mae.utils.class_lists import class_list
@@ -159,10 +161,19 @@ def error_of(result):
     return line
 
 
-def test_all_sets_in_one_table(robustness, tmp_path):
+def test_all_sets_in_one_table(robustness, tmp_path, monkeypatch):
     out, page = tmp_path / 'table.json', tmp_path / 'table.md'
+    models = []
+    built = Classifier.__init__
+    monkeypatch.setattr(
+        Classifier,
+        '__init__',
+        lambda self, *a, **k: (built(self, *a, **k), models.append(ref(self)))[0],
+    )
     code, stdout, stderr = robustness('--out', out, '--markdown', page)
     assert code == 0, stderr
+    assert len(models) == 5
+    assert sum(model() is not None for model in models) <= 1  # no set keeps its model in memory
     table = json.loads(out.read_text())
     assert table == json.loads((tmp_path / 'run' / 'robustness.json').read_text())
     assert (table['arch'], table['size']) == ('vit-tiny-p16', 32)

@@ -1,6 +1,8 @@
 """Several sources as one, so that one pass of a loader reads them all."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -30,22 +32,23 @@ class Groups:
             raise ConfigError(f'{type(self).__name__}.sources is empty: give it one or more')
         self.sources = {name: _built(name, source) for name, source in sources.items()}
         self._parts = list(self.sources.values())
-        self._stops = np.cumsum([len(part) for part in self._parts])
+        self._stops = list(accumulate(map(len, self._parts)))
         self.metainfo: dict[str, Any] = {'groups': tuple(self.sources)}
         lists = {tuple(getattr(p, 'metainfo', {}).get('classes') or ()) for p in self._parts}
         if len(lists) == 1 and (classes := lists.pop()):
             self.metainfo['classes'] = classes
 
     def __len__(self) -> int:
-        return int(self._stops[-1])
+        return self._stops[-1]
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """That of the source, and `group` int."""
         index = range(len(self))[index]  # from the end if negative; IndexError beyond
-        group = int(np.searchsorted(self._stops, index, side='right'))
-        part = self._parts[group]
-        info = part.get_data_info(index - int(self._stops[group]) + len(part))
-        return {**info, 'group': group}
+        group = bisect_right(self._stops, index)
+        start = self._stops[group - 1] if group else 0
+        info = self._parts[group].get_data_info(index - start)
+        info['group'] = group
+        return info
 
     def get_gt_labels(self) -> NDArray[np.int64]:
         """Labels in the order of the images; -1 without one."""

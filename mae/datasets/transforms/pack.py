@@ -1,6 +1,7 @@
 """The end of every pipeline: the results dict becomes a sample."""
 
 import operator
+from typing import Any
 
 from mae.datasets.transforms.base import Results, Transform, to_tensor
 from mae.registry import TRANSFORMS
@@ -26,8 +27,11 @@ class PackInputs(Transform):
         """
         if 'img' not in results:
             raise ValueError('no `img` to pack: the pipeline must begin with DecodeImage')
-        columns = {name: to_integer(results, name) for name in COLUMNS if name in results}
-        return {'inputs': to_tensor(results['img']), 'label': to_label(results), **columns}
+        sample = {'inputs': to_tensor(results['img']), 'label': to_label(results)}
+        for name in COLUMNS:
+            if name in results:
+                sample[name] = to_integer(name, results[name])
+        return sample
 
 
 def to_label(results: Results) -> int:
@@ -36,16 +40,16 @@ def to_label(results: Results) -> int:
     Raises:
         ValueError: it is not one integer.
     """
-    return to_integer({'gt_label': -1, **results}, 'gt_label')
+    return to_integer('gt_label', results.get('gt_label', -1))
 
 
-def to_integer(results: Results, name: str) -> int:
-    """The value of a key.
+def to_integer(name: str, value: Any) -> int:
+    """The value of a key as an int.
 
     Raises:
         ValueError: it is not one integer; 3.7 would become 3.
     """
     try:
-        return operator.index(results[name])
+        return operator.index(value)
     except TypeError:
-        raise ValueError(f'{name} must be one integer, got {results[name]!r}') from None
+        raise ValueError(f'{name} must be one integer, got {value!r}') from None

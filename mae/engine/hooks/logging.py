@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import ref
 
 import torch
 from mmengine.hooks import LoggerHook as MMLoggerHook
@@ -56,9 +57,15 @@ class LoggerHook(MMLoggerHook):
     def before_run(self, runner: RunnerProtocol) -> None:
         """Let the log file, too, fail in silence after a first word."""
         super().before_run(runner)
+        of_run = ref(runner)  # loggers outlive their run, and would keep its model in memory
+
+        def warn(record: logging.LogRecord) -> None:
+            if (alive := of_run()) is not None:
+                self._warn(alive)
+
         for handler in runner.logger.handlers:
             if isinstance(handler, logging.FileHandler):
-                handler.handleError = lambda record: self._warn(runner)  # type: ignore[method-assign]
+                handler.handleError = warn  # type: ignore[method-assign]
 
     def before_train_epoch(self, runner: RunnerProtocol) -> None:
         """Start with nothing to tell, also where a run has gone back."""
