@@ -21,9 +21,11 @@ from mae.datasets.sources.json_images import JsonImages
 from mae.datasets.sources.omnibenchmark import OmniBenchmark
 from mae.datasets.sources.packed import PackedImages
 from mae.datasets.sources.subset import Subset
-from mae.datasets.sources.torchvision_sets import TorchvisionImages
+from mae.datasets.sources.torchvision_images import TorchvisionImages
+from mae.datasets.sources.torchvision_sets import HOMES as TORCHVISION_SETS
 
 __all__ = [
+    'TORCHVISION_SETS',
     'ArrowImages',
     'Checked',
     'Corrupted',

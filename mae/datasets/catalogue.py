@@ -1,6 +1,6 @@
 """What sets of transfer and robustness look like on disk, and where they come from.
 
-Facts only: `prepare` compares a disk with them.
+Facts only: `mae.datasets.prepare` compares a disk with them.
 """
 
 from dataclasses import dataclass, field

@@ -36,7 +36,7 @@ class Finding:
     text: str
 
 
-def prepare(published: Published, root: Path, *, md5: bool = False) -> Iterator[Finding]:
+def examine(published: Published, root: Path, *, md5: bool = False) -> Iterator[Finding]:
     """Check a set, part by part, and write lists where it needs them.
 
     Args:

@@ -8,7 +8,7 @@ import pytest
 
 from mae.datasets import ImageFolder
 from mae.datasets.catalogue import CATALOGUE, CORRUPTIONS, REALMS, Annotations, Published, Tree
-from mae.datasets.prepare import Finding, prepare, source_of
+from mae.datasets.prepare import Finding, examine, source_of
 from mae.datasets.transforms import corruptions
 from mae.utils.errors import DataError
 
@@ -28,7 +28,7 @@ def small(name, **changes):
 
 
 def wrongs(published, root, **options):
-    return [finding.text for finding in prepare(published, root, **options) if not finding.is_right]
+    return [finding.text for finding in examine(published, root, **options) if not finding.is_right]
 
 
 def test_the_catalogue_agrees_with_the_rest():
@@ -54,7 +54,7 @@ def test_class_folders(tmp_path, below):
         touch(tmp_path / below / WNIDS[number % 2] / f'{number}.jpg')
     touch(tmp_path / below / 'README.txt')
     touch(tmp_path / below / WNIDS[0] / '._0.jpg')
-    assert list(prepare(published, tmp_path)) == [
+    assert list(examine(published, tmp_path)) == [
         Finding(True, f'{tmp_path / below}: 2 classes, 3 images')
     ]
     assert f"root='{tmp_path / below}'" in source_of(published, tmp_path)
@@ -77,7 +77,7 @@ def test_corruptions_below_the_names_of_their_archives_or_not(tmp_path):
             for severity in range(1, 6):
                 for name in WNIDS:
                     touch(folder / str(severity) / name / 'ILSVRC2012_val_00000001.JPEG')
-    assert len(list(prepare(published, tmp_path))) == 75
+    assert len(list(examine(published, tmp_path))) == 75
     assert wrongs(published, tmp_path) == []
     touch(tmp_path / 'noise' / 'shot_noise' / '2' / WNIDS[0] / 'b.JPEG')
     (tmp_path / 'noise' / 'shot_noise' / '2' / WNIDS[1] / 'ILSVRC2012_val_00000001.JPEG').unlink()
@@ -96,7 +96,7 @@ def test_one_variant_of_v2_is_enough_and_its_folders_are_numbers(tmp_path):
     folder = tmp_path / 'imagenetv2-top-images-format-val'
     for number in range(11):
         touch(folder / str(number) / 'a.jpeg')
-    assert list(prepare(published, tmp_path)) == [Finding(True, f'{folder}: 11 classes, 11 images')]
+    assert list(examine(published, tmp_path)) == [Finding(True, f'{folder}: 11 classes, 11 images')]
     assert source_of(published, tmp_path) == (
         f"dict(type='ImageFolder', root='{folder}', classes='imagenet-v2')"
     )
@@ -251,7 +251,7 @@ def test_md5_of_archives(tmp_path):
     )  # fmt: skip
     for name in 'abc':
         (tmp_path / f'{name}.tar').write_bytes(content)
-    texts = {finding.text for finding in prepare(published, tmp_path, md5=True)}
+    texts = {finding.text for finding in examine(published, tmp_path, md5=True)}
     assert f'{tmp_path}/a.tar: its MD5 is the published one' in texts
     assert f'{tmp_path}/c.tar: no MD5 was published to compare with' in texts
     assert wrongs(published, tmp_path, md5=True) == [
@@ -262,4 +262,4 @@ def test_md5_of_archives(tmp_path):
 
 def test_no_folder(tmp_path):
     with pytest.raises(DataError, match=r'no such folder; ImageNet-R .* comes from https://github'):
-        list(prepare(CATALOGUE['imagenet-r'], tmp_path / 'nothing'))
+        list(examine(CATALOGUE['imagenet-r'], tmp_path / 'nothing'))

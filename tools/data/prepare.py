@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prepare; `argv` stands for the command line."""
     args = parse_args(argv)
     from mae.datasets.catalogue import CATALOGUE
-    from mae.datasets.prepare import prepare, source_of
+    from mae.datasets.prepare import examine, source_of
     from mae.utils.errors import ConfigError
     from mae.utils.suggest import did_you_mean
     from mae.utils.text import printable
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError(f'no data set {args.name!r}{did_you_mean(args.name, CATALOGUE)}')
     published = CATALOGUE[args.name]
     wrong = 0
-    for finding in prepare(published, args.root, md5=args.md5):
+    for finding in examine(published, args.root, md5=args.md5):
         wrong += not finding.is_right
         print(printable(f'{"ok   " if finding.is_right else "WRONG"}  {finding.text}'), flush=True)
     if wrong:

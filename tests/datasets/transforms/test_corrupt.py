@@ -9,6 +9,7 @@ from mae.datasets import SeededDataset
 from mae.datasets.transforms import Corrupt
 from mae.datasets.transforms.corruptions import CORRUPTIONS, SEVERITIES
 from mae.utils.errors import ConfigError, DataError
+from tests.datasets.transforms.corruption_distance import distances, ours
 
 # Mean and standard deviation of what imagecorruptions-imaug 1.1.5 makes of `photo224` in severities
 # 1, 3 and 5 after `numpy.random.seed(0)`; clean: 143.9 and 77.2.
@@ -38,11 +39,7 @@ def photo224(photo):
 
 
 def corrupted(image, kind, severity, seed=0, **settings):
-    np.random.seed(seed)
-    img = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    out = Corrupt(kind, severity, **settings).transform({'img': img})['img']
-    assert out.dtype == torch.uint8
-    return out.permute(1, 2, 0).numpy().astype(float)
+    return ours(image, kind, severity, seed, **settings)
 
 
 def distance(a, b):
@@ -73,18 +70,12 @@ def test_parity_with_the_package(photo224, kind):
     """
     package = pytest.importorskip('imagecorruptions')
 
-    def theirs(severity, seed=0):
-        np.random.seed(seed)
-        return package.corrupt(photo224, corruption_name=kind, severity=severity).astype(float)
-
     for severity in SEVERITIES:
-        them = theirs(severity)
-        apart = distance(corrupted(photo224, kind, severity), them)
+        apart, between, clean = distances(package, [photo224], kind, severity)
         if kind in OTHER_DRAWS:
-            between = distance(theirs(severity, 1), them)
             assert apart == pytest.approx(between, rel=0.15), severity
         else:
-            assert apart < 0.08 * distance(photo224, them), severity
+            assert apart < 0.08 * clean, severity
 
 
 @pytest.mark.parametrize('kind', CORRUPTIONS)

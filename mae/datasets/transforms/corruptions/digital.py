@@ -1,8 +1,10 @@
 """What happens to an image on its way: contrast, distortion, large pixels, compression."""
 
+import io
+
 import numpy as np
-import simplejpeg
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from mae.datasets.transforms.corruptions.filters import Pixels, gaussian, smooth
@@ -68,9 +70,13 @@ def pixelate(pixels: Pixels, share: float, scale: float) -> Pixels:
 
 def jpeg_compression(pixels: Pixels, quality: int, scale: float) -> Pixels:
     """Encoded as JPEG and decoded; blocks of 8x8 whatever the size of the image."""
-    colours = 'GRAY' if pixels.shape[-1] == 1 else 'RGB'
-    levels = np.ascontiguousarray((pixels * 255).round().astype(np.uint8))
-    encoded = simplejpeg.encode_jpeg(levels, quality, colours, '420', fastdct=False)
-    decoded = simplejpeg.decode_jpeg(encoded, colours, fastdct=False, fastupsample=False)
-    result: Pixels = decoded.astype(np.float32) / 255
+    channels = pixels.shape[-1]
+    levels = (pixels * 255).round().astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(levels[..., 0] if channels == 1 else levels).save(
+        stream, 'JPEG', quality=quality
+    )
+    with Image.open(stream) as image:
+        decoded = np.asarray(image, np.float32).reshape(pixels.shape)
+    result: Pixels = decoded / np.float32(255)
     return result
