@@ -24,7 +24,7 @@ from mae.zoo.fetch import find_file
 from mae.zoo.formats import load_weights
 
 NUM_CLASSES = 1000
-_METRICS = {'mCE': 'mce', 'Top 1 Accuracy': 'top1'}  # names in metafiles
+_METRICS = {'mCE': 'mce', 'Mean Error': 'mean_error', 'Top 1 Accuracy': 'top1'}  # in metafiles
 
 
 @dataclass(frozen=True)
@@ -190,19 +190,24 @@ def find_folder(data: Path, wanted: RobustnessSet) -> Path | None:
 def read_published(metafile: Path) -> dict[tuple[str, str], float]:
     """Published numbers by name of a config and of a metric here; none without a metafile.
 
+    Of several for the same, the first one in the file counts. Words, as where sources disagree, are
+    no number.
+
     Raises:
         ConfigError: an entry lacks its config.
     """
     if not metafile.is_file():
         return {}
-    found = {}
-    for model in load(metafile)['Models']:
-        if 'Config' not in model:
-            raise ConfigError(f'{metafile}: {model.get("Name")} has no Config')
-        stem = Path(model['Config']).stem
-        for result in model.get('Results') or ():
-            for name, value in result['Metrics'].items():
-                found[stem, _METRICS.get(name, name)] = float(value)
+    meta = load(metafile)
+    found: dict[tuple[str, str], float] = {}
+    for entry in (*(meta.get('Models') or ()), *(meta.get('Published') or ())):
+        if 'Config' not in entry:
+            raise ConfigError(f'{metafile}: {entry.get("Name", entry)} has no Config')
+        stem = Path(entry['Config']).stem
+        for result in entry.get('Results') or (entry,):
+            for name, value in result.get('Metrics', {}).items():
+                if isinstance(value, int | float):
+                    found.setdefault((stem, _METRICS.get(name, name)), float(value))
     return found
 
 

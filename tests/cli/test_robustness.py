@@ -19,6 +19,8 @@ from mae.apis import init_model, load_config
 from mae.apis.cli import run
 from mae.datasets.sources.imagenet_c import CORRUPTIONS
 from mae.models.algorithms import Classifier
+from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
+from mae.protocol.robustness import Weights, read_published
 from mae.utils.class_lists import class_list
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -74,6 +76,10 @@ Models:
       - Dataset: ImageNet-C
         Metrics:
           mCE: 51.7
+Published:
+  - {Config: vit-tiny-p16_test-8xb128_in-a-32, Source: a paper, Metrics: {Top 1 Accuracy: 35.9}}
+  - {Config: vit-tiny-p16_test-8xb128_in-a-32, Source: a user, Metrics: {Top 1 Accuracy: 36.4}}
+  - {Config: vit-tiny-p16_test-8xb128_in-c-32, Source: users, Metrics: {Mean Error: 37 and 38}}
 """
 
 
@@ -183,7 +189,8 @@ def test_all_sets_in_one_table(robustness, tmp_path, monkeypatch):
     assert rows['in-c']['metric'] == 'mce'
     assert rows['in-c']['published'] == 51.7
     assert rows['in-c']['ours'] == rows['in-c']['metrics']['mce'] > 0
-    assert rows['in-a']['published'] is None
+    assert rows['in-a']['published'] == 35.9
+    assert rows['in-v2']['published'] is None
     assert rows['in-a']['folder'].endswith('ImageNet_A')
     assert [each['title'] for each in table['missing']] == ['ImageNet-R']
     text = page.read_text()
@@ -256,3 +263,31 @@ def test_two_processes_count_as_one(robustness, configs, data, weights, tmp_path
     assert row['metrics'] == json.loads(two.read_text())
     assert row['metrics']['num_samples'] == 150
     assert len([name for name in row['metrics'] if name.startswith('error_')]) == 90
+
+
+def test_shipped_numbers_are_the_papers():
+    root = TOOLS.parent / 'configs/robustness'
+    published = read_published(root / 'metafile.yml')
+    for key, metric in (('in-c', 'mce'), ('in-a', 'top1'), ('in-r', 'top1'), ('in-sketch', 'top1')):
+        for arch, size in (
+            ('base-p16', ''),
+            ('large-p16', ''),
+            ('huge-p14', ''),
+            ('huge-p14', 448),
+        ):
+            stem = f'vit-{arch}_test-8xb128_{key}{size and "-448"}'
+            assert (root / f'{stem}.py').is_file()
+            assert 30 < published[stem, metric] < 80
+    assert published['vit-base-p16_test-8xb128_in-a', 'top1'] == 35.9  # not a user's
+    assert ('vit-base-p16_test-8xb128_in-c', 'mean_error') not in published  # words
+
+
+@pytest.mark.parametrize(
+    ('arch', 'size'),
+    [('vit-base-p16', 224), ('vit-large-p16', 224), ('vit-huge-p14', 224), ('vit-huge-p14', 448)],
+)
+def test_every_set_has_a_config_for_the_published_weights(arch, size):
+    for each in ROBUSTNESS_SETS:
+        stem = Weights(Path('x.pth'), arch, size).config(each.key)
+        source = load_config(stem).test_dataloader.dataset.source
+        assert Path(source.root).name == each.folders[0]

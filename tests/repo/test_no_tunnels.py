@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from importlinter.api import read_configuration
 
+from mae.datasets.sources.imagenet_c import CORRUPTIONS
+
 ROOT = Path(__file__).parents[2]
 CONTRACTS = read_configuration(str(ROOT / 'pyproject.toml'))['contracts_options']
 LEVELS = next(contract['layers'] for contract in CONTRACTS if contract['id'] == 'levels')
@@ -22,8 +24,9 @@ ROOMS = {
 }
 # These have it as their job: where registries look, and where old paths lead.
 BY_NAME = ('mae.registry', 'mae.moved')
-# Keys of other people's files that are also names of functions here: COCO's annotations.
-KEYS = ('file_name',)
+# Names of other people that are also names of functions here: a key of COCO's annotations, and
+# the folders of ImageNet-C.
+KEYS = ('file_name', *CORRUPTIONS)
 
 
 def module_of(path):
