@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from mae.datasets.transforms.pack import COLUMNS
 from mae.registry import FUNCTIONS
 from mae.utils.errors import DataError
+
+# Integers that a source may give of each sample besides the label.
+COLUMNS = ('group', 'file_number')
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mae.evaluation.checks import is_count
-from mae.evaluation.knn_evaluation import Loader, Pool, features_of, gathered
+from mae.evaluation.knn_evaluation import GlobalPool, LoaderOrConfig, features_of, gathered
 from mae.evaluation.loops import TestLoop
 from mae.evaluation.per_class import PerClass
 from mae.evaluation.probes import LinearProbe
@@ -61,15 +61,15 @@ class GroupProbeLoop(TestLoop):
     def __init__(
         self,
         runner: Any,
-        dataloader: Loader,
+        dataloader: LoaderOrConfig,
         evaluator: Any,
-        bank_dataloader: Loader,
-        val_bank_dataloader: Loader,
+        bank_dataloader: LoaderOrConfig,
+        val_bank_dataloader: LoaderOrConfig,
         *,
         penalties: Sequence[float] = PENALTIES,
         choose_by: str = 'top1',
         max_iter: int = 1000,
-        pool: Pool = 'cls',
+        pool: GlobalPool = 'cls',
     ) -> None:
         super().__init__(runner, dataloader, evaluator)
         build = runner.build_dataloader

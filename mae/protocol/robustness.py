@@ -13,12 +13,12 @@ from mmengine.fileio import load
 
 from mae.apis import load_config, test
 from mae.fault_tolerance.work_dir import tidy_start
-from mae.models.encoders.archs import ARCHS
 from mae.protocol.identity import sha256_of
 from mae.registry import DATASETS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
 from mae.utils.hardware import software
 from mae.utils.package_files import shipped
+from mae.utils.vit_sizes import ARCHS
 from mae.visualization import report
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import load_weights

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mae.datasets.sources.index_cache import Found, remembered, stamp
+from mae.datasets.sources.index_cache import ScanResult, remembered, stamp
 from mae.datasets.sources.path_index import PathIndex, index_of
 from mae.registry import DATASETS
 from mae.utils.errors import DataError
@@ -50,10 +50,10 @@ class JsonImages:
             raise DataError(f'{root}: no such folder; expected the images of {annotations}')
         file = _find(root, annotations)
 
-        def scan() -> Found:
+        def scan() -> ScanResult:
             stamps = {os.path.relpath(file, root): stamp(file.stat())}
             index, classes = read_annotations(file, labelled)
-            return Found(index, classes, stamps)
+            return ScanResult(index, classes, stamps)
 
         asked = {'annotations': os.path.relpath(file, root), 'labelled': labelled}
         found = remembered(root, asked, scan) if index_cache else scan()

@@ -3,11 +3,9 @@
 import operator
 from typing import Any
 
+from mae.datasets.collate import COLUMNS
 from mae.datasets.transforms.base import Results, Transform, to_tensor
 from mae.registry import TRANSFORMS
-
-# Integers that a source may give of each sample besides the label.
-COLUMNS = ('group', 'file_number')
 
 
 @TRANSFORMS.register_module()
