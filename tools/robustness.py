@@ -60,7 +60,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate all sets; `argv` stands for the command line."""
     args = parse_args(argv)
     from mae.config import parse_options
-    from mae.protocol.robustness import evaluate_robustness, html, markdown, read_weights
+    from mae.protocol.robustness import (
+        evaluate_robustness,
+        read_weights,
+        robustness_html,
+        robustness_markdown,
+    )
     from mae.utils.files import whole_file, write_json
 
     weights = read_weights(args.checkpoint, args.model)
@@ -79,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in (work_dir / 'robustness.json', args.out):
         if path is not None:
             write_json(path, table)
-    texts = {work_dir / 'robustness.html': html(table, command)}
+    texts = {work_dir / 'robustness.html': robustness_html(table, command)}
     for path in filter(None, (work_dir / 'robustness.md', args.markdown)):
-        texts[path] = markdown(table, command)
+        texts[path] = robustness_markdown(table, command)
     for path, text in texts.items():
         with whole_file(path) as file:
             file.write(text.encode())
@@ -93,11 +98,11 @@ def _show(table: dict[str, object]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mae.protocol.robustness import HEAD, cells_of, remarks_of
+    from mae.protocol.robustness import HEAD, remarks_of, robustness_cells
 
     shown = Table(*HEAD)
     for row in table['rows']:
-        shown.add_row(*cells_of(row))
+        shown.add_row(*robustness_cells(row))
     Console().print(shown)
     for remark in remarks_of(table):
         print(remark)

@@ -78,7 +78,7 @@ class IDX:
     images: int
 
 
-Part = Tree | Annotations | Listing | Numbered | IDX
+SetPart = Tree | Annotations | Listing | Numbered | IDX
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Published:
     home: str
     terms: str
     use: str
-    parts: tuple[Part, ...] = ()
-    variants: tuple[Part, ...] = ()
+    parts: tuple[SetPart, ...] = ()
+    variants: tuple[SetPart, ...] = ()
     archives: dict[str, str | None] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ from functools import singledispatch
 from itertools import groupby
 from pathlib import Path
 
-from mae.datasets.catalogue import IDX, Annotations, Listing, Numbered, Part, Published, Tree
+from mae.datasets.catalogue import IDX, Annotations, Listing, Numbered, Published, SetPart, Tree
 from mae.datasets.sources.idx import IDXImages
 from mae.datasets.sources.json_images import read_annotations
 from mae.datasets.sources.walk import class_folders, is_hidden, list_folder
@@ -100,7 +100,7 @@ _ABSENT = 'no such folder'
 
 
 @singledispatch
-def check(part: Part, root: Path) -> Iterator[Finding]:
+def check(part: SetPart, root: Path) -> Iterator[Finding]:
     """What is right and wrong of one part of a set."""
     raise NotImplementedError(type(part).__name__)
 

@@ -22,8 +22,8 @@ from mae.evaluation.probes import LinearProbe
 from mae.registry import LOOPS
 from mae.utils.errors import ConfigError, DataError
 
-Part = tuple[Tensor, Tensor, Tensor]  # features (M, D), labels (M,), groups (M,)
-Metrics = dict[str, float]
+_Features = tuple[Tensor, Tensor, Tensor]  # features (M, D), labels (M,), groups (M,)
+_Metrics = dict[str, float]
 
 # The penalties of OmniBenchmark's code.
 PENALTIES = (1e-5, 1e-4, 3e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -93,7 +93,7 @@ class GroupProbeLoop(TestLoop):
                 )
 
     @torch.inference_mode()
-    def run(self) -> Metrics:
+    def run(self) -> _Metrics:
         """Extract all features, fit, choose and evaluate group by group.
 
         Returns:
@@ -110,8 +110,8 @@ class GroupProbeLoop(TestLoop):
         bank = features, labels, groups
         val, test = self._extract(self.val), self._extract(self.dataloader)
         num_classes = _num_classes((bank, val, test), len(self.groups))
-        chosen: dict[str, Metrics] = {}
-        best: dict[str, Metrics] = {}
+        chosen: dict[str, _Metrics] = {}
+        best: dict[str, _Metrics] = {}
         for group, name in enumerate(self.groups):
             parts = [_of_group(part, group) for part in (bank, val, test)]
             chosen[name], best[name] = self._probe(parts, num_classes[group], name)
@@ -123,7 +123,7 @@ class GroupProbeLoop(TestLoop):
         runner.call_hook('after_test')
         return metrics
 
-    def _extract(self, loader: DataLoader[Any]) -> Part:
+    def _extract(self, loader: DataLoader[Any]) -> _Features:
         """Features, labels and groups of this process's images."""
         parts = []
         for index, batch in enumerate(loader):
@@ -136,13 +136,13 @@ class GroupProbeLoop(TestLoop):
 
     def _probe(
         self, parts: Sequence[tuple[Tensor, Tensor]], num_classes: int, name: str
-    ) -> tuple[Metrics, Metrics]:
+    ) -> tuple[_Metrics, _Metrics]:
         """Of one group: the metrics of the penalty that is best on val; the best on test."""
         (bank, labels), val, test = parts
         if not len(bank):
             raise DataError(f'test_cfg.bank_dataloader: {name} has no images')
-        on_val: list[Metrics] = []
-        on_test: list[Metrics] = []
+        on_val: list[_Metrics] = []
+        on_test: list[_Metrics] = []
         for probe in self.probes:
             scorer = probe.fit(bank, labels, num_classes)
             for (images, truth), found in ((val, on_val), (test, on_test)):
@@ -158,7 +158,7 @@ class GroupProbeLoop(TestLoop):
         self.runner.logger.info(f'{name}: {told}, penalty {penalty:g}')
         return {**on_test[winner], 'penalty': penalty}, best
 
-    def _averages(self, chosen: Mapping[str, Metrics], best: Mapping[str, Metrics]) -> Metrics:
+    def _averages(self, chosen: Mapping[str, _Metrics], best: Mapping[str, _Metrics]) -> _Metrics:
         part = f'_of_{len(chosen)}_groups' if _missing_of(self.dataloader) else ''
         first = next(iter(best.values()))
         names = [name for name in first if name != 'num_samples']
@@ -186,13 +186,13 @@ def _missing_of(loader: DataLoader[Any]) -> tuple[str, ...]:
     return tuple(getattr(loader.dataset, 'metainfo', {}).get('missing') or ())
 
 
-def _of_group(part: Part, group: int) -> tuple[Tensor, Tensor]:
+def _of_group(part: _Features, group: int) -> tuple[Tensor, Tensor]:
     features, labels, groups = part
     own = groups == group
     return features[own], labels[own]
 
 
-def _num_classes(parts: Sequence[Part], num_groups: int) -> list[int]:
+def _num_classes(parts: Sequence[_Features], num_groups: int) -> list[int]:
     """Of each group one more than the highest label on any process.
 
     Raises:

@@ -59,7 +59,7 @@ SETS = (
 
 
 @dataclass(frozen=True)
-class Weights:
+class FineTuned:
     """A checkpoint and the start of the configs that fit it.
 
     Attributes:
@@ -77,7 +77,7 @@ class Weights:
         return f'{self.arch}_test-8xb128_{key}{"" if self.size == 224 else f"-{self.size}"}'
 
 
-def read_weights(checkpoint: str | Path, model: str | None = None) -> Weights:
+def read_weights(checkpoint: str | Path, model: str | None = None) -> FineTuned:
     """Tell the model of a checkpoint from its shapes.
 
     Args:
@@ -107,11 +107,11 @@ def read_weights(checkpoint: str | Path, model: str | None = None) -> Weights:
     if not found or (model or found[0]) != found[0]:
         raise CheckpointError(f'{checkpoint} is a {told}, not one of {model or ", ".join(ARCHS)}')
     tokens = state['encoder.pos_embed'].shape[1] - ('encoder.cls_token' in state)
-    return Weights(fetched.path, f'vit-{found[0]}-p{patch}', patch * round(tokens**0.5))
+    return FineTuned(fetched.path, f'vit-{found[0]}-p{patch}', patch * round(tokens**0.5))
 
 
 def evaluate_robustness(
-    weights: Weights,
+    weights: FineTuned,
     data: Path,
     work_dir: Path,
     *,
@@ -212,7 +212,7 @@ def read_published(metafile: Path) -> dict[tuple[str, str], float]:
 
 
 def _config(
-    weights: Weights,
+    weights: FineTuned,
     wanted: RobustnessSet,
     folder: Path,
     configs: Path,
@@ -226,7 +226,7 @@ def _config(
 
 
 def _row(
-    weights: Weights,
+    weights: FineTuned,
     wanted: RobustnessSet,
     folder: Path,
     config: Config,
@@ -279,7 +279,7 @@ def _plain(name: str) -> str:
 # --- the table for people ---------------------------------------------------------------------
 
 
-def cells_of(row: Mapping[str, Any]) -> Sequence[str]:
+def robustness_cells(row: Mapping[str, Any]) -> Sequence[str]:
     """Set, metric, ours, published and number of images of a row."""
     published = '' if row['published'] is None else f'{row["published"]:.1f}'
     images = '' if row['num_samples'] is None else f'{row["num_samples"]:,.0f}'
@@ -304,9 +304,9 @@ def remarks_of(table: Mapping[str, Any]) -> list[str]:
     return remarks
 
 
-def markdown(table: Mapping[str, Any], command: str) -> str:
+def robustness_markdown(table: Mapping[str, Any], command: str) -> str:
     """A page, ready for the docs."""
-    rows = ['| ' + ' | '.join(cells_of(row)) + ' |' for row in table['rows']]
+    rows = ['| ' + ' | '.join(robustness_cells(row)) + ' |' for row in table['rows']]
     return '\n'.join(
         [
             f'# Robustness of {_name(table)}',
@@ -324,9 +324,9 @@ def markdown(table: Mapping[str, Any], command: str) -> str:
     )
 
 
-def html(table: Mapping[str, Any], command: str) -> str:
+def robustness_html(table: Mapping[str, Any], command: str) -> str:
     """A page of its own, with the errors of each corruption where they were measured."""
-    parts = [report.table(HEAD, [cells_of(row) for row in table['rows']])]
+    parts = [report.table(HEAD, [robustness_cells(row) for row in table['rows']])]
     parts += [report.paragraph(remark) for remark in remarks_of(table)]
     for row in table['rows']:
         if details := _corruptions(row['metrics']):

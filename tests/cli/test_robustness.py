@@ -20,7 +20,7 @@ from mae.apis.cli import run
 from mae.datasets.sources.imagenet_c import CORRUPTIONS
 from mae.models.algorithms import Classifier
 from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
-from mae.protocol.robustness import Weights, read_published
+from mae.protocol.robustness import FineTuned, read_published
 from mae.utils.class_lists import class_list
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -302,6 +302,6 @@ def test_shipped_numbers_are_the_papers():
 )
 def test_every_set_has_a_config_for_the_published_weights(arch, size):
     for each in ROBUSTNESS_SETS:
-        stem = Weights(Path('x.pth'), arch, size).config(each.key)
+        stem = FineTuned(Path('x.pth'), arch, size).config(each.key)
         source = load_config(stem).test_dataloader.dataset.source
         assert Path(source.root).name == each.folders[0]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mae.benchmark.settings import LEARNING_RATE, Settings
 
-Groups = list[dict[str, Any]]
+ParamGroups = list[dict[str, Any]]
 
 
 class TrainingSystem(Protocol):
@@ -54,7 +54,7 @@ class Peer:
         *,
         forward: Callable[[int], Tensor],
         check: Callable[[], Tensor],
-        groups: Groups | None = None,
+        groups: ParamGroups | None = None,
         betas: tuple[float, float] = (0.9, 0.95),
         switch: str = '',
     ) -> None:
@@ -85,7 +85,7 @@ class Peer:
             return float(self._check().detach())
 
 
-def decay_groups(model: nn.Module, weight_decay: float = 0.05) -> Groups:
+def decay_groups(model: nn.Module, weight_decay: float = 0.05) -> ParamGroups:
     """Two groups, as the recipe has it: vectors are not decayed."""
     params = [p for p in model.parameters() if p.requires_grad]
     return [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mae.datasets.transforms.corruptions import blur, digital, noise, weather
-from mae.datasets.transforms.corruptions.filters import Pixels
+from mae.datasets.transforms.corruptions.filters import FloatImage
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Corruption:
         is_random: whether it draws from numpy's generator.
     """
 
-    function: Callable[[Pixels, Any, float], Pixels]
+    function: Callable[[FloatImage, Any, float], FloatImage]
     constants: tuple[Any, ...]
     is_random: bool = True
 

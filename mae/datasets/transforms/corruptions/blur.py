@@ -3,7 +3,7 @@
 import numpy as np
 
 from mae.datasets.transforms.corruptions.filters import (
-    Pixels,
+    FloatImage,
     convolve,
     enlarge_centre,
     move,
@@ -23,14 +23,14 @@ ZOOM_BLUR = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03
 _FINE = 9  # points along each axis of a pixel, by which a disk's share of it is measured
 
 
-def defocus_blur(pixels: Pixels, constants: tuple[float, float], scale: float) -> Pixels:
+def defocus_blur(pixels: FloatImage, constants: tuple[float, float], scale: float) -> FloatImage:
     """Mean over a disk."""
     radius, border = constants
     radius = min(radius * scale, (min(pixels.shape[:2]) - 3) / 2)  # mirrored once, not twice
     return convolve(pixels, _disk(max(radius, 0), border))
 
 
-def _disk(radius: float, border: float) -> Pixels:
+def _disk(radius: float, border: float) -> FloatImage:
     """Kernel (K, K): the share of each pixel within the disk, smoothed over the next pixels."""
     reach = int(np.ceil(radius)) + 1
     fine = (np.arange((2 * reach + 1) * _FINE) + 0.5) / _FINE - reach - 0.5
@@ -38,12 +38,12 @@ def _disk(radius: float, border: float) -> Pixels:
     shares = inside.reshape(2 * reach + 1, _FINE, 2 * reach + 1, _FINE).mean((1, 3))
     size = 3 if radius <= 8 else 5
     smoothed = smooth(shares[..., None], border, border='edge', truncate=size // 2 / border)
-    kernel: Pixels = smoothed[..., 0] / smoothed.sum()
+    kernel: FloatImage = smoothed[..., 0] / smoothed.sum()
     return kernel
 
 
-def glass_blur(pixels: Pixels, constants: tuple[float, int, int], scale: float) -> Pixels:
-    """Pixels take the place of near ones, one after the other, between two Gaussian blurs.
+def glass_blur(pixels: FloatImage, constants: tuple[float, int, int], scale: float) -> FloatImage:
+    """FloatImage take the place of near ones, one after the other, between two Gaussian blurs.
 
     The authors' loop means to exchange two pixels of an image in colour, but gives both places the
     same one; their images, and so these, are made that way.
@@ -64,13 +64,13 @@ def glass_blur(pixels: Pixels, constants: tuple[float, int, int], scale: float) 
     return smooth(shuffled, sigma * scale, border='edge', truncate=4)
 
 
-def motion_blur(pixels: Pixels, constants: tuple[float, float], scale: float) -> Pixels:
+def motion_blur(pixels: FloatImage, constants: tuple[float, float], scale: float) -> FloatImage:
     """Motion in a random direction within 45 degrees of the horizontal."""
     radius, sigma = constants
     return move(pixels, radius * scale, sigma * scale, np.random.uniform(-45, 45))
 
 
-def zoom_blur(pixels: Pixels, constants: tuple[float, float], scale: float) -> Pixels:
+def zoom_blur(pixels: FloatImage, constants: tuple[float, float], scale: float) -> FloatImage:
     """Mean of the image and its enlargements."""
     factors = np.arange(1, *constants)
     total = sum((enlarge_centre(pixels, factor) for factor in factors), pixels)

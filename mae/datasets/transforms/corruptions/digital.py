@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from mae.datasets.transforms.corruptions.filters import Pixels, gaussian, smooth
+from mae.datasets.transforms.corruptions.filters import FloatImage, gaussian, smooth
 
 CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)  # what remains of the distance to the mean
 ELASTIC_TRANSFORM = (12.5, 16.25, 21.25, 25, 30)  # factor of the smoothed shifts
@@ -18,14 +18,14 @@ _SHIFT, _WIDTH = 1.12, 2.24  # pixels: .5 and 1 % of 224
 _TRUNCATE = 3
 
 
-def contrast(pixels: Pixels, share: float, scale: float) -> Pixels:
+def contrast(pixels: FloatImage, share: float, scale: float) -> FloatImage:
     """Each channel drawn towards its mean."""
     mean = pixels.mean((0, 1), keepdims=True)
-    result: Pixels = (pixels - mean) * np.float32(share) + mean
+    result: FloatImage = (pixels - mean) * np.float32(share) + mean
     return result
 
 
-def elastic_transform(pixels: Pixels, factor: float, scale: float) -> Pixels:
+def elastic_transform(pixels: FloatImage, factor: float, scale: float) -> FloatImage:
     """Every pixel shifted at random, near ones alike, as the package `imagecorruptions` has it.
 
     The authors' script moves three corners of the image as well.
@@ -43,7 +43,7 @@ def elastic_transform(pixels: Pixels, factor: float, scale: float) -> Pixels:
     shifted = F.grid_sample(
         image[None], grid[None], mode='bilinear', padding_mode='reflection', align_corners=False
     )
-    result: Pixels = shifted[0].permute(1, 2, 0).numpy()
+    result: FloatImage = shifted[0].permute(1, 2, 0).numpy()
     return result
 
 
@@ -52,7 +52,7 @@ def _remainder(scale: float) -> float:
     return float(np.square(gaussian(_WIDTH * scale, _TRUNCATE)).sum())
 
 
-def pixelate(pixels: Pixels, share: float, scale: float) -> Pixels:
+def pixelate(pixels: FloatImage, share: float, scale: float) -> FloatImage:
     """Blocks of one colour, their mean; a block is scaled by what it is larger than a pixel."""
     share = 1 / (1 + (1 / share - 1) * scale)
     for axis in (0, 1):
@@ -68,7 +68,7 @@ def pixelate(pixels: Pixels, share: float, scale: float) -> Pixels:
     return pixels
 
 
-def jpeg_compression(pixels: Pixels, quality: int, scale: float) -> Pixels:
+def jpeg_compression(pixels: FloatImage, quality: int, scale: float) -> FloatImage:
     """Encoded as JPEG and decoded; blocks of 8x8 whatever the size of the image."""
     channels = pixels.shape[-1]
     levels = (pixels * 255).round().astype(np.uint8)
@@ -78,5 +78,5 @@ def jpeg_compression(pixels: Pixels, quality: int, scale: float) -> Pixels:
     )
     with Image.open(stream) as image:
         decoded = np.asarray(image, np.float32).reshape(pixels.shape)
-    result: Pixels = decoded / np.float32(255)
+    result: FloatImage = decoded / np.float32(255)
     return result

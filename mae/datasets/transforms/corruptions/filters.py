@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-Pixels = NDArray[np.float32]
+FloatImage = NDArray[np.float32]
 
 
 def smooth(
-    pixels: Pixels, sigma: float, *, border: Literal['edge', 'symmetric'], truncate: float
-) -> Pixels:
+    pixels: FloatImage, sigma: float, *, border: Literal['edge', 'symmetric'], truncate: float
+) -> FloatImage:
     """Gaussian blur.
 
     Args:
@@ -36,15 +36,15 @@ def smooth(
     return pixels
 
 
-def gaussian(sigma: float, truncate: float) -> Pixels:
+def gaussian(sigma: float, truncate: float) -> FloatImage:
     """Weights (2R + 1,) of a Gaussian, whose sum is 1; see `smooth`."""
     radius = int(truncate * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    normalised: Pixels = (weights / weights.sum()).astype(np.float32)
+    normalised: FloatImage = (weights / weights.sum()).astype(np.float32)
     return normalised
 
 
-def move(pixels: Pixels, radius: float, sigma: float, angle: float) -> Pixels:
+def move(pixels: FloatImage, radius: float, sigma: float, angle: float) -> FloatImage:
     """Motion blur: a weighted mean of copies, each moved by one pixel more.
 
     Args:
@@ -68,7 +68,7 @@ def move(pixels: Pixels, radius: float, sigma: float, angle: float) -> Pixels:
     return moved
 
 
-def enlarge_centre(pixels: Pixels, factor: float) -> Pixels:
+def enlarge_centre(pixels: FloatImage, factor: float) -> FloatImage:
     """The centre of the image, enlarged bilinearly by `factor` >= 1 to its size (H, W, C)."""
     height, width = pixels.shape[:2]
     rows, columns = math.ceil(height / factor), math.ceil(width / factor)
@@ -78,15 +78,15 @@ def enlarge_centre(pixels: Pixels, factor: float) -> Pixels:
     large = F.interpolate(
         centre.permute(2, 0, 1)[None], size=size, mode='bilinear', align_corners=True
     )
-    enlarged: Pixels = large[0, :, :height, :width].permute(1, 2, 0).numpy()
+    enlarged: FloatImage = large[0, :, :height, :width].permute(1, 2, 0).numpy()
     return enlarged
 
 
-def convolve(pixels: Pixels, kernel: Pixels) -> Pixels:
+def convolve(pixels: FloatImage, kernel: FloatImage) -> FloatImage:
     """Each channel of (H, W, C) with one kernel (K, K), K odd; the image is mirrored beyond."""
     border = len(kernel) // 2
     pad = [(border, border), (border, border), (0, 0)]
     padded = torch.from_numpy(np.pad(pixels, pad, mode='reflect')).permute(2, 0, 1)
     convolved = F.conv2d(padded[:, None], torch.from_numpy(kernel)[None, None])
-    result: Pixels = convolved[:, 0].permute(1, 2, 0).numpy()
+    result: FloatImage = convolved[:, 0].permute(1, 2, 0).numpy()
     return result

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from mae.datasets.transforms.corruptions.filters import Pixels, enlarge_centre, move
+from mae.datasets.transforms.corruptions.filters import FloatImage, enlarge_centre, move
 
 # Mean and standard deviation of the noise that flakes are made of, their size in pixels, the
 # threshold below which there is none, radius and standard deviation in pixels of their motion, and
@@ -22,7 +22,7 @@ BRIGHTNESS = (0.1, 0.2, 0.3, 0.4, 0.5)  # added to V of HSV
 _TO_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 
 
-def snow(pixels: Pixels, constants: tuple[float, ...], scale: float) -> Pixels:
+def snow(pixels: FloatImage, constants: tuple[float, ...], scale: float) -> FloatImage:
     """A whitened image and flakes in motion, which fall once more turned by half a circle."""
     mean, deviation, size, threshold, radius, sigma, weight = constants
     flakes = np.random.normal(mean, deviation, (*pixels.shape[:2], 1)).astype(np.float32)
@@ -32,21 +32,21 @@ def snow(pixels: Pixels, constants: tuple[float, ...], scale: float) -> Pixels:
     grey = pixels @ _TO_GREY[:, None] if pixels.shape[-1] == 3 else pixels
     whitened = np.maximum(pixels, grey * 1.5 + 0.5)
     fallen = flakes + flakes[::-1, ::-1]
-    result: Pixels = weight * pixels + (1 - weight) * whitened + fallen
+    result: FloatImage = weight * pixels + (1 - weight) * whitened + fallen
     return result
 
 
-def fog(pixels: Pixels, constants: tuple[float, float], scale: float) -> Pixels:
+def fog(pixels: FloatImage, constants: tuple[float, float], scale: float) -> FloatImage:
     """Clouds added to the image, which keeps its largest value; their size follows the image's."""
     thickness, decay = constants
     height, width = pixels.shape[:2]
     clouds = _clouds(max(height, width), decay)[:height, :width, None]
     largest = pixels.max()
-    result: Pixels = (pixels + thickness * clouds) * (largest / (largest + thickness))
+    result: FloatImage = (pixels + thickness * clouds) * (largest / (largest + thickness))
     return result
 
 
-def _clouds(size: int, decay: float) -> Pixels:
+def _clouds(size: int, decay: float) -> FloatImage:
     """A height map in 0..1 by diamond and square (Fournier et al. 1982), at least (size, size).
 
     Each level doubles the map, which has no border: its right end continues at its left one.
@@ -66,14 +66,14 @@ def _clouds(size: int, decay: float) -> Pixels:
         finer[1::2, ::2] = (heights + below + centres + np.roll(centres, 1, 1)) / 4 + draws[2]
         heights = finer
     heights -= heights.min()
-    clouds: Pixels = (heights / heights.max()).astype(np.float32)
+    clouds: FloatImage = (heights / heights.max()).astype(np.float32)
     return clouds
 
 
-def brightness(pixels: Pixels, added: float, scale: float) -> Pixels:
+def brightness(pixels: FloatImage, added: float, scale: float) -> FloatImage:
     """V of HSV raised, hue and saturation kept: the same factor for all channels of a pixel."""
     value = pixels.max(-1, keepdims=True)
     raised = np.minimum(value + np.float32(added), 1)
     factor = np.divide(raised, value, out=np.zeros_like(value), where=value > 0)
-    result: Pixels = np.where(value > 0, pixels * factor, raised)
+    result: FloatImage = np.where(value > 0, pixels * factor, raised)
     return result
