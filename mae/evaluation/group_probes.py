@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from mae.evaluation.checks import is_count
 from mae.evaluation.knn_evaluation import Loader, Pool, features_of, gathered
 from mae.evaluation.loops import TestLoop
+from mae.evaluation.per_class import PerClass
 from mae.evaluation.probes import LinearProbe
 from mae.registry import LOOPS
 from mae.utils.errors import ConfigError, DataError
@@ -114,6 +115,9 @@ class GroupProbeLoop(TestLoop):
         for group, name in enumerate(self.groups):
             parts = [_of_group(part, group) for part in (bank, val, test)]
             chosen[name], best[name] = self._probe(parts, num_classes[group], name)
+        for metric in self.evaluator.metrics:
+            if isinstance(metric, PerClass):
+                metric.table = None  # of the last probe of the last group: no result of this loop
         metrics = self._averages(chosen, best)
         runner.call_hook('after_test_epoch', metrics=metrics)
         runner.call_hook('after_test')

@@ -58,9 +58,9 @@ class RealAccuracy(Accuracy):
                     'RealAccuracy needs the number of each file: set file_numbers=True in the '
                     'source, an ImageFolder'
                 )
-            place = numbers.to(logits.device) - 1
+            place = numbers.to(logits.device, non_blocking=True) - 1
             known = (place >= 0) & (place < len(self._lists))
-            self._lists = self._lists.to(logits.device)
+            self._lists = self._lists.to(logits.device)  # copied once
             lists = self._lists[place.clamp(0, len(self._lists) - 1)].long()  # B,K
             self.add(_count(logits, labels, lists, known), logits.shape[1])
 

@@ -53,6 +53,7 @@ class SubsetAccuracy(Accuracy):
                 'SubsetAccuracy.subset must be a name, or two or more different labels, rising, '
                 f'not {subset!r}'
             )
+        self._last = indices[-1]
         self._indices = torch.tensor(indices)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Tensor]]) -> None:
@@ -64,14 +65,16 @@ class SubsetAccuracy(Accuracy):
         """
         for sample in data_samples:
             logits, labels = self.read(sample)
-            if logits.shape[1] <= int(self._indices[-1]):
+            num_classes = logits.shape[1]
+            if num_classes <= self._last:
                 raise ConfigError(
-                    f'SubsetAccuracy: the subset has class {int(self._indices[-1])}, the model '
-                    f'only 0..{logits.shape[1] - 1}'
+                    f'SubsetAccuracy: the subset has class {self._last}, the model only '
+                    f'0..{num_classes - 1}'
                 )
-            indices = self._indices.to(logits.device)
-            ranks = torch.full((logits.shape[1],), -1, device=logits.device)  # N
-            ranks[indices] = torch.arange(len(indices), device=logits.device)
-            known = (labels >= 0) & (labels < logits.shape[1])
-            own = ranks[labels.long().clamp(0, logits.shape[1] - 1)].where(known, -1)
-            self.add(count_hits(logits[:, indices], own, self.topk), len(indices))
+            self._indices = self._indices.to(logits.device)  # copied once
+            size = len(self._indices)
+            ranks = torch.full((num_classes,), -1, device=logits.device)  # N
+            ranks[self._indices] = torch.arange(size, device=logits.device)
+            known = (labels >= 0) & (labels < num_classes)
+            own = ranks[labels.long().clamp(0, num_classes - 1)].where(known, -1)
+            self.add(count_hits(logits[:, self._indices], own, self.topk), size)

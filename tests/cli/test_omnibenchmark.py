@@ -83,6 +83,7 @@ def test_by_config(root, tool, tmp_path):
     assert result.code == 0, result.stderr
     metrics = json.loads(out.read_text())
     assert metrics['num_samples'] == 32
+    assert not (tmp_path / 'run' / 'per_class.json').exists()
     for metric in ('top1', 'mean_per_class'):
         both = metrics[f'car_{metric}'], metrics[f'food_{metric}']
         assert metrics[metric] == pytest.approx(sum(both) / 2)

@@ -86,7 +86,7 @@ Published:
 def fill(folder, names, number=0):
     """An image for each class folder, of one colour that tells folder and class."""
     for name in names:
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
         color = np.random.default_rng(len(str(folder)) + crc32(name.encode()) % 100).integers(
             0, 255, 3
         )
@@ -96,14 +96,21 @@ def fill(folder, names, number=0):
         number = 1 - number
 
 
+def pair(number, severity):
+    """Classes of the two images of a folder; the model takes everything for class 3."""
+    easy = severity == 1 or (number % 2 and severity == 2)
+    classes = (3, 3) if easy else (900, 900) if severity == 5 else (3, 900)
+    return tuple(WNIDS[label] for label in classes)
+
+
 @pytest.fixture
 def data(tmp_path):
     root = tmp_path / 'data'
     below = dict.fromkeys(CORRUPTIONS[:3], 'noise')
-    for corruption in CORRUPTIONS:
+    for number, corruption in enumerate(CORRUPTIONS):
         folder = root / 'imagenet-c' / below.get(corruption, '') / corruption
         for severity in range(1, 6):
-            fill(folder / str(severity), (WNIDS[3], WNIDS[900]))
+            fill(folder / str(severity), pair(number, severity))
         (folder / 'README.txt').touch()
     (root / 'imagenet-c' / 'noise.tar').touch()
     fill(root / 'ImageNet_A', class_list('imagenet-a')[:3])
@@ -130,6 +137,8 @@ def weights(configs, tmp_path):
     torch.manual_seed(1)
     model = init_model(load_config(configs / 'vit-tiny-p16_test-8xb128_in-c-32.py'))
     torch.nn.init.normal_(model.head.fc.weight)
+    with torch.no_grad():
+        model.head.fc.bias[3] = 1e3
     path = tmp_path / 'weights.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return path
@@ -188,6 +197,11 @@ def test_all_sets_in_one_table(robustness, tmp_path, monkeypatch):
     }
     assert rows['in-c']['metric'] == 'mce'
     assert rows['in-c']['published'] == 51.7
+    metrics = rows['in-c']['metrics']
+    errors = {f'error_{name}': 40 if n % 2 else 50 for n, name in enumerate(CORRUPTIONS)}
+    assert {name: metrics[name] for name in errors} == pytest.approx(errors)
+    assert metrics['top1'] == pytest.approx(100 - sum(errors.values()) / 15)
+    assert [metrics[f'error_fog_{n}'] for n in range(1, 6)] == [0, 0, 50, 50, 100]
     assert rows['in-c']['ours'] == rows['in-c']['metrics']['mce'] > 0
     assert rows['in-a']['published'] == 35.9
     assert rows['in-v2']['published'] is None
