@@ -72,7 +72,11 @@ def source_of(published: Published, root: Path) -> str:
     """The `source` of a config that reads the set, as text."""
     trees = [part for part in (*published.parts, *published.variants) if isinstance(part, Tree)]
     folders = (_folder_of(tree, root) for tree in trees)
-    return published.use.format(root=next(filter(None, folders), root))
+    folder = next(filter(None, folders), root)
+    use = published.use
+    if trees and trees[0].numbered and any(map(_WNID.fullmatch, class_folders(str(folder)))):
+        use = use.replace("'imagenet-v2'", "'imagenet'")  # its older distribution
+    return use.format(root=folder)
 
 
 def _folder_of(part: Tree, root: Path) -> Path | None:

@@ -100,6 +100,11 @@ def test_one_variant_of_v2_is_enough_and_its_folders_are_numbers(tmp_path):
     assert source_of(published, tmp_path) == (
         f"dict(type='ImageFolder', root='{folder}', classes='imagenet-v2')"
     )
+    older = tmp_path / 'older'
+    for number in range(11):
+        touch(older / f'n{number:08d}' / 'a.jpeg')
+    assert wrongs(published, older) == []
+    assert "classes='imagenet')" in source_of(published, older)
     (folder / '10').rename(folder / '11')
     assert any("'0' is no name of a class" in text for text in wrongs(published, tmp_path))
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from mae.datasets import Corrupted, Digits, SeededDataset
+from mae.datasets import Corrupted, Digits, SeededDataset, collate
 from mae.datasets.transforms import Corrupt
 from mae.datasets.transforms.corruptions import CORRUPTIONS
 from mae.utils.errors import ConfigError
@@ -42,6 +43,19 @@ def test_the_pipeline_applies_the_corruption_of_the_sample():
     assert not torch.equal(noisy[0], noisy[1])
     assert torch.equal(noisy[0], dataset[360 * 2 + 3]['inputs'].float())
     assert (noisy[1] - clean).abs().mean() > (noisy[0] - clean).abs().mean()
+
+
+def test_the_same_images_from_any_number_of_workers():
+    source = Corrupted(Digits('val'), kinds=['fog', 'snow', 'glass_blur'], severities=[4])
+    dataset = SeededDataset(source, PIPELINE)
+    batches = [
+        torch.cat([batch['inputs'] for batch in loader])
+        for loader in (
+            DataLoader(dataset, 90, sampler=range(0, 1080, 12), collate_fn=collate),
+            DataLoader(dataset, 8, sampler=range(0, 1080, 12), collate_fn=collate, num_workers=2),
+        )
+    ]
+    assert torch.equal(*batches)
 
 
 def test_labels_of_a_source_without_get_gt_labels():
