@@ -22,6 +22,7 @@ from mae.apis import find_config, load_config, train
 from mae.apis import test as evaluate
 from mae.config.grammar import Promise, parse_name
 from mae.config.lint import lint
+from mae.datasets.catalogue import CATALOGUE
 from mae.datasets.sources.imagenet_c import CORRUPTIONS
 from mae.datasets.sources.omnibenchmark import REALMS
 from mae.engine import Runner
@@ -335,6 +336,26 @@ def is_plainly_tuned(other: Promise, promised: Promise) -> bool:
     same = (other.arch, other.size) == (promised.arch, promised.size)
     plain = other.variant is None and other.percent == 100 and not other.paper
     return same and plain and (other.job, other.data) == ('ft', 'in1k')
+
+
+TRANSFER = [p for p in LEAVES if parse_name(p.stem).data.startswith(('inat', 'places'))]
+
+
+@pytest.mark.parametrize('path', TRANSFER, ids=name)
+def test_transfer_reads_what_prepare_checks_and_writes(path):
+    cfg, data = load(path), parse(path).data
+    published = CATALOGUE[data.replace('inat', 'inat20')]
+    assert cfg.val_dataloader == cfg.test_dataloader
+    for part, loader in zip(
+        published.parts, (cfg.train_dataloader, cfg.val_dataloader), strict=True
+    ):
+        source = loader.dataset.source
+        assert cfg.model.head.num_classes == part.classes
+        if data.startswith('inat'):
+            assert source.annotations == part.file
+        else:
+            assert (source.split, source.list_file) == ('', f'lists/{part.name}')
+            assert source.classes == [str(label) for label in range(part.classes)]
 
 
 @parametrize_recipes

@@ -229,6 +229,28 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
         check_config({key: new[key] for key in new.keys() & Run.__annotations__.keys()})
 
 
+def test_sources_of_the_transfer_guide_are_known(tmp_path):
+    guide = (ROOT / 'docs/en/user_guides/transfer.md').read_text()
+    rows = re.findall(
+        r'^\| .* \| (\d+) \| `((?:torchvision|mmpretrain)\.\w+)`, (.*) \|$', guide, re.M
+    )
+    assert len(rows) == 7
+    for classes, kind, told in rows:
+        options = re.findall(r'`(\w+=[^`]+)`', told)
+        fixed, (train, test) = options[:-2], options[-2:]
+        fixed = fixed or ["root='data/set'"]
+        sources = [f'dict({", ".join([*fixed, split])})' for split in (train, test)]
+        source = f"dict(**{{}}, _delete_=True, type='{kind}')"
+        check_config_file(
+            "_base_ = 'vit-base-p16_ft-8xb128-amp-coslr-100e_any'\n"
+            f'model = dict(head=dict(num_classes={classes}))\n'
+            f'train_dataloader = dict(dataset=dict(source={source.format(sources[0])}))\n'
+            f'val_dataloader = dict(dataset=dict(source={source.format(sources[1])}))\n'
+            'test_dataloader = val_dataloader\n',
+            tmp_path,
+        )
+
+
 def check_config_file(block, folder):
     """A config of the reader's own, in a folder beside those that are shipped."""
     configs = folder / 'configs'
