@@ -56,7 +56,7 @@ def load_config(
         loaded, helpers = read_config(path, source), find_helpers(source)
     _take_out_sizes(loaded)
     _drop(helpers, loaded, options)
-    plain = copy.copy(loaded)
+    plain = copy.deepcopy(loaded)  # image sizes are filled in in place
     try:
         merge_options(loaded, options)
         _check(loaded)
@@ -130,6 +130,7 @@ def _origin(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
     if cfg_options:
         try:
             _check(config)
+            fill_in_img_size(config)
         except ConfigError:
             pass
         else:
