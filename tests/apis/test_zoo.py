@@ -124,10 +124,14 @@ def test_the_users_file_has_many_names(name):
 
 @pytest.mark.parametrize('call', [get_model, find_model])
 def test_unknown_name_tells_the_nearest(call):
-    with pytest.raises(ConfigError, match=r'no such model .*nearest models: mae'):
+    with pytest.raises(ConfigError, match=r'no such model .*nearest: mae'):
         call('mae_vit-base-p16_8xb512-amp-coslr-400e_in1k_openmmlb')
+    with pytest.raises(ConfigError, match=rf'no such model .*nearest: {MAE}'):
+        call(MAE.replace('digits', 'digit'))
     with pytest.raises(ConfigError, match=r'no such model .*: resnet50; .*--list'):
         call('resnet50')
+    with pytest.raises(ConfigError, match="no such model or config: ''"):
+        call('')
 
 
 def test_config_without_published_weights():
