@@ -1,4 +1,4 @@
-"""Speed and memory of ours beside other implementations, in interleaved."""
+"""Speed and memory of ours beside other implementations, interleaved."""
 
 import argparse
 import os
