@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mae.apis.device import resolve_device
 from mae.apis.model import build_and_load
 from mae.config import find_config, load_config, shipped_configs
+from mae.config.load import FROM_OPTIONS
 from mae.fault_tolerance.checkpoint import LoadReport
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
@@ -121,7 +122,10 @@ def load_model(
     """Like `get_model`, with config, index entry, class names and report."""
     device = resolve_device(device)
     config, entry = _resolve(name)
-    config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
+    try:
+        config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
+    except ConfigError as error:  # a keyword is no option of a command line
+        raise ConfigError(str(error).removeprefix(FROM_OPTIONS)) from error
     if pretrained is False:
         return LoadedModel(build_and_load(config, None, device)[0], config)
     entry, fetched = _find_weights(name, pretrained, entry)

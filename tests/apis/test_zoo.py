@@ -157,7 +157,7 @@ def test_overrides_change_the_model():
     assert model.num_classes == 3
     assert model.encoder.grid_size == (4, 6)
     assert model.encoder.depth == 1
-    with pytest.raises(ConfigError, match=r'model\.encoder\.img_sise.*img_size'):
+    with pytest.raises(ConfigError, match=r'^unknown key model\.encoder\.img_sise.*img_size'):
         get_model(small(TUNED), encoder=dict(img_sise=16))
 
 
