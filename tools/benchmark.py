@@ -1,4 +1,4 @@
-"""Speed and memory of ours beside other implementations, interleaved."""
+"""Speed and memory of ours beside other implementations, in interleaved."""
 
 import argparse
 import os

@@ -11,8 +11,8 @@ from pathlib import Path
 import mae
 from mae.utils.distributed import leave_distributed
 
-# Seconds that all processes but the first wait before they print an error: what went wrong in all
-# of them is printed by the first, and the launcher ends the others meanwhile.
+# Seconds that all processes but the first hold their tongue: what went wrong in all of them, the
+# first one says, and the launcher ends the others meanwhile.
 _PATIENCE = 3.0
 
 _OUT_OF_MEMORY = (
