@@ -11,7 +11,8 @@ from mmengine.config import Config
 
 from mae.apis.device import resolve_device
 from mae.apis.model import build_and_load
-from mae.config import find_config, load_config
+from mae.config import find_config, load_config, shipped_configs
+from mae.config.load import FROM_OPTIONS
 from mae.fault_tolerance.checkpoint import LoadReport
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
@@ -121,7 +122,10 @@ def load_model(
     """Like `get_model`, with config, index entry, class names and report."""
     device = resolve_device(device)
     config, entry = _resolve(name)
-    config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
+    try:
+        config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
+    except ConfigError as error:  # a keyword is no option of a command line
+        raise ConfigError(str(error).removeprefix(FROM_OPTIONS)) from error
     if pretrained is False:
         return LoadedModel(build_and_load(config, None, device)[0], config)
     entry, fetched = _find_weights(name, pretrained, entry)
@@ -145,11 +149,10 @@ def _resolve(name: str | Path | Config) -> tuple[Path | Config, Entry | None]:
     except ConfigError as error:
         if '/' in str(name):
             raise
-        near = nearest(str(name).removesuffix('.pth'), list_models(), limit=3)
-        message = str(error).partition('; nearest')[0].replace('config', 'model or config')
-        hint = (
-            f'nearest models: {", ".join(near)}' if near else 'tools/download.py --list shows all'
-        )
+        known = {*list_models(), *(path.stem for path in shipped_configs())}
+        near = nearest(str(name).removesuffix('.pth').removesuffix('.py'), known, limit=3)
+        message = str(error).partition('; nearest')[0].replace('config', 'model or config', 1)
+        hint = f'nearest: {", ".join(near)}' if near else 'tools/download.py --list shows all'
         raise ConfigError(f'{message}; {hint}') from None
     return config, weights_for(config)
 

@@ -23,6 +23,8 @@ def find_config(name: str | Path) -> Path:
     Raises:
         ConfigError: no such config; suggests the nearest names.
     """
+    if not str(name):
+        raise ConfigError("no such config: ''")  # as a path it would be the current folder
     path = Path(name).expanduser()
     if path.is_file():
         if path.suffix not in _FORMATS:
