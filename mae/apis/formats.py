@@ -18,7 +18,7 @@ from mae.utils.files import write_json
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import (
     BY_NAME,
-    Departure,
+    ExportedWeights,
     export_weights,
     facts_of_config,
     load_weights,
@@ -110,15 +110,15 @@ def convert(
         in_channels=in_channels,
         pos_antialias=pos_antialias,
     )
-    departure = export_weights(weights, BY_NAME[to], known, source)
+    exported = export_weights(weights, BY_NAME[to], known, source)
     told = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
     processor = found.get('processor') if all(value is None for value in told) else None
-    lines += [*changes, *departure.notes, *write_weights(departure, out, processor)]
+    lines += [*changes, *exported.notes, *write_weights(exported, out, processor)]
     return Conversion(out, lines)
 
 
 def write_weights(
-    departure: Departure, out: Path, processor: Mapping[str, Any] | None = None
+    exported: ExportedWeights, out: Path, processor: Mapping[str, Any] | None = None
 ) -> list[str]:
     """Write exported weights, whole or not at all.
 
@@ -133,20 +133,20 @@ def write_weights(
     Raises:
         OSError: the disk refused.
     """
-    metadata = {KEY: json.dumps(departure.passport)}
-    departure = replace(departure, weights=unshared(departure.weights))
-    if departure.config is not None:
+    metadata = {KEY: json.dumps(exported.metadata)}
+    exported = replace(exported, weights=unshared(exported.weights))
+    if exported.config is not None:
         notes: list[str] = []
         if not processor:
-            processor, notes = _processor_of(departure.config, departure.passport['facts'])
-        files = {'config': departure.config, 'preprocessor_config': processor}
-        _write_folder(departure.weights, files, out, {'format': 'pt', **metadata})
+            processor, notes = _processor_of(exported.config, exported.metadata['facts'])
+        files = {'config': exported.config, 'preprocessor_config': processor}
+        _write_folder(exported.weights, files, out, {'format': 'pt', **metadata})
         return notes
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == '.safetensors':
-        save_safetensors(departure.weights, out, metadata)
+        save_safetensors(exported.weights, out, metadata)
     else:
-        save_checkpoint(departure.checkpoint(), out)
+        save_checkpoint(exported.checkpoint(), out)
     return []
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mae.apis.cli import explain
-from mae.apis.suggest_config import likely_config
+from mae.apis.suggest_config import suggest_config
 from mae.engine import Runner
 from mae.fault_tolerance.lock import only_one
 from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.signals import EXIT_CODES, Stopped, StopSignals
 from mae.fault_tolerance.work_dir import tidy_start
 from mae.utils.digest import weights_sha256
-from mae.utils.distributed import leads
+from mae.utils.distributed import is_first_process
 from mae.utils.errors import ConfigError
 from mae.zoo.fetch import find_file
 
@@ -44,7 +44,7 @@ def train(config: Config) -> Runner:
                 '; one that only evaluates is for tools/test.py'
             )
     work_dir = Path(config.work_dir)
-    first = leads(config.get('launcher', 'none'))
+    first = is_first_process(config.get('launcher', 'none'))
     with (
         only_one(work_dir) if first else nullcontext(),
         tidy_start(work_dir),
@@ -56,7 +56,7 @@ def train(config: Config) -> Runner:
             config.load_from = str(find_file(config.load_from).path)
         runner: Runner = Runner.from_cfg(config)
         runner.signals, runner.run_state = signals, state
-        runner.suggest_config = likely_config
+        runner.suggest_config = suggest_config
         runner.train()
         if state is not None:
             state.write(
@@ -111,6 +111,6 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     """
     config.load_from = str(find_file(checkpoint).path)
     runner: Runner = Runner.from_cfg(config)
-    runner.suggest_config = likely_config
+    runner.suggest_config = suggest_config
     metrics: dict[str, float] = runner.test()
     return metrics

@@ -15,7 +15,7 @@ from mae.config import find_config, load_config
 from mae.fault_tolerance.checkpoint import LoadReport
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
-from mae.zoo.fetch import Fetched, fetch_proved, find_file
+from mae.zoo.fetch import Fetched, fetch_verified, find_file
 from mae.zoo.index import Entry, entries, find_entry, weights_for
 
 
@@ -165,7 +165,7 @@ def _find_weights(
                 f'no weights are published for {what}: give a path of some (pretrained=, '
                 '--weights), or a name that tools/download.py --list shows'
             )
-        return entry, fetch_proved(entry)
+        return entry, fetch_verified(entry)
     source = str(pretrained)
     is_here = bool(source) and Path(source).expanduser().exists()
     return None if is_here else find_entry(source), find_file(source)

@@ -83,7 +83,7 @@ def _serve(pipe: Connection, build: Callable[[], Any]) -> None:
         system = build()
         pipe.send((None, None))
     except Exception as error:  # whatever keeps a peer from running must not end the others
-        pipe.send((_told(error), None))
+        pipe.send((_printed(error), None))
         return
     while True:
         try:
@@ -93,10 +93,10 @@ def _serve(pipe: Connection, build: Callable[[], Any]) -> None:
         try:
             pipe.send((None, getattr(system, name)(*arguments)))
         except Exception as error:  # the parent raises it
-            pipe.send((_told(error), None))
+            pipe.send((_printed(error), None))
 
 
-def _told(error: Exception) -> str:
+def _printed(error: Exception) -> str:
     if wants_traceback():
         traceback.print_exception(error)
     return reason(error)

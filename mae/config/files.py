@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from mae.utils.errors import ConfigError
-from mae.utils.package_files import shipped
+from mae.utils.package_files import package_path
 from mae.utils.suggest import is_slip, nearest
 
 _SIZES = {'t': 'tiny', 's': 'small', 'b': 'base', 'l': 'large', 'h': 'huge'}
@@ -40,7 +40,7 @@ def find_config(name: str | Path) -> Path:
 
 def shipped_configs() -> list[Path]:
     """All configs one can run, sorted: those of the wheel, or of the checkout."""
-    root = shipped('configs')
+    root = package_path('configs')
     leaves = root.rglob('*.py') if root else ()
     return sorted(path for path in leaves if '_base_' not in path.parts)
 
@@ -98,7 +98,7 @@ def _find_shipped(name: str) -> Path | None:
 
 def _shipped_bases() -> list[tuple[Path, Path]]:
     """The folder of shipped configs and each file in it that is only inherited from."""
-    root = shipped('configs')
+    root = package_path('configs')
     return [(root, path) for path in sorted(root.glob('_base_/**/*.py'))] if root else []
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from mae.utils.cache_dir import home
+from mae.utils.cache_dir import cache_dir
 from mae.utils.digest import file_digest
 from mae.utils.errors import DownloadError
 from mae.zoo.address import file_name
 from mae.zoo.checksum import Checksum, checksum_in, verify_checksum
-from mae.zoo.transfer import Patience, Progress, UnreachableError, transfer
+from mae.zoo.transfer import Patience, ProgressCallback, UnreachableError, transfer
 
 _TERMS = {
     'Apache-2.0': 'https://www.apache.org/licenses/LICENSE-2.0',
@@ -60,14 +60,14 @@ class Remote:
 
 def cache_folder() -> Path:
     """Where weights are kept: `weights` in MAE_HOME, see `mae.utils.cache_dir`."""
-    return home() / 'weights'
+    return cache_dir() / 'weights'
 
 
 def download(
     remote: Remote,
     folder: Path,
     *,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     say: Callable[[str], None] = print,
     patience: Patience | None = None,
 ) -> Path:
@@ -108,7 +108,7 @@ def _fill(
     remote: Remote,
     part: IO[bytes],
     path: Path,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
     say: Callable[[str], None],
     patience: Patience | None,
 ) -> None:

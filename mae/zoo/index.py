@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mmengine.fileio import load
 
 from mae.utils.errors import ConfigError
-from mae.utils.package_files import shipped
+from mae.utils.package_files import package_path
 from mae.zoo.address import file_name
 
 
@@ -56,7 +56,7 @@ class Entry:
 
 def entries() -> tuple[Entry, ...]:
     """All weights, in the order of the index; none if the package came without it."""
-    index = shipped('model-index.yml')
+    index = package_path('model-index.yml')
     return read_index(index) if index else ()
 
 

@@ -22,7 +22,7 @@ from mae.version import __version__
 from mae.zoo.address import check_address, encoded, names_in, open_address
 
 # Called with the bytes so far, and those of the whole file if the server states its length.
-Progress = Callable[[int, int | None], None]
+ProgressCallback = Callable[[int, int | None], None]
 
 _BLOCK = 1 << 18
 
@@ -70,7 +70,7 @@ def transfer(
     file: IO[bytes],
     tag: Path,
     *,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     patience: Patience | None = None,
 ) -> Received:
     """Download `url` into `file`, continuing after the bytes of an earlier attempt.
@@ -116,7 +116,7 @@ def _attempt(
     url: str,
     file: IO[bytes],
     tag: Path,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
     patience: Patience,
 ) -> Received:
     have = _size(file)
@@ -161,7 +161,7 @@ def _receive(
     file: IO[bytes],
     done: int,
     total: int | None,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
     patience: Patience,
 ) -> int:
     """Append the body; the bytes that the file has then."""

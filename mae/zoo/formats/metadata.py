@@ -81,7 +81,7 @@ def check_facts(facts: Mapping[str, Any]) -> None:
             raise ValueError(f'the fact {name} is {kind}, not {value!r}')
 
 
-def lasting(facts: Mapping[str, Any]) -> Facts:
+def facts_to_store(facts: Mapping[str, Any]) -> Facts:
     """The facts that belong into a file: those of `NAMES`."""
     return {name: facts[name] for name in NAMES if facts.get(name) is not None}
 
@@ -102,23 +102,23 @@ def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
     named = meta.get('classes') or _mapping(meta.get('dataset_meta')).get('classes')
     if classes := named or meta.get('CLASSES'):
         facts['classes'] = [str(name) for name in classes]
-    facts |= passport_of(checkpoint)['facts']
+    facts |= embedded_metadata(checkpoint)['facts']
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def passport_of(checkpoint: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def embedded_metadata(checkpoint: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What this toolbox wrote into a file of any format: `facts` and `manifest`, each may be empty.
 
     What is garbage counts as not there: then nothing proves the values, and the report says so.
     """
     metadata = _mapping(checkpoint.get('metadata'))
-    passport = _mapping(checkpoint.get('meta')).get(KEY) or checkpoint.get(KEY)
+    embedded = _mapping(checkpoint.get('meta')).get(KEY) or checkpoint.get(KEY)
     if KEY in metadata:
         try:
-            passport = json.loads(metadata[KEY])
+            embedded = json.loads(metadata[KEY])
         except (ValueError, RecursionError):
-            passport = None
-    return {name: _mapping(_mapping(passport).get(name)) for name in ('facts', 'manifest')}
+            embedded = None
+    return {name: _mapping(_mapping(embedded).get(name)) for name in ('facts', 'manifest')}
 
 
 def facts_of_config(model: Mapping[str, Any]) -> Facts:

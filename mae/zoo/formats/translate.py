@@ -12,7 +12,7 @@ from mae.fault_tolerance.checkpoint import read_raw
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.manifest import check_manifest, check_name
-from mae.zoo.formats.metadata import Facts, check_facts, facts_of, passport_of
+from mae.zoo.formats.metadata import Facts, check_facts, embedded_metadata, facts_of
 from mae.zoo.formats.name_map import Layout, join
 from mae.zoo.formats.name_maps import LAYOUTS, MAE
 from mae.zoo.formats.wrapping import unwrap
@@ -82,7 +82,7 @@ def translate(checkpoint: Mapping[str, Any], path: Path, key: str | None = None)
         architecture = architecture_of(weights, path)
         notes[0] += f': {architecture}'
     proof = checkpoint.get('proof') or check_name(path)
-    if manifest := passport_of(checkpoint)['manifest']:
+    if manifest := embedded_metadata(checkpoint)['manifest']:
         check_manifest(weights, manifest, path)
         proof = 'the manifest in it'
     notes.append(f'values verified by {proof}' if proof else UNVERIFIED)
