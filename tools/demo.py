@@ -57,11 +57,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def make_plan(args: argparse.Namespace) -> 'Plan':
     """What the command line asks for."""
-    from mae.protocol.plan import Plan, Settings
+    from mae.protocol.plan import Plan, PlanSettings
 
     smoke = [f'train_cfg.max_epochs={_SMOKE_EPOCHS}', 'param_scheduler.warmup_epochs=1']
     folder = 'work_dirs/demo-smoke' if args.smoke else 'work_dirs/demo'
-    settings = Settings(
+    settings = PlanSettings(
         tools=Path(__file__).resolve().parent,
         work_dir=args.work_dir or Path(folder),
         data=None,
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the demo; `argv` stands for the command line."""
     args = parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the jobs are stopped
-    from mae.protocol.demo import logs_of, pictures, summary_of
+    from mae.protocol.demo import demo_panels, logs_of, summary_of
     from mae.utils.files import write_json
     from mae.visualization.demo_report import demo_report
 
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(error, file=sys.stderr)
         sys.exit(1)
     # Only now may this process compute: one that has started OpenMP threads must not fork.
-    panels, digits = pictures(plan)
+    panels, digits = demo_panels(plan)
     summary = summary_of(plan)
     total = time.monotonic() - _START
     summary['seconds'] = {'import': imported, **summary['seconds'], 'total': total}

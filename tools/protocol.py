@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from mae.fault_tolerance.lock import only_one
     from mae.protocol.jobs import JobError, preload
-    from mae.protocol.plan import Plan, Settings
+    from mae.protocol.plan import Plan, PlanSettings
     from mae.protocol.render import write_table
     from mae.protocol.stages import preset_of
     from mae.protocol.table import table_of
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     preload()
     work_dir = args.work_dir or Path('work_dirs/protocol', _name(args.start))
     cores = args.cores or min(len(os.sched_getaffinity(0)), 4)
-    settings = Settings(
+    settings = PlanSettings(
         tools=_TOOLS,
         work_dir=work_dir,
         data=args.data,

@@ -21,7 +21,7 @@ _COST_ELSE, _COST_START = 1.6, 2.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlanSettings:
     """Where a plan runs, and on how much hardware.
 
     Attributes:
@@ -61,7 +61,7 @@ class Plan:
         DataError: the data is not where it should be.
     """
 
-    def __init__(self, preset: Preset, settings: Settings) -> None:
+    def __init__(self, preset: Preset, settings: PlanSettings) -> None:
         self.preset = preset
         self.settings = settings
         self.stages = preset.stages
@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def reads_root(self) -> bool:
-        """Whether `Settings.data` has an effect."""
+        """Whether `PlanSettings.data` has an effect."""
         return any(roots(config_of(stage)) for stage in self.stages)
 
     def stage(self, key: str) -> Stage:
