@@ -60,7 +60,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         return ('labels',) * labels + ('keys',) * (self.erase is not None)
 
     def set_img_size(self, loaded: tuple[int, int], used: tuple[int, int]) -> None:
-        """From now on shrink images of `loaded` to `used` pixels, (height, width)."""
+        """From now on downscale images from `loaded` to `used` pixels, (height, width)."""
         self._shrink = None if loaded == used else Shrink(loaded, used)
 
     def expect_classes(self, num_classes: int) -> None:
