@@ -122,7 +122,7 @@ class RandomCrop(Transform):
         self.size = to_size(size)
 
     def transform(self, results: Results) -> Results:
-        """Cut it out.
+        """Crop the image.
 
         Raises:
             ValueError: the image is smaller.
@@ -157,7 +157,7 @@ class ResizeShort(Transform):
         self.size = round(max(to_size(size)) / crop_pct)
 
     def transform(self, results: Results) -> Results:
-        """Resize it.
+        """Resize the image.
 
         Raises:
             ValueError: the image is so thin that the result would fill the memory.
