@@ -146,6 +146,7 @@ NAMES = {
     'engine.distributed': {'leads': 'utils.distributed.is_first_process'},
     'engine.run_state': {'weights_sha256': 'utils.digest.weights_sha256'},
     'engine.step_loader': {'Courier': 'engine.device_prefetcher.DevicePrefetcher'},
+    'utils.lock': {'only_one': 'fault_tolerance.lock.folder_lock'},
     'utils.home': {'home': 'utils.cache_dir.cache_dir'},
     'utils.shipped': {'shipped': 'utils.package_files.package_path'},
     'zoo.formats.facts': {

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the runs are stopped
     import torch
 
-    from mae.fault_tolerance.lock import only_one
+    from mae.fault_tolerance.lock import folder_lock
     from mae.protocol.jobs import JobError, preload
     from mae.protocol.plan import Plan, PlanSettings
     from mae.protocol.render import write_table
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f'--gpus {args.gpus}: there are {found} here; --cores N takes the CPU')
     if args.data and not plan.reads_root:
         print('warning: --data has no effect: no config here has a root', file=sys.stderr)
-    with only_one(work_dir, 'a protocol', inherited=True):
+    with folder_lock(work_dir, 'a protocol', inherited=True):
         try:
             plan.execute()
         except JobError as error:

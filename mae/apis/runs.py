@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mae.apis.cli import explain
 from mae.apis.suggest_config import suggest_config
 from mae.engine import Runner
-from mae.fault_tolerance.lock import only_one
+from mae.fault_tolerance.lock import folder_lock
 from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.signals import EXIT_CODES, Stopped, StopSignals
 from mae.fault_tolerance.work_dir import tidy_start
@@ -46,7 +46,7 @@ def train(config: Config) -> Runner:
     work_dir = Path(config.work_dir)
     first = is_first_process(config.get('launcher', 'none'))
     with (
-        only_one(work_dir) if first else nullcontext(),
+        folder_lock(work_dir) if first else nullcontext(),
         tidy_start(work_dir),
         _recorded(RunState(work_dir) if first else None) as state,
         _recorded(state),  # twice: the news of a killed data worker may break in anywhere, once

@@ -38,7 +38,7 @@ from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_glo
 from mae.engine.hooks.default import default_hooks
 from mae.engine.img_size import fill_in_img_size
 from mae.engine.loops import TrainLoop
-from mae.engine.optim.rate import describes_one, with_rate
+from mae.engine.optim.rate import configures_one_optimizer, with_rate
 from mae.engine.start import announce, begin, load, resume
 from mae.fault_tolerance.checkpoint import (
     identity_of,
@@ -275,7 +275,7 @@ class Runner(_Base):
             ConfigError: `TrainLoop` cannot step with it, for example with several optimizers.
         """
         base_lr = self.cfg.get('base_lr')
-        if describes_one(optim_wrapper) and (self.is_exact or base_lr is not None):
+        if configures_one_optimizer(optim_wrapper) and (self.is_exact or base_lr is not None):
             sampler = getattr(self.train_dataloader, 'batch_sampler', None)
             optim_wrapper, line = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
             if line:

@@ -31,7 +31,7 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextmanager
-def only_one(folder: Path, holder: str = 'a run', *, inherited: bool = False) -> Iterator[None]:
+def folder_lock(folder: Path, holder: str = 'a run', *, inherited: bool = False) -> Iterator[None]:
     """Lock the folder; the system releases it when the process ends, killed or not.
 
     On a file system without locks (some NFS mounts) there is only a warning.

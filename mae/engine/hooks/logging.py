@@ -83,7 +83,7 @@ class LoggerHook(MMLoggerHook):
         history = runner.message_hub.log_scalars
         for name, values in _columns(self._steps).items():
             history[f'train/{name}'] = HistoryBuffer(values, [1] * len(values))
-        with self._surviving(runner):
+        with self._warn_of_disk_errors(runner):
             self._log(runner, batch_idx)
         self._steps.clear()
         for name in [name for name in history if name.startswith('train/')]:
@@ -106,18 +106,18 @@ class LoggerHook(MMLoggerHook):
     def after_val_epoch(
         self, runner: RunnerProtocol, metrics: dict[str, float] | None = None
     ) -> None:
-        with self._surviving(runner):
+        with self._warn_of_disk_errors(runner):
             super().after_val_epoch(runner, metrics)
 
     def _begin_history(self, runner: RunnerProtocol) -> None:
         """At the first step, so that a run that fails before leaves no file."""
         if not self._has_begun and runner.resumed_from is not None:
-            with self._surviving(runner):
+            with self._warn_of_disk_errors(runner):
                 begin_with_history(runner)
         self._has_begun = True
 
     @contextmanager
-    def _surviving(self, runner: RunnerProtocol) -> Iterator[None]:
+    def _warn_of_disk_errors(self, runner: RunnerProtocol) -> Iterator[None]:
         try:
             yield
         except OSError as error:

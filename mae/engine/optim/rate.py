@@ -55,7 +55,7 @@ def with_rate(
     )
 
 
-def describes_one(optim_wrapper: object) -> bool:
+def configures_one_optimizer(optim_wrapper: object) -> bool:
     """Whether it is the config of one optimizer, not of several and not built yet."""
     if not isinstance(optim_wrapper, Mapping):
         return False
