@@ -27,7 +27,7 @@ def begin_with_history(runner: RunnerProtocol) -> None:
     The older file stays as it is, with the steps after the checkpoint.
 
     Args:
-        runner: of a resumed run, before it logs its first scalars.
+        runner: a resumed run that has not logged scalars yet.
 
     Raises:
         OSError: a file cannot be read or written.

@@ -32,7 +32,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         self.last_loop_stage = None
 
     def after_train_iter(self, *args: object, **kwargs: object) -> None:
-        """Nothing: reading the losses would wait for the device."""
+        """Do nothing: reading the losses would wait for the device."""
 
 
 @HOOKS.register_module()
@@ -90,7 +90,7 @@ class LoggerHook(MMLoggerHook):
             history[name] = HistoryBuffer()
 
     def _log(self, runner: RunnerProtocol, batch_idx: int) -> None:
-        """As mmengine's, without the name of the run."""
+        """Log as mmengine does, without the name of the run."""
         done = batch_idx + 1
         is_last = self.ignore_last and done % self.interval != 0
         if is_last and len(runner.train_dataloader) > self.interval:
