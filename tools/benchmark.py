@@ -164,7 +164,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == '__main__':
-    args = parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    args = parse_args()  # `--help` and typos need not wait for the imports, which take seconds
     if getattr(args, 'device', None) == 'cpu':
         os.environ['CUDA_VISIBLE_DEVICES'] = ''  # mmengine would choose the GPU
     from mae.apis.cli import run_command

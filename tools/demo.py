@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    parse_args()  # `--help` and typos need not wait for the imports, which take seconds
     # Everything runs on the CPU, and a process that has started CUDA must not fork.
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     print('importing PyTorch and mmengine ...', flush=True)

@@ -129,7 +129,7 @@ def _show(table: Mapping[str, Any], work_dir: Path) -> None:
 
 
 if __name__ == '__main__':
-    args = parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    args = parse_args()  # `--help` and typos need not wait for the imports, which take seconds
     if not args.gpus:
         os.environ['CUDA_VISIBLE_DEVICES'] = ''  # a process that has started CUDA must not fork
     print('importing PyTorch and mmengine ...', flush=True)

@@ -88,7 +88,7 @@ def convert(
     if not isinstance(to, str) or to not in BY_NAME:
         raise ValueError(f'no format {to!r}; known: {", ".join(BY_NAME)}')
     _check_out(out, to)
-    facts = _given(facts)
+    facts = _checked_facts(facts)
     fetched = find_file(source)
     source = fetched.path
     found = load_weights(source, fetched.proof, key)
@@ -111,8 +111,8 @@ def convert(
         pos_antialias=pos_antialias,
     )
     exported = export_weights(weights, BY_NAME[to], known, source)
-    told = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
-    processor = found.get('processor') if all(value is None for value in told) else None
+    overrides = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
+    processor = found.get('processor') if all(value is None for value in overrides) else None
     lines += [*changes, *exported.notes, *write_weights(exported, out, processor)]
     return Conversion(out, lines)
 
@@ -190,7 +190,7 @@ def _of_encoder(name: str) -> bool:
     return name.startswith('encoder.')
 
 
-def _given(facts: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _checked_facts(facts: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """`facts` of the caller, checked; one number may stand for the only channel."""
     if isinstance(facts, Mapping):
         alone = {name for name in _PIXELS if isinstance(facts.get(name), int | float)}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mae.utils.errors import ConfigError
 from mae.utils.package_files import package_path
-from mae.utils.suggest import is_slip, nearest
+from mae.utils.suggest import is_typo, nearest
 
 _SIZES = {'t': 'tiny', 's': 'small', 'b': 'base', 'l': 'large', 'h': 'huge'}
 _SCOPE = 'mae::'
@@ -71,7 +71,7 @@ def find_base(name: str, heir: Path) -> Path | None:
     known |= {path.stem: path.stem for path in shipped_configs()}
     known |= {path.stem: f'{_SCOPE}{path.relative_to(root)}' for root, path in _shipped_bases()}
     near = nearest(beside.stem, known, limit=3)
-    if near and (near[0] == beside.stem or is_slip(beside.stem, near[0])):
+    if near and (near[0] == beside.stem or is_typo(beside.stem, near[0])):
         hint = f'; did you mean {known[near[0]]}?'
     else:
         hint = f'; nearest: {", ".join(known[stem] for stem in near)}' if near else ''

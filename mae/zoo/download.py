@@ -99,8 +99,8 @@ def download(
             verify_checksum(path, remote.checksum)
         except DownloadError as error:
             raise DownloadError(f'{error}; remove it to fetch it again') from None
-    if not _note_of(path).exists() and os.access(folder, os.W_OK):
-        _note(remote, path, path)
+    if not _licence_path(path).exists() and os.access(folder, os.W_OK):
+        _write_licence(remote, path, path)
     return path
 
 
@@ -143,17 +143,17 @@ def _fill(
             ) from None
     if where:
         say(f'{path.name}: the server calls it {where}, which its {checksum} agrees with')
-    _note(remote, unfinished, path)
+    _write_licence(remote, unfinished, path)
     os.replace(unfinished, path)
 
 
-def _note(remote: Remote, content: Path, path: Path) -> None:
+def _write_licence(remote: Remote, content: Path, path: Path) -> None:
     """Write the terms beside a file."""
     lines = path.name, f'from {remote.url}', remote.terms, f'SHA-256: {file_digest(content)}'
-    _note_of(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    _licence_path(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
-def _note_of(path: Path) -> Path:
+def _licence_path(path: Path) -> Path:
     return path.with_name(f'{path.name}.LICENSE.txt')
 
 
@@ -163,7 +163,7 @@ def _part_of(path: Path, say: Callable[[str], None]) -> Iterator[IO[bytes] | Non
     name = path.with_name(f'.{path.name}.part')
     while True:
         with open(name, 'r+b', buffering=0, opener=_opener) as part:
-            _hold(part, path, say)
+            _lock(part, path, say)
             finished = path.is_file()
             if not finished and not _is_still(part, name):
                 continue  # the process that had the lock found it wrong and deleted it
@@ -179,7 +179,7 @@ def _opener(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_CREAT, 0o666)
 
 
-def _hold(part: IO[bytes], path: Path, say: Callable[[str], None]) -> None:
+def _lock(part: IO[bytes], path: Path, say: Callable[[str], None]) -> None:
     try:
         fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

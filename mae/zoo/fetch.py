@@ -61,7 +61,7 @@ def fetch_verified(
     """Like `fetch`, with what proves the file."""
     entry = find_entry(source) if isinstance(source, str) else source
     if entry is None:
-        remote, folder = _elsewhere(str(source))
+        remote, folder = _unlisted(str(source))
     else:
         checksum = parse_checksum(entry.checksum) if entry.checksum else None
         mirror = mirror if mirror is not None else os.environ.get('MAE_MIRROR', '')
@@ -97,7 +97,7 @@ def find_file(source: str | Path) -> Fetched:
     raise CheckpointError(f'no such checkpoint: {text or repr(text)}{hint}')
 
 
-def _elsewhere(url: str) -> tuple[Remote, Path]:
+def _unlisted(url: str) -> tuple[Remote, Path]:
     """A file that the index does not list, and a folder for it alone: its name may be another's."""
     url, fragment = urldefrag(url.strip())
     check_address(url)

@@ -147,7 +147,7 @@ def _attempt(
         start, total = _extent(response, have)
         if start != have:
             _start_over(file, tag)
-        _check_room(tag.parent, (total or 0) - start)
+        _check_space(tag.parent, (total or 0) - start)
         tag.write_text(_version(response.headers), encoding='utf-8')
         done = _receive(response, file, start, total, progress, patience)
         names = _names(response.url, response.headers)
@@ -217,11 +217,11 @@ def _version(headers: HTTPMessage) -> str:
 
 def _names(url: str | None, headers: Message) -> tuple[str, ...]:
     """What a server calls a file: after redirects, and in its Content-Disposition."""
-    told = headers.get_filename()
-    return (*([told] if told else []), *names_in(url or ''))
+    stated = headers.get_filename()
+    return (*([stated] if stated else []), *names_in(url or ''))
 
 
-def _check_room(folder: Path, needed: int) -> None:
+def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DownloadError(

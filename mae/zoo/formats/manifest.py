@@ -14,7 +14,7 @@ from mae.utils.errors import CheckpointError
 from mae.zoo.checksum import checksum_in, parse_checksum
 from mae.zoo.index import find_entry
 
-# 64 bits: a slip is not an attack, and a file's own SHA-256 is there for those.
+# 64 bits find mistakes; attacks are for the SHA-256 of the whole file.
 _DIGITS = 16
 
 

@@ -69,7 +69,7 @@ class Layout:
         """Why a key is dropped; None if it is needed or unknown."""
         return next((why for pattern, why in self.dropped.items() if re.match(pattern, key)), None)
 
-    def knows(self, key: str) -> bool:
+    def has_key(self, key: str) -> bool:
         """Whether it is a key of theirs, one that is dropped included."""
         return self.place(key) is not None or self.why_dropped(key) is not None
 

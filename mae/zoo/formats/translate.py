@@ -47,7 +47,7 @@ def detect(weights: Mapping[str, Tensor], path: object) -> Layout:
     Raises:
         CheckpointError: none knows even half of them.
     """
-    scores = [sum(map(layout.knows, weights)) for layout in LAYOUTS]
+    scores = [sum(map(layout.has_key, weights)) for layout in LAYOUTS]
     best = max(scores)
     if 2 * best <= len(weights):
         first = ', '.join(list(weights)[:3])

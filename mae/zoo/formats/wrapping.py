@@ -195,7 +195,7 @@ def _beginnings(name: str) -> list[str]:
 
 def _known(names: Iterable[str], root: str, layout: Layout) -> int:
     inside = (name.removeprefix(root) for name in names if name.startswith(root))
-    return sum(layout.knows(name) for name in inside)
+    return sum(layout.has_key(name) for name in inside)
 
 
 def _choose(models: list[_Model], named: ItemsByName, path: object) -> tuple[_Model, list[_Model]]:
