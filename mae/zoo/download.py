@@ -1,4 +1,4 @@
-"""A file gets its name when it is whole and what was published: fetched once, for all processes."""
+"""Downloads a published file once for all processes; once verified, it gets its name."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Published weights as files on this machine, with what one should know printed on the way."""
+"""Published weights as local files; licence and verification are printed to stderr."""
 
 import hashlib
 import os
@@ -58,7 +58,7 @@ def fetch(source: Entry | str, dest: str | Path | None = None, mirror: str | Non
 def fetch_verified(
     source: Entry | str, dest: str | Path | None = None, mirror: str | None = None
 ) -> Fetched:
-    """Like `fetch`, with what proves the file."""
+    """Like `fetch`, with how the file was verified."""
     entry = find_entry(source) if isinstance(source, str) else source
     if entry is None:
         remote, folder = _unlisted(str(source))

@@ -1,4 +1,4 @@
-"""The weights that exist and what is known of them: `model-index.yml` and its metafiles."""
+"""The index of published weights: `model-index.yml` and its metafiles."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,8 +26,9 @@ class Entry:
         source: who trained and published it.
         holds: 'all' of the model, or its 'encoder' only.
         parameters: number of parameters of the model, frozen positions included.
-        flops: of one image forward, a multiply-add counted as 2, with masking and decoder.
-        training_flops: of one image forward and backward.
+        flops: operations of one image forward, a multiply-add counted as 2, with masking and
+            decoder.
+        training_flops: operations of one image forward and backward.
         epochs: number of training epochs; None if not published.
         metrics: published results by name, in percent; those that another config measures, such as
             the accuracy after fine-tuning, are of the weights of that config.

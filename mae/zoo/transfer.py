@@ -28,7 +28,7 @@ _BLOCK = 1 << 18
 
 
 class UnreachableError(DownloadError):
-    """There is no way to the server."""
+    """The server cannot be reached."""
 
 
 class _BrokenError(Exception):
@@ -41,9 +41,9 @@ class Patience:
 
     Attributes:
         timeout: seconds without a byte, or with too few of them, after which a connection is dead.
-        slowest: bytes a second below which there are too few.
+        slowest: bytes a second that are too few.
         attempts: number of consecutive attempts without a new byte before the transfer fails.
-        pause: seconds before the second of them, doubled each time.
+        pause: seconds before the second attempt; each further pause is twice as long.
     """
 
     timeout: float = 30.0
@@ -86,9 +86,9 @@ def transfer(
         The server's metadata of the file.
 
     Raises:
-        UnreachableError: there is no way to the server.
+        UnreachableError: the server cannot be reached.
         DownloadError: the server refuses, gives a page, ends too early each time, or leads to
-            another scheme; or the disk has no room.
+            another scheme; or the disk is full.
     """
     check_address(url)
     patience = patience or Patience()
@@ -123,7 +123,7 @@ def _attempt(
     version = tag.read_text(encoding='utf-8') if tag.exists() else ''
     request = Request(encoded(url), headers={'User-Agent': f'mae/{__version__}'})
     request.add_header('Accept-Encoding', 'identity')
-    if have and version:  # else nobody knows whether the rest would be of the same file
+    if have and version:  # without a version the rest may be of another file
         request.add_header('Range', f'bytes={have}-')
         request.add_header('If-Range', version)
     try:
@@ -164,7 +164,7 @@ def _receive(
     progress: ProgressCallback | None,
     patience: Patience,
 ) -> int:
-    """Append the body; the bytes that the file has then."""
+    """Append the body; returns the size of the file then, in bytes."""
     file.seek(done)
     since, fresh = time.monotonic(), 0
     while True:
@@ -186,7 +186,7 @@ def _receive(
 
 
 def _write(file: IO[bytes], block: bytes) -> None:
-    """All of it; a file without a buffer may take less at once."""
+    """Write all of `block`; a file without a buffer may take less at once."""
     rest = memoryview(block)
     try:
         while rest:

@@ -1,4 +1,4 @@
-"""Export from our names to other libraries', in the form that their code loads."""
+"""Exports weights to the names of other libraries, in the form that their code loads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ class ExportedWeights:
         layout: target names.
         metadata: facts and manifest, which the file stores under `KEY`.
         notes: for the report, a line each.
-        config: of a folder for transformers; None for a file.
+        config: content of `config.json` in a transformers folder; None for a single file.
     """
 
     weights: dict[str, Tensor]
@@ -38,7 +38,7 @@ class ExportedWeights:
     config: dict[str, Any] | None = None
 
     def checkpoint(self) -> dict[str, Any]:
-        """The content of a `.pth` of theirs."""
+        """The content of a `.pth` as that library writes it."""
         if self.layout.name == 'fair':
             return {'model': self.weights, KEY: self.metadata}
         if self.layout.name == 'timm':  # `load_state_dict` takes nothing but weights
@@ -83,7 +83,7 @@ def export_weights(
         )
     eps = facts.get('norm_eps', NORM_EPS)
     if layout.name not in ('mae', 'transformers') and eps != NORM_EPS:
-        notes.append(f'made with norm_eps {eps}, which {layout.title} has to be told')
+        notes.append(f'made with norm_eps {eps}, which {layout.title} must be given')
     config = None
     if layout.name == 'transformers':
         facts, assumed = complete_facts(found, facts)

@@ -1,4 +1,4 @@
-"""What proves that the values behind the names are those that were written.
+"""Digests that show whether the values of weights are those that were written.
 
 Names and shapes cannot distinguish a transposed square matrix from a right one, nor queries from
 keys. A digest of each tensor can, and it is copied with the weights from format to format.

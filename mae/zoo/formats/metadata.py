@@ -55,7 +55,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
 }
 
-# Under which what we know of a file travels in it: {'facts': ..., 'manifest': ...}.
+# Key of our entry in a file's metadata: {'facts': ..., 'manifest': ...}.
 KEY = 'mae'
 
 
@@ -66,7 +66,7 @@ def _per_channel(value: Any, above: float) -> bool:
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
-    """Refuse what somebody wrote and no model can have.
+    """Refuse facts that no model can have.
 
     Raises:
         ValueError: an unknown name (suggests the nearest), or a value of another type.
@@ -82,7 +82,7 @@ def check_facts(facts: Mapping[str, Any]) -> None:
 
 
 def facts_to_store(facts: Mapping[str, Any]) -> Facts:
-    """The facts that belong into a file: those of `NAMES`."""
+    """The facts that a file stores: those in `NAMES`."""
     return {name: facts[name] for name in NAMES if facts.get(name) is not None}
 
 
@@ -109,7 +109,7 @@ def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
 def embedded_metadata(checkpoint: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What this toolbox wrote into a file of any format: `facts` and `manifest`, each may be empty.
 
-    What is garbage counts as not there: then nothing proves the values, and the report says so.
+    Garbage counts as absent: the report then says that the values are not verified.
     """
     metadata = _mapping(checkpoint.get('metadata'))
     embedded = _mapping(checkpoint.get('meta')).get(KEY) or checkpoint.get(KEY)
@@ -161,7 +161,7 @@ def facts_of_folder(config: Mapping[str, Any], processor: Mapping[str, Any]) -> 
 
 
 def _rounded(levels: Mapping[str, Sequence[float]]) -> Facts:
-    """As people write them: without the rounding error of the division by 255."""
+    """Grey levels without the rounding error of the division by 255."""
     return {name: [round(value, 6) for value in values] for name, values in levels.items()}
 
 

@@ -1,4 +1,4 @@
-"""From whatever names a file uses to ours, refusing what is not understood."""
+"""Translates the names in a file to ours, and refuses names that no layout has."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,10 +42,10 @@ class Translation:
 
 
 def detect(weights: Mapping[str, Tensor], path: object) -> Layout:
-    """The layout that knows most of the keys.
+    """The layout that has most of the keys.
 
     Raises:
-        CheckpointError: none knows even half of them.
+        CheckpointError: none has at least half of them.
     """
     scores = [sum(map(layout.has_key, weights)) for layout in LAYOUTS]
     best = max(scores)
@@ -96,11 +96,11 @@ def load_weights(path: Path, proof: str = '', key: str | None = None) -> dict[st
 
     Args:
         path: a file, a folder, or the `index.json` of a sharded one.
-        proof: what the caller has already held the file to, in words.
-        key: of the weights to take where a file holds those of several models.
+        proof: how the caller has verified the file, in words; '' if it has not.
+        key: dotted name of the weights to take where a file holds several models.
 
     Returns:
-        What is there, with the weights in our names under `state_dict`, what they do not tell
+        The content, with the weights in our names under `state_dict`, what their shapes do not show
         under `facts`, and lines for the report under `notes`. Among the facts is the
         `architecture` in words, for messages, unless it has parts unknown here.
 

@@ -51,7 +51,7 @@ class _Model(NamedTuple):
     Attributes:
         root: what stands before its names, without transparent modules.
         outer: what stands before its names, with transparent modules.
-        layout: the one that knows most of its names.
+        layout: the one that has most of its names.
     """
 
     root: str
@@ -82,8 +82,8 @@ def unwrap(checkpoint: Mapping[str, Any], path: object, key: str | None = None) 
     Args:
         checkpoint: dicts of tensors, nested in any way; other content is ignored.
         path: where it came from, for messages.
-        key: of the weights to take where there are several: names of dicts and prefixes, with
-            dots between.
+        key: dotted name of the weights to take where there are several: names of dicts and
+            prefixes.
 
     Raises:
         CheckpointError: it contains no weights, none under `key`, or several models of equal rank;
