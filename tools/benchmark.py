@@ -1,4 +1,4 @@
-"""Speed and memory of ours beside other implementations, in interleaved."""
+"""Speed and memory of ours beside other implementations, timed in interleaved rounds."""
 
 import argparse
 import os

@@ -88,7 +88,7 @@ def _serve(pipe: Connection, build: Callable[[], Any]) -> None:
     while True:
         try:
             name, arguments = pipe.recv()
-        except EOFError:  # the parent has no more questions
+        except EOFError:  # the parent has closed the pipe
             return
         try:
             pipe.send((None, getattr(system, name)(*arguments)))
