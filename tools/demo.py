@@ -56,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def make_plan(args: argparse.Namespace) -> 'Plan':
-    """What the command line asks for."""
+    """The plan of the demo, with the options of the command line."""
     from mae.protocol.plan import Plan, PlanSettings
 
     smoke = [f'train_cfg.max_epochs={_SMOKE_EPOCHS}', 'param_scheduler.warmup_epochs=1']

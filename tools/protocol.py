@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _name(start: str) -> str:
-    """Of the work dir: the config's, or a checkpoint's with its folder's."""
+    """Name of the work dir: that of the config, or of the checkpoint and its folder."""
     path = Path(start)
     is_config = path.suffix in ('', '.py')
     return path.name.removesuffix('.py') if is_config else f'{path.parent.name}-{path.stem}'

@@ -64,14 +64,14 @@ def convert(
         source: file, folder of transformers, name of `list_models`, or address.
         out: `.safetensors` or `.pth` file; for transformers a folder. It must not exist.
         to: 'mae', 'fair', 'timm', 'transformers', 'mmpretrain' or 'lightly'.
-        config: name or path, for what the weights do not tell, such as the number of heads.
-        facts: the same by name; they replace what config and file say, and None removes it.
+        config: name or path, for what shapes do not show, such as the number of heads.
+        facts: metadata by name, in place of what config and file say; None removes an entry.
         encoder_only: leave out decoder and head.
         img_size: (height, width) in pixels to fit the positions to, or one number for both.
         patch_size: side in pixels to fit the patch projection to.
         in_channels: number of channels to fit the patch projection to.
-        key: of the weights to take where the source holds those of several models: names of dicts
-            and prefixes with dots between, such as 'teacher' or 'state_dict_ema'.
+        key: dotted name of the weights to take where the source holds several models: names of
+            dicts and prefixes, such as 'teacher' or 'state_dict_ema'.
         pos_antialias: resample positions as timm does; False as the authors do.
 
     Returns:

@@ -24,7 +24,7 @@ def train(config: Config) -> Runner:
     """Run the training a config describes, alone in its work dir.
 
     SIGTERM, SIGUSR1 and SIGINT stop it at the next step, with the state saved; `run.json` in the
-    work dir tells what became of it.
+    work dir records the outcome.
 
     Args:
         config: from `mae.apis.load_config`, with `work_dir` set.
@@ -49,7 +49,7 @@ def train(config: Config) -> Runner:
         folder_lock(work_dir) if first else nullcontext(),
         tidy_start(work_dir),
         _recorded(RunState(work_dir) if first else None) as state,
-        _recorded(state),  # twice: the news of a killed data worker may break in anywhere, once
+        _recorded(state),  # twice: a killed data worker raises once, anywhere, also in here
         StopSignals(on_quit=lambda signum: _note_stop(state, signum)) as signals,
     ):
         if config.get('load_from') and not config.get('resume'):
@@ -77,7 +77,7 @@ def _recorded(state: RunState | None) -> Iterator[RunState | None]:
     except Stopped as stopped:
         _note_stop(state, stopped.signum)
         raise
-    except KeyboardInterrupt:  # where nobody listens to signals
+    except KeyboardInterrupt:  # where no handler is installed
         _note_stop(state, signal.SIGINT)
         raise
     except BaseException as error:

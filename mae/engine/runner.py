@@ -164,8 +164,7 @@ class Runner(_Base):
     # --- the model ------------------------------------------------------------------------
 
     def build_model(self, model: object) -> nn.Module:
-        """Build as mmengine does; an error of a part names the whole config key, from `model.`
-        on."""
+        """Build as mmengine does; an error of a part names its whole config key."""
         try:
             built: nn.Module = super().build_model(model)
         except ValueError as error:

@@ -110,7 +110,7 @@ def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) 
 
 
 def _with_note(sheet: Image.Image, note: str, gap: int) -> Image.Image:
-    """The sheet with a text below, in as many lines as it takes; as it is without one."""
+    """The sheet with `note` below, in as many lines as needed; unchanged if that is empty."""
     if not note:
         return sheet
     font = ImageFont.load_default(12)

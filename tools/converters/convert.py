@@ -1,5 +1,8 @@
-"""Convert a model between the formats of this toolbox, the authors, timm, transformers,
-mmpretrain (mmselfsup) and lightly; the format of the input is found out."""
+"""Convert a model between the formats of this toolbox and of other libraries.
+
+Those of the authors, timm, transformers, mmpretrain (mmselfsup) and lightly; the format of the
+input is detected.
+"""
 
 import argparse
 from collections.abc import Sequence

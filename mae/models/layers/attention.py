@@ -80,8 +80,7 @@ class Attention(nn.Module):
 
 
 def split_heads(projected: tuple[Tensor, ...], num_heads: int) -> tuple[Tensor, ...]:
-    """Queries (B, H, Q, d), keys and values (B, H, N, d): views of (B, N, 3D), or of (B, Q, D) and
-    (B, N, 2D)."""
+    """Queries (B, H, Q, d), keys and values (B, H, N, d): views of what `attend` takes."""
     D = sum(x.shape[-1] for x in projected) // 3
     return tuple(
         part
