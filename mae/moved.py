@@ -122,7 +122,7 @@ _IN_CHECKPOINT = {
     'store': {'Found': 'fault_tolerance.checkpoint.folder.FoundCheckpoint'},
 }
 NAMES = {
-    'apis.likely': {'likely_config': 'apis.suggest_config.suggest_config'},
+    'apis.likely': {'likely_config': 'apis.suggest_config.matching_config'},
     'apis.config.schema': {'Room': 'config.schema.Builder'},
     'apis.config.source': {'Source': 'config.source.ConfigSource'},
     'apis.config.types': {'describe': 'config.arguments.describe_hint'},

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mae.apis.device import resolve_device
-from mae.apis.suggest_config import suggest_config
+from mae.apis.suggest_config import matching_config
 from mae.config import load_config
 from mae.fault_tolerance.checkpoint import LoadReport, fit_weights
 from mae.registry import MODELS
@@ -83,6 +83,6 @@ def build_and_load(
             exact=exact,
             facts=found['facts'],
             notes=found['notes'],
-            suggest=suggest_config,
+            suggest=matching_config,
         )
     return model.to(device).eval(), report, found

@@ -11,7 +11,7 @@ from typing import Any
 import mmengine
 import torch
 
-from mae.apis.suggest_config import suggest_config
+from mae.apis.suggest_config import matching_config
 from mae.config import find_config, load_config
 from mae.fault_tolerance.checkpoint import fit_weights, save_safetensors, unshared
 from mae.registry import MODELS
@@ -143,7 +143,7 @@ def _model_of(config: str, found: Mapping[str, Any], path: Path) -> dict[str, An
         path,
         exact=exact,
         facts=found['facts'],
-        suggest=suggest_config,
+        suggest=matching_config,
     )
     if report.adapted:
         raise CheckpointError(f'{path} is not of {config}: {report.adapted[0]}')

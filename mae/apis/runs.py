@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mae.apis.cli import explain
-from mae.apis.suggest_config import suggest_config
+from mae.apis.suggest_config import matching_config
 from mae.engine import Runner
 from mae.fault_tolerance.lock import folder_lock
 from mae.fault_tolerance.run_json import RunState
@@ -56,7 +56,7 @@ def train(config: Config) -> Runner:
             config.load_from = str(find_file(config.load_from).path)
         runner: Runner = Runner.from_cfg(config)
         runner.signals, runner.run_state = signals, state
-        runner.suggest_config = suggest_config
+        runner.suggest_config = matching_config
         runner.train()
         if state is not None:
             state.write(
@@ -111,6 +111,6 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     """
     config.load_from = str(find_file(checkpoint).path)
     runner: Runner = Runner.from_cfg(config)
-    runner.suggest_config = suggest_config
+    runner.suggest_config = matching_config
     metrics: dict[str, float] = runner.test()
     return metrics
