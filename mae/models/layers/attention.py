@@ -58,8 +58,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, *, recompute: bool = False) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(f'a width of {dim} does not split into {num_heads} heads')
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.recompute = recompute
         self.qkv = nn.Linear(dim, 3 * dim)
@@ -77,6 +76,16 @@ class Attention(nn.Module):
         D, weight, bias = x.shape[-1], self.qkv.weight, self.qkv.bias
         q = F.linear(x[:, :num_queries], weight[:D], bias[:D])
         return q, F.linear(x, weight[D:], bias[D:])
+
+
+def check_heads(dim: int, num_heads: int) -> None:
+    """Refuse a number of heads that does not divide the width.
+
+    Raises:
+        ValueError: names both.
+    """
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f'a width of {dim} does not split into {num_heads} heads')
 
 
 def split_heads(projected: tuple[Tensor, ...], num_heads: int) -> tuple[Tensor, ...]:
