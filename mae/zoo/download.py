@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from mae.utils.cache_dir import cache_dir
 from mae.utils.digest import file_digest
 from mae.utils.errors import DownloadError
+from mae.utils.files import is_still_at
 from mae.zoo.address import file_name
 from mae.zoo.checksum import Checksum, checksum_in, verify_checksum
 from mae.zoo.transfer import Patience, ProgressCallback, UnreachableError, transfer
@@ -165,12 +166,12 @@ def _part_of(path: Path, say: Callable[[str], None]) -> Iterator[IO[bytes] | Non
         with open(name, 'r+b', buffering=0, opener=_opener) as part:
             _lock(part, path, say)
             finished = path.is_file()
-            if not finished and not _is_still(part, name):
+            if not finished and not is_still_at(name, part.fileno()):
                 continue  # the process that had the lock found it wrong and deleted it
             try:
                 yield None if finished else part
             finally:
-                if _is_still(part, name) and not name.stat().st_size:
+                if is_still_at(name, part.fileno()) and not name.stat().st_size:
                     name.unlink()
             return
 
@@ -185,8 +186,3 @@ def _lock(part: IO[bytes], path: Path, say: Callable[[str], None]) -> None:
     except BlockingIOError:
         say(f'another process is fetching {path.name}: waiting for it')
         fcntl.flock(part, fcntl.LOCK_EX)
-
-
-def _is_still(part: IO[bytes], name: Path) -> bool:
-    """Whether an open file still goes by that name."""
-    return name.is_file() and os.path.samestat(os.fstat(part.fileno()), name.stat())
