@@ -119,10 +119,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from importlib import import_module
 
-    from mae.benchmark.report import require_place, show, write_report
+    from mae.benchmark.report import prepare_output, show, write_report
 
     if args.json:
-        require_place(args.json)  # now, and not after an hour of measuring
+        prepare_output(args.json)  # now, and not after an hour of measuring
 
     words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
     common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}

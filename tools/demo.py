@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mae.protocol.jobs import JobError, preload, without
+from mae.protocol.jobs import JobError, imports_blocked, preload
 from mae.protocol.presets import DEMO, DEMO_LONGER, LONGER
 from mae.utils.command_line import parse
 
@@ -135,7 +135,7 @@ if __name__ == '__main__':
     # Everything runs on the CPU, and a process that has started CUDA must not fork.
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     print('importing PyTorch and mmengine ...', flush=True)
-    with without(*_NOT_NEEDED):
+    with imports_blocked(*_NOT_NEEDED):
         preload()  # whatever the jobs will need, once for all of them
     from mae.apis.cli import run_command
 

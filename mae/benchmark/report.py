@@ -133,7 +133,7 @@ def show(report: Report, console: Console | None = None) -> None:
         console.print(f'k-NN in {report["knn"]["bank"]:,}: {name} {rate:,.4g} queries/s')
 
 
-def require_place(path: Path) -> None:
+def prepare_output(path: Path) -> None:
     """Make the folder that a report is to be written into.
 
     Raises:

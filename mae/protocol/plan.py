@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mae.protocol.identity import run_hash
-from mae.protocol.jobs import Job, Meter, run_jobs
+from mae.protocol.jobs import Job, JobProgress, run_jobs
 from mae.protocol.presets import Preset, Stage
 from mae.protocol.stages import check_options, config_of, options_of, roots
 from mae.protocol.task import CHECKPOINT, Task
@@ -137,8 +137,8 @@ class Plan:
         def then(job: Job) -> list[Job]:
             return [*_left(list(self.pretrained.values()))] if job is self.pretrain else []
 
-        with Meter(cost) as meter:
-            run_jobs(first, self.settings.parallel_runs, meter, then)
+        with JobProgress(cost) as progress:
+            run_jobs(first, self.settings.parallel_runs, progress, then)
 
     def _needs_weights(self) -> bool:
         return any(stage.is_pretrained for stage in self.stages)
