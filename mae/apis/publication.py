@@ -52,7 +52,7 @@ def publish(
     """Write `NAME-<first 8 digits of the SHA-256>` with a model card and a metafile entry.
 
     Args:
-        checkpoint: of a run of this toolbox, or any model that it can read: a path, a name of
+        checkpoint: that of a run of this toolbox, or any model that it can read: a path, a name of
             `list_models`, or an address.
         out_dir: created if missing.
         name: file name without hash and suffix.

@@ -60,8 +60,8 @@ class FinetuningInputs(Inputs):
         loss: takes logits and labels.
         drop_path_rate: rate of the last block; it grows linearly from 0 in the first.
         layer_decay: factor of the learning rate from a layer to the one below, or None.
-        weight_decay: of AdamW.
-        betas: of AdamW.
+        weight_decay: decoupled weight decay, as in AdamW.
+        betas: decay rates of AdamW's two averages.
     """
 
     labels: Tensor
@@ -88,7 +88,7 @@ class LoaderInputs:
         config: our config, which states the crop.
         batch_size: images of a batch.
         workers: processes that read.
-        batches: of a pass over the data.
+        batches: number of batches in a pass over the data.
         repeats: times that an image is read in a pass.
     """
 

@@ -21,7 +21,7 @@ class Worker:
     """A process that builds a system and calls its methods; results come back through a pipe.
 
     Args:
-        name: of the system, for error messages.
+        name: name of the system, for error messages.
         build: builds the system in the process; must be picklable.
 
     Raises:

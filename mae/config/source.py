@@ -61,7 +61,7 @@ def read_source(path: Path, heirs: Sequence[Path] = ()) -> ConfigSource:
     """A file and its bases, which must be there.
 
     Args:
-        path: of the file; mmengine's formats, Python, JSON and YAML.
+        path: a file in one of mmengine's formats: Python, JSON or YAML.
         heirs: paths of the files that inherit from it, the nearest last.
 
     Raises:

@@ -52,7 +52,7 @@ def lines_until(lines: Iterable[bytes], step: int) -> list[bytes]:
     """The lines up to `step` that the run will not log again when it continues from there.
 
     Args:
-        lines: of JSON; those of training have an `epoch`, evaluations follow their step.
+        lines: JSON objects; those of training have an `epoch`, evaluations follow their step.
         step: optimizer steps done.
 
     Returns:

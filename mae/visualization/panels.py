@@ -59,8 +59,8 @@ def reconstruction_panels(
         images: normalised float (B, C, H, W), C = 1 or 3.
         output: `pred` (B, L-K, P), values of normalised images, and `ids_hide` (B, L-K).
         patch_size: p, in pixels.
-        mean: of each channel in grey levels, C numbers.
-        std: deviation of each channel in grey levels, C numbers.
+        mean: mean of each channel in grey levels, C numbers.
+        std: standard deviation of each channel in grey levels, C numbers.
         note: what in the predictions does not come from the model, for the pictures' caption.
 
     Raises:

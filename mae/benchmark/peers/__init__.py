@@ -43,7 +43,7 @@ class Peer:
         check: the loss of all images under the given masks; not compiled, so that looking at it
             leaves the compiled step alone.
         groups: parameter groups of the optimizer; by default vectors are not decayed.
-        betas: of AdamW.
+        betas: decay rates of AdamW's two averages.
         switch: the setting of this variant.
     """
 

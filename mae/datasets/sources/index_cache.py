@@ -43,8 +43,8 @@ class ScanResult:
     Attributes:
         index: paths relative to the folder, and labels.
         classes: names in the order of the labels.
-        stamps: of every folder and list file that was read, by path relative to the folder, taken
-            before it was read.
+        stamps: by path relative to the folder, the stamp of each folder and list file that was
+            read, taken before reading.
     """
 
     index: PathIndex

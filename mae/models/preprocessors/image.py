@@ -22,8 +22,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
     """Normalises uint8 images; in training also mixes and erases them, if configured.
 
     Args:
-        mean: of each channel, in grey levels (0..255).
-        std: deviation of each channel, in grey levels.
+        mean: mean of each channel in grey levels (0..255).
+        std: standard deviation of each channel in grey levels.
         mixup: arguments of timm's `Mixup` (mixup and cutmix with soft targets), or None. Its
             `num_classes` are those of the head.
         erase: arguments of timm's `RandomErasing`, or None.

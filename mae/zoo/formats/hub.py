@@ -76,7 +76,7 @@ def transformers_processor(
     """Config of the image processor that prepares an image as this toolbox does.
 
     Args:
-        config: of the model, from `transformers_config`.
+        config: config of the model, from `transformers_config`.
         facts: with `mean` and `std`; where they are absent, usual values are assumed and noted.
         short_side: what the shorter side is resized to, in pixels, before the centre is cut out.
 
