@@ -27,7 +27,7 @@ _PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re
 def run_command(main: Callable[[], object]) -> None:
     """Call the `main` of a tool.
 
-    What the user can mend (a wrong config, missing data, an unreadable checkpoint, a full disk)
+    What the user can fix (a wrong config, missing data, an unreadable checkpoint, a full disk)
     is printed as `error: ...` on stderr, and the process ends with status 1; with MAE_TRACEBACK=1
     the traceback comes first. Ctrl-C ends it with status 130, another signal that a run listens to
     with 143. Everything else is a bug and keeps its traceback.
