@@ -11,7 +11,7 @@ from mae.utils.vit_sizes import arch_name
 _PATCHES = 'encoder.patch_embed.proj.weight'
 
 
-def likely_config(weights: Mapping[str, Tensor]) -> str | None:
+def matching_config(weights: Mapping[str, Tensor]) -> str | None:
     """Name of the plainest shipped config whose model has these widths, blocks and patches.
 
     Args:

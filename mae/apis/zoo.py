@@ -16,7 +16,7 @@ from mae.config.load import FROM_OPTIONS
 from mae.fault_tolerance.checkpoint import LoadReport
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
-from mae.zoo.fetch import Fetched, fetch_proved, find_file
+from mae.zoo.fetch import Fetched, fetch_verified, find_file
 from mae.zoo.index import Entry, entries, find_entry, weights_for
 
 
@@ -68,7 +68,7 @@ def find_model(name: str) -> Entry:
     """The published weights of a name of `list_models`, a file name or a config's name.
 
     Raises:
-        ConfigError: nothing has that name (tells the nearest), or none are published for it.
+        ConfigError: nothing has that name (suggests the nearest), or none are published for it.
     """
     entry = _resolve(name)[1]
     if entry is None:
@@ -87,11 +87,11 @@ def get_model(
 ) -> Any:
     """A model by the name of its weights or of its config, ready for a notebook.
 
-    `init_model` takes configs alone and loads whole weights only; `load_model` is this with what
-    else is known of the model.
+    `init_model` takes configs alone and loads whole weights only; `load_model` returns more about
+    the model.
 
     Args:
-        name: of `list_models`, the file name of a published file, or a config (name, path,
+        name: a name of `list_models`, the file name of a published file, or a config (name, path,
             `Config`).
         pretrained: False leaves the weights as initialised; True takes the published file of
             that name, of a config the one listed first; or a path, an address or another name
@@ -104,7 +104,7 @@ def get_model(
         An `MAE` or `Classifier` in evaluation mode.
 
     Raises:
-        ConfigError: nothing has that name (tells the nearest), or a key is wrong.
+        ConfigError: nothing has that name (suggests the nearest), or a key is wrong.
         CheckpointError: the weights cannot be read or do not fit.
         DownloadError: they cannot be fetched, or are not what was published.
         ValueError: there is no such device.
@@ -168,7 +168,7 @@ def _find_weights(
                 f'no weights are published for {what}: give a path of some (pretrained=, '
                 '--weights), or a name that tools/download.py --list shows'
             )
-        return entry, fetch_proved(entry)
+        return entry, fetch_verified(entry)
     source = str(pretrained)
     is_here = bool(source) and Path(source).expanduser().exists()
     return None if is_here else find_entry(source), find_file(source)

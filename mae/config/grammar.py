@@ -33,8 +33,8 @@ class Promise:
         epochs: None where nothing is trained.
         paper: whether with the paper's values where the authors' repository has others.
         data: 'in1k' or 'digits'.
-        size: of the images, 224 unless named.
-        percent: of the labels, 100 unless named.
+        size: side of the images in pixels, 224 unless named.
+        percent: share of the labels, 100 unless named.
     """
 
     algorithm: bool
