@@ -5,6 +5,7 @@ shows it is a block of a page, `<!-- NAME: written by docs/zoo.py -->` to `<!-- 
 folder of configs needs a README with a block `results`, and a metafile where numbers are known.
 """
 
+import argparse
 import ast
 import fnmatch
 import re
@@ -411,11 +412,19 @@ def cost_of(config: str) -> str:
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Renew all pages, or print the figures of the configs that are named."""
-    for config in sys.argv[1:]:
-        print(cost_of(config))
-    for name in pages() if len(sys.argv) == 1 else ():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'configs', nargs='*', metavar='CONFIG', help='print parameters and FLOPs, write nothing'
+    )
+    configs = parser.parse_args(argv).configs
+    try:
+        for config in configs:
+            print(cost_of(config))
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    for name in () if configs else pages():
         path = ROOT / name
         path.write_text(rewrite(name, path.read_text(encoding='utf-8')), encoding='utf-8')
 

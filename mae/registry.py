@@ -38,10 +38,10 @@ TORCHVISION_DATASETS = Registry(
 
 
 def find(registry: Registry, kind: Any) -> Any:
-    """What a `type` of a config stands for in the scope that is in force; None if for nothing.
+    """The class or function that a `type` of a config names in the current scope; None if none.
 
     Args:
-        registry: of the job.
+        registry: the one of this kind of part.
         kind: the name, or the class itself.
     """
     if not isinstance(kind, str):

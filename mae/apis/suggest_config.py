@@ -12,7 +12,7 @@ _PLAIN_DATA = ('in1k', 'digits')
 _PATCHES = 'encoder.patch_embed.proj.weight'
 
 
-def likely_config(weights: Mapping[str, Tensor]) -> str | None:
+def matching_config(weights: Mapping[str, Tensor]) -> str | None:
     """Name of the plainest shipped config whose model has these widths, blocks and patches.
 
     Args:

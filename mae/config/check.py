@@ -18,7 +18,7 @@ from mae.config.schema import FORWARDING, OPTIONS, PARTS, Builder, Run
 from mae.config.source import meant_elsewhere
 from mae.registry import MODELS
 from mae.utils.errors import ConfigError
-from mae.utils.suggest import did_you_mean, is_slip, nearest
+from mae.utils.suggest import did_you_mean, is_typo, nearest
 
 # Keys of every node that a registry builds.
 _COMMON = ('type', '_scope_')
@@ -89,7 +89,7 @@ def _part(node: Mapping[str, Any], builder: Builder, place: _Place) -> None:
     """A dict with a type: its other keys are keywords of that class."""
     place = _Place(place.path, node.get('_scope_') or place.scope)
     if not node.get('type'):
-        _refuse_slips(node, ['type'], place)
+        _refuse_typos(node, ['type'], place)
     name = node.get('type') or builder.default
     if name is None:
         raise ConfigError(f'{place.path} has no type')
@@ -104,7 +104,7 @@ def _part(node: Mapping[str, Any], builder: Builder, place: _Place) -> None:
         arguments = arguments.joined(arguments_of(second))
     known = {*arguments.hints, *skipped}
     if arguments.is_open:
-        _refuse_slips(node, known, place)
+        _refuse_typos(node, known, place)
     else:
         _refuse_unknown(node, known, place, f' of {arguments.owners[0]}')
     for key, value in node.items():
@@ -135,7 +135,7 @@ def _argument(key: str, value: Any, arguments: Arguments, builder: Builder, plac
     elif isinstance(value, Mapping):
         default = arguments.defaults.get(key)
         known = default if isinstance(default, Mapping) else ()
-        _refuse_slips(value, ['type', *known], place)
+        _refuse_typos(value, ['type', *known], place)
 
 
 def _options(node: Mapping[str, Any], options: type | tuple[str, ...], place: _Place) -> None:
@@ -145,7 +145,7 @@ def _options(node: Mapping[str, Any], options: type | tuple[str, ...], place: _P
         return
     found = [arguments_of(resolve_name(name)) for name in options]
     arguments = reduce(Arguments.joined, found)
-    refuse = _refuse_slips if any(each.is_open for each in found) else _refuse_unknown
+    refuse = _refuse_typos if any(each.is_open for each in found) else _refuse_unknown
     refuse(node, {*arguments.hints, 'type'}, place)
     for key, value in node.items():
         if key in arguments.hints and not arguments.fits(key, value):
@@ -172,10 +172,10 @@ def _refuse_unknown(
             raise ConfigError(f'unknown key {place.at(key).path}{owner}{meant}')
 
 
-def _refuse_slips(node: Mapping[str, Any], known: Collection[str], place: _Place) -> None:
+def _refuse_typos(node: Mapping[str, Any], known: Collection[str], place: _Place) -> None:
     """Refuse keys that are nearly a known one, where any key is allowed."""
-    slips = [key for key in node if key not in known and any(is_slip(key, k) for k in known)]
-    _refuse_unknown(dict.fromkeys(slips), known, place)
+    typos = [key for key in node if key not in known and any(is_typo(key, k) for k in known)]
+    _refuse_unknown(dict.fromkeys(typos), known, place)
 
 
 def _holds_dicts(value: Any, *, typed: bool) -> bool:

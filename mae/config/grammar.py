@@ -40,8 +40,8 @@ class Promise:
         epochs: None where nothing is trained.
         paper: whether with the paper's values where the authors' repository has others.
         data: 'in1k', 'in-a', 'inat17', 'digits' and so on.
-        size: of the images, in pixels; 28 of fashion and 224 of all others unless named.
-        percent: of the labels, 100 unless named.
+        size: side of the images in pixels; 28 of fashion and 224 of all others unless named.
+        percent: share of the labels, 100 unless named.
     """
 
     algorithm: bool

@@ -219,7 +219,7 @@ PARTS: dict[str, Any] = {
 }
 
 # Dicts that are one argument of a class, by class and argument: a section, or the functions
-# ('module:name') whose keywords they are. If one takes any keyword, only slips are refused.
+# ('module:name') whose keywords they are. If one takes any keyword, only typos are refused.
 OPTIONS: dict[tuple[str, str], type | tuple[str, ...]] = {
     ('ViTEncoder', 'arch'): Arch,
     ('GroupedOptimConstructor', 'paramwise_cfg'): Paramwise,

@@ -50,7 +50,7 @@ def collate_facts(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def column(samples: Sequence[dict[str, Any]], name: str) -> Tensor:
-    """One number, or one list of numbers, of each sample: int64 (B,) or (B, N)."""
+    """An entry of each sample, a number or a list of N: int64 (B,) or (B, N)."""
     return torch.tensor([sample[name] for sample in samples], dtype=torch.int64)
 
 

@@ -104,7 +104,7 @@ class TrainLoop(BaseLoop):
         for step in range(first_step, len(self.dataloader)):
             batches = self._wait_for(steps)
             if any(start <= self.iter < stop for start, stop in self.left_out):
-                self._pass_step(step, batches)
+                self._skip_step(step, batches)
             else:
                 self._run_step(step, batches)
             self.iter += 1
@@ -139,7 +139,7 @@ class TrainLoop(BaseLoop):
         logs = self._measure(outputs, weights)
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)
 
-    def _pass_step(self, step: int, batches: list[Batch]) -> None:
+    def _skip_step(self, step: int, batches: list[Batch]) -> None:
         """Skip a step: the schedule goes on, the weights stay."""
         self.runner.call_hook('before_train_iter', batch_idx=step, data_batch=batches)
         self.runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=None)

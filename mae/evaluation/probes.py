@@ -46,7 +46,7 @@ class KNNProbe:
 
     @property
     def name(self) -> str:
-        """Starts the names of its metrics."""
+        """Prefix of the names of its metrics."""
         return f'knn_k{self.k}_t{"none" if self.temperature is None else f"{self.temperature:g}"}'
 
     def fit(self, bank: Tensor, labels: Tensor) -> Scorer:
@@ -120,7 +120,7 @@ class LinearProbe:
 
     @property
     def name(self) -> str:
-        """Starts the names of its metrics."""
+        """Prefix of the names of its metrics."""
         kind = '' if self.squared else '_norm'
         return f'linear{kind}_l2_{self.l2:g}' + ('' if self.standardize else '_raw')
 

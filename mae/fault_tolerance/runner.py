@@ -20,7 +20,7 @@ class StepLoop(Protocol):
 
     Attributes:
         left_out: ranges a <= step < b that are not trained on.
-        reports: of steps, until they are read on the host.
+        reports: queue of step reports that the host has not read yet.
     """
 
     left_out: list[tuple[int, int]]

@@ -17,7 +17,7 @@ from mae.protocol.identity import sha256_of
 from mae.registry import DATASETS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
 from mae.utils.hardware import software
-from mae.utils.package_files import shipped
+from mae.utils.package_files import package_path
 from mae.utils.vit_sizes import ARCHS
 from mae.visualization import report
 from mae.zoo.fetch import find_file
@@ -266,7 +266,7 @@ def _metric_of(metrics: Mapping[str, float], wanted: str) -> str:
 
 
 def _shipped() -> Path:
-    root = shipped('configs')
+    root = package_path('configs')
     if root is None:
         raise ConfigError('the package came without its configs: install it again')
     return root / 'robustness'

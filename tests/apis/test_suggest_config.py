@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mae.apis.suggest_config import likely_config
+from mae.apis.suggest_config import matching_config
 
 
 def weights(width, depth, patch, *more):
@@ -28,4 +28,4 @@ def weights(width, depth, patch, *more):
     ],
 )
 def test_plainest_config(found, config):
-    assert likely_config(found) == config
+    assert matching_config(found) == config

@@ -93,7 +93,7 @@ def test_no_string_names_what_stands_higher():
     ('module', 'text'),
     [
         ('mae.fault_tolerance.planted', "FUNCTIONS.get('load_weights')"),
-        ('mae.fault_tolerance.planted', "FUNCTIONS.get('likely_config')"),
+        ('mae.fault_tolerance.planted', "FUNCTIONS.get('matching_config')"),
         ('mae.engine.planted', "import_module('mae.apis.suggest_config')"),
         ('mae.datasets.planted', "import_module('mae.engine')"),
         ('mae.datasets.planted', "getattr(module, 'load_weights')"),

@@ -120,3 +120,8 @@ def test_new_folder_needs_a_block_and_a_metafile(tmp_path, monkeypatch):
         '¹ the paper.',
         end,
     ]
+
+
+def test_unknown_config_is_one_line(docs_zoo):
+    with pytest.raises(SystemExit, match=r'error: no such config: nope'):
+        docs_zoo.main(['nope'])

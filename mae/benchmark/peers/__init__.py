@@ -1,4 +1,4 @@
-"""One file a peer; each offers `step`, `finetune`, ...: its variants, by the switch they set."""
+"""One file a peer: its functions `step`, `finetune`, ... return its variants, by their setting."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -34,16 +34,16 @@ class TrainingSystem(Protocol):
 
 
 class Peer:
-    """A model of others, in a plain training loop of PyTorch: bf16 autocast and fused AdamW.
+    """A model of another library, trained by plain PyTorch: bf16 autocast and fused AdamW.
 
     Args:
         settings: the comparison.
-        model: already with our weights; moved to the device, and compiled where asked for.
-        forward: loss of the first `size` images; by default what `model` makes of them.
+        model: with our weights; it is moved to the device, and compiled if `settings.compile`.
+        forward: loss of the first `size` images; by default `model` computes it.
         check: the loss of all images under the given masks; not compiled, so that looking at it
             leaves the compiled step alone.
         groups: parameter groups of the optimizer; by default vectors are not decayed.
-        betas: of AdamW.
+        betas: decay rates of AdamW's two averages.
         switch: the setting of this variant.
     """
 

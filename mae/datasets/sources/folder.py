@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mae.datasets.sources.index_cache import ScanResult, remembered
+from mae.datasets.sources.index_cache import ScanResult, cached_scan
 from mae.datasets.sources.scan import read_list, scan_folders
 from mae.datasets.sources.walk import class_folders, list_folder
 from mae.registry import DATASETS
@@ -103,7 +103,7 @@ class ImageFolder:
             'labelled': labelled,
             'extensions': self._extensions,
         }
-        found = remembered(self.folder, query, scan) if index_cache else scan()
+        found = cached_scan(self.folder, query, scan) if index_cache else scan()
         if not len(found.index):
             kinds = ' '.join(self._extensions)
             raise DataError(f'{self.folder}: no images; expected files ending in {kinds}')

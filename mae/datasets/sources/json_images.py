@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mae.datasets.sources.index_cache import ScanResult, remembered, stamp
+from mae.datasets.sources.index_cache import ScanResult, cached_scan, stamp
 from mae.datasets.sources.path_index import PathIndex, index_of
 from mae.registry import DATASETS
 from mae.utils.errors import DataError
@@ -56,7 +56,7 @@ class JsonImages:
             return ScanResult(index, classes, stamps)
 
         asked = {'annotations': os.path.relpath(file, root), 'labelled': labelled}
-        found = remembered(root, asked, scan) if index_cache else scan()
+        found = cached_scan(root, asked, scan) if index_cache else scan()
         self._index = found.index
         self.metainfo: dict[str, Any] = {'classes': found.classes}
         path = self.get_data_info(0)['img_path']
