@@ -88,7 +88,7 @@ setup(
     install_requires=requirements('runtime'),
     extras_require={**EXTRAS, 'all': sorted(set().union(*EXTRAS.values()))},
     packages=find_packages(include=['mae', 'mae.*']),
-    package_data={'mae': ['py.typed']},
+    package_data={'mae': ['py.typed', 'utils/*.txt']},
     cmdclass={'build_py': BuildWithConfigs},
     zip_safe=False,
 )

@@ -1,8 +1,9 @@
-"""Counts the files a reader opens on five walks through the code: `python docs/walks.py`.
+"""Counts what a reader reads on five walks through the code: `python docs/walks.py`.
 
-Each walk really runs, on handwritten digits. A file of `mae/` or `tools/` counts, with all its
-lines, if one of its functions is called on the way; one that is only imported does not. The table
-goes to `docs/en/design/walks.md`.
+Each walk really runs, on handwritten digits. A file of `mae/` or `tools/` counts if one of its
+functions is called on the way; one that is only imported does not. Lines are those of the functions
+that are called, docstrings and comments among them, and those of their whole files. The table goes
+to `docs/en/design/walks.md`.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import CO_OPTIMIZED
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,19 +28,19 @@ BEGIN, END = '<!-- walks: written by docs/walks.py -->', '<!-- /walks -->'
 CONFIG = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 OPTIONS = ['train_cfg.max_epochs=1', 'param_scheduler.warmup_epochs=0']
 
-Files = set[str]
+Functions = set[CodeType]
 
 
 @contextmanager
-def following(found: Files) -> Iterator[None]:
-    """Note the files of ours whose functions are called, here and in threads started meanwhile."""
+def following(found: Functions) -> Iterator[None]:
+    """Note which functions of ours are called, here and in threads started meanwhile."""
 
     def note(frame: FrameType, event: str, argument: object) -> None:
         code = frame.f_code
         # Bodies of modules and classes are not optimised: they run at import.
         is_function = event == 'call' and code.co_flags & CO_OPTIMIZED
         if is_function and code.co_filename.startswith(FOLDERS):
-            found.add(code.co_filename)
+            found.add(code)
 
     before = sys.getprofile()
     sys.setprofile(note)
@@ -66,7 +67,7 @@ def patched(owner: type, name: str, replacement: Callable[..., Any]) -> Iterator
         setattr(owner, name, method)
 
 
-def followed(found: Files) -> Callable[..., Any]:
+def followed(found: Functions) -> Callable[..., Any]:
     """A method that is followed whenever it is called."""
 
     def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,8 +109,8 @@ def train_tool() -> Any:
     return module
 
 
-def walk(folder: Path) -> dict[str, Files]:
-    """Run everything in a folder; the files of each walk."""
+def walk(folder: Path) -> dict[str, Functions]:
+    """Run everything in a folder; the functions that each walk calls."""
     import timm
     import torch
 
@@ -119,9 +120,9 @@ def walk(folder: Path) -> dict[str, Files]:
     from mae.registry import HOOKS
 
     main = train_tool().main
-    walks: dict[str, Files] = {}
+    walks: dict[str, Functions] = {}
 
-    def start(name: str) -> Files:
+    def start(name: str) -> Functions:
         return walks.setdefault(name, set())
 
     line = [CONFIG, '--work-dir', str(folder / 'run'), '--cfg-options', *OPTIONS]
@@ -150,12 +151,32 @@ def walk(folder: Path) -> dict[str, Files]:
     return walks
 
 
-def table(walks: dict[str, Files]) -> str:
-    """Files and lines of each walk, in Markdown."""
-    rows = ['| walk | files | lines |', '|---|---:|---:|']
-    for name, files in walks.items():
-        lines = sum(len(Path(file).read_text(encoding='utf-8').splitlines()) for file in files)
-        rows.append(f'| {name} | {len(files)} | {lines:,} |')
+def files_of(functions: Functions) -> list[Path]:
+    """The files that hold the functions, sorted."""
+    return sorted({Path(code.co_filename) for code in functions})
+
+
+def num_lines(functions: Functions) -> int:
+    """Lines of the functions, each counted once."""
+    lines = set()
+    for code in functions:
+        last_line = max(line for *_, line in code.co_lines() if line is not None)
+        lines |= {(code.co_filename, line) for line in range(code.co_firstlineno, last_line + 1)}
+    return len(lines)
+
+
+def table(walks: dict[str, Functions]) -> str:
+    """Files, functions and lines of each walk, in Markdown."""
+    rows = [
+        '| walk | files | functions | their lines | lines of the files |',
+        '|---|---:|---:|---:|---:|',
+    ]
+    for name, functions in walks.items():
+        files = files_of(functions)
+        whole = sum(len(file.read_text(encoding='utf-8').splitlines()) for file in files)
+        rows.append(
+            f'| {name} | {len(files)} | {len(functions)} | {num_lines(functions):,} | {whole:,} |'
+        )
     return '\n'.join(rows)
 
 
@@ -169,8 +190,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         walks = walk(Path(name))
     print(table(walks))
     if args.list:
-        for title, files in walks.items():
-            print(f'\n{title}', *(Path(f).relative_to(ROOT) for f in sorted(files)), sep='\n  ')
+        for title, functions in walks.items():
+            files = (file.relative_to(ROOT) for file in files_of(functions))
+            print(f'\n{title}', *files, sep='\n  ')
         return
     text = PAGE.read_text(encoding='utf-8')
     before, rest = text.split(BEGIN)

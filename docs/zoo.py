@@ -5,6 +5,7 @@ shows it is a block of a page, `<!-- NAME: written by docs/zoo.py -->` to `<!-- 
 folder of configs needs a README with a block `results`, and a metafile where numbers are known.
 """
 
+import argparse
 import ast
 import fnmatch
 import re
@@ -30,7 +31,19 @@ MARKER = re.compile(r'<!-- (?:([\w-]+): written by docs/zoo\.py|/([\w-]+)) -->')
 LINEAR, TUNED = 'Linear probe Top 1 Accuracy', 'Fine-tune Top 1 Accuracy'
 TUNED_448, TOP1 = 'Fine-tune 448 Top 1 Accuracy', 'Top 1 Accuracy'
 HEADS = {TUNED: 'fine-tuned', TUNED_448: 'fine-tuned at 448', LINEAR: 'linear probe', TOP1: 'top-1'}
+HEADS |= {'mCE': 'mCE', 'Mean Error': 'mean error, not normalised'}
 ARCHS = {'base-p16': 'ViT-B', 'large-p16': 'ViT-L', 'huge-p14': 'ViT-H/14'}
+SETS = {
+    'in-c': 'ImageNet-C, mCE (lower is better)',
+    'in-a': 'ImageNet-A',
+    'in-r': 'ImageNet-R',
+    'in-sketch': 'ImageNet-Sketch',
+    'inat17': 'iNaturalist 2017',
+    'inat18': 'iNaturalist 2018',
+    'inat19': 'iNaturalist 2019',
+    'places205': 'Places205',
+    'places365': 'Places365',
+}
 MARKS = '¹²³⁴⁵⁶⁷⁸⁹'
 VALUES = {
     'base lr': 'base_lr',
@@ -187,6 +200,28 @@ def by_size(page: Path) -> Lines:
     return [*_table(['what', *ARCHS.values()], rows), *sources.lines()]
 
 
+def by_set(page: Path) -> Lines:
+    """The paper's results with the configs of a folder: rows are data sets, columns networks."""
+    leaves = {leaf: _promise(leaf) for leaf in sorted(page.parent.glob('*.py'), key=_order)}
+    leaves = {leaf: name for leaf, name in leaves.items() if _of_paper(leaf)}
+    networks = list(dict.fromkeys((name.arch, name.patch, name.size) for name in leaves.values()))
+    head = [f'{ARCHS[f"{a}-p{p}"]}{"" if s == 224 else f" at {s}"}' for a, p, s in networks]
+    rows = []
+    for data, title in SETS.items():
+        cells = {
+            (name.arch, name.patch, name.size): ', '.join(str(n.value) for n in _of_paper(leaf))
+            for leaf, name in leaves.items()
+            if name.data == data
+        }
+        if cells:
+            rows.append([title, *(cells.get(network, '') for network in networks)])
+    return _table(['set', *head], rows)
+
+
+def _of_paper(leaf: Path) -> list[Number]:
+    return [n for n in all_numbers() if n.config == leaf.stem and n.source == 'the paper']
+
+
 def decoder_depth(page: Path) -> Lines:
     """What the paper's ablation of the decoder's depth gives, a column for each depth."""
     names = {
@@ -323,6 +358,12 @@ BLOCKS: dict[str, dict[str, Write]] = {
         'scratch': results(lambda p: p.job == 'scratch', ['drop path']),
         'zoo': files,
     },
+    'configs/robustness/README.md': {
+        'paper': by_set,
+        'corruptions': results(lambda p: p.data == 'in-c'),
+        'others': results(lambda p: p.data != 'in-c'),
+    },
+    'configs/transfer/README.md': {'paper': by_set, 'results': results()},
 }
 # The blocks of a folder of configs that is not named above.
 FOLDER: dict[str, Write] = {'results': results(), 'zoo': files}
@@ -371,11 +412,19 @@ def cost_of(config: str) -> str:
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Renew all pages, or print the figures of the configs that are named."""
-    for config in sys.argv[1:]:
-        print(cost_of(config))
-    for name in pages() if len(sys.argv) == 1 else ():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'configs', nargs='*', metavar='CONFIG', help='print parameters and FLOPs, write nothing'
+    )
+    configs = parser.parse_args(argv).configs
+    try:
+        for config in configs:
+            print(cost_of(config))
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    for name in () if configs else pages():
         path = ROOT / name
         path.write_text(rewrite(name, path.read_text(encoding='utf-8')), encoding='utf-8')
 

@@ -122,10 +122,15 @@ _IN_CHECKPOINT = {
     'store': {'Found': 'fault_tolerance.checkpoint.folder.FoundCheckpoint'},
 }
 NAMES = {
+    'apis.likely': {'likely_config': 'apis.suggest_config.matching_config'},
     'apis.config.schema': {'Room': 'config.schema.Builder'},
     'apis.config.source': {'Source': 'config.source.ConfigSource'},
     'apis.config.types': {'describe': 'config.arguments.describe_hint'},
-    'datasets.index_cache': {'Found': 'datasets.sources.index_cache.ScanResult'},
+    'apis.fetch': {'fetch_proved': 'zoo.fetch.fetch_verified'},
+    'datasets.index_cache': {
+        'Found': 'datasets.sources.index_cache.ScanResult',
+        'remembered': 'datasets.sources.index_cache.cached_scan',
+    },
     'datasets.tables': {'Table': 'datasets.sources.tables.ImageTable'},
     'engine.checkpoint': {
         'check_given': 'fault_tolerance.checkpoint.check_checkpoint',
@@ -138,9 +143,20 @@ NAMES = {
     },
     'engine.hooks.bad_samples': {'Record': 'fault_tolerance.bad_samples.BadSample'},
     'engine.hooks.watchdog': {'leave': 'fault_tolerance.watchdog.end_process'},
+    'engine.distributed': {'leads': 'utils.distributed.is_first_process'},
     'engine.run_state': {'weights_sha256': 'utils.digest.weights_sha256'},
     'engine.step_loader': {'Courier': 'engine.device_prefetcher.DevicePrefetcher'},
-    'zoo.formats.leave': {'leave': 'zoo.formats.export.export_weights'},
+    'utils.lock': {'only_one': 'fault_tolerance.lock.folder_lock'},
+    'utils.home': {'home': 'utils.cache_dir.cache_dir'},
+    'utils.shipped': {'shipped': 'utils.package_files.package_path'},
+    'zoo.formats.facts': {
+        'lasting': 'zoo.formats.metadata.facts_to_store',
+        'passport_of': 'zoo.formats.metadata.embedded_metadata',
+    },
+    'zoo.formats.leave': {
+        'Departure': 'zoo.formats.export.ExportedWeights',
+        'leave': 'zoo.formats.export.export_weights',
+    },
     **{
         f'{room}.{old}': names
         for room in ('engine.checkpoint', 'fault_tolerance.checkpoint')

@@ -1,7 +1,8 @@
 """Every registry of the toolbox: names in configs become classes here and nowhere else.
 
 Each is a child of mmengine's registry of the same job, so a config may also name what mmengine
-ships (`IterTimerHook`) or, with its scope, what a sister library ships (`mmpretrain.CUB`).
+ships (`IterTimerHook`) or, with its scope, what a sister library ships (`mmpretrain.CUB`,
+`torchvision.Flowers102`).
 """
 
 from typing import Any
@@ -30,13 +31,17 @@ METRICS = _child(root.METRICS, 'mae.evaluation')
 VISUALIZERS = _child(root.VISUALIZERS, 'mae.visualization')
 VISBACKENDS = _child(root.VISBACKENDS, 'mae.engine', 'mae.visualization')
 LOG_PROCESSORS = _child(root.LOG_PROCESSORS, 'mae.engine')
+# torchvision has no registries of its own: `torchvision.Flowers102` is found in this one.
+TORCHVISION_DATASETS = Registry(
+    root.DATASETS.name, parent=root.DATASETS, scope='torchvision', locations=['mae.datasets']
+)
 
 
 def find(registry: Registry, kind: Any) -> Any:
-    """What a `type` of a config stands for in the scope that is in force; None if for nothing.
+    """The class or function that a `type` of a config names in the current scope; None if none.
 
     Args:
-        registry: of the job.
+        registry: the one of this kind of part.
         kind: the name, or the class itself.
     """
     if not isinstance(kind, str):

@@ -1,4 +1,4 @@
-"""Speed and memory of ours beside other implementations, in interleaved."""
+"""Speed and memory of ours beside other implementations, timed in interleaved rounds."""
 
 import argparse
 import os
@@ -119,10 +119,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from importlib import import_module
 
-    from mae.benchmark.report import require_place, show, write_report
+    from mae.benchmark.report import prepare_output, show, write_report
 
     if args.json:
-        require_place(args.json)  # now, and not after an hour of measuring
+        prepare_output(args.json)  # now, and not after an hour of measuring
 
     words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
     common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}
@@ -164,7 +164,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == '__main__':
-    args = parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    args = parse_args()  # `--help` and typos need not wait for the imports, which take seconds
     if getattr(args, 'device', None) == 'cpu':
         os.environ['CUDA_VISIBLE_DEVICES'] = ''  # mmengine would choose the GPU
     from mae.apis.cli import run_command

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mae.protocol.jobs import JobError, preload, without
+from mae.protocol.jobs import JobError, imports_blocked, preload
 from mae.protocol.presets import DEMO, DEMO_LONGER, LONGER
 from mae.utils.command_line import parse
 
@@ -56,12 +56,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def make_plan(args: argparse.Namespace) -> 'Plan':
-    """What the command line asks for."""
-    from mae.protocol.plan import Plan, Settings
+    """The plan of the demo, with the options of the command line."""
+    from mae.protocol.plan import Plan, PlanSettings
 
     smoke = [f'train_cfg.max_epochs={_SMOKE_EPOCHS}', 'param_scheduler.warmup_epochs=1']
     folder = 'work_dirs/demo-smoke' if args.smoke else 'work_dirs/demo'
-    settings = Settings(
+    settings = PlanSettings(
         tools=Path(__file__).resolve().parent,
         work_dir=args.work_dir or Path(folder),
         data=None,
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the demo; `argv` stands for the command line."""
     args = parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the jobs are stopped
-    from mae.protocol.demo import logs_of, pictures, summary_of
+    from mae.protocol.demo import demo_panels, logs_of, summary_of
     from mae.utils.files import write_json
     from mae.visualization.demo_report import demo_report
 
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(error, file=sys.stderr)
         sys.exit(1)
     # Only now may this process compute: one that has started OpenMP threads must not fork.
-    panels, digits = pictures(plan)
+    panels, digits = demo_panels(plan)
     summary = summary_of(plan)
     total = time.monotonic() - _START
     summary['seconds'] = {'import': imported, **summary['seconds'], 'total': total}
@@ -131,11 +131,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    parse_args()  # `--help` and typos need not wait for the imports, which take seconds
     # Everything runs on the CPU, and a process that has started CUDA must not fork.
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     print('importing PyTorch and mmengine ...', flush=True)
-    with without(*_NOT_NEEDED):
+    with imports_blocked(*_NOT_NEEDED):
         preload()  # whatever the jobs will need, once for all of them
     from mae.apis.cli import run_command
 

@@ -1,4 +1,4 @@
-"""torchrun, except that a failed process is told in one line instead of a traceback.
+"""torchrun, except that a failed process is reported in one line instead of a traceback.
 
 The traceback would be that of the launcher. What went wrong, the process itself has printed.
 """

@@ -66,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the runs are stopped
     import torch
 
-    from mae.fault_tolerance.lock import only_one
+    from mae.fault_tolerance.lock import folder_lock
     from mae.protocol.jobs import JobError, preload
-    from mae.protocol.plan import Plan, Settings
+    from mae.protocol.plan import Plan, PlanSettings
     from mae.protocol.render import write_table
     from mae.protocol.stages import preset_of
     from mae.protocol.table import table_of
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     preload()
     work_dir = args.work_dir or Path('work_dirs/protocol', _name(args.start))
     cores = args.cores or min(len(os.sched_getaffinity(0)), 4)
-    settings = Settings(
+    settings = PlanSettings(
         tools=_TOOLS,
         work_dir=work_dir,
         data=args.data,
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f'--gpus {args.gpus}: there are {found} here; --cores N takes the CPU')
     if args.data and not plan.reads_root:
         print('warning: --data has no effect: no config here has a root', file=sys.stderr)
-    with only_one(work_dir, 'a protocol', inherited=True):
+    with folder_lock(work_dir, 'a protocol', inherited=True):
         try:
             plan.execute()
         except JobError as error:
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _name(start: str) -> str:
-    """Of the work dir: the config's, or a checkpoint's with its folder's."""
+    """Name of the work dir: that of the config, or of the checkpoint and its folder."""
     path = Path(start)
     is_config = path.suffix in ('', '.py')
     return path.name.removesuffix('.py') if is_config else f'{path.parent.name}-{path.stem}'
@@ -129,7 +129,7 @@ def _show(table: Mapping[str, Any], work_dir: Path) -> None:
 
 
 if __name__ == '__main__':
-    args = parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    args = parse_args()  # `--help` and typos need not wait for the imports, which take seconds
     if not args.gpus:
         os.environ['CUDA_VISIBLE_DEVICES'] = ''  # a process that has started CUDA must not fork
     print('importing PyTorch and mmengine ...', flush=True)

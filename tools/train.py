@@ -91,9 +91,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    for asked in (signal.SIGTERM, signal.SIGUSR1):  # until the run listens itself
+    for asked in (signal.SIGTERM, signal.SIGUSR1):  # until the run handles them itself
         signal.signal(asked, lambda *_: sys.exit(143))
-    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    parse_args()  # `--help` and typos need not wait for the imports, which take seconds
     from mae.apis.cli import run_command
 
     run_command(main)

@@ -1,4 +1,4 @@
-"""Exit of the tools: errors of the user in one line, bugs with a traceback."""
+"""How command lines end: errors of the user in one line, bugs with a traceback."""
 
 import os
 import re
@@ -11,8 +11,8 @@ from pathlib import Path
 import mae
 from mae.utils.distributed import leave_distributed
 
-# Seconds that all processes but the first hold their tongue: what went wrong in all of them, the
-# first one says, and the launcher ends the others meanwhile.
+# Seconds that all processes but the first wait before they print an error: if all of them have it,
+# the first prints it, and the launcher ends the others meanwhile.
 _PATIENCE = 3.0
 
 _OUT_OF_MEMORY = (
@@ -27,7 +27,7 @@ _PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re
 def run_command(main: Callable[[], object]) -> None:
     """Call the `main` of a tool.
 
-    What the user can mend (a wrong config, missing data, an unreadable checkpoint, a full disk)
+    What the user can fix (a wrong config, missing data, an unreadable checkpoint, a full disk)
     is printed as `error: ...` on stderr, and the process ends with status 1; with MAE_TRACEBACK=1
     the traceback comes first. Ctrl-C ends it with status 130, another signal that a run listens to
     with 143. Everything else is a bug and keeps its traceback.
@@ -101,13 +101,13 @@ def _is_from_another_library(error: Exception) -> bool:
 
 
 def _is_from_dead_worker(error: Exception) -> bool:
-    """Whether a batch could not be fetched from a worker; what it says itself has other frames."""
+    """Whether a data worker died; an error that a worker raised has other frames."""
     frames = traceback.extract_tb(error.__traceback__)
     return any(frame.name == '_try_get_data' for frame in frames)
 
 
 def _one_line(text: str) -> str:
-    """The message without line breaks; of what a data worker hands over, its last line."""
+    """The message without line breaks; of an error passed on from a data worker, the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and 'DataLoader worker' in lines[0]:
         return lines[-1].partition(': ')[2] or lines[-1]

@@ -43,9 +43,9 @@ def compare_transformers(model: Any, images: Tensor, seed: int = 0) -> tuple[lis
     L = encoder.grid_size[0] * encoder.grid_size[1]
     # They round K down in floats: half a patch more gives our K whatever the ratio.
     facts = {**model.get_facts(), 'mask_ratio': 1 - (model.masker.num_keep(L) + 0.5) / L}
-    departure = export_weights(model.state_dict(), BY_NAME['transformers'], facts, 'the model')
+    exported = export_weights(model.state_dict(), BY_NAME['transformers'], facts, 'the model')
     with tempfile.TemporaryDirectory() as folder:
-        write_weights(departure, Path(folder) / 'model')
+        write_weights(exported, Path(folder) / 'model')
         theirs = ViTMAEForPreTraining.from_pretrained(Path(folder) / 'model').eval()
     inputs = preprocessor({'inputs': images}, False)['inputs']
     noise = torch.rand(len(images), L, generator=torch.Generator().manual_seed(seed))

@@ -18,7 +18,7 @@ from mae.utils.files import write_json
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import (
     BY_NAME,
-    Departure,
+    ExportedWeights,
     export_weights,
     facts_of_config,
     load_weights,
@@ -64,14 +64,14 @@ def convert(
         source: file, folder of transformers, name of `list_models`, or address.
         out: `.safetensors` or `.pth` file; for transformers a folder. It must not exist.
         to: 'mae', 'fair', 'timm', 'transformers', 'mmpretrain' or 'lightly'.
-        config: name or path, for what the weights do not tell, such as the number of heads.
-        facts: the same by name; they replace what config and file say, and None removes it.
+        config: name or path, for what shapes do not show, such as the number of heads.
+        facts: metadata by name, in place of what config and file say; None removes an entry.
         encoder_only: leave out decoder and head.
         img_size: (height, width) in pixels to fit the positions to, or one number for both.
         patch_size: side in pixels to fit the patch projection to.
         in_channels: number of channels to fit the patch projection to.
-        key: of the weights to take where the source holds those of several models: names of dicts
-            and prefixes with dots between, such as 'teacher' or 'state_dict_ema'.
+        key: dotted name of the weights to take where the source holds several models: names of
+            dicts and prefixes, such as 'teacher' or 'state_dict_ema'.
         pos_antialias: resample positions as timm does; False as the authors do.
 
     Returns:
@@ -88,7 +88,7 @@ def convert(
     if not isinstance(to, str) or to not in BY_NAME:
         raise ValueError(f'no format {to!r}; known: {", ".join(BY_NAME)}')
     _check_out(out, to)
-    facts = _given(facts)
+    facts = _checked_facts(facts)
     fetched = find_file(source)
     source = fetched.path
     found = load_weights(source, fetched.proof, key)
@@ -110,15 +110,15 @@ def convert(
         in_channels=in_channels,
         pos_antialias=pos_antialias,
     )
-    departure = export_weights(weights, BY_NAME[to], known, source)
-    told = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
-    processor = found.get('processor') if all(value is None for value in told) else None
-    lines += [*changes, *departure.notes, *write_weights(departure, out, processor)]
+    exported = export_weights(weights, BY_NAME[to], known, source)
+    overrides = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
+    processor = found.get('processor') if all(value is None for value in overrides) else None
+    lines += [*changes, *exported.notes, *write_weights(exported, out, processor)]
     return Conversion(out, lines)
 
 
 def write_weights(
-    departure: Departure, out: Path, processor: Mapping[str, Any] | None = None
+    exported: ExportedWeights, out: Path, processor: Mapping[str, Any] | None = None
 ) -> list[str]:
     """Write exported weights, whole or not at all.
 
@@ -133,20 +133,20 @@ def write_weights(
     Raises:
         OSError: the disk refused.
     """
-    metadata = {KEY: json.dumps(departure.passport)}
-    departure = replace(departure, weights=unshared(departure.weights))
-    if departure.config is not None:
+    metadata = {KEY: json.dumps(exported.metadata)}
+    exported = replace(exported, weights=unshared(exported.weights))
+    if exported.config is not None:
         notes: list[str] = []
         if not processor:
-            processor, notes = _processor_of(departure.config, departure.passport['facts'])
-        files = {'config': departure.config, 'preprocessor_config': processor}
-        _write_folder(departure.weights, files, out, {'format': 'pt', **metadata})
+            processor, notes = _processor_of(exported.config, exported.metadata['facts'])
+        files = {'config': exported.config, 'preprocessor_config': processor}
+        _write_folder(exported.weights, files, out, {'format': 'pt', **metadata})
         return notes
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == '.safetensors':
-        save_safetensors(departure.weights, out, metadata)
+        save_safetensors(exported.weights, out, metadata)
     else:
-        save_checkpoint(departure.checkpoint(), out)
+        save_checkpoint(exported.checkpoint(), out)
     return []
 
 
@@ -190,7 +190,7 @@ def _of_encoder(name: str) -> bool:
     return name.startswith('encoder.')
 
 
-def _given(facts: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _checked_facts(facts: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """`facts` of the caller, checked; one number may stand for the only channel."""
     if isinstance(facts, Mapping):
         alone = {name for name in _PIXELS if isinstance(facts.get(name), int | float)}

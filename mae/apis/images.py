@@ -1,4 +1,4 @@
-"""Images as people have them (paths, folders, arrays, PIL images) as a model wants them.
+"""Images from paths, folders, arrays or PIL images, as tensors that a model takes.
 
 Shapes: B images, C channels, H W pixels.
 """

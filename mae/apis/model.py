@@ -1,4 +1,4 @@
-"""A model from a config, ready for a notebook; `build_and_load` is under every door to one."""
+"""Models from configs; `build_and_load` is called by all functions that return a model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mae.apis.device import resolve_device
-from mae.apis.suggest_config import likely_config
+from mae.apis.suggest_config import matching_config
 from mae.config import load_config
 from mae.fault_tolerance.checkpoint import LoadReport, fit_weights
 from mae.registry import MODELS
@@ -24,8 +24,8 @@ def init_model(
 ) -> Any:
     """Build the model of a config, in evaluation mode, and give it all of its weights or none.
 
-    The door of the OpenMMLab libraries; `get_model` takes names of published weights, changes to
-    the config and weights that fit in part.
+    Named as in the OpenMMLab libraries. `get_model` also takes names of published weights, changes
+    to the config, and weights that fit in part.
 
     Args:
         config: path, `Config`, or the bare name of a shipped config.
@@ -83,6 +83,6 @@ def build_and_load(
             exact=exact,
             facts=found['facts'],
             notes=found['notes'],
-            suggest=likely_config,
+            suggest=matching_config,
         )
     return model.to(device).eval(), report, found

@@ -60,7 +60,7 @@ def export_onnx(
     """
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401  (torch's exporter needs it, and asks too late)
+        import onnxscript  # noqa: F401  (torch's exporter needs it, and fails late)
     except ImportError as error:
         raise ImportError(
             f'ONNX needs {error.name}: pip install onnx onnxscript onnxruntime'

@@ -11,20 +11,20 @@ from typing import Any
 import mmengine
 import torch
 
-from mae.apis.suggest_config import likely_config
+from mae.apis.suggest_config import matching_config
 from mae.config import find_config, load_config
 from mae.fault_tolerance.checkpoint import fit_weights, save_safetensors, unshared
 from mae.registry import MODELS
 from mae.utils.digest import file_digest
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_file
-from mae.utils.package_files import shipped
+from mae.utils.package_files import package_path
 from mae.zoo.cost import measure_cost
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import load_weights, manifest_of
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.card import metafile_entry, model_card
-from mae.zoo.formats.metadata import KEY, lasting
+from mae.zoo.formats.metadata import KEY, facts_to_store
 
 SUFFIXES = ('.safetensors', '.pth')
 
@@ -52,7 +52,7 @@ def publish(
     """Write `NAME-<first 8 digits of the SHA-256>` with a model card and a metafile entry.
 
     Args:
-        checkpoint: of a run of this toolbox, or any model that it can read: a path, a name of
+        checkpoint: that of a run of this toolbox, or any model that it can read: a path, a name of
             `list_models`, or an address.
         out_dir: created if missing.
         name: file name without hash and suffix.
@@ -77,16 +77,16 @@ def publish(
     weights = unshared(found['state_dict'])
     model = _model_of(config, found, path) if config else {}
     model.setdefault('Parameters', sum(_count(key, value) for key, value in weights.items()))
-    passport = {'facts': lasting(found['facts']), 'manifest': manifest_of(weights)}
+    metadata = {'facts': facts_to_store(found['facts']), 'manifest': manifest_of(weights)}
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f'.{name}{suffix}'
     try:
         if suffix == '.safetensors':
             # One entry: safetensors writes several in any order, and the hash would be any too.
-            save_safetensors(weights, draft, {KEY: json.dumps(passport)})
+            save_safetensors(weights, draft, {KEY: json.dumps(metadata)})
         else:
             with whole_file(draft) as opened:
-                torch.save({'meta': {KEY: passport}, 'state_dict': weights}, opened)
+                torch.save({'meta': {KEY: metadata}, 'state_dict': weights}, opened)
         sha256 = file_digest(draft)
         file = folder / f'{name}-{sha256[:8]}{suffix}'
         done = Publication(file, file.with_suffix('.md'), file.with_suffix('.yml'))
@@ -103,7 +103,7 @@ def publish(
             metrics=metrics or {},
             meta=found.get('meta', {}),
         )
-        card = model_card(entry, _architecture(weights, path), passport['facts'], config)
+        card = model_card(entry, _architecture(weights, path), metadata['facts'], config)
         draft.rename(file)
     finally:
         draft.unlink(missing_ok=True)
@@ -143,7 +143,7 @@ def _model_of(config: str, found: Mapping[str, Any], path: Path) -> dict[str, An
         path,
         exact=exact,
         facts=found['facts'],
-        suggest=likely_config,
+        suggest=matching_config,
     )
     if report.adapted:
         raise CheckpointError(f'{path} is not of {config}: {report.adapted[0]}')
@@ -156,7 +156,7 @@ def _model_of(config: str, found: Mapping[str, Any], path: Path) -> dict[str, An
 
 def _place(config: str) -> str:
     """Where an index finds a config: in its own folder, if the config is shipped."""
-    path, root = find_config(config).resolve(), shipped('configs')
+    path, root = find_config(config).resolve(), package_path('configs')
     if root is not None and path.is_relative_to(root.resolve()):
         return str(path.relative_to(root.resolve().parent))
     return str(path)

@@ -34,7 +34,7 @@ def reconstruct(
     """Original, masked and reconstructed pictures.
 
     A model trained on normalised pixels predicts each patch without its mean and deviation, so
-    these come from elsewhere; each panel's `note` tells from where.
+    these come from elsewhere; each panel's `note` says from where.
 
     Args:
         model: an `MAE`, from `init_model`.

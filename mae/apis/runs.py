@@ -8,14 +8,15 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mae.apis.cli import explain
-from mae.apis.suggest_config import likely_config
+from mae.apis.per_class import write_per_class
+from mae.apis.suggest_config import matching_config
 from mae.engine import Runner
-from mae.fault_tolerance.lock import only_one
+from mae.fault_tolerance.lock import folder_lock
 from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.signals import EXIT_CODES, Stopped, StopSignals
 from mae.fault_tolerance.work_dir import tidy_start
 from mae.utils.digest import weights_sha256
-from mae.utils.distributed import leads
+from mae.utils.distributed import is_first_process
 from mae.utils.errors import ConfigError
 from mae.zoo.fetch import find_file
 
@@ -24,7 +25,7 @@ def train(config: Config) -> Runner:
     """Run the training a config describes, alone in its work dir.
 
     SIGTERM, SIGUSR1 and SIGINT stop it at the next step, with the state saved; `run.json` in the
-    work dir tells what became of it.
+    work dir records the outcome.
 
     Args:
         config: from `mae.apis.load_config`, with `work_dir` set.
@@ -44,19 +45,19 @@ def train(config: Config) -> Runner:
                 '; one that only evaluates is for tools/test.py'
             )
     work_dir = Path(config.work_dir)
-    first = leads(config.get('launcher', 'none'))
+    first = is_first_process(config.get('launcher', 'none'))
     with (
-        only_one(work_dir) if first else nullcontext(),
+        folder_lock(work_dir) if first else nullcontext(),
         tidy_start(work_dir),
         _recorded(RunState(work_dir) if first else None) as state,
-        _recorded(state),  # twice: the news of a killed data worker may break in anywhere, once
+        _recorded(state),  # twice: a killed data worker raises once, anywhere, also in here
         StopSignals(on_quit=lambda signum: _note_stop(state, signum)) as signals,
     ):
         if config.get('load_from') and not config.get('resume'):
             config.load_from = str(find_file(config.load_from).path)
         runner: Runner = Runner.from_cfg(config)
         runner.signals, runner.run_state = signals, state
-        runner.suggest_config = likely_config
+        runner.suggest_config = matching_config
         runner.train()
         if state is not None:
             state.write(
@@ -77,7 +78,7 @@ def _recorded(state: RunState | None) -> Iterator[RunState | None]:
     except Stopped as stopped:
         _note_stop(state, stopped.signum)
         raise
-    except KeyboardInterrupt:  # where nobody listens to signals
+    except KeyboardInterrupt:  # where no handler is installed
         _note_stop(state, signal.SIGINT)
         raise
     except BaseException as error:
@@ -111,6 +112,9 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     """
     config.load_from = str(find_file(checkpoint).path)
     runner: Runner = Runner.from_cfg(config)
-    runner.suggest_config = likely_config
+    runner.suggest_config = matching_config
     metrics: dict[str, float] = runner.test()
+    write_per_class(
+        runner.test_evaluator.metrics, runner.test_dataloader.dataset, Path(config.work_dir)
+    )
     return metrics

@@ -8,10 +8,11 @@ from mae.config import shipped_configs
 from mae.config.grammar import parse_name
 from mae.utils.vit_sizes import arch_name
 
+_PLAIN_DATA = ('in1k', 'digits')
 _PATCHES = 'encoder.patch_embed.proj.weight'
 
 
-def likely_config(weights: Mapping[str, Tensor]) -> str | None:
+def matching_config(weights: Mapping[str, Tensor]) -> str | None:
     """Name of the plainest shipped config whose model has these widths, blocks and patches.
 
     Args:
@@ -28,7 +29,9 @@ def likely_config(weights: Mapping[str, Tensor]) -> str | None:
         if promise is None or promise.arch != arch or promise.patch != patches.shape[-1]:
             continue
         if promise.job == job and not promise.ablation and not promise.variant:
-            found.append((promise.percent != 100, promise.paper, promise.size, path.stem))
+            of_others = promise.data not in _PLAIN_DATA
+            rank = of_others, promise.percent != 100, promise.paper, promise.size
+            found.append((*rank, path.stem))
     return min(found)[-1] if found else None
 
 

@@ -11,11 +11,12 @@ from mmengine.config import Config
 
 from mae.apis.device import resolve_device
 from mae.apis.model import build_and_load
-from mae.config import find_config, load_config
+from mae.config import find_config, load_config, shipped_configs
+from mae.config.load import FROM_OPTIONS
 from mae.fault_tolerance.checkpoint import LoadReport
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
-from mae.zoo.fetch import Fetched, fetch_proved, find_file
+from mae.zoo.fetch import Fetched, fetch_verified, find_file
 from mae.zoo.index import Entry, entries, find_entry, weights_for
 
 
@@ -67,7 +68,7 @@ def find_model(name: str) -> Entry:
     """The published weights of a name of `list_models`, a file name or a config's name.
 
     Raises:
-        ConfigError: nothing has that name (tells the nearest), or none are published for it.
+        ConfigError: nothing has that name (suggests the nearest), or none are published for it.
     """
     entry = _resolve(name)[1]
     if entry is None:
@@ -86,11 +87,11 @@ def get_model(
 ) -> Any:
     """A model by the name of its weights or of its config, ready for a notebook.
 
-    `init_model` takes configs alone and loads whole weights only; `load_model` is this with what
-    else is known of the model.
+    `init_model` takes configs alone and loads whole weights only; `load_model` returns more about
+    the model.
 
     Args:
-        name: of `list_models`, the file name of a published file, or a config (name, path,
+        name: a name of `list_models`, the file name of a published file, or a config (name, path,
             `Config`).
         pretrained: False leaves the weights as initialised; True takes the published file of
             that name, of a config the one listed first; or a path, an address or another name
@@ -103,7 +104,7 @@ def get_model(
         An `MAE` or `Classifier` in evaluation mode.
 
     Raises:
-        ConfigError: nothing has that name (tells the nearest), or a key is wrong.
+        ConfigError: nothing has that name (suggests the nearest), or a key is wrong.
         CheckpointError: the weights cannot be read or do not fit.
         DownloadError: they cannot be fetched, or are not what was published.
         ValueError: there is no such device.
@@ -121,7 +122,10 @@ def load_model(
     """Like `get_model`, with config, index entry, class names and report."""
     device = resolve_device(device)
     config, entry = _resolve(name)
-    config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
+    try:
+        config = load_config(config, {f'model.{key}': value for key, value in overrides.items()})
+    except ConfigError as error:  # a keyword is no option of a command line
+        raise ConfigError(str(error).removeprefix(FROM_OPTIONS)) from error
     if pretrained is False:
         return LoadedModel(build_and_load(config, None, device)[0], config)
     entry, fetched = _find_weights(name, pretrained, entry)
@@ -145,11 +149,10 @@ def _resolve(name: str | Path | Config) -> tuple[Path | Config, Entry | None]:
     except ConfigError as error:
         if '/' in str(name):
             raise
-        near = nearest(str(name).removesuffix('.pth'), list_models(), limit=3)
-        message = str(error).partition('; nearest')[0].replace('config', 'model or config')
-        hint = (
-            f'nearest models: {", ".join(near)}' if near else 'tools/download.py --list shows all'
-        )
+        known = {*list_models(), *(path.stem for path in shipped_configs())}
+        near = nearest(str(name).removesuffix('.pth').removesuffix('.py'), known, limit=3)
+        message = str(error).partition('; nearest')[0].replace('config', 'model or config', 1)
+        hint = f'nearest: {", ".join(near)}' if near else 'tools/download.py --list shows all'
         raise ConfigError(f'{message}; {hint}') from None
     return config, weights_for(config)
 
@@ -165,7 +168,7 @@ def _find_weights(
                 f'no weights are published for {what}: give a path of some (pretrained=, '
                 '--weights), or a name that tools/download.py --list shows'
             )
-        return entry, fetch_proved(entry)
+        return entry, fetch_verified(entry)
     source = str(pretrained)
     is_here = bool(source) and Path(source).expanduser().exists()
     return None if is_here else find_entry(source), find_file(source)

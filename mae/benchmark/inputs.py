@@ -1,4 +1,4 @@
-"""What all systems of a comparison are given, so that they compute the same.
+"""The inputs that all systems of a comparison share, so that they compute the same.
 
 Shapes: B images, C channels, H W pixels, L patches.
 """
@@ -57,11 +57,11 @@ class FinetuningInputs(Inputs):
 
     Attributes:
         labels: int64 (B,).
-        loss: of logits and labels.
-        drop_path_rate: of the last block.
+        loss: takes logits and labels.
+        drop_path_rate: rate of the last block; it grows linearly from 0 in the first.
         layer_decay: factor of the learning rate from a layer to the one below, or None.
-        weight_decay: of AdamW.
-        betas: of AdamW.
+        weight_decay: decoupled weight decay, as in AdamW.
+        betas: decay rates of AdamW's two averages.
     """
 
     labels: Tensor
@@ -85,10 +85,10 @@ class LoaderInputs:
 
     Attributes:
         root: folder with one folder for each class.
-        config: of our side, for the crop.
+        config: our config, which states the crop.
         batch_size: images of a batch.
         workers: processes that read.
-        batches: of a pass over the data.
+        batches: number of batches in a pass over the data.
         repeats: times that an image is read in a pass.
     """
 
@@ -121,13 +121,13 @@ class LoaderInputs:
 
     @property
     def indices(self) -> list[int]:
-        """Of the images of a pass, for those who do not repeat by themselves."""
+        """Indices of the images of a pass, for loaders that do not repeat images themselves."""
         number = len(ImageFolder(str(self.root)))
         return [index % number for index in range(self.batches * self.batch_size)]
 
     @property
     def options(self) -> dict[str, Any]:
-        """Of PyTorch's loader; pinning is left out, as it is no work of a worker."""
+        """Arguments of PyTorch's DataLoader; no pinning, which is not done in a worker."""
         return {
             'batch_size': self.batch_size,
             'shuffle': True,

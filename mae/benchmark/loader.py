@@ -22,7 +22,7 @@ from mae.engine import Runner
 from mae.utils.allocator import return_freed_memory
 
 _NUMBER = count()
-# The runner builds one; nothing is asked of it.
+# The runner builds a model, which nothing here calls.
 _NO_MODEL = {'type': 'ViTEncoder', 'arch': {'embed_dim': 4, 'depth': 1, 'num_heads': 1}}
 
 

@@ -55,7 +55,7 @@ def alternate(
     """Run all systems in rounds; in each, every system does `steps` units, in rotating order.
 
     Args:
-        clocks: of each system, by name.
+        clocks: by name of a system, what times it.
         rounds: number of figures for each system.
         steps: units timed together.
         warmup: units of each system beforehand that do not count.
@@ -91,7 +91,7 @@ def clock_of(work: Work, device: torch.device | str = 'cpu') -> Clock:
 
 
 def synchronize(device: torch.device | str) -> None:
-    """Wait until the device has done all it was inputs."""
+    """Wait until the device has finished its queue."""
     if torch.device(device).type == 'cuda':
         torch.cuda.synchronize(device)
 
@@ -137,8 +137,7 @@ class MatmulPeak:
 
     Args:
         sizes: (M, K, N) of products (M, K) @ (K, N).
-        device: where.
-        dtype: of both factors.
+        dtype: type of both factors.
     """
 
     def __init__(

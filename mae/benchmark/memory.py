@@ -28,10 +28,9 @@ def activation_bytes(loss: Loss, model: nn.Module, size: int, device: torch.devi
     """Peak of one forward and backward pass beyond weights, gradients and optimizer.
 
     Args:
-        loss: forward pass of that many images.
-        model: whose parameters do not count.
-        size: images.
-        device: where.
+        loss: takes a number of images and returns their loss.
+        model: its parameters do not count.
+        size: number of images.
     """
     if device.type == 'cuda':
         return _allocated(loss, model, size)
@@ -65,7 +64,7 @@ def kept_bytes(forward: Callable[[], Any], ignored: Iterable[Tensor] = ()) -> in
     """What autograd keeps of a forward pass, each storage once.
 
     Args:
-        forward: to count in.
+        forward: the forward pass to measure.
         ignored: tensors whose storages do not count.
     """
     left_out = {tensor.untyped_storage().data_ptr() for tensor in ignored}

@@ -21,7 +21,7 @@ class Ours:
 
     Args:
         settings: the comparison.
-        model: of the config, weights started.
+        model: built from the config, its weights initialised.
         batch: as collated, on the device.
     """
 

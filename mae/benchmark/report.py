@@ -17,7 +17,7 @@ from mae.utils.hardware import software
 Report = dict[str, Any]
 Figures = dict[str, Any]
 
-# Of the figure that all systems must agree on, relative.
+# Relative tolerance of the figure that all systems must agree on.
 _TOLERANCE = {'float32': 1e-4, 'bfloat16': 1e-2}
 _WIDTH = 110  # that the table needs, also where the output is a file
 # Columns of the table: key of a system's figures, heading, how to write the value.
@@ -89,7 +89,8 @@ def ratios(systems: Mapping[str, Figures]) -> dict[str, Any]:
     """Ours over each peer: the medians' ratio, and the quartiles of the rounds' ratios.
 
     A round holds all systems within seconds of each other, so its ratio is free of what else the
-    machine did in other rounds. A name may end in ' at <place>': it meets ours at that place.
+    machine did in other rounds. A name may end in ' at <place>': it is compared with ours at that
+    place.
     """
     found: dict[str, Any] = {'ratio': {}, 'ratio_quartiles': {}}
     for name, figures in systems.items():
@@ -132,7 +133,7 @@ def show(report: Report, console: Console | None = None) -> None:
         console.print(f'k-NN in {report["knn"]["bank"]:,}: {name} {rate:,.4g} queries/s')
 
 
-def require_place(path: Path) -> None:
+def prepare_output(path: Path) -> None:
     """Make the folder that a report is to be written into.
 
     Raises:

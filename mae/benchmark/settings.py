@@ -16,15 +16,15 @@ LEARNING_RATE = 1e-4
 
 @dataclass(frozen=True)
 class Settings:
-    """One comparison.
+    """Settings of one comparison.
 
     Attributes:
-        config: of our side; the peers get a model of the same shape.
-        batch_size: images of a step.
-        device: where.
+        config: our config; the peers get a model of the same shape.
+        batch_size: images in a step.
+        device: device of all systems.
         dtype: bfloat16 by autocast, or float32 throughout.
         compile: ours as the config switch `compile` does it, the peers' models whole.
-        seed: of weights, images and masks.
+        seed: seed of weights, images and masks.
     """
 
     config: Config
@@ -36,14 +36,14 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """Of the config."""
+        """Name of the config."""
         return Path(self.config.filename or 'config').stem
 
     def require_training(self, algorithm: str = '') -> None:
         """Refuse a config of another kind.
 
         Args:
-            algorithm: type of its model, if that matters.
+            algorithm: required type of its model; '' takes any.
 
         Raises:
             ValueError: it describes no training, or that of another model.

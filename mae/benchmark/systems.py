@@ -25,7 +25,7 @@ Variants = Mapping[str, Callable[[], Any]]  # by the switch they set
 
 
 class TimedSystem:
-    """Times a system's steps and tells its memory and facts, as a worker process serves it.
+    """Measures a system inside its worker process: steps, memory, and a figure to compare.
 
     Args:
         system: with `step()`, `check()` and `switch`; for `memory`, a `TrainingSystem`.

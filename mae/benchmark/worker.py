@@ -21,7 +21,7 @@ class Worker:
     """A process that builds a system and calls its methods; results come back through a pipe.
 
     Args:
-        name: of the system, for error messages.
+        name: name of the system, for error messages.
         build: builds the system in the process; must be picklable.
 
     Raises:
@@ -83,20 +83,20 @@ def _serve(pipe: Connection, build: Callable[[], Any]) -> None:
         system = build()
         pipe.send((None, None))
     except Exception as error:  # whatever keeps a peer from running must not end the others
-        pipe.send((_told(error), None))
+        pipe.send((_printed(error), None))
         return
     while True:
         try:
             name, arguments = pipe.recv()
-        except EOFError:  # the parent has no more questions
+        except EOFError:  # the parent has closed the pipe
             return
         try:
             pipe.send((None, getattr(system, name)(*arguments)))
         except Exception as error:  # the parent raises it
-            pipe.send((_told(error), None))
+            pipe.send((_printed(error), None))
 
 
-def _told(error: Exception) -> str:
+def _printed(error: Exception) -> str:
     if wants_traceback():
         traceback.print_exception(error)
     return reason(error)

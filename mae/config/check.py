@@ -18,12 +18,14 @@ from mae.config.schema import FORWARDING, OPTIONS, PARTS, Builder, Run
 from mae.config.source import meant_elsewhere
 from mae.registry import MODELS
 from mae.utils.errors import ConfigError
-from mae.utils.suggest import did_you_mean, is_slip, nearest
+from mae.utils.suggest import did_you_mean, is_typo, nearest
 
 # Keys of every node that a registry builds.
 _COMMON = ('type', '_scope_')
 # Where a name without a scope may come from by mistake.
 _SISTERS = ('mmpretrain',)
+# Libraries of which only data sets have names in a config.
+_DATA_SISTERS = ('torchvision',)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _part(node: Mapping[str, Any], builder: Builder, place: _Place) -> None:
     """A dict with a type: its other keys are keywords of that class."""
     place = _Place(place.path, node.get('_scope_') or place.scope)
     if not node.get('type'):
-        _refuse_slips(node, ['type'], place)
+        _refuse_typos(node, ['type'], place)
     name = node.get('type') or builder.default
     if name is None:
         raise ConfigError(f'{place.path} has no type')
@@ -102,7 +104,7 @@ def _part(node: Mapping[str, Any], builder: Builder, place: _Place) -> None:
         arguments = arguments.joined(arguments_of(second))
     known = {*arguments.hints, *skipped}
     if arguments.is_open:
-        _refuse_slips(node, known, place)
+        _refuse_typos(node, known, place)
     else:
         _refuse_unknown(node, known, place, f' of {arguments.owners[0]}')
     for key, value in node.items():
@@ -125,12 +127,15 @@ def _argument(key: str, value: Any, arguments: Arguments, builder: Builder, plac
         _value(value, PARTS[key], place)
     elif arguments.is_ours and _holds_dicts(value, typed=True):
         _parts(value, builder, place)
+    elif arguments.is_ours and is_dict and _names_parts(value):
+        for name, part in value.items():
+            _parts(part, builder, place.at(name))
     elif not arguments.fits(key, value):
         raise _misfit(place.path, hint, value)
     elif isinstance(value, Mapping):
         default = arguments.defaults.get(key)
         known = default if isinstance(default, Mapping) else ()
-        _refuse_slips(value, ['type', *known], place)
+        _refuse_typos(value, ['type', *known], place)
 
 
 def _options(node: Mapping[str, Any], options: type | tuple[str, ...], place: _Place) -> None:
@@ -140,7 +145,7 @@ def _options(node: Mapping[str, Any], options: type | tuple[str, ...], place: _P
         return
     found = [arguments_of(resolve_name(name)) for name in options]
     arguments = reduce(Arguments.joined, found)
-    refuse = _refuse_slips if any(each.is_open for each in found) else _refuse_unknown
+    refuse = _refuse_typos if any(each.is_open for each in found) else _refuse_unknown
     refuse(node, {*arguments.hints, 'type'}, place)
     for key, value in node.items():
         if key in arguments.hints and not arguments.fits(key, value):
@@ -167,10 +172,10 @@ def _refuse_unknown(
             raise ConfigError(f'unknown key {place.at(key).path}{owner}{meant}')
 
 
-def _refuse_slips(node: Mapping[str, Any], known: Collection[str], place: _Place) -> None:
+def _refuse_typos(node: Mapping[str, Any], known: Collection[str], place: _Place) -> None:
     """Refuse keys that are nearly a known one, where any key is allowed."""
-    slips = [key for key in node if key not in known and any(is_slip(key, k) for k in known)]
-    _refuse_unknown(dict.fromkeys(slips), known, place)
+    typos = [key for key in node if key not in known and any(is_typo(key, k) for k in known)]
+    _refuse_unknown(dict.fromkeys(typos), known, place)
 
 
 def _holds_dicts(value: Any, *, typed: bool) -> bool:
@@ -178,6 +183,11 @@ def _holds_dicts(value: Any, *, typed: bool) -> bool:
     if isinstance(value, list | tuple):
         return any(isinstance(item, Mapping) for item in value)
     return isinstance(value, Mapping) and (not typed or 'type' in value)
+
+
+def _names_parts(value: Mapping[str, Any]) -> bool:
+    """Whether this is a dict of parts by name, as `Groups` takes."""
+    return any(isinstance(item, Mapping) and 'type' in item for item in value.values())
 
 
 def _builder_of(hint: Any) -> Builder | None:
@@ -262,6 +272,10 @@ def _hint(name: str, registries: tuple[Registry, ...], scope: str) -> str:
     known = {other for registry in registries for other in _names(in_scope(registry, scope))}
     if not package and any(_get(in_scope(registry, 'mae'), plain) for registry in registries):
         return f'; did you mean mae.{plain}? default_scope is {scope!r}'
+    for sister in _DATA_SISTERS:
+        names = (name for registry in registries for name in _scoped_names(registry, sister))
+        if not package and f'{sister}.{plain}' in names:
+            return f'; did you mean {sister}.{plain}?'
     hint = '' if package else did_you_mean(plain, known)
     if '?' in hint:
         return hint

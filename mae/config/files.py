@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from mae.utils.errors import ConfigError
-from mae.utils.package_files import shipped
-from mae.utils.suggest import is_slip, nearest
+from mae.utils.package_files import package_path
+from mae.utils.suggest import is_typo, nearest
 
 _SIZES = {'t': 'tiny', 's': 'small', 'b': 'base', 'l': 'large', 'h': 'huge'}
 _SCOPE = 'mae::'
@@ -23,6 +23,8 @@ def find_config(name: str | Path) -> Path:
     Raises:
         ConfigError: no such config; suggests the nearest names.
     """
+    if not str(name):
+        raise ConfigError("no such config: ''")  # as a path it would be the current folder
     path = Path(name).expanduser()
     if path.is_file():
         if path.suffix not in _FORMATS:
@@ -40,7 +42,7 @@ def find_config(name: str | Path) -> Path:
 
 def shipped_configs() -> list[Path]:
     """All configs one can run, sorted: those of the wheel, or of the checkout."""
-    root = shipped('configs')
+    root = package_path('configs')
     leaves = root.rglob('*.py') if root else ()
     return sorted(path for path in leaves if '_base_' not in path.parts)
 
@@ -71,7 +73,7 @@ def find_base(name: str, heir: Path) -> Path | None:
     known |= {path.stem: path.stem for path in shipped_configs()}
     known |= {path.stem: f'{_SCOPE}{path.relative_to(root)}' for root, path in _shipped_bases()}
     near = nearest(beside.stem, known, limit=3)
-    if near and (near[0] == beside.stem or is_slip(beside.stem, near[0])):
+    if near and (near[0] == beside.stem or is_typo(beside.stem, near[0])):
         hint = f'; did you mean {known[near[0]]}?'
     else:
         hint = f'; nearest: {", ".join(known[stem] for stem in near)}' if near else ''
@@ -98,7 +100,7 @@ def _find_shipped(name: str) -> Path | None:
 
 def _shipped_bases() -> list[tuple[Path, Path]]:
     """The folder of shipped configs and each file in it that is only inherited from."""
-    root = shipped('configs')
+    root = package_path('configs')
     return [(root, path) for path in sorted(root.glob('_base_/**/*.py'))] if root else []
 
 

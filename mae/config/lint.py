@@ -25,6 +25,24 @@ _TARGETS = {
     'target-feature': 'FeatureTarget',
 }
 
+_CLASSES = {
+    'in1k': 1000,
+    'inat17': 5089,
+    'inat18': 8142,
+    'inat19': 1010,
+    'places205': 205,
+    'places365': 365,
+}
+# What source and metric have in a test, so that it scores as the authors of the set do.
+_TESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    'in-c': ({'type': 'ImageNetC'}, {'type': 'CorruptionError', 'baseline': 'alexnet'}),
+    'in-a': ({'classes': 'imagenet'}, {'type': 'SubsetAccuracy', 'subset': 'imagenet-a'}),
+    'in-r': ({'classes': 'imagenet'}, {'type': 'SubsetAccuracy', 'subset': 'imagenet-r'}),
+    'in-sketch': ({'classes': 'imagenet'}, {'type': 'Accuracy'}),
+    'in-v2': ({'classes': 'imagenet-v2'}, {'type': 'Accuracy'}),
+    'in-real': ({'file_numbers': True}, {'type': 'RealAccuracy'}),
+}
+
 _Finding = tuple[str, str]  # key and what is wrong with it
 
 
@@ -72,24 +90,22 @@ def _config(path: Path) -> Iterator[_Finding]:
 
 def _promise(config: Config, promise: Promise) -> Iterator[_Finding]:
     """The numbers in the name are those in the config."""
-    loader = 'test_dataloader' if promise.job == 'knn' else 'train_dataloader'
+    loader = 'train_dataloader' if promise.is_trained else 'test_dataloader'
     encoder = 'model.encoder'
     expected: dict[str, Any] = {
         f'{loader}.batch_size': promise.batch,
         f'{encoder}.patch_size': promise.patch,
         f'{encoder}.img_size': promise.size,
-        'model.type': 'MAE' if promise.job in (None, 'knn') else 'Classifier',
+        'model.type': 'Classifier' if promise.has_head else 'MAE',
     }
     if promise.arch != 'mini':  # has no name of its own
         expected[f'{encoder}.arch'] = promise.arch
-    if promise.job != 'knn':
+    if promise.is_trained:
         expected['global_batch_size'] = promise.gpus * promise.batch
         expected['train_cfg.max_epochs'] = promise.epochs
         expected['optim_wrapper.amp'] = 'bfloat16' if promise.amp else None
-    if promise.job not in (None, 'knn'):
-        blocks = promise.trainable_blocks if promise.variant != 'grid' else 0
-        expected['model.trainable_blocks'] = blocks
-        expected['model.head.type'] = f'Linear{"Grid" if promise.variant == "grid" else ""}Head'
+    if promise.has_head:
+        expected |= _classifier(promise)
     if depth := re.fullmatch(r'dec-depth(\d+)', promise.ablation or ''):
         expected['model.decoder.depth'] = int(depth[1])
     if share := re.fullmatch(r'dec-cross-predict(\d+)', promise.ablation or ''):
@@ -109,6 +125,19 @@ def _promise(config: Config, promise: Promise) -> Iterator[_Finding]:
         found = node_at(config, key)
         if found != value:
             yield key, f'is {found!r}, but the name promises {value!r}'
+
+
+def _classifier(promise: Promise) -> dict[str, Any]:
+    """What a model with a head is to have, and how it is to be tested."""
+    expected: dict[str, Any] = {
+        'model.trainable_blocks': promise.trainable_blocks if promise.variant != 'grid' else 0,
+        'model.head.type': f'Linear{"Grid" if promise.variant == "grid" else ""}Head',
+    }
+    if classes := _CLASSES.get('in1k' if promise.data in _TESTS else promise.data):
+        expected['model.head.num_classes'] = classes
+    source, metric = _TESTS.get(promise.data, ({}, {}))
+    expected |= {f'test_dataloader.dataset.source.{key}': value for key, value in source.items()}
+    return expected | {f'test_evaluator.{key}': value for key, value in metric.items()}
 
 
 def _learning_rate(config: Config) -> Iterator[_Finding]:

@@ -26,6 +26,8 @@ from mae.utils.text import first_line, one_line
 
 # Attribute of a `Config`: by key the image sizes that no file stated and `load_config` filled in.
 _FILLED_IN = '_filled_in'
+# What an error begins with that the options caused.
+FROM_OPTIONS = '--cfg-options: '
 _LOCK = RLock()
 _REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)')
 
@@ -56,7 +58,7 @@ def load_config(
         loaded, helpers = read_config(path, source), find_helpers(source)
     _take_out_sizes(loaded)
     _drop(helpers, loaded, options)
-    plain = copy.copy(loaded)
+    plain = copy.deepcopy(loaded)  # image sizes are filled in in place
     try:
         merge_options(loaded, options)
         _check(loaded)
@@ -84,7 +86,7 @@ def _drop(helpers: Helpers, config: Config, options: Mapping[str, Any]) -> None:
         if name in helpers.files:
             places = places_of(config, node_at(taken, key))[:3]
             raise ConfigError(
-                f'--cfg-options: {name} is a helper variable of {helpers.files[name]}, which has '
+                f'{FROM_OPTIONS}{name} is a helper variable of {helpers.files[name]}, which has '
                 f'been evaluated before; set {", ".join(places) or "the keys that it goes into"}'
             )
 
@@ -130,10 +132,11 @@ def _origin(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
     if cfg_options:
         try:
             _check(config)
+            fill_in_img_size(config)
         except ConfigError:
             pass
         else:
-            return '--cfg-options: '
+            return FROM_OPTIONS
     return f'{config.filename}: ' if config.filename else ''
 
 

@@ -209,7 +209,7 @@ PARTS: dict[str, Any] = {
     **dict.fromkeys(('dataset', 'datasets', 'source'), Dataset),
     **dict.fromkeys(('pipeline', 'transforms'), Transforms),
     'sampler': Sampler,
-    **dict.fromkeys(('dataloader', 'bank_dataloader'), DataLoaderConfig),
+    **dict.fromkeys(('dataloader', 'bank_dataloader', 'val_bank_dataloader'), DataLoaderConfig),
     'optimizer': Optimizer,
     'constructor': OptimConstructor,
     **dict.fromkeys(('metrics', 'probes'), Metric),
@@ -219,7 +219,7 @@ PARTS: dict[str, Any] = {
 }
 
 # Dicts that are one argument of a class, by class and argument: a section, or the functions
-# ('module:name') whose keywords they are. If one takes any keyword, only slips are refused.
+# ('module:name') whose keywords they are. If one takes any keyword, only typos are refused.
 OPTIONS: dict[tuple[str, str], type | tuple[str, ...]] = {
     ('ViTEncoder', 'arch'): Arch,
     ('GroupedOptimConstructor', 'paramwise_cfg'): Paramwise,

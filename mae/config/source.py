@@ -17,7 +17,7 @@ from mmengine.fileio import load
 from mae.config.files import find_base
 from mae.config.schema import KEYS
 from mae.utils.errors import ConfigError
-from mae.utils.suggest import did_you_mean, is_slip
+from mae.utils.suggest import did_you_mean, is_typo
 from mae.utils.text import one_line
 
 _BASE = '_base_'
@@ -61,7 +61,7 @@ def read_source(path: Path, heirs: Sequence[Path] = ()) -> ConfigSource:
     """A file and its bases, which must be there.
 
     Args:
-        path: of the file; mmengine's formats, Python, JSON and YAML.
+        path: a file in one of mmengine's formats: Python, JSON or YAML.
         heirs: paths of the files that inherit from it, the nearest last.
 
     Raises:
@@ -284,7 +284,7 @@ def _unread(name: str, source: ConfigSource) -> str:
                 'keys that it goes into'
             )
     if name.startswith('_'):
-        return f'unknown key {name}; did you mean _base_?' if is_slip(name, '_base_') else ''
+        return f'unknown key {name}; did you mean _base_?' if is_typo(name, '_base_') else ''
     meant = did_you_mean(name, KEYS)
     return f'unknown key {name}{meant or ", which nothing reads"}'
 

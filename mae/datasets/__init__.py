@@ -13,27 +13,43 @@ from mae.datasets.seeded import SeededDataset
 from mae.datasets.shard_sampler import ShardSampler
 from mae.datasets.sources.arrow import ArrowImages
 from mae.datasets.sources.coco import CocoInstances
+from mae.datasets.sources.corrupted import Corrupted
 from mae.datasets.sources.digit_scenes import DigitScenes
 from mae.datasets.sources.digits import Digits
 from mae.datasets.sources.folder import ImageFolder
+from mae.datasets.sources.groups import Groups
+from mae.datasets.sources.idx import IDXImages
+from mae.datasets.sources.imagenet_c import ImageNetC
+from mae.datasets.sources.json_images import JsonImages
 from mae.datasets.sources.label_maps import LabelMapFolder
+from mae.datasets.sources.omnibenchmark import OmniBenchmark
 from mae.datasets.sources.packed import PackedImages
 from mae.datasets.sources.subset import Subset
+from mae.datasets.sources.torchvision_images import TorchvisionImages
+from mae.datasets.sources.torchvision_sets import HOMES as TORCHVISION_SETS
 
 __all__ = [
+    'TORCHVISION_SETS',
     'ArrowImages',
     'Checked',
     'CocoInstances',
+    'Corrupted',
     'DigitScenes',
     'Digits',
     'GlobalBatchSampler',
+    'Groups',
+    'IDXImages',
     'ImageFolder',
+    'ImageNetC',
+    'JsonImages',
     'LabelMapFolder',
+    'OmniBenchmark',
     'PackedImages',
     'Quarantined',
     'SeededDataset',
     'ShardSampler',
     'Subset',
+    'TorchvisionImages',
     'collate',
     'collate_dense',
     'read_quarantine',

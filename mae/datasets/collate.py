@@ -13,6 +13,9 @@ from torch.utils.data import default_collate
 from mae.registry import FUNCTIONS
 from mae.utils.errors import DataError
 
+# Integers that a source may give of each sample besides the label.
+COLUMNS = ('group', 'file_number')
+
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """dict(inputs uint8 (B, C, H, W), labels, ids, keys int64 (B,)), and `bad` of replaced samples.
@@ -36,15 +39,18 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def collate_facts(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All of a batch but the images: `labels`, `ids` and `keys`, int64 (B,).
 
-    If samples were replaced, `bad` lists what was wrong with the ones they replace.
+    Samples with a `group` or a `file_number` give `groups` or `file_numbers` too. If samples were
+    replaced, `bad` lists what was wrong with the ones they replace.
     """
     facts: dict[str, Any] = {f'{name}s': column(samples, name) for name in ('label', 'id', 'key')}
+    optional = (name for name in COLUMNS if name in samples[0])
+    facts |= {f'{name}s': column(samples, name) for name in optional}
     bad = [sample['bad'] for sample in samples if 'bad' in sample]
     return {**facts, 'bad': bad} if bad else facts
 
 
 def column(samples: Sequence[dict[str, Any]], name: str) -> Tensor:
-    """One number, or one list of numbers, of each sample: int64 (B,) or (B, N)."""
+    """An entry of each sample, a number or a list of N: int64 (B,) or (B, N)."""
     return torch.tensor([sample[name] for sample in samples], dtype=torch.int64)
 
 

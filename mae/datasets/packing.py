@@ -67,7 +67,7 @@ def pack(
 
     Raises:
         DataError: `folder` exists or lies within the images, an image cannot be decoded,
-            `<folder>.part` is of another job or of other images, or the system ended a process.
+            `<folder>.part` was begun with other options or images, or the system ended a process.
     """
     if folder.exists():
         raise DataError(f'{folder} exists already; remove it, or give another place')

@@ -80,12 +80,12 @@ class Quarantined:
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """The source's."""
+        """`metainfo` of the source."""
         return dict(getattr(self.source, 'metainfo', {}))
 
     @property
     def folder(self) -> str:
-        """The source's, if it has one."""
+        """Root folder of the source, if it has one."""
         folder: str = self.source.folder
         return folder
 
@@ -97,7 +97,7 @@ class Quarantined:
         return len(self._indices)
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """That of the source."""
+        """Path and label of a remaining image, as the source gives them."""
         info: dict[str, Any] = self.source.get_data_info(int(self._indices[index]))
         return info
 

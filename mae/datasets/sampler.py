@@ -52,7 +52,7 @@ class GlobalBatchSampler(Sampler[Requests]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self.rank, self.world_size = place(rank, world_size)
+        self.rank, self.world_size = rank_and_world_size(rank, world_size)
         if batch_size < 1 or num_repeats < 1:
             raise ConfigError(
                 f'batch_size and num_repeats must be >= 1, got {batch_size} and {num_repeats}'
@@ -122,7 +122,7 @@ class GlobalBatchSampler(Sampler[Requests]):
         return sample_keys(derive(self.seed, _ORDER), self.epoch, ids).argsort(stable=True)
 
 
-def place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+def rank_and_world_size(rank: int | None, world_size: int | None) -> tuple[int, int]:
     """(rank, world size), where None takes that of the running processes."""
     here, number = get_dist_info()
     rank = here if rank is None else rank

@@ -78,7 +78,7 @@ class SeededDataset(Dataset[Sample]):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """The source's; `classes` are the names, in the order of the labels."""
+        """`metainfo` of the source; its `classes` are the names, in the order of the labels."""
         return dict(getattr(self.source, 'metainfo', {}))
 
     def __getitem__(self, request: Request) -> Sample:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sized
 import torch
 from torch.utils.data import Sampler
 
-from mae.datasets.sampler import Requests, place, require_samples
+from mae.datasets.sampler import Requests, rank_and_world_size, require_samples
 from mae.registry import DATA_SAMPLERS
 from mae.utils.errors import ConfigError
 from mae.utils.hashing import sample_keys
@@ -34,7 +34,7 @@ class ShardSampler(Sampler[Requests]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        rank, world_size = place(rank, world_size)
+        rank, world_size = rank_and_world_size(rank, world_size)
         if batch_size < 1:
             raise ConfigError(f'batch_size must be >= 1, got {batch_size}')
         num_samples = len(dataset)

@@ -27,7 +27,7 @@ def begin_with_history(runner: RunnerProtocol) -> None:
     The older file stays as it is, with the steps after the checkpoint.
 
     Args:
-        runner: of a resumed run, before it logs its first scalars.
+        runner: a resumed run that has not logged scalars yet.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -52,7 +52,7 @@ def lines_until(lines: Iterable[bytes], step: int) -> list[bytes]:
     """The lines up to `step` that the run will not log again when it continues from there.
 
     Args:
-        lines: of JSON; those of training have an `epoch`, evaluations follow their step.
+        lines: JSON objects; those of training have an `epoch`, evaluations follow their step.
         step: optimizer steps done.
 
     Returns:

@@ -118,13 +118,13 @@ class TrainLoop(BaseLoop):
         for step in range(first_step, last_step):
             batches = self._wait_for(steps)
             if any(start <= self.iter < stop for start, stop in self.left_out):
-                self._pass_step(step, batches)
+                self._skip_step(step, batches)
             else:
                 self._run_step(step, batches)
             self.iter += 1
             self._call_after_report(None)
             self.runner.call_hook('after_step')
-            if self._validation_is_due_in_epoch():
+            if self.runner.val_loop is not None and self._validation_is_due_in_epoch():
                 self.runner.val_loop.run()
                 self.runner.model.train()
         self._call_after_report(0)
@@ -156,7 +156,7 @@ class TrainLoop(BaseLoop):
         logs = self._measure(outputs, weights)
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)
 
-    def _pass_step(self, step: int, batches: list[Batch]) -> None:
+    def _skip_step(self, step: int, batches: list[Batch]) -> None:
         """Skip a step: the schedule goes on, the weights stay."""
         self.runner.call_hook('before_train_iter', batch_idx=step, data_batch=batches)
         self.runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=None)
@@ -180,7 +180,7 @@ class TrainLoop(BaseLoop):
 
     def _validation_is_due_in_epoch(self) -> bool:
         """Whether a run in steps validates here; its last validation is the one at the end."""
-        if self.max_steps is None or self.runner.val_loop is None or self.iter == self.max_iters:
+        if self.max_steps is None or self.iter == self.max_iters:
             return False
         return self.iter % self.val_interval == 0
 

@@ -38,7 +38,7 @@ from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_glo
 from mae.engine.hooks.default import default_hooks
 from mae.engine.img_size import fill_in_img_size
 from mae.engine.loops import TrainLoop
-from mae.engine.optim.rate import describes_one, with_rate
+from mae.engine.optim.rate import configures_one_optimizer, with_rate
 from mae.engine.start import announce, begin, load, resume
 from mae.fault_tolerance.checkpoint import (
     identity_of,
@@ -142,7 +142,7 @@ class Runner(_Base):
     def set_randomness(
         self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
     ) -> None:
-        """mmengine's, for seeds that numpy accepts."""
+        """Seed as mmengine does, after refusing a seed that numpy would not accept."""
         if seed is not None and not 0 <= seed < 2**32:
             raise ConfigError(f'randomness.seed must lie in 0..{2**32 - 1}, not {seed}')
         MMRunner.set_randomness(self, seed, diff_rank_seed, deterministic)
@@ -150,13 +150,13 @@ class Runner(_Base):
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: object
     ) -> MMLogger:
-        """mmengine's, without a hundred lines that list the hooks (`get_hooks_info()` does)."""
+        """mmengine's logger, without its hundred lines on hooks (`get_hooks_info()` lists them)."""
         logger = super().build_logger(log_level, log_file, **kwargs)
         logger.addFilter(_is_wanted)
         return logger
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        """One line where mmengine logs a hundred; the config is a file in the work dir."""
+        """Log one line where mmengine logs a hundred; the config is a file in the work dir."""
         libraries = ', '.join(f'{name} {version}' for name, version in versions().items())
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
         self.logger.info(f'{libraries}; seed {self.seed}; {self.world_size} x {device}')
@@ -164,7 +164,7 @@ class Runner(_Base):
     # --- the model ------------------------------------------------------------------------
 
     def build_model(self, model: object) -> nn.Module:
-        """mmengine's; an error of a part names the whole config key, from `model.` on."""
+        """Build as mmengine does; an error of a part names its whole config key."""
         try:
             built: nn.Module = super().build_model(model)
         except ValueError as error:
@@ -235,7 +235,7 @@ class Runner(_Base):
         return loader
 
     def build_train_loop(self, loop: object) -> BaseLoop:
-        """mmengine's; the sampler of the training data gets the global batch size."""
+        """Build as mmengine does, with the global batch size set in the training sampler."""
         if isinstance(self._train_dataloader, Mapping):
             size = self.global_batch_size
             self._train_dataloader = with_global_batch(self._train_dataloader, size)
@@ -243,7 +243,7 @@ class Runner(_Base):
         return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: object) -> BaseLoop:
-        """mmengine's; a classifier is validated on the classes that it is trained on."""
+        """Build as mmengine does; refuse to validate a classifier on other classes."""
         self._build_own_loader('val_dataloader')
         built = super().build_val_loop(loop)
         if isinstance(self._train_loop, BaseLoop) and hasattr(self.bare_model, 'num_classes'):
@@ -252,7 +252,7 @@ class Runner(_Base):
         return built
 
     def build_test_loop(self, loop: object) -> BaseLoop:
-        """mmengine's."""
+        """Build as mmengine does, with a data loader of ours."""
         self._build_own_loader('test_dataloader')
         return super().build_test_loop(loop)
 
@@ -275,7 +275,7 @@ class Runner(_Base):
             ConfigError: `TrainLoop` cannot step with it, for example with several optimizers.
         """
         base_lr = self.cfg.get('base_lr')
-        if describes_one(optim_wrapper) and (self.is_exact or base_lr is not None):
+        if configures_one_optimizer(optim_wrapper) and (self.is_exact or base_lr is not None):
             sampler = getattr(self.train_dataloader, 'batch_sampler', None)
             optim_wrapper, line = with_rate(optim_wrapper, base_lr, sampler, self.world_size)
             if line:
@@ -292,14 +292,14 @@ class Runner(_Base):
         return built
 
     def scale_lr(self, optim_wrapper: object, auto_scale_lr: object = None) -> None:
-        """mmengine's; nothing with `TrainLoop`, where `with_rate` has scaled the rate already."""
+        """Scale as mmengine does; nothing with `TrainLoop`, whose rate `with_rate` has scaled."""
         if not self.is_exact:
             super().scale_lr(optim_wrapper, auto_scale_lr)
 
     def _build_param_scheduler(
         self, scheduler: object, optim_wrapper: object
     ) -> list[_ParamScheduler]:
-        """mmengine's; with `TrainLoop` every schedule is updated at each iteration.
+        """Build as mmengine does; with `TrainLoop` schedules are updated at each iteration.
 
         Raises:
             ConfigError: a warm-up in epochs of a run in steps, or the reverse.
@@ -321,7 +321,7 @@ class Runner(_Base):
     # --- hooks ----------------------------------------------------------------------------
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
-        """mmengine's; with `TrainLoop` ours too, without the one that sets the samplers' epoch."""
+        """Register mmengine's hooks; with `TrainLoop` also ours, and none that sets an epoch."""
         chosen = default_hooks(
             hooks,
             is_exact=self.is_exact,

@@ -1,8 +1,8 @@
 """How a run starts: with new weights, with those of a file, or from a checkpoint of a run.
 
-A resume is told in three files, in this order: here, from `begin` to `_restore`;
-`mae/fault_tolerance/checkpoint/folder.py`, which checkpoint it is; and, after `io.py` there has
-read it, `state.py` there, how the run is put back to its step.
+A resume spans three files, to be read in this order: this one, from `begin` to `_restore`;
+`mae/fault_tolerance/checkpoint/folder.py`, which chooses the checkpoint; and, once `io.py` beside
+it has read the file, `state.py`, which puts the run back to its step.
 """
 
 import re

@@ -36,6 +36,8 @@ class Accuracy(BaseMetric):
 
     Args:
         topk: one k or several, different whole numbers from 1 on.
+        num_classes: N that the data set is made for: a model of another number is refused at the
+            first batch. None takes every model.
 
     Raises:
         ConfigError: `topk` is not made of different whole numbers from 1 on.
@@ -43,8 +45,11 @@ class Accuracy(BaseMetric):
 
     default_prefix = ''
     reads_batches = True  # see `Evaluator`
+    _without_logit = 'they are negative or lie above the classes of the model or the bank'
 
-    def __init__(self, topk: int | Sequence[int] = (1, 5)) -> None:
+    def __init__(
+        self, topk: int | Sequence[int] = (1, 5), *, num_classes: int | None = None
+    ) -> None:
         super().__init__()
         values = tuple(topk) if isinstance(topk, Sequence) else (topk,)
         if not values or not all(map(is_count, values)) or len(set(values)) < len(values):
@@ -53,6 +58,7 @@ class Accuracy(BaseMetric):
                 f'(1, 5), not {topk!r}'
             )
         self.topk = values
+        self.num_classes = num_classes
         self._counts: Tensor | None = None
         self._num_classes = 0
         self._has_warned = False
@@ -61,11 +67,29 @@ class Accuracy(BaseMetric):
         """Count the hits of a batch: `logits` (B, N) and `labels` (B,).
 
         Raises:
-            ValueError: they are missing or have other shapes.
+            ConfigError: the model is no classifier, or one of other than `num_classes` classes.
+            ValueError: logits or labels have other shapes.
         """
         for sample in data_samples:
-            logits, labels = logits_and_labels(sample, type(self).__name__)
+            logits, labels = self.read(sample)
             self.add(count_hits(logits, labels, self.topk), logits.shape[-1])
+
+    def read(self, sample: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (B, N) and labels (B,) of a batch.
+
+        Raises:
+            ConfigError: as of `process`.
+            ValueError: as of `process`.
+        """
+        logits, labels = logits_and_labels(sample, type(self).__name__)
+        check_logits(logits, labels, type(self).__name__)
+        if self.num_classes is not None and logits.shape[1] != self.num_classes:
+            raise ConfigError(
+                f'{type(self).__name__}: the model tells {logits.shape[1]} classes apart, but '
+                f'these images are labelled with {self.num_classes}: evaluate weights of a '
+                f'classifier with model.head.num_classes={self.num_classes}'
+            )
+        return logits, labels
 
     def add(self, hits: Tensor, num_classes: int) -> None:
         """Add the counts of a batch, without waiting for the device."""
@@ -80,24 +104,45 @@ class Accuracy(BaseMetric):
                 sample at all.
             NonFiniteError: logits that are NaN or infinite, which rank nothing.
         """
+        counts = self.reduced()
+        self.require_sound(counts.reshape(-1, counts.shape[-1])[:, -3:].amax(0))
+        return counts
+
+    def reduced(self) -> Tensor:
+        """The counts of all processes, not looked at; the next evaluation starts anew.
+
+        Raises:
+            DataError: there was no batch.
+        """
         if self._counts is None:
             raise DataError('there is nothing to evaluate: the data loader gave no batch')
         counts, self._counts = self._counts, None
         all_reduce(counts)
-        wrong, broken, total = counts.reshape(-1, counts.shape[-1])[:, -3:].amax(0).tolist()
+        return counts
+
+    def require_sound(self, counts: Tensor) -> None:
+        """Refuse what cannot be ranked.
+
+        Args:
+            counts: (3,): labels without a logit, samples with bad logits, all samples.
+
+        Raises:
+            DataError: as of `totals`.
+            NonFiniteError: as of `totals`.
+        """
+        wrong, broken, total = counts.tolist()
         if not total:
             raise DataError('there is nothing to evaluate: no batch had a sample')
         if wrong:
             raise DataError(
-                f'{wrong:.0f} of {total:.0f} labels to evaluate have no logit: they are negative '
-                'or lie above the classes of the model or the bank'
+                f'{wrong:.0f} of {total:.0f} labels to evaluate have no logit: '
+                f'{self._without_logit}'
             )
         if broken:
             raise NonFiniteError(
                 f'the logits of {broken:.0f} of {total:.0f} samples to evaluate are NaN or '
                 'infinite: the weights are broken, or the numbers too large for their type'
             )
-        return counts
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Add up the counts of all processes.
@@ -180,13 +225,22 @@ def count_hits(logits: Tensor, labels: Tensor, topk: Sequence[int]) -> Tensor:
     Raises:
         ValueError: other shapes or types, or on two devices.
     """
+    return hit_columns(logits, labels, topk).sum(dim=1).double()
+
+
+def hit_columns(logits: Tensor, labels: Tensor, topk: Sequence[int]) -> Tensor:
+    """What `count_hits` adds up, of each sample: bool (len(topk) + 3, B).
+
+    Raises:
+        ValueError: other shapes or types, or on two devices.
+    """
     check_logits(logits, labels)
     known, finite = known_and_finite(logits, labels)
     own = logits.gather(1, labels.long().clamp(0, logits.shape[1] - 1)[:, None])  # B,1
     place = (logits >= own).sum(dim=1)  # rank of the label, after all that are equal
     sound = known & finite
     columns = [*(sound & (place <= k) for k in topk), ~known, ~finite, torch.ones_like(known)]
-    return torch.stack(columns).sum(dim=1).double()
+    return torch.stack(columns)
 
 
 def known_and_finite(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

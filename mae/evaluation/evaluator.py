@@ -126,7 +126,7 @@ def _process(metric: Any, data_batch: Any, samples: list[DataSample]) -> None:
         elif type(metric).__module__.partition('.')[0] in ('mmpretrain', 'mmengine'):
             needs = f'fails with "{type(error).__name__}: {error}"'
         else:
-            raise  # a user's own is for them to mend: with its traceback
+            raise  # a user's own metric: they need its traceback
         raise ConfigError(f'{_name(metric)} {needs}; this model gives {keys}') from error
 
 

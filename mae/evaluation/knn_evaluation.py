@@ -248,10 +248,10 @@ def feature_bank(model: Any, loader: Iterable[ImageBatch], pool: str) -> tuple[T
     """Features (M, D) and labels (M,) of all batches, gathered from all processes to each."""
     parts = [features_of(model, batch, pool) for batch in loader]
     features, labels = (torch.cat(column) for column in zip(*parts, strict=True))
-    return _gathered(features), _gathered(labels)
+    return gathered(features), gathered(labels)
 
 
-def _gathered(part: Tensor) -> Tensor:
+def gathered(part: Tensor) -> Tensor:
     """All-gather of rows (M_rank, ...), in the order of ranks; their number may differ by rank."""
     if not dist.is_initialized():
         return part

@@ -46,7 +46,7 @@ class KNNProbe:
 
     @property
     def name(self) -> str:
-        """Starts the names of its metrics."""
+        """Prefix of the names of its metrics."""
         return f'knn_k{self.k}_t{"none" if self.temperature is None else f"{self.temperature:g}"}'
 
     def fit(self, bank: Tensor, labels: Tensor) -> Scorer:
@@ -88,6 +88,8 @@ class LinearProbe:
 
     Args:
         l2: penalty of the weights, not of the biases, at least 0. scikit-learn's C is 1 / (l2 M).
+        squared: False penalises l2 |W|, the norm itself, as OmniBenchmark's code does.
+        standardize: False takes the features as they are.
         max_iter: upper limit of L-BFGS iterations.
         chunk_size: images of the bank whose logits are in memory at a time, at least 1.
 
@@ -95,7 +97,15 @@ class LinearProbe:
         ValueError: `l2` is negative or no number of float32, or a count below 1.
     """
 
-    def __init__(self, l2: float = 1e-4, *, max_iter: int = 200, chunk_size: int = 65536) -> None:
+    def __init__(
+        self,
+        l2: float = 1e-4,
+        *,
+        squared: bool = True,
+        standardize: bool = True,
+        max_iter: int = 200,
+        chunk_size: int = 65536,
+    ) -> None:
         valid = is_number(l2) and 0 <= l2 <= torch.finfo(torch.float32).max
         if not valid or not is_count(max_iter) or not is_count(chunk_size):
             raise ValueError(
@@ -103,20 +113,24 @@ class LinearProbe:
                 f'{l2!r}, {max_iter!r} and {chunk_size!r}'
             )
         self.l2 = l2
+        self.squared = squared
+        self.standardize = standardize
         self.max_iter = max_iter
         self.chunk_size = chunk_size
 
     @property
     def name(self) -> str:
-        """Starts the names of its metrics."""
-        return f'linear_l2_{self.l2:g}'
+        """Prefix of the names of its metrics."""
+        kind = '' if self.squared else '_norm'
+        return f'linear{kind}_l2_{self.l2:g}' + ('' if self.standardize else '_raw')
 
-    def fit(self, bank: Tensor, labels: Tensor) -> Scorer:
+    def fit(self, bank: Tensor, labels: Tensor, num_classes: int | None = None) -> Scorer:
         """A function of queries (B, D) to logits (B, N).
 
         Args:
             bank: float features (M, D).
             labels: whole numbers (M,).
+            num_classes: N, above all labels; None takes as many as the labels have.
 
         Raises:
             ValueError: shapes or types do not fit together, or a feature is NaN or infinite.
@@ -125,9 +139,12 @@ class LinearProbe:
         check_finite(bank, labels)
         bank, labels = bank.to(torch.promote_types(bank.dtype, torch.float32)), labels.long()
         mean, std = bank.mean(0), bank.std(0, correction=0) + 1e-6
+        if not self.standardize:
+            mean, std = torch.zeros_like(mean), torch.ones_like(std)
         if not torch.stack([mean, std]).isfinite().all():
             raise NonFiniteError('the features of the bank are too large for their type')
-        weight = bank.new_zeros(bank.shape[1] + 1, int(labels.max()) + 1)  # D+1,N: biases last
+        num_classes = num_classes or int(labels.max()) + 1
+        weight = bank.new_zeros(bank.shape[1] + 1, num_classes)  # D+1,N: biases last
         optimizer = torch.optim.LBFGS(
             [weight],
             max_iter=self.max_iter,
@@ -141,9 +158,8 @@ class LinearProbe:
 
         def closure() -> Tensor:
             # Gradients by formula: autograd does not record in inference mode.
-            loss = 0.5 * self.l2 * weight[:-1].square().sum()
-            weight.grad = self.l2 * weight
-            weight.grad[-1] = 0
+            loss = weight.new_zeros(())
+            weight.grad = torch.zeros_like(weight)
             parts = bank.split(self.chunk_size), labels.split(self.chunk_size)
             for x, y in zip(*parts, strict=True):
                 logits = logits_of(x)
@@ -151,7 +167,7 @@ class LinearProbe:
                 error = (logits.softmax(1) - F.one_hot(y, weight.shape[1])) / len(bank)
                 weight.grad[:-1] += ((x - mean) / std).T @ error
                 weight.grad[-1] += error.sum(0)
-            return loss
+            return loss + self._penalise(weight[:-1], weight.grad[:-1])
 
         optimizer.step(closure)
 
@@ -160,3 +176,16 @@ class LinearProbe:
             return logits_of(queries.to(bank.dtype))
 
         return score
+
+    def _penalise(self, weight: Tensor, grad: Tensor) -> Tensor:
+        """The penalty of the weights; adds its gradient to theirs in place."""
+        if self.squared:
+            grad += self.l2 * weight
+            return 0.5 * self.l2 * weight.square().sum()
+        norm: Tensor = torch.linalg.vector_norm(weight)
+        if norm > 0:
+            grad += self.l2 / norm * weight
+        else:  # the subgradient of least norm: 0 where the penalty outweighs the loss
+            length = torch.linalg.vector_norm(grad).clamp_min(torch.finfo(grad.dtype).tiny)
+            grad *= (1 - self.l2 / length).clamp_min(0)
+        return self.l2 * norm

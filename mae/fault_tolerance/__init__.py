@@ -1,4 +1,4 @@
-"""What keeps a run alive; nothing of it is needed to understand a training step.
+"""What keeps a run alive. A training step can be understood without it.
 
 - `checkpoint/`: saves and resumes; `hook.py` and `mae/engine/start.py` say in which order to read.
 - `guard.py`, with `autopsy.py`: steps whose loss or gradients are not finite.

@@ -236,7 +236,7 @@ class GuardHook(Hook):
             norms = norms_by_module(
                 runner.bare_model, runner.optim_wrapper.optimizer, kept.grad_norms
             )
-            for hook in _savers(runner):
+            for hook in _checkpoint_hooks(runner):
                 hook.wait()  # the replay starts from a checkpoint on the disk
             try:
                 path = write_autopsy(runner, report, processes, norms, lr=kept.lr)
@@ -254,7 +254,7 @@ class GuardHook(Hook):
         advice = 'lower base_lr, clip gradients or use bfloat16, and look at the autopsy files'
         if count.rollbacks >= self.max_rollbacks:
             raise NonFiniteError(f'{what}, after {count.rollbacks} times going back; {advice}')
-        savers = _savers(runner)
+        savers = _checkpoint_hooks(runner)
         for hook in savers:
             hook.wait()
         found: list[tuple[int, str] | None]
@@ -284,7 +284,7 @@ class GuardHook(Hook):
         raise RolledBack
 
 
-def _savers(runner: TrainingRunner) -> list[CheckpointHook]:
+def _checkpoint_hooks(runner: TrainingRunner) -> list[CheckpointHook]:
     return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mae.utils.errors import ConfigError
+from mae.utils.files import is_still_at
 
 NAME = '.lock'
 _ORPHANS = 10.0  # seconds to wait for child processes of a killed holder
@@ -31,7 +32,7 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextmanager
-def only_one(folder: Path, holder: str = 'a run', *, inherited: bool = False) -> Iterator[None]:
+def folder_lock(folder: Path, holder: str = 'a run', *, inherited: bool = False) -> Iterator[None]:
     """Lock the folder; the system releases it when the process ends, killed or not.
 
     On a file system without locks (some NFS mounts) there is only a warning.
@@ -87,16 +88,9 @@ def _acquire(path: Path) -> int | None:
                 stacklevel=4,
             )
             return None
-        if _is_still(path, descriptor):
+        if is_still_at(path, descriptor):
             return descriptor
         os.close(descriptor)  # its holder has removed the file meanwhile
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _read(descriptor: int) -> dict[str, object]:

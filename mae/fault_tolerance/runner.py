@@ -20,10 +20,12 @@ class StepLoop(Protocol):
 
     Attributes:
         left_out: ranges a <= step < b that are not trained on.
-        reports: of steps, until they are read on the host.
+        max_steps: length of a run that counts steps; None if it counts epochs.
+        reports: queue of step reports that the host has not read yet.
     """
 
     left_out: list[tuple[int, int]]
+    max_steps: int | None
     reports: Reports
 
     def go_to(self, step: int) -> None: ...

@@ -74,7 +74,7 @@ def measure(
     """Means of the outputs over the global batch, and the report, in one all-reduce.
 
     Args:
-        outputs: of each micro-batch of this process, with `loss` among them.
+        outputs: results of each micro-batch of this process, with `loss` among them.
         weights: weight of each micro-batch in the mean.
         skipped: float (), 1 if the step changed nothing.
         stop_requested: whether this process has received a stop signal.

@@ -50,7 +50,7 @@ def logs_of(plan: Plan, summary: Row) -> dict[str, list[Scalars]]:
     return {'pretrain': plan.pretrain.records(), **logs}
 
 
-def pictures(plan: Plan) -> tuple[list[Panel], list[int]]:
+def demo_panels(plan: Plan) -> tuple[list[Panel], list[int]]:
     """Panels of the first validation images, and which digits they are."""
     import torch
 

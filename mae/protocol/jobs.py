@@ -51,7 +51,7 @@ def preload() -> None:
 
 
 @contextmanager
-def without(*names: str) -> Iterator[None]:
+def imports_blocked(*names: str) -> Iterator[None]:
     """Within the block these libraries cannot be imported, unless they have been already.
 
     For optional imports of other libraries, which take time and which no job needs.
@@ -183,7 +183,7 @@ class Job:
         run_command(lambda: main(list(self.args)))
 
 
-class Meter:
+class JobProgress:
     """One progress bar over all jobs; a plain line now and then where there is no terminal.
 
     Args:
@@ -203,7 +203,7 @@ class Meter:
         self._bar = Progress(*columns, console=self.console, auto_refresh=False, transient=True)
         self._task = self._bar.add_task('', total=1.0)
 
-    def __enter__(self) -> 'Meter':
+    def __enter__(self) -> 'JobProgress':
         if self.console.is_terminal:
             self._bar.start()
         return self
@@ -236,14 +236,14 @@ class Meter:
 
 
 def run_jobs(
-    jobs: Sequence[Job], cores: int, meter: Meter, then: Callable[[Job], Sequence[Job]]
+    jobs: Sequence[Job], cores: int, progress: JobProgress, then: Callable[[Job], Sequence[Job]]
 ) -> None:
     """Run jobs, as many at a time as there are cores for, in their order.
 
     Args:
         jobs: the first ones.
         cores: a job that takes more runs alone.
-        meter: shows the progress.
+        progress: the bar that running and finished jobs move.
         then: called with each finished job; returns further jobs to run.
 
     Raises:
@@ -260,10 +260,10 @@ def run_jobs(
             for job in [j for j in running if j._process and j._process.sentinel in ended]:
                 running.remove(job)
                 job.finish()
-                meter.finished(job)
+                progress.finished(job)
                 waiting.extend(then(job))
             if running:
-                meter.show(running)
+                progress.show(running)
     finally:
         for job in running:
             job.stop()

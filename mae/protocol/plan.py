@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mae.protocol.identity import run_hash
-from mae.protocol.jobs import Job, Meter, run_jobs
+from mae.protocol.jobs import Job, JobProgress, run_jobs
 from mae.protocol.presets import Preset, Stage
 from mae.protocol.stages import check_options, config_of, options_of, roots
 from mae.protocol.task import CHECKPOINT, Task
@@ -21,7 +21,7 @@ _COST_ELSE, _COST_START = 1.6, 2.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlanSettings:
     """Where a plan runs, and on how much hardware.
 
     Attributes:
@@ -61,7 +61,7 @@ class Plan:
         DataError: the data is not where it should be.
     """
 
-    def __init__(self, preset: Preset, settings: Settings) -> None:
+    def __init__(self, preset: Preset, settings: PlanSettings) -> None:
         self.preset = preset
         self.settings = settings
         self.stages = preset.stages
@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def reads_root(self) -> bool:
-        """Whether `Settings.data` has an effect."""
+        """Whether `PlanSettings.data` has an effect."""
         return any(roots(config_of(stage)) for stage in self.stages)
 
     def stage(self, key: str) -> Stage:
@@ -137,8 +137,8 @@ class Plan:
         def then(job: Job) -> list[Job]:
             return [*_left(list(self.pretrained.values()))] if job is self.pretrain else []
 
-        with Meter(cost) as meter:
-            run_jobs(first, self.settings.parallel_runs, meter, then)
+        with JobProgress(cost) as progress:
+            run_jobs(first, self.settings.parallel_runs, progress, then)
 
     def _needs_weights(self) -> bool:
         return any(stage.is_pretrained for stage in self.stages)

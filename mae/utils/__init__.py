@@ -1,1 +1,1 @@
-"""Helpers that several rooms share. Small and few: a helper lives beside its only user."""
+"""Helpers that several packages share; a helper with one user lies beside that user."""

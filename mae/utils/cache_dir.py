@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def home() -> Path:
+def cache_dir() -> Path:
     """MAE_HOME; unless it is set `mae` in XDG_CACHE_HOME, and without that `~/.cache/mae`."""
     if given := os.environ.get('MAE_HOME'):
         return Path(given).expanduser()

@@ -18,7 +18,7 @@ T = TypeVar('T')
 TIMEOUT = 600
 
 
-def leads(launcher: str) -> bool:
+def is_first_process(launcher: str) -> bool:
     """Whether this process is the first of its run, also before it has joined the others."""
     if launcher == 'none':
         return True

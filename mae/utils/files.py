@@ -186,6 +186,14 @@ def digest_of(path: Path) -> Digest:
     return Digest(path.stat().st_size, file_digest(path))
 
 
+def is_still_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one at `path`, neither removed nor replaced."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def remove(path: Path) -> None:
     """Remove a file, without an error if that fails."""
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def shipped(name: str) -> Path | None:
+def package_path(name: str) -> Path | None:
     """A file or folder that comes with the package, such as 'configs'; None if it is not there.
 
     A checkout that is installed in place has no `.mim`.

@@ -10,7 +10,7 @@ _ALIKE = 0.5  # share of equal text from which two words are close
 def nearest(word: str, known: Collection[str], limit: int = 1) -> list[str]:
     """The words of `known` that `word` may be a misspelling of, the likeliest first.
 
-    One slip of the hand counts most, then the share of equal text; case and separators count for
+    A single typo counts most, then the share of equal text; case and separators count for
     little. An abbreviation is close too: `batch` for `batch_size`.
     """
     ranked = sorted((-_likeness(word, other), other) for other in known)
@@ -33,9 +33,9 @@ def did_you_mean(word: str, known: Collection[str], prefix: str = '') -> str:
     return ''
 
 
-def is_slip(word: str, other: str) -> bool:
+def is_typo(word: str, other: str) -> bool:
     """Whether one letter too many, missing or wrong, or two exchanged, make `word` of `other`."""
-    return word != other and _is_slip(_plain(word), _plain(other))
+    return word != other and _is_typo(_plain(word), _plain(other))
 
 
 def _likeness(word: str, other: str) -> float:
@@ -43,10 +43,10 @@ def _likeness(word: str, other: str) -> float:
     alike = SequenceMatcher(None, a, b).ratio()
     if a and b and (a.startswith(b) or b.startswith(a)):
         alike = max(alike, _ALIKE)
-    return alike + _is_slip(a, b) + 0.01 * (word == other)
+    return alike + _is_typo(a, b) + 0.01 * (word == other)
 
 
-def _is_slip(a: str, b: str) -> bool:
+def _is_typo(a: str, b: str) -> bool:
     """Whether what differs between the common start and end is one letter, or two exchanged."""
     start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
     a, b = a[start:], b[start:]

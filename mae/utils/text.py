@@ -1,4 +1,4 @@
-"""Text of other people's making: list files in whatever encoding, file names, messages."""
+"""Text that this toolbox did not write: list files in any encoding, file names, messages."""
 
 from collections.abc import Iterator
 from pathlib import Path

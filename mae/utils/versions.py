@@ -1,4 +1,4 @@
-"""The one place that knows the versions of the libraries underneath."""
+"""Versions of the libraries below: no other file looks at them."""
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version

@@ -1,1 +1,1 @@
-"""Pictures, curves and reports, made of tensors, logs and numbers; knows no model."""
+"""Pictures, curves and reports, made of tensors, logs and numbers, not of models."""

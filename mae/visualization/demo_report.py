@@ -42,7 +42,7 @@ def demo_report(
         section('Pre-training', charts(*_pretrain_charts(logs['pretrain']))),
         section('Classification', *_classification(summary, logs)),
         section('Commands', *_commands(summary)),
-        section('Time and versions', *_circumstances(summary)),
+        section('Time and versions', *_time_and_versions(summary)),
     )
 
 
@@ -174,7 +174,7 @@ def _commands(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _circumstances(summary: Mapping[str, Any]) -> list[str]:
+def _time_and_versions(summary: Mapping[str, Any]) -> list[str]:
     seconds, setup = summary['seconds'], summary['setup']
     parts = [(name, clock(value)) for name, value in seconds.items()]
     return [

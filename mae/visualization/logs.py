@@ -55,7 +55,7 @@ def images_per_second(records: Sequence[Scalars], global_batch_size: int) -> flo
     """Training throughput over a whole run, data loading included.
 
     Args:
-        records: of training; `time` is the mean of the latest steps before each, in seconds.
+        records: those of training; `time` is the mean of the latest steps before each, in seconds.
         global_batch_size: images in one step.
     """
     seconds, step = 0.0, 0.0

@@ -59,8 +59,8 @@ def reconstruction_panels(
         images: normalised float (B, C, H, W), C = 1 or 3.
         output: `pred` (B, L-K, P), values of normalised images, and `ids_hide` (B, L-K).
         patch_size: p, in pixels.
-        mean: of each channel in grey levels, C numbers.
-        std: deviation of each channel in grey levels, C numbers.
+        mean: mean of each channel in grey levels, C numbers.
+        std: standard deviation of each channel in grey levels, C numbers.
         note: what in the predictions does not come from the model, for the pictures' caption.
 
     Raises:
@@ -110,7 +110,7 @@ def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) 
 
 
 def _with_note(sheet: Image.Image, note: str, gap: int) -> Image.Image:
-    """The sheet with a text below, in as many lines as it takes; as it is without one."""
+    """The sheet with `note` below, in as many lines as needed; unchanged if that is empty."""
     if not note:
         return sheet
     font = ImageFont.load_default(12)

@@ -1,1 +1,1 @@
-"""Weights from elsewhere and for elsewhere."""
+"""Published weights: the index, downloads, and the formats of other libraries."""

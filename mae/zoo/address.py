@@ -108,10 +108,10 @@ class _Redirects(HTTPRedirectHandler):
 
 
 def _parse(url: str) -> ParseResult:
-    """Its parts; `urlparse`, unlike `urlsplit`, takes `;parameters` off the path."""
+    """Parts of an address; `urlparse`, unlike `urlsplit`, takes `;parameters` off the path."""
     try:
         parts = urlparse(url)
-        _ = parts.port  # is read only now
+        _ = parts.port  # raises ValueError for a wrong port
     except ValueError as error:
         raise DownloadError(f'{url} is no address: {error}') from None
     return parts

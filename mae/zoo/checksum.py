@@ -25,12 +25,12 @@ class Checksum:
 
     @property
     def is_weak(self) -> bool:
-        """Whether it finds damage, but could be forged: anything but a whole SHA-256."""
+        """Whether it shows damage but no forgery: anything but a whole SHA-256."""
         return (self.algorithm, len(self.digits)) != ('sha256', 64)
 
     @property
     def label(self) -> str:
-        """Name of the algorithm, as people write it."""
+        """Name of the algorithm for messages, such as SHA-256."""
         return {'sha256': 'SHA-256', 'md5': 'MD5'}[self.algorithm]
 
     def __str__(self) -> str:

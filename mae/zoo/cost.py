@@ -20,8 +20,9 @@ class Cost:
     """Figures of one model.
 
     Attributes:
-        parameters: of the model, frozen ones included.
-        flops: of one image forward through what runs in training: the visible patches, the
+        parameters: number of parameters, frozen ones included.
+        flops: operations of one image forward through what runs in training: the visible patches,
+            the
             decoder; a multiply-add counts as 2, and only matrix products count.
         training_flops: forward and backward.
     """
@@ -36,7 +37,7 @@ def measure_cost(model: Any) -> Cost:
 
     Args:
         model: an algorithm, built under `torch.device('meta')`; takes `inputs`, `keys`, `labels`
-            and `mode='loss'`, and has an `encoder` that knows its image size.
+            and `mode='loss'`, and has an `encoder` with an `img_size`.
     """
     training = model.training
     model.eval()  # drop path drops samples at random: the figure counts all

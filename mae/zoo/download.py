@@ -1,4 +1,4 @@
-"""A file gets its name when it is whole and what was published: fetched once, for all processes."""
+"""Downloads a published file once for all processes; once verified, it gets its name."""
 
 import fcntl
 import os
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from mae.utils.cache_dir import home
+from mae.utils.cache_dir import cache_dir
 from mae.utils.digest import file_digest
 from mae.utils.errors import DownloadError
+from mae.utils.files import is_still_at
 from mae.zoo.address import file_name
 from mae.zoo.checksum import Checksum, checksum_in, verify_checksum
-from mae.zoo.transfer import Patience, Progress, UnreachableError, transfer
+from mae.zoo.transfer import Patience, ProgressCallback, UnreachableError, transfer
 
 _TERMS = {
     'Apache-2.0': 'https://www.apache.org/licenses/LICENSE-2.0',
@@ -60,14 +61,14 @@ class Remote:
 
 def cache_folder() -> Path:
     """Where weights are kept: `weights` in MAE_HOME, see `mae.utils.cache_dir`."""
-    return home() / 'weights'
+    return cache_dir() / 'weights'
 
 
 def download(
     remote: Remote,
     folder: Path,
     *,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     say: Callable[[str], None] = print,
     patience: Patience | None = None,
 ) -> Path:
@@ -99,8 +100,8 @@ def download(
             verify_checksum(path, remote.checksum)
         except DownloadError as error:
             raise DownloadError(f'{error}; remove it to fetch it again') from None
-    if not _note_of(path).exists() and os.access(folder, os.W_OK):
-        _note(remote, path, path)
+    if not _licence_path(path).exists() and os.access(folder, os.W_OK):
+        _write_licence(remote, path, path)
     return path
 
 
@@ -108,7 +109,7 @@ def _fill(
     remote: Remote,
     part: IO[bytes],
     path: Path,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
     say: Callable[[str], None],
     patience: Patience | None,
 ) -> None:
@@ -143,17 +144,17 @@ def _fill(
             ) from None
     if where:
         say(f'{path.name}: the server calls it {where}, which its {checksum} agrees with')
-    _note(remote, unfinished, path)
+    _write_licence(remote, unfinished, path)
     os.replace(unfinished, path)
 
 
-def _note(remote: Remote, content: Path, path: Path) -> None:
+def _write_licence(remote: Remote, content: Path, path: Path) -> None:
     """Write the terms beside a file."""
     lines = path.name, f'from {remote.url}', remote.terms, f'SHA-256: {file_digest(content)}'
-    _note_of(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    _licence_path(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
-def _note_of(path: Path) -> Path:
+def _licence_path(path: Path) -> Path:
     return path.with_name(f'{path.name}.LICENSE.txt')
 
 
@@ -163,14 +164,14 @@ def _part_of(path: Path, say: Callable[[str], None]) -> Iterator[IO[bytes] | Non
     name = path.with_name(f'.{path.name}.part')
     while True:
         with open(name, 'r+b', buffering=0, opener=_opener) as part:
-            _hold(part, path, say)
+            _lock(part, path, say)
             finished = path.is_file()
-            if not finished and not _is_still(part, name):
+            if not finished and not is_still_at(name, part.fileno()):
                 continue  # the process that had the lock found it wrong and deleted it
             try:
                 yield None if finished else part
             finally:
-                if _is_still(part, name) and not name.stat().st_size:
+                if is_still_at(name, part.fileno()) and not name.stat().st_size:
                     name.unlink()
             return
 
@@ -179,14 +180,9 @@ def _opener(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_CREAT, 0o666)
 
 
-def _hold(part: IO[bytes], path: Path, say: Callable[[str], None]) -> None:
+def _lock(part: IO[bytes], path: Path, say: Callable[[str], None]) -> None:
     try:
         fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         say(f'another process is fetching {path.name}: waiting for it')
         fcntl.flock(part, fcntl.LOCK_EX)
-
-
-def _is_still(part: IO[bytes], name: Path) -> bool:
-    """Whether an open file still goes by that name."""
-    return name.is_file() and os.path.samestat(os.fstat(part.fileno()), name.stat())

@@ -1,4 +1,4 @@
-"""Published weights as files on this machine, with what one should know printed on the way."""
+"""Published weights as local files; licence and verification are printed to stderr."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ from mae.zoo.address import check_address, names_in
 from mae.zoo.checksum import checksum_in, parse_checksum
 from mae.zoo.download import Remote, cache_folder, download
 from mae.zoo.index import Entry, entries, find_entry
-from mae.zoo.transfer import Progress as Told
+from mae.zoo.transfer import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ def fetch(source: Entry | str, dest: str | Path | None = None, mirror: str | Non
     Raises:
         DownloadError: it cannot be fetched, or is not what was published; says what to do.
     """
-    return fetch_proved(source, dest, mirror).path
+    return fetch_verified(source, dest, mirror).path
 
 
-def fetch_proved(
+def fetch_verified(
     source: Entry | str, dest: str | Path | None = None, mirror: str | None = None
 ) -> Fetched:
-    """Like `fetch`, with what proves the file."""
+    """Like `fetch`, with how the file was verified."""
     entry = find_entry(source) if isinstance(source, str) else source
     if entry is None:
-        remote, folder = _elsewhere(str(source))
+        remote, folder = _unlisted(str(source))
     else:
         checksum = parse_checksum(entry.checksum) if entry.checksum else None
         mirror = mirror if mirror is not None else os.environ.get('MAE_MIRROR', '')
@@ -90,14 +90,14 @@ def find_file(source: str | Path) -> Fetched:
     if text and path.exists():
         return Fetched(path, '')
     if '://' in text or find_entry(text) is not None:
-        return fetch_proved(text)
+        return fetch_verified(text)
     names = [entry.name for entry in entries()]
     near = nearest(path.stem, names, limit=2) if text and path.name == text else []
     hint = f'; nearest models: {", ".join(near)}' if near else ''
     raise CheckpointError(f'no such checkpoint: {text or repr(text)}{hint}')
 
 
-def _elsewhere(url: str) -> tuple[Remote, Path]:
+def _unlisted(url: str) -> tuple[Remote, Path]:
     """A file that the index does not list, and a folder for it alone: its name may be another's."""
     url, fragment = urldefrag(url.strip())
     check_address(url)
@@ -120,7 +120,7 @@ def _verdict(remote: Remote) -> str:
 
 
 @contextmanager
-def _progress_bar(name: str) -> Iterator[Told]:
+def _progress_bar(name: str) -> Iterator[ProgressCallback]:
     columns = TextColumn('{task.description}'), BarColumn(), DownloadColumn()
     rate = TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(*columns, *rate, console=Console(stderr=True)) as bar:

@@ -1,4 +1,4 @@
-"""The weights that exist and what is known of them: `model-index.yml` and its metafiles."""
+"""The index of published weights: `model-index.yml` and its metafiles."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mmengine.fileio import load
 
 from mae.utils.errors import ConfigError
-from mae.utils.package_files import shipped
+from mae.utils.package_files import package_path
 from mae.zoo.address import file_name
 
 
@@ -26,8 +26,9 @@ class Entry:
         source: who trained and published it.
         holds: 'all' of the model, or its 'encoder' only.
         parameters: number of parameters of the model, frozen positions included.
-        flops: of one image forward, a multiply-add counted as 2, with masking and decoder.
-        training_flops: of one image forward and backward.
+        flops: operations of one image forward, a multiply-add counted as 2, with masking and
+            decoder.
+        training_flops: operations of one image forward and backward.
         epochs: number of training epochs; None if not published.
         metrics: published results by name, in percent; those that another config measures, such as
             the accuracy after fine-tuning, are of the weights of that config.
@@ -56,7 +57,7 @@ class Entry:
 
 def entries() -> tuple[Entry, ...]:
     """All weights, in the order of the index; none if the package came without it."""
-    index = shipped('model-index.yml')
+    index = package_path('model-index.yml')
     return read_index(index) if index else ()
 
 

@@ -22,13 +22,13 @@ from mae.version import __version__
 from mae.zoo.address import check_address, encoded, names_in, open_address
 
 # Called with the bytes so far, and those of the whole file if the server states its length.
-Progress = Callable[[int, int | None], None]
+ProgressCallback = Callable[[int, int | None], None]
 
 _BLOCK = 1 << 18
 
 
 class UnreachableError(DownloadError):
-    """There is no way to the server."""
+    """The server cannot be reached."""
 
 
 class _BrokenError(Exception):
@@ -41,9 +41,9 @@ class Patience:
 
     Attributes:
         timeout: seconds without a byte, or with too few of them, after which a connection is dead.
-        slowest: bytes a second below which there are too few.
+        slowest: bytes a second that are too few.
         attempts: number of consecutive attempts without a new byte before the transfer fails.
-        pause: seconds before the second of them, doubled each time.
+        pause: seconds before the second attempt; each further pause is twice as long.
     """
 
     timeout: float = 30.0
@@ -70,7 +70,7 @@ def transfer(
     file: IO[bytes],
     tag: Path,
     *,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     patience: Patience | None = None,
 ) -> Received:
     """Download `url` into `file`, continuing after the bytes of an earlier attempt.
@@ -86,9 +86,9 @@ def transfer(
         The server's metadata of the file.
 
     Raises:
-        UnreachableError: there is no way to the server.
+        UnreachableError: the server cannot be reached.
         DownloadError: the server refuses, gives a page, ends too early each time, or leads to
-            another scheme; or the disk has no room.
+            another scheme; or the disk is full.
     """
     check_address(url)
     patience = patience or Patience()
@@ -116,14 +116,14 @@ def _attempt(
     url: str,
     file: IO[bytes],
     tag: Path,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
     patience: Patience,
 ) -> Received:
     have = _size(file)
     version = tag.read_text(encoding='utf-8') if tag.exists() else ''
     request = Request(encoded(url), headers={'User-Agent': f'mae/{__version__}'})
     request.add_header('Accept-Encoding', 'identity')
-    if have and version:  # else nobody knows whether the rest would be of the same file
+    if have and version:  # without a version the rest may be of another file
         request.add_header('Range', f'bytes={have}-')
         request.add_header('If-Range', version)
     try:
@@ -147,7 +147,7 @@ def _attempt(
         start, total = _extent(response, have)
         if start != have:
             _start_over(file, tag)
-        _check_room(tag.parent, (total or 0) - start)
+        _check_space(tag.parent, (total or 0) - start)
         tag.write_text(_version(response.headers), encoding='utf-8')
         done = _receive(response, file, start, total, progress, patience)
         names = _names(response.url, response.headers)
@@ -161,10 +161,10 @@ def _receive(
     file: IO[bytes],
     done: int,
     total: int | None,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
     patience: Patience,
 ) -> int:
-    """Append the body; the bytes that the file has then."""
+    """Append the body; returns the size of the file then, in bytes."""
     file.seek(done)
     since, fresh = time.monotonic(), 0
     while True:
@@ -186,7 +186,7 @@ def _receive(
 
 
 def _write(file: IO[bytes], block: bytes) -> None:
-    """All of it; a file without a buffer may take less at once."""
+    """Write all of `block`; a file without a buffer may take less at once."""
     rest = memoryview(block)
     try:
         while rest:
@@ -217,11 +217,11 @@ def _version(headers: HTTPMessage) -> str:
 
 def _names(url: str | None, headers: Message) -> tuple[str, ...]:
     """What a server calls a file: after redirects, and in its Content-Disposition."""
-    told = headers.get_filename()
-    return (*([told] if told else []), *names_in(url or ''))
+    stated = headers.get_filename()
+    return (*([stated] if stated else []), *names_in(url or ''))
 
 
-def _check_room(folder: Path, needed: int) -> None:
+def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DownloadError(

@@ -10,7 +10,7 @@ import pytest
 from mmengine.hooks import Hook
 
 from mae.apis import load_config, train
-from mae.fault_tolerance.lock import only_one
+from mae.fault_tolerance.lock import folder_lock
 from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.signals import Stopped
 from mae.registry import HOOKS
@@ -111,7 +111,7 @@ def test_second_run_in_a_work_dir_is_refused_and_touches_nothing(start, tmp_path
         assert sorted((tmp_path / 'run').rglob('*')) == before
 
     start(try_another)
-    with only_one(tmp_path / 'run'):
+    with folder_lock(tmp_path / 'run'):
         pass
 
 

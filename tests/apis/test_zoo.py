@@ -124,10 +124,14 @@ def test_the_users_file_has_many_names(name):
 
 @pytest.mark.parametrize('call', [get_model, find_model])
 def test_unknown_name_tells_the_nearest(call):
-    with pytest.raises(ConfigError, match=r'no such model .*nearest models: mae'):
+    with pytest.raises(ConfigError, match=r'no such model .*nearest: mae'):
         call('mae_vit-base-p16_8xb512-amp-coslr-400e_in1k_openmmlb')
+    with pytest.raises(ConfigError, match=rf'no such model .*nearest: {MAE}'):
+        call(MAE.replace('digits', 'digit'))
     with pytest.raises(ConfigError, match=r'no such model .*: resnet50; .*--list'):
         call('resnet50')
+    with pytest.raises(ConfigError, match="no such model or config: ''"):
+        call('')
 
 
 def test_config_without_published_weights():
@@ -153,7 +157,7 @@ def test_overrides_change_the_model():
     assert model.num_classes == 3
     assert model.encoder.grid_size == (4, 6)
     assert model.encoder.depth == 1
-    with pytest.raises(ConfigError, match=r'model\.encoder\.img_sise.*img_size'):
+    with pytest.raises(ConfigError, match=r'^unknown key model\.encoder\.img_sise.*img_size'):
         get_model(small(TUNED), encoder=dict(img_sise=16))
 
 

@@ -8,8 +8,8 @@ from mae.benchmark.measure import Timing
 from mae.benchmark.report import (
     agreement,
     build_report,
+    prepare_output,
     ratios,
-    require_place,
     show,
     throughput,
     write_report,
@@ -65,7 +65,7 @@ def report():
 
 
 def test_json_holds_what_a_reader_needs(report, tmp_path):
-    require_place(tmp_path / 'new' / 'a.json')
+    prepare_output(tmp_path / 'new' / 'a.json')
     assert not list((tmp_path / 'new').iterdir())
     write_report(report, tmp_path / 'new' / 'a.json')
     found = json.loads((tmp_path / 'new' / 'a.json').read_text())

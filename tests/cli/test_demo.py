@@ -276,9 +276,9 @@ def job(tools, script, tmp_path):
 def test_libraries_are_hidden_and_found_again(tools):
     code = """
 import sys
-from mae.protocol.jobs import without
+from mae.protocol.jobs import imports_blocked
 import json
-with without('json', 'pandas', 'transformers'):
+with imports_blocked('json', 'pandas', 'transformers'):
     import json  # was there before
     for name in ('pandas', 'transformers.utils'):
         try:
@@ -297,7 +297,7 @@ def test_output_goes_to_the_log(tools, job):
     noisy = job(
         "print('to stdout')\nos.system('echo from a child')\nprint('to stderr', file=sys.stderr)"
     )
-    tools.jobs.run_jobs([noisy], 1, tools.jobs.Meter(1.0), no_more)
+    tools.jobs.run_jobs([noisy], 1, tools.jobs.JobProgress(1.0), no_more)
     assert set(noisy.log.read_text().splitlines()) == {'to stdout', 'from a child', 'to stderr'}
     assert noisy.seconds > 0
     assert noisy.fraction() == 1
@@ -307,7 +307,7 @@ def test_failure_names_the_command_and_shows_the_log(tools, job):
     bad = job("print('line before')\nraise ValueError('the config is wrong')", name='bad')
     never = job("open('ran', 'w')", name='never')
     with pytest.raises(tools.jobs.JobError) as caught:
-        tools.jobs.run_jobs([bad, never], 1, tools.jobs.Meter(2.0), no_more)
+        tools.jobs.run_jobs([bad, never], 1, tools.jobs.JobProgress(2.0), no_more)
     first, second, *tail = str(caught.value).splitlines()
     assert first.startswith('failed: OMP_NUM_THREADS=1 python ')
     assert first.endswith(str(bad.script.name))
@@ -322,7 +322,7 @@ def test_failure_stops_the_others(tools, job, tmp_path):
     waits = f"while not os.path.exists('{mark}'):\n    time.sleep(.05)\ntime.sleep(.1)\nsys.exit(3)"
     start = time.monotonic()
     with pytest.raises(tools.jobs.JobError):
-        tools.jobs.run_jobs([slow, job(waits, name='bad')], 2, tools.jobs.Meter(2.0), no_more)
+        tools.jobs.run_jobs([slow, job(waits, name='bad')], 2, tools.jobs.JobProgress(2.0), no_more)
     assert time.monotonic() - start < 30
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
@@ -334,7 +334,7 @@ def test_cores_are_shared_and_a_large_job_runs_alone(tools, job, tmp_path):
     )
     large = job(note, name='large', threads=2)
     small = [job(note, name=f'small{i}') for i in range(2)]
-    tools.jobs.run_jobs([large, *small], 2, tools.jobs.Meter(3.0), no_more)
+    tools.jobs.run_jobs([large, *small], 2, tools.jobs.JobProgress(3.0), no_more)
     assert (tmp_path / 'trace').read_text() == '+-++--'
 
 
@@ -343,7 +343,7 @@ def test_a_job_that_shares_does_not_wait_for_a_core(tools, job, tmp_path):
     waits = f"while not os.path.exists('{mark}'):\n    time.sleep(.05)"
     first = job(waits, name='first')
     last = job(f"open('{mark}', 'w')", name='last', shares=True)
-    tools.jobs.run_jobs([first, last], 1, tools.jobs.Meter(2.0), no_more)
+    tools.jobs.run_jobs([first, last], 1, tools.jobs.JobProgress(2.0), no_more)
     assert first.seconds is not None
 
 
@@ -357,7 +357,7 @@ def test_jobs_that_follow_are_run(tools, job):
     second = job(name='second')
     first = job(name='first')
     follow = {first: [second]}
-    tools.jobs.run_jobs([first], 1, tools.jobs.Meter(2.0), lambda done: follow.get(done, []))
+    tools.jobs.run_jobs([first], 1, tools.jobs.JobProgress(2.0), lambda done: follow.get(done, []))
     assert second.seconds is not None
 
 
@@ -380,7 +380,7 @@ def test_plain_lines_tell_share_and_time_left(tools, job, monkeypatch, capsys):
     now = [100.0]
     monkeypatch.setattr(tools.jobs.time, 'monotonic', lambda: now[0])
     training, done = job(name='pretrain', epochs=4, cost=6.0), job(name='done', cost=2.0)
-    with tools.jobs.Meter(10.0) as meter:
+    with tools.jobs.JobProgress(10.0) as meter:
         meter.finished(done)
         training._process = object()
         log_line(training, epoch=2, step=1)
@@ -397,7 +397,7 @@ def test_interrupt_ends_the_jobs(tools, job, tmp_path):
     mark = tmp_path / 'pid'
     slow = job(f"open('{mark}', 'w').write(str(os.getpid()))\ntime.sleep(60)")
 
-    class Impatient(tools.jobs.Meter):
+    class Impatient(tools.jobs.JobProgress):
         def show(self, running):
             if mark.exists() and mark.read_text():
                 raise KeyboardInterrupt

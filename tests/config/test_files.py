@@ -68,6 +68,11 @@ def test_base_files_are_not_configs_to_run():
         find_config('default_runtime')
 
 
+def test_empty_name_is_not_the_current_folder():
+    with pytest.raises(ConfigError, match="no such config: ''"):
+        find_config('')
+
+
 def test_folder(tmp_path):
     with pytest.raises(ConfigError, match='is a folder'):
         find_config(tmp_path)

@@ -14,6 +14,12 @@ KNN = 'vit-base-p16_knn-8xb512_in1k'
 LINEAR = 'vit-base-p16_linear-8xb2048-amp-coslr-90e_in1k'
 HALF = 'vit-large-p16_ft-half-8xb128-amp-coslr-200e_in1k'
 FEW = 'vit-base-p16_ft-8xb128-amp-coslr-200e_in1k-10pct'
+IN_C = 'vit-base-p16_test-8xb128_in-c'
+IN_A = 'vit-base-p16_test-8xb128_in-a'
+IN_V2 = 'vit-large-p16_test-8xb128_in-v2'
+IN_REAL = 'vit-huge-p14_test-8xb128_in-real-448'
+INAT = 'vit-huge-p14_ft-32xb32-amp-coslr-100e_inat18-448'
+OMNI = 'vit-base-p16_probe-8xb512_omni'
 LR = 'optim_wrapper = dict(optimizer=dict(lr=1e-3))'
 KEYS = """optim_wrapper = dict(
     constructor='DefaultOptimWrapperConstructor',
@@ -35,7 +41,7 @@ def broken(tmp_path):
     return check
 
 
-@pytest.mark.parametrize('stem', [FT, MAE, KNN, LINEAR, HALF, FEW])
+@pytest.mark.parametrize('stem', [FT, MAE, KNN, LINEAR, HALF, FEW, IN_C, INAT, OMNI])
 def test_an_unchanged_heir_is_right(broken, stem):
     assert broken(stem, '') == []
 
@@ -75,6 +81,27 @@ def test_an_unchanged_heir_is_right(broken, stem):
             'train_dataloader.dataset.source.fraction',
             'is 0.2, but the name promises 0.1',
         ),
+        (
+            IN_A,
+            "test_evaluator = dict(subset='imagenet-r')",
+            'test_evaluator.subset',
+            "is 'imagenet-r', but the name promises 'imagenet-a'",
+        ),
+        (IN_C, 'test_evaluator = dict(baseline=None)', 'test_evaluator.baseline', 'is None, but'),
+        (
+            IN_V2,
+            "test_dataloader = dict(dataset=dict(source=dict(classes='imagenet')))",
+            'test_dataloader.dataset.source.classes',
+            "is 'imagenet', but the name promises 'imagenet-v2'",
+        ),
+        (
+            IN_REAL,
+            'test_dataloader = dict(dataset=dict(source=dict(file_numbers=False)))',
+            'test_dataloader.dataset.source.file_numbers',
+            'is False, but',
+        ),
+        (INAT, 'model = dict(head=dict(num_classes=8141))', 'model.head.num_classes', '8142'),
+        (OMNI, 'test_dataloader = dict(batch_size=64)', 'test_dataloader.batch_size', 'is 64, but'),
         (MAE, 'base_lr = None', 'base_lr', 'is missing: lr = base_lr'),
         (
             MAE,
@@ -173,3 +200,28 @@ def test_names():
     assert parse_name(FEW).percent == 10
     assert parse_name('vit-huge-p14_ft-32xb32-amp-coslr-50e_in1k-448').size == 448
     assert parse_name(f'{FT}_more') is None
+
+
+@pytest.mark.parametrize(
+    ('stem', 'facts'),
+    [
+        (IN_REAL, ('huge', 14, 'test', 8, 128, None, 'in-real', 448)),
+        (IN_C, ('base', 16, 'test', 8, 128, None, 'in-c', 224)),
+        (INAT, ('huge', 14, 'ft', 32, 32, 100, 'inat18', 448)),
+        (OMNI, ('base', 16, 'probe', 8, 512, None, 'omni', 224)),
+        ('vit-mini-p4_test-1xb256_digits-c-16', ('mini', 4, 'test', 1, 256, None, 'digits-c', 16)),
+        ('vit-mini-p4_ft-1xb64-coslr-20e_fashion', ('mini', 4, 'ft', 1, 64, 20, 'fashion', 28)),
+        ('vit-mini-p4_test-1xb64_fashion-c-32', ('mini', 4, 'test', 1, 64, None, 'fashion-c', 32)),
+    ],
+)
+def test_names_of_other_data(stem, facts):
+    name = parse_name(stem)
+    found = (name.arch, name.patch, name.job, name.gpus, name.batch, name.epochs)
+    assert (*found, name.data, name.size) == facts
+    assert name.is_trained == (name.epochs is not None)
+    assert name.has_head == (name.job != 'probe')
+
+
+@pytest.mark.parametrize('data', ['in-b', 'in-c-real', 'inat20', 'places', 'in1k-c', 'c'])
+def test_names_of_no_data(data):
+    assert parse_name(f'vit-base-p16_test-8xb128_{data}') is None

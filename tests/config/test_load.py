@@ -177,6 +177,34 @@ def test_the_file_is_named_where_it_is_to_blame(tmp_path):
         load_config(path, {'base_lr': 1.0})
 
 
+@pytest.mark.parametrize(
+    ('text', 'option', 'size', 'begin'),
+    [
+        ("[dict(type='CenterCrop', size=12)]", {'launcher': 'none'}, 12, 'FILE: '),
+        (
+            "[dict(type='CenterCrop', size=16)]",
+            {'model.encoder.img_size': 8},
+            16,
+            '--cfg-options: ',
+        ),
+        (
+            "[dict(type='CenterCrop'), dict(type='CenterCrop', size=16)]",
+            {'model.encoder.img_size': 8},
+            16,
+            '--cfg-options: ',
+        ),
+    ],
+)
+def test_the_file_or_the_option_is_to_blame_for_an_image_size(tmp_path, text, option, size, begin):
+    file = tmp_path / 'mine.py'
+    base = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
+    line = f'train_dataloader = dict(dataset=dict(pipeline={text}))'
+    file.write_text(f'_base_ = {base!r}\n{line}\n')
+    with pytest.raises(ConfigError, match=f'size is {size}, but model.encoder.img_size') as error:
+        load_config(file, option)
+    assert str(error.value).startswith(begin.replace('FILE', str(file)))
+
+
 def test_number_for_a_number_of_another_library():
     """mmpretrain writes 4.0 where its default is 4."""
     neck = {'type': 'mmpretrain.MAEPretrainDecoder', 'mlp_ratio': 4.0}
@@ -258,3 +286,24 @@ def test_keywords_that_a_library_hands_on():
         load_config(config, {'model.target.options.patch_siez': 4})
     with pytest.raises(ConfigError, match=r'model.target.options.depth must be int'):
         load_config(config, {'model.target.options.depth': 'x'})
+
+
+def test_parts_that_have_names_are_checked_too():
+    """Slips within a dict of named parts, and in the name of their type."""
+    for slip, meant in (
+        ({'type': 'ImageFolder', 'rooot': 'x'}, r'sources\.a\.rooot .*sources\.a\.root\?$'),
+        ({'type': 'ImageFoldr', 'root': 'x'}, r'sources\.a\.type.*ImageFolder'),
+    ):
+        source = {'type': 'Groups', 'sources': {'a': slip}}
+        with pytest.raises(ConfigError, match=meant):
+            load_config(
+                PRETRAIN,
+                {
+                    'train_dataloader.dataset': {
+                        '_delete_': True,
+                        'type': 'SeededDataset',
+                        'source': source,
+                        'pipeline': [],
+                    }
+                },
+            )

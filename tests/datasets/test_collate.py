@@ -24,6 +24,17 @@ def test_batch():
     assert batch['keys'].tolist() == [2**63 - 1, 2**63 - 2, 2**63 - 3]
 
 
+def test_columns_that_the_samples_have():
+    samples = [{**sample(n), 'group': n + 3, 'file_number': 50000 - n} for n in range(2)]
+    batch = collate(samples)
+    assert {name: batch.pop(name).tolist() for name in ('groups', 'file_numbers')} == {
+        'groups': [3, 4],
+        'file_numbers': [50000, 49999],
+    }
+    assert batch.keys() == collate([sample(0)]).keys()
+    assert collate(samples)['groups'].dtype == torch.int64
+
+
 def test_images_of_different_channels_name_what_makes_them_alike():
     samples = [
         {'inputs': torch.zeros(C, 4, 4, dtype=torch.uint8), 'label': 0, 'id': 0, 'key': 0}

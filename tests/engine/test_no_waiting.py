@@ -28,8 +28,8 @@ ALLOWED = {
     'step_report._read': 'two steps later, of a copy that arrived meanwhile',
     'hashing.derive': 'of a seed, which never leaves the host',
     'augment.__call__': 'of keys and a seed, which never leave the host',
-    'labels.check_labels': 'of labels, before they are copied',
-    'drop_path.forward': 'of a draw on the host',
+    'image.check_labels': 'of labels, before they are copied',
+    'block.forward': "of drop path's draw on the host",
     'averaged_model.update_parameters': 'of a count of steps, which mmengine keeps on the host',
 }
 

@@ -33,6 +33,36 @@ def test_linear_probe_is_scikit_learns_logistic_regression(digits, chunk_size):
     assert same.sum() > 150
 
 
+@pytest.mark.parametrize('l2', [1e-4, 1e-2])
+def test_penalty_of_the_norm_itself(digits, l2):
+    """At the result autograd finds no slope of mean cross entropy + l2 |W|."""
+    images, labels = digits[0] / 16, digits[1]
+    probe = LinearProbe(l2, squared=False, standardize=False, max_iter=1000)
+    score = probe.fit(images, labels, num_classes=12)
+    eye = torch.eye(64, dtype=torch.float64)
+    bias = score(torch.zeros(1, 64, dtype=torch.float64))[0].requires_grad_()
+    weight = (score(eye) - bias).detach().requires_grad_()
+    loss = torch.nn.functional.cross_entropy(images @ weight + bias, labels)
+    (loss + l2 * weight.norm()).backward()
+    assert weight.norm() > 1
+    assert weight.shape == (64, 12)
+    assert weight.grad.abs().max() < 1e-4 * l2**0.5
+    assert loss < 2.3
+
+
+def test_a_penalty_that_outweighs_the_loss_leaves_the_classes_shares(digits):
+    images, labels = digits
+    score = LinearProbe(1e3, squared=False, standardize=False).fit(images, labels)
+    shares = score(images[:50]).softmax(1)
+    expected = labels.bincount() / len(labels)
+    torch.testing.assert_close(shares, expected.double().expand_as(shares), atol=1e-5, rtol=0)
+
+
+def test_names_tell_the_kinds_apart():
+    kinds = [dict(), dict(squared=False), dict(standardize=False), dict(l2=1)]
+    assert len({LinearProbe(**kind).name for kind in kinds}) == 4
+
+
 @pytest.mark.parametrize(
     'options',
     [

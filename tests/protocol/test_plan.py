@@ -2,7 +2,7 @@
 
 import pytest
 
-from mae.protocol.plan import Plan, Settings
+from mae.protocol.plan import Plan, PlanSettings
 from mae.protocol.stages import preset_of
 from mae.utils.errors import ConfigError, DataError
 
@@ -20,7 +20,7 @@ def data(tmp_path):
 def settings(tmp_path, data):
     def build(**changes):
         given = dict(tools=tmp_path, work_dir=tmp_path / 'work', data=data, seeds=range(2))
-        return Settings(**{**given, 'cores': 2, 'gpus': 0, 'options': (), **changes})
+        return PlanSettings(**{**given, 'cores': 2, 'gpus': 0, 'options': (), **changes})
 
     return build
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mae.fault_tolerance.checkpoint import save_checkpoint
-from mae.protocol.jobs import JobError, Meter, run_jobs
+from mae.protocol.jobs import JobError, JobProgress, run_jobs
 from mae.protocol.task import CHECKPOINT, Task
 from mae.utils.errors import ConfigError
 from mae.utils.files import write_json
@@ -51,7 +51,7 @@ def task(tmp_path):
 
 
 def run(task):
-    run_jobs([task], 1, Meter(1.0), lambda job: [])
+    run_jobs([task], 1, JobProgress(1.0), lambda job: [])
     return task.result
 
 

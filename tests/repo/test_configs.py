@@ -1,6 +1,8 @@
 """Every shipped config keeps what its name, its folder's README and the recipes promise."""
 
 import ast
+import json
+import os
 import re
 import runpy
 from copy import deepcopy
@@ -20,15 +22,19 @@ from mae.apis import find_config, load_config, train
 from mae.apis import test as evaluate
 from mae.config.grammar import Promise, parse_name
 from mae.config.lint import lint
+from mae.datasets.catalogue import CATALOGUE
+from mae.datasets.sources.imagenet_c import CORRUPTIONS
+from mae.datasets.sources.omnibenchmark import REALMS
 from mae.engine import Runner
 from mae.registry import MODELS, TRANSFORMS
+from mae.utils.class_lists import class_list
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 BASES = sorted((CONFIGS / '_base_').rglob('*.py'))
 LEAVES = sorted(set(CONFIGS.rglob('*.py')) - set(BASES))
 IN1K = [leaf for leaf in LEAVES if leaf.parent.name != 'demo']
-TESTED = [leaf for leaf in LEAVES if '_knn-' in leaf.stem]  # without training
+TESTED = [leaf for leaf in LEAVES if not parse_name(leaf.stem).is_trained]
 TRAINED = [leaf for leaf in LEAVES if leaf not in TESTED]
 ABLATIONS = [
     leaf for leaf in LEAVES if leaf.parent.name == 'ablations' and 'target' not in leaf.stem
@@ -44,7 +50,26 @@ FOLDER = {
     'scratch': 'finetune',
     'linear': 'linear',
     'knn': 'knn',
+    'test': 'robustness',
+    'probe': 'transfer',
 }
+SOURCES = {  # type and folder
+    'in1k': ('ImageFolder', 'data/imagenet'),
+    'in-c': ('ImageNetC', 'data/imagenet-c'),
+    'in-a': ('ImageFolder', 'data/imagenet-a'),
+    'in-r': ('ImageFolder', 'data/imagenet-r'),
+    'in-sketch': ('ImageFolder', 'data/imagenet-sketch'),
+    'in-v2': ('ImageFolder', 'data/imagenetv2-matched-frequency-format-val'),
+    'in-real': ('ImageFolder', 'data/imagenet'),
+    'inat17': ('JsonImages', 'data/inat2017'),
+    'inat18': ('JsonImages', 'data/inat2018'),
+    'inat19': ('JsonImages', 'data/inat2019'),
+    'places205': ('ImageFolder', 'data/places205'),
+    'places365': ('ImageFolder', 'data/places365'),
+    'omni': ('OmniBenchmark', 'data/omnibenchmark'),
+    'any': ('ImageFolder', 'data/any'),
+}
+NETWORKS = ('base-p16', 'large-p16', 'huge-p14')
 GLOBAL_BATCH = {None: 4096, 'ft': 1024, 'scratch': 4096, 'linear': 16384}
 PARAMETERS = {  # M, as published for encoder and decoder; timm's for the classifiers
     ('MAE', 'base', 224): 111.9,
@@ -137,6 +162,14 @@ def test_all_required_leaves_exist():
         }
         assert required <= stems
     assert 'vit-huge-p14_ft-32xb32-amp-coslr-50e_in1k-448' in stems
+    for data in ('in-c', 'in-a', 'in-r', 'in-sketch', 'in-v2', 'in-real'):
+        required = {f'vit-{arch}_test-8xb128_{data}' for arch in NETWORKS}
+        assert required | {f'vit-huge-p14_test-8xb128_{data}-448'} <= stems
+    for data in ('inat17', 'inat18', 'inat19', 'places205', 'places365'):
+        required = {f'vit-{arch}_ft-8xb128-amp-coslr-100e_{data}' for arch in NETWORKS}
+        assert required | {f'vit-huge-p14_ft-32xb32-amp-coslr-100e_{data}-448'} <= stems
+    required = {f'vit-{arch}_probe-8xb512_omni' for arch in NETWORKS}
+    assert required | {'vit-base-p16_ft-8xb128-amp-coslr-100e_any'} <= stems
 
 
 def test_names_are_unique():
@@ -210,7 +243,7 @@ def test_readme_tells_what_to_expect(folder):
     commands = re.findall(r'^tools/(?:dist_)?(train|test)\.(?:sh|py) (\S+)', readme, re.MULTILINE)
     assert commands, 'no launch command'
     for tool, config in commands:
-        assert tool == 'test' or '_knn-' not in config
+        assert (tool == 'train') <= parse_name(config).is_trained
         assert (folder / f'{config}.py').is_file(), 'the command launches another config'
     for entry in ('Hardware', 'Time', 'Ours'):
         assert re.search(rf'^- {entry}: \S', readme, re.MULTILINE), f'{entry} is missing'
@@ -232,8 +265,13 @@ def test_linter(path):
 @parametrize_leaves
 def test_name_is_kept(path):
     promised, cfg = parse(path), load_config(path)
-    folder = 'demo' if promised.data == 'digits' else FOLDER[promised.job]
-    assert path.relative_to(CONFIGS).parts[0] == folder
+    folder = path.relative_to(CONFIGS).parts[0]
+    if promised.data not in SOURCES:
+        assert folder == 'demo'
+    elif promised.job == 'ft' and promised.data != 'in1k':
+        assert folder == 'transfer'
+    else:
+        assert folder == FOLDER[promised.job]
     if folder != 'demo':
         of_one_change = path.parent.name in ('ablations', 'changed_maths', 'targets')
         assert of_one_change == bool(promised.ablation)
@@ -241,16 +279,17 @@ def test_name_is_kept(path):
     for source in find(cfg._cfg_dict, 'source'):
         if source.type == 'Subset':
             continue
-        if promised.data == 'in1k':
-            assert (source.type, source.root) == ('ImageFolder', 'data/imagenet')
-        else:
+        if promised.data in SOURCES:
+            assert (source.type, source.root) == SOURCES[promised.data]
+        elif promised.data == 'digits':
             assert (source.type, source.img_size) == ('Digits', promised.size)
     for transform in (t for pipeline in find(cfg._cfg_dict, 'pipeline') for t in pipeline):
         if transform.type.endswith('Crop'):
             assert transform.size == promised.size
         if transform.type == 'ResizeShort':
             short = TRANSFORMS.build(transform).size
-            assert short == (256 if promised.size == 224 else promised.size)
+            whole = promised.size != 224 or promised.data == 'omni'
+            assert short == (promised.size if whole else 256)
 
 
 @parametrize_trained
@@ -265,19 +304,66 @@ def test_run_is_kept(path):
 
 @pytest.mark.parametrize('path', TESTED, ids=name)
 def test_test_is_kept(path):
-    cfg = load(path)
+    cfg, job = load(path), parse(path).job
     assert 'train_dataloader' not in cfg
-    bank = cfg.test_cfg.bank_dataloader.dataset
-    assert bank.source.split == 'train'
-    assert cfg.test_dataloader.dataset.source.split == 'val'
-    assert bank.pipeline == cfg.test_dataloader.dataset.pipeline, 'both must be seen alike'
+    assert 'val_dataloader' not in cfg
+    loops = {'knn': 'KNNLoop', 'probe': 'GroupProbeLoop', 'test': 'TestLoop'}
+    assert cfg.test_cfg.type == loops[job]
+    tested = cfg.test_dataloader.dataset
+    splits = {'knn': ['val', 'train'], 'probe': ['test', 'train', 'val'], 'test': []}
+    banks = [loader.dataset for key, loader in cfg.test_cfg.items() if key.endswith('_dataloader')]
+    for part, split in zip([tested, *banks], splits[job], strict=job != 'test'):
+        assert part.source.split == split
+        assert part.pipeline == tested.pipeline, 'all must be seen alike'
+
+
+@pytest.mark.parametrize('path', [p for p in TESTED if parse_name(p.stem).job == 'test'], ids=name)
+def test_images_are_seen_as_in_fine_tuning(path):
+    """But for ImageNet-C, whose files are cropped to 224 pixels already."""
+    promised, cfg = parse(path), load(path)
+    tuned = load(next(leaf for leaf in LEAVES if is_plainly_tuned(parse(leaf), promised)))
+    pipeline, expected = (c.test_dataloader.dataset.pipeline for c in (cfg, tuned))
+    if promised.data == 'in-c' and promised.size == 224:
+        expected = [transform for transform in expected if transform.type != 'ResizeShort']
+    assert pipeline == expected
+    for model in (cfg.model, tuned.model):
+        model.encoder.pop('drop_path_rate', None)  # of training alone
+    assert cfg.model == tuned.model
+
+
+def is_plainly_tuned(other: Promise, promised: Promise) -> bool:
+    """Whether a config fine-tunes on ImageNet-1k the network that another one tests."""
+    same = (other.arch, other.size) == (promised.arch, promised.size)
+    plain = other.variant is None and other.percent == 100 and not other.paper
+    return same and plain and (other.job, other.data) == ('ft', 'in1k')
+
+
+TRANSFER = [p for p in LEAVES if parse_name(p.stem).data.startswith(('inat', 'places'))]
+
+
+@pytest.mark.parametrize('path', TRANSFER, ids=name)
+def test_transfer_reads_what_prepare_checks_and_writes(path):
+    cfg, data = load(path), parse(path).data
+    published = CATALOGUE[data.replace('inat', 'inat20')]
+    assert cfg.val_dataloader == cfg.test_dataloader
+    for part, loader in zip(
+        published.parts, (cfg.train_dataloader, cfg.val_dataloader), strict=True
+    ):
+        source = loader.dataset.source
+        assert cfg.model.head.num_classes == part.classes
+        if data.startswith('inat'):
+            assert source.annotations == part.file
+        else:
+            assert (source.split, source.list_file) == ('', f'lists/{part.name}')
+            assert source.classes == [str(label) for label in range(part.classes)]
 
 
 @parametrize_recipes
 def test_recipe_is_kept(path):
     promised, cfg = parse(path), load(path)
-    # Tuning some of the blocks follows the paper's table 9.
-    of_paper = promised.paper or (promised.job == 'ft' and promised.variant is not None)
+    # Tuning some of the blocks follows the paper's table 9, and so does transfer.
+    others = promised.variant is not None or promised.data != 'in1k'
+    of_paper = promised.paper or (promised.job == 'ft' and others)
     key = (promised.job, promised.arch, of_paper)
     lr, warmup, layer_decay, drop_path = RECIPES[key]
     assert cfg.base_lr * cfg.global_batch_size / 256 == pytest.approx(lr)
@@ -306,6 +392,8 @@ def test_model_has_the_published_size(path):
         assert parameters == sum(p.numel() for p in model.encoder.parameters()) + 7 * 769 * 1000
     else:
         expected = PARAMETERS[cfg.model.type, encoder.arch, encoder.img_size]
+        if promised.has_head:  # they are published with 1000 classes
+            parameters -= (model.num_classes - 1000) * (model.encoder.embed_dim + 1)
         assert parameters / 1e6 == pytest.approx(expected, abs=0.05)
     if cfg.model.get('trainable_blocks') == 0:
         trained = {key for key, p in model.named_parameters() if p.requires_grad}
@@ -389,17 +477,70 @@ def test_model_index_lists_every_metafile():
 
 @pytest.fixture(scope='module')
 def photos(tmp_path_factory) -> Path:
-    """ImageNet's layout with 2 classes, 8 training and 4 validation images."""
-    root = tmp_path_factory.mktemp('imagenet')
-    for split, count in (('train', 4), ('val', 2)):
-        for label in range(2):
-            folder = root / split / f'n0000000{label}'
-            folder.mkdir(parents=True)
-            for i in range(count):
-                generator = torch.Generator().manual_seed(label * 10 + i)
-                pixels = torch.randint(256, (40, 48, 3), generator=generator, dtype=torch.uint8)
-                Image.fromarray(pixels.numpy()).save(folder / f'{i}.png')
+    """All data sets with 2 classes, 8 training and 4 validation images; those of C have one."""
+    root = tmp_path_factory.mktemp('data')
+    first = class_list('imagenet')[11:15:2]  # two that A and R have
+    for number, path in enumerate(
+        f'{data}/{split}/{wnid}/ILSVRC2012_val_{i:08}.png'
+        for data in ('imagenet', 'any')
+        for split, images in (('train', range(1, 5)), ('val', range(5, 7)))
+        for wnid in first
+        for i in images
+    ):
+        generator = torch.Generator().manual_seed(number)
+        pixels = torch.randint(256, (40, 48, 3), generator=generator, dtype=torch.uint8)
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.numpy()).save(root / path)
+    image = root / path
+    for data in ('imagenet-a', 'imagenet-r', 'imagenet-sketch'):
+        (root / data).symlink_to(root / 'imagenet/val')
+    for folder in ('100', '2'):
+        link(image, root / SOURCES['in-v2'][1].removeprefix('data/') / folder, 2)
+    for corruption in CORRUPTIONS:
+        for severity in '12345':
+            link(image, root / 'imagenet-c' / corruption / severity / first[0], 1)
+    for realm in REALMS:
+        add_realm(root / 'omnibenchmark' / realm, image)
+    for year in ('2017', '2018', '2019'):
+        for split, count in (('train', 4), ('val', 2)):
+            add_json(root / f'inat{year}', f'{split}{year}.json', count, image)
+    for data in ('places205', 'places365'):
+        for split, count in (('train', 4), ('val', 2)):
+            add_list(root / data, f'lists/{split}.txt', f'{split}_256/a', count, image)
     return root
+
+
+def link(image: Path, folder: Path, count: int) -> list[str]:
+    """The same image under several names; their paths below the folder's parent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f'{number}.png' for number in range(count)]
+    for file in names:
+        os.link(image, folder / file)
+    return [f'{folder.name}/{file}' for file in names]
+
+
+def add_list(root: Path, file: str, folder: str, count: int, image: Path) -> None:
+    """Lines `path label` of two classes."""
+    below = link(image, root / folder, 2 * count)
+    lines = [f'{Path(folder).parent / path} {n % 2}\n' for n, path in enumerate(below)]
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    (root / file).write_text(''.join(lines))
+
+
+def add_realm(root: Path, image: Path) -> None:
+    for split in ('train', 'val', 'test'):
+        add_list(root, f'annotations/v2/{split}.txt', f'{root.name}.{split}/images', 1, image)
+
+
+def add_json(root: Path, file: str, count: int, image: Path) -> None:
+    """Annotations of two categories, as iNaturalist has them."""
+    paths = link(image, root / Path(file).stem, 2 * count)
+    content = {
+        'images': [{'id': n, 'file_name': path} for n, path in enumerate(paths)],
+        'annotations': [{'image_id': n, 'category_id': n % 2} for n in range(len(paths))],
+        'categories': [{'id': n, 'name': f'species {n}'} for n in range(2)],
+    }
+    (root / file).write_text(json.dumps(content))
 
 
 def nodes(node: object) -> list[ConfigDict]:
@@ -429,7 +570,7 @@ def twin(path: Path, photos: Path, work_dir: Path) -> Config:
         if 'num_workers' in node:
             node.update(batch_size=4, num_workers=0, persistent_workers=False, pin_memory=False)
         if 'root' in node:
-            node.update(root=str(photos))
+            node.update(root=str(photos / Path(node['root']).name))
         if node.get('type') == 'Subset':
             node.update(per_class=1, fraction=None)
         elif node.get('source', {}).get('type') == 'Digits':
@@ -444,8 +585,10 @@ def twin(path: Path, photos: Path, work_dir: Path) -> Config:
         cfg.train_dataloader.batch_size = cfg.global_batch_size // (1 if few else 2)
         cfg.train_cfg.max_epochs = 1
         cfg.param_scheduler.warmup_epochs = 0
-    else:
+    elif promised.job == 'knn':
         cfg.test_cfg.k = 3
+    elif promised.job == 'probe':
+        cfg.test_cfg.update(max_iter=2, penalties=[1e-3, 1.0])
     if cfg.model.get('trainable_blocks'):
         cfg.model.trainable_blocks = min(cfg.model.trainable_blocks, 1)
     cfg.work_dir = str(work_dir)
@@ -498,7 +641,11 @@ def pretrained(photos, tmp_path_factory):
         promised = parse(path)
         for leaf in TRAINED:
             other = parse(leaf)
-            if (other.arch, other.job, other.ablation) == (promised.arch, None, None):
+            if promised.job == 'test':
+                found = is_plainly_tuned(other, promised)
+            else:
+                found = (other.arch, other.job, other.ablation) == (promised.arch, None, None)
+            if found:
                 return train_twin(leaf)
         raise AssertionError(f'nothing pre-trains {promised.arch}')
 
@@ -531,5 +678,8 @@ def test_twin_steps(path, photos, pretrained, tmp_path):
 @pytest.mark.usefixtures('_quick_config')
 def test_twin_tests(path, photos, pretrained, tmp_path):
     metrics = evaluate(twin(path, photos, tmp_path), pretrained(path))
-    assert 0 <= metrics['top1'] <= metrics.get('top5', 100) <= 100  # none for the two classes
-    assert metrics['num_samples'] == (4 if parse(path).data == 'in1k' else 10)
+    assert 0 <= metrics['top1'] <= metrics.get('top5', 100) <= 100  # none for few classes
+    images = {'digits': 10, 'in-c': 75, 'omni': 2 * len(REALMS)}.get(parse(path).data, 4)
+    assert metrics['num_samples'] + metrics.get('num_left_out', 0) == images
+    if parse(path).data == 'in-c':
+        assert (metrics['mce'] == 0) == (metrics['top1'] == 100)

@@ -25,7 +25,7 @@ TOPS = {path.name for path in ROOT.iterdir()} - {'data', 'work_dirs'}
 # First words of commands that are not ours, whose arguments are not looked at.
 FOREIGN = {'git', 'cd', 'source', 'pip', 'python3', 'pre-commit', 'mim'}
 # Tools whose arguments are looked at, and nothing beyond.
-PARSED = {'download', 'predict', 'extract_features', 'converters/export_onnx'}
+PARSED = {'download', 'robustness', 'predict', 'extract_features', 'converters/export_onnx'}
 
 
 def name(path):
@@ -227,6 +227,28 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
         exec(compile(block, name(path), 'exec'), namespace)  # noqa: S102  (our own docs)
         new = {key: value for key, value in namespace.items() if before.get(key) is not value}
         check_config({key: new[key] for key in new.keys() & Run.__annotations__.keys()})
+
+
+def test_sources_of_the_transfer_guide_are_known(tmp_path):
+    guide = (ROOT / 'docs/en/user_guides/transfer.md').read_text()
+    rows = re.findall(
+        r'^\| .* \| (\d+) \| `((?:torchvision|mmpretrain)\.\w+)`, (.*) \|$', guide, re.M
+    )
+    assert len(rows) == 7
+    for classes, kind, told in rows:
+        options = re.findall(r'`(\w+=[^`]+)`', told)
+        fixed, (train, test) = options[:-2], options[-2:]
+        fixed = fixed or ["root='data/set'"]
+        sources = [f'dict({", ".join([*fixed, split])})' for split in (train, test)]
+        source = f"dict(**{{}}, _delete_=True, type='{kind}')"
+        check_config_file(
+            "_base_ = 'vit-base-p16_ft-8xb128-amp-coslr-100e_any'\n"
+            f'model = dict(head=dict(num_classes={classes}))\n'
+            f'train_dataloader = dict(dataset=dict(source={source.format(sources[0])}))\n'
+            f'val_dataloader = dict(dataset=dict(source={source.format(sources[1])}))\n'
+            'test_dataloader = val_dataloader\n',
+            tmp_path,
+        )
 
 
 def check_config_file(block, folder):

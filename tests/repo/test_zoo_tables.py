@@ -10,6 +10,7 @@ import pytest
 from mae.apis import find_config
 
 ROOT = Path(__file__).parents[2]
+SETS = ('A', 'R', 'Sketch')
 BEGIN, END = '<!-- zoo: written by docs/zoo.py -->', '<!-- /zoo -->'
 
 
@@ -71,6 +72,16 @@ def test_result_stands_in_the_tables_of_its_pretraining_too(docs_zoo):
     assert docs_zoo.find_numbers(pretrained, docs_zoo.TUNED) == theirs
 
 
+def test_the_papers_results_by_data_set(docs_zoo):
+    head, _, *rows = docs_zoo.by_set(ROOT / 'configs/robustness/README.md')
+    assert head == '| set | ViT-B | ViT-L | ViT-H/14 | ViT-H/14 at 448 |'
+    sets = [row.split(' |')[0] for row in rows]
+    assert sets == ['| ImageNet-C, mCE (lower is better)', *map('| ImageNet-{}'.format, SETS)]
+    for row, data in zip(rows[1:], ('in-a', 'in-r', 'in-sketch'), strict=True):
+        huge = docs_zoo.find_numbers(f'vit-huge-p14_test-8xb128_{data}-448', docs_zoo.TOP1)
+        assert row.endswith(f' {huge[-1].value} |')
+
+
 def test_half_a_pair_of_markers_is_refused(docs_zoo):
     other = BEGIN.replace('zoo:', 'other:')
     for page in (BEGIN, END, f'{BEGIN}\n{END}\n{BEGIN}\n{END}', f'{other}\n<!-- /other -->'):
@@ -85,11 +96,11 @@ def test_half_a_pair_of_markers_is_refused(docs_zoo):
 
 
 def test_new_folder_needs_a_block_and_a_metafile(tmp_path, monkeypatch):
-    docs_zoo, folder = load_docs_zoo(), tmp_path / 'configs/robustness'
+    docs_zoo, folder = load_docs_zoo(), tmp_path / 'configs/new'
     folder.mkdir(parents=True)
     for size in ('large', 'base'):
         (folder / f'vit-{size}_in-a.py').write_text(f'"""ViT-{size}; inherited."""\n')
-    (tmp_path / 'model-index.yml').write_text('Import: [configs/robustness/metafile.yml]')
+    (tmp_path / 'model-index.yml').write_text('Import: [configs/new/metafile.yml]')
     (folder / 'metafile.yml').write_text(
         'Models: []\n'
         'Published: [{Config: vit-base_in-a, Source: the paper, Metrics: {ImageNet-A: 35.9}}]'
@@ -99,7 +110,7 @@ def test_new_folder_needs_a_block_and_a_metafile(tmp_path, monkeypatch):
     begin, end = '<!-- results: written by docs/zoo.py -->', '<!-- /results -->'
     readme = folder / 'README.md'
     readme.write_text(f'{begin}\n{end}')
-    assert docs_zoo.rewrite('configs/robustness/README.md', readme.read_text()).splitlines() == [
+    assert docs_zoo.rewrite('configs/new/README.md', readme.read_text()).splitlines() == [
         begin,
         '| config | what | ImageNet-A |',
         '| --- | --- | --- |',
@@ -109,3 +120,8 @@ def test_new_folder_needs_a_block_and_a_metafile(tmp_path, monkeypatch):
         '¹ the paper.',
         end,
     ]
+
+
+def test_unknown_config_is_one_line(docs_zoo):
+    with pytest.raises(SystemExit, match=r'error: no such config: nope'):
+        docs_zoo.main(['nope'])

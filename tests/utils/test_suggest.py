@@ -1,7 +1,7 @@
 import pytest
 
 from mae.config.schema import KEYS
-from mae.utils.suggest import did_you_mean, is_slip, nearest
+from mae.utils.suggest import did_you_mean, is_typo, nearest
 
 PARTS = ['RandomMasker', 'BlockMasker', 'GridMasker', 'ViTEncoder', 'TransformerDecoder']
 
@@ -32,12 +32,12 @@ def test_suggestion_with_its_path():
 
 
 def test_one_slip():
-    assert is_slip('optimzer', 'optimizer')
-    assert is_slip('maks', 'mask')
-    assert not is_slip('mask', 'mask')
-    assert not is_slip('mask', 'loss')
-    assert is_slip('ab', 'ba')
-    assert not is_slip('abcd', 'badc')
+    assert is_typo('optimzer', 'optimizer')
+    assert is_typo('maks', 'mask')
+    assert not is_typo('mask', 'mask')
+    assert not is_typo('mask', 'loss')
+    assert is_typo('ab', 'ba')
+    assert not is_typo('abcd', 'badc')
 
 
 def test_one_slip_in_any_key_is_found():

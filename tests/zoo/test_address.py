@@ -11,13 +11,13 @@ from mae.utils.errors import DownloadError
 from mae.zoo.address import check_address, file_name, names_in
 from mae.zoo.checksum import checksum_in
 from mae.zoo.download import Remote
-from mae.zoo.fetch import fetch_proved
+from mae.zoo.fetch import fetch_verified
 
 from .server import serve
 
 HOST = 'https://example.com/models'
 WRONG = 'fedcba98'
-fetch_module = sys.modules[fetch_proved.__module__]  # `mae.zoo.fetch` is the function
+fetch_module = sys.modules[fetch_verified.__module__]  # `mae.zoo.fetch` is the function
 
 
 @pytest.fixture
@@ -98,19 +98,19 @@ def test_hash_in_an_address(end):
 )
 def test_the_hash_is_held_to_however_it_is_written(server, end):
     good = server.sha256[:8]
-    found = fetch_proved(f'{server.url}/good/{end.format(good.upper())}')
+    found = fetch_verified(f'{server.url}/good/{end.format(good.upper())}')
     assert found.path.read_bytes() == server.data
     assert found.proof == 'the SHA-256 in its address'
     assert found.path.name == file_name(f'{server.url}/{end.format(good.upper())}')
     with pytest.raises(DownloadError, match='is not what was published'):
-        fetch_proved(f'{server.url}/good/{end.format(WRONG)}')
+        fetch_verified(f'{server.url}/good/{end.format(WRONG)}')
     asked = len(server.asked)
-    fetch_proved(f'{server.url}/good/{end.format(good.upper())}')
+    fetch_verified(f'{server.url}/good/{end.format(good.upper())}')
     assert len(server.asked) == asked  # it is there
 
 
 def test_the_query_goes_to_the_server_and_is_another_file(server):
-    one, two = (fetch_proved(f'{server.url}/good/vit.pth?rev={n}').path for n in (1, 2))
+    one, two = (fetch_verified(f'{server.url}/good/vit.pth?rev={n}').path for n in (1, 2))
     assert one != two
     assert one.name == two.name == 'vit.pth'
     assert server.asked == ['/good/vit.pth?rev=1', '/good/vit.pth?rev=2']
@@ -125,19 +125,19 @@ def test_tool_takes_an_address(server, tmp_path, capsys):
 
 def test_a_fragment_that_is_no_digest(server):
     with pytest.raises(DownloadError, match=r"checksum .* sha256: .* md5: .*'readme'"):
-        fetch_proved(f'{server.url}/good/vit.pth#readme')
+        fetch_verified(f'{server.url}/good/vit.pth#readme')
     assert not server.asked
 
 
 def test_what_the_server_calls_it_is_held_to_but_names_no_file(server, capsys):
-    path = fetch_proved(f'{server.url}/renamed/latest').path
+    path = fetch_verified(f'{server.url}/renamed/latest').path
     assert path.name == 'latest'
     assert f'calls it renamed-{server.sha256[:8]}.pth' in capsys.readouterr().err
     for behaviour, name in (('misnamed', f'renamed-{WRONG}'), ('disposed', f'other-{WRONG}')):
         with pytest.raises(DownloadError, match=rf'not {WRONG}; deleted .*{name}\.pth\)'):
-            fetch_proved(f'{server.url}/{behaviour}/latest')
+            fetch_verified(f'{server.url}/{behaviour}/latest')
     # One's own address counts before the server's names.
-    fetch_proved(f'{server.url}/misnamed/vit-{server.sha256[:8]}.pth')
+    fetch_verified(f'{server.url}/misnamed/vit-{server.sha256[:8]}.pth')
 
 
 def test_a_published_file_with_a_query_is_held_to_its_checksum(server, monkeypatch):
@@ -145,7 +145,7 @@ def test_a_published_file_with_a_query_is_held_to_its_checksum(server, monkeypat
     entry = SimpleNamespace(checksum=f'md5:{"0" * 6}', license='MIT')
     monkeypatch.setattr(fetch_module, 'find_entry', lambda name: entry if name == url else None)
     with pytest.raises(DownloadError, match=r'its MD5 begins with .* not 000000; deleted'):
-        fetch_proved(f'{url}?download=1')
+        fetch_verified(f'{url}?download=1')
 
 
 def test_mirror_with_a_query():

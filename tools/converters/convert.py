@@ -1,5 +1,8 @@
-"""Convert a model between the formats of this toolbox, the authors, timm, transformers,
-mmpretrain (mmselfsup) and lightly; the format of the input is found out."""
+"""Convert a model between the formats of this toolbox and of other libraries.
+
+Those of the authors, timm, transformers, mmpretrain (mmselfsup) and lightly; the format of the
+input is detected.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -87,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    parse_args()  # `--help` and typos need not wait for the imports, which take seconds
     from mae.apis.cli import run_command
 
     run_command(main)

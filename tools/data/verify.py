@@ -47,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mae.registry import DATASETS
     from mae.utils.text import printable
 
-    configs = from_config(args.config, args.cfg_options) if args.config else {'': of(args.root)}
+    configs = (
+        from_config(args.config, args.cfg_options)
+        if args.config
+        else {'': folder_dataset(args.root)}
+    )
     datasets = {name: DATASETS.build(config) for name, config in configs.items()}
     total = sum(map(len, datasets.values()))
     console = Console(soft_wrap=True)
@@ -70,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def of(root: str) -> dict[str, Any]:
+def folder_dataset(root: str) -> dict[str, Any]:
     """The config of a dataset of all images below a folder."""
     source = {'type': 'ImageFolder', 'root': root, 'labelled': False}
     pipeline = [{'type': 'DecodeImage'}, {'type': 'PackInputs'}]
@@ -104,7 +108,7 @@ def _cores() -> int:
 
 
 if __name__ == '__main__':
-    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    parse_args()  # `--help` and typos need not wait for the imports, which take seconds
     from mae.apis.cli import run_command
 
     run_command(main)

@@ -1,4 +1,4 @@
-"""One file a peer; each offers `step`, `finetune`, ...: its variants, by the switch they set."""
+"""One file a peer: its functions `step`, `finetune`, ... return its variants, by their setting."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mae.benchmark.settings import LEARNING_RATE, Settings
 
-Groups = list[dict[str, Any]]
+ParamGroups = list[dict[str, Any]]
 
 
 class TrainingSystem(Protocol):
@@ -34,16 +34,16 @@ class TrainingSystem(Protocol):
 
 
 class Peer:
-    """A model of others, in a plain training loop of PyTorch: bf16 autocast and fused AdamW.
+    """A model of another library, trained by plain PyTorch: bf16 autocast and fused AdamW.
 
     Args:
         settings: the comparison.
-        model: already with our weights; moved to the device, and compiled where asked for.
-        forward: loss of the first `size` images; by default what `model` makes of them.
+        model: with our weights; it is moved to the device, and compiled if `settings.compile`.
+        forward: loss of the first `size` images; by default `model` computes it.
         check: the loss of all images under the given masks; not compiled, so that looking at it
             leaves the compiled step alone.
         groups: parameter groups of the optimizer; by default vectors are not decayed.
-        betas: of AdamW.
+        betas: decay rates of AdamW's two averages.
         switch: the setting of this variant.
     """
 
@@ -54,7 +54,7 @@ class Peer:
         *,
         forward: Callable[[int], Tensor],
         check: Callable[[], Tensor],
-        groups: Groups | None = None,
+        groups: ParamGroups | None = None,
         betas: tuple[float, float] = (0.9, 0.95),
         switch: str = '',
     ) -> None:
@@ -85,7 +85,7 @@ class Peer:
             return float(self._check().detach())
 
 
-def decay_groups(model: nn.Module, weight_decay: float = 0.05) -> Groups:
+def decay_groups(model: nn.Module, weight_decay: float = 0.05) -> ParamGroups:
     """Two groups, as the recipe has it: vectors are not decayed."""
     params = [p for p in model.parameters() if p.requires_grad]
     return [

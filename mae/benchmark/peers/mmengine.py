@@ -21,8 +21,8 @@ def runner(config: Config, options: dict[str, Any]) -> InterleavedLoader:
     One parameter group, which is its fastest; its recipes for MAE make one for each parameter.
 
     Args:
-        config: of our side, for the model, the data and the logging interval.
-        options: of `InterleavedLoader`.
+        config: our config, for the model, the data and the logging interval.
+        options: arguments of `InterleavedLoader`.
     """
     seed = config['randomness']['seed']
     source = Ours.from_cfg(config).build_dataloader(config.train_dataloader, seed=seed)

@@ -1,4 +1,4 @@
-"""timm: its ViT, fine-tuned by our recipe or asked for features."""
+"""timm: its ViT, fine-tuned by our recipe, or as a feature extractor."""
 
 from collections.abc import Callable
 from functools import partial

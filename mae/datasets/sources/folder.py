@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mae.datasets.sources.index_cache import ScanResult, remembered
+from mae.datasets.sources.index_cache import ScanResult, cached_scan
 from mae.datasets.sources.scan import read_list, scan_folders
 from mae.datasets.sources.walk import class_folders, list_folder
 from mae.registry import DATASETS
+from mae.utils.class_lists import class_list
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.text import printable
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
+_LAST_NUMBER = re.compile(r'(\d{1,18})\D*$')
 _SPLITS = {'val', 'valid', 'validation', 'test'}  # beside 'train'
 
 
@@ -40,16 +43,19 @@ class ImageFolder:
     Args:
         root: folder of the dataset.
         split: folder in it ('train', 'val'), or '' for `root` itself.
-        classes: names in the order of the labels; other folders are excluded. By default the
-            folders of `root/train` if it has any, so that no split numbers them differently,
-            else those of the split itself.
+        classes: names in the order of the labels, or the name of a list that is shipped, such as
+            'imagenet', see `class_list`; other folders are excluded. By default the folders of
+            `root/train` if it has any, so that no split numbers them differently, else those of
+            the split itself.
         list_file: path of a list, tried below `root` first. Its paths are below `root/split`.
         labelled: False for images without classes.
         extensions: endings of image files, in upper or lower case.
+        file_numbers: True gives of each image the last number in its file's name,
+            `file_number`: 293 of `ILSVRC2012_val_00000293.JPEG`.
         index_cache: False scans at every start, and writes no index.
 
     Raises:
-        ConfigError: `classes` names one twice.
+        ConfigError: `classes` names one twice, or is no list that is shipped.
         DataError: nothing there, or not as expected; names the path.
     """
 
@@ -58,15 +64,19 @@ class ImageFolder:
         root: str,
         split: str = '',
         *,
-        classes: Sequence[str] | None = None,
+        classes: Sequence[str] | str | None = None,
         list_file: str | None = None,
         labelled: bool = True,
         extensions: Sequence[str] = _EXTENSIONS,
+        file_numbers: bool = False,
         index_cache: bool = True,
     ) -> None:
         self.folder = os.path.join(root, split) if split else root
+        self._file_numbers = file_numbers
         self._extensions = tuple(extension.lower() for extension in extensions)
         _require_folder(root, split, self._extensions, labelled)
+        if isinstance(classes, str):
+            classes = class_list(classes)
         if classes is not None and len(set(classes)) < len(classes):
             name = next(name for name in classes if list(classes).count(name) > 1)
             raise ConfigError(f'ImageFolder: classes names {name!r} twice')
@@ -74,6 +84,7 @@ class ImageFolder:
         if classes is None and labelled and split not in ('', 'train'):
             classes = class_folders(os.path.join(root, 'train')) or None
             self._others_allowed = classes is None
+            _require_order(os.path.join(root, 'train'), classes or ())
         listed = _find_list(root, split, list_file, labelled)
         if listed is not None and labelled:
             classes = classes or class_folders(self.folder) or None
@@ -92,7 +103,7 @@ class ImageFolder:
             'labelled': labelled,
             'extensions': self._extensions,
         }
-        found = remembered(self.folder, query, scan) if index_cache else scan()
+        found = cached_scan(self.folder, query, scan) if index_cache else scan()
         if not len(found.index):
             kinds = ' '.join(self._extensions)
             raise DataError(f'{self.folder}: no images; expected files ending in {kinds}')
@@ -107,12 +118,17 @@ class ImageFolder:
         return len(self._index)
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """dict(img_path str, gt_label int)."""
+        """dict(img_path str, gt_label int), and `file_number` int if asked for.
+
+        Raises:
+            DataError: there is no number in the file's name.
+        """
         index = range(len(self))[index]  # from the end if negative; IndexError beyond
-        return {
-            'img_path': os.path.join(self.folder, self._index.path(index)),
-            'gt_label': int(self._index.labels[index]),
-        }
+        path = os.path.join(self.folder, self._index.path(index))
+        info: dict[str, Any] = {'img_path': path, 'gt_label': int(self._index.labels[index])}
+        if self._file_numbers:
+            info['file_number'] = _number_of(path)
+        return info
 
     def get_gt_labels(self) -> NDArray[np.int64]:
         """Labels in the order of the images."""
@@ -125,6 +141,8 @@ class ImageFolder:
                 f'{self.folder}: no class folders; expected one folder of images per class '
                 '(or set labelled=False, or give a list_file)'
             )
+        if classes is None:
+            _require_order(self.folder, folders)
         names = folders if classes is None else list(classes)
         unknown = sorted(set(folders) - set(names))
         if unknown and not self._others_allowed:
@@ -134,6 +152,11 @@ class ImageFolder:
             )
         present = set(folders)
         labels = {name: label for label, name in enumerate(names) if name in present}
+        if not labels:
+            raise DataError(
+                f'{self.folder}: no images of the {len(names)} `classes` ({names[0]}, ...); its '
+                f'folders are {folders[0]}, ...{_cure_of_order(folders)}'
+            )
         return scan_folders(self.folder, labels, self._extensions, names)
 
 
@@ -149,6 +172,32 @@ def _require_folder(root: str, split: str, extensions: tuple[str, ...], labelled
         cure = "split='' and labelled=False" if labelled else "split=''"
         hint = f'{root} holds images itself; set {cure}, or move them to {folder}'
     raise DataError(f'{folder}: no such folder; {hint}')
+
+
+def _require_order(folder: str, names: Sequence[str]) -> None:
+    """Refuse folders 0..N-1 that are sorted as text: 10 would come before 2."""
+    if not all(name.isascii() and name.isdecimal() for name in names):
+        return
+    numbers = [int(name) for name in names]
+    if numbers != sorted(numbers) and set(numbers) == set(range(len(names))):
+        raise DataError(
+            f'{folder}: its class folders are the numbers 0..{len(names) - 1}, which sorted as '
+            f'text would be numbered 0, 1, 10, ...{_cure_of_order(names)}'
+        )
+
+
+def _cure_of_order(names: Sequence[str]) -> str:
+    if set(names) == set(class_list('imagenet-v2')):
+        return "; set classes='imagenet-v2'"
+    if all(name.isdecimal() for name in names):
+        return f'; set classes=[str(n) for n in range({len(names)})]'
+    return ''
+
+
+def _number_of(path: str) -> int:
+    if (found := _LAST_NUMBER.search(Path(path).stem)) is None:
+        raise DataError(f'{path}: there is no number in its name, as file_numbers=True needs')
+    return int(found[1])
 
 
 def _holds_images(folder: str, extensions: tuple[str, ...]) -> bool:

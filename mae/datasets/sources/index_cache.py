@@ -20,7 +20,7 @@ from mmengine.logging import print_log
 
 from mae.datasets.sources.array_file import read_arrays, write_arrays
 from mae.datasets.sources.path_index import PathIndex
-from mae.utils.cache_dir import home
+from mae.utils.cache_dir import cache_dir
 from mae.utils.errors import DataError
 from mae.utils.text import printable
 
@@ -43,8 +43,8 @@ class ScanResult:
     Attributes:
         index: paths relative to the folder, and labels.
         classes: names in the order of the labels.
-        stamps: of every folder and list file that was read, by path relative to the folder, taken
-            before it was read.
+        stamps: by path relative to the folder, the stamp of each folder and list file that was
+            read, taken before reading.
     """
 
     index: PathIndex
@@ -52,7 +52,9 @@ class ScanResult:
     stamps: dict[str, Stamp]
 
 
-def remembered(folder: str, query: Mapping[str, Any], scan: Callable[[], ScanResult]) -> ScanResult:
+def cached_scan(
+    folder: str, query: Mapping[str, Any], scan: Callable[[], ScanResult]
+) -> ScanResult:
     """The result of `scan`, from a file if an earlier start wrote one that is still valid.
 
     Args:
@@ -65,13 +67,13 @@ def remembered(folder: str, query: Mapping[str, Any], scan: Callable[[], ScanRes
     files = _places(Path(os.path.realpath(folder)), query)
     if (found := _first(files, folder, query, report=True)) is not None:
         return found
-    with _turn(folder) as waited:
+    with _scan_lock(folder) as waited:
         if waited and (found := _first(files, folder, query, report=False)) is not None:
             return found
         started = time.time()
         found = scan()
         seconds = time.time() - started
-        return _keep(found, files, folder, query, started, f'{seconds:.1f} s')
+        return _write(found, files, folder, query, started, f'{seconds:.1f} s')
 
 
 def stamp(status: os.stat_result) -> Stamp:
@@ -87,7 +89,7 @@ def _places(folder: Path, query: Mapping[str, Any]) -> list[Path]:
     text = json.dumps(query, sort_keys=True)
     return [
         folder.parent / '.mae_index' / f'{folder.name}-{_digest(text)}.idx',
-        Path(home(), 'index', f'{folder.name}-{_digest(text, str(folder))}.idx'),
+        Path(cache_dir(), 'index', f'{folder.name}-{_digest(text, str(folder))}.idx'),
     ]
 
 
@@ -139,7 +141,7 @@ def _open(file: Path, folder: str, query: Mapping[str, Any]) -> ScanResult:
     return ScanResult(index, tuple(classes), stamps)
 
 
-def _keep(
+def _write(
     found: ScanResult,
     files: list[Path],
     folder: str,
@@ -176,7 +178,7 @@ def _log(line: str) -> None:
 
 
 @contextmanager
-def _turn(folder: str) -> Iterator[bool]:
+def _scan_lock(folder: str) -> Iterator[bool]:
     """Lets one process scan at a time; yields whether another one scanned while this one waited.
 
     The lock is on the folder itself and ends with the process. If the file system has no locks,

@@ -59,7 +59,7 @@ class PackedImages:
         return len(self._index)
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """dict(img_path str, the name it had; img_bytes, its content; gt_label int)."""
+        """dict(img_path str, name of the original file; img_bytes, its content; gt_label int)."""
         index = range(len(self))[index]
         shard, start, size = (int(self._arrays[k][index]) for k in ('shards', 'starts', 'sizes'))
         return {

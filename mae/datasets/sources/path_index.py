@@ -61,6 +61,20 @@ class PathIndex:
         return _reopen, (self.file, len(self), len(self.names))
 
 
+def index_of(paths: Iterable[str], labels: Any) -> PathIndex:
+    """The index of paths that are in memory already.
+
+    Args:
+        paths: N of them.
+        labels: whole numbers (N,).
+    """
+    encoded = [os.fsencode(path) for path in paths]
+    ends = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(path) for path in encoded], out=ends[1:])
+    names: NDArray[np.uint8] = np.frombuffer(bytearray(b''.join(encoded)), np.uint8)
+    return PathIndex({'names': names, 'ends': ends, 'labels': np.asarray(labels, np.int32)})
+
+
 class IndexBuilder:
     """Collects paths and labels without keeping an object for each."""
 

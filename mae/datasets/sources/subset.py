@@ -65,14 +65,14 @@ class Subset:
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """The source's."""
+        """`metainfo` of the source."""
         return dict(getattr(self.source, 'metainfo', {}))
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """That of the source for the image chosen."""
+        """Path or pixels and label of a chosen image, as the source gives them."""
         return self.source.get_data_info(int(self._indices[index]))
 
     def get_gt_labels(self) -> Tensor:

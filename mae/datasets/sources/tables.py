@@ -26,10 +26,10 @@ class ImageTable(Protocol):
         """Arrow array of the encoded images of a part."""
 
     def labels(self) -> NDArray[Any]:
-        """Of all rows; -1 where there are none."""
+        """Labels of all rows; -1 for a row without one."""
 
     def class_names(self) -> list[str] | None:
-        """As `datasets` noted them in the file."""
+        """Class names that `datasets` stored in the file; None without."""
 
 
 def open_table(path: Path, image: str, label: str | None) -> ImageTable:
@@ -76,7 +76,7 @@ class _File:
         self.path, self.image, self.label = path, image, label
 
     def class_names(self) -> list[str] | None:
-        """As `datasets` noted them in the file."""
+        """Class names that `datasets` stored in the file; None without."""
         noted = (self.schema.metadata or {}).get(b'huggingface')
         if noted is None or self.label is None:
             return None
@@ -132,7 +132,7 @@ class _Arrow(_File):
         return self._bytes_of(self._batches[part].column(self.image))
 
     def labels(self) -> NDArray[Any]:
-        """Of all rows."""
+        """Labels of all rows."""
         if self.label is None:
             return np.full(sum(batch.num_rows for batch in self._batches), -1)
         found = [self._numbers_of(batch.column(self.label)) for batch in self._batches]
@@ -170,7 +170,7 @@ class _Parquet(_File):
         return self._bytes_of(column)
 
     def labels(self) -> NDArray[Any]:
-        """Of all rows; only their column is read."""
+        """Labels of all rows; only their column is read."""
         if self.label is None:
             return np.full(self._file.metadata.num_rows, -1)
         table = self._file.read(columns=[self.label], use_threads=False)

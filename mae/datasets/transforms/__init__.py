@@ -2,6 +2,7 @@
 
 from mae.datasets.transforms.base import Transform
 from mae.datasets.transforms.color import ColorJitter
+from mae.datasets.transforms.corrupt import Corrupt
 from mae.datasets.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShort
 from mae.datasets.transforms.decode import DecodeImage
 from mae.datasets.transforms.decode_crop import DecodeRandomResizedCrop
@@ -24,6 +25,7 @@ __all__ = [
     'CenterCrop',
     'ClassBalancedCrop',
     'ColorJitter',
+    'Corrupt',
     'DecodeImage',
     'DecodeRandomResizedCrop',
     'EncodedCrop',

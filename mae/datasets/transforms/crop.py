@@ -34,7 +34,7 @@ class RandomResizedCrop(Transform):
     The area is uniform within `scale`, the ratio log-uniform within `ratio`, the place uniform.
 
     Args:
-        size: of the result, a number or (height, width).
+        size: side of the result in pixels, or (height, width).
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest width / height.
         oversize: if a drawn side is longer than the image's, 'redraw' draws area and ratio again,
@@ -113,7 +113,7 @@ class RandomCrop(Transform):
     """A random part of a fixed size, without resizing: the milder crop of the paper's table 1e.
 
     Args:
-        size: of the result, a number or (height, width).
+        size: side of the result in pixels, or (height, width).
     """
 
     sets_size = True
@@ -122,7 +122,7 @@ class RandomCrop(Transform):
         self.size = to_size(size)
 
     def transform(self, results: Results) -> Results:
-        """Cut it out.
+        """Crop the image.
 
         Raises:
             ValueError: the image is smaller.
@@ -157,7 +157,7 @@ class ResizeShort(Transform):
         self.size = round(max(to_size(size)) / crop_pct)
 
     def transform(self, results: Results) -> Results:
-        """Resize it.
+        """Resize the image.
 
         Raises:
             ValueError: the image is so thin that the result would fill the memory.

@@ -16,7 +16,7 @@ class DecodeRandomResizedCrop(RandomResizedCrop):
     Of sequential upright RGB JPEGs, the rows below the crop are not decoded.
 
     Args:
-        size: of the result, a number or (height, width).
+        size: side of the result in pixels, or (height, width).
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest width / height.
         oversize: 'redraw' or 'clamp' sides longer than the image's: see `RandomResizedCrop`.

@@ -32,7 +32,7 @@ class EncodedCrop(Transform):
     and flips. What is not an upright colour JPEG is decoded and cut in the worker.
 
     Args:
-        size: of the result in pixels, a number or (height, width).
+        size: side of the result in pixels, or (height, width).
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest width / height.
         oversize: 'redraw' or 'clamp' sides longer than the image's: see `RandomResizedCrop`.

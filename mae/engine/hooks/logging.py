@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import ref
 
 import torch
 from mmengine.hooks import LoggerHook as MMLoggerHook
@@ -32,7 +33,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         self.last_loop_stage = None
 
     def after_train_iter(self, *args: object, **kwargs: object) -> None:
-        """Nothing: reading the losses would wait for the device."""
+        """Do nothing: reading the losses would wait for the device."""
 
 
 @HOOKS.register_module()
@@ -56,9 +57,15 @@ class LoggerHook(MMLoggerHook):
     def before_run(self, runner: RunnerProtocol) -> None:
         """Warn once about errors of the log file, too."""
         super().before_run(runner)
+        of_run = ref(runner)  # loggers outlive their run, and would keep its model in memory
+
+        def warn(record: logging.LogRecord) -> None:
+            if (alive := of_run()) is not None:
+                self._warn(alive)
+
         for handler in runner.logger.handlers:
             if isinstance(handler, logging.FileHandler):
-                handler.handleError = lambda record: self._warn(runner)  # type: ignore[method-assign]
+                handler.handleError = warn  # type: ignore[method-assign]
 
     def before_train_epoch(self, runner: RunnerProtocol) -> None:
         """Start without values, also after the run has gone back."""
@@ -83,14 +90,14 @@ class LoggerHook(MMLoggerHook):
         history = runner.message_hub.log_scalars
         for name, values in _columns(self._steps).items():
             history[f'train/{name}'] = HistoryBuffer(values, [1] * len(values))
-        with self._surviving(runner):
+        with self._warn_of_disk_errors(runner):
             self._log(runner, batch_idx)
         self._steps.clear()
         for name in [name for name in history if name.startswith('train/')]:
             history[name] = HistoryBuffer()
 
     def _log(self, runner: RunnerProtocol, batch_idx: int) -> None:
-        """As mmengine's, without the name of the run."""
+        """Log as mmengine does, without the name of the run."""
         done = batch_idx + 1
         is_last = self.ignore_last and done % self.interval != 0
         if is_last and len(runner.train_dataloader) > self.interval:
@@ -106,18 +113,18 @@ class LoggerHook(MMLoggerHook):
     def after_val_epoch(
         self, runner: RunnerProtocol, metrics: dict[str, float] | None = None
     ) -> None:
-        with self._surviving(runner):
+        with self._warn_of_disk_errors(runner):
             super().after_val_epoch(runner, metrics)
 
     def _begin_history(self, runner: RunnerProtocol) -> None:
         """At the first step, so that a run that fails before leaves no file."""
         if not self._has_begun and runner.resumed_from is not None:
-            with self._surviving(runner):
+            with self._warn_of_disk_errors(runner):
                 begin_with_history(runner)
         self._has_begun = True
 
     @contextmanager
-    def _surviving(self, runner: RunnerProtocol) -> Iterator[None]:
+    def _warn_of_disk_errors(self, runner: RunnerProtocol) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -79,7 +79,7 @@ class LARS(Optimizer):
         param.sub_(change)
 
     def _momentum(self, param: Tensor, group: dict[str, Any]) -> Tensor:
-        """m of this step."""
+        """The momentum m of this step; the caller stores it."""
         update = param.grad + group['weight_decay'] * param
         if not group['lars_exclude']:
             update *= _trust(param, update, group['eta'])

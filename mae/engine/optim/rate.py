@@ -55,8 +55,8 @@ def with_rate(
     )
 
 
-def describes_one(optim_wrapper: object) -> bool:
-    """Whether it is the config of one optimizer, not of several and not built yet."""
+def configures_one_optimizer(optim_wrapper: object) -> bool:
+    """Whether this is the config of one optimizer, neither of several nor a built one."""
     if not isinstance(optim_wrapper, Mapping):
         return False
     several = any(

@@ -141,8 +141,8 @@ class WarmupPolyLR(WarmupLR):
 
     def share(self, t: int) -> float:
         """A power of what remains."""
-        remaining: float = (self.end - t) / (self.end - self.warmup)
-        return remaining**self.power
+        remaining = (self.end - t) / (self.end - self.warmup)
+        return float(remaining**self.power)
 
 
 @PARAM_SCHEDULERS.register_module()

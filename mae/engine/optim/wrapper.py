@@ -168,7 +168,7 @@ class StepOptimWrapper(OptimWrapper):
 
 
 def _cpu_computes_bfloat16() -> bool:
-    """Whether it has instructions for it; without oneDNN that is unknown: True."""
+    """Whether this CPU has bfloat16 instructions; True where that is unknown, without oneDNN."""
     if not torch.backends.mkldnn.is_available():
         return True
     supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()

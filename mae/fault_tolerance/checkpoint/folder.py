@@ -253,7 +253,9 @@ def _set_aside_damaged(path: Path) -> str:
 
 def _advice(path: Path) -> str:
     good = newest_verified(path.parent) if path.parent.is_dir() else None
-    return f'; the newest good one there is {good.path}' if good else '; there is no good one there'
+    if good is None:
+        return f'; no good one in {path.parent}'
+    return f'; the newest good one there is {good.path}'
 
 
 def _record_of(path: Path, by_hash: bool) -> ContentRecord | None:

@@ -1,7 +1,8 @@
 """When checkpoints are written: `CheckpointHook`.
 
-A save is told in three files, in this order: here, when; `background.py`, how the state is copied
-and written beside the training; `save.py`, how a file becomes visible and old ones go. What a
+A save spans three files, to be read in this order: this one, which decides when; `background.py`,
+which copies the state and writes it beside the training; `save.py`, which makes the file visible
+and removes old ones. What a
 checkpoint holds is in `state.py`, which checkpoints a work dir has in `folder.py`.
 """
 
@@ -41,7 +42,7 @@ class CheckpointHook(Hook):
         by_epoch: older form of `by`: True for 'epoch', False for 'iter'.
         max_keep: number of newest checkpoints kept; -1 keeps all. In any case two verified ones
             stay, and one whose weights are finite.
-        save_best: name of a validation metric, higher is better; `best.pth` is of its best value.
+        save_best: name of a validation metric, higher is better; its best checkpoint is `best.pth`.
 
     Raises:
         ValueError: `interval`, `by` or `max_keep` is out of range.

@@ -266,7 +266,8 @@ def remap_head(
     """Put the rows of a head, in place, into the order of other classes.
 
     Args:
-        weights: of the file; each `head.fc` gets rows for `here`, those of new classes from `own`.
+        weights: weights of the file; each `head.fc` gets rows for `here`, those of new classes from
+            `own`.
         own: weights of the model.
         there: class names of the file, in the order of its rows.
         here: class names of the model, in the order of its rows.

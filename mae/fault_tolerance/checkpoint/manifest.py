@@ -52,7 +52,7 @@ class Manifest:
     about: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """JSON with a checksum of the rest of it."""
+        """JSON with a checksum of all other entries."""
         data = strict_json.finite_or_word({'format': _FORMAT, **asdict(self)})
         return strict_json.dumps({**data, 'checksum': _checksum(data)}, indent=1) + '\n'
 

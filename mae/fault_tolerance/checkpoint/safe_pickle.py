@@ -1,8 +1,8 @@
 """Which classes and functions a pickle may use: a check before a file is read, and placeholders.
 
 torch's restricted unpickler is what keeps code from running. `check_pickle` comes before it: its
-list is shorter, its error names everything at once, it knows files that torch only fails on, and it
-compares the unpacked size of an archive with that of the file.
+list is shorter, its error names all refused names at once, it explains files on which torch merely
+fails, and it compares the unpacked size of an archive with that of the file.
 
 mmengine and mmpretrain pickle their loss history (a class, its methods, numpy arrays) beside the
 weights, timm and the authors their command line with its paths, Lightning its hyperparameters.

@@ -223,7 +223,7 @@ def _restore_optimizers(runner: TrainingRunner, state: Any, path: Path) -> list[
 
 
 def _restore_mmengine(runner: TrainingRunner, seed: object, hub: object) -> None:
-    """As mmengine resumes: with the checkpoint's seed, and the values of its message hub."""
+    """Resume as mmengine does: take the checkpoint's seed and the values of its message hub."""
     seed_of_config = runner._randomness_cfg.get('seed')
     if isinstance(seed, int) and seed != seed_of_config:
         if seed_of_config is not None:
@@ -342,7 +342,7 @@ def restore_optimizer(
     """Load the state of an optimizer and with it, as always in torch, its options.
 
     Args:
-        wrapper: of the optimizer in the config.
+        wrapper: optimizer wrapper as the config builds it.
         state: `wrapper.state_dict()` of the run that was saved.
         path: for messages.
         scheduled: options that a schedule changes, which are not compared with the config.

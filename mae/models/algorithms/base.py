@@ -94,11 +94,11 @@ class Algorithm(BaseModel):
         return facts | {'target': type(self.target).__name__ if hasattr(self, 'target') else None}
 
     def get_fingerprint(self) -> str | None:
-        """Identity of what training depends on beside config, data and weights; None if nothing."""
+        """Hash of what else training depends on, such as a frozen teacher; None without one."""
         return None
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
-        """Layer of a parameter for layer-wise learning-rate decay, and number of the last one."""
+        """Layer of a parameter for layer-wise learning-rate decay, and number of the last layer."""
         depth: tuple[int, int] = self.encoder.get_layer_depth(name.removeprefix('encoder.'))
         return depth if name.startswith('encoder.') else (depth[1], depth[1])
 
@@ -138,5 +138,5 @@ class Algorithm(BaseModel):
         return [module for module in self.modules() if isinstance(module, Block | CrossBlock)]
 
     def no_weight_decay(self) -> set[str]:
-        """Tokens and positions, which fine-tuning does not decay."""
+        """Names of the tokens and positions, which fine-tuning does not decay."""
         return {f'encoder.{name}' for name in self.encoder.no_weight_decay()}

@@ -81,7 +81,7 @@ class Classifier(Algorithm):
         mode: str = 'tensor',
         **batch: Tensor,
     ) -> Tensor | dict[str, Tensor] | list[dict[str, Any]]:
-        """What mmengine calls.
+        """Run in one of the modes that mmengine calls.
 
         Args:
             inputs: normalised images (B, C, H, W).

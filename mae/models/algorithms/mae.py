@@ -90,13 +90,13 @@ class MAE(Algorithm):
         return self.loss(pred, target), pred, target, mask
 
     def no_weight_decay(self) -> set[str]:
-        """Tokens and positions, for configs without decay of them; the authors decay them here."""
+        """Names of tokens and positions; with `decay_tokens` they decay, as the authors have it."""
         return {*super().no_weight_decay(), 'decoder.mask_token'}
 
     def forward(
         self, inputs: Tensor, keys: Tensor, mode: str = 'loss', **batch: Tensor
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """What mmengine calls.
+        """Run in one of the modes that mmengine calls.
 
         Args:
             inputs: normalised images (B, C, H, W).

@@ -113,7 +113,7 @@ class Backbone(nn.Module):
             antialias: see `resample_pos_embed`; None is `pos_antialias`.
 
         Raises:
-            ValueError: they fill neither grid.
+            ValueError: their number fits neither grid.
         """
         prefix = self.num_prefix_tokens
         same = old_grid_size is None or tuple(old_grid_size) == self.grid_size
@@ -154,7 +154,7 @@ class Backbone(nn.Module):
         return last, last
 
     def _checkpoint_filter(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-        """Rename our weights to mmpretrain's, in place: its classifiers call this before loading.
+        """Give our weights mmpretrain's names, in place: its classifiers call this before loading.
 
         The encoder and the norm of the head become the `backbone`; the decoder is dropped.
         """

@@ -32,7 +32,7 @@ class ViTEncoder(Backbone):
         patch_size: side of a patch in pixels.
         in_channels: channels of the images.
         mlp_ratio: hidden width of the MLP over D.
-        drop_path_rate: of the last block; the rate grows linearly from 0 in the first.
+        drop_path_rate: rate of the last block; it grows linearly from 0 in the first.
         with_cls_token: put a learned token before the patches.
         final_norm: LayerNorm after the last block; off where the head normalises the average.
         trainable_pos: learn the position embedding (fine-tuning) instead of freezing it.

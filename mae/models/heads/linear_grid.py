@@ -20,14 +20,14 @@ class LinearGridHead(PooledHead):
     """As many linear layers as learning rates, each trained as if it were alone.
 
     All start from the same weights and see the same features; the loss is the sum of theirs.
-    Needs a frozen encoder, in which their gradients would mix, and no clipping of gradients, which
-    would mix their lengths.
+    Needs a frozen encoder, where the gradients of all layers would add up, and no gradient
+    clipping, since one norm over all layers would couple them.
 
     Args:
         num_classes: number of classes.
         lr_scales: factors of the run's learning rate.
-        norm: 'batch' without affine, as the probe has it, or 'none': one that learns would be
-            shared by all.
+        norm: 'batch' without learned parameters, as in the linear probe, or 'none': learned
+            parameters would be shared by all rates.
         embed_dim: D; the model passes it when it is built.
         options: `pool` and `init_std`, see `PooledHead`.
 
@@ -75,5 +75,5 @@ class LinearGridHead(PooledHead):
         return torch.stack([fc(features) for fc in self.fcs], dim=1)
 
     def get_lr_scale(self, name: str) -> float:
-        """Factor of the learning rate of a parameter, by its name from this module."""
+        """Factor of the learning rate of a parameter, by its name within this module."""
         return self.lr_scales[int(name.split('.')[1])]

@@ -25,11 +25,17 @@ _SCORES_BYTES = 5 << 20
 
 
 def attend(num_heads: int, *projected: Tensor, recompute: bool = False) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v, (B, Q, D), of (B, N, 3D), or of (B, Q, D) and (B, N, 2D).
+    """Multi-head attention, softmax(q k^T / sqrt(d)) v: (B, Q, D).
 
     The fused kernel on a GPU; on a CPU whichever is faster with its instruction set and this
-    length. With `recompute` products do not keep the softmax for the backward pass; the kernel
-    never does.
+    length.
+
+    Args:
+        num_heads: H.
+        projected: queries, keys and values as (B, N, 3D), or queries (B, Q, D) and keys with values
+            (B, N, 2D).
+        recompute: True computes the softmax of plain products again in the backward pass instead
+            of keeping it; the kernel never keeps it.
     """
     products = _products_win(projected[-1])
     if products and not torch.compiler.is_compiling():
@@ -52,8 +58,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, *, recompute: bool = False) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(f'a width of {dim} does not split into {num_heads} heads')
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.recompute = recompute
         self.qkv = nn.Linear(dim, 3 * dim)
@@ -73,9 +78,18 @@ class Attention(nn.Module):
         return q, F.linear(x, weight[D:], bias[D:])
 
 
+def check_heads(dim: int, num_heads: int) -> None:
+    """Refuse a number of heads that does not divide the width.
+
+    Raises:
+        ValueError: names both.
+    """
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f'a width of {dim} does not split into {num_heads} heads')
+
+
 def split_heads(projected: tuple[Tensor, ...], num_heads: int) -> tuple[Tensor, ...]:
-    """Queries (B, H, Q, d), keys and values (B, H, N, d): views of (B, N, 3D), or of (B, Q, D) and
-    (B, N, 2D)."""
+    """Queries (B, H, Q, d), keys and values (B, H, N, d): views of what `attend` takes."""
     D = sum(x.shape[-1] for x in projected) // 3
     return tuple(
         part
@@ -85,8 +99,8 @@ def split_heads(projected: tuple[Tensor, ...], num_heads: int) -> tuple[Tensor, 
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """(B, H, Q, d), all images at once: for compilers, which fuse scale and softmax themselves."""
-    with torch.autocast(q.device.type, enabled=False):  # which would keep a float32 copy too
+    """Attention (B, H, Q, d) of all images at once; compilers fuse scale and softmax."""
+    with torch.autocast(q.device.type, enabled=False):  # autocast would keep a float32 copy too
         scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # B,H,Q,N
         return scores.softmax(dim=-1) @ v
 
@@ -104,7 +118,7 @@ class ProductAttention(torch.autograd.Function):
         B, H, Q, d = q.shape
         out = q.new_empty(B, Q, H, d)
         kept: list[Tensor] = []
-        with torch.autocast(q.device.type, enabled=False):  # whose softmax is in float32
+        with torch.autocast(q.device.type, enabled=False):  # autocast computes softmax in float32
             for images in _few_images(q, k):
                 heads = [x[images].flatten(0, 1).contiguous() for x in (q, k, v)]  # c*H,Q or N,d
                 weights = _weights(heads[0], heads[1])  # c*H,Q,N

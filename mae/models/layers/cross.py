@@ -5,7 +5,7 @@ Shapes: B images, Q queries, N tokens of the memory, D width.
 
 from torch import Tensor, nn
 
-from mae.models.layers.attention import attend
+from mae.models.layers.attention import attend, check_heads
 from mae.models.layers.block import NORM_EPS, Mlp
 from mae.utils.ratio import exact
 
@@ -15,8 +15,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(f'a width of {dim} does not split into {num_heads} heads')
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)

@@ -25,8 +25,8 @@ def take(tokens: Tensor, ids: Tensor) -> Tensor:
         (B, K, D).
 
     Raises:
-        ValueError: ids of another number of images, which torch would cut; on a CPU also an id
-            outside 0..N - 1.
+        ValueError: ids of another number of images, of which torch would take the first; on a CPU
+            also an id outside 0..N - 1.
     """
     if torch.compiler.is_compiling():
         return _take(tokens, ids)

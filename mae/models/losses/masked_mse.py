@@ -14,10 +14,10 @@ class MaskedMSELoss(nn.Module):
     """Squared error, averaged over the values of a patch, then over the hidden patches."""
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """(B, M, T) twice to the loss of each image, (B,).
+        """Prediction and target, each (B, M, T), to the loss of each image, (B,).
 
         Raises:
-            ValueError: they differ in shape, which torch would expand.
+            ValueError: they differ in shape, and torch would broadcast them.
         """
         hint = 'MaskedMSELoss compares values, not numbers of classes'
         check_shape('target', target, 'B', 'M', 'T', hint=hint)

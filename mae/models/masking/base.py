@@ -76,8 +76,8 @@ class Masker(nn.Module, ABC):
     def num_keep(self, num_patches: int) -> int:
         """K for L patches: L (1 - mask_ratio), rounded down.
 
-        In floats, as in the authors' code, a whole number may come out one too small: 19 of 100 at
-        .8. None of their recipes meets that.
+        Computed exactly. In floats, as the authors compute it, K may come out one too small (19 of
+        100 at .8), though in none of their recipes.
 
         Raises:
             ValueError: nothing would be visible, or nothing hidden.
@@ -110,7 +110,7 @@ def _with_some_predicted(mask: Mask, keys: Tensor, predict_ratio: float | None) 
         return mask
     num_hide = mask.ids_hide.shape[1]
     num_patches = mask.ids_keep.shape[1] + num_hide
-    # Not the first in order: some maskers put neighbours of the image beside each other.
+    # Drawn at random, because some maskers order hidden patches by their place in the image.
     shuffle = key_noise(keys ^ _PREDICT, num_hide).argsort(dim=1)
     num_predict = min(num_hide, max(1, round(num_patches * exact(predict_ratio))))
     return replace(mask, ids_hide=mask.ids_hide.gather(1, shuffle), num_predict=num_predict)

@@ -51,7 +51,7 @@ class Mix:
             `switch_prob`, `label_smoothing`, and `num_classes` unless `expect_classes` sets it.
 
     Raises:
-        ValueError: there is nothing to mix by, or a share is outside [0, 1].
+        ValueError: no alpha is above 0, one is negative, or a share is outside [0, 1].
     """
 
     def __init__(self, **options: Any) -> None:

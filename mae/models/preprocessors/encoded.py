@@ -26,8 +26,8 @@ _FIELDS = ('encoded', 'sizes', 'crops')
 class EncodedPreprocessor(ImagePreprocessor):
     """`ImagePreprocessor` for batches of JPEG bytes, which it decodes on its device.
 
-    A batch of images, as of another data loader of the same run, passes as it does there. The
-    arguments are those of `ImagePreprocessor`.
+    Takes the arguments of `ImagePreprocessor`, and treats a batch of decoded images, for example
+    from the validation loader, in the same way.
     """
 
     def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
@@ -108,7 +108,7 @@ def _cut(image: Tensor, crop: list[int]) -> Tensor:
     top, left, height, width, flip, *size = crop
     part = image[:, top : top + height, left : left + width][None]
     part = part.contiguous(memory_format=torch.channels_last)
-    if part.is_cuda:  # knows no bicubic resize of uint8
+    if part.is_cuda:  # CUDA resizes no uint8 bicubically
         part = interpolate(part.float(), size, mode='bicubic', antialias=True)
         part = part.round().clamp(0, 255).to(torch.uint8)
     else:

@@ -22,8 +22,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
     """Normalises uint8 images; in training also mixes and erases them, if configured.
 
     Args:
-        mean: of each channel, in grey levels (0..255).
-        std: deviation of each channel, in grey levels.
+        mean: mean of each channel in grey levels (0..255).
+        std: standard deviation of each channel in grey levels.
         mixup: arguments of timm's `Mixup` (mixup and cutmix with soft targets), or None. Its
             `num_classes` are those of the head.
         erase: arguments of timm's `RandomErasing`, or None.
@@ -60,7 +60,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         return ('labels',) * labels + ('keys',) * (self.erase is not None)
 
     def set_img_size(self, loaded: tuple[int, int], used: tuple[int, int]) -> None:
-        """From now on shrink images of `loaded` to `used` pixels, (height, width)."""
+        """From now on downscale images from `loaded` to `used` pixels, (height, width)."""
         self._shrink = None if loaded == used else Shrink(loaded, used)
 
     def expect_classes(self, num_classes: int) -> None:

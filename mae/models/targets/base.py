@@ -40,7 +40,7 @@ class Target(nn.Module, ABC):
 
         Args:
             images: normalised (B, C, H, W).
-            patches: (B, L, P) of them.
+            patches: (B, L, P), the same images cut into patches.
             mask: which patches are hidden, and which of these are predicted.
 
         Returns:

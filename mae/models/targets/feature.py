@@ -20,7 +20,7 @@ from mae.registry import MODELS
 
 @MODELS.register_module()
 class FeatureTarget(Target):
-    """Features that a frozen model computes from the whole image, of the hidden patches.
+    """Features of the hidden patches that a frozen model computes from the whole image.
 
     The teacher's weights come from a file. They are loaded when the first target is computed and
     are in no checkpoint and no optimizer; a run resumes only with the same weights. If the
@@ -34,14 +34,14 @@ class FeatureTarget(Target):
         options: further keywords of `timm.create_model`, such as `dynamic_img_size=True`.
         norm: 'layer' gives the features of each patch mean 0 and variance 1 (LayerNorm without
             parameters), 'none' keeps them as they are.
-        mean: of each channel in the teacher's training, in grey levels; None takes its library's
-            value.
+        mean: mean of each channel in the teacher's training, in grey levels; None takes the value
+            of the teacher's library.
         std: standard deviation of each channel in grey levels; None as for `mean`.
         patch_size: side in pixels; the model passes this and what follows when it is built.
         in_channels: C.
         img_size: (H, W).
-        image_mean: (C, 1, 1), of our images in grey levels.
-        image_std: (C, 1, 1), deviation of each.
+        image_mean: (C, 1, 1), mean of each channel of our images, in grey levels.
+        image_std: (C, 1, 1), standard deviation of each channel, in grey levels.
 
     Raises:
         ValueError: there is no such teacher, its weights have no or two sources, it takes no
@@ -89,7 +89,7 @@ class FeatureTarget(Target):
         """Take images of another size (H, W) from now on.
 
         Raises:
-            ValueError: the teacher takes none of the size that its own patches need.
+            ValueError: the teacher does not take images of the size that gives it the same grid.
         """
         self.teacher.check_size(self._input_size(*img_size))
 

@@ -1,7 +1,7 @@
 """Histograms of oriented gradients (Wei et al. 2022, "MaskFeat", arXiv 2112.09133, section 3).
 
-Shapes: B images, C channels, H W pixels, L patches, M predicted patches, p side of a patch in
-pixels, c of a cell, n = p / c cells a side, N bins, T = C * N * n * n.
+Shapes: B images, C channels, H W pixels, L patches, M predicted patches, p and c side in pixels of
+a patch and of a cell, n = p / c cells a side, N bins, T = C * N * n * n.
 """
 
 import math

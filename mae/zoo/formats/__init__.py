@@ -1,4 +1,4 @@
-from mae.zoo.formats.export import Departure, export_weights
+from mae.zoo.formats.export import ExportedWeights, export_weights
 from mae.zoo.formats.manifest import manifest_of
 from mae.zoo.formats.metadata import facts_of_config
 from mae.zoo.formats.name_maps import BY_NAME
@@ -7,7 +7,7 @@ from mae.zoo.formats.translate import Translation, load_weights, translate
 
 __all__ = [
     'BY_NAME',
-    'Departure',
+    'ExportedWeights',
     'Translation',
     'export_weights',
     'facts_of_config',

@@ -1,4 +1,4 @@
-"""What a set of weights in our names is a model of, and whether it is whole.
+"""The architecture of weights in our names, and whether any weight is missing.
 
 Shapes: D width, d decoder width, F hidden width of an MLP, T values predicted of a patch, C
 channels, p side of a patch, N positions.

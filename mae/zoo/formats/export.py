@@ -1,4 +1,4 @@
-"""Export from our names to other libraries', in the form that their code loads."""
+"""Exports weights to the names of other libraries, in the form that their code loads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.hub import transformers_config
 from mae.zoo.formats.manifest import manifest_of
-from mae.zoo.formats.metadata import KEY, Facts, lasting
+from mae.zoo.formats.metadata import KEY, Facts, facts_to_store
 from mae.zoo.formats.name_map import Layout
 
 PIXELS = ('PixelTarget', 'LowFrequencyTarget')  # targets whose predictions are pixels
@@ -20,35 +20,35 @@ NORM_EPS = 1e-6  # of LayerNorm in all libraries whose files do not state it
 
 
 @dataclass(frozen=True)
-class Departure:
+class ExportedWeights:
     """Weights ready to be written.
 
     Attributes:
         weights: a state dict in the names of `layout`.
         layout: target names.
-        passport: facts and manifest, for the file's metadata.
+        metadata: facts and manifest, which the file stores under `KEY`.
         notes: for the report, a line each.
-        config: of a folder for transformers; None for a file.
+        config: content of `config.json` in a transformers folder; None for a single file.
     """
 
     weights: dict[str, Tensor]
     layout: Layout
-    passport: dict[str, Any]
+    metadata: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     config: dict[str, Any] | None = None
 
     def checkpoint(self) -> dict[str, Any]:
-        """The content of a `.pth` of theirs."""
+        """The content of a `.pth` as that library writes it."""
         if self.layout.name == 'fair':
-            return {'model': self.weights, KEY: self.passport}
+            return {'model': self.weights, KEY: self.metadata}
         if self.layout.name == 'timm':  # `load_state_dict` takes nothing but weights
             return dict(self.weights)
-        return {'state_dict': self.weights, 'meta': {KEY: self.passport}}
+        return {'state_dict': self.weights, 'meta': {KEY: self.metadata}}
 
 
 def export_weights(
     weights: Mapping[str, Tensor], layout: Layout, facts: Facts, path: object
-) -> Departure:
+) -> ExportedWeights:
     """Export whole weights of ours to the names of `layout`.
 
     Args:
@@ -83,7 +83,7 @@ def export_weights(
         )
     eps = facts.get('norm_eps', NORM_EPS)
     if layout.name not in ('mae', 'transformers') and eps != NORM_EPS:
-        notes.append(f'made with norm_eps {eps}, which {layout.title} has to be told')
+        notes.append(f'made with norm_eps {eps}, which {layout.title} must be given')
     config = None
     if layout.name == 'transformers':
         facts, assumed = complete_facts(found, facts)
@@ -91,10 +91,10 @@ def export_weights(
         config['dtype'] = str(weights['encoder.pos_embed'].dtype).removeprefix('torch.')
     if layout.name == 'mmpretrain' and found.decoder and not found.num_prefix_tokens:
         raise CheckpointError(f'MAE of {layout.title} always has a cls token, {path} has none')
-    return Departure(
+    return ExportedWeights(
         weights=layout.rename_back(weights, found.head),
         layout=layout,
-        passport={'facts': lasting(facts), 'manifest': manifest_of(weights)},
+        metadata={'facts': facts_to_store(facts), 'manifest': manifest_of(weights)},
         notes=[f'{found} in the names of {layout.name}', *notes],
         config=config,
     )

@@ -73,10 +73,10 @@ def transformers_config(found: Architecture, facts: Facts) -> dict[str, Any]:
 def transformers_processor(
     config: Mapping[str, Any], facts: Facts, short_side: int
 ) -> tuple[dict[str, Any], list[str]]:
-    """Config of the image processor that makes of an image what this toolbox makes of it.
+    """Config of the image processor that prepares an image as this toolbox does.
 
     Args:
-        config: of the model, from `transformers_config`.
+        config: config of the model, from `transformers_config`.
         facts: with `mean` and `std`; where they are absent, usual values are assumed and noted.
         short_side: what the shorter side is resized to, in pixels, before the centre is cut out.
 

@@ -1,4 +1,4 @@
-"""What proves that the values behind the names are those that were written.
+"""Digests that show whether the values of weights are those that were written.
 
 Names and shapes cannot distinguish a transposed square matrix from a right one, nor queries from
 keys. A digest of each tensor can, and it is copied with the weights from format to format.
@@ -14,7 +14,7 @@ from mae.utils.errors import CheckpointError
 from mae.zoo.checksum import checksum_in, parse_checksum
 from mae.zoo.index import find_entry
 
-# 64 bits: a slip is not an attack, and a file's own SHA-256 is there for those.
+# 64 bits find mistakes; attacks are for the SHA-256 of the whole file.
 _DIGITS = 16
 
 

@@ -55,7 +55,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
 }
 
-# Under which what we know of a file travels in it: {'facts': ..., 'manifest': ...}.
+# Key of our entry in a file's metadata: {'facts': ..., 'manifest': ...}.
 KEY = 'mae'
 
 
@@ -66,7 +66,7 @@ def _per_channel(value: Any, above: float) -> bool:
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
-    """Refuse what somebody wrote and no model can have.
+    """Refuse facts that no model can have.
 
     Raises:
         ValueError: an unknown name (suggests the nearest), or a value of another type.
@@ -81,8 +81,8 @@ def check_facts(facts: Mapping[str, Any]) -> None:
             raise ValueError(f'the fact {name} is {kind}, not {value!r}')
 
 
-def lasting(facts: Mapping[str, Any]) -> Facts:
-    """The facts that belong into a file: those of `NAMES`."""
+def facts_to_store(facts: Mapping[str, Any]) -> Facts:
+    """The facts that a file stores: those in `NAMES`."""
     return {name: facts[name] for name in NAMES if facts.get(name) is not None}
 
 
@@ -102,23 +102,23 @@ def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
     named = meta.get('classes') or _mapping(meta.get('dataset_meta')).get('classes')
     if classes := named or meta.get('CLASSES'):
         facts['classes'] = [str(name) for name in classes]
-    facts |= passport_of(checkpoint)['facts']
+    facts |= embedded_metadata(checkpoint)['facts']
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def passport_of(checkpoint: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def embedded_metadata(checkpoint: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What this toolbox wrote into a file of any format: `facts` and `manifest`, each may be empty.
 
-    What is garbage counts as not there: then nothing proves the values, and the report says so.
+    Garbage counts as absent: the report then says that the values are not verified.
     """
     metadata = _mapping(checkpoint.get('metadata'))
-    passport = _mapping(checkpoint.get('meta')).get(KEY) or checkpoint.get(KEY)
+    embedded = _mapping(checkpoint.get('meta')).get(KEY) or checkpoint.get(KEY)
     if KEY in metadata:
         try:
-            passport = json.loads(metadata[KEY])
+            embedded = json.loads(metadata[KEY])
         except (ValueError, RecursionError):
-            passport = None
-    return {name: _mapping(_mapping(passport).get(name)) for name in ('facts', 'manifest')}
+            embedded = None
+    return {name: _mapping(_mapping(embedded).get(name)) for name in ('facts', 'manifest')}
 
 
 def facts_of_config(model: Mapping[str, Any]) -> Facts:
@@ -161,7 +161,7 @@ def facts_of_folder(config: Mapping[str, Any], processor: Mapping[str, Any]) -> 
 
 
 def _rounded(levels: Mapping[str, Sequence[float]]) -> Facts:
-    """As people write them: without the rounding error of the division by 255."""
+    """Grey levels without the rounding error of the division by 255."""
     return {name: [round(value, 6) for value in values] for name, values in levels.items()}
 
 

@@ -17,7 +17,8 @@ STACKS = ('encoder.blocks', 'decoder.blocks')
 
 _LEAVES = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
 
-# Which of our tensor a key is, and which part of it: None for the whole, else 0, 1 or 2 of q, k, v.
+# Our name of the tensor that a key holds, and the part: None for the whole, else 0, 1, 2 for q, k,
+# v.
 Place = tuple[str, int | None]
 
 
@@ -69,12 +70,12 @@ class Layout:
         """Why a key is dropped; None if it is needed or unknown."""
         return next((why for pattern, why in self.dropped.items() if re.match(pattern, key)), None)
 
-    def knows(self, key: str) -> bool:
-        """Whether it is a key of theirs, one that is dropped included."""
+    def has_key(self, key: str) -> bool:
+        """Whether this layout has the key, dropped keys included."""
         return self.place(key) is not None or self.why_dropped(key) is not None
 
     def place(self, key: str) -> Place | None:
-        """Where a key of theirs belongs in ours, or None if it is none of theirs."""
+        """Our tensor and part that a key of theirs holds; None if they have no such key."""
         key = self.canonical(key)
         for theirs, ours in self._inverse:
             if key == theirs:
@@ -113,7 +114,7 @@ class Layout:
         raise KeyError(name)
 
     def holds(self, name: str, head: str | None = None) -> bool:
-        """Whether they have a place for our tensor `name`."""
+        """Whether they have our tensor `name`."""
         try:
             return bool(self.keys(name, head))
         except KeyError:

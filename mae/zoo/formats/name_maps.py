@@ -1,4 +1,4 @@
-"""The layouts met in the wild: ours, the authors', timm's, transformers', OpenMMLab's, lightly."""
+"""The known layouts: ours, the authors', timm's, transformers', OpenMMLab's, lightly."""
 
 from mae.zoo.formats.name_map import INNER, Layout
 
@@ -146,6 +146,6 @@ LIGHTLY = Layout(
     },
 )
 
-# Where two fit a file alike, the first is meant.
+# Where two fit a file equally well, the first is taken.
 LAYOUTS = (MAE, TIMM, FAIR, TRANSFORMERS, MMPRETRAIN, LIGHTLY)
 BY_NAME = {layout.name: layout for layout in LAYOUTS}

@@ -26,7 +26,7 @@ def resize(
 
     Args:
         weights: in our names, whole.
-        facts: of the weights; `grid_size` is taken as square where absent.
+        facts: metadata of the weights; the grid is taken as square without `grid_size`.
         path: where they came from, for messages.
         img_size: (height, width) in pixels, or one number for both; None keeps the grid of
             patches.

@@ -1,4 +1,4 @@
-"""From whatever names a file uses to ours, refusing what is not understood."""
+"""Translates the names in a file to ours, and refuses names that no layout has."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from mae.fault_tolerance.checkpoint import read_raw
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.manifest import check_manifest, check_name
-from mae.zoo.formats.metadata import Facts, check_facts, facts_of, passport_of
+from mae.zoo.formats.metadata import Facts, check_facts, embedded_metadata, facts_of
 from mae.zoo.formats.name_map import Layout, join
 from mae.zoo.formats.name_maps import LAYOUTS, MAE
 from mae.zoo.formats.wrapping import unwrap
@@ -42,12 +42,12 @@ class Translation:
 
 
 def detect(weights: Mapping[str, Tensor], path: object) -> Layout:
-    """The layout that knows most of the keys.
+    """The layout that has most of the keys.
 
     Raises:
-        CheckpointError: none knows even half of them.
+        CheckpointError: none has at least half of them.
     """
-    scores = [sum(map(layout.knows, weights)) for layout in LAYOUTS]
+    scores = [sum(map(layout.has_key, weights)) for layout in LAYOUTS]
     best = max(scores)
     if 2 * best <= len(weights):
         first = ', '.join(list(weights)[:3])
@@ -82,7 +82,7 @@ def translate(checkpoint: Mapping[str, Any], path: Path, key: str | None = None)
         architecture = architecture_of(weights, path)
         notes[0] += f': {architecture}'
     proof = checkpoint.get('proof') or check_name(path)
-    if manifest := passport_of(checkpoint)['manifest']:
+    if manifest := embedded_metadata(checkpoint)['manifest']:
         check_manifest(weights, manifest, path)
         proof = 'the manifest in it'
     notes.append(f'values verified by {proof}' if proof else UNVERIFIED)
@@ -96,11 +96,11 @@ def load_weights(path: Path, proof: str = '', key: str | None = None) -> dict[st
 
     Args:
         path: a file, a folder, or the `index.json` of a sharded one.
-        proof: what the caller has already held the file to, in words.
-        key: of the weights to take where a file holds those of several models.
+        proof: how the caller has verified the file, in words; '' if it has not.
+        key: dotted name of the weights to take where a file holds several models.
 
     Returns:
-        What is there, with the weights in our names under `state_dict`, what they do not tell
+        The content, with the weights in our names under `state_dict`, what their shapes do not show
         under `facts`, and lines for the report under `notes`. Among the facts is the
         `architecture` in words, for messages, unless it has parts unknown here.
 

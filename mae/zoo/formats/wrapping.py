@@ -41,7 +41,7 @@ class _Item(NamedTuple):
     """A tensor of a checkpoint: its full name as it is, and the dict that it is in."""
 
     full: str
-    home: str
+    parent: str
     value: Tensor
 
 
@@ -51,7 +51,7 @@ class _Model(NamedTuple):
     Attributes:
         root: what stands before its names, without transparent modules.
         outer: what stands before its names, with transparent modules.
-        layout: the one that knows most of its names.
+        layout: the one that has most of its names.
     """
 
     root: str
@@ -82,8 +82,8 @@ def unwrap(checkpoint: Mapping[str, Any], path: object, key: str | None = None) 
     Args:
         checkpoint: dicts of tensors, nested in any way; other content is ignored.
         path: where it came from, for messages.
-        key: of the weights to take where there are several: names of dicts and prefixes, with
-            dots between.
+        key: dotted name of the weights to take where there are several: names of dicts and
+            prefixes.
 
     Raises:
         CheckpointError: it contains no weights, none under `key`, or several models of equal rank;
@@ -94,8 +94,8 @@ def unwrap(checkpoint: Mapping[str, Any], path: object, key: str | None = None) 
         named = _under(named, key, path)
     models = _models(named)
     if not models:  # of parts unknown here, or no model: the caller reports which
-        home = Counter(item.home for item in named.values()).most_common(1)[0][0]
-        alone = {n.removeprefix(home): i.value for n, i in named.items() if i.home == home}
+        parent = Counter(item.parent for item in named.values()).most_common(1)[0][0]
+        alone = {n.removeprefix(parent): i.value for n, i in named.items() if i.parent == parent}
         return Wrapped(alone)
     model, others = _choose(models, named, path)
     weights = model.weights(named)
@@ -195,7 +195,7 @@ def _beginnings(name: str) -> list[str]:
 
 def _known(names: Iterable[str], root: str, layout: Layout) -> int:
     inside = (name.removeprefix(root) for name in names if name.startswith(root))
-    return sum(layout.knows(name) for name in inside)
+    return sum(layout.has_key(name) for name in inside)
 
 
 def _choose(models: list[_Model], named: ItemsByName, path: object) -> tuple[_Model, list[_Model]]:
@@ -227,11 +227,13 @@ def _all_alike(models: list[_Model], named: ItemsByName) -> bool:
 def _beside(model: _Model, others: list[_Model], named: ItemsByName) -> list[str]:
     """A line on what lies in the same dict as a model, and is not of any."""
     taken = {f'{one.root}{name}' for one in (model, *others) for name in one.weights(named)}
-    home = next(named[name].home for name in named if name in taken and name.startswith(model.root))
-    left = [name for name, item in named.items() if item.home == home and name not in taken]
+    parent = next(
+        named[name].parent for name in named if name in taken and name.startswith(model.root)
+    )
+    left = [name for name, item in named.items() if item.parent == parent and name not in taken]
     if not left:
         return []
-    first = ', '.join(sorted({name.removeprefix(home).split('.')[0] for name in left})[:4])
+    first = ', '.join(sorted({name.removeprefix(parent).split('.')[0] for name in left})[:4])
     return [f'left out what lies beside the model: {first}']
 
 

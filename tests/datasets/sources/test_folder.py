@@ -4,6 +4,7 @@ import pytest
 
 from mae.datasets import ImageFolder
 from mae.datasets.sources import folder
+from mae.utils.class_lists import class_list
 from mae.utils.errors import ConfigError, DataError
 
 
@@ -232,3 +233,46 @@ def test_splits_taken_for_classes_are_told(tmp_path, told, index_cache):
     touch(tmp_path / 'traffic', 'bus/1.jpg', 'train/2.jpg')
     ImageFolder(str(tmp_path / 'traffic'), index_cache=index_cache)
     assert told == []
+
+
+def test_a_shipped_list_numbers_the_classes(tmp_path):
+    wnids = class_list('imagenet')
+    root = touch(tmp_path, 'README.txt', *(f'{wnids[n]}/{n}.JPEG' for n in (999, 6, 11)))
+    source = ImageFolder(root, classes='imagenet')
+    assert [label for _, label in items(source)] == [6, 11, 999]
+    assert source.metainfo['classes'] == wnids
+    with pytest.raises(ConfigError, match="'imagnet' is no list of classes; did you mean imagenet"):
+        ImageFolder(root, classes='imagnet')
+
+
+def test_folders_of_imagenet_v2(tmp_path):
+    root = touch(tmp_path, *(f'{n}/{n}.jpeg' for n in range(1000)))
+    cure = r"sorted as text would be numbered 0, 1, 10, \.\.\.; set classes='imagenet-v2'$"
+    with pytest.raises(DataError, match=cure):
+        ImageFolder(root)
+    with pytest.raises(
+        DataError, match=r"no images of the 1000 `classes` .*; set classes='imagenet-v2'$"
+    ):
+        ImageFolder(root, classes='imagenet')
+    found = items(ImageFolder(root, classes='imagenet-v2'))
+    assert found == [(f'{n}/{n}.jpeg', n) for n in range(1000)]
+
+
+@pytest.mark.parametrize('split', ['', 'val'])
+def test_other_numbers_as_class_folders(tmp_path, split):
+    names = [f'{start}{n}/x.png' for n in range(12) for start in ('train/', 'val/')]
+    root = touch(tmp_path, *names)
+    with pytest.raises(DataError, match=r'set classes=\[str\(n\) for n in range\(12\)\]$'):
+        ImageFolder(root, split) if split else ImageFolder(f'{root}/val')
+    source = ImageFolder(root, 'val', classes=[str(n) for n in range(12)])
+    assert items(source)[2] == ('2/x.png', 2)
+    touch(tmp_path / 'padded', *(f'{n:02}/x.png' for n in range(12)))
+    assert items(ImageFolder(str(tmp_path / 'padded')))[2] == ('02/x.png', 2)
+
+
+def test_file_numbers(tmp_path):
+    root = touch(tmp_path, 'n01/ILSVRC2012_val_00000293.JPEG', 'n01/x.png', 'n02/3_b7c.png')
+    source = ImageFolder(root, file_numbers=True)
+    assert [source.get_data_info(n)['file_number'] for n in (0, 2)] == [293, 7]
+    with pytest.raises(DataError, match=r'x\.png: there is no number in its name'):
+        source.get_data_info(1)

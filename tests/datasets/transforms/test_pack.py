@@ -21,6 +21,17 @@ def test_no_label():
     assert PackInputs()({'img': img})['label'] == -1
 
 
+def test_columns_are_passed_on():
+    results = {'img': torch.zeros(1, 2, 2, dtype=torch.uint8), 'gt_label': 1, 'folder': 'x'}
+    assert PackInputs()({**results, 'group': np.int64(2), 'file_number': 7}) == {
+        **PackInputs()(results),
+        'group': 2,
+        'file_number': 7,
+    }
+    with pytest.raises(ValueError, match=r'^group must be one integer, got 1\.5$'):
+        PackInputs()({**results, 'group': 1.5})
+
+
 @pytest.mark.parametrize(
     ('results', 'message'),
     [

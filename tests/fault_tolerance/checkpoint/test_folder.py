@@ -203,7 +203,7 @@ def test_a_damaged_file_given_by_name(tiny):
     assert '\n' not in str(caught.value)
     assert bad.exists()  # the user's choice is not moved
     good.unlink()
-    with pytest.raises(CheckpointError, match='there is no good one there'):
+    with pytest.raises(CheckpointError, match='no good one in '):
         check_checkpoint(bad, print)
 
 

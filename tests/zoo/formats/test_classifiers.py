@@ -191,11 +191,11 @@ def test_timm_creates_a_vit_base_from_ours(sizes, peers, fill, tmp_path):
 
     weights = fill(peers['fair'].build, sizes['base']).state_dict()
     found = translate({'state_dict': weights}, tmp_path)
-    departure = export_weights(found.weights, BY_NAME['timm'], found.facts, tmp_path)
-    assert any('left out the decoder' in line for line in departure.notes)
+    exported = export_weights(found.weights, BY_NAME['timm'], found.facts, tmp_path)
+    assert any('left out the decoder' in line for line in exported.notes)
     with torch.device('meta'):
         model = timm.create_model('vit_base_patch16_224', num_classes=0)
-    model.load_state_dict(departure.weights, strict=True, assign=True)
+    model.load_state_dict(exported.weights, strict=True, assign=True)
     assert model.norm.weight.device.type == 'cpu'
 
 

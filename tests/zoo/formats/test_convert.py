@@ -284,10 +284,10 @@ def test_config_json_that_no_model_can_have(change, peers, sizes, fill, tmp_path
         load_weights(tmp_path / 'a')
 
 
-@pytest.mark.parametrize('passport', ['{', '[' * 100_000, '3', '{"manifest": 3, "facts": 4}'])
-def test_passport_that_is_garbage_proves_nothing(passport, source, tmp_path):
+@pytest.mark.parametrize('metadata', ['{', '[' * 100_000, '3', '{"manifest": 3, "facts": 4}'])
+def test_metadata_that_is_garbage_proves_nothing(metadata, source, tmp_path):
     weights = load_weights(source)['state_dict']
-    save_safetensors(weights, tmp_path / 'a.safetensors', {'mae': passport})
+    save_safetensors(weights, tmp_path / 'a.safetensors', {'mae': metadata})
     assert load_weights(tmp_path / 'a.safetensors')['notes'] == [UNVERIFIED]
 
 

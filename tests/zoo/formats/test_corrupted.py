@@ -79,10 +79,10 @@ def file_of(files, peers, sizes, fill):
         if layout not in files:
             weights = fill(peers['fair'].build, sizes['small']).state_dict()
             ours = translate({'state_dict': weights}, PATH).weights
-            departure = export_weights(ours, BY_NAME[layout], FACTS, PATH)
-            files[layout] = departure.weights, departure.passport
-        weights, passport = files[layout]
-        return dict(weights), passport
+            exported = export_weights(ours, BY_NAME[layout], FACTS, PATH)
+            files[layout] = exported.weights, exported.metadata
+        weights, metadata = files[layout]
+        return dict(weights), metadata
 
     return make
 
@@ -97,8 +97,8 @@ def load(model, weights, meta):
 
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_whole_files_load(layout, file_of, our_mae, sizes):
-    weights, passport = file_of(layout)
-    report = load(our_mae(sizes['small']), weights, {'mae': passport})
+    weights, metadata = file_of(layout)
+    report = load(our_mae(sizes['small']), weights, {'mae': metadata})
     assert 'verified by the manifest' in str(report)
     assert UNVERIFIED in load(our_mae(sizes['small']), weights, {})
 
@@ -107,11 +107,11 @@ def test_whole_files_load(layout, file_of, our_mae, sizes):
 def test_none_loads_silently(seed, file_of, our_mae, sizes):
     rng = random.Random(seed)
     layout, corrupt = LAYOUTS[seed % len(LAYOUTS)], KINDS[seed // len(LAYOUTS) % len(KINDS)]
-    weights, passport = file_of(layout)
+    weights, metadata = file_of(layout)
     visible = corrupt(weights, rng)
     model = our_mae(sizes['small'])
     with pytest.raises(CheckpointError):
-        load(model, weights, {'mae': passport})
+        load(model, weights, {'mae': metadata})
     if visible:
         with pytest.raises(CheckpointError):
             load(model, weights, {})

@@ -27,15 +27,15 @@ def load(model, path):
     return found, fit_weights(model, weights, path, exact=True, facts=facts, notes=notes)
 
 
-def load_back(peer, size, departure, before):
+def load_back(peer, size, exported, before):
     """A new model of the peer with the weights that leave us, by the peer's own loading."""
     if peer.to == 'transformers':
         from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
         model, info = ViTMAEForPreTraining.from_pretrained(
             None,
-            config=ViTMAEConfig(**departure.config),
-            state_dict=departure.weights,
+            config=ViTMAEConfig(**exported.config),
+            state_dict=exported.weights,
             output_loading_info=True,
         )
         assert not any(info.values()), info
@@ -43,7 +43,7 @@ def load_back(peer, size, departure, before):
     with torch.device('meta'):
         model = peer.build(size)
     unused = {name: value for name, value in before.items() if name.startswith(UNUSED)}
-    model.load_state_dict({**departure.weights, **unused}, strict=True, assign=True)
+    model.load_state_dict({**exported.weights, **unused}, strict=True, assign=True)
     return model
 
 
@@ -70,9 +70,9 @@ def test_there_and_back(name, size, peers, sizes, fill, our_mae, tmp_path, reque
     assert max(differ.values()) < TOLERANCE
 
     facts = {**found['facts'], 'num_heads': size.heads, 'decoder_num_heads': size.decoder_heads}
-    departure = export_weights(found['state_dict'], BY_NAME[peer.to], facts, source)
+    exported = export_weights(found['state_dict'], BY_NAME[peer.to], facts, source)
     before = theirs.state_dict()
-    again = load_back(peer, size, departure, before).state_dict()
+    again = load_back(peer, size, exported, before).state_dict()
     assert set(again) == set(before)
     assert all(torch.equal(again[key], before[key]) for key in before)
 

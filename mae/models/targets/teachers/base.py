@@ -23,7 +23,7 @@ class Teacher(ABC):
         embed_dim: D.
         patch_size: side in pixels of the part of its input that one feature stands for.
         in_channels: number of channels of its input.
-        mean: of each channel of its input, in grey levels, or None if unknown.
+        mean: mean of each channel of its input in grey levels, or None if unknown.
         std: standard deviation of each channel in grey levels, or None as `mean`.
     """
 

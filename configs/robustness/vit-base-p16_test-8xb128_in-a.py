@@ -1,0 +1,6 @@
+"""ViT-B/16 on ImageNet-A."""
+
+_base_ = './vit-base-p16_test-8xb128_in-sketch.py'
+
+test_dataloader = dict(dataset=dict(source=dict(root='data/imagenet-a')))
+test_evaluator = dict(type='SubsetAccuracy', subset='imagenet-a')

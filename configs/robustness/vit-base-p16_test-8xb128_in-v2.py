@@ -1,0 +1,9 @@
+"""ViT-B/16 on ImageNet-V2, matched frequency."""
+
+_base_ = './vit-base-p16_test-8xb128_in-sketch.py'
+
+test_dataloader = dict(
+    dataset=dict(
+        source=dict(root='data/imagenetv2-matched-frequency-format-val', classes='imagenet-v2'),
+    )
+)

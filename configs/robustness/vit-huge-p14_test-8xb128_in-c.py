@@ -1,0 +1,12 @@
+"""ViT-H/14 on ImageNet-C."""
+
+_base_ = './vit-base-p16_test-8xb128_in-sketch.py'
+
+model = dict(encoder=dict(arch='huge', patch_size=14))
+test_dataloader = dict(
+    dataset=dict(
+        source=dict(type='ImageNetC', root='data/imagenet-c'),
+        pipeline=[dict(type='DecodeImage'), dict(type='CenterCrop'), dict(type='PackInputs')],
+    )
+)
+test_evaluator = dict(_delete_=True, type='CorruptionError', baseline='alexnet')

@@ -1,0 +1,7 @@
+"""ViT-L/16 on ImageNet-R."""
+
+_base_ = './vit-base-p16_test-8xb128_in-sketch.py'
+
+model = dict(encoder=dict(arch='large'))
+test_dataloader = dict(dataset=dict(source=dict(root='data/imagenet-r')))
+test_evaluator = dict(type='SubsetAccuracy', subset='imagenet-r')

@@ -1,0 +1,5 @@
+"""ViT-L/16 on ImageNet-Sketch."""
+
+_base_ = './vit-base-p16_test-8xb128_in-sketch.py'
+
+model = dict(encoder=dict(arch='large'))

@@ -1,0 +1,12 @@
+"""ViT-H/14 on Places205."""
+
+_base_ = './vit-base-p16_ft-8xb128-amp-coslr-100e_any.py'
+
+numbers = [str(label) for label in range(205)]  # the lists name no classes
+photos = dict(root='data/places205', split='', classes=numbers)
+model = dict(
+    encoder=dict(arch='huge', patch_size=14, drop_path_rate=0.2), head=dict(num_classes=205)
+)
+train_dataloader = dict(dataset=dict(source=dict(**photos, list_file='lists/train.txt')))
+val_dataloader = dict(dataset=dict(source=dict(**photos, list_file='lists/val.txt')))
+test_dataloader = val_dataloader

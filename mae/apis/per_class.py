@@ -1,0 +1,72 @@
+"""What `PerClass` counted, as files of the work dir."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mae.evaluation import PerClass
+from mae.utils.files import whole_file, write_json
+from mae.visualization.panels import Pixels
+from mae.visualization.per_class import confusion_picture, mistakes_picture
+
+
+def write_per_class(metrics: Sequence[Any], dataset: Any, folder: Path) -> None:
+    """Write `per_class.json`, `confusion.png` and `mistakes.png`, if `PerClass` was evaluated.
+
+    Only the first process writes.
+
+    Args:
+        metrics: of the evaluator that has just evaluated.
+        dataset: that it evaluated, for the images and paths of the mistakes.
+        folder: work dir.
+    """
+    tables = [m.table for m in metrics if isinstance(m, PerClass) and m.table is not None]
+    if not tables or not is_main_process():
+        return
+    table = tables[0]
+    mistakes = [_with_path(mistake, dataset) for mistake in table['mistakes']]
+    write_json(folder / 'per_class.json', {**table, 'mistakes': mistakes})
+    names = [row['class'] for row in table['classes']]
+    written = ['per_class.json']
+    if table['confusion'] is not None:
+        _save(confusion_picture(table['confusion'], names), folder / 'confusion.png')
+        written.append('confusion.png')
+    images = [_pixels(dataset, mistake['id']) for mistake in mistakes]
+    shown = [(image, m) for image, m in zip(images, mistakes, strict=True) if image is not None]
+    if shown:
+        captions = [_caption(mistake, names) for _, mistake in shown]
+        _save(mistakes_picture([image for image, _ in shown], captions), folder / 'mistakes.png')
+        written.append('mistakes.png')
+    print_log(f'per class: {", ".join(written)} in {folder}', 'current')
+
+
+def _with_path(mistake: Mapping[str, Any], dataset: Any) -> dict[str, Any]:
+    known = hasattr(dataset, 'name') and mistake['id'] >= 0
+    return {**mistake, 'path': dataset.name(mistake['id']) if known else None}
+
+
+def _pixels(dataset: Any, sample_id: int) -> Pixels | None:
+    """The image as the model got it, (H, W) or (H, W, 3); None of a dataset that does not say."""
+    sample = dataset[sample_id] if sample_id >= 0 else None
+    image = sample.get('inputs') if isinstance(sample, Mapping) else None
+    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3:
+        return None
+    if len(image) not in (1, 3):
+        return None
+    return np.ascontiguousarray(image[0] if len(image) == 1 else image.permute(1, 2, 0))
+
+
+def _caption(mistake: Mapping[str, Any], names: Sequence[str]) -> tuple[str, str]:
+    prediction = names[mistake['prediction']]
+    return names[mistake['label']], f'as {prediction} ({mistake["score"]:.2f})'
+
+
+def _save(picture: Any, path: Path) -> None:
+    with whole_file(path) as file:
+        picture.save(file, 'PNG')

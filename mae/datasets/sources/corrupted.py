@@ -1,0 +1,76 @@
+"""A source once for each kind and severity of corruption: ImageNet-C's protocol for any images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mae.datasets.seeded import Source
+from mae.datasets.transforms.corrupt import require_corruption
+from mae.datasets.transforms.corruptions import CORRUPTIONS, SEVERITIES
+from mae.registry import DATASETS
+from mae.utils.errors import ConfigError
+
+
+@DATASETS.register_module()
+class Corrupted:
+    """All images of the source in each corruption, one group after the other.
+
+    The transform `Corrupt()` in the pipeline applies the sample's `corruption`. The groups are
+    numbered kind by kind, severities within; `metainfo['groups']` names them 'gaussian_noise/1' and
+    so on, as the folders of ImageNet-C.
+
+    Args:
+        source: a dataset, or the config of one, with `get_data_info`.
+        kinds: names of corruptions; by default all 14.
+        severities: of 1 to 5.
+
+    Raises:
+        ConfigError: an unknown kind or severity, none of them, or one twice.
+    """
+
+    def __init__(
+        self,
+        source: Source | dict[str, Any],
+        *,
+        kinds: Sequence[str] = tuple(CORRUPTIONS),
+        severities: Sequence[int] = SEVERITIES,
+    ) -> None:
+        self.corruptions = [(kind, severity) for kind in kinds for severity in severities]
+        for kind, severity in self.corruptions:
+            require_corruption('Corrupted', kind, severity)
+        if not self.corruptions or len(set(self.corruptions)) < len(self.corruptions):
+            raise ConfigError(
+                'Corrupted: kinds and severities must name at least one each, and none twice, got '
+                f'{list(kinds)}, {list(severities)}'
+            )
+        built: Any = DATASETS.build(source) if isinstance(source, dict) else source
+        if hasattr(built, 'full_init'):
+            built.full_init()
+        self.source: Source = built
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """The source's, and `groups`."""
+        names = tuple(f'{kind}/{severity}' for kind, severity in self.corruptions)
+        return {**getattr(self.source, 'metainfo', {}), 'groups': names}
+
+    def __len__(self) -> int:
+        return len(self.corruptions) * len(self.source)
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """That of the source, with corruption (kind, severity) and group int."""
+        group, number = divmod(range(len(self))[index], len(self.source))
+        info = self.source.get_data_info(number)
+        return {**info, 'corruption': self.corruptions[group], 'group': group}
+
+    def get_gt_labels(self) -> NDArray[np.int64]:
+        """Labels in the order of the images."""
+        source: Any = self.source
+        if hasattr(source, 'get_gt_labels'):
+            labels = source.get_gt_labels()
+        else:
+            infos = (source.get_data_info(index) for index in range(len(source)))
+            labels = [info.get('gt_label', -1) for info in infos]
+        return np.tile(np.asarray(labels, np.int64), len(self.corruptions))

@@ -1,0 +1,74 @@
+"""Several sources as one, so that one pass of a loader reads them all."""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mae.datasets.seeded import Source
+from mae.registry import DATASETS
+from mae.utils.errors import ConfigError
+
+
+@DATASETS.register_module()
+class Groups:
+    """Sources one after the other; each sample has the number of its own as `group`.
+
+    `metainfo['groups']` has their names in the order of the numbers, and `metainfo['classes']` the
+    classes if all sources have the same.
+
+    Args:
+        sources: name to dataset, or to the config of one, with `get_data_info`.
+
+    Raises:
+        ConfigError: there is no source, or one is no such dataset.
+    """
+
+    def __init__(self, sources: Mapping[str, Source | dict[str, Any]]) -> None:
+        if not sources:
+            raise ConfigError(f'{type(self).__name__}.sources is empty: give it one or more')
+        self.sources = {name: _built(name, source) for name, source in sources.items()}
+        self._parts = list(self.sources.values())
+        self._stops = list(accumulate(map(len, self._parts)))
+        self.metainfo: dict[str, Any] = {'groups': tuple(self.sources)}
+        lists = {tuple(getattr(p, 'metainfo', {}).get('classes') or ()) for p in self._parts}
+        if len(lists) == 1 and (classes := lists.pop()):
+            self.metainfo['classes'] = classes
+
+    def __len__(self) -> int:
+        return self._stops[-1]
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """That of the source, and `group` int."""
+        index = range(len(self))[index]  # from the end if negative; IndexError beyond
+        group = bisect_right(self._stops, index)
+        start = self._stops[group - 1] if group else 0
+        info = self._parts[group].get_data_info(index - start)
+        info['group'] = group
+        return info
+
+    def get_gt_labels(self) -> NDArray[np.int64]:
+        """Labels in the order of the images; -1 without one."""
+        return np.concatenate([_labels_of(part) for part in self._parts])
+
+
+def _built(name: str, source: Source | dict[str, Any]) -> Source:
+    built: Any = DATASETS.build(source) if isinstance(source, dict) else source
+    if hasattr(built, 'full_init'):
+        built.full_init()
+    if not (hasattr(built, 'get_data_info') and len(built)):
+        raise ConfigError(
+            f'Groups.sources.{name}: a {type(built).__name__} without get_data_info, or empty'
+        )
+    found: Source = built
+    return found
+
+
+def _labels_of(source: Any) -> NDArray[np.int64]:
+    if hasattr(source, 'get_gt_labels'):
+        return np.asarray(source.get_gt_labels(), np.int64)
+    infos = (source.get_data_info(index) for index in range(len(source)))
+    return np.array([info.get('gt_label', -1) for info in infos], np.int64)

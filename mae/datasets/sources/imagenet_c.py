@@ -1,0 +1,148 @@
+"""ImageNet-C: the validation images of ImageNet with corruptions (Hendrycks & Dietterich 2019)."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from mmengine.logging import print_log
+
+from mae.datasets.sources.folder import ImageFolder
+from mae.datasets.sources.groups import Groups
+from mae.datasets.sources.walk import class_folders
+from mae.registry import DATASETS
+from mae.utils.errors import ConfigError, DataError
+from mae.utils.suggest import did_you_mean
+from mae.utils.text import printable
+
+# In the order of the paper's tables; only these are part of mCE.
+CORRUPTIONS = (
+    *('gaussian_noise', 'shot_noise', 'impulse_noise'),
+    *('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'),
+    *('snow', 'frost', 'fog', 'brightness'),
+    *('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression'),
+)
+EXTRA_CORRUPTIONS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+@DATASETS.register_module()
+class ImageNetC(Groups):
+    """The folders `<corruption>/<severity>/<class>` as groups named `<corruption>/<severity>`.
+
+    A corruption lies in `root` or, as the archives unpack, one folder below:
+    `noise/gaussian_noise/1`. All else there, such as archives and notes, is not looked at.
+
+    The published files are cropped to 224 pixels already: evaluate them with `CenterCrop` alone.
+
+    Args:
+        root: folder of the dataset.
+        corruptions: 'standard', the 15 of mCE; 'all', the 4 extra ones too; or names of some.
+        severities: some of 1 to 5.
+        classes: of `ImageFolder`.
+        allow_missing: True evaluates the folders that are there, and logs which are not.
+        index_cache: of `ImageFolder`.
+
+    Raises:
+        ConfigError: there is no such corruption or severity.
+        DataError: a folder is missing, is there twice, or has fewer images than the others.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        corruptions: Sequence[str] | Literal['standard', 'all'] = 'standard',
+        severities: Sequence[int] = SEVERITIES,
+        classes: Sequence[str] | str = 'imagenet',
+        allow_missing: bool = False,
+        index_cache: bool = True,
+    ) -> None:
+        self.folder = root
+        if not os.path.isdir(root):
+            raise DataError(f'{root}: no such folder; expected ImageNet-C')
+        folders, missing = _find(root, _names(corruptions), _checked(severities))
+        if missing:
+            told = f'{root}: missing of ImageNet-C: {_list(missing)}'
+            if not folders:
+                raise DataError(f'{told}; expected {missing[0]}/<class>/*.JPEG, here or one below')
+            if not allow_missing:
+                raise DataError(f'{told}; allow_missing=True evaluates the rest')
+            print_log(printable(f'{told}; the rest is evaluated'), 'current')
+        super().__init__(
+            {
+                name: ImageFolder(folder, classes=classes, index_cache=index_cache)
+                for name, folder in folders.items()
+            }
+        )
+        self.missing = tuple(missing)
+        _require_equal({name: len(part) for name, part in self.sources.items()}, root)
+
+
+def _names(corruptions: Sequence[str] | str) -> list[str]:
+    known = (*CORRUPTIONS, *EXTRA_CORRUPTIONS)
+    if isinstance(corruptions, str):
+        chosen = {'standard': CORRUPTIONS, 'all': known}
+        if corruptions not in chosen:
+            raise ConfigError(
+                f"ImageNetC.corruptions must be 'standard', 'all' or a list, not {corruptions!r}"
+            )
+        return list(chosen[corruptions])
+    for name in corruptions:
+        if name not in known:
+            raise ConfigError(f'ImageNetC.corruptions: no {name!r}{did_you_mean(name, known)}')
+    if not corruptions or len(set(corruptions)) < len(corruptions):
+        raise ConfigError(f'ImageNetC.corruptions must be different names, not {corruptions!r}')
+    return list(corruptions)
+
+
+def _checked(severities: Sequence[int]) -> list[int]:
+    if not severities or not set(severities) <= set(SEVERITIES):
+        raise ConfigError(f'ImageNetC.severities must be some of 1 to 5, not {severities!r}')
+    return sorted(set(severities))
+
+
+def _find(
+    root: str, corruptions: Sequence[str], severities: Sequence[int]
+) -> tuple[dict[str, str], list[str]]:
+    """Paths of the folders by name, and the names of those that are missing."""
+    found: dict[str, str] = {}
+    missing = []
+    places = dict.fromkeys((root, *(os.path.join(root, name) for name in class_folders(root))))
+    for corruption in corruptions:
+        for severity in severities:
+            name = f'{corruption}/{severity}'
+            there = [path for path in _paths(places, name) if class_folders(path)]
+            if len(there) > 1:
+                raise DataError(f'{there[0]} and {there[1]}: {name} is there twice; remove one')
+            if there:
+                found[name] = there[0]
+            else:
+                missing.append(name)
+    return found, missing
+
+
+def _paths(places: dict[str, Any], name: str) -> Iterator[str]:
+    return (os.path.join(place, name) for place in places)
+
+
+def _list(missing: Sequence[str]) -> str:
+    """The missing ones in words, whole corruptions as one."""
+    by_name: dict[str, list[str]] = {}
+    for name in missing:
+        corruption, _, severity = name.partition('/')
+        by_name.setdefault(corruption, []).append(severity)
+    parts = [
+        corruption if len(found) == len(SEVERITIES) else f'{corruption}/{",".join(found)}'
+        for corruption, found in by_name.items()
+    ]
+    return ', '.join(parts)
+
+
+def _require_equal(counts: dict[str, int], root: str) -> None:
+    """Refuse folders of different size: all hold the same images."""
+    fewest, most = min(counts.values()), max(counts.values())
+    if fewest < most:
+        name = next(name for name, count in counts.items() if count == fewest)
+        raise DataError(
+            f'{root}: {name} has {fewest} images, others have {most}: unpack its archive again'
+        )

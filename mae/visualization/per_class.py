@@ -1,0 +1,113 @@
+"""Pictures of what a classifier takes for what: confusion matrix, and the surest mistakes.
+
+Shapes: N classes, C channels, H W pixels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from mae.visualization.panels import Pixels
+
+_PAPER, _INK, _SOFT = (255, 255, 255), (28, 30, 33), (93, 100, 109)
+_RIGHT, _WRONG = np.array([29, 95, 209]), np.array([194, 97, 12])
+_FONT = 12
+_MOST_NUMBERS, _MOST_NAMES = 20, 80  # classes that leave room for numbers in cells, for names
+_LONGEST = 24  # letters of a name
+_GAP = 8
+
+
+def confusion_picture(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Image.Image:
+    """The matrix: a row for each label, shaded by the share of its images in each column.
+
+    What is right is blue, what is mistaken orange. Up to 20 classes the cells hold numbers of
+    images, up to 80 rows and columns are named.
+
+    Args:
+        confusion: (N, N), numbers of images, labels by predictions.
+        names: of the classes, N.
+    """
+    counts = np.asarray(confusion)
+    N = len(counts)
+    cell = 36 if N <= _MOST_NUMBERS else 14 if N <= _MOST_NAMES else max(1, 1000 // N)
+    font = ImageFont.load_default(_FONT)
+    labels = [_short(name) for name in names] if N <= _MOST_NAMES else []
+    margin = _GAP + round(max((font.getlength(label) for label in labels), default=0))
+    matrix = _shaded(counts, cell)
+    caption = 'rows: labels, columns: predictions; shade: share of the row'
+    width = max(margin + matrix.width, round(font.getlength(caption))) + 2 * _GAP
+    sheet = Image.new('RGB', (width, margin + matrix.height + 3 * _GAP + _FONT), _PAPER)
+    left, top = margin + _GAP, margin + _GAP
+    sheet.paste(matrix, (left, top))
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle((left - 1, top - 1, left + matrix.width, top + matrix.height), outline=_SOFT)
+    for number, label in enumerate(labels):
+        middle = round((number + 0.5) * cell)
+        draw.text((left - _GAP // 2, top + middle), label, _INK, font, anchor='rm')
+        upright = _upright(label, font)
+        sheet.paste(upright, (left + middle - _FONT // 2 - 2, top - upright.height - _GAP // 2))
+    for (row, column), count in np.ndenumerate(counts) if N <= _MOST_NUMBERS else ():
+        if count:
+            dark = count > 0.5 * counts[row].sum()
+            place = (left + (column + 0.5) * cell, top + (row + 0.5) * cell)
+            draw.text(place, str(count), _PAPER if dark else _INK, font, anchor='mm')
+    draw.text((_GAP, sheet.height - _GAP), caption, _SOFT, font, anchor='lb')
+    return sheet
+
+
+def mistakes_picture(
+    images: Sequence[Pixels], captions: Sequence[tuple[str, str]], *, columns: int = 6
+) -> Image.Image:
+    """Images in a grid, each with two lines below.
+
+    Args:
+        images: uint8 (H, W) or (H, W, 3).
+        captions: for each image, its two lines.
+        columns: pictures in a row.
+    """
+    side, lines = 128, 2 * (_FONT + 4)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    size = (columns * (side + _GAP) + _GAP, rows * (side + lines + _GAP) + _GAP)
+    sheet = Image.new('RGB', size, _PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
+    for number, (pixels, texts) in enumerate(zip(images, captions, strict=True)):
+        left = _GAP + number % columns * (side + _GAP)
+        top = _GAP + number // columns * (side + lines + _GAP)
+        scale = side / max(pixels.shape[:2])
+        height, width = (max(1, round(scale * length)) for length in pixels.shape[:2])
+        sharp = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BICUBIC
+        sheet.paste(Image.fromarray(pixels).resize((width, height), sharp), (left, top))
+        for line, (text, ink) in enumerate(zip(texts, (_INK, tuple(_WRONG.tolist())), strict=True)):
+            place = (left, top + side + 2 + line * (_FONT + 4))
+            draw.text(place, _fitting(text, side, font), ink, font)
+    return sheet
+
+
+def _shaded(counts: NDArray[np.int64], cell: int) -> Image.Image:
+    """The matrix without words."""
+    share = counts / counts.sum(1, keepdims=True).clip(1)
+    right = np.eye(len(counts), dtype=bool)[..., None]
+    ink = np.where(right, _RIGHT, _WRONG)
+    # The root lifts what is rare: one mistake in a hundred is a tenth of the shade.
+    pixels = 255 + np.sqrt(share)[..., None] * (ink - 255)
+    picture = Image.fromarray(pixels.round().astype(np.uint8))
+    return picture.resize((cell * len(counts),) * 2, Image.Resampling.NEAREST)
+
+
+def _upright(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Image.Image:
+    line = Image.new('RGB', (round(font.getlength(text)) + 1, _FONT + 4), _PAPER)
+    ImageDraw.Draw(line).text((0, 0), text, _INK, font)
+    return line.rotate(90, expand=True)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f'{text[: _LONGEST - 1]}…'
+
+
+def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    while font.getlength(text) > width and len(text) > 1:
+        text = f'{text[:-2]}…'
+    return text

@@ -1,0 +1,307 @@
+"""`tools/robustness.py` on trees of the real layouts with tiny images."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from weakref import ref
+from zlib import crc32
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mae.apis import init_model, load_config
+from mae.apis.cli import run
+from mae.datasets.sources.imagenet_c import CORRUPTIONS
+from mae.models.algorithms import Classifier
+from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
+from mae.protocol.robustness import FineTuned, read_published
+from mae.utils.class_lists import class_list
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+WNIDS = class_list('imagenet')
+NUMBERS = (5, 293)  # of the validation images that there are
+
+CONFIG = """
+_base_ = 'mae::_base_/default_runtime.py'
+model = dict(
+    type='Classifier',
+    preprocessor=dict(type='ImagePreprocessor', mean=[120.0] * 3, std=[60.0] * 3),
+    encoder=dict(type='ViTEncoder', arch='tiny', img_size=32, patch_size=16),
+    head=dict(type='LinearHead', num_classes=1000),
+    loss=dict(type='CrossEntropyLoss'),
+)
+test_dataloader = dict(
+    batch_size=50,
+    num_workers=0,
+    sampler=dict(type='ShardSampler'),
+    dataset=dict(
+        type='SeededDataset',
+        source=dict({source}),
+        pipeline=[dict(type='DecodeImage'), dict(type='CenterCrop'), dict(type='PackInputs')],
+    ),
+)
+test_cfg = dict(type='TestLoop')
+test_evaluator = {evaluator}
+"""
+SETS = {
+    'in-c': ("type='ImageNetC', root=''", "dict(type='CorruptionError')"),
+    'in-a': (
+        "type='ImageFolder', root='', classes='imagenet'",
+        "dict(type='SubsetAccuracy', subset='imagenet-a')",
+    ),
+    'in-sketch': (
+        "type='ImageFolder', root='', classes='imagenet'",
+        "dict(type='Accuracy', num_classes=1000)",
+    ),
+    'in-v2': (
+        "type='ImageFolder', root='', classes='imagenet-v2'",
+        "dict(type='Accuracy', num_classes=1000)",
+    ),
+    'in-real': (
+        "type='ImageFolder', root='', split='val', classes='imagenet', file_numbers=True",
+        "dict(type='RealAccuracy')",
+    ),
+}
+METAFILE = """
+Models:
+  - Name: a paper's
+    Config: configs/robustness/vit-tiny-p16_test-8xb128_in-c-32.py
+    Results:
+      - Dataset: ImageNet-C
+        Metrics:
+          mCE: 51.7
+Published:
+  - {Config: vit-tiny-p16_test-8xb128_in-a-32, Source: a paper, Metrics: {Top 1 Accuracy: 35.9}}
+  - {Config: vit-tiny-p16_test-8xb128_in-a-32, Source: a user, Metrics: {Top 1 Accuracy: 36.4}}
+  - {Config: vit-tiny-p16_test-8xb128_in-c-32, Source: users, Metrics: {Mean Error: 37 and 38}}
+"""
+
+
+def fill(folder, names, number=0):
+    """An image for each class folder, of one colour that tells folder and class."""
+    for name in names:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        color = np.random.default_rng(len(str(folder)) + crc32(name.encode()) % 100).integers(
+            0, 255, 3
+        )
+        image = np.full((32, 32, 3), color, np.uint8)
+        file = folder / name / f'ILSVRC2012_val_{NUMBERS[number]:08}.JPEG'
+        Image.fromarray(image).save(file)
+        number = 1 - number
+
+
+def pair(number, severity):
+    """Classes of the two images of a folder; the model takes everything for class 3."""
+    easy = severity == 1 or (number % 2 and severity == 2)
+    classes = (3, 3) if easy else (900, 900) if severity == 5 else (3, 900)
+    return tuple(WNIDS[label] for label in classes)
+
+
+@pytest.fixture
+def data(tmp_path):
+    root = tmp_path / 'data'
+    below = dict.fromkeys(CORRUPTIONS[:3], 'noise')
+    for number, corruption in enumerate(CORRUPTIONS):
+        folder = root / 'imagenet-c' / below.get(corruption, '') / corruption
+        for severity in range(1, 6):
+            fill(folder / str(severity), pair(number, severity))
+        (folder / 'README.txt').touch()
+    (root / 'imagenet-c' / 'noise.tar').touch()
+    fill(root / 'ImageNet_A', class_list('imagenet-a')[:3])
+    (root / 'ImageNet_A' / 'README.txt').touch()
+    fill(root / 'sketch', WNIDS[10:12])
+    fill(root / 'imagenetv2-matched-frequency-format-val', ('100', '2', '11'))
+    fill(root / 'imagenet' / 'val', WNIDS[:2])
+    return root
+
+
+@pytest.fixture
+def configs(tmp_path):
+    folder = tmp_path / 'configs'
+    folder.mkdir()
+    for key, (source, evaluator) in SETS.items():
+        text = CONFIG.format(source=source, evaluator=evaluator)
+        (folder / f'vit-tiny-p16_test-8xb128_{key}-32.py').write_text(text)
+    (folder / 'metafile.yml').write_text(METAFILE)
+    return folder
+
+
+@pytest.fixture
+def weights(configs, tmp_path):
+    torch.manual_seed(1)
+    model = init_model(load_config(configs / 'vit-tiny-p16_test-8xb128_in-c-32.py'))
+    torch.nn.init.normal_(model.head.fc.weight)
+    with torch.no_grad():
+        model.head.fc.bias[3] = 1e3
+    path = tmp_path / 'weights.pth'
+    torch.save({'state_dict': model.state_dict()}, path)
+    return path
+
+
+@pytest.fixture
+def robustness(data, configs, weights, tmp_path, capsys):
+    """robustness(*options) runs the tool on the data: status, stdout, stderr."""
+    spec = spec_from_file_location('tool_robustness', TOOLS / 'robustness.py')
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def call(*options, checkpoint=weights):
+        argv = [checkpoint, '--data', data, '--configs', configs, '--work-dir', tmp_path / 'run']
+        code = 0
+        try:
+            run(lambda: tool.main([str(word) for word in (*argv, *options)]))
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def error_of(result):
+    code, _, stderr = result
+    assert code == 1
+    (line,) = [line for line in stderr.splitlines() if line.startswith('error: ')]
+    return line
+
+
+def test_all_sets_in_one_table(robustness, tmp_path, monkeypatch):
+    out, page = tmp_path / 'table.json', tmp_path / 'table.md'
+    models = []
+    built = Classifier.__init__
+    monkeypatch.setattr(
+        Classifier,
+        '__init__',
+        lambda self, *a, **k: (built(self, *a, **k), models.append(ref(self)))[0],
+    )
+    code, stdout, stderr = robustness('--out', out, '--markdown', page)
+    assert code == 0, stderr
+    assert len(models) == 5
+    assert sum(model() is not None for model in models) <= 1  # no set keeps its model in memory
+    table = json.loads(out.read_text())
+    assert table == json.loads((tmp_path / 'run' / 'robustness.json').read_text())
+    assert (table['arch'], table['size']) == ('vit-tiny-p16', 32)
+    rows = {row['key']: row for row in table['rows']}
+    assert [*rows] == [*SETS]
+    assert {key: row['num_samples'] for key, row in rows.items()} == {
+        'in-c': 150,
+        'in-a': 3,
+        'in-sketch': 2,
+        'in-v2': 3,
+        'in-real': 2,
+    }
+    assert rows['in-c']['metric'] == 'mce'
+    assert rows['in-c']['published'] == 51.7
+    metrics = rows['in-c']['metrics']
+    errors = {f'error_{name}': 40 if n % 2 else 50 for n, name in enumerate(CORRUPTIONS)}
+    assert {name: metrics[name] for name in errors} == pytest.approx(errors)
+    assert metrics['top1'] == pytest.approx(100 - sum(errors.values()) / 15)
+    assert [metrics[f'error_fog_{n}'] for n in range(1, 6)] == [0, 0, 50, 50, 100]
+    assert rows['in-c']['ours'] == rows['in-c']['metrics']['mce'] > 0
+    assert rows['in-a']['published'] == 35.9
+    assert rows['in-v2']['published'] is None
+    assert rows['in-a']['folder'].endswith('ImageNet_A')
+    assert [each['title'] for each in table['missing']] == ['ImageNet-R']
+    text = page.read_text()
+    assert '| ImageNet-C | mce | ' in text
+    assert ' | 51.7 | 150 |' in text
+    assert 'not on the disk: ImageNet-R (imagenet-r)' in text
+    assert 'not on the disk: ImageNet-R (imagenet-r)' in stdout
+    assert 'jpeg_compression' in (tmp_path / 'run' / 'robustness.html').read_text()
+
+
+def test_a_part_of_imagenet_c(robustness, data, tmp_path):
+    shutil.rmtree(data / 'imagenet-c' / 'fog')
+    shutil.rmtree(data / 'imagenet-c' / 'snow' / '2')
+    for name in ('ImageNet_A', 'sketch', 'imagenetv2-matched-frequency-format-val', 'imagenet'):
+        shutil.rmtree(data / name)
+    assert error_of(robustness()) == (
+        f'error: ImageNet-C: {data}/imagenet-c: missing of ImageNet-C: snow/2, fog; '
+        'allow_missing=True evaluates the rest'
+    )
+    assert not (tmp_path / 'run').exists()
+    code, stdout, stderr = robustness('--allow-missing')
+    assert code == 0, stderr
+    (row,) = json.loads((tmp_path / 'run' / 'robustness.json').read_text())['rows']
+    assert row['metric'] == 'mean_ce_of_13_corruptions'
+    assert row['published'] is None
+    assert 'ImageNet-C is not whole: the number is no mCE' in stdout
+    shutil.rmtree(data / 'imagenet-c')
+    assert 'none of the sets is here; expected folders such as imagenet-c' in error_of(robustness())
+
+
+def test_weights_that_do_not_fit(robustness, weights, tmp_path):
+    state = torch.load(weights, weights_only=True)['state_dict']
+    other = tmp_path / 'other.pth'
+    encoder = {name: value for name, value in state.items() if not name.startswith('head.')}
+    for content, message in (
+        (encoder, 'has no head: it was not fine-tuned; fine-tune it first'),
+        (
+            {**encoder, 'head.fc.weight': torch.ones(10, 192), 'head.fc.bias': torch.ones(10)},
+            'tells 10 classes apart; these sets need a classifier of the 1000 of ImageNet-1k',
+        ),
+    ):
+        torch.save({'state_dict': content}, other)
+        assert message in error_of(robustness(checkpoint=other))
+    assert 'is a tiny, not one of huge' in error_of(robustness('--model', 'huge'))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_without_a_config(robustness, configs):
+    (configs / 'vit-tiny-p16_test-8xb128_in-a-32.py').unlink()
+    assert 'no config evaluates vit-tiny-p16 on ImageNet-A' in error_of(robustness())
+
+
+def test_two_processes_count_as_one(robustness, configs, data, weights, tmp_path):
+    for name in ('ImageNet_A', 'sketch', 'imagenetv2-matched-frequency-format-val', 'imagenet'):
+        shutil.rmtree(data / name)
+    one, two = tmp_path / 'one.json', tmp_path / 'two.json'
+    assert robustness('--out', one)[0] == 0
+    config = configs / 'vit-tiny-p16_test-8xb128_in-c-32.py'
+    root = f'test_dataloader.dataset.source.root={data / "imagenet-c"}'
+    words = [config, weights, '2', '--work-dir', tmp_path / 'two', '--out', two]
+    done = subprocess.run(
+        [TOOLS / 'dist_test.sh', *words, '--cfg-options', root],
+        env={**os.environ, 'PYTHON': sys.executable},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(one.read_text())['rows']
+    assert row['metrics'] == json.loads(two.read_text())
+    assert row['metrics']['num_samples'] == 150
+    assert len([name for name in row['metrics'] if name.startswith('error_')]) == 90
+
+
+def test_shipped_numbers_are_the_papers():
+    root = TOOLS.parent / 'configs/robustness'
+    published = read_published(root / 'metafile.yml')
+    for key, metric in (('in-c', 'mce'), ('in-a', 'top1'), ('in-r', 'top1'), ('in-sketch', 'top1')):
+        for arch, size in (
+            ('base-p16', ''),
+            ('large-p16', ''),
+            ('huge-p14', ''),
+            ('huge-p14', 448),
+        ):
+            stem = f'vit-{arch}_test-8xb128_{key}{size and "-448"}'
+            assert (root / f'{stem}.py').is_file()
+            assert 30 < published[stem, metric] < 80
+    assert published['vit-base-p16_test-8xb128_in-a', 'top1'] == 35.9  # not a user's
+    assert ('vit-base-p16_test-8xb128_in-c', 'mean_error') not in published  # words
+
+
+@pytest.mark.parametrize(
+    ('arch', 'size'),
+    [('vit-base-p16', 224), ('vit-large-p16', 224), ('vit-huge-p14', 224), ('vit-huge-p14', 448)],
+)
+def test_every_set_has_a_config_for_the_published_weights(arch, size):
+    for each in ROBUSTNESS_SETS:
+        stem = FineTuned(Path('x.pth'), arch, size).config(each.key)
+        source = load_config(stem).test_dataloader.dataset.source
+        assert Path(source.root).name == each.folders[0]

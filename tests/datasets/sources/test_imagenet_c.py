@@ -1,0 +1,112 @@
+import logging
+import shutil
+
+import pytest
+from mmengine.logging import MMLogger
+
+from mae.datasets import ImageNetC
+from mae.datasets.sources.imagenet_c import CORRUPTIONS, EXTRA_CORRUPTIONS
+from mae.utils.errors import ConfigError, DataError
+
+NAMES = ('n01', 'n02')
+
+
+def fill(folder, count=2):
+    for name in NAMES:
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            (folder / name / f'ILSVRC2012_val_{number:08}.JPEG').touch()
+
+
+@pytest.fixture
+def root(tmp_path):
+    """75 folders as the archives unpack, some below noise/ and blur/, and notes between."""
+    below = dict.fromkeys(CORRUPTIONS[:3], 'noise') | dict.fromkeys(CORRUPTIONS[3:7], 'blur')
+    for corruption in CORRUPTIONS:
+        for severity in range(1, 6):
+            fill(tmp_path / below.get(corruption, '') / corruption / str(severity))
+        (tmp_path / below.get(corruption, '') / corruption / 'README').touch()
+    for name in ('README.md', 'noise.tar', 'blur/README.txt', 'fog/1/LICENSE.txt'):
+        (tmp_path / name).touch()
+    (tmp_path / 'docs').mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def log(monkeypatch):
+    found = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'handlers', [handler])
+    return found
+
+
+def test_real_layout(root):
+    source = ImageNetC(str(root), classes=NAMES)
+    names = [f'{name}/{severity}' for name in CORRUPTIONS for severity in range(1, 6)]
+    assert source.metainfo == {'groups': tuple(names), 'classes': NAMES}
+    assert len(source) == 75 * 4
+    for group in (0, 30, 74):
+        info = source.get_data_info(4 * group + 2)
+        assert names[group] in info['img_path']
+        assert (info['group'], info['gt_label']) == (group, 1)
+    assert '/noise/gaussian_noise/1/' in source.get_data_info(0)['img_path']
+
+
+def test_chosen_ones(root):
+    source = ImageNetC(str(root), corruptions=['fog', 'snow'], severities=[3, 1], classes=NAMES)
+    assert source.metainfo['groups'] == ('fog/1', 'fog/3', 'snow/1', 'snow/3')
+    with pytest.raises(DataError, match='missing of ImageNet-C: speckle_noise, gaussian_blur, spa'):
+        ImageNetC(str(root), corruptions='all', classes=NAMES)
+    for name in EXTRA_CORRUPTIONS:
+        for severity in range(1, 6):
+            fill(root / 'extra' / name / str(severity))
+    assert len(ImageNetC(str(root), corruptions='all', classes=NAMES)) == 95 * 4
+
+
+def test_missing_ones_are_named(root, log):
+    shutil.rmtree(root / 'fog')
+    shutil.rmtree(root / 'noise' / 'shot_noise' / '4')
+    shutil.rmtree(root / 'blur' / 'zoom_blur' / '1')
+    (root / 'blur' / 'zoom_blur' / '1').mkdir()
+    told = 'missing of ImageNet-C: shot_noise/4, zoom_blur/1, fog; '
+    with pytest.raises(DataError, match=f'{told}allow_missing=True evaluates the rest'):
+        ImageNetC(str(root), classes=NAMES)
+    source = ImageNetC(str(root), classes=NAMES, allow_missing=True)
+    assert len(source.metainfo['groups']) == 75 - 7
+    assert source.missing == ('shot_noise/4', 'zoom_blur/1', *(f'fog/{n}' for n in range(1, 6)))
+    assert log == [f'{root}: {told}the rest is evaluated']
+
+
+def test_a_folder_of_which_images_are_missing(root):
+    (root / 'snow' / '2' / 'n02' / 'ILSVRC2012_val_00000001.JPEG').unlink()
+    with pytest.raises(DataError, match=r'snow/2 has 3 images, others have 4: unpack its archive'):
+        ImageNetC(str(root), classes=NAMES)
+
+
+def test_a_folder_that_is_there_twice(root):
+    fill(root / 'weather' / 'snow' / '2')
+    with pytest.raises(DataError, match='snow/2 is there twice; remove one'):
+        ImageNetC(str(root), classes=NAMES)
+
+
+def test_another_folder(tmp_path):
+    for root in (tmp_path, tmp_path / 'none'):
+        for allow in (False, True):
+            with pytest.raises(DataError, match=r'expected (gaussian_noise/1|ImageNet-C)'):
+                ImageNetC(str(root), allow_missing=allow)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(corruptions=['fogg']), "no 'fogg'; did you mean fog?"),
+        (dict(corruptions='fog'), "must be 'standard', 'all' or a list, not 'fog'"),
+        (dict(corruptions=['fog', 'fog']), 'must be different names'),
+        (dict(severities=[0, 1]), r'must be some of 1 to 5, not \[0, 1\]'),
+        (dict(severities=[]), 'must be some of 1 to 5'),
+    ],
+)
+def test_other_names(root, options, message):
+    with pytest.raises(ConfigError, match=message):
+        ImageNetC(str(root), classes=NAMES, **options)

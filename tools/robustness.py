@@ -1,0 +1,115 @@
+"""A fine-tuned model on ImageNet-C, -A, -R, -Sketch, -V2 and ReaL: all that are on the disk.
+
+Prints a table beside the published numbers, and writes robustness.json, .md and .html.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mae.utils.command_line import parse
+from mae.utils.trust import add_trust_argument
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, without importing anything heavy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='fine-tuned weights: path, published name or address')
+    parser.add_argument(
+        '--data',
+        type=Path,
+        required=True,
+        metavar='ROOT',
+        help='folder with imagenet-c, imagenet-a, imagenet-r, sketch, ... in it',
+    )
+    parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the table here too')
+    parser.add_argument('--markdown', type=Path, metavar='FILE.md', help='write the table here too')
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/robustness/<checkpoint>')
+    parser.add_argument(
+        '--model', choices=['base', 'large', 'huge'], help='refuse weights of another size'
+    )
+    parser.add_argument(
+        '--allow-missing',
+        action='store_true',
+        help='evaluate what there is of ImageNet-C, and do not call it mCE',
+    )
+    parser.add_argument(
+        '--configs', type=Path, metavar='FOLDER', help='default: configs/robustness'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change every config, e.g. test_dataloader.batch_size=32',
+    )
+    add_trust_argument(parser)
+    args = parse(parser, argv)
+    for option, suffix in (('out', '.json'), ('markdown', '.md')):
+        path = getattr(args, option)
+        if path is not None and path.suffix != suffix:
+            parser.error(f'--{option} must end in {suffix}, not {path}')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate all sets; `argv` stands for the command line."""
+    args = parse_args(argv)
+    from mae.config import parse_options
+    from mae.protocol.robustness import (
+        evaluate_robustness,
+        read_weights,
+        robustness_html,
+        robustness_markdown,
+    )
+    from mae.utils.files import whole_file, write_json
+
+    weights = read_weights(args.checkpoint, args.model)
+    work_dir = args.work_dir or Path('work_dirs/robustness', Path(args.checkpoint).stem)
+    table = evaluate_robustness(
+        weights,
+        args.data,
+        work_dir,
+        configs=args.configs,
+        options=parse_options(args.cfg_options),
+        allow_missing=args.allow_missing,
+    )
+    words = ['python', os.path.relpath(__file__), *(sys.argv[1:] if argv is None else argv)]
+    command = shlex.join(map(str, words))
+    table = {'command': command, **table}
+    for path in (work_dir / 'robustness.json', args.out):
+        if path is not None:
+            write_json(path, table)
+    texts = {work_dir / 'robustness.html': robustness_html(table, command)}
+    for path in filter(None, (work_dir / 'robustness.md', args.markdown)):
+        texts[path] = robustness_markdown(table, command)
+    for path, text in texts.items():
+        with whole_file(path) as file:
+            file.write(text.encode())
+    _show(table)
+    print(f'table: {work_dir / "robustness.md"}, .json and .html')
+
+
+def _show(table: dict[str, object]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mae.protocol.robustness import HEAD, remarks_of, robustness_cells
+
+    shown = Table(*HEAD)
+    for row in table['rows']:
+        shown.add_row(*robustness_cells(row))
+    Console().print(shown)
+    for remark in remarks_of(table):
+        print(remark)
+
+
+if __name__ == '__main__':
+    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
+    from mae.apis.cli import run
+
+    run(main)
