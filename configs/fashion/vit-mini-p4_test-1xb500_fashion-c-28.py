@@ -1,4 +1,4 @@
-"""A classifier on Fashion-C: the test images in 14 kinds and 5 severities of corruption."""
+"""A classifier on Fashion-C: 1,000 test images in 14 kinds and 5 severities of corruption."""
 
 _base_ = ['../_base_/default_runtime.py', '../_base_/models/vit-mini-p4_cls.py']
 
@@ -13,7 +13,14 @@ test_dataloader = dict(
         source=dict(
             type='Corrupted',
             source=dict(
-                type='IDXImages', root='data/fashion-mnist', split='test', classes='fashion-mnist'
+                type='Subset',
+                source=dict(
+                    type='IDXImages',
+                    root='data/fashion-mnist',
+                    split='test',
+                    classes='fashion-mnist',
+                ),
+                per_class=100,
             ),
         ),
         # Lengths are a third of those at 224 pixels: the least defocus has a radius of one.
