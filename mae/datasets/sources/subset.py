@@ -122,4 +122,5 @@ def _in_tail(number: int, label: int, num_classes: int, imbalance: float) -> int
     """What is left of a class's number where numbers fall with the label."""
     if imbalance == 1 or num_classes == 1:
         return number
-    return max(1, round(number * imbalance ** (-label / (num_classes - 1))))
+    share = math.exp(-math.log(imbalance) * label / (num_classes - 1))
+    return max(1, round(number * share))
