@@ -9,7 +9,11 @@ _base_ = [
 
 base_lr = 4e-3
 global_batch_size = 128
-model = dict(preprocessor=dict(mean=[72.94], std=[90.02]), encoder=dict(img_size=28))
+model = dict(
+    preprocessor=dict(mean=[72.94], std=[90.02]),
+    encoder=dict(img_size=28),
+    target=dict(norm_pix=True),
+)
 optim_wrapper = dict(amp=None)
 param_scheduler = dict(warmup_epochs=2)
 train_cfg = dict(max_epochs=20)
