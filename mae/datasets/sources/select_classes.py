@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.datasets.seeded import Source
-from mae.datasets.sources.subset import labels_of
+from mae.datasets.sources.subset import require_labels
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError
 
@@ -34,7 +34,7 @@ class SelectClasses:
             built.full_init()
         self.source: Source = built
         self.classes = list(classes)
-        labels = labels_of(built, 'SelectClasses').numpy()
+        labels = require_labels(built, 'SelectClasses').numpy()
         known = np.unique(labels).tolist()
         missing = [label for label in self.classes if label not in known]
         if not self.classes or missing or len(set(self.classes)) < len(self.classes):

@@ -57,7 +57,7 @@ class Subset:
         if hasattr(built, 'full_init'):
             built.full_init()
         self.source: Source = built
-        labels = labels_of(built, 'Subset')
+        labels = require_labels(built, 'Subset')
         order = sample_keys(seed, 0, torch.arange(len(labels))).argsort()
         by_class = order[labels[order].argsort(stable=True)]
         counts = labels.bincount().tolist()
@@ -85,10 +85,10 @@ class Subset:
 
     def get_gt_labels(self) -> Tensor:
         """Labels in the order of the images, int64."""
-        return labels_of(self.source, 'Subset')[self._indices]
+        return require_labels(self.source, 'Subset')[self._indices]
 
 
-def labels_of(source: Any, owner: str) -> Tensor:
+def require_labels(source: Any, owner: str) -> Tensor:
     """Labels of a source, int64 (N,).
 
     Raises:
