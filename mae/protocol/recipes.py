@@ -16,7 +16,7 @@ from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.zoo.formats import load_weights
 
-Shape = tuple[int, ...]
+Signature = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def shipped_name(arch: str, *patterns: str) -> str:
     return found[0]
 
 
-def _shape_of(config: Config) -> Shape:
+def _shape_of(config: Config) -> Signature:
     with torch.device('meta'):
         encoder: Any = MODELS.build(config.model.encoder)
     return _shape(encoder.state_dict())
@@ -200,7 +200,7 @@ def _encoder_weights(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _shape(weights: Mapping[str, Tensor]) -> Shape:
+def _shape(weights: Mapping[str, Tensor]) -> Signature:
     """Width, number of blocks, width of their MLPs, channels, side of a patch, tokens."""
     width, channels, patch, _ = weights['patch_embed.proj.weight'].shape
     blocks = {name.split('.')[1] for name in weights if name.startswith('blocks.')}
@@ -208,7 +208,7 @@ def _shape(weights: Mapping[str, Tensor]) -> Shape:
     return width, len(blocks), mlp, channels, patch, tokens
 
 
-def _words(shape: Shape) -> str:
+def _words(shape: Signature) -> str:
     width, depth, mlp, channels, patch, tokens = shape
     return (
         f'{depth} blocks of width {width} (MLP {mlp}), {channels} channel(s), patch {patch}, '
