@@ -15,7 +15,7 @@ from mae.datasets.transforms.geometry import boxes_of
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError
 
-Task = Literal['maps', 'instances', 'images']
+SceneTask = Literal['maps', 'instances', 'images']
 DIGITS = tuple('0123456789')
 _SPLITS = ('train', 'val')
 _TRIES = 50  # to find a free place for one more digit
@@ -47,7 +47,7 @@ class DigitScenes:
         self,
         split: str = 'train',
         num_scenes: int = 1000,
-        task: Task = 'maps',
+        task: SceneTask = 'maps',
         *,
         img_size: int = 48,
         digits: tuple[int, int] = (2, 4),
@@ -57,7 +57,7 @@ class DigitScenes:
     ) -> None:
         if split not in _SPLITS:
             raise ConfigError(f"DigitScenes: split must be 'train' or 'val', got {split!r}")
-        if task not in get_args(Task):
+        if task not in get_args(SceneTask):
             raise ConfigError(
                 f"DigitScenes: task must be 'maps', 'instances' or 'images', got {task!r}"
             )

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
 from mae.datasets.transforms.base import Results, Size, Transform, to_size
-from mae.datasets.transforms.geometry import crop, pad_to, resize
+from mae.datasets.transforms.geometry import crop_sample, pad_sample, resize_sample
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
@@ -60,7 +60,7 @@ class ResizeInside(Transform):
         limits = ((self.long_side, long), (self.short_side, short))
         factor = min(limit * ratio / side for limit, side in limits if limit is not None)
         height, width = (max(1, int(side * factor + 0.5)) for side in (height, width))
-        resize(results, height, width, self.interpolation)
+        resize_sample(results, height, width, self.interpolation)
         return results
 
 
@@ -96,10 +96,10 @@ class LargeScaleJitter(Transform):
         height, width = results['img'].shape[-2:]
         fit = factor * min(self.size[0] / height, self.size[1] / width)
         height, width = (max(1, int(side * fit + 0.5)) for side in (height, width))
-        resize(results, height, width, self.interpolation)
+        resize_sample(results, height, width, self.interpolation)
         rows, columns = min(height, self.size[0]), min(width, self.size[1])
         top, left = random.randint(0, height - rows), random.randint(0, width - columns)
-        crop(results, top, left, rows, columns)
+        crop_sample(results, top, left, rows, columns)
         return results
 
 
@@ -140,7 +140,7 @@ class ClassBalancedCrop(Transform):
             top, left = random.randint(0, height - rows), random.randint(0, width - columns)
             if self._is_balanced(results['map'][top : top + rows, left : left + columns]):
                 break
-        crop(results, top, left, rows, columns)
+        crop_sample(results, top, left, rows, columns)
         return results
 
     def _is_balanced(self, part: Tensor) -> bool:
@@ -181,7 +181,7 @@ class Pad(Transform):
                 'crop or a resize before it'
             )
         results['shape'] = (height, width)
-        pad_to(results, *self.size, fill=self.fill, map_fill=self.map_fill)
+        pad_sample(results, *self.size, fill=self.fill, map_fill=self.map_fill)
         return results
 
 

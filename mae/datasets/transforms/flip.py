@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from mae.datasets.transforms.base import Results, Transform
-from mae.datasets.transforms.geometry import flip
+from mae.datasets.transforms.geometry import flip_sample
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
@@ -25,7 +25,7 @@ class RandomFlip(Transform):
 
     def transform(self, results: Results) -> Results:
         if random.random() < self.prob:
-            flip(results)
+            flip_sample(results)
         return results
 
 

@@ -68,7 +68,7 @@ class Placement:
         return replace(self, x_scale=-self.x_scale, x_shift=self.width - self.x_shift)
 
 
-def flip(results: Results) -> None:
+def flip_sample(results: Results) -> None:
     """Mirror left to right."""
     width = results['img'].shape[-1]
     results['img'] = results['img'].flip(-1)
@@ -84,7 +84,7 @@ def flip(results: Results) -> None:
             instances['placement'] = instances['placement'].flipped()
 
 
-def crop(results: Results, top: int, left: int, height: int, width: int) -> None:
+def crop_sample(results: Results, top: int, left: int, height: int, width: int) -> None:
     """Cut a part that lies within the image; boxes are cut at its border."""
     _keep_size(results)
     rows, columns = slice(top, top + height), slice(left, left + width)
@@ -103,7 +103,7 @@ def crop(results: Results, top: int, left: int, height: int, width: int) -> None
             instances['placement'] = instances['placement'].cropped(top, left, height, width)
 
 
-def resize(
+def resize_sample(
     results: Results,
     height: int,
     width: int,
@@ -129,7 +129,7 @@ def resize(
             instances['placement'] = instances['placement'].resized(height, width)
 
 
-def pad_to(
+def pad_sample(
     results: Results, height: int, width: int, *, fill: int = 0, map_fill: int = 255
 ) -> None:
     """Add a border at the bottom and on the right, up to (height, width).

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mae.models.encoders.vit import ViTEncoder, grid_of
+from mae.models.layers.block import Recompute
 from mae.models.layers.dense_block import DenseBlock
 from mae.models.layers.patches import patchify
 from mae.models.layers.pos_embed import resample_pos_embed
@@ -25,6 +26,7 @@ class DenseViTEncoder(ViTEncoder):
     Weights of `ViTEncoder` fit: what is new starts where it changes nothing, but for windows.
 
     Args:
+        mlp_ratio: see `ViTEncoder`, like `drop_path_rate` and `recompute`.
         window_size: side of the windows in patches; 0 attends globally everywhere.
         global_blocks: numbers of the blocks, from 0, that attend globally beside windows.
         rel_pos: 'none'; 'table', a number for each head and offset; 'axes', a direction for each
@@ -40,6 +42,9 @@ class DenseViTEncoder(ViTEncoder):
     def __init__(
         self,
         *args: Any,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        recompute: Recompute = 'nothing',
         window_size: int = 0,
         global_blocks: Sequence[int] = (),
         rel_pos: RelPos = 'none',
@@ -47,7 +52,13 @@ class DenseViTEncoder(ViTEncoder):
         layer_scale: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(*args, **options)
+        super().__init__(
+            *args,
+            mlp_ratio=mlp_ratio,
+            drop_path_rate=drop_path_rate,
+            recompute=recompute,
+            **options,
+        )
         check_rel_pos(rel_pos)
         if self.num_prefix_tokens and (window_size or rel_pos == 'axes'):
             raise ValueError(
@@ -59,9 +70,7 @@ class DenseViTEncoder(ViTEncoder):
                 f'0..{self.depth - 1}, not {window_size} and {list(global_blocks)}'
             )
         sides = [0 if number in global_blocks else window_size for number in range(self.depth)]
-        rates = torch.linspace(
-            0, options.get('drop_path_rate', 0.0), self.depth, device='cpu'
-        ).tolist()
+        rates = torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
         shared = {side: self._make_bias(rel_pos, side) for side in set(sides)}
         self.blocks = nn.ModuleList(
             DenseBlock(
@@ -70,10 +79,10 @@ class DenseViTEncoder(ViTEncoder):
                 window_size=side,
                 rel_pos=shared[side] if share_rel_pos else self._make_bias(rel_pos, side),
                 layer_scale=layer_scale,
-                mlp_ratio=options.get('mlp_ratio', 4.0),
+                mlp_ratio=mlp_ratio,
                 drop_path_rate=rate,
                 norm_eps=self.norm_eps,
-                recompute=options.get('recompute', 'nothing'),
+                recompute=recompute,
             )
             for side, rate in zip(sides, rates, strict=True)
         )

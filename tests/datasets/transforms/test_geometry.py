@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from mae.datasets.transforms.geometry import Placement, boxes_of, crop, flip, pad_to, resize
+from mae.datasets.transforms.geometry import (
+    Placement,
+    boxes_of,
+    crop_sample,
+    flip_sample,
+    pad_sample,
+    resize_sample,
+)
 
 
 def scene(height=12, width=20):
@@ -37,24 +44,24 @@ def test_boxes_of_masks():
 
 def test_flip_moves_everything():
     results = scene()
-    flip(results)
+    flip_sample(results)
     check(results)
     assert results['instances']['boxes'][0].tolist() == [11, 2, 17, 6]
-    flip(results)
+    flip_sample(results)
     assert torch.equal(results['map'], scene()['map'])
 
 
 @pytest.mark.parametrize('part', [(0, 0, 12, 20), (1, 2, 6, 10), (4, 5, 5, 9)])
 def test_crop_moves_everything(part):
     results = scene()
-    crop(results, *part)
+    crop_sample(results, *part)
     check(results)
     assert results['original'] == (12, 20)
 
 
 def test_pad_moves_nothing_and_labels_the_border():
     results = scene()
-    pad_to(results, 16, 24, fill=7, map_fill=255)
+    pad_sample(results, 16, 24, fill=7, map_fill=255)
     assert results['img'].shape == (1, 16, 24)
     assert (results['img'][0, 12:] == 7).all()
     assert (results['map'][:, 20:] == 255).all()
@@ -65,7 +72,7 @@ def test_pad_moves_nothing_and_labels_the_border():
 @pytest.mark.parametrize(('height', 'width'), [(24, 40), (36, 20), (12, 60)])
 def test_whole_enlargements_keep_what_lies_where(height, width):
     results = scene()
-    resize(results, height, width)
+    resize_sample(results, height, width)
     masks = results['instances']['masks']
     assert torch.equal(results['instances']['boxes'], boxes_of(masks))
     expected = scene()['map'].repeat_interleave(height // 12, 0).repeat_interleave(width // 20, 1)
@@ -78,10 +85,10 @@ def test_a_placement_follows_the_same_moves():
     results = scene()
     results['instances']['placement'] = Placement(12, 20)
     corner = results['instances']['boxes'][0].clone()
-    crop(results, 1, 2, 10, 16)
-    resize(results, 30, 48)
-    flip(results)
-    pad_to(results, 40, 50)
+    crop_sample(results, 1, 2, 10, 16)
+    resize_sample(results, 30, 48)
+    flip_sample(results)
+    pad_sample(results, 40, 50)
     at = results['instances']['placement']
     assert (at.height, at.width) == (40, 50)
     assert at.is_moved
