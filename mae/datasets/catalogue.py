@@ -89,7 +89,7 @@ class Published:
         title: with the publication.
         home: page that says how to get it.
         terms: in a few words; the page has them in full.
-        use: the `source` of a config, with {root} for the folder of the set, or of its first tree.
+        use: the `source` of a config, with {root} for the folder of the set, or of its one tree.
         parts: all must be there.
         variants: parts of which one is enough.
         archives: name of a file to unpack and its MD5; None if none was published.
@@ -237,7 +237,7 @@ CATALOGUE = {
         title='ImageNet-C (Hendrycks and Dietterich 2019)',
         home='https://zenodo.org/record/2235448',
         terms=f'{_IMAGENET_TERMS}; CC BY 4.0 for the rest',
-        use="dict(type='ImageFolder', root='{root}', classes='imagenet')",
+        use="dict(type='ImageNetC', root='{root}')",
         parts=_corrupted(),
         archives={
             'noise.tar': 'e80562d7f6c3f8834afb1ecf27252745',
@@ -296,8 +296,7 @@ CATALOGUE = {
         title='OmniBenchmark, version 2 (Zhang et al. 2022)',
         home='https://github.com/ZhangYuanhan-AI/OmniBenchmark',
         terms='CC BY-NC-ND 4.0',
-        use="dict(type='ImageFolder', root='{root}', list_file='lists/aircraft/train.txt', "
-        'classes=[str(i) for i in range(244)])',
+        use="dict(type='OmniBenchmark', root='{root}', split='train')",
         parts=_realms(),
     ),
     'fashion-mnist': Published(

@@ -70,7 +70,10 @@ def examine(published: Published, root: Path, *, md5: bool = False) -> Iterator[
 
 def source_of(published: Published, root: Path) -> str:
     """The `source` of a config that reads the set, as text."""
-    trees = [part for part in (*published.parts, *published.variants) if isinstance(part, Tree)]
+    parts = published.variants or published.parts
+    trees = [part for part in parts if isinstance(part, Tree)]
+    if len(published.parts) > 1:
+        trees = []  # one source reads them all
     folders = (_folder_of(tree, root) for tree in trees)
     folder = next(filter(None, folders), root)
     use = published.use

@@ -9,6 +9,7 @@ import pytest
 from mae.datasets import ImageFolder
 from mae.datasets.catalogue import CATALOGUE, CORRUPTIONS, REALMS, Annotations, Published, Tree
 from mae.datasets.prepare import Finding, examine, source_of
+from mae.datasets.sources.imagenet_c import ImageNetC
 from mae.datasets.transforms import corruptions
 from mae.utils.errors import DataError
 
@@ -79,6 +80,9 @@ def test_corruptions_below_the_names_of_their_archives_or_not(tmp_path):
                     touch(folder / str(severity) / name / 'ILSVRC2012_val_00000001.JPEG')
     assert len(list(examine(published, tmp_path))) == 75
     assert wrongs(published, tmp_path) == []
+    # All 75 as one source, which finds them where they are.
+    assert source_of(published, tmp_path) == f"dict(type='ImageNetC', root='{tmp_path}')"
+    assert len(ImageNetC(str(tmp_path), classes=WNIDS)) == 150
     touch(tmp_path / 'noise' / 'shot_noise' / '2' / WNIDS[0] / 'b.JPEG')
     (tmp_path / 'noise' / 'shot_noise' / '2' / WNIDS[1] / 'ILSVRC2012_val_00000001.JPEG').unlink()
     (tmp_path / 'weather' / 'fog').rename(tmp_path / 'weather' / 'fogg')
