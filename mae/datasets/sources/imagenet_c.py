@@ -96,7 +96,8 @@ def _names(corruptions: Sequence[str] | str) -> list[str]:
 
 
 def _checked(severities: Sequence[int]) -> list[int]:
-    if not severities or not set(severities) <= set(SEVERITIES):
+    listed = isinstance(severities, Sequence) and all(type(n) is int for n in severities)
+    if not listed or not severities or not set(severities) <= set(SEVERITIES):
         raise ConfigError(f'ImageNetC.severities must be some of 1 to 5, not {severities!r}')
     return sorted(set(severities))
 
@@ -111,7 +112,9 @@ def _find(
     for corruption in corruptions:
         for severity in severities:
             name = f'{corruption}/{severity}'
-            there = [path for path in _paths(places, name) if class_folders(path)]
+            paths = [path for path in _paths(places, name) if class_folders(path)]
+            # One folder that links lead to as well is there once.
+            there = list({os.path.realpath(path): path for path in reversed(paths)}.values())[::-1]
             if len(there) > 1:
                 raise DataError(f'{there[0]} and {there[1]}: {name} is there twice; remove one')
             if there:

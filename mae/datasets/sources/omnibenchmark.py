@@ -33,10 +33,10 @@ _LOOKS = 200  # paths of a list that are tried to find the folder they are relat
 class OmniBenchmark(Groups):
     """The images of a split of every realm, as groups; labels are those of the realm.
 
-    Lists of lines `path label` are `<realm>/annotations/v2/<split>.txt` of version 2, and
-    `<realm>/<realm>.<split>/record.txt` of version 1, whose labels are other ones. Images are
-    where the download tool puts them, `<realm>/<realm>.<split>/images`, or in
-    `<realm>/<split>/images`.
+    Lists of lines `path label` are `<realm>/annotations/v2/<split>.txt` of version 2, or
+    `meta_v2/<realm>/<split>.txt`, and `<realm>/<realm>.<split>/record.txt` of version 1, whose
+    labels are other ones. Images are where the download tool puts them,
+    `<realm>/<realm>.<split>/images`, or in `<realm>/<split>/images`.
 
     Args:
         root: folder of the dataset.
@@ -69,6 +69,8 @@ class OmniBenchmark(Groups):
         for name in realms or ():
             if name not in REALMS:
                 raise ConfigError(f'OmniBenchmark: no realm {name!r}{did_you_mean(name, REALMS)}')
+        if realms is not None and (not realms or len(set(realms)) < len(realms)):
+            raise ConfigError(f'OmniBenchmark.realms must be different names, not {realms!r}')
         lists = {name: _list_of(Path(root), name, split, version) for name in realms or REALMS}
         missing = [name for name, path in lists.items() if path is None]
         if missing:
@@ -124,7 +126,9 @@ def _places(root: Path, realm: str, split: str, version: str) -> list[Path]:
     """Where the list of a realm may be."""
     folders = [root / name for name in _FOLDERS.get(realm, (realm,))]
     if version == 'v2':
-        return [folder / 'annotations' / 'v2' / f'{split}.txt' for folder in folders]
+        listed = [folder / 'annotations' / 'v2' for folder in folders]
+        listed += [root / 'meta_v2' / folder.name for folder in folders]
+        return [folder / f'{split}.txt' for folder in listed]
     return [folder / f'{folder.name}.{split}' / 'record.txt' for folder in folders]
 
 
@@ -137,6 +141,8 @@ def _starts(list_file: Path, split: str) -> Iterator[str]:
     realm = next(folder for folder in list_file.parents if folder.name not in ('v2', 'annotations'))
     if realm.name.endswith(f'.{split}'):
         realm = realm.parent
+    if realm.parent.name == 'meta_v2':
+        realm = realm.parent.parent / realm.name
     below = f'{realm.name}.{split}'
     yield f'{realm}/'
     yield f'{realm}/{realm.name}.'  # of `train/images/x.jpg`, `<realm>.train/images/x.jpg`

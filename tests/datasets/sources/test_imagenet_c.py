@@ -84,6 +84,14 @@ def test_a_folder_of_which_images_are_missing(root):
         ImageNetC(str(root), classes=NAMES)
 
 
+def test_links_to_a_folder_are_no_second_one(root):
+    whole = len(ImageNetC(str(root), classes=NAMES))
+    (real,) = root.rglob('gaussian_noise')
+    (root / 'again').mkdir()
+    (root / 'again' / 'gaussian_noise').symlink_to(real)
+    assert len(ImageNetC(str(root), classes=NAMES)) == whole
+
+
 def test_a_folder_that_is_there_twice(root):
     fill(root / 'weather' / 'snow' / '2')
     with pytest.raises(DataError, match='snow/2 is there twice; remove one'):
@@ -105,6 +113,8 @@ def test_another_folder(tmp_path):
         (dict(corruptions=['fog', 'fog']), 'must be different names'),
         (dict(severities=[0, 1]), r'must be some of 1 to 5, not \[0, 1\]'),
         (dict(severities=[]), 'must be some of 1 to 5'),
+        (dict(severities=3), 'must be some of 1 to 5, not 3'),
+        (dict(severities=[1.0]), r'must be some of 1 to 5, not \[1.0\]'),
     ],
 )
 def test_other_names(root, options, message):

@@ -65,6 +65,17 @@ def test_paths_relative_to_other_folders(tmp_path, options):
     assert paths == [str(folder / f'{n}.jpg') for n in range(4)]
 
 
+def test_lists_in_one_folder_of_their_own(root):
+    whole = OmniBenchmark(str(root), 'val')
+    for realm in REALMS:
+        name = 'vascular_plant' if realm == 'plant' else realm
+        (root / 'meta_v2').mkdir(exist_ok=True)
+        (root / name / 'annotations' / 'v2').rename(root / 'meta_v2' / name)
+    source = OmniBenchmark(str(root), 'val')
+    assert source.get_data_info(70) == whole.get_data_info(70)
+    assert len(source) == len(whole)
+
+
 def test_missing_realms(root):
     for realm in ('bird', 'food'):
         shutil.rmtree(root / realm)
@@ -98,6 +109,7 @@ def test_missing_images(root):
     ('options', 'message'),
     [
         (dict(split='valid'), "split must be 'train', 'val' or 'test'"),
+        (dict(realms=['bird', 'bird']), 'must be different names'),
         (dict(version='v3'), "version 'v1' or 'v2', not 'val' and 'v3'"),
         (dict(realms=['cars']), r"no realm 'cars'; did you mean car\?"),
     ],
