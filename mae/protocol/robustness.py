@@ -36,12 +36,14 @@ class RobustnessSet:
         title: of the set.
         folders: names that its folder has, the usual one first; case, `-` and `_` do not matter.
         metric: the one in the table.
+        split: folder in it without which the set is not there; '' for none.
     """
 
     key: str
     title: str
     folders: tuple[str, ...]
     metric: str = 'top1'
+    split: str = ''
 
 
 SETS = (
@@ -54,7 +56,7 @@ SETS = (
         'ImageNet-V2, matched frequency',
         ('imagenetv2-matched-frequency-format-val', 'imagenetv2-matched-frequency', 'imagenetv2'),
     ),
-    RobustnessSet('in-real', 'ImageNet val, ReaL labels', ('imagenet',)),
+    RobustnessSet('in-real', 'ImageNet val, ReaL labels', ('imagenet',), split='val'),
 )
 
 
@@ -183,7 +185,8 @@ def find_folder(data: Path, wanted: RobustnessSet) -> Path | None:
     """
     if not data.is_dir():
         raise DataError(f'{data}: no such folder; expected the folders of the sets in it')
-    there = {_plain(path.name): path for path in sorted(data.iterdir()) if path.is_dir()}
+    folders = (path for path in sorted(data.iterdir()) if (path / wanted.split).is_dir())
+    there = {_plain(path.name): path for path in folders}
     return next((there[n] for n in map(_plain, wanted.folders) if n in there), None)
 
 

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from mae.apis import init_model, load_config
-from mae.apis.cli import run
+from mae.apis.cli import run_command
 from mae.datasets.sources.imagenet_c import CORRUPTIONS
 from mae.models.algorithms import Classifier
 from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
-from mae.protocol.robustness import FineTuned, read_published
+from mae.protocol.robustness import FineTuned, find_folder, read_published
 from mae.utils.class_lists import class_list
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -155,7 +155,7 @@ def robustness(data, configs, weights, tmp_path, capsys):
         argv = [checkpoint, '--data', data, '--configs', configs, '--work-dir', tmp_path / 'run']
         code = 0
         try:
-            run(lambda: tool.main([str(word) for word in (*argv, *options)]))
+            run_command(lambda: tool.main([str(word) for word in (*argv, *options)]))
         except SystemExit as end:
             code = end.code
         return code, *capsys.readouterr()
@@ -213,6 +213,14 @@ def test_all_sets_in_one_table(robustness, tmp_path, monkeypatch):
     assert 'not on the disk: ImageNet-R (imagenet-r)' in text
     assert 'not on the disk: ImageNet-R (imagenet-r)' in stdout
     assert 'jpeg_compression' in (tmp_path / 'run' / 'robustness.html').read_text()
+
+
+def test_imagenet_without_its_validation_images_is_not_the_set_of_real(tmp_path):
+    real = next(each for each in ROBUSTNESS_SETS if each.key == 'in-real')
+    (tmp_path / 'ImageNet' / 'train').mkdir(parents=True)
+    assert find_folder(tmp_path, real) is None
+    (tmp_path / 'ImageNet' / 'val').mkdir()
+    assert find_folder(tmp_path, real) == tmp_path / 'ImageNet'
 
 
 def test_a_part_of_imagenet_c(robustness, data, tmp_path):
