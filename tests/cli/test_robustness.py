@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from mae.apis import init_model, load_config
-from mae.apis.cli import run
+from mae.apis.cli import run_command
 from mae.datasets.sources.imagenet_c import CORRUPTIONS
 from mae.models.algorithms import Classifier
 from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
@@ -155,7 +155,7 @@ def robustness(data, configs, weights, tmp_path, capsys):
         argv = [checkpoint, '--data', data, '--configs', configs, '--work-dir', tmp_path / 'run']
         code = 0
         try:
-            run(lambda: tool.main([str(word) for word in (*argv, *options)]))
+            run_command(lambda: tool.main([str(word) for word in (*argv, *options)]))
         except SystemExit as end:
             code = end.code
         return code, *capsys.readouterr()
