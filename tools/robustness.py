@@ -60,12 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate all sets; `argv` stands for the command line."""
     args = parse_args(argv)
     from mae.config import parse_options
-    from mae.protocol.robustness import (
-        evaluate_robustness,
-        read_weights,
-        robustness_html,
-        robustness_markdown,
-    )
+    from mae.protocol.robustness import evaluate_robustness, read_weights
+    from mae.protocol.robustness_table import robustness_html, robustness_markdown
     from mae.utils.files import whole_file, write_json
 
     weights = read_weights(args.checkpoint, args.model)
@@ -98,7 +94,7 @@ def _show(table: dict[str, object]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mae.protocol.robustness import HEAD, remarks_of, robustness_cells
+    from mae.protocol.robustness_table import HEAD, remarks_of, robustness_cells
 
     shown = Table(*HEAD)
     for row in table['rows']:

@@ -3,7 +3,7 @@
 import gc
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from mae.utils.errors import CheckpointError, ConfigError, DataError
 from mae.utils.hardware import software
 from mae.utils.package_files import package_path
 from mae.utils.vit_sizes import ARCHS
-from mae.visualization import report
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import load_weights
 
@@ -274,86 +273,3 @@ def _shipped() -> Path:
 
 def _plain(name: str) -> str:
     return re.sub('[-_]', '', name.lower())
-
-
-# --- the table for people ---------------------------------------------------------------------
-
-
-def robustness_cells(row: Mapping[str, Any]) -> Sequence[str]:
-    """Set, metric, ours, published and number of images of a row."""
-    published = '' if row['published'] is None else f'{row["published"]:.1f}'
-    images = '' if row['num_samples'] is None else f'{row["num_samples"]:,.0f}'
-    return row['title'], row['metric'], f'{row["ours"]:.2f}', published, images
-
-
-HEAD = ('set', 'metric', 'ours', 'published', 'images')
-
-
-def remarks_of(table: Mapping[str, Any]) -> list[str]:
-    """What the table's rows do not say."""
-    remarks = [
-        f'not on the disk: {each["title"]} ({" or ".join(each["folders"])})'
-        for each in table['missing']
-    ]
-    for row in table['rows']:
-        if 'mean_error' in row['metrics']:
-            error = row['metrics']['mean_error']
-            remarks.append(f'{row["title"]}: mean error without normalisation {error:.2f}')
-        if row['metric'] != 'mce' and row['key'] == 'in-c':
-            remarks.append(f'{row["title"]} is not whole: the number is no mCE')
-    return remarks
-
-
-def robustness_markdown(table: Mapping[str, Any], command: str) -> str:
-    """A page, ready for the docs."""
-    rows = ['| ' + ' | '.join(robustness_cells(row)) + ' |' for row in table['rows']]
-    return '\n'.join(
-        [
-            f'# Robustness of {_name(table)}',
-            '',
-            *('```bash', command, '```', ''),
-            '| ' + ' | '.join(HEAD) + ' |',
-            '|---|---|---:|---:|---:|',
-            *rows,
-            '',
-            *(f'- {remark}' for remark in remarks_of(table)),
-            '',
-            f'Weights: {table["checkpoint"]}, SHA-256 {table["sha256"][:8]}.',
-            '',
-        ]
-    )
-
-
-def robustness_html(table: Mapping[str, Any], command: str) -> str:
-    """A page of its own, with the errors of each corruption where they were measured."""
-    parts = [report.table(HEAD, [robustness_cells(row) for row in table['rows']])]
-    parts += [report.paragraph(remark) for remark in remarks_of(table)]
-    for row in table['rows']:
-        if details := _corruptions(row['metrics']):
-            head = ('corruption', 'CE', 'error', *(f'severity {n}' for n in range(1, 6)))
-            parts.append(report.section(f'{row["title"]}, percent', report.table(head, details)))
-    parts.append(report.section('Command', report.commands([command])))
-    versions = list(table['versions'].items())
-    parts.append(report.section('Versions', report.table(('software', 'version'), versions)))
-    return report.page(f'Robustness of {_name(table)}', *parts)
-
-
-def _corruptions(metrics: Mapping[str, float]) -> list[list[str]]:
-    names = dict.fromkeys(
-        name.removeprefix('error_').rpartition('_')[0]
-        for name in metrics
-        if name.startswith('error_') and name[-1] in '12345'
-    )
-    keys = [
-        (name, [f'ce_{name}', f'error_{name}', *(f'error_{name}_{n}' for n in range(1, 6))])
-        for name in names
-    ]
-    return [
-        [name, *(f'{metrics[key]:.1f}' if key in metrics else '' for key in row)]
-        for name, row in keys
-    ]
-
-
-def _name(table: Mapping[str, Any]) -> str:
-    size = '' if table['size'] == 224 else f' at {table["size"]} pixels'
-    return f'{table["arch"]}{size}'
