@@ -60,14 +60,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate all sets; `argv` stands for the command line."""
     args = parse_args(argv)
     from mae.config import parse_options
-    from mae.protocol.robustness import evaluate_robustness, read_weights
-    from mae.protocol.robustness_table import robustness_html, robustness_markdown
+    from mae.protocol.robustness import evaluate_robustness, identify_model
+    from mae.protocol.robustness_table import html_page, markdown_page
     from mae.utils.files import whole_file, write_json
 
-    weights = read_weights(args.checkpoint, args.model)
+    model = identify_model(args.checkpoint, args.model)
     work_dir = args.work_dir or Path('work_dirs/robustness', Path(args.checkpoint).stem)
     table = evaluate_robustness(
-        weights,
+        model,
         args.data,
         work_dir,
         configs=args.configs,
@@ -80,9 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in (work_dir / 'robustness.json', args.out):
         if path is not None:
             write_json(path, table)
-    texts = {work_dir / 'robustness.html': robustness_html(table, command)}
+    texts = {work_dir / 'robustness.html': html_page(table, command)}
     for path in filter(None, (work_dir / 'robustness.md', args.markdown)):
-        texts[path] = robustness_markdown(table, command)
+        texts[path] = markdown_page(table, command)
     for path, text in texts.items():
         with whole_file(path) as file:
             file.write(text.encode())
@@ -94,13 +94,13 @@ def _show(table: dict[str, object]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mae.protocol.robustness_table import HEAD, remarks_of, robustness_cells
+    from mae.protocol.robustness_table import TABLE_HEAD, table_cells, table_remarks
 
-    shown = Table(*HEAD)
+    shown = Table(*TABLE_HEAD)
     for row in table['rows']:
-        shown.add_row(*robustness_cells(row))
+        shown.add_row(*table_cells(row))
     Console().print(shown)
-    for remark in remarks_of(table):
+    for remark in table_remarks(table):
         print(remark)
 
 

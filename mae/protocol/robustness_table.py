@@ -6,21 +6,21 @@ from typing import Any
 from mae.visualization import report
 
 
-def robustness_cells(row: Mapping[str, Any]) -> Sequence[str]:
+def table_cells(row: Mapping[str, Any]) -> Sequence[str]:
     """Set, metric, ours, published and number of images of a row."""
     published = '' if row['published'] is None else f'{row["published"]:.1f}'
     images = '' if row['num_samples'] is None else f'{row["num_samples"]:,.0f}'
     return row['title'], row['metric'], f'{row["ours"]:.2f}', published, images
 
 
-HEAD = ('set', 'metric', 'ours', 'published', 'images')
+TABLE_HEAD = ('set', 'metric', 'ours', 'published', 'images')
 
 
-def remarks_of(table: Mapping[str, Any]) -> list[str]:
-    """What the table's rows do not say."""
+def table_remarks(table: Mapping[str, Any]) -> list[str]:
+    """Sets that were not evaluated, and what to know about the numbers of ImageNet-C."""
     remarks = [
-        f'not on the disk: {each["title"]} ({" or ".join(each["folders"])})'
-        for each in table['missing']
+        f'not on the disk: {dataset["title"]} ({" or ".join(dataset["folders"])})'
+        for dataset in table['missing']
     ]
     for row in table['rows']:
         if 'mean_error' in row['metrics']:
@@ -31,19 +31,19 @@ def remarks_of(table: Mapping[str, Any]) -> list[str]:
     return remarks
 
 
-def robustness_markdown(table: Mapping[str, Any], command: str) -> str:
-    """A page, ready for the docs."""
-    rows = ['| ' + ' | '.join(robustness_cells(row)) + ' |' for row in table['rows']]
+def markdown_page(table: Mapping[str, Any], command: str) -> str:
+    """A whole page, ready for the docs."""
+    rows = ['| ' + ' | '.join(table_cells(row)) + ' |' for row in table['rows']]
     return '\n'.join(
         [
-            f'# Robustness of {_name(table)}',
+            f'# Robustness of {_network(table)}',
             '',
             *('```bash', command, '```', ''),
-            '| ' + ' | '.join(HEAD) + ' |',
+            '| ' + ' | '.join(TABLE_HEAD) + ' |',
             '|---|---|---:|---:|---:|',
             *rows,
             '',
-            *(f'- {remark}' for remark in remarks_of(table)),
+            *(f'- {remark}' for remark in table_remarks(table)),
             '',
             f'Weights: {table["checkpoint"]}, SHA-256 {table["sha256"][:8]}.',
             '',
@@ -51,21 +51,21 @@ def robustness_markdown(table: Mapping[str, Any], command: str) -> str:
     )
 
 
-def robustness_html(table: Mapping[str, Any], command: str) -> str:
-    """A page of its own, with the errors of each corruption where they were measured."""
-    parts = [report.table(HEAD, [robustness_cells(row) for row in table['rows']])]
-    parts += [report.paragraph(remark) for remark in remarks_of(table)]
+def html_page(table: Mapping[str, Any], command: str) -> str:
+    """A whole page, which also has the errors of each corruption of ImageNet-C."""
+    parts = [report.table(TABLE_HEAD, [table_cells(row) for row in table['rows']])]
+    parts += [report.paragraph(remark) for remark in table_remarks(table)]
     for row in table['rows']:
-        if details := _corruptions(row['metrics']):
+        if errors := _error_rows(row['metrics']):
             head = ('corruption', 'CE', 'error', *(f'severity {n}' for n in range(1, 6)))
-            parts.append(report.section(f'{row["title"]}, percent', report.table(head, details)))
+            parts.append(report.section(f'{row["title"]}, percent', report.table(head, errors)))
     parts.append(report.section('Command', report.commands([command])))
     versions = list(table['versions'].items())
     parts.append(report.section('Versions', report.table(('software', 'version'), versions)))
-    return report.page(f'Robustness of {_name(table)}', *parts)
+    return report.page(f'Robustness of {_network(table)}', *parts)
 
 
-def _corruptions(metrics: Mapping[str, float]) -> list[list[str]]:
+def _error_rows(metrics: Mapping[str, float]) -> list[list[str]]:
     names = dict.fromkeys(
         name.removeprefix('error_').rpartition('_')[0]
         for name in metrics
@@ -81,6 +81,6 @@ def _corruptions(metrics: Mapping[str, float]) -> list[list[str]]:
     ]
 
 
-def _name(table: Mapping[str, Any]) -> str:
+def _network(table: Mapping[str, Any]) -> str:
     size = '' if table['size'] == 224 else f' at {table["size"]} pixels'
     return f'{table["arch"]}{size}'

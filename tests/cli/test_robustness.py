@@ -22,7 +22,7 @@ from mae.apis.cli import run_command
 from mae.datasets.sources.imagenet_c import CORRUPTIONS
 from mae.models.algorithms import Classifier
 from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
-from mae.protocol.robustness import FineTuned, read_published
+from mae.protocol.robustness import FineTunedModel, read_published
 from mae.utils.class_lists import class_list
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -342,7 +342,7 @@ def test_shipped_numbers_are_the_papers():
     [('vit-base-p16', 224), ('vit-large-p16', 224), ('vit-huge-p14', 224), ('vit-huge-p14', 448)],
 )
 def test_every_set_has_a_config_for_the_published_weights(arch, size):
-    for each in ROBUSTNESS_SETS:
-        stem = FineTuned(Path('x.pth'), arch, size).config(each.key)
+    for dataset in ROBUSTNESS_SETS:
+        stem = FineTunedModel(Path('x.pth'), arch, size).config(dataset.key)
         source = load_config(stem).test_dataloader.dataset.source
-        assert Path(source.root).name == each.folders[0]
+        assert Path(source.root).name == dataset.folders[0]
