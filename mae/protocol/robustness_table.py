@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mae.protocol.render import markdown_table
 from mae.visualization import report
 
 
@@ -33,15 +34,13 @@ def table_remarks(table: Mapping[str, Any]) -> list[str]:
 
 def markdown_page(table: Mapping[str, Any], command: str) -> str:
     """A whole page, ready for the docs."""
-    rows = ['| ' + ' | '.join(table_cells(row)) + ' |' for row in table['rows']]
+    rows = [table_cells(row) for row in table['rows']]
     return '\n'.join(
         [
             f'# Robustness of {_network(table)}',
             '',
             *('```bash', command, '```', ''),
-            '| ' + ' | '.join(TABLE_HEAD) + ' |',
-            '|---|---|---:|---:|---:|',
-            *rows,
+            *markdown_table(TABLE_HEAD, '|---|---|---:|---:|---:|', rows),
             '',
             *(f'- {remark}' for remark in table_remarks(table)),
             '',
