@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.datasets.seeded import Source
+from mae.datasets.sources.wrapped import build_source, labels_of
 from mae.datasets.transforms.corrupt import require_corruption
 from mae.datasets.transforms.corruptions import CORRUPTIONS, SEVERITIES
 from mae.registry import DATASETS
@@ -45,10 +46,7 @@ class Corrupted:
                 'Corrupted: kinds and severities must name at least one each, and none twice, got '
                 f'{list(kinds)}, {list(severities)}'
             )
-        built: Any = DATASETS.build(source) if isinstance(source, dict) else source
-        if hasattr(built, 'full_init'):
-            built.full_init()
-        self.source: Source = built
+        self.source = build_source(source)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -67,10 +65,4 @@ class Corrupted:
 
     def get_gt_labels(self) -> NDArray[np.int64]:
         """Labels in the order of the images."""
-        source: Any = self.source
-        if hasattr(source, 'get_gt_labels'):
-            labels = source.get_gt_labels()
-        else:
-            infos = (source.get_data_info(index) for index in range(len(source)))
-            labels = [info.get('gt_label', -1) for info in infos]
-        return np.tile(np.asarray(labels, np.int64), len(self.corruptions))
+        return np.tile(labels_of(self.source), len(self.corruptions))
