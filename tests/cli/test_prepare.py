@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mae.apis.cli import run_command
-from mae.datasets.catalogue import CATALOGUE, Tree
+from mae.datasets.catalogue import CATALOGUE, ClassFolders
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'data' / 'prepare.py'
@@ -21,7 +21,7 @@ def prepare(monkeypatch, capsys):
     spec = spec_from_file_location('tool_prepare', TOOL)
     tool = module_from_spec(spec)
     spec.loader.exec_module(tool)
-    small = replace(CATALOGUE['imagenet-a'], parts=(Tree(('',), 2, (2,)),))
+    small = replace(CATALOGUE['imagenet-a'], parts=(ClassFolders(('',), 2, (2,)),))
     monkeypatch.setitem(CATALOGUE, 'imagenet-a', small)
 
     def call(*arguments):
