@@ -90,8 +90,8 @@ class PublishedSet:
         title: name and publication.
         home: page that says how to get it.
         terms: of use, in a few words; the page has them in full.
-        source: the `source` of a config, as text with {root} for the folder of the set, or of its
-            first class folders.
+        source: the `source` of a config, as text with {root} for the folder of the set or {folder}
+            for its first class folders.
         parts: all are needed.
         variants: parts of which one is enough.
         archives: file to unpack to its MD5; None if no MD5 was published.
@@ -241,7 +241,7 @@ CATALOGUE = {
         title='ImageNet-C (Hendrycks and Dietterich 2019)',
         home='https://zenodo.org/record/2235448',
         terms=f'{_IMAGENET_TERMS}; CC BY 4.0 for the rest',
-        source="dict(type='ImageFolder', root='{root}', classes='imagenet')",
+        source="dict(type='ImageNetC', root='{root}')",
         parts=_corrupted(),
         archives={
             'noise.tar': 'e80562d7f6c3f8834afb1ecf27252745',
@@ -254,7 +254,7 @@ CATALOGUE = {
         title='ImageNet-A (Hendrycks et al. 2021)',
         home='https://github.com/hendrycks/natural-adv-examples',
         terms=_IMAGENET_TERMS,
-        source="dict(type='ImageFolder', root='{root}', classes='imagenet')",
+        source="dict(type='ImageFolder', root='{folder}', classes='imagenet')",
         parts=(ClassFolders(('imagenet-a', ''), 200, (7_500,)),),
         archives={'imagenet-a.tar': 'c3e55429088dc681f30d81f4726b6595'},
     ),
@@ -262,7 +262,7 @@ CATALOGUE = {
         title='ImageNet-R (Hendrycks et al. 2021)',
         home='https://github.com/hendrycks/imagenet-r',
         terms='images of the web: research only',
-        source="dict(type='ImageFolder', root='{root}', classes='imagenet')",
+        source="dict(type='ImageFolder', root='{folder}', classes='imagenet')",
         parts=(ClassFolders(('imagenet-r', ''), 200, (30_000,)),),
         archives={'imagenet-r.tar': 'a61312130a589d0ca1a8fca1f2bd3337'},
     ),
@@ -270,7 +270,7 @@ CATALOGUE = {
         title='ImageNet-Sketch (Wang et al. 2019)',
         home='https://github.com/HaohanWang/ImageNet-Sketch',
         terms='images of the web: research only',
-        source="dict(type='ImageFolder', root='{root}', classes='imagenet')",
+        source="dict(type='ImageFolder', root='{folder}', classes='imagenet')",
         # The README says 50,000; the archive holds 50,889.
         parts=(ClassFolders(('sketch', ''), 1000, (50_889, 50_000)),),
     ),
@@ -278,7 +278,7 @@ CATALOGUE = {
         title='ImageNetV2 (Recht et al. 2019)',
         home='https://github.com/modestyachts/ImageNetV2',
         terms='MIT for the code; images of Flickr, each of its owner',
-        source="dict(type='ImageFolder', root='{root}', classes='imagenet-v2')",
+        source="dict(type='ImageFolder', root='{folder}', classes='imagenet-v2')",
         variants=(
             *(
                 ClassFolders(
@@ -294,7 +294,8 @@ CATALOGUE = {
         title='ImageNet ReaL (Beyer et al. 2020): labels of the validation images of ImageNet',
         home='https://github.com/google-research/reassessed-imagenet',
         terms=f'{_IMAGENET_TERMS}; Apache-2.0 for the labels',
-        source="dict(type='ImageFolder', root='{root}', split='val', classes='imagenet')",
+        source="dict(type='ImageFolder', root='{root}', split='val', classes='imagenet', "
+        'file_numbers=True)',
         parts=(NumberedImages('val', 50_000),),
         archives={'ILSVRC2012_img_val.tar': '29b22e2961454d5413ddabcf34fc5622'},
     ),
@@ -302,8 +303,7 @@ CATALOGUE = {
         title='OmniBenchmark, version 2 (Zhang et al. 2022)',
         home='https://github.com/ZhangYuanhan-AI/OmniBenchmark',
         terms='CC BY-NC-ND 4.0',
-        source="dict(type='ImageFolder', root='{root}', list_file='lists/aircraft/train.txt', "
-        'classes=[str(i) for i in range(244)])',
+        source="dict(type='OmniBenchmark', root='{root}', split='train')",
         parts=_realms(),
     ),
     'fashion-mnist': PublishedSet(

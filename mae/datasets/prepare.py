@@ -85,7 +85,7 @@ def source_of(published: PublishedSet, root: Path) -> str:
     source = published.source
     if parts and parts[0].numbered and any(map(_WNID.fullmatch, class_folders(str(folder)))):
         source = source.replace("'imagenet-v2'", "'imagenet'")  # its older distribution
-    return source.format(root=folder)
+    return source.format(root=root, folder=folder)
 
 
 def _folder_of(part: ClassFolders, root: Path) -> Path | None:

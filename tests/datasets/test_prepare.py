@@ -46,7 +46,7 @@ def test_the_catalogue_agrees_with_the_rest():
     assert sum(REALM_CLASSES.values()) == 6_621
     for entry in CATALOGUE.values():
         assert entry.parts or entry.variants
-        assert '{root}' in entry.source
+        assert '{root}' in entry.source or '{folder}' in entry.source
         assert entry.home.startswith('http')
         assert all(md5 is None or len(md5) == 32 for md5 in entry.archives.values())
 
@@ -86,6 +86,7 @@ def test_corruptions_below_the_names_of_their_archives_or_not(tmp_path):
                     touch(folder / str(severity) / name / 'ILSVRC2012_val_00000001.JPEG')
     assert len(list(examine(published, tmp_path))) == 75
     assert wrongs(published, tmp_path) == []
+    assert source_of(published, tmp_path) == f"dict(type='ImageNetC', root='{tmp_path}')"
     touch(tmp_path / 'noise' / 'shot_noise' / '2' / WNIDS[0] / 'b.JPEG')
     (tmp_path / 'noise' / 'shot_noise' / '2' / WNIDS[1] / 'ILSVRC2012_val_00000001.JPEG').unlink()
     (tmp_path / 'weather' / 'fog').rename(tmp_path / 'weather' / 'fogg')
@@ -121,6 +122,7 @@ def test_numbers_of_the_validation_images(tmp_path):
     for number in (1, 2, 3):
         touch(tmp_path / 'val' / WNIDS[number % 2] / f'ILSVRC2012_val_{number:08d}.JPEG')
     assert wrongs(published, tmp_path) == []
+    assert 'file_numbers=True' in source_of(published, tmp_path)
     touch(tmp_path / 'val' / 'ILSVRC2012_val_00000003.JPEG')
     assert wrongs(published, tmp_path) == [
         f'{tmp_path}/val: 4 images with a number in their name; expected each of 1 to 3 once'
@@ -245,6 +247,7 @@ def test_lists_of_the_realms(tmp_path):
             file.write_text(f'{split}/images/1_c.jpg 19\n')
     published = CATALOGUE['omnibenchmark']
     assert wrongs(published, tmp_path) == []
+    assert "type='OmniBenchmark'" in source_of(published, tmp_path)
     line = (tmp_path / 'lists' / 'plant' / 'val.txt').read_text()
     assert line == 'vascular_plant/vascular_plant.val/images/1_c.jpg 19\n'
     (tmp_path / 'meta_v2' / 'bird' / 'test.txt').unlink()
@@ -260,7 +263,7 @@ def test_md5_of_archives(tmp_path):
         'A set',
         'https://example.org',
         'none',
-        '{root}',
+        '{folder}',
         (ClassFolders(('',), 0, (0,)),),
         archives={'a.tar': digest, 'b.tar': '0' * 32, 'c.tar': None, 'd.tar': digest},
     )
