@@ -21,6 +21,7 @@ from mae.utils.text import printable
 REALMS = tuple(REALM_CLASSES)
 # Names that folders of a realm have in one of the versions.
 _FOLDERS = {'plant': ('plant', 'vascular_plant')}
+_META = 'meta_v2'  # folder of the authors' repository with the lists of version 2
 _SPLITS = ('train', 'val', 'test')
 _MOST_TRIED = 200  # paths of a list, to find the folder that they are relative to
 
@@ -29,10 +30,10 @@ _MOST_TRIED = 200  # paths of a list, to find the folder that they are relative 
 class OmniBenchmark(Groups):
     """The images of a split of every realm, as groups; labels are those of the realm.
 
-    Lists of lines `path label` are `<realm>/annotations/v2/<split>.txt` of version 2, and
-    `<realm>/<realm>.<split>/record.txt` of version 1, whose labels are other ones. Images are
-    where the download tool puts them, `<realm>/<realm>.<split>/images`, or in
-    `<realm>/<split>/images`.
+    Lists of lines `path label` are `<realm>/annotations/v2/<split>.txt` or
+    `meta_v2/<realm>/<split>.txt` of version 2, and `<realm>/<realm>.<split>/record.txt` of version
+    1, which numbers the classes otherwise. Images are where the download tool puts them,
+    `<realm>/<realm>.<split>/images`, or in `<realm>/<split>/images`.
 
     Args:
         root: folder of the dataset.
@@ -120,7 +121,8 @@ def _places(root: Path, realm: str, split: str, version: str) -> list[Path]:
     """Where the list of a realm may be."""
     folders = [root / name for name in _FOLDERS.get(realm, (realm,))]
     if version == 'v2':
-        return [folder / 'annotations' / 'v2' / f'{split}.txt' for folder in folders]
+        below = [folder / 'annotations' / 'v2' / f'{split}.txt' for folder in folders]
+        return below + [root / _META / folder.name / f'{split}.txt' for folder in folders]
     return [folder / f'{folder.name}.{split}' / 'record.txt' for folder in folders]
 
 
@@ -133,6 +135,8 @@ def _prefixes(list_file: Path, split: str) -> Iterator[str]:
     realm = next(folder for folder in list_file.parents if folder.name not in ('v2', 'annotations'))
     if realm.name.endswith(f'.{split}'):
         realm = realm.parent
+    if realm.parent.name == _META:
+        realm = realm.parent.parent / realm.name
     below = f'{realm.name}.{split}'
     yield f'{realm}/'
     yield f'{realm}/{realm.name}.'  # of `train/images/x.jpg`, `<realm>.train/images/x.jpg`
