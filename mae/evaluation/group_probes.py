@@ -31,29 +31,32 @@ PENALTIES = (1e-5, 1e-4, 3e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 @LOOPS.register_module()
 class GroupProbeLoop(TestLoop):
-    """Fits a `LinearProbe` of each penalty to each group, and reports the one that is best on val.
+    """Fits a `LinearProbe` of each penalty to each group, and reports the best one on val.
 
     The model needs `extract_features(images, pool)`; each image goes through it once. The data
-    sets need the same groups, see `Groups`, with labels of their own in each.
+    sets have the same groups, see `Groups`; labels count from 0 in each group.
 
-    As OmniBenchmark's code does, the norm itself is penalised, on features as they are. That code
-    reports the best penalty on the test images: those figures are beside, as `best_on_test_*`.
+    As in OmniBenchmark's code, the norm of the weights is penalised, not its square, and features
+    are not standardised. That code reports the penalty that is best on the test images; those
+    results are reported too, as `best_on_test_*`.
 
-    Every process fits all probes, to the features of all; the images to classify are shared out.
+    Every process fits all probes to the features of all processes, and classifies its share of the
+    images.
 
     Args:
         dataloader: a loader of the test images, or its config.
         evaluator: metrics that read `logits` (B, N) and `labels` (B,), such as `Accuracy` and
             `PerClass`.
-        bank_dataloader: of the training images, that the probes are fitted to.
-        val_bank_dataloader: of the validation images, that the penalty is chosen on.
-        penalties: of the weights; of equally good ones the first is chosen.
-        choose_by: name of the metric that is highest for the best.
+        bank_dataloader: a loader of the training images, or its config.
+        val_bank_dataloader: a loader of the validation images, or its config.
+        penalties: values of `l2` of `LinearProbe`; of equally good ones the first is chosen.
+        choose_by: name of the metric whose highest value on val decides.
         max_iter: upper limit of L-BFGS iterations.
         pool: 'avg' of the patch tokens, or 'cls'.
 
     Raises:
-        ConfigError: the data sets have no groups, or other ones; a number is no penalty.
+        ConfigError: the data sets have no groups or different ones, there is no penalty, or
+            `max_iter` is below 1.
     """
 
     features_only = True  # the runner loads weights that lack a decoder or head
@@ -154,8 +157,8 @@ class GroupProbeLoop(TestLoop):
         winner = max(range(len(on_val)), key=lambda n: on_val[n][self.choose_by])
         best = {key: max(found[key] for found in on_test) for key in on_test[0]}
         penalty = self.probes[winner].l2
-        told = f'{self.choose_by} {on_test[winner][self.choose_by]:.2f}'
-        self.runner.logger.info(f'{name}: {told}, penalty {penalty:g}')
+        score = f'{self.choose_by} {on_test[winner][self.choose_by]:.2f}'
+        self.runner.logger.info(f'{name}: {score}, penalty {penalty:g}')
         return {**on_test[winner], 'penalty': penalty}, best
 
     def _averages(self, chosen: Mapping[str, _Metrics], best: Mapping[str, _Metrics]) -> _Metrics:

@@ -97,7 +97,7 @@ def identify_model(checkpoint: str | Path, size: str | None = None) -> FineTuned
         )
     if patches is None or len(head) != NUM_CLASSES:
         raise CheckpointError(
-            f'{checkpoint} tells {len(head)} classes apart; these sets need a classifier of the '
+            f'{checkpoint} has a head of {len(head)} classes; these sets need a classifier of the '
             f'{NUM_CLASSES} of ImageNet-1k'
         )
     width, patch = patches.shape[0], patches.shape[-1]

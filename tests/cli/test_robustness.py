@@ -290,7 +290,7 @@ def test_weights_that_do_not_fit(robustness, weights, tmp_path):
         (encoder, 'has no head: it was not fine-tuned; fine-tune it first'),
         (
             {**encoder, 'head.fc.weight': torch.ones(10, 192), 'head.fc.bias': torch.ones(10)},
-            'tells 10 classes apart; these sets need a classifier of the 1000 of ImageNet-1k',
+            'has a head of 10 classes; these sets need a classifier of the 1000 of ImageNet-1k',
         ),
     ):
         torch.save({'state_dict': content}, other)
