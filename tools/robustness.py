@@ -1,6 +1,6 @@
-"""A fine-tuned model on ImageNet-C, -A, -R, -Sketch, -V2 and ReaL: all that are on the disk.
+"""Evaluate a fine-tuned model on ImageNet-C, -A, -R, -Sketch, -V2 and ReaL, if on the disk.
 
-Prints a table beside the published numbers, and writes robustness.json, .md and .html.
+Prints a table with the published numbers, and writes robustness.json, .md and .html.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--allow-missing',
         action='store_true',
-        help='evaluate what there is of ImageNet-C, and do not call it mCE',
+        help='evaluate ImageNet-C without its missing parts; the mean is then not called mCE',
     )
     parser.add_argument(
         '--configs', type=Path, metavar='FOLDER', help='default: configs/robustness'

@@ -81,7 +81,7 @@ def identify_model(checkpoint: str | Path, size: str | None = None) -> FineTuned
     """Which model a fine-tuned checkpoint is of, by the shapes of its tensors.
 
     Args:
-        checkpoint: path, name of `list_models`, or URL.
+        checkpoint: path, name of `list_models`, or address.
         size: 'base', 'large' or 'huge': another one is refused; None takes all.
 
     Raises:

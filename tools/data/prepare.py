@@ -1,4 +1,4 @@
-"""Check that a data set is whole on this disk, and write the lists that configs read."""
+"""Check that a data set on the disk is complete, and write the lists that configs read."""
 
 import argparse
 import sys

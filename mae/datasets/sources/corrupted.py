@@ -1,4 +1,4 @@
-"""A source once for each kind and severity of corruption: ImageNet-C's protocol for any images."""
+"""ImageNet-C's protocol for any images: a source repeated for each corruption and severity."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,16 +16,16 @@ from mae.utils.errors import ConfigError
 
 @DATASETS.register_module()
 class Corrupted:
-    """All images of the source in each corruption, one group after the other.
+    """All images of a source, once for each kind and severity of corruption.
 
-    The transform `Corrupt()` in the pipeline applies the sample's `corruption`. The groups are
-    numbered kind by kind, severities within; `metainfo['groups']` names them 'gaussian_noise/1' and
-    so on, as the folders of ImageNet-C.
+    The transform `Corrupt()` in the pipeline applies the sample's `corruption`. Each kind and
+    severity is a group; `metainfo['groups']` names them as the folders of ImageNet-C, in order:
+    'gaussian_noise/1', 'gaussian_noise/2' and so on.
 
     Args:
         source: a dataset, or the config of one, with `get_data_info`.
-        kinds: names of corruptions; by default all 14.
-        severities: of 1 to 5.
+        kinds: names of `CORRUPTIONS`; by default all 14.
+        severities: numbers from 1 to 5.
 
     Raises:
         ConfigError: an unknown kind or severity, none of them, or one twice.

@@ -1,4 +1,4 @@
-"""Several sources as one, so that one pass of a loader reads them all."""
+"""Several sources as one, read in one pass of a loader."""
 
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from mae.utils.errors import ConfigError
 
 @DATASETS.register_module()
 class Groups:
-    """Sources one after the other; each sample has the number of its own as `group`.
+    """Sources one after the other; the `group` of a sample is the number of its source.
 
-    `metainfo['groups']` has their names in the order of the numbers, and `metainfo['classes']` the
-    classes if all sources have the same.
+    `metainfo['groups']` has the names of the sources in the order of their numbers, and
+    `metainfo['classes']` their classes if all have the same.
 
     Args:
         sources: name to dataset, or to the config of one, with `get_data_info`.
 
     Raises:
-        ConfigError: there is no source, or one is no such dataset.
+        ConfigError: there is no source, or one is empty or has no `get_data_info`.
     """
 
     def __init__(self, sources: Mapping[str, Source | dict[str, Any]]) -> None:
