@@ -1,7 +1,5 @@
 """`tools/data/prepare.py`: what it prints, and its exit code."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -11,13 +9,12 @@ import pytest
 from mae.apis.cli import run_command
 from mae.datasets.catalogue import CATALOGUE, ClassFolders
 
-ROOT = Path(__file__).parents[2]
-TOOL = ROOT / 'tools' / 'data' / 'prepare.py'
+TOOL = Path(__file__).parents[2] / 'tools' / 'data' / 'prepare.py'
 
 
 @pytest.fixture
 def prepare(monkeypatch, capsys):
-    """prepare(*arguments) runs the tool on an ImageNet-A of two images: exit code, stdout."""
+    """prepare(*arguments) runs the tool; its ImageNet-A has two images. Code, stdout, stderr."""
     spec = spec_from_file_location('tool_prepare', TOOL)
     tool = module_from_spec(spec)
     spec.loader.exec_module(tool)
@@ -30,7 +27,7 @@ def prepare(monkeypatch, capsys):
             run_command(lambda: tool.main([*map(str, arguments)]))
         except SystemExit as end:
             code = end.code
-        return code, capsys.readouterr().out
+        return code, *capsys.readouterr()
 
     return call
 
@@ -39,21 +36,20 @@ def test_a_whole_set_and_one_with_a_gap(prepare, tmp_path):
     for name in ('n00000001', 'n00000002'):
         (tmp_path / name).mkdir()
         (tmp_path / name / '7.jpg').touch()
-    code, stdout = prepare('imagenet-a', tmp_path)
+    code, stdout, _ = prepare('imagenet-a', tmp_path)
     assert code == 0
     assert stdout.startswith(f'ok     {tmp_path}: 2 classes, 2 images\n')
     assert f"source=dict(type='ImageFolder', root='{tmp_path}', classes='imagenet')" in stdout
 
     (tmp_path / 'n00000002' / '7.jpg').unlink()
-    code, stdout = prepare('imagenet-a', tmp_path)
+    code, stdout, _ = prepare('imagenet-a', tmp_path)
     assert code == 1
     assert f'WRONG  {tmp_path}: 2 classes, 1 images; expected 2' in stdout
     assert 'it comes from https://github.com/hendrycks/natural-adv-examples' in stdout
     assert 'terms: ' in stdout
 
 
-def test_a_typo_in_a_process_of_its_own(tmp_path):
-    command = [sys.executable, TOOL, 'imagenet_a', tmp_path]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == "error: no data set 'imagenet_a'; did you mean imagenet-a?\n"
+def test_a_typo(prepare, tmp_path):
+    code, _, stderr = prepare('imagenet_a', tmp_path)
+    assert code == 1
+    assert stderr == "error: no data set 'imagenet_a'; did you mean imagenet-a?\n"
