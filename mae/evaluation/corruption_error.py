@@ -137,19 +137,19 @@ def corruption_means(
         baseline: corruption to mean error in percent; None gives no CE.
         expected: its keys are the corruptions that a complete mean is over.
     """
-    whole = {name: errors[name] for name in expected if set(errors.get(name, ())) == _SEVERITIES}
-    means = {name: fmean(found.values()) for name, found in whole.items()}
+    complete = {name: errors[name] for name in expected if set(errors.get(name, ())) == _SEVERITIES}
+    means = {name: fmean(found.values()) for name, found in complete.items()}
     if not means:
         return {}
-    part = '' if len(means) == len(expected) else f'_of_{len(means)}_corruptions'
-    named = {f'mean_error{part}': fmean(means.values())}
+    suffix = '' if len(means) == len(expected) else f'_of_{len(means)}_corruptions'
+    mean_error = {f'mean_error{suffix}': fmean(means.values())}
     if baseline is None:
-        return named
+        return mean_error
     ces = {name: 100 * mean / baseline[name] for name, mean in means.items()}
-    mean_name = f'mean_ce{part}' if part else 'mce'
+    mce = f'mean_ce{suffix}' if suffix else 'mce'
     return {
-        mean_name: fmean(ces.values()),
-        **named,
+        mce: fmean(ces.values()),
+        **mean_error,
         **{f'ce_{name}': value for name, value in ces.items()},
     }
 

@@ -116,8 +116,8 @@ class GroupProbeLoop(TestLoop):
         chosen: dict[str, _Metrics] = {}
         best: dict[str, _Metrics] = {}
         for group, name in enumerate(self.groups):
-            parts = [_of_group(part, group) for part in (bank, val, test)]
-            chosen[name], best[name] = self._probe(parts, num_classes[group], name)
+            splits = [_of_group(split, group) for split in (bank, val, test)]
+            chosen[name], best[name] = self._probe(splits, num_classes[group], name)
         for metric in self.evaluator.metrics:
             if isinstance(metric, PerClass):
                 metric.table = None  # of the last probe of the last group: no result of this loop
@@ -138,10 +138,10 @@ class GroupProbeLoop(TestLoop):
         return features, labels, groups
 
     def _probe(
-        self, parts: Sequence[tuple[Tensor, Tensor]], num_classes: int, name: str
+        self, splits: Sequence[tuple[Tensor, Tensor]], num_classes: int, name: str
     ) -> tuple[_Metrics, _Metrics]:
-        """Of one group: the metrics of the penalty that is best on val; the best on test."""
-        (bank, labels), val, test = parts
+        """Test metrics of the penalty that is best on val; the best ones of any penalty."""
+        (bank, labels), val, test = splits
         if not len(bank):
             raise DataError(f'test_cfg.bank_dataloader: {name} has no images')
         on_val: list[_Metrics] = []
@@ -162,12 +162,12 @@ class GroupProbeLoop(TestLoop):
         return {**on_test[winner], 'penalty': penalty}, best
 
     def _averages(self, chosen: Mapping[str, _Metrics], best: Mapping[str, _Metrics]) -> _Metrics:
-        part = f'_of_{len(chosen)}_groups' if _missing_of(self.dataloader) else ''
+        suffix = f'_of_{len(chosen)}_groups' if _missing_of(self.dataloader) else ''
         first = next(iter(best.values()))
         names = [name for name in first if name != 'num_samples']
-        metrics = {f'{name}{part}': fmean(c[name] for c in chosen.values()) for name in names}
+        metrics = {f'{name}{suffix}': fmean(c[name] for c in chosen.values()) for name in names}
         for name in names:
-            metrics[f'best_on_test_{name}{part}'] = fmean(b[name] for b in best.values())
+            metrics[f'best_on_test_{name}{suffix}'] = fmean(b[name] for b in best.values())
         if 'num_samples' in first:
             metrics['num_samples'] = sum(found['num_samples'] for found in chosen.values())
         for group, found in chosen.items():
@@ -189,20 +189,20 @@ def _missing_of(loader: DataLoader[Any]) -> tuple[str, ...]:
     return tuple(getattr(loader.dataset, 'metainfo', {}).get('missing') or ())
 
 
-def _of_group(part: _Features, group: int) -> tuple[Tensor, Tensor]:
-    features, labels, groups = part
+def _of_group(split: _Features, group: int) -> tuple[Tensor, Tensor]:
+    features, labels, groups = split
     own = groups == group
     return features[own], labels[own]
 
 
-def _num_classes(parts: Sequence[_Features], num_groups: int) -> list[int]:
-    """Of each group one more than the highest label on any process.
+def _num_classes(splits: Sequence[_Features], num_groups: int) -> list[int]:
+    """Number of classes of each group: one more than the highest label on any process.
 
     Raises:
         DataError: an image has no label.
     """
-    highest = parts[0][1].new_full((num_groups + 1,), -1)
-    for _, labels, groups in parts:
+    highest = splits[0][1].new_full((num_groups + 1,), -1)
+    for _, labels, groups in splits:
         highest.scatter_reduce_(0, groups, labels, 'amax')
         highest[-1] = torch.maximum(highest[-1], (labels < 0).sum())
     all_reduce(highest, 'max')
