@@ -18,7 +18,7 @@ from mae.registry import DATASETS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
 from mae.utils.hardware import software
 from mae.utils.package_files import package_path
-from mae.utils.vit_sizes import ARCHS
+from mae.utils.vit_sizes import ARCHS, arch_name, count_blocks
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import load_weights
 
@@ -101,11 +101,11 @@ def identify_model(checkpoint: str | Path, size: str | None = None) -> FineTuned
             f'{NUM_CLASSES} of ImageNet-1k'
         )
     width, patch = patches.shape[0], patches.shape[-1]
-    depth = len({name.split('.')[2] for name in state if name.startswith('encoder.blocks.')})
-    found = [n for n, arch in ARCHS.items() if (arch['embed_dim'], arch['depth']) == (width, depth)]
-    name = found[0] if found else f'ViT {width} wide and {depth} blocks deep'
-    if not found or (size or name) != name:
-        raise CheckpointError(f'{checkpoint} is a {name}, not one of {size or ", ".join(ARCHS)}')
+    depth = count_blocks(state)
+    name = arch_name(width, depth)
+    if name is None or (size or name) != name:
+        found = name or f'ViT {width} wide and {depth} blocks deep'
+        raise CheckpointError(f'{checkpoint} is a {found}, not one of {size or ", ".join(ARCHS)}')
     tokens = state['encoder.pos_embed'].shape[1] - ('encoder.cls_token' in state)
     return FineTunedModel(fetched.path, f'vit-{name}-p{patch}', patch * round(tokens**0.5))
 

@@ -36,7 +36,8 @@ class ImageNetC(Groups):
         corruptions: 'standard', the 15 of mCE; 'all', the 4 extra ones too; or names of some.
         severities: some of 1 to 5.
         classes: as of `ImageFolder`.
-        allow_missing: True evaluates the folders that are there, and logs which are not.
+        allow_missing: True evaluates the folders that exist, logs which are missing, and lists them
+            in `metainfo['missing']`.
         index_cache: as of `ImageFolder`.
 
     Raises:
@@ -73,7 +74,8 @@ class ImageNetC(Groups):
                 for name, folder in folders.items()
             }
         )
-        self.missing = tuple(missing)
+        if missing:
+            self.metainfo['missing'] = tuple(missing)
         _require_equal({name: len(part) for name, part in self.sources.items()}, root)
 
 
