@@ -39,6 +39,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=PROTOCOLS[:-1],
         help='default: all but few-shot',
     )
+    parser.add_argument(
+        '--recipe',
+        choices=('in1k', 'digits', 'fashion'),
+        help='data of the evaluations, where it is not that of the pre-training',
+    )
     device = parser.add_mutually_exclusive_group()
     device.add_argument('--gpus', type=int, metavar='N', help='one run at a time, on N GPUs')
     device.add_argument('--cores', type=int, metavar='N', help='N runs at a time, each on a core')
@@ -74,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mae.protocol.table import table_of
 
     preload()
-    work_dir = args.work_dir or Path('work_dirs/protocol', _name(args.start))
+    name = _name(args.start) + (f'-on-{args.recipe}' if args.recipe else '')
+    work_dir = args.work_dir or Path('work_dirs/protocol', name)
     cores = args.cores or min(len(os.sched_getaffinity(0)), 4)
     settings = PlanSettings(
         tools=_TOOLS,
@@ -85,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gpus=args.gpus or 0,
         options=args.cfg_options,
     )
-    preset = preset_of(args.start, args.protocols)
+    preset = preset_of(args.start, args.protocols, args.recipe)
     plan = Plan(preset, settings)
     if preset.takes_gpus and not (args.gpus or args.cores):
         raise ValueError(f'{preset.name} takes GPUs: give --gpus N (or --cores N if you mean it)')

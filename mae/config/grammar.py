@@ -4,7 +4,8 @@
 
 Data: `in1k` is ImageNet-1k, `in-c in-a in-r in-sketch in-v2 in-real` are what its classifiers are
 tested on, `inat17 inat18 inat19 places205 places365 omni` are sets of transfer, `any` is what the
-user has. `digits` and `fashion` are small; `digits-c` and `fashion-c` are corrupted.
+user has. `digits` and `fashion` are small; of these `-c` is corrupted, `-lt` has a long tail, and
+`-0to4` has these classes alone.
 """
 
 import re
@@ -16,9 +17,9 @@ _NAME = re.compile(
     r'((?P<job>ft|scratch|linear|knn|probe|test)(-(?P<variant>last\d+|half|grid))?-)?'
     r'(?P<gpus>\d+)xb(?P<batch>\d+)(?P<amp>-amp)?(-coslr-(?P<epochs>\d+)e)?(?P<paper>-paper)?_'
     r'(?P<data>in1k|in-(c|a|r|sketch|v2|real)|inat1[789]|places(205|365)|omni|any'
-    r'|(digits|fashion)(-c)?)(-(?P<size>\d+))?(-(?P<percent>\d+)pct)?'
+    r'|(digits|fashion)(-(c|lt|\d+to\d+))?)(-(?P<size>\d+))?(-(?P<percent>\d+)pct)?'
 )
-_SIZES = {'fashion': 28, 'fashion-c': 28}  # of the images, where it is not 224
+_SIZES = {'fashion': 28}  # of the images, where it is not 224
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,6 @@ def parse_name(stem: str) -> Promise | None:
         epochs=int(part['epochs']) if part['epochs'] else None,
         paper=bool(part['paper']),
         data=part['data'],
-        size=int(part['size'] or _SIZES.get(part['data'], 224)),
+        size=int(part['size'] or _SIZES.get(part['data'].partition('-')[0], 224)),
         percent=int(part['percent'] or 100),
     )

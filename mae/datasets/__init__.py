@@ -20,6 +20,7 @@ from mae.datasets.sources.imagenet_c import ImageNetC
 from mae.datasets.sources.json_images import JsonImages
 from mae.datasets.sources.omnibenchmark import OmniBenchmark
 from mae.datasets.sources.packed import PackedImages
+from mae.datasets.sources.select_classes import SelectClasses
 from mae.datasets.sources.subset import Subset
 from mae.datasets.sources.torchvision_images import TorchvisionImages
 from mae.datasets.sources.torchvision_sets import HOMES as TORCHVISION_SETS
@@ -40,6 +41,7 @@ __all__ = [
     'PackedImages',
     'Quarantined',
     'SeededDataset',
+    'SelectClasses',
     'ShardSampler',
     'Subset',
     'TorchvisionImages',

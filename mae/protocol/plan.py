@@ -208,7 +208,8 @@ class Plan:
             _, config = self._config(stage, 0)
             for path in roots(config):
                 source = _at(config, path)
-                folder = Path(source['root'], source.get('split', ''))
+                has_folders = source['type'] == 'ImageFolder'  # a split is one
+                folder = Path(source['root'], source.get('split', '') if has_folders else '')
                 if not folder.is_dir():
                     raise DataError(
                         f'{folder}: no such folder; --data must name the folder of the dataset, '

@@ -1,4 +1,4 @@
-"""Which shipped configs evaluate a pre-trained encoder: one table, by architecture."""
+"""Which shipped configs evaluate a pre-trained encoder: one table, by data and architecture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mae.config import load_config, shipped_configs
+from mae.config.grammar import parse_name
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.zoo.formats import load_weights
@@ -23,32 +24,39 @@ class Recipe:
     """Patterns of config names, in which `{arch}` is filled in; each must fit one shipped config.
 
     Attributes:
+        title: of the data.
+        archs: the encoders that have such configs.
         finetune: by share of the labels. Where a smaller share has no config, the config of all
             labels is used with that share.
         partial: with `{part}`, such as 'last2'. Where there is none, the config of all labels is
             used with that number of blocks.
-        scratch: training from scratch, for comparison.
+        scratch: training from scratch, for comparison, by share of the labels.
         blocks: numbers of blocks trained in partial fine-tuning; a row of all blocks follows.
         shots: numbers of labels a class in few-shot fine-tuning, which uses the config of the
             smallest share.
         takes_gpus: on a CPU the runs would take months.
-        scratch_base_lrs: grids of `base_lr` for training from scratch: {1: for the epochs of the
-            config, 3: for three times as many}. Of a grid the rate with the best mean over the
-            seeds counts; without an entry for 1 the rate of the config is used.
+        scratch_base_lrs: grids of `base_lr` for training from scratch, by share of the labels: {1:
+            for the epochs of the config, 3: for three times as many}. Of a grid the rate with the
+            best mean over the seeds counts; an empty one, and 1 without an entry, is the rate of
+            the config.
     """
 
+    title: str
+    archs: tuple[str, ...]
     knn: str
     linear: str
     finetune: Mapping[float, str]
     partial: str
-    scratch: str
+    scratch: Mapping[float, str]
     blocks: tuple[float, ...]
     shots: tuple[int, ...]
     takes_gpus: bool
-    scratch_base_lrs: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    scratch_base_lrs: Mapping[float, Mapping[int, tuple[float, ...]]] = field(default_factory=dict)
 
 
 IMAGENET = Recipe(
+    title='ImageNet-1k',
+    archs=('vit-base-p16', 'vit-large-p16', 'vit-huge-p14'),
     knn='{arch}_knn-*_in1k',
     linear='{arch}_linear-8xb*_in1k',
     finetune={
@@ -57,12 +65,14 @@ IMAGENET = Recipe(
         1.0: '{arch}_ft-8xb*e_in1k',
     },
     partial='{arch}_ft-{part}-8xb*_in1k',
-    scratch='{arch}_scratch-*_in1k',
+    scratch={1.0: '{arch}_scratch-*_in1k'},
     blocks=(0, 0.5, 1, 2, 4),
     shots=(5, 10),
     takes_gpus=True,
 )
 DIGITS = Recipe(
+    title='handwritten digits',
+    archs=('vit-mini-p4',),
     knn='{arch}_knn-*_digits-16',
     linear='{arch}_linear-1xb*_digits-16',
     finetune={
@@ -71,42 +81,85 @@ DIGITS = Recipe(
         1.0: '{arch}_ft-1xb128-*_digits-16',
     },
     partial='{arch}_ft-{part}-1xb*_digits-16',
-    scratch='{arch}_scratch-1xb128-*_digits-16',
+    scratch={1.0: '{arch}_scratch-1xb128-*_digits-16'},
     blocks=(0, 0.5, 1, 2),
     shots=(1, 5, 10),
     takes_gpus=False,
 )
-RECIPES: Mapping[str, Recipe] = {
-    'vit-base-p16': IMAGENET,
-    'vit-large-p16': IMAGENET,
-    'vit-huge-p14': IMAGENET,
-    'vit-mini-p4': DIGITS,
-}
+# Rates of about 5e-4, 1e-3 and 2e-3 at each batch size; for more epochs of all labels there is one,
+# since each run of it takes as long as three others.
+FASHION = Recipe(
+    title='Fashion-MNIST',
+    archs=('vit-mini-p4',),
+    knn='{arch}_knn-*_fashion-28',
+    linear='{arch}_linear-1xb*_fashion-28',
+    finetune={
+        0.01: '{arch}_ft-1xb*_fashion-28-1pct',
+        0.1: '{arch}_ft-1xb*_fashion-28-10pct',
+        1.0: '{arch}_ft-1xb256-*_fashion-28',
+    },
+    partial='{arch}_ft-{part}-1xb*_fashion-28',
+    scratch={
+        0.01: '{arch}_scratch-1xb*_fashion-28-1pct',
+        0.1: '{arch}_scratch-1xb*_fashion-28-10pct',
+        1.0: '{arch}_scratch-1xb256-*_fashion-28',
+    },
+    blocks=(0, 1, 2),
+    shots=(1, 5, 10),
+    takes_gpus=False,
+    scratch_base_lrs={
+        0.01: {1: (2.5e-3, 5e-3, 1e-2), 3: (2.5e-3, 5e-3, 1e-2)},
+        0.1: {1: (1.25e-3, 2.5e-3, 5e-3), 3: (1.25e-3, 2.5e-3, 5e-3)},
+        1.0: {1: (5e-4, 1e-3, 2e-3), 3: ()},
+    },
+)
+RECIPES: Mapping[str, Recipe] = {'in1k': IMAGENET, 'digits': DIGITS, 'fashion': FASHION}
 
 
-def find_arch(start: Config | Path) -> str:
-    """The key of `RECIPES` whose k-NN config has the encoder of a config or checkpoint.
+def find_recipe(start: Config | Path, data: str | None = None) -> tuple[str, str]:
+    """The data in `RECIPES` and the architecture whose k-NN config has the encoder of a start.
+
+    Where several data sets have such configs, that one counts which the name of the pre-training
+    config tells; then the one whose images have as many patches.
+
+    Args:
+        start: config of pre-training, or path of its checkpoint.
+        data: key of `RECIPES` that it must be; the images may then be of another size.
 
     Raises:
-        ConfigError: none has; lists those that there are.
+        ConfigError: none has, or several have; lists those that there are.
         CheckpointError: it cannot be read or holds no encoder.
     """
     if isinstance(start, Path):
-        name, wanted = str(start), _signature(_encoder_weights(start))
+        name, wanted = str(start), _shape(_encoder_weights(start))
     else:
-        name, wanted = start.filename, _signature_of(start)
+        name, wanted = start.filename, _shape_of(start)
     known = {
-        arch: _signature_of(load_config(shipped_name(arch, recipe.knn)))
-        for arch, recipe in RECIPES.items()
+        (key, arch): _shape_of(load_config(shipped_name(arch, recipe.knn)))
+        for key, recipe in RECIPES.items()
+        if data in (None, key)
+        for arch in recipe.archs
     }
-    for arch, signature in known.items():
-        if signature == wanted:
-            return arch
-    listed = ', '.join(f'{arch} ({_words(signature)})' for arch, signature in known.items())
+    fits = [found for found, shape in known.items() if shape[:-1] == wanted[:-1]]
+    if len(fits) > 1:
+        named = _data_of(name)
+        fits = [f for f in fits if f[0] == named] or [f for f in fits if known[f] == wanted]
+    if len(fits) == 1:
+        return fits[0]
+    listed = ', '.join(
+        f'{arch} of {RECIPES[key].title} ({_words(shape)})' for (key, arch), shape in known.items()
+    )
     raise ConfigError(
         f'{name}: no evaluation configs for an encoder of {_words(wanted)}; there are some for '
-        f'{listed}. Others go to configs/ and to RECIPES in mae/protocol/recipes.py'
+        f'{listed}. Say which (--recipe), or add others to configs/ and to RECIPES in '
+        'mae/protocol/recipes.py'
     )
+
+
+def _data_of(name: str) -> str | None:
+    """What the name of a config says of its data."""
+    promise = parse_name(Path(name).stem)
+    return promise.data if promise else None
 
 
 def shipped_name(arch: str, *patterns: str) -> str:
@@ -126,10 +179,10 @@ def shipped_name(arch: str, *patterns: str) -> str:
     return found[0]
 
 
-def _signature_of(config: Config) -> Signature:
+def _shape_of(config: Config) -> Signature:
     with torch.device('meta'):
         encoder: Any = MODELS.build(config.model.encoder)
-    return _signature(encoder.state_dict())
+    return _shape(encoder.state_dict())
 
 
 def _encoder_weights(path: Path) -> dict[str, Tensor]:
@@ -147,13 +200,17 @@ def _encoder_weights(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _signature(weights: Mapping[str, Tensor]) -> Signature:
-    """Width, number of blocks, width of their MLPs, channels, side of a patch."""
+def _shape(weights: Mapping[str, Tensor]) -> Signature:
+    """Width, number of blocks, width of their MLPs, channels, side of a patch, tokens."""
     width, channels, patch, _ = weights['patch_embed.proj.weight'].shape
     blocks = {name.split('.')[1] for name in weights if name.startswith('blocks.')}
-    return width, len(blocks), weights['blocks.0.mlp.fc1.weight'].shape[0], channels, patch
+    mlp, tokens = weights['blocks.0.mlp.fc1.weight'].shape[0], weights['pos_embed'].shape[1]
+    return width, len(blocks), mlp, channels, patch, tokens
 
 
-def _words(signature: Signature) -> str:
-    width, depth, mlp, channels, patch = signature
-    return f'{depth} blocks of width {width} (MLP {mlp}), {channels} channel(s), patch {patch}'
+def _words(shape: Signature) -> str:
+    width, depth, mlp, channels, patch, tokens = shape
+    return (
+        f'{depth} blocks of width {width} (MLP {mlp}), {channels} channel(s), patch {patch}, '
+        f'{tokens} tokens'
+    )

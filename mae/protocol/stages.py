@@ -11,19 +11,20 @@ from mmengine.config import Config
 from mae.config import load_config, parse_options
 from mae.protocol import PROTOCOLS
 from mae.protocol.presets import Preset, Stage
-from mae.protocol.recipes import RECIPES, Recipe, find_arch, shipped_name
+from mae.protocol.recipes import RECIPES, Recipe, find_recipe, shipped_name
 from mae.utils.errors import CheckpointError, ConfigError
 
 _WEIGHTS = ('.pth', '.pt', '.bin', '.safetensors')
 SOURCE = 'train_dataloader.dataset.source'
 
 
-def preset_of(start: str, protocols: Sequence[str]) -> Preset:
-    """Stages that the recipe of an architecture runs.
+def preset_of(start: str, protocols: Sequence[str], data: str | None = None) -> Preset:
+    """Stages that the recipe of an architecture and its data runs.
 
     Args:
         start: a pre-training config, by name or path, or a checkpoint of one.
         protocols: which of `PROTOCOLS`.
+        data: key of `RECIPES`; None finds it, see `find_recipe`.
 
     Raises:
         ConfigError: a config is missing, or `start` is not one of pre-training.
@@ -31,15 +32,15 @@ def preset_of(start: str, protocols: Sequence[str]) -> Preset:
     """
     path = Path(start).expanduser()
     if path.suffix not in _WEIGHTS:
-        arch = find_arch(_pretraining(start))
+        key, arch = find_recipe(_pretraining(start), data)
         pretrain, checkpoint = Stage('pretrain', 'pre-training', 'pretrain', start), None
     elif path.is_file():
-        arch, pretrain, checkpoint = find_arch(path), None, path
+        (key, arch), pretrain, checkpoint = find_recipe(path, data), None, path
     else:
         raise CheckpointError(f'no such checkpoint: {path}')
-    recipe = RECIPES[arch]
+    recipe = RECIPES[key]
     stages = stages_of(recipe, arch, protocols)
-    return Preset(arch, stages, pretrain, checkpoint, recipe.takes_gpus)
+    return Preset(f'{arch} on {recipe.title}', stages, pretrain, checkpoint, recipe.takes_gpus)
 
 
 def stages_of(recipe: Recipe, arch: str, protocols: Sequence[str]) -> list[Stage]:
@@ -67,7 +68,11 @@ def stages_of(recipe: Recipe, arch: str, protocols: Sequence[str]) -> list[Stage
             )
             for share, pattern in sorted(recipe.finetune.items())
         ],
-        'scratch': _scratch(recipe, shipped_name(arch, recipe.scratch)),
+        'scratch': [
+            row
+            for share, pattern in sorted(recipe.scratch.items())
+            for row in _scratch(recipe, share, shipped_name(arch, pattern))
+        ],
         'few-shot': [
             Stage(
                 f'few-shot-{shots}',
@@ -160,19 +165,27 @@ def _longer(stage: Stage, options: Sequence[str]) -> list[str]:
     return [f'{key}={stage.times * config.train_cfg.max_epochs}', *others]
 
 
-def _scratch(recipe: Recipe, config: str) -> list[Stage]:
+def _scratch(recipe: Recipe, share: float, config: str) -> list[Stage]:
+    """The row of a share of the labels, and those of longer training."""
+    grids = recipe.scratch_base_lrs.get(share, {})
+    is_whole = share == 1
     plain = Stage(
-        'scratch', 'from scratch', 'scratch', config, base_lrs=recipe.scratch_base_lrs.get(1, ())
+        'scratch' if is_whole else f'scratch-{100 * share:g}pct',
+        'from scratch' + ('' if is_whole else f', {100 * share:g} % of the labels'),
+        'scratch',
+        config,
+        None if is_whole else share,
+        base_lrs=grids.get(1, ()),
     )
     longer = [
         replace(
             plain,
-            key=f'scratch-{times}x',
-            title=f'from scratch, {times} times the epochs',
+            key=f'{plain.key}-{times}x',
+            title=f'{plain.title}, {times} times the epochs',
             base_lrs=rates,
             times=times,
         )
-        for times, rates in recipe.scratch_base_lrs.items()
+        for times, rates in grids.items()
         if times > 1
     ]
     return [plain, *longer]

@@ -50,7 +50,11 @@ def order_of(rows: Sequence[Row]) -> list[str]:
     claims = {
         'more blocks trained, better (paper figure 9)': pairwise(partial),
         'more labels, better': pairwise(tuned),
-        'pre-trained better than from scratch (paper table 3)': product(scratch, tuned[-1:]),
+        'pre-trained better than from scratch (paper table 3)': [
+            (low, high)
+            for low, high in product(scratch, tuned)
+            if (low['share'] or 1.0) == (high['share'] or 1.0)
+        ],
     }
     pairs = {claim: list(found) for claim, found in claims.items()}
     return [_remark(claim, found) for claim, found in pairs.items() if found]
@@ -84,6 +88,7 @@ def _row(stage: Stage, plan: Plan) -> Table:
         'title': stage.title,
         'protocol': stage.protocol,
         'config': stage.config,
+        'share': stage.share,
         **spreads[best],
         **(_grid(stage, spreads, best) if stage.base_lrs else {}),
         'epochs': trials[best][0].epochs,  # 0 if it trains nothing

@@ -64,7 +64,7 @@ def zoo(file, tmp_path, monkeypatch):
         model = dict(Name='tiny', Metadata=known, Weights=url, Config='tiny_config.py')
         (tmp_path / 'meta.json').write_text(json.dumps({'Models': [model]}))
         (tmp_path / 'index.yml').write_text('Import: [meta.json]')
-        monkeypatch.setattr(index, 'shipped', lambda name: tmp_path / 'index.yml')
+        monkeypatch.setattr(index, 'package_path', lambda name: tmp_path / 'index.yml')
         monkeypatch.setenv('MAE_HOME', str(tmp_path / 'home'))
         cached = tmp_path / 'home/weights/tiny.pth'
         cached.parent.mkdir(parents=True)

@@ -20,7 +20,7 @@ from mae.apis.cli import run_command
 pytestmark = pytest.mark.timeout(240)  # two starts and thirteen runs
 
 ROOT = Path(__file__).resolve().parents[2]
-PRETRAIN = next((ROOT / 'configs' / 'demo').glob('mae_vit-mini-p4_1xb*.py')).stem
+PRETRAIN = next((ROOT / 'configs' / 'demo').glob('mae_vit-mini-p4_1xb*_digits-16.py')).stem
 EPOCHS = 3
 SMALL = [
     *(f'train_cfg.max_epochs={EPOCHS}', 'param_scheduler.warmup_epochs=1'),

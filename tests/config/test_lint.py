@@ -211,6 +211,11 @@ def test_names():
         (OMNI, ('base', 16, 'probe', 8, 512, None, 'omni', 224)),
         ('vit-mini-p4_test-1xb256_digits-c-16', ('mini', 4, 'test', 1, 256, None, 'digits-c', 16)),
         ('vit-mini-p4_ft-1xb64-coslr-20e_fashion', ('mini', 4, 'ft', 1, 64, 20, 'fashion', 28)),
+        ('vit-mini-p4_ft-1xb64-coslr-9e_fashion-lt', ('mini', 4, 'ft', 1, 64, 9, 'fashion-lt', 28)),
+        (
+            'vit-mini-p4_ft-1xb9-coslr-9e_digits-5to9-16',
+            ('mini', 4, 'ft', 1, 9, 9, 'digits-5to9', 16),
+        ),
         ('vit-mini-p4_test-1xb64_fashion-c-32', ('mini', 4, 'test', 1, 64, None, 'fashion-c', 32)),
     ],
 )

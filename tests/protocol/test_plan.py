@@ -30,7 +30,9 @@ def weights(tmp_path, monkeypatch):
     """A checkpoint of some ViT-B; which one it is, is not looked up."""
     path = tmp_path / 'mae.pth'
     path.write_bytes(b'weights')
-    monkeypatch.setattr('mae.protocol.stages.find_arch', lambda start: 'vit-base-p16')
+    monkeypatch.setattr(
+        'mae.protocol.stages.find_recipe', lambda start, data: ('in1k', 'vit-base-p16')
+    )
     return path
 
 

@@ -7,24 +7,30 @@ import torch
 
 from mae.apis import convert, init_model, load_config
 from mae.protocol import PROTOCOLS, recipes
-from mae.protocol.recipes import RECIPES, find_arch, shipped_name
+from mae.protocol.recipes import RECIPES, find_recipe, shipped_name
 from mae.protocol.stages import options_of, stages_of
 from mae.utils.errors import CheckpointError, ConfigError
 
-IN1K = [arch for arch in RECIPES if arch != 'vit-mini-p4']
+PRETRAINED = {
+    'in1k': 'mae_{arch}_8x*-400e_in1k',
+    'digits': 'mae_{arch}_1x*_digits-16',
+    'fashion': 'mae_{arch}_1x*_fashion-28',
+}
+FOUND = [(data, arch) for data, recipe in RECIPES.items() for arch in recipe.archs]
+parametrize_found = pytest.mark.parametrize(('data', 'arch'), FOUND)
+DIGITS = 'digits', 'vit-mini-p4'
 
 
-def pretraining(arch):
-    pattern = 'mae_{arch}_1x*_digits-16' if arch == 'vit-mini-p4' else 'mae_{arch}_8x*-400e_in1k'
-    return load_config(shipped_name(arch, pattern))
+def pretraining(arch, data='digits'):
+    return load_config(shipped_name(arch, PRETRAINED[data]))
 
 
 @pytest.fixture
 def weights(tmp_path):
-    """weights(changes) writes a checkpoint of the digits' model."""
+    """weights(changes, data) writes a checkpoint of the digits' or other data's model."""
 
-    def write(rename=lambda name: name):
-        state = init_model(pretraining('vit-mini-p4')).state_dict()
+    def write(rename=lambda name: name, data='digits'):
+        state = init_model(pretraining('vit-mini-p4', data)).state_dict()
         path = tmp_path / 'epoch_1.pth'
         torch.save({'state_dict': {rename(name): value for name, value in state.items()}}, path)
         return path
@@ -32,9 +38,9 @@ def weights(tmp_path):
     return write
 
 
-@pytest.mark.parametrize('arch', RECIPES)
-def test_every_stage_has_a_config_that_takes_its_options(arch):
-    stages = stages_of(RECIPES[arch], arch, PROTOCOLS)
+@parametrize_found
+def test_every_stage_has_a_config_that_takes_its_options(data, arch):
+    stages = stages_of(RECIPES[data], arch, PROTOCOLS)
     assert {stage.protocol for stage in stages} == {*PROTOCOLS}
     for stage in stages:
         _, config = options_of(stage, 1, None, [])
@@ -50,37 +56,58 @@ def test_every_stage_has_a_config_that_takes_its_options(arch):
             assert source.type != 'Subset'
 
 
-@pytest.mark.parametrize('arch', RECIPES)
-def test_pretraining_config_finds_its_architecture(arch):
-    assert find_arch(pretraining(arch)) == arch
+@parametrize_found
+def test_pretraining_config_finds_its_recipe(data, arch):
+    assert find_recipe(pretraining(arch, data)) == (data, arch)
 
 
-def test_checkpoint_finds_its_architecture(weights):
-    assert find_arch(weights()) == 'vit-mini-p4'
-    assert find_arch(weights(lambda name: f'module.{name}')) == 'vit-mini-p4'
-    assert find_arch(weights(lambda name: f'student._orig_mod.{name}')) == 'vit-mini-p4'
+def test_config_of_another_name_goes_by_the_number_of_patches(tmp_path):
+    path = tmp_path / 'garments.py'
+    path.write_text(f'_base_ = {str(pretraining("vit-mini-p4", "fashion").filename)!r}\n')
+    assert find_recipe(load_config(path)) == ('fashion', 'vit-mini-p4')
 
 
-def test_file_of_another_format_finds_its_architecture(weights, tmp_path):
+def test_checkpoint_finds_its_recipe(weights):
+    assert find_recipe(weights()) == DIGITS
+    assert find_recipe(weights(lambda name: f'module.{name}')) == DIGITS
+    assert find_recipe(weights(lambda name: f'student._orig_mod.{name}')) == DIGITS
+    assert find_recipe(weights(data='fashion')) == ('fashion', 'vit-mini-p4')
+
+
+def test_transfer_names_the_data_of_the_evaluations(weights):
+    assert find_recipe(weights(), 'fashion') == ('fashion', 'vit-mini-p4')
+    with pytest.raises(ConfigError, match=r'there are some for vit-base-p16 of ImageNet-1k'):
+        find_recipe(weights(), 'in1k')
+
+
+def test_neither_name_nor_size_decides(tmp_path):
+    path = tmp_path / 'larger.py'
+    base = str(pretraining('vit-mini-p4').filename)
+    path.write_text(f'_base_ = {base!r}\nmodel = dict(encoder=dict(img_size=32))\n')
+    with pytest.raises(ConfigError, match=r'65 tokens; there .*17 tokens.*50 tokens.*--recipe'):
+        find_recipe(load_config(path))
+
+
+def test_file_of_another_format_finds_its_recipe(weights, tmp_path):
     convert(weights(), tmp_path / 'timm.safetensors', 'timm')
-    assert find_arch(tmp_path / 'timm.safetensors') == 'vit-mini-p4'
+    assert find_recipe(tmp_path / 'timm.safetensors') == DIGITS
 
 
 def test_unknown_encoder_names_the_known():
-    config = pretraining('vit-base-p16')
+    config = pretraining('vit-base-p16', 'in1k')
     config.model.encoder.patch_size = 32
     with pytest.raises(
-        ConfigError, match=r'768.*patch 32; there are some for vit-base-p16'
+        ConfigError, match=r'768.*patch 32, .*there are some for vit-base-p16'
     ) as error:
-        find_arch(config)
+        find_recipe(config)
     assert '\n' not in str(error.value)
-    assert all(arch in str(error.value) for arch in RECIPES)
+    assert all(arch in str(error.value) for _, arch in FOUND)
 
 
 def test_checkpoint_without_encoder(weights):
     path = weights(lambda name: name.replace('encoder.', 'other_'))
     with pytest.raises(CheckpointError, match=rf'^{path} is no ViT .*other_cls'):
-        find_arch(path)
+        find_recipe(path)
 
 
 @pytest.mark.parametrize('found', [[], ['vit-tiny-p8_knn-1xb1_in1k', 'vit-tiny-p8_knn-1xb2_in1k']])
@@ -91,24 +118,24 @@ def test_pattern_must_fit_one(monkeypatch, tmp_path, found):
 
 
 def test_first_pattern_that_fits_wins():
-    whole = RECIPES['vit-large-p16'].finetune[1.0]
-    few = RECIPES['vit-large-p16'].finetune[0.1]
+    whole = RECIPES['in1k'].finetune[1.0]
+    few = RECIPES['in1k'].finetune[0.1]
     assert shipped_name('vit-large-p16', few, whole).endswith('10pct')
     assert shipped_name('vit-large-p16', few.replace('10', '7'), whole).endswith('50e_in1k')
 
 
-@pytest.mark.parametrize('arch', IN1K)
-def test_data_goes_to_every_source(arch):
-    for stage in stages_of(RECIPES[arch], arch, PROTOCOLS):
+@pytest.mark.parametrize(('data', 'arch'), [found for found in FOUND if found != DIGITS])
+def test_data_goes_to_every_source(data, arch):
+    for stage in stages_of(RECIPES[data], arch, PROTOCOLS):
         options, config = options_of(stage, 0, '/some/where', [])
-        assert 'data/imagenet' not in str(config._cfg_dict)
+        assert 'data/' not in str(config._cfg_dict)
         assert str(config._cfg_dict).count("'root': '/some/where'") >= 2
         assert any('/some/where' in option for option in options)
 
 
 def test_grids_and_longer_training_from_scratch_are_part_of_a_recipe():
     grids = {1: (1e-3, 2e-3, 4e-3), 3: (5e-4, 1e-3, 2e-3)}
-    recipe = replace(recipes.DIGITS, scratch_base_lrs=grids)
+    recipe = replace(recipes.DIGITS, scratch_base_lrs={1.0: grids})
     short, longer = stages_of(recipe, 'vit-mini-p4', ['scratch'])
     keys = [f'scratch-lr{rate}' for rate in grids[1]]
     assert [trial.key for trial in short.trials] == keys
@@ -118,13 +145,27 @@ def test_grids_and_longer_training_from_scratch_are_part_of_a_recipe():
     assert options == ['base_lr=0.002', f'train_cfg.max_epochs={3 * epochs}', *given]
     assert config.base_lr == 2e-3
     assert longer.trials[2].key == 'scratch-3x-lr0.002'
-    only_longer = replace(recipe, scratch_base_lrs={3: grids[3]})
+    only_longer = replace(recipe, scratch_base_lrs={1.0: {3: grids[3]}})
     assert stages_of(only_longer, 'vit-mini-p4', ['scratch'])[0].trials[0].base_lr is None
 
 
 def test_options_go_where_their_section_is():
     given = ['train_cfg.max_epochs=7', 'model.encoder.arch.depth=3']
-    stages = stages_of(RECIPES['vit-mini-p4'], 'vit-mini-p4', ['knn', 'linear'])
+    stages = stages_of(RECIPES['digits'], 'vit-mini-p4', ['knn', 'linear'])
     by_protocol = {stage.protocol: options_of(stage, 0, None, given) for stage in stages}
     assert by_protocol['knn'][0] == given[1:]
     assert by_protocol['linear'][1].train_cfg.max_epochs == 7
+
+
+def test_from_scratch_on_each_share_of_the_labels():
+    rows = stages_of(RECIPES['fashion'], 'vit-mini-p4', ['scratch'])
+    keys = ['scratch-1pct', 'scratch-1pct-3x', 'scratch-10pct', 'scratch-10pct-3x']
+    assert [row.key for row in rows] == [*keys, 'scratch', 'scratch-3x']
+    assert [row.share for row in rows] == [0.01, 0.01, 0.1, 0.1, None, None]
+    for row in rows:
+        given = options_of(row, 0, None, [])[1].base_lr
+        assert not row.base_lrs or sorted(row.base_lrs)[1] == given, 'the middle of its grid'
+    options, config = options_of(rows[1].trials[2], 2, None, [])
+    assert config.train_dataloader.dataset.source.seed == 2
+    assert config.train_cfg.max_epochs == 90
+    assert 'base_lr=0.01' in options

@@ -5,10 +5,12 @@ import json
 import os
 import re
 import runpy
+import struct
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -33,7 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 BASES = sorted((CONFIGS / '_base_').rglob('*.py'))
 LEAVES = sorted(set(CONFIGS.rglob('*.py')) - set(BASES))
-IN1K = [leaf for leaf in LEAVES if leaf.parent.name != 'demo']
+SMALL = {'digits': 'demo', 'fashion': 'fashion'}  # data and folder
+IN1K = [leaf for leaf in LEAVES if leaf.parent.name not in SMALL.values()]
 TESTED = [leaf for leaf in LEAVES if not parse_name(leaf.stem).is_trained]
 TRAINED = [leaf for leaf in LEAVES if leaf not in TESTED]
 ABLATIONS = [
@@ -68,7 +71,9 @@ SOURCES = {  # type and folder
     'places365': ('ImageFolder', 'data/places365'),
     'omni': ('OmniBenchmark', 'data/omnibenchmark'),
     'any': ('ImageFolder', 'data/any'),
+    'fashion': ('IDXImages', 'data/fashion-mnist'),
 }
+WRAPPERS = ('Subset', 'SelectClasses', 'Corrupted')
 NETWORKS = ('base-p16', 'large-p16', 'huge-p14')
 GLOBAL_BATCH = {None: 4096, 'ft': 1024, 'scratch': 4096, 'linear': 16384}
 PARAMETERS = {  # M, as published for encoder and decoder; timm's for the classifiers
@@ -117,6 +122,12 @@ def parse(path: Path) -> Promise:
     promise = parse_name(path.stem)
     assert promise, f'{path.stem} does not follow the grammar of names'
     return promise
+
+
+def main_data(promised: Promise) -> str:
+    """What a small set is a part of or made from; the data itself of all others."""
+    main = promised.data.partition('-')[0]
+    return main if main in SMALL else promised.data
 
 
 def base_paths(path: Path) -> list[Path]:
@@ -231,7 +242,10 @@ def test_folder_has_one_parent_for_each_recipe(folder):
     """The others inherit it: no two leaves of a folder put the same parts together."""
     parents = [leaf for leaf in LEAVES if leaf.parent == folder and len(base_paths(leaf)) > 1]
     schedules = [
-        [base.stem for base in base_paths(leaf) if base.parent.name == 'schedules']
+        (
+            parse(leaf).job,
+            [base.stem for base in base_paths(leaf) if base.parent.name == 'schedules'],
+        )
         for leaf in parents
     ]
     assert all(schedules.count(schedule) == 1 for schedule in schedules)
@@ -266,22 +280,23 @@ def test_linter(path):
 def test_name_is_kept(path):
     promised, cfg = parse(path), load_config(path)
     folder = path.relative_to(CONFIGS).parts[0]
-    if promised.data not in SOURCES:
-        assert folder == 'demo'
+    data = main_data(promised)
+    if data in SMALL:
+        assert folder == SMALL[data]
     elif promised.job == 'ft' and promised.data != 'in1k':
         assert folder == 'transfer'
     else:
         assert folder == FOLDER[promised.job]
-    if folder != 'demo':
+    if data not in SMALL:
         of_one_change = path.parent.name in ('ablations', 'changed_maths', 'targets')
         assert of_one_change == bool(promised.ablation)
     assert promised.algorithm == (promised.job is None)
     for source in find(cfg._cfg_dict, 'source'):
-        if source.type == 'Subset':
+        if source.type in WRAPPERS:
             continue
-        if promised.data in SOURCES:
-            assert (source.type, source.root) == SOURCES[promised.data]
-        elif promised.data == 'digits':
+        if data in SOURCES:
+            assert (source.type, source.root) == SOURCES[data]
+        else:
             assert (source.type, source.img_size) == ('Digits', promised.size)
     for transform in (t for pipeline in find(cfg._cfg_dict, 'pipeline') for t in pipeline):
         if transform.type.endswith('Crop'):
@@ -304,13 +319,14 @@ def test_run_is_kept(path):
 
 @pytest.mark.parametrize('path', TESTED, ids=name)
 def test_test_is_kept(path):
-    cfg, job = load(path), parse(path).job
+    cfg, job, data = load(path), parse(path).job, parse(path).data
     assert 'train_dataloader' not in cfg
     assert 'val_dataloader' not in cfg
     loops = {'knn': 'KNNLoop', 'probe': 'GroupProbeLoop', 'test': 'TestLoop'}
     assert cfg.test_cfg.type == loops[job]
     tested = cfg.test_dataloader.dataset
-    splits = {'knn': ['val', 'train'], 'probe': ['test', 'train', 'val'], 'test': []}
+    val = 'test' if data == 'fashion' else 'val'
+    splits = {'knn': [val, 'train'], 'probe': ['test', 'train', 'val'], 'test': []}
     banks = [loader.dataset for key, loader in cfg.test_cfg.items() if key.endswith('_dataloader')]
     for part, split in zip([tested, *banks], splits[job], strict=job != 'test'):
         assert part.source.split == split
@@ -325,6 +341,8 @@ def test_images_are_seen_as_in_fine_tuning(path):
     pipeline, expected = (c.test_dataloader.dataset.pipeline for c in (cfg, tuned))
     if promised.data == 'in-c' and promised.size == 224:
         expected = [transform for transform in expected if transform.type != 'ResizeShort']
+    if promised.data in ('digits-c', 'fashion-c'):
+        assert pipeline.pop(0).type == 'Corrupt'
     assert pipeline == expected
     for model in (cfg.model, tuned.model):
         model.encoder.pop('drop_path_rate', None)  # of training alone
@@ -332,10 +350,11 @@ def test_images_are_seen_as_in_fine_tuning(path):
 
 
 def is_plainly_tuned(other: Promise, promised: Promise) -> bool:
-    """Whether a config fine-tunes on ImageNet-1k the network that another one tests."""
+    """Whether a config fine-tunes the network that another one tests, on the clean images."""
     same = (other.arch, other.size) == (promised.arch, promised.size)
     plain = other.variant is None and other.percent == 100 and not other.paper
-    return same and plain and (other.job, other.data) == ('ft', 'in1k')
+    data = promised.data.partition('-')[0]
+    return same and plain and (other.job, other.data) == ('ft', 'in1k' if data == 'in' else data)
 
 
 TRANSFER = [p for p in LEAVES if parse_name(p.stem).data.startswith(('inat', 'places'))]
@@ -501,6 +520,7 @@ def photos(tmp_path_factory) -> Path:
             link(image, root / 'imagenet-c' / corruption / severity / first[0], 1)
     for realm in REALMS:
         add_realm(root / 'omnibenchmark' / realm, image)
+    add_idx(root / 'fashion-mnist')
     for year in ('2017', '2018', '2019'):
         for split, count in (('train', 4), ('val', 2)):
             add_json(root / f'inat{year}', f'{split}{year}.json', count, image)
@@ -543,6 +563,17 @@ def add_json(root: Path, file: str, count: int, image: Path) -> None:
     (root / file).write_text(json.dumps(content))
 
 
+def add_idx(root: Path) -> None:
+    """Two images of each class of ten, 8 pixels wide as a twin sees them."""
+    root.mkdir()
+    for split in ('train', 't10k'):
+        pixels = np.random.default_rng(0).integers(256, size=(20, 8, 8), dtype=np.uint8)
+        header = struct.pack('>4B3I', 0, 0, 8, 3, *pixels.shape)
+        (root / f'{split}-images-idx3-ubyte').write_bytes(header + pixels.tobytes())
+        labels = struct.pack('>4BI', 0, 0, 8, 1, 20) + bytes(2 * [*range(10)])
+        (root / f'{split}-labels-idx1-ubyte').write_bytes(labels)
+
+
 def nodes(node: object) -> list[ConfigDict]:
     """All dicts of a config, outermost first."""
     if isinstance(node, dict):
@@ -573,14 +604,14 @@ def twin(path: Path, photos: Path, work_dir: Path) -> Config:
             node.update(root=str(photos / Path(node['root']).name))
         if node.get('type') == 'Subset':
             node.update(per_class=1, fraction=None)
-        elif node.get('source', {}).get('type') == 'Digits':
+        elif node.get('source', {}).get('type') in ('Digits', 'IDXImages'):
             node.source = ConfigDict(type='Subset', source=node.source, per_class=1)
         if node.get('type') == 'LowResolutionHook':
             node.update(img_size=side // 2)
     if cfg.model.get('target', {}).get('type') == 'FeatureTarget':
         cfg.model.target = teacher_twin(cfg, work_dir)
     if 'train_cfg' in cfg:
-        few = promised.percent != 100 and promised.data == 'in1k'
+        few = (promised.percent != 100 and promised.data == 'in1k') or 'to' in promised.data
         cfg.global_batch_size = 2 if few else 8  # two micro-batches, or both images of a subset
         cfg.train_dataloader.batch_size = cfg.global_batch_size // (1 if few else 2)
         cfg.train_cfg.max_epochs = 1
@@ -679,7 +710,8 @@ def test_twin_steps(path, photos, pretrained, tmp_path):
 def test_twin_tests(path, photos, pretrained, tmp_path):
     metrics = evaluate(twin(path, photos, tmp_path), pretrained(path))
     assert 0 <= metrics['top1'] <= metrics.get('top5', 100) <= 100  # none for few classes
-    images = {'digits': 10, 'in-c': 75, 'omni': 2 * len(REALMS)}.get(parse(path).data, 4)
+    small = {'digits': 10, 'digits-c': 700, 'fashion': 10, 'fashion-c': 700}
+    images = {**small, 'in-c': 75, 'omni': 2 * len(REALMS)}.get(parse(path).data, 4)
     assert metrics['num_samples'] + metrics.get('num_left_out', 0) == images
     if parse(path).data == 'in-c':
         assert (metrics['mce'] == 0) == (metrics['top1'] == 100)

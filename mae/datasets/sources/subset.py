@@ -1,11 +1,13 @@
-"""A few labelled images of each class of any source: partial labels and few-shot splits."""
+"""A few labelled images of each class of any source: partial labels, few-shot and long tails."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mae.datasets.seeded import Source
+from mae.datasets.sources.wrapped import build_source, labels_of
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import sample_keys
@@ -27,9 +29,12 @@ class Subset:
         fraction: share of each class, in (0, 1], rounded to the nearest number, at least one image.
         seed: seeds the choice; independent of the run's seed.
         others: True takes the images that are not chosen, for example as a validation split.
+        imbalance: how many times as many images the first class has as the last: of N classes,
+            class c has its number divided by `imbalance ** (c / (N - 1))`, at least one image
+            (Cui et al. 2019, section 5.1: long-tailed CIFAR has 10 to 200). 1 is no long tail.
 
     Raises:
-        ConfigError: both or neither of `per_class` and `fraction`, or one out of range.
+        ConfigError: both or neither of `per_class` and `fraction`, or a value out of range.
         DataError: an image of the source has no label, or none remain for `others`.
     """
 
@@ -41,16 +46,16 @@ class Subset:
         fraction: float | None = None,
         seed: int = 0,
         others: bool = False,
+        imbalance: float = 1,
     ) -> None:
         if (per_class is None) == (fraction is None):
             raise ConfigError('Subset needs either per_class or fraction')
         if fraction is not None and not 0 < fraction <= 1:
             raise ConfigError(f'Subset: fraction must lie in (0, 1], got {fraction}')
-        built: Any = DATASETS.build(source) if isinstance(source, dict) else source
-        if hasattr(built, 'full_init'):
-            built.full_init()
-        self.source: Source = built
-        labels = _labels_of(built)
+        if not 1 <= imbalance < math.inf:
+            raise ConfigError(f'Subset: imbalance must be at least 1 and finite, got {imbalance}')
+        self.source = build_source(source)
+        labels = require_labels(self.source, 'Subset')
         order = sample_keys(seed, 0, torch.arange(len(labels))).argsort()
         by_class = order[labels[order].argsort(stable=True)]
         counts = labels.bincount().tolist()
@@ -58,6 +63,7 @@ class Subset:
         for label, indices in enumerate(by_class.split(counts)):
             if len(indices):
                 number = _number(label, len(indices), per_class, fraction)
+                number = _in_tail(number, label, len(counts), imbalance)
                 chosen.append(indices[number:] if others else indices[:number])
         self._indices = torch.cat(chosen).sort().values
         if not len(self._indices):
@@ -77,21 +83,21 @@ class Subset:
 
     def get_gt_labels(self) -> Tensor:
         """Labels in the order of the images, int64."""
-        return _labels_of(self.source)[self._indices]
+        return require_labels(self.source, 'Subset')[self._indices]
 
 
-def _labels_of(source: Any) -> Tensor:
-    """Labels of a source, int64 (N,)."""
-    if hasattr(source, 'get_gt_labels'):
-        labels = torch.as_tensor(source.get_gt_labels())
-    else:
-        infos = (source.get_data_info(index) for index in range(len(source)))
-        labels = torch.tensor([info.get('gt_label', -1) for info in infos])
+def require_labels(source: Any, owner: str) -> Tensor:
+    """Labels of a source, int64 (N,).
+
+    Raises:
+        DataError: an image has none; begins with `owner`.
+    """
+    labels = torch.from_numpy(labels_of(source))
     if not len(labels) or labels.min() < 0:
         raise DataError(
-            f'Subset: {type(source).__name__} has images without a label; give it labelled ones'
+            f'{owner}: {type(source).__name__} has images without a label; give it labelled ones'
         )
-    return labels.long()
+    return labels
 
 
 def _number(label: int, count: int, per_class: int | None, fraction: float | None) -> int:
@@ -104,3 +110,11 @@ def _number(label: int, count: int, per_class: int | None, fraction: float | Non
             f'Subset: per_class={per_class} must lie in 1..{count}, the images of class {label}'
         )
     return per_class
+
+
+def _in_tail(number: int, label: int, num_classes: int, imbalance: float) -> int:
+    """What is left of a class's number where numbers fall with the label."""
+    if imbalance == 1 or num_classes == 1:
+        return number
+    share = math.exp(-math.log(imbalance) * label / (num_classes - 1))
+    return max(1, round(number * share))

@@ -9,13 +9,15 @@ from mae.utils.errors import ConfigError, DataError
 LABELS = (3, 0, 3, 7)
 
 
-def fill(root, realm, split, paths=None, start='', folder=None, v1=False):
+def fill(root, realm, split, start='', folder=None, v1=False, meta=False):
     """A realm's images as the download tool puts them, and its list with paths as given."""
     folder = root / realm / (folder or f'{realm}.{split}') / 'images'
     folder.mkdir(parents=True)
     for number in range(4):
         (folder / f'{number}.jpg').touch()
     list_file = root / realm / 'annotations' / 'v2' / f'{split}.txt'
+    if meta:
+        list_file = root / 'meta_v2' / realm / f'{split}.txt'
     if v1:
         list_file = root / realm / f'{realm}.{split}' / 'record.txt'
     list_file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,7 @@ def test_all_realms(root):
     'options',
     [
         dict(start='test/images/', folder='test'),
+        dict(start='test/images/', meta=True),
         dict(start='car.test/images/', v1=True),
         dict(start='car/car.test/images/', v1=True),
         dict(start='images/', v1=True),

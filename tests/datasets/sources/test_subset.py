@@ -149,3 +149,26 @@ def test_others_are_the_rest():
     assert rest.get_gt_labels().bincount().tolist() == [1, 2]
     with pytest.raises(DataError, match='no images are left'):
         Subset(Labels(labels), fraction=1.0, others=True)
+
+
+def test_a_long_tail_falls_by_the_same_factor_from_class_to_class():
+    """Long-tailed CIFAR-10 of imbalance 100, as its authors' code counts it, but rounded."""
+    labels = np.random.default_rng(0).permutation(np.repeat(range(10), 5000)).tolist()
+    long_tail = Subset(Labels(labels), fraction=1.0, imbalance=100)
+    assert counts(long_tail) == [5000, 2997, 1797, 1077, 646, 387, 232, 139, 83, 50]
+    assert counts(Subset(Labels(LABELS), per_class=40, imbalance=4)) == [40, 20, 10]
+    assert counts(Subset(Labels(LABELS), per_class=2, imbalance=100)) == [2, 1, 1]
+    assert counts(Subset(Labels([0] * 5), fraction=1.0, imbalance=10)) == [5]
+
+
+def test_a_long_tail_is_part_of_the_whole_choice_and_follows_the_seed():
+    whole = set(numbers(Subset(Labels(LABELS), per_class=40)))
+    tails = [numbers(Subset(Labels(LABELS), per_class=40, imbalance=4, seed=s)) for s in (0, 0, 1)]
+    assert set(tails[0]) < whole
+    assert tails[0] == tails[1] != tails[2]
+
+
+@pytest.mark.parametrize('imbalance', [0.5, 0, -1, float('inf'), float('nan')])
+def test_impossible_imbalance(imbalance):
+    with pytest.raises(ConfigError, match=r'^Subset: imbalance must be at least 1 and finite, got'):
+        Subset(Labels(LABELS), fraction=1.0, imbalance=imbalance)
