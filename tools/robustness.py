@@ -1,6 +1,6 @@
-"""A fine-tuned model on ImageNet-C, -A, -R, -Sketch, -V2 and ReaL: all that are on the disk.
+"""Evaluate a fine-tuned model on ImageNet-C, -A, -R, -Sketch, -V2 and ReaL, if on the disk.
 
-Prints a table beside the published numbers, and writes robustness.json, .md and .html.
+Prints a table with the published numbers, and writes robustness.json, .md and .html.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--allow-missing',
         action='store_true',
-        help='evaluate what there is of ImageNet-C, and do not call it mCE',
+        help='evaluate ImageNet-C without its missing parts; the mean is then not called mCE',
     )
     parser.add_argument(
         '--configs', type=Path, metavar='FOLDER', help='default: configs/robustness'
@@ -60,18 +60,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate all sets; `argv` stands for the command line."""
     args = parse_args(argv)
     from mae.config import parse_options
-    from mae.protocol.robustness import (
-        evaluate_robustness,
-        read_weights,
-        robustness_html,
-        robustness_markdown,
-    )
+    from mae.protocol.robustness import evaluate_robustness, identify_model
+    from mae.protocol.robustness_table import html_page, markdown_page
     from mae.utils.files import whole_file, write_json
 
-    weights = read_weights(args.checkpoint, args.model)
+    model = identify_model(args.checkpoint, args.model)
     work_dir = args.work_dir or Path('work_dirs/robustness', Path(args.checkpoint).stem)
     table = evaluate_robustness(
-        weights,
+        model,
         args.data,
         work_dir,
         configs=args.configs,
@@ -84,9 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in (work_dir / 'robustness.json', args.out):
         if path is not None:
             write_json(path, table)
-    texts = {work_dir / 'robustness.html': robustness_html(table, command)}
+    texts = {work_dir / 'robustness.html': html_page(table, command)}
     for path in filter(None, (work_dir / 'robustness.md', args.markdown)):
-        texts[path] = robustness_markdown(table, command)
+        texts[path] = markdown_page(table, command)
     for path, text in texts.items():
         with whole_file(path) as file:
             file.write(text.encode())
@@ -98,18 +94,18 @@ def _show(table: dict[str, object]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mae.protocol.robustness import HEAD, remarks_of, robustness_cells
+    from mae.protocol.robustness_table import TABLE_HEAD, table_cells, table_remarks
 
-    shown = Table(*HEAD)
+    shown = Table(*TABLE_HEAD)
     for row in table['rows']:
-        shown.add_row(*robustness_cells(row))
+        shown.add_row(*table_cells(row))
     Console().print(shown)
-    for remark in remarks_of(table):
+    for remark in table_remarks(table):
         print(remark)
 
 
 if __name__ == '__main__':
-    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    parse_args()  # `--help` and typos need not wait for the imports, which take seconds
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

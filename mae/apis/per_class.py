@@ -1,4 +1,4 @@
-"""What `PerClass` counted, as files of the work dir."""
+"""Writes the results of `PerClass` into the work dir."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +22,8 @@ def write_per_class(metrics: Sequence[Any], dataset: Any, folder: Path) -> None:
     Only the first process writes.
 
     Args:
-        metrics: of the evaluator that has just evaluated.
-        dataset: that it evaluated, for the images and paths of the mistakes.
+        metrics: those of the evaluator, after `evaluate`.
+        dataset: the evaluated one, which has the images and paths of the mistakes.
         folder: work dir.
     """
     tables = [m.table for m in metrics if isinstance(m, PerClass) and m.table is not None]
@@ -52,7 +52,7 @@ def _with_path(mistake: Mapping[str, Any], dataset: Any) -> dict[str, Any]:
 
 
 def _pixels(dataset: Any, sample_id: int) -> Pixels | None:
-    """The image as the model got it, (H, W) or (H, W, 3); None of a dataset that does not say."""
+    """The model's input as uint8 (H, W) or (H, W, 3); None if the dataset gives no image."""
     sample = dataset[sample_id] if sample_id >= 0 else None
     image = sample.get('inputs') if isinstance(sample, Mapping) else None
     if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3:

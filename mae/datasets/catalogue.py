@@ -1,19 +1,20 @@
-"""What sets of transfer and robustness look like on disk, and where they come from.
+"""Data sets of transfer and robustness as published: files, numbers of images, MD5, terms.
 
-Facts only: `mae.datasets.prepare` compares a disk with them.
+Data alone; `mae.datasets.prepare` compares what is on a disk with it.
 """
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Tree:
-    """Class folders with images.
+class ClassFolders:
+    """A folder with one folder of images for each class.
 
     Attributes:
-        places: folders below the root, '' for the root itself; the first that exists is taken.
-        classes: number of class folders.
-        images: numbers of images that are right, several where publications differ.
+        places: where it may be below the root, '' for the root itself; the first that exists is
+            taken.
+        classes: number of classes.
+        images: number of images; several numbers, each accepted, where the authors state several.
         per_class: number of images in every class; None if it varies.
         numbered: whether the folders may be called '0' to 'classes - 1', which as strings have
             another order.
@@ -33,7 +34,7 @@ class Annotations:
     Attributes:
         file: its name below the root.
         classes: number of categories.
-        images: number of images; None where the publisher states none.
+        images: number of images; None where the authors state none.
     """
 
     file: str
@@ -42,16 +43,16 @@ class Annotations:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """A list of the publisher, lines `path label` or `path,label`, from which ours is written.
+class ImageList:
+    """The authors' list of images, lines `path label` or `path,label`; we write one from it.
 
     Attributes:
-        name: of the list that is written, below `lists` in the root.
-        files: names that the publisher's list may have, below the root.
-        folders: where its paths may begin, below the root: what stands before the first path that
-            exists is taken.
+        name: of the list that we write, below `lists` in the root.
+        files: where the authors' list may be, below the root.
+        folders: prefixes, relative to the root, that its paths may need; the first with which the
+            first path exists is taken.
         classes: number of classes.
-        images: number of lines; None where the publisher states none.
+        images: number of lines; None where the authors state none.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Numbered:
+class NumberedImages:
     """Images with a number in the file name, `ILSVRC2012_val_00000001.JPEG`, each number once."""
 
     folder: str
@@ -70,35 +71,36 @@ class Numbered:
 
 
 @dataclass(frozen=True)
-class IDX:
-    """A split in IDX files."""
+class IDXSplit:
+    """A split in IDX files, see `IDXImages`."""
 
     split: str
     classes: int
     images: int
 
 
-SetPart = Tree | Annotations | Listing | Numbered | IDX
+SetPart = ClassFolders | Annotations | ImageList | NumberedImages | IDXSplit
 
 
 @dataclass(frozen=True)
-class Published:
-    """A set as it was published.
+class PublishedSet:
+    """A data set as its authors published it.
 
     Attributes:
-        title: with the publication.
+        title: name and publication.
         home: page that says how to get it.
-        terms: in a few words; the page has them in full.
-        use: the `source` of a config, with {root} for the folder of the set, or of its first tree.
-        parts: all must be there.
+        terms: of use, in a few words; the page has them in full.
+        source: the `source` of a config, as text with {root} for the folder of the set or {folder}
+            for its first class folders.
+        parts: all are needed.
         variants: parts of which one is enough.
-        archives: name of a file to unpack and its MD5; None if none was published.
+        archives: file to unpack to its MD5; None if no MD5 was published.
     """
 
     title: str
     home: str
     terms: str
-    use: str
+    source: str
     parts: tuple[SetPart, ...] = ()
     variants: tuple[SetPart, ...] = ()
     archives: dict[str, str | None] = field(default_factory=dict)
@@ -106,16 +108,18 @@ class Published:
 
 _IMAGENET_TERMS = 'images of ImageNet: research and education only'
 
-# In the order of the paper's tables. `extra` of the archives is never part of the mean.
-CORRUPTIONS = {
+# Archive to its corruptions, in the order of the paper's tables. The archive `extra` has others,
+# which are not part of mCE.
+CORRUPTION_ARCHIVES = {
     'noise': ('gaussian_noise', 'shot_noise', 'impulse_noise'),
     'blur': ('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'),
     'weather': ('snow', 'frost', 'fog', 'brightness'),
     'digital': ('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression'),
 }
 
-# Realm and number of its classes in version 2; the files call 'plant' 'vascular_plant'.
-REALMS = {
+# Realm to the number of its classes in version 2. Folders and lists of 'plant' are called
+# 'vascular_plant'.
+REALM_CLASSES = {
     'activity': 693,
     'aircraft': 244,
     'amphibian': 20,
@@ -142,12 +146,12 @@ REALMS = {
 
 def _inaturalist(
     year: int, classes: int, train: int, val: int, archive: str, md5: str
-) -> Published:
-    return Published(
+) -> PublishedSet:
+    return PublishedSet(
         title=f'iNaturalist {year} (Van Horn et al. 2018)',
         home=f'https://github.com/visipedia/inat_comp/tree/master/{year}',
         terms='non-commercial research and education; no redistribution',
-        use=f"dict(type='JsonImages', root='{{root}}', annotations='train{year}.json')",
+        source=f"dict(type='JsonImages', root='{{root}}', annotations='train{year}.json')",
         parts=(
             Annotations(f'train{year}.json', classes, train),
             Annotations(f'val{year}.json', classes, val),
@@ -156,25 +160,25 @@ def _inaturalist(
     )
 
 
-def _corrupted() -> tuple[Tree, ...]:
+def _corrupted() -> tuple[ClassFolders, ...]:
     return tuple(
-        Tree((f'{kind}/{severity}', f'{archive}/{kind}/{severity}'), 1000, (50_000,), 50)
-        for archive, kinds in CORRUPTIONS.items()
+        ClassFolders((f'{kind}/{severity}', f'{archive}/{kind}/{severity}'), 1000, (50_000,), 50)
+        for archive, kinds in CORRUPTION_ARCHIVES.items()
         for kind in kinds
         for severity in range(1, 6)
     )
 
 
-def _realms() -> tuple[Listing, ...]:
+def _realms() -> tuple[ImageList, ...]:
     listings = []
-    for realm, classes in REALMS.items():
+    for realm, classes in REALM_CLASSES.items():
         names = (realm, 'vascular_plant') if realm == 'plant' else (realm,)
         for split in ('train', 'val', 'test'):
             listed = [f'{name}/annotations/v2/{split}.txt' for name in names]
             listed += [f'meta_v2/{name}/{split}.txt' for name in names]
             folders = [place for name in names for place in (f'{name}/', f'{name}/{name}.')]
             listings.append(
-                Listing(f'{realm}/{split}.txt', tuple(listed), tuple(folders), classes, None)
+                ImageList(f'{realm}/{split}.txt', tuple(listed), tuple(folders), classes, None)
             )
     return tuple(listings)
 
@@ -191,14 +195,14 @@ CATALOGUE = {
     'inat2019': _inaturalist(
         2019, 1_010, 265_213, 3_030, 'train_val2019.tar.gz', 'c60a6e2962c9b8ccbd458d12c8582644'
     ),
-    'places205': Published(
+    'places205': PublishedSet(
         title='Places205 (Zhou et al. 2014)',
         home='http://places.csail.mit.edu/downloadData.html',
         terms='registration; research and education only',
-        use="dict(type='ImageFolder', root='{root}', list_file='lists/train.txt', "
+        source="dict(type='ImageFolder', root='{root}', list_file='lists/train.txt', "
         'classes=[str(i) for i in range(205)])',
         parts=tuple(
-            Listing(
+            ImageList(
                 f'{split}.txt',
                 (f'{split}_places205.csv', f'trainvalsplit_places205/{split}_places205.csv'),
                 ('images256/', 'data/vision/torralba/deeplearning/images256/', 'images/', ''),
@@ -209,21 +213,21 @@ CATALOGUE = {
         ),
         archives={'imagesPlaces205_resize.tar.gz': None, 'trainvalsplit_places205.tar.gz': None},
     ),
-    'places365': Published(
+    'places365': PublishedSet(
         title='Places365-Standard (Zhou et al. 2017)',
         home='http://places2.csail.mit.edu/download.html',
         terms='research and education only',
-        use="dict(type='ImageFolder', root='{root}', list_file='lists/train.txt', "
+        source="dict(type='ImageFolder', root='{root}', list_file='lists/train.txt', "
         'classes=[str(i) for i in range(365)])',
         parts=(
-            Listing(
+            ImageList(
                 'train.txt',
                 ('places365_train_standard.txt',),
                 ('data_256/', 'data_large/', 'data_256_standard/', 'data_large_standard/'),
                 365,
                 1_803_460,
             ),
-            Listing('val.txt', ('places365_val.txt',), ('val_256/', 'val_large/'), 365, 36_500),
+            ImageList('val.txt', ('places365_val.txt',), ('val_256/', 'val_large/'), 365, 36_500),
         ),
         archives={
             'filelist_places365-standard.tar': '35a0585fee1fa656440f3ab298f8479c',
@@ -233,11 +237,11 @@ CATALOGUE = {
             'val_large.tar': '9b71c4993ad89d2d8bcbdc4aef38042f',
         },
     ),
-    'imagenet-c': Published(
+    'imagenet-c': PublishedSet(
         title='ImageNet-C (Hendrycks and Dietterich 2019)',
         home='https://zenodo.org/record/2235448',
         terms=f'{_IMAGENET_TERMS}; CC BY 4.0 for the rest',
-        use="dict(type='ImageFolder', root='{root}', classes='imagenet')",
+        source="dict(type='ImageNetC', root='{root}')",
         parts=_corrupted(),
         archives={
             'noise.tar': 'e80562d7f6c3f8834afb1ecf27252745',
@@ -246,65 +250,67 @@ CATALOGUE = {
             'digital.tar': '89157860d7b10d5797849337ca2e5c03',
         },
     ),
-    'imagenet-a': Published(
+    'imagenet-a': PublishedSet(
         title='ImageNet-A (Hendrycks et al. 2021)',
         home='https://github.com/hendrycks/natural-adv-examples',
         terms=_IMAGENET_TERMS,
-        use="dict(type='ImageFolder', root='{root}', classes='imagenet')",
-        parts=(Tree(('imagenet-a', ''), 200, (7_500,)),),
+        source="dict(type='ImageFolder', root='{folder}', classes='imagenet')",
+        parts=(ClassFolders(('imagenet-a', ''), 200, (7_500,)),),
         archives={'imagenet-a.tar': 'c3e55429088dc681f30d81f4726b6595'},
     ),
-    'imagenet-r': Published(
+    'imagenet-r': PublishedSet(
         title='ImageNet-R (Hendrycks et al. 2021)',
         home='https://github.com/hendrycks/imagenet-r',
         terms='images of the web: research only',
-        use="dict(type='ImageFolder', root='{root}', classes='imagenet')",
-        parts=(Tree(('imagenet-r', ''), 200, (30_000,)),),
+        source="dict(type='ImageFolder', root='{folder}', classes='imagenet')",
+        parts=(ClassFolders(('imagenet-r', ''), 200, (30_000,)),),
         archives={'imagenet-r.tar': 'a61312130a589d0ca1a8fca1f2bd3337'},
     ),
-    'imagenet-sketch': Published(
+    'imagenet-sketch': PublishedSet(
         title='ImageNet-Sketch (Wang et al. 2019)',
         home='https://github.com/HaohanWang/ImageNet-Sketch',
         terms='images of the web: research only',
-        use="dict(type='ImageFolder', root='{root}', classes='imagenet')",
+        source="dict(type='ImageFolder', root='{folder}', classes='imagenet')",
         # The README says 50,000; the archive holds 50,889.
-        parts=(Tree(('sketch', ''), 1000, (50_889, 50_000)),),
+        parts=(ClassFolders(('sketch', ''), 1000, (50_889, 50_000)),),
     ),
-    'imagenet-v2': Published(
+    'imagenet-v2': PublishedSet(
         title='ImageNetV2 (Recht et al. 2019)',
         home='https://github.com/modestyachts/ImageNetV2',
         terms='MIT for the code; images of Flickr, each of its owner',
-        use="dict(type='ImageFolder', root='{root}', classes='imagenet-v2')",
+        source="dict(type='ImageFolder', root='{folder}', classes='imagenet-v2')",
         variants=(
             *(
-                Tree((f'imagenetv2-{name}-format-val', name), 1000, (10_000,), 10, numbered=True)
+                ClassFolders(
+                    (f'imagenetv2-{name}-format-val', name), 1000, (10_000,), 10, numbered=True
+                )
                 for name in _V2
             ),
-            Tree(('',), 1000, (10_000,), 10, numbered=True),
+            ClassFolders(('',), 1000, (10_000,), 10, numbered=True),
         ),
         archives={f'imagenetv2-{name}.tar.gz': None for name in _V2},
     ),
-    'imagenet-real': Published(
+    'imagenet-real': PublishedSet(
         title='ImageNet ReaL (Beyer et al. 2020): labels of the validation images of ImageNet',
         home='https://github.com/google-research/reassessed-imagenet',
         terms=f'{_IMAGENET_TERMS}; Apache-2.0 for the labels',
-        use="dict(type='ImageFolder', root='{root}', split='val', classes='imagenet')",
-        parts=(Numbered('val', 50_000),),
+        source="dict(type='ImageFolder', root='{root}', split='val', classes='imagenet', "
+        'file_numbers=True)',
+        parts=(NumberedImages('val', 50_000),),
         archives={'ILSVRC2012_img_val.tar': '29b22e2961454d5413ddabcf34fc5622'},
     ),
-    'omnibenchmark': Published(
+    'omnibenchmark': PublishedSet(
         title='OmniBenchmark, version 2 (Zhang et al. 2022)',
         home='https://github.com/ZhangYuanhan-AI/OmniBenchmark',
         terms='CC BY-NC-ND 4.0',
-        use="dict(type='ImageFolder', root='{root}', list_file='lists/aircraft/train.txt', "
-        'classes=[str(i) for i in range(244)])',
+        source="dict(type='OmniBenchmark', root='{root}', split='train')",
         parts=_realms(),
     ),
-    'fashion-mnist': Published(
+    'fashion-mnist': PublishedSet(
         title='Fashion-MNIST (Xiao et al. 2017)',
         home='https://github.com/zalandoresearch/fashion-mnist',
         terms='MIT',
-        use="dict(type='IDXImages', root='{root}', split='train', classes='fashion-mnist')",
-        parts=(IDX('train', 10, 60_000), IDX('test', 10, 10_000)),
+        source="dict(type='IDXImages', root='{root}', split='train', classes='fashion-mnist')",
+        parts=(IDXSplit('train', 10, 60_000), IDXSplit('test', 10, 10_000)),
     ),
 }

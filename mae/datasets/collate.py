@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 from mae.registry import FUNCTIONS
 from mae.utils.errors import DataError
 
-# Integers that a source may give of each sample besides the label.
+# Optional integers of a sample; a batch has them as `groups` and `file_numbers`.
 COLUMNS = ('group', 'file_number')
 
 

@@ -1,4 +1,4 @@
-"""Compares a disk with the catalogue, and writes the lists that a set lacks."""
+"""Compares data sets on a disk with the catalogue, and writes the lists that configs read."""
 
 import hashlib
 import os
@@ -9,7 +9,16 @@ from functools import singledispatch
 from itertools import groupby
 from pathlib import Path
 
-from mae.datasets.catalogue import IDX, Annotations, Listing, Numbered, Published, SetPart, Tree
+from mae.datasets.catalogue import (
+    Annotations,
+    ClassFolders,
+    IDXSplit,
+    ImageList,
+    NumberedImages,
+    PublishedSet,
+    SetPart,
+)
+from mae.datasets.sources.folder import IMAGE_EXTENSIONS
 from mae.datasets.sources.idx import IDXImages
 from mae.datasets.sources.json_images import read_annotations
 from mae.datasets.sources.walk import class_folders, is_hidden, list_folder
@@ -17,8 +26,7 @@ from mae.utils.errors import DataError
 from mae.utils.files import whole_file
 from mae.utils.text import BLANKS, read_lines
 
-IMAGES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
-_NAMED = 10  # of missing files
+_MOST_NAMED = 10  # missing files in a message
 _PIECE = 1 << 24
 _WNID = re.compile(r'n\d{8}')
 
@@ -28,19 +36,19 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        is_right: False for what keeps the set from being used.
-        text: with the path and the numbers.
+        is_right: False for what makes the set unusable.
+        text: one line, with path and numbers.
     """
 
     is_right: bool
     text: str
 
 
-def examine(published: Published, root: Path, *, md5: bool = False) -> Iterator[Finding]:
+def examine(published: PublishedSet, root: Path, *, md5: bool = False) -> Iterator[Finding]:
     """Check a set, part by part, and write lists where it needs them.
 
     Args:
-        published: entry of the catalogue.
+        published: entry of `CATALOGUE`.
         root: folder of the set.
         md5: whether to read the archives that lie in `root` and compare their MD5, minutes each.
 
@@ -68,18 +76,19 @@ def examine(published: Published, root: Path, *, md5: bool = False) -> Iterator[
         yield Finding(False, f'{root}: unpack {", ".join(packed)} there, if not done')
 
 
-def source_of(published: Published, root: Path) -> str:
+def source_of(published: PublishedSet, root: Path) -> str:
     """The `source` of a config that reads the set, as text."""
-    trees = [part for part in (*published.parts, *published.variants) if isinstance(part, Tree)]
-    folders = (_folder_of(tree, root) for tree in trees)
-    folder = next(filter(None, folders), root)
-    use = published.use
-    if trees and trees[0].numbered and any(map(_WNID.fullmatch, class_folders(str(folder)))):
-        use = use.replace("'imagenet-v2'", "'imagenet'")  # its older distribution
-    return use.format(root=folder)
+    parts = [
+        part for part in (*published.parts, *published.variants) if isinstance(part, ClassFolders)
+    ]
+    folder = next(filter(None, (_folder_of(part, root) for part in parts)), root)
+    source = published.source
+    if parts and parts[0].numbered and any(map(_WNID.fullmatch, class_folders(str(folder)))):
+        source = source.replace("'imagenet-v2'", "'imagenet'")  # its older distribution
+    return source.format(root=root, folder=folder)
 
 
-def _folder_of(part: Tree, root: Path) -> Path | None:
+def _folder_of(part: ClassFolders, root: Path) -> Path | None:
     return next((root / place for place in part.places if (root / place).is_dir()), None)
 
 
@@ -96,29 +105,26 @@ def _compare(archive: Path, expected: str | None) -> Finding:
     return Finding(False, f'{archive}: MD5 {found}, published is {expected}: fetch it again')
 
 
-_ABSENT = 'no such folder'
-
-
 @singledispatch
 def check(part: SetPart, root: Path) -> Iterator[Finding]:
-    """What is right and wrong of one part of a set."""
+    """Compare one part of a set with the disk; a finding for each thing checked."""
     raise NotImplementedError(type(part).__name__)
 
 
 @check.register
-def _(part: Tree, root: Path) -> Iterator[Finding]:
+def _(part: ClassFolders, root: Path) -> Iterator[Finding]:
     folder = _folder_of(part, root)
     if folder is None:
         places = ' or '.join(str(root / place) for place in part.places)
-        yield Finding(False, f'{places}: {_ABSENT}')
+        yield Finding(False, f'{places}: no such folder')
         return
     counts = {name: _count(folder / name) for name in class_folders(str(folder))}
-    told = f'{folder}: {len(counts)} classes, {sum(counts.values())} images'
+    summary = f'{folder}: {len(counts)} classes, {sum(counts.values())} images'
     wrong = _wrong_of(part, counts)
-    yield Finding(False, f'{told}; {wrong}') if wrong else Finding(True, told)
+    yield Finding(False, f'{summary}; {wrong}') if wrong else Finding(True, summary)
 
 
-def _wrong_of(part: Tree, counts: dict[str, int]) -> str | None:
+def _wrong_of(part: ClassFolders, counts: dict[str, int]) -> str | None:
     """What is wrong with the numbers of images by class folder."""
     if len(counts) != part.classes:
         return f'expected {part.classes} class folders'
@@ -153,7 +159,7 @@ def _(part: Annotations, root: Path) -> Iterator[Finding]:
 
 
 @check.register
-def _(part: Listing, root: Path) -> Iterator[Finding]:
+def _(part: ImageList, root: Path) -> Iterator[Finding]:
     file = next((root / name for name in part.files if (root / name).is_file()), None)
     if file is None:
         yield Finding(
@@ -187,25 +193,27 @@ def _(part: Listing, root: Path) -> Iterator[Finding]:
 
 
 @check.register
-def _(part: Numbered, root: Path) -> Iterator[Finding]:
+def _(part: NumberedImages, root: Path) -> Iterator[Finding]:
     folder = root / part.folder
     if not folder.is_dir():
-        yield Finding(False, f'{folder}: {_ABSENT}')
+        yield Finding(False, f'{folder}: no such folder')
         return
     names = list_folder(str(folder))[1]
     for inner in class_folders(str(folder)):
         names += list_folder(str(folder / inner))[1]
     stems = (os.path.splitext(name) for name in names)
-    numbers = [int(s[-8:]) for s, end in stems if end.lower() in IMAGES and s[-8:].isdecimal()]
-    told = f'{folder}: {len(numbers)} images with a number in their name'
+    numbers = [
+        int(s[-8:]) for s, end in stems if end.lower() in IMAGE_EXTENSIONS and s[-8:].isdecimal()
+    ]
+    summary = f'{folder}: {len(numbers)} images with a number in their name'
     if sorted(numbers) == list(range(1, part.images + 1)):
-        yield Finding(True, told)
+        yield Finding(True, summary)
     else:
-        yield Finding(False, f'{told}; expected each of 1 to {part.images} once')
+        yield Finding(False, f'{summary}; expected each of 1 to {part.images} once')
 
 
 @check.register
-def _(part: IDX, root: Path) -> Iterator[Finding]:
+def _(part: IDXSplit, root: Path) -> Iterator[Finding]:
     try:
         source = IDXImages(str(root), part.split)
     except DataError as error:
@@ -218,10 +226,10 @@ def _(part: IDX, root: Path) -> Iterator[Finding]:
 def _numbers(
     what: str, images: int, expected: int | None, classes: int, expected_classes: int
 ) -> Finding:
-    told = f'{what}: {images} images of {classes} classes'
+    summary = f'{what}: {images} images of {classes} classes'
     if classes == expected_classes and expected in (None, images):
-        return Finding(True, told)
-    return Finding(False, f'{told}; expected {expected or images} of {expected_classes}')
+        return Finding(True, summary)
+    return Finding(False, f'{summary}; expected {expected or images} of {expected_classes}')
 
 
 def _missing(root: Path, paths: list[str], file: Path) -> Iterator[Finding]:
@@ -234,7 +242,7 @@ def _missing(root: Path, paths: list[str], file: Path) -> Iterator[Finding]:
             present = set()
         missing += [path for path in inside if os.path.basename(path) not in present]
     if missing:
-        some = ', '.join(missing[:_NAMED]) + ', ...' * (len(missing) > _NAMED)
+        some = ', '.join(missing[:_MOST_NAMED]) + ', ...' * (len(missing) > _MOST_NAMED)
         text = f'{file}: {len(missing)} of {len(paths)} files are not below {root}: {some}'
         yield Finding(False, text)
 
@@ -255,4 +263,4 @@ def _count(folder: Path) -> int:
     """Images in a folder itself."""
     with os.scandir(folder) as entries:
         names = (entry.name for entry in entries)
-        return sum(n.lower().endswith(IMAGES) and not is_hidden(n) for n in names)
+        return sum(n.lower().endswith(IMAGE_EXTENSIONS) and not is_hidden(n) for n in names)

@@ -36,8 +36,8 @@ class Accuracy(BaseMetric):
 
     Args:
         topk: one k or several, different whole numbers from 1 on.
-        num_classes: N that the data set is made for: a model of another number is refused at the
-            first batch. None takes every model.
+        num_classes: number of classes N of the data set; a model with another number is refused
+            at the first batch. None accepts every model.
 
     Raises:
         ConfigError: `topk` is not made of different whole numbers from 1 on.
@@ -45,7 +45,7 @@ class Accuracy(BaseMetric):
 
     default_prefix = ''
     reads_batches = True  # see `Evaluator`
-    _without_logit = 'they are negative or lie above the classes of the model or the bank'
+    _why_without_logit = 'they are negative or lie above the classes of the model or the bank'
 
     def __init__(
         self, topk: int | Sequence[int] = (1, 5), *, num_classes: int | None = None
@@ -85,7 +85,7 @@ class Accuracy(BaseMetric):
         check_logits(logits, labels, type(self).__name__)
         if self.num_classes is not None and logits.shape[1] != self.num_classes:
             raise ConfigError(
-                f'{type(self).__name__}: the model tells {logits.shape[1]} classes apart, but '
+                f'{type(self).__name__}: the model has {logits.shape[1]} classes, but '
                 f'these images are labelled with {self.num_classes}: evaluate weights of a '
                 f'classifier with model.head.num_classes={self.num_classes}'
             )
@@ -109,7 +109,7 @@ class Accuracy(BaseMetric):
         return counts
 
     def reduced(self) -> Tensor:
-        """The counts of all processes, not looked at; the next evaluation starts anew.
+        """The counts of all processes, not checked; the next evaluation starts from zero.
 
         Raises:
             DataError: there was no batch.
@@ -121,10 +121,10 @@ class Accuracy(BaseMetric):
         return counts
 
     def require_sound(self, counts: Tensor) -> None:
-        """Refuse what cannot be ranked.
+        """Refuse samples that cannot be ranked.
 
         Args:
-            counts: (3,): labels without a logit, samples with bad logits, all samples.
+            counts: (3,): labels without a logit, samples whose logits are NaN or infinite, samples.
 
         Raises:
             DataError: as of `totals`.
@@ -136,7 +136,7 @@ class Accuracy(BaseMetric):
         if wrong:
             raise DataError(
                 f'{wrong:.0f} of {total:.0f} labels to evaluate have no logit: '
-                f'{self._without_logit}'
+                f'{self._why_without_logit}'
             )
         if broken:
             raise NonFiniteError(

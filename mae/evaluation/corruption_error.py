@@ -43,20 +43,20 @@ class CorruptionError(Accuracy):
 
     The corruption error of c is CE_c = 100 x its mean error over severities 1 to 5, over that of
     the baseline; mCE is the mean of the CE_c over all corruptions of the baseline. Other
-    corruptions, such as the four extra ones, have their errors reported and enter no mean.
+    corruptions, such as the four extra ones, are reported, but are part of no mean.
 
-    Where a corruption or severity is missing, no mean has the name of the published one:
-    `mean_ce_of_12_corruptions` and `mean_error_of_12_corruptions` are over the 12 whose five
-    severities are all there.
+    If corruptions or severities are missing, the means have other names than the published one:
+    `mean_ce_of_12_corruptions` and `mean_error_of_12_corruptions` are over the 12 corruptions
+    that have all five severities.
 
     The data set's groups are named `<corruption>/<severity>`, see `ImageNetC`.
 
     Args:
-        baseline: 'alexnet'; or corruption to mean error, in percent; None reports no CE.
-        num_classes: N that the data set is made for; None takes that of its `classes`.
+        baseline: 'alexnet', or a dict of corruption to mean error in percent; None reports no CE.
+        num_classes: number of classes N of the data set; None takes the length of its `classes`.
 
     Raises:
-        ConfigError: the baseline is no such thing.
+        ConfigError: the baseline is neither, or has an error of 0 or less.
     """
 
     def __init__(
@@ -130,32 +130,32 @@ class CorruptionError(Accuracy):
 def corruption_means(
     errors: Errors, baseline: Mapping[str, float] | None, expected: Mapping[str, float]
 ) -> dict[str, float]:
-    """`mce`, `mean_error` and `ce_<corruption>`, or what they are called of a part.
+    """`mce`, `mean_error` and `ce_<corruption>`; of incomplete data under other names.
 
     Args:
         errors: in percent, by corruption and severity '1' to '5'.
-        baseline: mean error of each corruption in percent; None: no CE.
-        expected: the corruptions that the means are over.
+        baseline: corruption to mean error in percent; None gives no CE.
+        expected: its keys are the corruptions that a complete mean is over.
     """
-    whole = {name: errors[name] for name in expected if set(errors.get(name, ())) == _SEVERITIES}
-    means = {name: fmean(found.values()) for name, found in whole.items()}
+    complete = {name: errors[name] for name in expected if set(errors.get(name, ())) == _SEVERITIES}
+    means = {name: fmean(found.values()) for name, found in complete.items()}
     if not means:
         return {}
-    part = '' if len(means) == len(expected) else f'_of_{len(means)}_corruptions'
-    named = {f'mean_error{part}': fmean(means.values())}
+    suffix = '' if len(means) == len(expected) else f'_of_{len(means)}_corruptions'
+    mean_error = {f'mean_error{suffix}': fmean(means.values())}
     if baseline is None:
-        return named
+        return mean_error
     ces = {name: 100 * mean / baseline[name] for name, mean in means.items()}
-    mean_name = f'mean_ce{part}' if part else 'mce'
+    mce = f'mean_ce{suffix}' if suffix else 'mce'
     return {
-        mean_name: fmean(ces.values()),
-        **named,
+        mce: fmean(ces.values()),
+        **mean_error,
         **{f'ce_{name}': value for name, value in ces.items()},
     }
 
 
 def _by_severity(errors: Errors) -> dict[str, float]:
-    """Of each corruption with all five severities the mean, then of all those that are there."""
+    """The mean of each corruption that has all five severities, then every single error."""
     means = {
         f'error_{name}': fmean(found.values())
         for name, found in errors.items()

@@ -31,29 +31,32 @@ PENALTIES = (1e-5, 1e-4, 3e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 @LOOPS.register_module()
 class GroupProbeLoop(TestLoop):
-    """Fits a `LinearProbe` of each penalty to each group, and reports the one that is best on val.
+    """Fits a `LinearProbe` of each penalty to each group, and reports the best one on val.
 
     The model needs `extract_features(images, pool)`; each image goes through it once. The data
-    sets need the same groups, see `Groups`, with labels of their own in each.
+    sets have the same groups, see `Groups`; labels count from 0 in each group.
 
-    As OmniBenchmark's code does, the norm itself is penalised, on features as they are. That code
-    reports the best penalty on the test images: those figures are beside, as `best_on_test_*`.
+    As in OmniBenchmark's code, the norm of the weights is penalised, not its square, and features
+    are not standardised. That code reports the penalty that is best on the test images; those
+    results are reported too, as `best_on_test_*`.
 
-    Every process fits all probes, to the features of all; the images to classify are shared out.
+    Every process fits all probes to the features of all processes, and classifies its share of the
+    images.
 
     Args:
         dataloader: a loader of the test images, or its config.
         evaluator: metrics that read `logits` (B, N) and `labels` (B,), such as `Accuracy` and
             `PerClass`.
-        bank_dataloader: of the training images, that the probes are fitted to.
-        val_bank_dataloader: of the validation images, that the penalty is chosen on.
-        penalties: of the weights; of equally good ones the first is chosen.
-        choose_by: name of the metric that is highest for the best.
+        bank_dataloader: a loader of the training images, or its config.
+        val_bank_dataloader: a loader of the validation images, or its config.
+        penalties: values of `l2` of `LinearProbe`; of equally good ones the first is chosen.
+        choose_by: name of the metric whose highest value on val decides.
         max_iter: upper limit of L-BFGS iterations.
         pool: 'avg' of the patch tokens, or 'cls'.
 
     Raises:
-        ConfigError: the data sets have no groups, or other ones; a number is no penalty.
+        ConfigError: the data sets have no groups or different ones, there is no penalty, or
+            `max_iter` is below 1.
     """
 
     features_only = True  # the runner loads weights that lack a decoder or head
@@ -113,8 +116,8 @@ class GroupProbeLoop(TestLoop):
         chosen: dict[str, _Metrics] = {}
         best: dict[str, _Metrics] = {}
         for group, name in enumerate(self.groups):
-            parts = [_of_group(part, group) for part in (bank, val, test)]
-            chosen[name], best[name] = self._probe(parts, num_classes[group], name)
+            splits = [_of_group(split, group) for split in (bank, val, test)]
+            chosen[name], best[name] = self._probe(splits, num_classes[group], name)
         for metric in self.evaluator.metrics:
             if isinstance(metric, PerClass):
                 metric.table = None  # of the last probe of the last group: no result of this loop
@@ -135,10 +138,10 @@ class GroupProbeLoop(TestLoop):
         return features, labels, groups
 
     def _probe(
-        self, parts: Sequence[tuple[Tensor, Tensor]], num_classes: int, name: str
+        self, splits: Sequence[tuple[Tensor, Tensor]], num_classes: int, name: str
     ) -> tuple[_Metrics, _Metrics]:
-        """Of one group: the metrics of the penalty that is best on val; the best on test."""
-        (bank, labels), val, test = parts
+        """Test metrics of the penalty that is best on val; the best ones of any penalty."""
+        (bank, labels), val, test = splits
         if not len(bank):
             raise DataError(f'test_cfg.bank_dataloader: {name} has no images')
         on_val: list[_Metrics] = []
@@ -154,17 +157,17 @@ class GroupProbeLoop(TestLoop):
         winner = max(range(len(on_val)), key=lambda n: on_val[n][self.choose_by])
         best = {key: max(found[key] for found in on_test) for key in on_test[0]}
         penalty = self.probes[winner].l2
-        told = f'{self.choose_by} {on_test[winner][self.choose_by]:.2f}'
-        self.runner.logger.info(f'{name}: {told}, penalty {penalty:g}')
+        score = f'{self.choose_by} {on_test[winner][self.choose_by]:.2f}'
+        self.runner.logger.info(f'{name}: {score}, penalty {penalty:g}')
         return {**on_test[winner], 'penalty': penalty}, best
 
     def _averages(self, chosen: Mapping[str, _Metrics], best: Mapping[str, _Metrics]) -> _Metrics:
-        part = f'_of_{len(chosen)}_groups' if _missing_of(self.dataloader) else ''
+        suffix = f'_of_{len(chosen)}_groups' if _missing_of(self.dataloader) else ''
         first = next(iter(best.values()))
         names = [name for name in first if name != 'num_samples']
-        metrics = {f'{name}{part}': fmean(c[name] for c in chosen.values()) for name in names}
+        metrics = {f'{name}{suffix}': fmean(c[name] for c in chosen.values()) for name in names}
         for name in names:
-            metrics[f'best_on_test_{name}{part}'] = fmean(b[name] for b in best.values())
+            metrics[f'best_on_test_{name}{suffix}'] = fmean(b[name] for b in best.values())
         if 'num_samples' in first:
             metrics['num_samples'] = sum(found['num_samples'] for found in chosen.values())
         for group, found in chosen.items():
@@ -186,20 +189,20 @@ def _missing_of(loader: DataLoader[Any]) -> tuple[str, ...]:
     return tuple(getattr(loader.dataset, 'metainfo', {}).get('missing') or ())
 
 
-def _of_group(part: _Features, group: int) -> tuple[Tensor, Tensor]:
-    features, labels, groups = part
+def _of_group(split: _Features, group: int) -> tuple[Tensor, Tensor]:
+    features, labels, groups = split
     own = groups == group
     return features[own], labels[own]
 
 
-def _num_classes(parts: Sequence[_Features], num_groups: int) -> list[int]:
-    """Of each group one more than the highest label on any process.
+def _num_classes(splits: Sequence[_Features], num_groups: int) -> list[int]:
+    """Number of classes of each group: one more than the highest label on any process.
 
     Raises:
         DataError: an image has no label.
     """
-    highest = parts[0][1].new_full((num_groups + 1,), -1)
-    for _, labels, groups in parts:
+    highest = splits[0][1].new_full((num_groups + 1,), -1)
+    for _, labels, groups in splits:
         highest.scatter_reduce_(0, groups, labels, 'amax')
         highest[-1] = torch.maximum(highest[-1], (labels < 0).sum())
     all_reduce(highest, 'max')

@@ -1,4 +1,4 @@
-"""Accuracy of each class, what is taken for what, and the mistakes that a model is surest of.
+"""Accuracy of each class, confusion matrix, and the mistakes with the highest softmax score.
 
 Shapes: B images, N classes, K mistakes.
 """
@@ -24,14 +24,15 @@ _MOST_IN_MATRIX = 2000
 class PerClass(BaseMetric):
     """Mean per-class accuracy, and a table of all classes.
 
-    A class without images counts in no mean. A tie counts against the label, as in `Accuracy`: the
-    prediction is then another of the classes with the largest logit. Images without a label in
-    0..N-1, or with a logit that is NaN or infinite, are left out here; `Accuracy` refuses them.
+    A class without images is not part of the mean. A tie counts against the label, as in
+    `Accuracy`: the prediction is then another of the classes with the largest logit. Images without
+    a label in 0..N-1, or with a logit that is NaN or infinite, are left out here; `Accuracy`
+    refuses them.
 
     `tools/test.py` writes the table into the work dir, as `per_class.json` and pictures.
 
     Args:
-        num_mistakes: K, how many of the surest mistakes are listed.
+        num_mistakes: K, how many mistakes are listed, those with the highest score first.
 
     Attributes:
         table: of the last evaluation, on every process; see `evaluate`.

@@ -37,7 +37,7 @@ class RealAccuracy(Accuracy):
         DataError: there is no such file, or it has another content.
     """
 
-    _without_logit = 'there is no list of labels for the number in their file name'
+    _why_without_logit = 'there is no list of labels for the number in their file name'
 
     def __init__(self, labels: str | None = None) -> None:
         super().__init__(1, num_classes=_NUM_CLASSES)

@@ -19,21 +19,22 @@ _IMAGENET = 1000
 
 @METRICS.register_module()
 class SubsetAccuracy(Accuracy):
-    """Top-k accuracy among the logits of the subset alone, as the authors of the sets score.
+    """Top-k accuracy among the logits of the subset alone, as the sets' authors evaluate.
 
-    The logits of all other classes are not compared: the top-1 among all 1000 is another, lower
-    number. Labels are those of the model, 0..N-1.
+    The logits of all other classes are ignored: top-1 among all 1000 is a lower number. Labels are
+    those of the model, 0..N-1.
 
     Args:
         subset: 'imagenet-a' or 'imagenet-r', or the labels of the classes, rising; at least 2.
         topk: one k or several, different whole numbers from 1 on.
-        num_classes: N; None takes every model that has the classes. Of a named subset it is 1000.
+        num_classes: N; None is 1000 for a named subset, else any number above the labels of the
+            subset.
 
     Raises:
         ConfigError: there is no such subset, or it is not made of different rising labels.
     """
 
-    _without_logit = 'they are of classes that are not in the subset'
+    _why_without_logit = 'they are of classes that are not in the subset'
 
     def __init__(
         self,

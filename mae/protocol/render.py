@@ -1,6 +1,6 @@
 """The table of a protocol as Markdown and as HTML."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ def write_table(table: Mapping[str, Any], folder: Path, markdown_file: Path | No
 
 def markdown(table: Mapping[str, Any]) -> str:
     """A whole page, ready for the docs."""
+    rows = [[*cells[:5], f'`{cells[5]}`'] for cells in _rows(table)]
     lines = [
         f'# {_title(table)}',
         '',
@@ -27,9 +28,7 @@ def markdown(table: Mapping[str, Any]) -> str:
         table['command'],
         '```',
         '',
-        '| ' + ' | '.join(_head(table)) + ' |',
-        '|---|---:|---:|---:|---:|---|',
-        *('| ' + ' | '.join([*cells[:5], f'`{cells[5]}`']) + ' |' for cells in _rows(table)),
+        *markdown_table(_head(table), '|---|---:|---:|---:|---:|---|', rows),
         '',
         *_paragraphs(_notes(table)),
         *(['## Order', ''] if table['order'] else []),
@@ -39,6 +38,18 @@ def markdown(table: Mapping[str, Any]) -> str:
         ', '.join(f'{name} {version}' for name, version in table['versions'].items()) + '.',
     ]
     return '\n'.join(lines) + '\n'
+
+
+def markdown_table(head: Sequence[str], rule: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table.
+
+    Args:
+        head: one cell for each column.
+        rule: the line below the head, which aligns the columns, such as '|---|---:|'.
+        rows: cells of each row.
+    """
+    first, *others = ('| ' + ' | '.join(cells) + ' |' for cells in (head, *rows))
+    return [first, rule, *others]
 
 
 def html(table: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import gc
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ from mae.registry import DATASETS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
 from mae.utils.hardware import software
 from mae.utils.package_files import package_path
-from mae.utils.vit_sizes import ARCHS
-from mae.visualization import report
+from mae.utils.vit_sizes import ARCHS, arch_name, count_blocks
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import load_weights
 
@@ -29,19 +28,22 @@ _METRICS = {'mCE': 'mce', 'Mean Error': 'mean_error', 'Top 1 Accuracy': 'top1'} 
 
 @dataclass(frozen=True)
 class RobustnessSet:
-    """A set of images to evaluate.
+    """A data set that measures robustness.
 
     Attributes:
-        key: in the names of configs.
-        title: of the set.
-        folders: names that its folder has, the usual one first; case, `-` and `_` do not matter.
-        metric: the one in the table.
+        key: what the names of its configs end in, such as 'in-a'.
+        title: its name in the table.
+        folders: names that its folder may have, the usual one first; case, `-` and `_` do not
+            matter.
+        metric: name of the metric in the table.
+        split: folder in it without which the set is not there; '' for none.
     """
 
     key: str
     title: str
     folders: tuple[str, ...]
     metric: str = 'top1'
+    split: str = ''
 
 
 SETS = (
@@ -54,16 +56,16 @@ SETS = (
         'ImageNet-V2, matched frequency',
         ('imagenetv2-matched-frequency-format-val', 'imagenetv2-matched-frequency', 'imagenetv2'),
     ),
-    RobustnessSet('in-real', 'ImageNet val, ReaL labels', ('imagenet',)),
+    RobustnessSet('in-real', 'ImageNet val, ReaL labels', ('imagenet',), split='val'),
 )
 
 
 @dataclass(frozen=True)
-class FineTuned:
-    """A checkpoint and the start of the configs that fit it.
+class FineTunedModel:
+    """A checkpoint with a classifier of ImageNet-1k, and which network it is of.
 
     Attributes:
-        path: of the file.
+        path: the checkpoint.
         arch: such as 'vit-base-p16'.
         size: height and width of the images in pixels.
     """
@@ -77,15 +79,15 @@ class FineTuned:
         return f'{self.arch}_test-8xb128_{key}{"" if self.size == 224 else f"-{self.size}"}'
 
 
-def read_weights(checkpoint: str | Path, model: str | None = None) -> FineTuned:
-    """Tell the model of a checkpoint from its shapes.
+def identify_model(checkpoint: str | Path, size: str | None = None) -> FineTunedModel:
+    """Which model a fine-tuned checkpoint is of, by the shapes of its tensors.
 
     Args:
         checkpoint: path, name of `list_models`, or address.
-        model: 'base', 'large' or 'huge', that it must be; None takes what it is.
+        size: 'base', 'large' or 'huge': another one is refused; None takes all.
 
     Raises:
-        CheckpointError: it cannot be read, has no head of 1000 classes, or is another model.
+        CheckpointError: it cannot be read, has no head of 1000 classes, or is of another size.
     """
     fetched = find_file(checkpoint)
     state = load_weights(fetched.path, fetched.proof)['state_dict']
@@ -97,21 +99,21 @@ def read_weights(checkpoint: str | Path, model: str | None = None) -> FineTuned:
         )
     if patches is None or len(head) != NUM_CLASSES:
         raise CheckpointError(
-            f'{checkpoint} tells {len(head)} classes apart; these sets need a classifier of the '
+            f'{checkpoint} has a head of {len(head)} classes; these sets need a classifier of the '
             f'{NUM_CLASSES} of ImageNet-1k'
         )
     width, patch = patches.shape[0], patches.shape[-1]
-    depth = len({name.split('.')[2] for name in state if name.startswith('encoder.blocks.')})
-    found = [n for n, arch in ARCHS.items() if (arch['embed_dim'], arch['depth']) == (width, depth)]
-    told = found[0] if found else f'ViT {width} wide and {depth} blocks deep'
-    if not found or (model or found[0]) != found[0]:
-        raise CheckpointError(f'{checkpoint} is a {told}, not one of {model or ", ".join(ARCHS)}')
+    depth = count_blocks(state)
+    name = arch_name(width, depth)
+    if name is None or (size or name) != name:
+        found = name or f'ViT {width} wide and {depth} blocks deep'
+        raise CheckpointError(f'{checkpoint} is a {found}, not one of {size or ", ".join(ARCHS)}')
     tokens = state['encoder.pos_embed'].shape[1] - ('encoder.cls_token' in state)
-    return FineTuned(fetched.path, f'vit-{found[0]}-p{patch}', patch * round(tokens**0.5))
+    return FineTunedModel(fetched.path, f'vit-{name}-p{patch}', patch * round(tokens**0.5))
 
 
 def evaluate_robustness(
-    weights: FineTuned,
+    model: FineTunedModel,
     data: Path,
     work_dir: Path,
     *,
@@ -121,16 +123,16 @@ def evaluate_robustness(
 ) -> dict[str, Any]:
     """Evaluate every set that is on the disk, one after the other in this process.
 
-    All of them are looked through before the first is evaluated, so that a missing folder shows
-    at the start.
+    The files of all of them are listed before the first is evaluated, so that a missing folder is
+    reported at the start.
 
     Args:
-        weights: from `read_weights`.
-        data: folder with those of the sets.
-        work_dir: for the logs, a folder for each set.
+        model: what `identify_model` returns.
+        data: folder that holds the folders of the sets.
+        work_dir: gets a folder with logs for each set.
         configs: folder of the configs and their `metafile.yml`; None takes `configs/robustness`.
-        options: changes of every config.
-        allow_missing: evaluate what there is of ImageNet-C.
+        options: dotted key to value, set in every config.
+        allow_missing: whether ImageNet-C may lack corruptions or severities.
 
     Returns:
         dict(arch, size, checkpoint, sha256, rows, missing, versions); a row is a dict(key, title,
@@ -138,44 +140,45 @@ def evaluate_robustness(
         of (title, folders).
 
     Raises:
-        DataError: there is none of the sets, or one is not whole.
+        DataError: `data` holds none of the sets, or a set lacks files.
         ConfigError: there is no config for this model.
-        CheckpointError: the weights do not fit it.
+        CheckpointError: the checkpoint does not fit the config.
     """
-    configs = configs or _shipped()
-    places = {each: find_folder(data, each) for each in SETS}
+    configs = configs or _shipped_configs()
+    folders = {dataset: find_folder(data, dataset) for dataset in SETS}
     jobs: list[tuple[RobustnessSet, Path, Config]] = []
-    for each, folder in places.items():
+    for dataset, folder in folders.items():
         if folder is not None:
-            jobs.append((each, folder, _config(weights, each, folder, configs, options or {})))
-            if allow_missing and each.metric == 'mce':
-                jobs[-1][2].test_dataloader.dataset.source.allow_missing = True
+            config = _config(model, dataset, folder, configs, options or {})
+            if allow_missing and dataset.metric == 'mce':
+                config.test_dataloader.dataset.source.allow_missing = True
+            jobs.append((dataset, folder, config))
     if not jobs:
-        known = ', '.join(each.folders[0] for each in SETS)
+        known = ', '.join(dataset.folders[0] for dataset in SETS)
         raise DataError(f'{data}: none of the sets is here; expected folders such as {known}')
-    for each, _, config in jobs:
+    for dataset, _, config in jobs:
         try:
             DATASETS.build(config.test_dataloader.dataset.source)
         except (ConfigError, DataError) as error:
-            raise type(error)(f'{each.title}: {error}') from None
+            raise type(error)(f'{dataset.title}: {error}') from None
     published = read_published(configs / 'metafile.yml')
-    rows = [_row(weights, *job, published, work_dir) for job in jobs]
+    rows = [_row(model, *job, published, work_dir) for job in jobs]
     return {
-        'arch': weights.arch,
-        'size': weights.size,
-        'checkpoint': str(weights.path),
-        'sha256': sha256_of(weights.path),
+        'arch': model.arch,
+        'size': model.size,
+        'checkpoint': str(model.path),
+        'sha256': sha256_of(model.path),
         'rows': rows,
         'missing': [
-            {'title': each.title, 'folders': list(each.folders)}
-            for each, folder in places.items()
+            {'title': dataset.title, 'folders': list(dataset.folders)}
+            for dataset, folder in folders.items()
             if folder is None
         ],
         'versions': software(),
     }
 
 
-def find_folder(data: Path, wanted: RobustnessSet) -> Path | None:
+def find_folder(data: Path, dataset: RobustnessSet) -> Path | None:
     """The folder of a set in `data`, or None.
 
     Raises:
@@ -183,15 +186,16 @@ def find_folder(data: Path, wanted: RobustnessSet) -> Path | None:
     """
     if not data.is_dir():
         raise DataError(f'{data}: no such folder; expected the folders of the sets in it')
-    there = {_plain(path.name): path for path in sorted(data.iterdir()) if path.is_dir()}
-    return next((there[n] for n in map(_plain, wanted.folders) if n in there), None)
+    folders = (path for path in sorted(data.iterdir()) if (path / dataset.split).is_dir())
+    found = {_without_dashes(path.name): path for path in folders}
+    return next((found[n] for n in map(_without_dashes, dataset.folders) if n in found), None)
 
 
 def read_published(metafile: Path) -> dict[tuple[str, str], float]:
-    """Published numbers by name of a config and of a metric here; none without a metafile.
+    """Published numbers of a metafile, by (config, metric); empty if there is no metafile.
 
-    Of several for the same, the first one in the file counts. Words, as where sources disagree, are
-    no number.
+    Metrics have the names that the evaluators give them. Of several numbers for one pair the first
+    in the file is taken. Texts, such as '37 and 38', are skipped.
 
     Raises:
         ConfigError: an entry lacks its config.
@@ -212,37 +216,37 @@ def read_published(metafile: Path) -> dict[tuple[str, str], float]:
 
 
 def _config(
-    weights: FineTuned,
-    wanted: RobustnessSet,
+    model: FineTunedModel,
+    dataset: RobustnessSet,
     folder: Path,
     configs: Path,
     options: Mapping[str, Any],
 ) -> Config:
-    path = configs / f'{weights.config(wanted.key)}.py'
+    path = configs / f'{model.config(dataset.key)}.py'
     if not path.is_file():
-        raise ConfigError(f'{path}: no config evaluates {weights.arch} on {wanted.title}')
+        raise ConfigError(f'{path}: no config evaluates {model.arch} on {dataset.title}')
     root = {'test_dataloader.dataset.source.root': str(folder)}
     return load_config(path, {**root, **options})
 
 
 def _row(
-    weights: FineTuned,
-    wanted: RobustnessSet,
+    model: FineTunedModel,
+    dataset: RobustnessSet,
     folder: Path,
     config: Config,
     published: Mapping[tuple[str, str], float],
     work_dir: Path,
 ) -> dict[str, Any]:
     started = time.perf_counter()
-    config.work_dir = str(work_dir / wanted.key)
+    config.work_dir = str(work_dir / dataset.key)
     with tidy_start(config.work_dir):
-        metrics = test(config, weights.path)
+        metrics = test(config, model.path)
     gc.collect()  # runner and model refer to each other
-    metric = _metric_of(metrics, wanted.metric)
+    metric = _metric_of(metrics, dataset.metric)
     stem = Path(config.filename).stem
     return {
-        'key': wanted.key,
-        'title': wanted.title,
+        'key': dataset.key,
+        'title': dataset.title,
         'config': stem,
         'folder': str(folder),
         'metric': metric,
@@ -254,106 +258,23 @@ def _row(
     }
 
 
-def _metric_of(metrics: Mapping[str, float], wanted: str) -> str:
-    """The metric of the table; of a part of ImageNet-C the one that says so."""
-    names = [wanted]
-    if wanted == 'mce':
+def _metric_of(metrics: Mapping[str, float], metric: str) -> str:
+    """Name of the metric in the table; where ImageNet-C is incomplete, `mean_ce_of_...`."""
+    names = [metric]
+    if metric == 'mce':
         names += [name for name in metrics if name.startswith('mean_ce_of_')]
     for name in (*names, 'top1'):
         if name in metrics:
             return name
-    raise ConfigError(f'test_evaluator gives no {wanted}, only {", ".join(metrics)}')
+    raise ConfigError(f'test_evaluator gives no {metric}, only {", ".join(metrics)}')
 
 
-def _shipped() -> Path:
+def _shipped_configs() -> Path:
     root = package_path('configs')
     if root is None:
         raise ConfigError('the package came without its configs: install it again')
     return root / 'robustness'
 
 
-def _plain(name: str) -> str:
+def _without_dashes(name: str) -> str:
     return re.sub('[-_]', '', name.lower())
-
-
-# --- the table for people ---------------------------------------------------------------------
-
-
-def robustness_cells(row: Mapping[str, Any]) -> Sequence[str]:
-    """Set, metric, ours, published and number of images of a row."""
-    published = '' if row['published'] is None else f'{row["published"]:.1f}'
-    images = '' if row['num_samples'] is None else f'{row["num_samples"]:,.0f}'
-    return row['title'], row['metric'], f'{row["ours"]:.2f}', published, images
-
-
-HEAD = ('set', 'metric', 'ours', 'published', 'images')
-
-
-def remarks_of(table: Mapping[str, Any]) -> list[str]:
-    """What the table's rows do not say."""
-    remarks = [
-        f'not on the disk: {each["title"]} ({" or ".join(each["folders"])})'
-        for each in table['missing']
-    ]
-    for row in table['rows']:
-        if 'mean_error' in row['metrics']:
-            error = row['metrics']['mean_error']
-            remarks.append(f'{row["title"]}: mean error without normalisation {error:.2f}')
-        if row['metric'] != 'mce' and row['key'] == 'in-c':
-            remarks.append(f'{row["title"]} is not whole: the number is no mCE')
-    return remarks
-
-
-def robustness_markdown(table: Mapping[str, Any], command: str) -> str:
-    """A page, ready for the docs."""
-    rows = ['| ' + ' | '.join(robustness_cells(row)) + ' |' for row in table['rows']]
-    return '\n'.join(
-        [
-            f'# Robustness of {_name(table)}',
-            '',
-            *('```bash', command, '```', ''),
-            '| ' + ' | '.join(HEAD) + ' |',
-            '|---|---|---:|---:|---:|',
-            *rows,
-            '',
-            *(f'- {remark}' for remark in remarks_of(table)),
-            '',
-            f'Weights: {table["checkpoint"]}, SHA-256 {table["sha256"][:8]}.',
-            '',
-        ]
-    )
-
-
-def robustness_html(table: Mapping[str, Any], command: str) -> str:
-    """A page of its own, with the errors of each corruption where they were measured."""
-    parts = [report.table(HEAD, [robustness_cells(row) for row in table['rows']])]
-    parts += [report.paragraph(remark) for remark in remarks_of(table)]
-    for row in table['rows']:
-        if details := _corruptions(row['metrics']):
-            head = ('corruption', 'CE', 'error', *(f'severity {n}' for n in range(1, 6)))
-            parts.append(report.section(f'{row["title"]}, percent', report.table(head, details)))
-    parts.append(report.section('Command', report.commands([command])))
-    versions = list(table['versions'].items())
-    parts.append(report.section('Versions', report.table(('software', 'version'), versions)))
-    return report.page(f'Robustness of {_name(table)}', *parts)
-
-
-def _corruptions(metrics: Mapping[str, float]) -> list[list[str]]:
-    names = dict.fromkeys(
-        name.removeprefix('error_').rpartition('_')[0]
-        for name in metrics
-        if name.startswith('error_') and name[-1] in '12345'
-    )
-    keys = [
-        (name, [f'ce_{name}', f'error_{name}', *(f'error_{name}_{n}' for n in range(1, 6))])
-        for name in names
-    ]
-    return [
-        [name, *(f'{metrics[key]:.1f}' if key in metrics else '' for key in row)]
-        for name, row in keys
-    ]
-
-
-def _name(table: Mapping[str, Any]) -> str:
-    size = '' if table['size'] == 224 else f' at {table["size"]} pixels'
-    return f'{table["arch"]}{size}'

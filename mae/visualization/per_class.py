@@ -1,4 +1,4 @@
-"""Pictures of what a classifier takes for what: confusion matrix, and the surest mistakes.
+"""Pictures of a classifier's mistakes: confusion matrix, and a grid of single images.
 
 Shapes: N classes, C channels, H W pixels.
 """
@@ -20,10 +20,10 @@ _GAP = 8
 
 
 def confusion_picture(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Image.Image:
-    """The matrix: a row for each label, shaded by the share of its images in each column.
+    """A confusion matrix: a row for each label, shaded by the share of its images in each column.
 
-    What is right is blue, what is mistaken orange. Up to 20 classes the cells hold numbers of
-    images, up to 80 rows and columns are named.
+    The diagonal is blue, mistakes are orange. Up to 20 classes the cells show numbers of images; up
+    to 80 rows and columns have names.
 
     Args:
         confusion: (N, N), numbers of images, labels by predictions.
@@ -87,7 +87,7 @@ def mistakes_picture(
 
 
 def _shaded(counts: NDArray[np.int64], cell: int) -> Image.Image:
-    """The matrix without words."""
+    """The matrix without text."""
     share = counts / counts.sum(1, keepdims=True).clip(1)
     right = np.eye(len(counts), dtype=bool)[..., None]
     ink = np.where(right, _RIGHT, _WRONG)

@@ -1,26 +1,28 @@
 """`tools/robustness.py` on trees of the real layouts with tiny images."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 from weakref import ref
-from zlib import crc32
 
-import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from mae.apis import init_model, load_config
-from mae.apis.cli import run
+from mae.apis.cli import run_command
 from mae.datasets.sources.imagenet_c import CORRUPTIONS
 from mae.models.algorithms import Classifier
 from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
-from mae.protocol.robustness import FineTuned, read_published
+from mae.protocol.robustness import FineTunedModel, find_folder, read_published
 from mae.utils.class_lists import class_list
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -83,16 +85,20 @@ Published:
 """
 
 
+@pytest.fixture(autouse=True, scope='module')
+def _quick_config():
+    # mmengine has yapf format the config twice a run: most of what a run here would take.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
+        yield
+
+
 def fill(folder, names, number=0):
-    """An image for each class folder, of one colour that tells folder and class."""
+    """An image for each class folder, of one colour."""
     for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        color = np.random.default_rng(len(str(folder)) + crc32(name.encode()) % 100).integers(
-            0, 255, 3
-        )
-        image = np.full((32, 32, 3), color, np.uint8)
         file = folder / name / f'ILSVRC2012_val_{NUMBERS[number]:08}.JPEG'
-        Image.fromarray(image).save(file)
+        Image.new('RGB', (32, 32), (40, 120, 200)).save(file)
         number = 1 - number
 
 
@@ -103,15 +109,21 @@ def pair(number, severity):
     return tuple(WNIDS[label] for label in classes)
 
 
-@pytest.fixture
-def data(tmp_path):
-    root = tmp_path / 'data'
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('robustness')
+
+
+@pytest.fixture(scope='module')
+def data(folder):
+    """All sets but ImageNet-R; no test changes them."""
+    root = folder / 'data'
     below = dict.fromkeys(CORRUPTIONS[:3], 'noise')
     for number, corruption in enumerate(CORRUPTIONS):
-        folder = root / 'imagenet-c' / below.get(corruption, '') / corruption
+        place = root / 'imagenet-c' / below.get(corruption, '') / corruption
         for severity in range(1, 6):
-            fill(folder / str(severity), pair(number, severity))
-        (folder / 'README.txt').touch()
+            fill(place / str(severity), pair(number, severity))
+        (place / 'README.txt').touch()
     (root / 'imagenet-c' / 'noise.tar').touch()
     fill(root / 'ImageNet_A', class_list('imagenet-a')[:3])
     (root / 'ImageNet_A' / 'README.txt').touch()
@@ -121,46 +133,75 @@ def data(tmp_path):
     return root
 
 
-@pytest.fixture
-def configs(tmp_path):
-    folder = tmp_path / 'configs'
-    folder.mkdir()
+@pytest.fixture(scope='module')
+def configs(folder):
+    configs = folder / 'configs'
+    configs.mkdir()
     for key, (source, evaluator) in SETS.items():
         text = CONFIG.format(source=source, evaluator=evaluator)
-        (folder / f'vit-tiny-p16_test-8xb128_{key}-32.py').write_text(text)
-    (folder / 'metafile.yml').write_text(METAFILE)
-    return folder
+        (configs / f'vit-tiny-p16_test-8xb128_{key}-32.py').write_text(text)
+    (configs / 'metafile.yml').write_text(METAFILE)
+    return configs
 
 
-@pytest.fixture
-def weights(configs, tmp_path):
+@pytest.fixture(scope='module')
+def weights(configs, folder):
     torch.manual_seed(1)
     model = init_model(load_config(configs / 'vit-tiny-p16_test-8xb128_in-c-32.py'))
     torch.nn.init.normal_(model.head.fc.weight)
     with torch.no_grad():
         model.head.fc.bias[3] = 1e3
-    path = tmp_path / 'weights.pth'
+    path = folder / 'weights.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return path
 
 
-@pytest.fixture
-def robustness(data, configs, weights, tmp_path, capsys):
-    """robustness(*options) runs the tool on the data: status, stdout, stderr."""
+@pytest.fixture(scope='module')
+def robustness(data, configs, weights):
+    """robustness(work_dir, *options) runs the tool on the data: status, stdout, stderr."""
     spec = spec_from_file_location('tool_robustness', TOOLS / 'robustness.py')
     tool = module_from_spec(spec)
     spec.loader.exec_module(tool)
 
-    def call(*options, checkpoint=weights):
-        argv = [checkpoint, '--data', data, '--configs', configs, '--work-dir', tmp_path / 'run']
-        code = 0
-        try:
-            run(lambda: tool.main([str(word) for word in (*argv, *options)]))
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
+    def call(work_dir, *options, checkpoint=weights, data=data, configs=configs):
+        argv = [checkpoint, '--data', data, '--configs', configs, '--work-dir', work_dir, *options]
+        stdout, stderr, code = io.StringIO(), io.StringIO(), 0
+        with redirect_stdout(stdout), redirect_stderr(stderr):
+            try:
+                run_command(lambda: tool.main([str(word) for word in argv]))
+            except SystemExit as end:
+                code = end.code
+        return code, stdout.getvalue(), stderr.getvalue()
 
     return call
+
+
+@pytest.fixture(scope='module')
+def all_sets(robustness, folder):
+    """One run on all the data: work dir, stdout, and how many models were built and live on."""
+    models, built = [], Classifier.__init__
+
+    def init(self, *arguments, **options):
+        built(self, *arguments, **options)
+        models.append(ref(self))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Classifier, '__init__', init)
+        options = '--out', folder / 'table.json', '--markdown', folder / 'table.md'
+        code, stdout, stderr = robustness(folder / 'run', *options)
+    assert code == 0, stderr
+    alive = sum(model() is not None for model in models)
+    return SimpleNamespace(folder=folder, stdout=stdout, built=len(models), alive=alive)
+
+
+@pytest.fixture
+def part_of_c(data, tmp_path):
+    """ImageNet-C alone, with a corruption and a severity missing."""
+    root = tmp_path / 'data'
+    shutil.copytree(data / 'imagenet-c', root / 'imagenet-c', copy_function=os.link)
+    shutil.rmtree(root / 'imagenet-c' / 'fog')
+    shutil.rmtree(root / 'imagenet-c' / 'snow' / '2')
+    return root
 
 
 def error_of(result):
@@ -170,21 +211,13 @@ def error_of(result):
     return line
 
 
-def test_all_sets_in_one_table(robustness, tmp_path, monkeypatch):
-    out, page = tmp_path / 'table.json', tmp_path / 'table.md'
-    models = []
-    built = Classifier.__init__
-    monkeypatch.setattr(
-        Classifier,
-        '__init__',
-        lambda self, *a, **k: (built(self, *a, **k), models.append(ref(self)))[0],
-    )
-    code, stdout, stderr = robustness('--out', out, '--markdown', page)
-    assert code == 0, stderr
-    assert len(models) == 5
-    assert sum(model() is not None for model in models) <= 1  # no set keeps its model in memory
-    table = json.loads(out.read_text())
-    assert table == json.loads((tmp_path / 'run' / 'robustness.json').read_text())
+def rows_of(path):
+    return {row['key']: row for row in json.loads(path.read_text())['rows']}
+
+
+def test_all_sets_in_one_table(all_sets):
+    table = json.loads((all_sets.folder / 'table.json').read_text())
+    assert table == json.loads((all_sets.folder / 'run' / 'robustness.json').read_text())
     assert (table['arch'], table['size']) == ('vit-tiny-p16', 32)
     rows = {row['key']: row for row in table['rows']}
     assert [*rows] == [*SETS]
@@ -195,76 +228,94 @@ def test_all_sets_in_one_table(robustness, tmp_path, monkeypatch):
         'in-v2': 3,
         'in-real': 2,
     }
-    assert rows['in-c']['metric'] == 'mce'
-    assert rows['in-c']['published'] == 51.7
-    metrics = rows['in-c']['metrics']
+    assert rows['in-a']['folder'].endswith('ImageNet_A')
+    assert [missing['title'] for missing in table['missing']] == ['ImageNet-R']
+    text = (all_sets.folder / 'table.md').read_text()
+    assert text == (all_sets.folder / 'run' / 'robustness.md').read_text()
+    assert '| ImageNet-C | mce | ' in text
+    assert ' | 51.7 | 150 |' in text
+    for shown in (text, all_sets.stdout):
+        assert 'not on the disk: ImageNet-R (imagenet-r)' in shown
+    assert 'jpeg_compression' in (all_sets.folder / 'run' / 'robustness.html').read_text()
+
+
+def test_no_set_keeps_its_model_in_memory(all_sets):
+    assert all_sets.built == 5
+    assert all_sets.alive <= 1
+
+
+def test_published_numbers_stand_beside(all_sets):
+    rows = rows_of(all_sets.folder / 'table.json')
+    published = {key: row['published'] for key, row in rows.items()}
+    assert published == {**dict.fromkeys(SETS), 'in-c': 51.7, 'in-a': 35.9}
+
+
+def test_errors_of_each_corruption(all_sets):
+    row = rows_of(all_sets.folder / 'table.json')['in-c']
+    metrics = row['metrics']
     errors = {f'error_{name}': 40 if n % 2 else 50 for n, name in enumerate(CORRUPTIONS)}
     assert {name: metrics[name] for name in errors} == pytest.approx(errors)
     assert metrics['top1'] == pytest.approx(100 - sum(errors.values()) / 15)
     assert [metrics[f'error_fog_{n}'] for n in range(1, 6)] == [0, 0, 50, 50, 100]
-    assert rows['in-c']['ours'] == rows['in-c']['metrics']['mce'] > 0
-    assert rows['in-a']['published'] == 35.9
-    assert rows['in-v2']['published'] is None
-    assert rows['in-a']['folder'].endswith('ImageNet_A')
-    assert [each['title'] for each in table['missing']] == ['ImageNet-R']
-    text = page.read_text()
-    assert '| ImageNet-C | mce | ' in text
-    assert ' | 51.7 | 150 |' in text
-    assert 'not on the disk: ImageNet-R (imagenet-r)' in text
-    assert 'not on the disk: ImageNet-R (imagenet-r)' in stdout
-    assert 'jpeg_compression' in (tmp_path / 'run' / 'robustness.html').read_text()
+    assert row['metric'] == 'mce'
+    assert row['ours'] == metrics['mce'] > 0
+    assert len([name for name in metrics if name.startswith('error_')]) == 90
 
 
-def test_a_part_of_imagenet_c(robustness, data, tmp_path):
-    shutil.rmtree(data / 'imagenet-c' / 'fog')
-    shutil.rmtree(data / 'imagenet-c' / 'snow' / '2')
-    for name in ('ImageNet_A', 'sketch', 'imagenetv2-matched-frequency-format-val', 'imagenet'):
-        shutil.rmtree(data / name)
-    assert error_of(robustness()) == (
-        f'error: ImageNet-C: {data}/imagenet-c: missing of ImageNet-C: snow/2, fog; '
+def test_imagenet_without_its_validation_images_is_not_the_set_of_real(tmp_path):
+    real = next(each for each in ROBUSTNESS_SETS if each.key == 'in-real')
+    (tmp_path / 'ImageNet' / 'train').mkdir(parents=True)
+    assert find_folder(tmp_path, real) is None
+    (tmp_path / 'ImageNet' / 'val').mkdir()
+    assert find_folder(tmp_path, real) == tmp_path / 'ImageNet'
+
+
+def test_a_part_of_imagenet_c(robustness, part_of_c, tmp_path):
+    run = tmp_path / 'run'
+    assert error_of(robustness(run, data=part_of_c)) == (
+        f'error: ImageNet-C: {part_of_c}/imagenet-c: missing of ImageNet-C: snow/2, fog; '
         'allow_missing=True evaluates the rest'
     )
-    assert not (tmp_path / 'run').exists()
-    code, stdout, stderr = robustness('--allow-missing')
+    assert not run.exists()
+    code, stdout, stderr = robustness(run, '--allow-missing', data=part_of_c)
     assert code == 0, stderr
-    (row,) = json.loads((tmp_path / 'run' / 'robustness.json').read_text())['rows']
+    row = rows_of(run / 'robustness.json')['in-c']
     assert row['metric'] == 'mean_ce_of_13_corruptions'
     assert row['published'] is None
     assert 'ImageNet-C is not whole: the number is no mCE' in stdout
-    shutil.rmtree(data / 'imagenet-c')
-    assert 'none of the sets is here; expected folders such as imagenet-c' in error_of(robustness())
+
+
+def test_none_of_the_sets(robustness, tmp_path):
+    error = error_of(robustness(tmp_path / 'run', data=tmp_path))
+    assert 'none of the sets is here; expected folders such as imagenet-c' in error
 
 
 def test_weights_that_do_not_fit(robustness, weights, tmp_path):
     state = torch.load(weights, weights_only=True)['state_dict']
-    other = tmp_path / 'other.pth'
+    other, run = tmp_path / 'other.pth', tmp_path / 'run'
     encoder = {name: value for name, value in state.items() if not name.startswith('head.')}
     for content, message in (
         (encoder, 'has no head: it was not fine-tuned; fine-tune it first'),
         (
             {**encoder, 'head.fc.weight': torch.ones(10, 192), 'head.fc.bias': torch.ones(10)},
-            'tells 10 classes apart; these sets need a classifier of the 1000 of ImageNet-1k',
+            'has a head of 10 classes; these sets need a classifier of the 1000 of ImageNet-1k',
         ),
     ):
         torch.save({'state_dict': content}, other)
-        assert message in error_of(robustness(checkpoint=other))
-    assert 'is a tiny, not one of huge' in error_of(robustness('--model', 'huge'))
-    assert not (tmp_path / 'run').exists()
+        assert message in error_of(robustness(run, checkpoint=other))
+    assert 'is a tiny, not one of huge' in error_of(robustness(run, '--model', 'huge'))
+    assert not run.exists()
 
 
-def test_without_a_config(robustness, configs):
-    (configs / 'vit-tiny-p16_test-8xb128_in-a-32.py').unlink()
-    assert 'no config evaluates vit-tiny-p16 on ImageNet-A' in error_of(robustness())
+def test_without_a_config(robustness, tmp_path):
+    error = error_of(robustness(tmp_path / 'run', configs=tmp_path))
+    assert 'no config evaluates vit-tiny-p16 on ImageNet-C' in error
 
 
-def test_two_processes_count_as_one(robustness, configs, data, weights, tmp_path):
-    for name in ('ImageNet_A', 'sketch', 'imagenetv2-matched-frequency-format-val', 'imagenet'):
-        shutil.rmtree(data / name)
-    one, two = tmp_path / 'one.json', tmp_path / 'two.json'
-    assert robustness('--out', one)[0] == 0
-    config = configs / 'vit-tiny-p16_test-8xb128_in-c-32.py'
+def test_two_processes_count_as_one(all_sets, configs, data, weights, tmp_path):
+    config, out = configs / 'vit-tiny-p16_test-8xb128_in-c-32.py', tmp_path / 'two.json'
     root = f'test_dataloader.dataset.source.root={data / "imagenet-c"}'
-    words = [config, weights, '2', '--work-dir', tmp_path / 'two', '--out', two]
+    words = [config, weights, '2', '--work-dir', tmp_path / 'two', '--out', out]
     done = subprocess.run(
         [TOOLS / 'dist_test.sh', *words, '--cfg-options', root],
         env={**os.environ, 'PYTHON': sys.executable},
@@ -273,10 +324,8 @@ def test_two_processes_count_as_one(robustness, configs, data, weights, tmp_path
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    (row,) = json.loads(one.read_text())['rows']
-    assert row['metrics'] == json.loads(two.read_text())
-    assert row['metrics']['num_samples'] == 150
-    assert len([name for name in row['metrics'] if name.startswith('error_')]) == 90
+    row = rows_of(all_sets.folder / 'table.json')['in-c']
+    assert row['metrics'] == json.loads(out.read_text())
 
 
 def test_shipped_numbers_are_the_papers():
@@ -301,7 +350,7 @@ def test_shipped_numbers_are_the_papers():
     [('vit-base-p16', 224), ('vit-large-p16', 224), ('vit-huge-p14', 224), ('vit-huge-p14', 448)],
 )
 def test_every_set_has_a_config_for_the_published_weights(arch, size):
-    for each in ROBUSTNESS_SETS:
-        stem = FineTuned(Path('x.pth'), arch, size).config(each.key)
+    for dataset in ROBUSTNESS_SETS:
+        stem = FineTunedModel(Path('x.pth'), arch, size).config(dataset.key)
         source = load_config(stem).test_dataloader.dataset.source
-        assert Path(source.root).name == each.folders[0]
+        assert Path(source.root).name == dataset.folders[0]

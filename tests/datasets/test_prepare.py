@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 
 from mae.datasets import ImageFolder
-from mae.datasets.catalogue import CATALOGUE, CORRUPTIONS, REALMS, Annotations, Published, Tree
+from mae.datasets.catalogue import (
+    CATALOGUE,
+    CORRUPTION_ARCHIVES,
+    REALM_CLASSES,
+    Annotations,
+    ClassFolders,
+    PublishedSet,
+)
 from mae.datasets.prepare import Finding, examine, source_of
 from mae.datasets.transforms import corruptions
 from mae.utils.errors import DataError
@@ -32,14 +39,14 @@ def wrongs(published, root, **options):
 
 
 def test_the_catalogue_agrees_with_the_rest():
-    kinds = [kind for kinds in CORRUPTIONS.values() for kind in kinds]
+    kinds = [kind for kinds in CORRUPTION_ARCHIVES.values() for kind in kinds]
     assert [kind for kind in kinds if kind != 'frost'] == list(corruptions.CORRUPTIONS)
     assert len(CATALOGUE['imagenet-c'].parts) == 75
-    assert len(REALMS) == 21
-    assert sum(REALMS.values()) == 6_621
+    assert len(REALM_CLASSES) == 21
+    assert sum(REALM_CLASSES.values()) == 6_621
     for entry in CATALOGUE.values():
         assert entry.parts or entry.variants
-        assert '{root}' in entry.use
+        assert '{root}' in entry.source or '{folder}' in entry.source
         assert entry.home.startswith('http')
         assert all(md5 is None or len(md5) == 32 for md5 in entry.archives.values())
 
@@ -71,7 +78,7 @@ def test_class_folders(tmp_path, below):
 
 def test_corruptions_below_the_names_of_their_archives_or_not(tmp_path):
     published = small('imagenet-c', classes=2, images=(2,), per_class=1)
-    for archive, kinds in CORRUPTIONS.items():
+    for archive, kinds in CORRUPTION_ARCHIVES.items():
         for kind in kinds:
             folder = tmp_path / (archive if kind != 'snow' else '') / kind
             for severity in range(1, 6):
@@ -79,6 +86,7 @@ def test_corruptions_below_the_names_of_their_archives_or_not(tmp_path):
                     touch(folder / str(severity) / name / 'ILSVRC2012_val_00000001.JPEG')
     assert len(list(examine(published, tmp_path))) == 75
     assert wrongs(published, tmp_path) == []
+    assert source_of(published, tmp_path) == f"dict(type='ImageNetC', root='{tmp_path}')"
     touch(tmp_path / 'noise' / 'shot_noise' / '2' / WNIDS[0] / 'b.JPEG')
     (tmp_path / 'noise' / 'shot_noise' / '2' / WNIDS[1] / 'ILSVRC2012_val_00000001.JPEG').unlink()
     (tmp_path / 'weather' / 'fog').rename(tmp_path / 'weather' / 'fogg')
@@ -114,6 +122,7 @@ def test_numbers_of_the_validation_images(tmp_path):
     for number in (1, 2, 3):
         touch(tmp_path / 'val' / WNIDS[number % 2] / f'ILSVRC2012_val_{number:08d}.JPEG')
     assert wrongs(published, tmp_path) == []
+    assert 'file_numbers=True' in source_of(published, tmp_path)
     touch(tmp_path / 'val' / 'ILSVRC2012_val_00000003.JPEG')
     assert wrongs(published, tmp_path) == [
         f'{tmp_path}/val: 4 images with a number in their name; expected each of 1 to 3 once'
@@ -229,7 +238,7 @@ def test_csv_files_of_places205(tmp_path):
 
 def test_lists_of_the_realms(tmp_path):
     """As `download_image.py` unpacks the images and the repository has the lists of version 2."""
-    realms = ['vascular_plant' if realm == 'plant' else realm for realm in REALMS]
+    realms = ['vascular_plant' if realm == 'plant' else realm for realm in REALM_CLASSES]
     for realm in realms:
         for split in ('train', 'val', 'test'):
             touch(tmp_path / realm / f'{realm}.{split}' / 'images' / '1_c.jpg')
@@ -238,6 +247,7 @@ def test_lists_of_the_realms(tmp_path):
             file.write_text(f'{split}/images/1_c.jpg 19\n')
     published = CATALOGUE['omnibenchmark']
     assert wrongs(published, tmp_path) == []
+    assert "type='OmniBenchmark'" in source_of(published, tmp_path)
     line = (tmp_path / 'lists' / 'plant' / 'val.txt').read_text()
     assert line == 'vascular_plant/vascular_plant.val/images/1_c.jpg 19\n'
     (tmp_path / 'meta_v2' / 'bird' / 'test.txt').unlink()
@@ -249,11 +259,14 @@ def test_lists_of_the_realms(tmp_path):
 def test_md5_of_archives(tmp_path):
     content = b'an archive'
     digest = hashlib.md5(content).hexdigest()
-    published = Published(
-        'A set', 'https://example.org', 'none', '{root}', (Tree(('',), 0, (0,)),), archives={
-            'a.tar': digest, 'b.tar': '0' * 32, 'c.tar': None, 'd.tar': digest,
-        },
-    )  # fmt: skip
+    published = PublishedSet(
+        'A set',
+        'https://example.org',
+        'none',
+        '{folder}',
+        (ClassFolders(('',), 0, (0,)),),
+        archives={'a.tar': digest, 'b.tar': '0' * 32, 'c.tar': None, 'd.tar': digest},
+    )
     for name in 'abc':
         (tmp_path / f'{name}.tar').write_bytes(content)
     texts = {finding.text for finding in examine(published, tmp_path, md5=True)}

@@ -166,7 +166,7 @@ def test_labels_that_no_logit_stands_for(label):
 
 def test_a_model_of_another_number_of_classes_is_refused_at_the_first_batch():
     metric = Accuracy((1,), num_classes=6)
-    with pytest.raises(ConfigError, match=r'tells 10 classes apart, .* with 6: evaluate [^\n]*=6$'):
+    with pytest.raises(ConfigError, match=r'has 10 classes, .* with 6: evaluate [^\n]*=6$'):
         metric.process(None, [{'logits': torch.randn(2, 10), 'labels': torch.tensor([0, 1])}])
     metric.process(None, [{'logits': torch.eye(6), 'labels': torch.arange(6)}])
     assert metric.evaluate(6)['top1'] == 100

@@ -124,7 +124,7 @@ def test_other_groups(groups):
 
 def test_another_classifier_is_refused_at_the_first_batch():
     sample = {'logits': torch.randn(2, 10), 'labels': torch.tensor([0, 1])}
-    with pytest.raises(ConfigError, match=r'tells 10 classes apart, but .* labelled with 7'):
+    with pytest.raises(ConfigError, match=r'has 10 classes, but .* labelled with 7'):
         metric_of(names_of()).process({'groups': torch.tensor([0, 1])}, [sample])
 
 

@@ -69,7 +69,7 @@ def test_without_numbers_or_classes(labels):
     sample = {'logits': torch.randn(1, 1000), 'labels': torch.tensor([0])}
     with pytest.raises(ConfigError, match='set file_numbers=True in the source'):
         RealAccuracy(labels).process({'ids': torch.tensor([0])}, [sample])
-    with pytest.raises(ConfigError, match='tells 10 classes apart'):
+    with pytest.raises(ConfigError, match='has 10 classes'):
         RealAccuracy(labels).process({}, [{**sample, 'logits': torch.randn(1, 10)}])
 
 

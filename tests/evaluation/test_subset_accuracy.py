@@ -53,7 +53,7 @@ def test_a_class_that_is_not_in_the_subset():
 
 def test_another_classifier():
     for metric, message in (
-        (SubsetAccuracy('imagenet-r'), 'SubsetAccuracy: the model tells 10 classes apart, .* 1000'),
+        (SubsetAccuracy('imagenet-r'), 'SubsetAccuracy: the model has 10 classes, .* 1000'),
         (SubsetAccuracy([3, 12]), r'the subset has class 12, the model only 0\.\.9'),
     ):
         with pytest.raises(ConfigError, match=message):

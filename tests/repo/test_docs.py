@@ -16,6 +16,8 @@ from mae.apis import find_config, list_models, load_config
 from mae.config import parse_options
 from mae.config.check import check_config
 from mae.config.schema import Run
+from mae.datasets.catalogue import CATALOGUE
+from mae.evaluation.corruption_error import ALEXNET
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, LOOPS, MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -249,6 +251,30 @@ def test_sources_of_the_transfer_guide_are_known(tmp_path):
             'test_dataloader = val_dataloader\n',
             tmp_path,
         )
+
+
+def test_numbers_of_images_and_classes_are_the_catalogues():
+    """Sets that prepare.py compares with the same numbers."""
+    guide = (ROOT / 'docs/en/user_guides/transfer.md').read_text()
+    for title, key in (
+        ('2017', 'inat2017'),
+        ('2018', 'inat2018'),
+        ('2019', 'inat2019'),
+        ('Places365-Standard', 'places365'),
+    ):
+        train, val = CATALOGUE[key].parts
+        counts = f'{train.classes:,} | {train.images:,} / {val.images:,}'
+        assert f'| {title} | {counts} | ' in guide
+    guide = (ROOT / 'docs/en/user_guides/robustness.md').read_text()
+    for title, key in (('A', 'imagenet-a'), ('R', 'imagenet-r'), ('Sketch', 'imagenet-sketch')):
+        (part,) = CATALOGUE[key].parts
+        assert re.search(rf'^\| ImageNet-{title}: [^|]* \| {part.images[0]:,} \| ', guide, re.M)
+
+
+def test_errors_of_alexnet_are_those_of_the_metric():
+    guide = (ROOT / 'docs/en/user_guides/robustness.md').read_text()
+    rows = re.findall(r'`(\w+)` \| (\d\d\.\d{4}) \|', guide)
+    assert {name: float(error) for name, error in rows} == ALEXNET
 
 
 def check_config_file(block, folder):

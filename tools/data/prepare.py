@@ -1,4 +1,4 @@
-"""Check that a data set is whole on this disk, and write the lists that configs read."""
+"""Check that a data set on the disk is complete, and write the lists that configs read."""
 
 import argparse
 import sys
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    parse_args()  # `--help` and slips need not wait for the imports, which take seconds
-    from mae.apis.cli import run
+    parse_args()  # `--help` and typos need not wait for the imports, which take seconds
+    from mae.apis.cli import run_command
 
-    run(main)
+    run_command(main)

@@ -1,4 +1,4 @@
-"""A source once for each kind and severity of corruption: ImageNet-C's protocol for any images."""
+"""ImageNet-C's protocol for any images: a source repeated for each corruption and severity."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.datasets.seeded import Source
+from mae.datasets.sources.wrapped import build_source, labels_of
 from mae.datasets.transforms.corrupt import require_corruption
 from mae.datasets.transforms.corruptions import CORRUPTIONS, SEVERITIES
 from mae.registry import DATASETS
@@ -15,16 +16,16 @@ from mae.utils.errors import ConfigError
 
 @DATASETS.register_module()
 class Corrupted:
-    """All images of the source in each corruption, one group after the other.
+    """All images of a source, once for each kind and severity of corruption.
 
-    The transform `Corrupt()` in the pipeline applies the sample's `corruption`. The groups are
-    numbered kind by kind, severities within; `metainfo['groups']` names them 'gaussian_noise/1' and
-    so on, as the folders of ImageNet-C.
+    The transform `Corrupt()` in the pipeline applies the sample's `corruption`. Each kind and
+    severity is a group; `metainfo['groups']` names them as the folders of ImageNet-C, in order:
+    'gaussian_noise/1', 'gaussian_noise/2' and so on.
 
     Args:
         source: a dataset, or the config of one, with `get_data_info`.
-        kinds: names of corruptions; by default all 14.
-        severities: of 1 to 5.
+        kinds: names of `CORRUPTIONS`; by default all 14.
+        severities: numbers from 1 to 5.
 
     Raises:
         ConfigError: an unknown kind or severity, none of them, or one twice.
@@ -45,10 +46,7 @@ class Corrupted:
                 'Corrupted: kinds and severities must name at least one each, and none twice, got '
                 f'{list(kinds)}, {list(severities)}'
             )
-        built: Any = DATASETS.build(source) if isinstance(source, dict) else source
-        if hasattr(built, 'full_init'):
-            built.full_init()
-        self.source: Source = built
+        self.source = build_source(source)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -67,10 +65,4 @@ class Corrupted:
 
     def get_gt_labels(self) -> NDArray[np.int64]:
         """Labels in the order of the images."""
-        source: Any = self.source
-        if hasattr(source, 'get_gt_labels'):
-            labels = source.get_gt_labels()
-        else:
-            infos = (source.get_data_info(index) for index in range(len(source)))
-            labels = [info.get('gt_label', -1) for info in infos]
-        return np.tile(np.asarray(labels, np.int64), len(self.corruptions))
+        return np.tile(labels_of(self.source), len(self.corruptions))

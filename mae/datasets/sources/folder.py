@@ -19,7 +19,18 @@ from mae.utils.class_lists import class_list
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.text import printable
 
-_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
+IMAGE_EXTENSIONS = (
+    '.jpg',
+    '.jpeg',
+    '.png',
+    '.webp',
+    '.bmp',
+    '.gif',
+    '.tif',
+    '.tiff',
+    '.ppm',
+    '.pgm',
+)
 _LAST_NUMBER = re.compile(r'(\d{1,18})\D*$')
 _SPLITS = {'val', 'valid', 'validation', 'test'}  # beside 'train'
 
@@ -67,7 +78,7 @@ class ImageFolder:
         classes: Sequence[str] | str | None = None,
         list_file: str | None = None,
         labelled: bool = True,
-        extensions: Sequence[str] = _EXTENSIONS,
+        extensions: Sequence[str] = IMAGE_EXTENSIONS,
         file_numbers: bool = False,
         index_cache: bool = True,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Several sources as one, so that one pass of a loader reads them all."""
+"""Several sources as one, read in one pass of a loader."""
 
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -9,22 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.datasets.seeded import Source
+from mae.datasets.sources.wrapped import build_source, labels_of
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError
 
 
 @DATASETS.register_module()
 class Groups:
-    """Sources one after the other; each sample has the number of its own as `group`.
+    """Sources one after the other; the `group` of a sample is the number of its source.
 
-    `metainfo['groups']` has their names in the order of the numbers, and `metainfo['classes']` the
-    classes if all sources have the same.
+    `metainfo['groups']` has the names of the sources in the order of their numbers, and
+    `metainfo['classes']` their classes if all have the same.
 
     Args:
         sources: name to dataset, or to the config of one, with `get_data_info`.
 
     Raises:
-        ConfigError: there is no source, or one is no such dataset.
+        ConfigError: there is no source, or one is empty or has no `get_data_info`.
     """
 
     def __init__(self, sources: Mapping[str, Source | dict[str, Any]]) -> None:
@@ -52,23 +53,13 @@ class Groups:
 
     def get_gt_labels(self) -> NDArray[np.int64]:
         """Labels in the order of the images; -1 without one."""
-        return np.concatenate([_labels_of(part) for part in self._parts])
+        return np.concatenate([labels_of(part) for part in self._parts])
 
 
 def _built(name: str, source: Source | dict[str, Any]) -> Source:
-    built: Any = DATASETS.build(source) if isinstance(source, dict) else source
-    if hasattr(built, 'full_init'):
-        built.full_init()
+    built = build_source(source)
     if not (hasattr(built, 'get_data_info') and len(built)):
         raise ConfigError(
             f'Groups.sources.{name}: a {type(built).__name__} without get_data_info, or empty'
         )
-    found: Source = built
-    return found
-
-
-def _labels_of(source: Any) -> NDArray[np.int64]:
-    if hasattr(source, 'get_gt_labels'):
-        return np.asarray(source.get_gt_labels(), np.int64)
-    infos = (source.get_data_info(index) for index in range(len(source)))
-    return np.array([info.get('gt_label', -1) for info in infos], np.int64)
+    return built

@@ -146,9 +146,9 @@ def _read(file: Any, path: Path, dimensions: int) -> NDArray[np.uint8]:
         raise DataError(f'{path}: holds nothing: its sizes are {list(shape)}')
     content = _content(file, size)
     if len(content) != size:
-        told = 'cut short' if len(content) < size else 'too long'
+        problem = 'cut short' if len(content) < size else 'too long'
         raise DataError(
-            f'{path}: {told}: {list(shape)} need {size} bytes, got '
+            f'{path}: {problem}: {list(shape)} need {size} bytes, got '
             f'{"more" if len(content) > size else len(content)}'
         )
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from mmengine.logging import print_log
 
+from mae.datasets.catalogue import CORRUPTION_ARCHIVES
 from mae.datasets.sources.folder import ImageFolder
 from mae.datasets.sources.groups import Groups
 from mae.datasets.sources.walk import class_folders
@@ -15,12 +17,7 @@ from mae.utils.suggest import did_you_mean
 from mae.utils.text import printable
 
 # In the order of the paper's tables; only these are part of mCE.
-CORRUPTIONS = (
-    *('gaussian_noise', 'shot_noise', 'impulse_noise'),
-    *('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'),
-    *('snow', 'frost', 'fog', 'brightness'),
-    *('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression'),
-)
+CORRUPTIONS = tuple(chain.from_iterable(CORRUPTION_ARCHIVES.values()))
 EXTRA_CORRUPTIONS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -30,7 +27,7 @@ class ImageNetC(Groups):
     """The folders `<corruption>/<severity>/<class>` as groups named `<corruption>/<severity>`.
 
     A corruption lies in `root` or, as the archives unpack, one folder below:
-    `noise/gaussian_noise/1`. All else there, such as archives and notes, is not looked at.
+    `noise/gaussian_noise/1`. Other files and folders, such as archives and READMEs, are ignored.
 
     The published files are cropped to 224 pixels already: evaluate them with `CenterCrop` alone.
 
@@ -38,9 +35,10 @@ class ImageNetC(Groups):
         root: folder of the dataset.
         corruptions: 'standard', the 15 of mCE; 'all', the 4 extra ones too; or names of some.
         severities: some of 1 to 5.
-        classes: of `ImageFolder`.
-        allow_missing: True evaluates the folders that are there, and logs which are not.
-        index_cache: of `ImageFolder`.
+        classes: as of `ImageFolder`.
+        allow_missing: True evaluates the folders that exist, logs which are missing, and lists them
+            in `metainfo['missing']`.
+        index_cache: as of `ImageFolder`.
 
     Raises:
         ConfigError: there is no such corruption or severity.
@@ -62,19 +60,22 @@ class ImageNetC(Groups):
             raise DataError(f'{root}: no such folder; expected ImageNet-C')
         folders, missing = _find(root, _names(corruptions), _checked(severities))
         if missing:
-            told = f'{root}: missing of ImageNet-C: {_list(missing)}'
+            message = f'{root}: missing of ImageNet-C: {_grouped(missing)}'
             if not folders:
-                raise DataError(f'{told}; expected {missing[0]}/<class>/*.JPEG, here or one below')
+                raise DataError(
+                    f'{message}; expected {missing[0]}/<class>/*.JPEG, here or one below'
+                )
             if not allow_missing:
-                raise DataError(f'{told}; allow_missing=True evaluates the rest')
-            print_log(printable(f'{told}; the rest is evaluated'), 'current')
+                raise DataError(f'{message}; allow_missing=True evaluates the rest')
+            print_log(printable(f'{message}; the rest is evaluated'), 'current')
         super().__init__(
             {
                 name: ImageFolder(folder, classes=classes, index_cache=index_cache)
                 for name, folder in folders.items()
             }
         )
-        self.missing = tuple(missing)
+        if missing:
+            self.metainfo['missing'] = tuple(missing)
         _require_equal({name: len(part) for name, part in self.sources.items()}, root)
 
 
@@ -96,7 +97,8 @@ def _names(corruptions: Sequence[str] | str) -> list[str]:
 
 
 def _checked(severities: Sequence[int]) -> list[int]:
-    if not severities or not set(severities) <= set(SEVERITIES):
+    listed = isinstance(severities, Sequence) and all(type(n) is int for n in severities)
+    if not listed or not severities or not set(severities) <= set(SEVERITIES):
         raise ConfigError(f'ImageNetC.severities must be some of 1 to 5, not {severities!r}')
     return sorted(set(severities))
 
@@ -111,11 +113,13 @@ def _find(
     for corruption in corruptions:
         for severity in severities:
             name = f'{corruption}/{severity}'
-            there = [path for path in _paths(places, name) if class_folders(path)]
-            if len(there) > 1:
-                raise DataError(f'{there[0]} and {there[1]}: {name} is there twice; remove one')
-            if there:
-                found[name] = there[0]
+            paths = [path for path in _paths(places, name) if class_folders(path)]
+            # One folder that links lead to as well is there once.
+            paths = list({os.path.realpath(path): path for path in reversed(paths)}.values())[::-1]
+            if len(paths) > 1:
+                raise DataError(f'{paths[0]} and {paths[1]}: {name} is there twice; remove one')
+            if paths:
+                found[name] = paths[0]
             else:
                 missing.append(name)
     return found, missing
@@ -125,8 +129,8 @@ def _paths(places: dict[str, Any], name: str) -> Iterator[str]:
     return (os.path.join(place, name) for place in places)
 
 
-def _list(missing: Sequence[str]) -> str:
-    """The missing ones in words, whole corruptions as one."""
+def _grouped(missing: Sequence[str]) -> str:
+    """'snow/2,3, fog': a corruption without any severity by its name alone."""
     by_name: dict[str, list[str]] = {}
     for name in missing:
         corruption, _, severity = name.partition('/')

@@ -123,11 +123,15 @@ def _labels(file: Path, content: Any, ids: Ids, names: list[str], categories: Id
             f'id {of_image[wrong][0]}'
         )
     counts = np.bincount(images, minlength=len(ids))
-    for wrong, told in ((counts > 1, 'have more than one annotation'), (counts == 0, 'have none')):
+    for wrong, problem in (
+        (counts > 1, 'have more than one annotation'),
+        (counts == 0, 'have none'),
+    ):
         if wrong.any():
-            cure = '; give labelled=False for images alone' if 'none' in told else ''
+            cure = '; give labelled=False for images alone' if 'none' in problem else ''
             raise DataError(
-                f'{file}: {wrong.sum()} images {told}, the first {names[int(wrong.argmax())]}{cure}'
+                f'{file}: {wrong.sum()} images {problem}, the first '
+                f'{names[int(wrong.argmax())]}{cure}'
             )
     ranks = of_category - categories[0]
     if (wrong := (ranks < 0) | (ranks >= len(categories))).any():

@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from mae.datasets.catalogue import REALM_CLASSES
 from mae.datasets.sources.groups import Groups
 from mae.datasets.sources.path_index import PathIndex
 from mae.datasets.sources.scan import read_list
@@ -17,26 +18,22 @@ from mae.utils.errors import ConfigError, DataError
 from mae.utils.suggest import did_you_mean
 from mae.utils.text import printable
 
-REALMS = (
-    *('activity', 'aircraft', 'amphibian', 'aquatic_vertebrate', 'bird', 'car', 'consumer_goods'),
-    *('creation', 'decoration', 'device', 'food', 'geological_formation', 'instrumentality'),
-    *('locomotive', 'mammal', 'material', 'military_vehicle', 'plant', 'process', 'region'),
-    'structure',
-)
+REALMS = tuple(REALM_CLASSES)
 # Names that folders of a realm have in one of the versions.
 _FOLDERS = {'plant': ('plant', 'vascular_plant')}
+_META = 'meta_v2'  # folder of the authors' repository with the lists of version 2
 _SPLITS = ('train', 'val', 'test')
-_LOOKS = 200  # paths of a list that are tried to find the folder they are relative to
+_MOST_TRIED = 200  # paths of a list, to find the folder that they are relative to
 
 
 @DATASETS.register_module()
 class OmniBenchmark(Groups):
     """The images of a split of every realm, as groups; labels are those of the realm.
 
-    Lists of lines `path label` are `<realm>/annotations/v2/<split>.txt` of version 2, and
-    `<realm>/<realm>.<split>/record.txt` of version 1, whose labels are other ones. Images are
-    where the download tool puts them, `<realm>/<realm>.<split>/images`, or in
-    `<realm>/<split>/images`.
+    Lists of lines `path label` are `<realm>/annotations/v2/<split>.txt` or
+    `meta_v2/<realm>/<split>.txt` of version 2, and `<realm>/<realm>.<split>/record.txt` of version
+    1, which numbers the classes otherwise. Images are where the download tool puts them,
+    `<realm>/<realm>.<split>/images`, or in `<realm>/<split>/images`.
 
     Args:
         root: folder of the dataset.
@@ -69,17 +66,19 @@ class OmniBenchmark(Groups):
         for name in realms or ():
             if name not in REALMS:
                 raise ConfigError(f'OmniBenchmark: no realm {name!r}{did_you_mean(name, REALMS)}')
+        if realms is not None and (not realms or len(set(realms)) < len(realms)):
+            raise ConfigError(f'OmniBenchmark.realms must be different names, not {realms!r}')
         lists = {name: _list_of(Path(root), name, split, version) for name in realms or REALMS}
         missing = [name for name, path in lists.items() if path is None]
         if missing:
-            told = f'{root}: realms of OmniBenchmark {version} without a {split} list'
+            message = f'{root}: realms of OmniBenchmark {version} without a {split} list'
             expected = _places(Path(root), missing[0], split, version)[0]
             if len(missing) == len(lists):
-                raise DataError(f'{told}: all; expected {expected} and others')
-            told = f'{told}: {", ".join(missing)}'
+                raise DataError(f'{message}: all; expected {expected} and others')
+            message = f'{message}: {", ".join(missing)}'
             if not allow_missing:
-                raise DataError(f'{told}; allow_missing=True takes the rest')
-            print_log(printable(f'{told}; the rest is taken'), 'current')
+                raise DataError(f'{message}; allow_missing=True takes the rest')
+            print_log(printable(f'{message}; the rest is taken'), 'current')
         super().__init__(
             {
                 name: _Realm(path, split, allow_missing)
@@ -96,15 +95,15 @@ class _Realm:
 
     def __init__(self, list_file: Path, split: str, allow_missing: bool) -> None:
         self._index = read_list(list_file, str(list_file.parent), None, True).index
-        self._start = _start_of(self._index, list_file, split)
-        there = _existing(self._index, self._start)
-        if len(lost := np.flatnonzero(~there)):
+        self._prefix = _prefix_of(self._index, list_file, split)
+        exists = _existing(self._index, self._prefix)
+        if len(lost := np.flatnonzero(~exists)):
             some = ', '.join(self._index.path(int(n)) for n in lost[:10])
-            told = f'{list_file}: {len(lost)} of its {len(there)} images do not exist: {some}'
+            message = f'{list_file}: {len(lost)} of its {len(exists)} images do not exist: {some}'
             if not allow_missing:
-                raise DataError(f'{told}; allow_missing=True leaves them out')
-            print_log(printable(f'{told}; they are left out'), 'current')
-        self._numbers = np.flatnonzero(there)
+                raise DataError(f'{message}; allow_missing=True leaves them out')
+            print_log(printable(f'{message}; they are left out'), 'current')
+        self._numbers = np.flatnonzero(exists)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -112,7 +111,7 @@ class _Realm:
     def get_data_info(self, index: int) -> dict[str, Any]:
         """dict(img_path str, gt_label int)."""
         number = int(self._numbers[index])
-        path = self._start + self._index.path(number)
+        path = self._prefix + self._index.path(number)
         return {'img_path': path, 'gt_label': int(self._index.labels[number])}
 
     def get_gt_labels(self) -> NDArray[np.int64]:
@@ -124,7 +123,8 @@ def _places(root: Path, realm: str, split: str, version: str) -> list[Path]:
     """Where the list of a realm may be."""
     folders = [root / name for name in _FOLDERS.get(realm, (realm,))]
     if version == 'v2':
-        return [folder / 'annotations' / 'v2' / f'{split}.txt' for folder in folders]
+        below = [folder / 'annotations' / 'v2' / f'{split}.txt' for folder in folders]
+        return below + [root / _META / folder.name / f'{split}.txt' for folder in folders]
     return [folder / f'{folder.name}.{split}' / 'record.txt' for folder in folders]
 
 
@@ -132,35 +132,38 @@ def _list_of(root: Path, realm: str, split: str, version: str) -> Path | None:
     return next(filter(Path.is_file, _places(root, realm, split, version)), None)
 
 
-def _starts(list_file: Path, split: str) -> Iterator[str]:
-    """What a path of the list may have to be put after."""
+def _prefixes(list_file: Path, split: str) -> Iterator[str]:
+    """Prefixes with which the paths of a list may be complete."""
     realm = next(folder for folder in list_file.parents if folder.name not in ('v2', 'annotations'))
     if realm.name.endswith(f'.{split}'):
         realm = realm.parent
+    if realm.parent.name == _META:
+        realm = realm.parent.parent / realm.name
     below = f'{realm.name}.{split}'
     yield f'{realm}/'
     yield f'{realm}/{realm.name}.'  # of `train/images/x.jpg`, `<realm>.train/images/x.jpg`
     yield from (f'{realm}/{below}/', f'{realm}/{below}/images/', f'{realm.parent}/')
 
 
-def _start_of(index: PathIndex, list_file: Path, split: str) -> str:
-    starts = list(_starts(list_file, split))
-    paths = [index.path(number) for number in range(min(len(index), _LOOKS))]
-    for start in starts:
-        if any(os.path.isfile(start + path) for path in paths):
-            return start
+def _prefix_of(index: PathIndex, list_file: Path, split: str) -> str:
+    prefixes = list(_prefixes(list_file, split))
+    paths = [index.path(number) for number in range(min(len(index), _MOST_TRIED))]
+    for prefix in prefixes:
+        if any(os.path.isfile(prefix + path) for path in paths):
+            return prefix
     raise DataError(
-        f'{list_file}: none of its first {len(paths)} images exists; expected {starts[1]}{paths[0]}'
+        f'{list_file}: none of its first {len(paths)} images exists; expected '
+        f'{prefixes[1]}{paths[0]}'
     )
 
 
-def _existing(index: PathIndex, start: str) -> NDArray[np.bool_]:
+def _existing(index: PathIndex, prefix: str) -> NDArray[np.bool_]:
     """Which images exist: each folder is listed once, as a query for every file takes too long."""
     listed: dict[str, frozenset[str]] = {}
-    there = np.zeros(len(index), bool)
+    exists = np.zeros(len(index), bool)
     for number in range(len(index)):
-        folder, name = os.path.split(start + index.path(number))
+        folder, name = os.path.split(prefix + index.path(number))
         if folder not in listed:
             listed[folder] = frozenset(os.listdir(folder) if os.path.isdir(folder) else ())
-        there[number] = name in listed[folder]
-    return there
+        exists[number] = name in listed[folder]
+    return exists

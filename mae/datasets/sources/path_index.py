@@ -69,10 +69,7 @@ def index_of(paths: Iterable[str], labels: Any) -> PathIndex:
         labels: whole numbers (N,).
     """
     encoded = [os.fsencode(path) for path in paths]
-    ends = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(path) for path in encoded], out=ends[1:])
-    names: NDArray[np.uint8] = np.frombuffer(bytearray(b''.join(encoded)), np.uint8)
-    return PathIndex({'names': names, 'ends': ends, 'labels': np.asarray(labels, np.int32)})
+    return _index(bytearray(b''.join(encoded)), list(map(len, encoded)), labels)
 
 
 class IndexBuilder:
@@ -92,12 +89,16 @@ class IndexBuilder:
 
     def build(self) -> PathIndex:
         """The index of all that was added."""
-        ends = np.zeros(len(self._lengths) + 1, np.int64)
-        np.cumsum(np.frombuffer(self._lengths, np.int64), out=ends[1:])
-        names: NDArray[np.uint8] = np.frombuffer(self._names, np.uint8)
-        return PathIndex(
-            {'names': names, 'ends': ends, 'labels': np.frombuffer(self._labels, np.int32)}
-        )
+        lengths: NDArray[np.int64] = np.frombuffer(self._lengths, np.int64)
+        return _index(self._names, lengths, np.frombuffer(self._labels, np.int32))
+
+
+def _index(paths: bytearray, lengths: Any, labels: Any) -> PathIndex:
+    """The index of paths that stand end to end in `paths`, with the length of each."""
+    ends = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    names: NDArray[np.uint8] = np.frombuffer(paths, np.uint8)
+    return PathIndex({'names': names, 'ends': ends, 'labels': np.asarray(labels, np.int32)})
 
 
 def _reopen(file: Path, count: int, size: int) -> PathIndex:

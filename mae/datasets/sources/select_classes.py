@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mae.datasets.seeded import Source
 from mae.datasets.sources.subset import require_labels
+from mae.datasets.sources.wrapped import build_source
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError
 
@@ -29,12 +30,9 @@ class SelectClasses:
     """
 
     def __init__(self, source: Source | dict[str, Any], classes: Sequence[int]) -> None:
-        built: Any = DATASETS.build(source) if isinstance(source, dict) else source
-        if hasattr(built, 'full_init'):
-            built.full_init()
-        self.source: Source = built
+        self.source = build_source(source)
         self.classes = list(classes)
-        labels = require_labels(built, 'SelectClasses').numpy()
+        labels = require_labels(self.source, 'SelectClasses').numpy()
         known = np.unique(labels).tolist()
         missing = [label for label in self.classes if label not in known]
         if not self.classes or missing or len(set(self.classes)) < len(self.classes):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mae.datasets.seeded import Source
+from mae.datasets.sources.wrapped import build_source, labels_of
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import sample_keys
@@ -53,11 +54,8 @@ class Subset:
             raise ConfigError(f'Subset: fraction must lie in (0, 1], got {fraction}')
         if not 1 <= imbalance < math.inf:
             raise ConfigError(f'Subset: imbalance must be at least 1 and finite, got {imbalance}')
-        built: Any = DATASETS.build(source) if isinstance(source, dict) else source
-        if hasattr(built, 'full_init'):
-            built.full_init()
-        self.source: Source = built
-        labels = require_labels(built, 'Subset')
+        self.source = build_source(source)
+        labels = require_labels(self.source, 'Subset')
         order = sample_keys(seed, 0, torch.arange(len(labels))).argsort()
         by_class = order[labels[order].argsort(stable=True)]
         counts = labels.bincount().tolist()
@@ -94,16 +92,12 @@ def require_labels(source: Any, owner: str) -> Tensor:
     Raises:
         DataError: an image has none; begins with `owner`.
     """
-    if hasattr(source, 'get_gt_labels'):
-        labels = torch.as_tensor(source.get_gt_labels())
-    else:
-        infos = (source.get_data_info(index) for index in range(len(source)))
-        labels = torch.tensor([info.get('gt_label', -1) for info in infos])
+    labels = torch.from_numpy(labels_of(source))
     if not len(labels) or labels.min() < 0:
         raise DataError(
             f'{owner}: {type(source).__name__} has images without a label; give it labelled ones'
         )
-    return labels.long()
+    return labels
 
 
 def _number(label: int, count: int, per_class: int | None, fraction: float | None) -> int:

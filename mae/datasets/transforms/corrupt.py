@@ -1,4 +1,4 @@
-"""Images made worse on purpose, in the kinds and severities of ImageNet-C."""
+"""Image corruptions, in the kinds and severities of ImageNet-C."""
 
 import numpy as np
 import torch
@@ -14,24 +14,23 @@ from mae.utils.suggest import did_you_mean
 class Corrupt(Transform):
     """A corruption of Hendrycks and Dietterich 2019, section 3: 14 of the 15 kinds, without frost.
 
-    With `kind` and `severity` the same for all images, without them that of each sample: the
-    `corruption` that the source `Corrupted` gives. It goes after the transforms that crop and
+    `kind` and `severity` apply to all images; without them each sample has its own, the
+    `corruption` that the source `Corrupted` gives. It comes after the transforms that crop and
     resize.
 
     The constants are those of the authors' script, for 224 px. A constant that is a length in
     pixels (of defocus, glass and motion blur, snow, elastic transform, and what a block of pixelate
-    is larger than a pixel) is multiplied by shorter side / `base_size`; of small images the
-    mildest blurs then change nothing. Noise, zoom blur, fog, brightness, contrast and JPEG have
-    none. What is random follows the sample's key.
+    is larger than a pixel) is multiplied by shorter side / `base_size`, so the mildest
+    blurs do not change small images. Noise, zoom blur, fog, brightness, contrast and JPEG have no
+    such constant. Random numbers follow from the sample's key.
 
-    ImageNet-C itself is a set of files that were corrupted once: results on images corrupted here
-    compare with each other, not with published ones.
+    ImageNet-C is a set of published files: results on images corrupted here compare with each
+    other, not with published ones.
 
     Args:
         kind: name in ImageNet-C, such as 'gaussian_noise'.
         severity: 1 (least) to 5.
-        base_size: shorter side in pixels of the images that the constants hold for; a smaller one
-            makes lengths larger.
+        base_size: shorter side in pixels for which the constants are unscaled.
 
     Raises:
         ConfigError: another kind or severity, or one of the two alone.

@@ -184,8 +184,19 @@ def _check(report: LoadReport, path: Path, exact: bool) -> None:
         may_miss = tuple(name for name in may_miss if name != 'decoder.')
     wrong = [f'{name} is missing' for name in report.missing if not name.startswith(may_miss)]
     wrong += [f'{name} is unknown' for name in report.unexpected if not name.startswith(may_remain)]
+    if exact and _has_no_head(report):
+        raise CheckpointError(
+            f'{path} has no head: it was not fine-tuned; fine-tune it first (tools/train.py)'
+        )
     if wrong or not report.matched:
         raise CheckpointError(f'{path} does not fit the model: {_first(wrong) or "no key matches"}')
+
+
+def _has_no_head(report: LoadReport) -> bool:
+    """Whether the model classifies, and the file holds an encoder and nothing of a head."""
+    lacks = any(name.startswith('head.') for name in report.missing)
+    there = (*report.matched, *report.unexpected)
+    return lacks and _has_encoder(there) and not any(n.startswith('head.') for n in there)
 
 
 def _has_encoder(weights: Iterable[str]) -> bool:

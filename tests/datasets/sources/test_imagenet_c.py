@@ -74,7 +74,8 @@ def test_missing_ones_are_named(root, log):
         ImageNetC(str(root), classes=NAMES)
     source = ImageNetC(str(root), classes=NAMES, allow_missing=True)
     assert len(source.metainfo['groups']) == 75 - 7
-    assert source.missing == ('shot_noise/4', 'zoom_blur/1', *(f'fog/{n}' for n in range(1, 6)))
+    missing = source.metainfo['missing']
+    assert missing == ('shot_noise/4', 'zoom_blur/1', *(f'fog/{n}' for n in range(1, 6)))
     assert log == [f'{root}: {told}the rest is evaluated']
 
 
@@ -82,6 +83,14 @@ def test_a_folder_of_which_images_are_missing(root):
     (root / 'snow' / '2' / 'n02' / 'ILSVRC2012_val_00000001.JPEG').unlink()
     with pytest.raises(DataError, match=r'snow/2 has 3 images, others have 4: unpack its archive'):
         ImageNetC(str(root), classes=NAMES)
+
+
+def test_links_to_a_folder_are_no_second_one(root):
+    whole = len(ImageNetC(str(root), classes=NAMES))
+    (real,) = root.rglob('gaussian_noise')
+    (root / 'again').mkdir()
+    (root / 'again' / 'gaussian_noise').symlink_to(real)
+    assert len(ImageNetC(str(root), classes=NAMES)) == whole
 
 
 def test_a_folder_that_is_there_twice(root):
@@ -105,6 +114,8 @@ def test_another_folder(tmp_path):
         (dict(corruptions=['fog', 'fog']), 'must be different names'),
         (dict(severities=[0, 1]), r'must be some of 1 to 5, not \[0, 1\]'),
         (dict(severities=[]), 'must be some of 1 to 5'),
+        (dict(severities=3), 'must be some of 1 to 5, not 3'),
+        (dict(severities=[1.0]), r'must be some of 1 to 5, not \[1.0\]'),
     ],
 )
 def test_other_names(root, options, message):

@@ -9,13 +9,15 @@ from mae.utils.errors import ConfigError, DataError
 LABELS = (3, 0, 3, 7)
 
 
-def fill(root, realm, split, paths=None, start='', folder=None, v1=False):
+def fill(root, realm, split, start='', folder=None, v1=False, meta=False):
     """A realm's images as the download tool puts them, and its list with paths as given."""
     folder = root / realm / (folder or f'{realm}.{split}') / 'images'
     folder.mkdir(parents=True)
     for number in range(4):
         (folder / f'{number}.jpg').touch()
     list_file = root / realm / 'annotations' / 'v2' / f'{split}.txt'
+    if meta:
+        list_file = root / 'meta_v2' / realm / f'{split}.txt'
     if v1:
         list_file = root / realm / f'{realm}.{split}' / 'record.txt'
     list_file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,7 @@ def test_all_realms(root):
     'options',
     [
         dict(start='test/images/', folder='test'),
+        dict(start='test/images/', meta=True),
         dict(start='car.test/images/', v1=True),
         dict(start='car/car.test/images/', v1=True),
         dict(start='images/', v1=True),
@@ -63,6 +66,17 @@ def test_paths_relative_to_other_folders(tmp_path, options):
     source = OmniBenchmark(str(tmp_path), 'test', version=version, realms=['car'])
     paths = [source.get_data_info(n)['img_path'] for n in range(4)]
     assert paths == [str(folder / f'{n}.jpg') for n in range(4)]
+
+
+def test_lists_in_one_folder_of_their_own(root):
+    whole = OmniBenchmark(str(root), 'val')
+    for realm in REALMS:
+        name = 'vascular_plant' if realm == 'plant' else realm
+        (root / 'meta_v2').mkdir(exist_ok=True)
+        (root / name / 'annotations' / 'v2').rename(root / 'meta_v2' / name)
+    source = OmniBenchmark(str(root), 'val')
+    assert source.get_data_info(70) == whole.get_data_info(70)
+    assert len(source) == len(whole)
 
 
 def test_missing_realms(root):
@@ -98,6 +112,7 @@ def test_missing_images(root):
     ('options', 'message'),
     [
         (dict(split='valid'), "split must be 'train', 'val' or 'test'"),
+        (dict(realms=['bird', 'bird']), 'must be different names'),
         (dict(version='v3'), "version 'v1' or 'v2', not 'val' and 'v3'"),
         (dict(realms=['cars']), r"no realm 'cars'; did you mean car\?"),
     ],

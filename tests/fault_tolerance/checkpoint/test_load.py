@@ -77,8 +77,17 @@ def test_missing_and_unknown():
     assert 'encoder.extra is unknown' in refused(classifier(), weights)
 
 
+def test_weights_that_were_not_fine_tuned():
+    message = refused(classifier(), pretrained().state_dict(), exact=True)
+    assert message.startswith('some/epoch_1.pth has no head: it was not fine-tuned; ')
+    encoder = {n: w for n, w in pretrained().state_dict().items() if n.startswith('encoder.')}
+    assert 'not fine-tuned' in refused(classifier(with_norm=True), encoder, exact=True)
+    part = classifier().state_dict()
+    del part['head.weight']
+    assert 'head.weight is missing' in refused(classifier(), part, exact=True)
+
+
 def test_exact_allows_neither():
-    assert 'head.weight is missing' in refused(classifier(), pretrained().state_dict(), exact=True)
     model, source = classifier(), classifier()
     assert str(fit_weights(model, source.state_dict(), PATH, exact=True)) == '4 weights loaded'
 
