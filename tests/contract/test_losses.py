@@ -1,6 +1,7 @@
 """A loss: of (pred, target) one number an image; of (logits, labels) one number.
 
-A target is as wide as the prediction, or for a loss of classes the number of one for each patch.
+Of label maps, of (logits, maps) one number. A target is as wide as the prediction, or for a loss of
+classes the number of one for each patch.
 """
 
 import inspect
@@ -17,6 +18,10 @@ def case(loss_type):
         labels = torch.tensor([0, 2, 1])
         good = torch.nn.functional.one_hot(labels, 4) * 9.0
         return loss_type(), torch.randn(3, 4), good, labels, ()
+    if names == ['logits', 'maps']:
+        maps = torch.arange(18).view(2, 3, 3) % 4
+        good = torch.nn.functional.one_hot(maps, 4).permute(0, 3, 1, 2) * 9.0
+        return loss_type(), torch.randn(2, 4, 3, 3), good, maps, ()
     assert names == ['pred', 'target']
     if 'CrossEntropy' in loss_type.__name__:
         target = torch.arange(15).view(3, 5) % 12

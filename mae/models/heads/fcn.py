@@ -24,6 +24,9 @@ class FCNHead(nn.Module):
         dropout: share of channels dropped before the last convolution.
         norm: see `mae.models.layers.conv.norm_of`.
         channels: of each level, from the finest, which the neck states.
+
+    Raises:
+        ValueError: fewer than one class, or a level that is not there.
     """
 
     def __init__(
@@ -38,6 +41,11 @@ class FCNHead(nn.Module):
         channels: Sequence[int],
     ) -> None:
         super().__init__()
+        if num_classes < 1 or not 0 <= level < len(channels):
+            raise ValueError(
+                f'num_classes must be at least 1 and level in 0..{len(channels) - 1}, not '
+                f'{num_classes} and {level}'
+            )
         self.num_classes = num_classes
         self.level = level
         widths = (channels[level], *(width,) * num_convs)
