@@ -61,7 +61,7 @@ def no_more(job):
 # --- the whole ------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp('demo')
     # --cores 2 would start OpenMP threads, which crawl where tests run side by side.

@@ -47,7 +47,7 @@ def start(folder):
     )
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def continued(tmp_path_factory):
     """A protocol that was killed in the middle of the linear probe, and run again."""
     folder = tmp_path_factory.mktemp('protocol')

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mae.protocol import PROTOCOLS, plan, recipes
-from mae.protocol.plan import Plan, Settings
+from mae.protocol.plan import Plan, PlanSettings
 from mae.protocol.stages import preset_of
 from mae.protocol.table import table_of
 from mae.utils.errors import DataError
@@ -43,7 +43,7 @@ def planned(tmp_path, data):
 
     def build(protocols=PROTOCOLS[:-1], start=PRETRAIN, recipe=None, **changes):
         given = dict(tools=TOOLS, work_dir=tmp_path / 'work', data=str(data), seeds=range(3))
-        settings = Settings(**{**given, 'cores': 1, 'gpus': 0, 'options': (), **changes})
+        settings = PlanSettings(**{**given, 'cores': 1, 'gpus': 0, 'options': (), **changes})
         return Plan(preset_of(start, protocols, recipe), settings)
 
     return build
