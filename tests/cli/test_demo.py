@@ -182,6 +182,7 @@ def test_no_cores_is_a_slip(tools, capsys):
 @pytest.fixture
 def plan(tools, tmp_path, monkeypatch):
     """plan(*arguments) is what a command line asks for; the weights are there."""
+    monkeypatch.chdir(tmp_path)  # a demo of the user's own may lie below the current folder
 
     def build(*arguments):
         made = tools.demo.make_plan(tools.demo.parse_args(arguments))
