@@ -13,7 +13,6 @@ from mae.models.encoders.vit import ViTEncoder, grid_of
 from mae.models.layers.block import Recompute
 from mae.models.layers.dense_block import DenseBlock
 from mae.models.layers.patches import patchify
-from mae.models.layers.pos_embed import resample_pos_embed
 from mae.models.layers.rel_pos import AxisBias, RelPos, TableBias, check_rel_pos
 from mae.models.layers.shapes import check_like, check_shape
 from mae.registry import MODELS
@@ -128,21 +127,10 @@ class DenseViTEncoder(ViTEncoder):
 
     def _tokens(self, patches: Tensor, grid_size: tuple[int, int]) -> Iterator[Tensor]:
         """Tokens (B, N, D) after each block, the last ones behind the final norm."""
-        x = self._embed(patches, grid_size)
+        x = self.embed(patches, grid_size)
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, grid_size=grid_size)
             yield self.norm(x) if number == self.depth else x
-
-    def _embed(self, patches: Tensor, grid_size: tuple[int, int]) -> Tensor:
-        prefix = self.num_prefix_tokens
-        positions = resample_pos_embed(
-            self.pos_embed, grid_size, prefix, self.full_grid_size, antialias=self.pos_antialias
-        )
-        x: Tensor = self.patch_embed(patches) + positions[:, prefix:]
-        if prefix:
-            cls_token = self.cls_token + positions[:, :prefix]
-            x = torch.cat([cls_token.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
-        return x
 
     def _make_bias(self, kind: RelPos, side: int) -> TableBias | AxisBias | None:
         grid_size = (side, side) if side else self.full_grid_size

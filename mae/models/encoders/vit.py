@@ -142,31 +142,34 @@ class ViTEncoder(Backbone):
         Raises:
             ValueError: shapes, types or devices do not match, or an id is outside 0..L - 1.
         """
-        prefix, L = self.num_prefix_tokens, self.grid_size[0] * self.grid_size[1]
+        L = self.grid_size[0] * self.grid_size[1]
         check_shape('patches', patches, 'B', L, self.in_channels * self.patch_size**2)
         check_like('patches', patches, self.pos_embed)
-        positions = resample_pos_embed(
-            self.pos_embed,
-            self.grid_size,
-            prefix,
-            self.full_grid_size,
-            antialias=self.pos_antialias,
-        )  # 1,prefix+L,D
-        pos_embed = positions[:, prefix:]  # 1,L,D
         if ids_keep is not None:
             check_ids('ids_keep', ids_keep, patches, L, training=self.training)
-            patches = take(patches, ids_keep)  # B,K,P
-            pos_embed = take(pos_embed, ids_keep)  # B,K,D
-        x = self.patch_embed(patches) + pos_embed  # B,K,D
-        if prefix:
-            cls_token = self.cls_token + positions[:, :prefix]
-            x = torch.cat([cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)  # B,N,D
-        if self.bf16_residual:
-            x = to_bf16(x)
+        x = self.embed(patches, self.grid_size, ids_keep)  # B,N,D
         for block in self.blocks:
             x = block(x)
         out: Tensor = self.norm(x)
         return out
+
+    def embed(
+        self, patches: Tensor, grid_size: tuple[int, int], ids_keep: Tensor | None = None
+    ) -> Tensor:
+        """Patches (B, L, P) of a grid (h, w) to the tokens (B, N, D) that enter the first block."""
+        prefix = self.num_prefix_tokens
+        positions = resample_pos_embed(
+            self.pos_embed, grid_size, prefix, self.full_grid_size, antialias=self.pos_antialias
+        )  # 1,prefix+L,D
+        pos_embed = positions[:, prefix:]  # 1,L,D
+        if ids_keep is not None:
+            patches = take(patches, ids_keep)  # B,K,P
+            pos_embed = take(pos_embed, ids_keep)  # B,K,D
+        x: Tensor = self.patch_embed(patches) + pos_embed  # B,K,D
+        if prefix:
+            cls_token = self.cls_token + positions[:, :prefix]
+            x = torch.cat([cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)  # B,N,D
+        return to_bf16(x) if self.bf16_residual else x
 
     def extract_features(self, images: Tensor, pool: Pool = 'avg') -> Tensor:
         """One vector an image, (B, D), or all tokens (B, N, D) with `pool='tokens'`."""

@@ -117,3 +117,11 @@ def test_hidden_patches_are_refused(images):
     patches = dense.patchify(images)
     with pytest.raises(ValueError, match='ViTEncoder'):
         dense.encode(patches, torch.zeros(2, 1, dtype=torch.int64))
+
+
+def test_the_residual_in_bfloat16_is_that_of_the_plain_encoder(images):
+    plain, dense = build(ViTEncoder, bf16_residual=True), build(bf16_residual=True)
+    dense.load_state_dict(plain.state_dict())
+    with torch.autocast('cpu', torch.bfloat16):
+        assert dense(images).dtype == plain(images).dtype
+        assert torch.equal(dense(images), plain(images))
