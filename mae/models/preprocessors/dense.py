@@ -11,7 +11,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mae.models.layers.shapes import check_shape
-from mae.models.preprocessors.image import normalise
+from mae.models.preprocessors.image import channel_statistics, normalise
 from mae.registry import MODELS
 
 _OBJECTS = ('boxes', 'classes', 'crowd', 'areas')
@@ -35,14 +35,9 @@ class DensePreprocessor(BaseDataPreprocessor):
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], *, with_masks: bool = True
     ) -> None:
-        super().__init__()
-        if not mean or len(mean) != len(std) or min(std) <= 0:
-            raise ValueError(
-                'preprocessor.mean and preprocessor.std need one number a channel, the '
-                f'deviations positive, not {mean} and {std}'
-            )
-        self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
+        super().__init__(non_blocking=True)  # from pinned memory, without waiting for the device
+        for name, values in zip(('mean', 'std'), channel_statistics(mean, std), strict=True):
+            self.register_buffer(name, values, persistent=False)
         self.with_masks = with_masks
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:

@@ -41,13 +41,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
         erase: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(non_blocking=True)  # from pinned memory, without waiting for the device
-        if len(mean) != len(std) or min(std) <= 0:
-            raise ValueError(
-                'preprocessor.mean and preprocessor.std need one number a channel, the '
-                f'deviations positive, not {mean} and {std}'
-            )
-        self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
+        for name, values in zip(('mean', 'std'), channel_statistics(mean, std), strict=True):
+            self.register_buffer(name, values, persistent=False)
         self.mix = Mix(**mixup) if mixup else None
         self.erase = Erase(**erase) if erase else None
         self._num_classes: int | None = None
@@ -119,6 +114,20 @@ def _check(data: Mapping[str, Tensor], needed: Sequence[str]) -> None:
             check_shape(name, data[name], len(inputs), hint='one for each image')
         elif name in needed:
             raise ValueError(f'the batch has no {name}, which training needs')
+
+
+def channel_statistics(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel as `normalise` takes them, (C, 1, 1).
+
+    Raises:
+        ValueError: not one positive deviation a mean.
+    """
+    if not mean or len(mean) != len(std) or min(std) <= 0:
+        raise ValueError(
+            'preprocessor.mean and preprocessor.std need one number a channel, the '
+            f'deviations positive, not {mean} and {std}'
+        )
+    return torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
