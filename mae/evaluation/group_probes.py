@@ -21,6 +21,7 @@ from mae.evaluation.per_class import PerClass
 from mae.evaluation.probes import LinearProbe
 from mae.registry import LOOPS
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.runner_protocol import RunnerProtocol
 
 _Features = tuple[Tensor, Tensor, Tensor]  # features (M, D), labels (M,), groups (M,)
 _Metrics = dict[str, float]
@@ -63,7 +64,7 @@ class GroupProbeLoop(TestLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerProtocol,
         dataloader: LoaderOrConfig,
         evaluator: Any,
         bank_dataloader: LoaderOrConfig,

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from mae.models.algorithms.base import Algorithm
-from mae.models.algorithms.parts import Part, build_part
+from mae.models.algorithms.parts import Part, build_part, check_taps
 from mae.registry import MODELS
 
 
@@ -24,6 +24,9 @@ class Detector(Algorithm):
         roi: config; levels and proposals to detections.
         taps: numbers of the blocks, from 0, whose maps are used.
         preprocessor: config; batches of `collate_dense` to normalised images and objects.
+
+    Raises:
+        ValueError: taps that are no rising numbers of blocks.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class Detector(Algorithm):
         preprocessor: Part,
     ) -> None:
         super().__init__(encoder, preprocessor)
-        self.taps = tuple(taps)
+        self.taps = check_taps(taps, self.encoder.depth)
         facts: dict[str, Any] = {
             'embed_dim': self.encoder.embed_dim,
             'patch_size': self.encoder.patch_size,

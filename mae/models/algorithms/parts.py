@@ -4,7 +4,7 @@ Shapes: B images, M predicted patches, T values predicted of a patch.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -60,6 +60,20 @@ def target_dim_of(target: nn.Module) -> int:
             f'{name}.target_dim must be the number of values to predict of a patch, not {width!r}'
         )
     return width
+
+
+def check_taps(taps: Sequence[int], depth: int) -> tuple[int, ...]:
+    """Refuse what does not name blocks whose maps an encoder gives, in rising order.
+
+    Raises:
+        ValueError: says the range.
+    """
+    valid = all(isinstance(tap, int) and 0 <= tap < depth for tap in taps)
+    if not taps or not valid or list(taps) != sorted(set(taps)):
+        raise ValueError(
+            f'model.taps must be rising numbers of blocks in 0..{depth - 1}, not {list(taps)}'
+        )
+    return tuple(taps)
 
 
 def check_masker(masker: nn.Module) -> None:

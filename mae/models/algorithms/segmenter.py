@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mae.models.algorithms.base import Algorithm
-from mae.models.algorithms.parts import Part, build_part
+from mae.models.algorithms.parts import Part, build_part, check_taps
 from mae.registry import MODELS
 
 
@@ -55,7 +55,7 @@ class Segmenter(Algorithm):
         flip: bool = False,
     ) -> None:
         super().__init__(encoder, preprocessor)
-        self.taps = _check_taps(taps, self.encoder.depth)
+        self.taps = check_taps(taps, self.encoder.depth)
         facts: dict[str, Any] = {
             'embed_dim': self.encoder.embed_dim,
             'patch_size': self.encoder.patch_size,
@@ -179,15 +179,6 @@ class Segmenter(Algorithm):
             aside = self.loss(self.auxiliary(levels), maps)
             losses['loss'] = losses['loss'] + self.auxiliary_weight * aside
         return losses
-
-
-def _check_taps(taps: Sequence[int], depth: int) -> tuple[int, ...]:
-    valid = all(isinstance(tap, int) and 0 <= tap < depth for tap in taps)
-    if not taps or not valid or list(taps) != sorted(set(taps)):
-        raise ValueError(
-            f'model.taps must be rising numbers of blocks in 0..{depth - 1}, not {list(taps)}'
-        )
-    return tuple(taps)
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:

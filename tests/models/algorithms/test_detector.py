@@ -180,5 +180,7 @@ def test_crowds_are_nothing_to_find(batch):
 def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match='box_loss'):
         build(box_loss='l2')
+    with pytest.raises(ValueError, match='taps'):
+        MODELS.build({**CONFIG, 'taps': [2]})
     with pytest.raises(ValueError, match=r'rpn\.sizes'):
         MODELS.build({**CONFIG, 'rpn': {'type': 'RPN', 'sizes': [8, 16]}})
