@@ -12,7 +12,7 @@ import io
 import json
 import subprocess
 import sys
-import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -54,11 +54,11 @@ def git(*args: str) -> bytes:
 def difference(name: str, folder: Path) -> str:
     """What a config has become since the golden file was committed."""
     commit = git('log', '-1', '--format=%H', '--', str(GOLDEN)).decode().strip()
-    then = git('archive', commit, 'configs') if commit else b''
+    then = git('archive', '--format=zip', commit, 'configs') if commit else b''
     if not then:
         return f'compare with the commit of {GOLDEN.name}, which is not in the history at hand'
-    with tarfile.open(fileobj=io.BytesIO(then)) as archive:
-        archive.extractall(folder, filter='data')
+    with zipfile.ZipFile(io.BytesIO(then)) as archive:
+        archive.extractall(folder)
     old = next((folder / 'configs').rglob(f'{name}.py'), None)
     before = canonical(old).splitlines() if old else []
     after = canonical(LEAVES[name]).splitlines() if name in LEAVES else []
