@@ -12,6 +12,7 @@ global_batch_size = 128
 model = dict(
     preprocessor=dict(mean=[72.94], std=[90.02]),
     encoder=dict(img_size=28),
+    decoder=dict(depth=2),
     target=dict(norm_pix=True),
 )
 optim_wrapper = dict(amp=None)
