@@ -71,8 +71,13 @@ class Algorithm(BaseModel):
                 continue
             antialias = getattr(module, 'pos_antialias', True)
             new = weights[name] = self.encoder.fit_pos_embed(old, grid_size, antialias=antialias)
-            if new is not old:
+            if not getattr(self.encoder, 'load_pos', True):
+                lines.append(f"{name} stays sine-cosine: the file's stay out")
+            elif new is not old:
                 lines.append(describe_resampling(name, old, new, antialias))
+        if weights.get('encoder.cls_token') is not None and not self._has_cls_token():
+            del weights['encoder.cls_token']
+            lines.append('encoder.cls_token stays out: the encoder has none')
         name = 'encoder.patch_embed.proj.weight'
         old = weights.get(name)
         if old is not None and old.ndim == 4 and len(old) == self.encoder.embed_dim:
@@ -91,7 +96,11 @@ class Algorithm(BaseModel):
             fact: getattr(getattr(self, part, None), name, None)
             for fact, (part, name) in _FACTS.items()
         }
+        facts['grid_size'] = getattr(self.encoder, 'pos_grid_size', facts['grid_size'])
         return facts | {'target': type(self.target).__name__ if hasattr(self, 'target') else None}
+
+    def _has_cls_token(self) -> bool:
+        return getattr(self.encoder, 'num_prefix_tokens', 1) > 0
 
     def get_fingerprint(self) -> str | None:
         """Hash of what else training depends on, such as a frozen teacher; None without one."""
