@@ -4,6 +4,7 @@ In this order: names and shapes; other facts in which file and model must agree,
 of heads; the rows of a classifier, matched by the names of its classes.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,11 @@ from mae.utils.errors import CheckpointError
 Suggest = Callable[[Mapping[str, Tensor]], str | None]
 
 # A pre-trained model is loaded for its encoder: the head is new, the decoder is dropped, and so is
-# the encoder's last norm if the head has its own.
-MAY_MISS = ('decoder.', 'head.')
-MAY_REMAIN = ('decoder.', 'head.', 'encoder.norm.')
+# the encoder's last norm if the head has its own. So it is with what dense tasks put behind it.
+MAY_MISS = ('decoder.', 'head.', 'neck.', 'auxiliary.', 'rpn.', 'roi.')
+MAY_REMAIN = (*MAY_MISS, 'encoder.norm.')
+# What an encoder may have besides, which changes nothing at the start.
+_NEUTRAL = re.compile(r'encoder\.blocks\.\d+\.(rel_pos\.\w+|gamma_[12])')
 
 # Facts in which file and model must agree, since the shapes do not show them, and the config key
 # of each.
@@ -66,7 +69,8 @@ def fit_weights(
 
     Args:
         model: if it has `adapt_weights(weights, grid_size)`, this resizes weights of another
-            image size; its `get_facts()` is compared with `facts`.
+            image size; its `get_facts()` is compared with `facts`. If its `head` has `kept_parts`,
+            those are loaded of a head of other classes, of which nothing else is.
         path: for messages.
         exact: refuse missing and additional weights, as for testing and resuming; else decoder
             and head may differ, as for fine-tuning a pre-trained model.
@@ -108,7 +112,8 @@ def _fit(
     adapted = [] if exact else _adapt(model, weights, facts, path)
     if not exact:
         pools = {facts.get('pool'), facts_of_model(model).get('pool')} - {None}
-        adapted += _fit_head(weights, own, facts.get('classes'), classes, len(pools) < 2)
+        kept = getattr(getattr(model, 'head', None), 'kept_parts', ())
+        adapted += _fit_head(weights, own, facts.get('classes'), classes, len(pools) < 2, kept)
         adapted += _fit_decoder(weights, own)
     reshaped = [
         f'{name} is {tuple(weights[name].shape)} there and {tuple(own[name].shape)} here'
@@ -150,8 +155,9 @@ def _fit_head(
     there: Sequence[str] | None,
     here: Sequence[str] | None,
     same_pool: bool,
+    kept_parts: Iterable[str],
 ) -> list[str]:
-    """Match the head by class names; drop it unless the whole of it fits."""
+    """Match the head by class names; drop it, but for the parts to keep, unless all of it fits."""
     theirs = [name for name in weights if name.startswith('head.')]
     ours = [name for name in own if name.startswith('head.')]
     if not theirs or not ours:
@@ -159,9 +165,16 @@ def _fit_head(
     lines = remap_head(weights, own, there, here)
     fits = set(theirs) == set(ours) and all(weights[n].shape == own[n].shape for n in ours)
     if not (fits and same_pool):
-        for name in theirs:
+        prefixes = tuple(f'head.{part}.' for part in kept_parts)
+        kept = {
+            name
+            for name in theirs
+            if name.startswith(prefixes) and name in own and own[name].shape == weights[name].shape
+        }
+        for name in set(theirs) - kept:
             del weights[name]
-        return ['the head of the file is another and stays out']
+        rest = f', but for {_first(sorted(kept))}' if kept else ''
+        return [f'the head of the file is another and stays out{rest}']
     return lines
 
 
@@ -178,11 +191,18 @@ def _fit_decoder(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> list[
 
 def _check(report: LoadReport, path: Path, exact: bool) -> None:
     """Refuse missing and additional weights, except for decoder and head as a whole."""
-    may_miss: tuple[str, ...] = () if exact else MAY_MISS
     may_remain: tuple[str, ...] = () if exact else MAY_REMAIN
-    if any(name.startswith('decoder.') for name in report.matched):
-        may_miss = tuple(name for name in may_miss if name != 'decoder.')
-    wrong = [f'{name} is missing' for name in report.missing if not name.startswith(may_miss)]
+    may_miss = tuple(  # a head as far as its rows are new, any other part as a whole
+        part
+        for part in (() if exact else MAY_MISS)
+        if part == 'head.' or not any(name.startswith(part) for name in report.matched)
+    )
+    neutral = not exact and not any(_NEUTRAL.fullmatch(name) for name in report.matched)
+    wrong = [
+        f'{name} is missing'
+        for name in report.missing
+        if not name.startswith(may_miss) and not (neutral and _NEUTRAL.fullmatch(name))
+    ]
     wrong += [f'{name} is unknown' for name in report.unexpected if not name.startswith(may_remain)]
     if exact and _has_no_head(report):
         raise CheckpointError(
