@@ -31,6 +31,7 @@ MARKER = re.compile(r'<!-- (?:([\w-]+): written by docs/zoo\.py|/([\w-]+)) -->')
 LINEAR, TUNED = 'Linear probe Top 1 Accuracy', 'Fine-tune Top 1 Accuracy'
 TUNED_448, TOP1 = 'Fine-tune 448 Top 1 Accuracy', 'Top 1 Accuracy'
 HEADS = {TUNED: 'fine-tuned', TUNED_448: 'fine-tuned at 448', LINEAR: 'linear probe', TOP1: 'top-1'}
+HEADS |= {'Box AP': 'box AP', 'Mask AP': 'mask AP'}
 HEADS |= {'mCE': 'mCE', 'Mean Error': 'mean error, not normalised'}
 ARCHS = {'base-p16': 'ViT-B', 'large-p16': 'ViT-L', 'huge-p14': 'ViT-H/14'}
 SETS = {

@@ -107,7 +107,7 @@ class AveragePrecision(BaseMetric):
         Returns:
             In percent, each behind `box_` or `mask_`: `ap`, `ap50`, `ap75`, `ap_small`,
             `ap_medium`, `ap_large`, `ar1`, `ar10`, `ar100`, `ar_small`, `ar_medium`, `ar_large`,
-            where there are such objects; and `num_images`.
+            where there are such objects; and `num_images`. So both overlaps stand in one config.
 
         Raises:
             DataError: there is no object to find.
@@ -119,8 +119,8 @@ class AveragePrecision(BaseMetric):
         matches.sort(key=lambda match: (match.label, match.sample_id))
         if not any(match.num_objects[0] for match in matches):
             raise DataError('there is nothing to evaluate: no image has an object')
-        metrics = {f'{self.iou}_{name}': value for name, value in summarise(matches).items()}
-        return {**metrics, 'num_images': float(sum(number for _, number in gathered))}
+        metrics = {**summarise(matches), 'num_images': float(sum(n for _, n in gathered))}
+        return {f'{self.iou}_{name}': value for name, value in metrics.items()}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Unused: `evaluate` gathers what it needs."""
