@@ -118,20 +118,21 @@ def test_losses_of_torchvision_are_the_reference(batch, monkeypatch):
         {'boxes': things['boxes'], 'labels': things['classes'] + 1} for things in data['objects']
     ]
     torch.manual_seed(3)
-    boxes, matched, labels, wanted = stages.select_training_samples(proposals, targets)
-    logits, offsets = stages.box_predictor(stages.box_head(stages.box_roi_pool(used, boxes)))
-    class_loss, box_loss = fastrcnn_loss(logits, offsets, labels, wanted)
-    assert torch.allclose(found['loss_class'], class_loss)
-    assert torch.allclose(found['loss_box'], box_loss)
-    are = [torch.where(some > 0)[0] for some in labels]
-    boxes = [b[a] for b, a in zip(boxes, are, strict=True)]
-    numbers = [m[a] for m, a in zip(matched, are, strict=True)]
-    masks = [things['masks'].float() for things in data['objects']]
-    classes = [things['classes'] for things in data['objects']]
-    mask_loss = maskrcnn_loss(
-        model.roi.mask_head(model.roi.mask_pool(used, boxes)), boxes, masks, classes, numbers
-    )
-    assert torch.allclose(found['loss_mask'], mask_loss, atol=1e-6)
+    drawn = stages.select_training_samples(proposals, targets)
+    expected = torch.zeros(3)
+    for n, (boxes, matched, labels, wanted) in enumerate(zip(*drawn, strict=True)):
+        own = [level[n : n + 1] for level in used]
+        logits, offsets = stages.box_predictor(stages.box_head(stages.box_roi_pool(own, [boxes])))
+        are = torch.where(labels > 0)[0]
+        mask_logits = model.roi.mask_head(model.roi.mask_pool(own, [boxes[are]]))
+        masks, classes = (data['objects'][n][name] for name in ('masks', 'classes'))
+        losses = (
+            *fastrcnn_loss(logits, offsets, [labels], [wanted]),
+            maskrcnn_loss(mask_logits, [boxes[are]], [masks.float()], [classes], [matched[are]]),
+        )
+        expected += torch.stack(losses) / len(proposals)  # the mean of the images
+    names = ('loss_class', 'loss_box', 'loss_mask')
+    assert torch.allclose(torch.stack([found[name] for name in names]), expected, atol=1e-6)
 
 
 def test_pooling_not_aligned_is_torchvisions():
