@@ -73,7 +73,7 @@ def loader(kind, split, num_scenes, sampler, *pipeline):
 
 
 def changes_of(kind, **more):
-    """Changes that make `make_runner` train a 'segmenter' or a 'detector'; dots of keys are `__`."""
+    """Changes that make `make_runner` train a 'segmenter' or a 'detector', and more of them."""
     jitter = (
         dict(type='LargeScaleJitter', size=32, scale=(0.6, 1.5)),
         dict(type='RandomFlip'),
@@ -87,7 +87,7 @@ def changes_of(kind, **more):
         'global_batch_size': 4,
         'base_lr': 0.1,
         'train_cfg.max_epochs': 2,
-        **{key.replace('__', '.'): value for key, value in more.items()},
+        **more,
     }
     return deepcopy(changes)  # a runner takes `_delete_` out of what it is given
 

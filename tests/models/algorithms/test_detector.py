@@ -178,6 +178,38 @@ def test_crowds_are_nothing_to_find(batch):
     assert losses['loss_mask'] == 0
 
 
+def test_a_batch_cut_in_two_has_the_loss_of_the_whole(batch):
+    """Samples follow the image's key, and losses are means over the images."""
+    model = build(samples=8).train()
+    data = model.data_preprocessor(batch, True)
+
+    def losses(part, seed):
+        torch.manual_seed(seed)
+        cut = {k: data[k][part] for k in ('inputs', 'objects', 'keys')}
+        return torch.stack(list(model(**cut, mode='loss').values()))
+
+    whole = losses(slice(None), 0)
+    assert torch.equal(whole, losses(slice(None), 1))
+    parts = [losses(slice(n, n + 1), n) for n in range(4)]
+    assert torch.allclose(torch.stack(parts).mean(dim=0), whole, rtol=1e-5, atol=1e-7)
+    data['keys'] = data['keys'] + 1
+    assert not torch.allclose(losses(slice(None), 0), whole, rtol=1e-5)
+
+
+def test_objects_of_one_pixel_train(batch):
+    model = build().train()
+    data = model.data_preprocessor(batch, True)
+    for things in data['objects']:
+        things['boxes'] = torch.cat([things['boxes'][:, :2], things['boxes'][:, :2] + 1], dim=1)
+        things['masks'] = torch.zeros_like(things['masks'])
+        for mask, (left, top, *_) in zip(things['masks'], things['boxes'].long(), strict=True):
+            mask[top, left] = True
+    losses = model(**data, mode='loss')
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
 def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match='box_loss'):
         build(box_loss='l2')
