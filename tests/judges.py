@@ -1,4 +1,4 @@
-"""Libraries that figures are compared with, in a folder of their own: see requirements/judges.txt."""
+"""Libraries that figures are compared with, in a folder of their own (requirements/judges.txt)."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""Label maps and annotation files that are wrong: one line that names the file, or the documented way."""
+"""Wrong label maps and annotation files: a line that names the file, or a documented way."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ def save(path, pixels):
 
 @pytest.fixture
 def maps(tmp_path):
-    """maps(pixels or bytes, classes=..., **options of LoadMap): a dataset of one image and its map."""
+    """maps(pixels or bytes, classes=..., **options of LoadMap): a dataset of one image and map."""
 
     def make(content, *, classes=None, pipeline=(), **options):
         save(tmp_path / 'images' / 'a.png', np.zeros((HEIGHT, WIDTH, 3), np.uint8))
@@ -66,7 +66,7 @@ def test_the_ignored_label_is_that_of_the_map(maps):
     colours = np.stack([plain(1000 % 256), plain(1000 // 256), plain()], axis=-1)
     options = {'classes': 'ab', 'encoding': 'rg'}
     assert (maps(colours, ignore_index=1000, **options)[0]['map'] == 1000).all()
-    with pytest.raises(DataError, match='600 pixels .* nor ignore_index=255, for example 1000'):
+    with pytest.raises(DataError, match=r'600 pixels .* nor ignore_index=255, for example 1000'):
         maps(colours, **options)[0]
     # A border that is filled with another label than the ignored one.
     pad = [{'type': 'Pad', 'size': 32}]
@@ -82,7 +82,9 @@ def test_a_map_stored_as_colours(maps, mode, tmp_path):
 
 
 def test_a_grey_map_where_colours_are_expected(maps):
-    with pytest.raises(DataError, match="a.png: .*encoding='rg' needs an RGB file, this one is L"):
+    with pytest.raises(
+        DataError, match=r"a\.png: .*encoding='rg' needs an RGB file, this one is L"
+    ):
         maps(plain(), encoding='rg')[0]
 
 
@@ -200,7 +202,9 @@ def test_annotations_that_are_no_json(coco, tmp_path, text):
     assert '\n' not in str(caught.value)
 
 
-@pytest.mark.parametrize('text', ['[]', '{}', '{"images": {}, "annotations": [], "categories": []}'])
+@pytest.mark.parametrize(
+    'text', ['[]', '{}', '{"images": {}, "annotations": [], "categories": []}']
+)
 def test_another_json_file(coco, tmp_path, text):
     coco()
     (tmp_path / 'objects.json').write_text(text)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 
@@ -46,11 +47,8 @@ def trained(runner, *hooks):
     recorder = Recorder()
     for hook in (recorder, *hooks):
         runner.register_hook(hook)
-    with StopSignals() as runner.signals:
-        try:
-            runner.train()
-        except Stopped:
-            pass
+    with StopSignals() as runner.signals, suppress(Stopped):
+        runner.train()
     return recorder
 
 
@@ -143,11 +141,11 @@ class Validations(Hook):
         self.seen.append((runner.iter, metrics))
 
 
-def test_a_run_in_steps_is_resumed_within_an_epoch(make, kind='segmenter'):
+def test_a_run_in_steps_is_resumed_within_an_epoch(make):
     """8 steps of epochs of 3, validation every 2: stopped after a step, and from a checkpoint."""
     changes = {
-        **changes_of(kind),
-        **validation_of(kind),
+        **changes_of('segmenter'),
+        **validation_of('segmenter'),
         'train_cfg': dict(type='TrainLoop', max_epochs=None, max_steps=8, val_interval=2),
         'param_scheduler': dict(_delete_=True, type='WarmupPolyLR', warmup=2),
         'default_hooks.checkpoint': dict(type='CheckpointHook', by='iter', interval=5, max_keep=-1),

@@ -126,7 +126,9 @@ def golden():
                 columns = {name: np.array(column) for name, column in stored[part].items()}
                 columns['boxes'] = columns['boxes'].reshape(-1, 4).astype(float)
                 columns['masks'] = filled(columns['boxes'])
-                image[part] = {n: c.astype(int) if n == 'classes' else c for n, c in columns.items()}
+                image[part] = {
+                    n: c.astype(int) if n == 'classes' else c for n, c in columns.items()
+                }
             image['objects']['crowd'] = image['objects']['crowd'].astype(bool)
             images.append(image)
         yield images, case['verdict']

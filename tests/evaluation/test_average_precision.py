@@ -7,6 +7,7 @@ from mae.evaluation.average_precision import AveragePrecision, match
 from mae.utils.errors import ConfigError, DataError
 from tests.evaluation.judge_average_precision import draw_images, golden, judged_by_pycocotools
 
+
 def agrees(images, iou, expected):
     metric = AveragePrecision(iou)
     metric.process(None, images)
@@ -113,5 +114,5 @@ def test_an_object_of_a_class_that_the_model_lacks_is_named():
     box = [0, 0, 40, 40]
     there = image([box], [0.9], [box])
     there['objects']['classes'][0] = 5
-    with pytest.raises(DataError, match='image 0 has an object of class 5, .* 5 classes'):
+    with pytest.raises(DataError, match=r'image 0 has an object of class 5, .* 5 classes'):
         AveragePrecision().process(None, [{**there, 'num_classes': 5}])

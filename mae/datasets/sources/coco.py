@@ -146,7 +146,6 @@ class CocoInstances:
         self._ends = np.cumsum([0, *map(len, texts)])
         self._first = np.searchsorted(self._image, np.arange(len(self._sizes) + 1))
 
-
     def _check_box(self, thing: object) -> None:
         box = thing.get('bbox') if isinstance(thing, Mapping) else None
         is_box = isinstance(box, list) and len(box) == 4

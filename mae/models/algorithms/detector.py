@@ -75,8 +75,8 @@ class Detector(Algorithm):
             inputs: normalised images (B, C, H, W).
             objects: `boxes` (G, 4), `classes`, `crowd` (G,) and `masks` (G, H, W) of each image.
             mode: 'tensor' for the levels; 'loss' for training; 'predict' for evaluation: for each
-                image `detections` at the original size, `id`, `num_classes`, and `objects` where they
-                are given.
+                image `detections` at the original size, `id`, `num_classes`, and `objects` where
+                they are given.
             batch: the rest of the batch: `shapes` and `originals` (B, 2), `ids` (B,), and `keys`
                 (B,), which choose the samples of the losses.
 

@@ -14,7 +14,6 @@ from mae.models.algorithms.base import Algorithm
 from mae.models.algorithms.parts import Part, build_part, check_taps
 from mae.registry import MODELS
 
-
 _MOST_LOGITS = 2**28  # 1 GiB of float32: a larger map is made of logits strip by strip
 
 
