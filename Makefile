@@ -53,11 +53,12 @@ clean: ## Remove build leftovers and caches; .venv, data and work_dirs stay
 
 # mmengine and mmcv ask for opencv-python, which needs the system's libGL. It shares its folder
 # with the headless build: it goes, and the headless files are laid anew.
-$(stamp): requirements.txt requirements/runtime.txt requirements/tests.txt requirements/peers.txt setup.py
+$(stamp): requirements.txt requirements/runtime.txt requirements/tests.txt requirements/peers.txt requirements/judges.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: $(PYTHON) is Python %d.%d, mae needs 3.10 or newer: make PYTHON=python3.x" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(pip) install -r requirements.txt -e .
 	$(pip) install --no-deps -r requirements/peers.txt
+	$(pip) install --no-deps --upgrade --target $(VENV)/judges -r requirements/judges.txt
 	$(pip) uninstall -y opencv-python
 	$(pip) install --force-reinstall --no-deps opencv-python-headless
 	@touch $@

@@ -1,4 +1,4 @@
-"""Checks that datasets and classifier agree about the classes."""
+"""Checks that datasets and model agree about the classes."""
 
 import logging
 
@@ -7,22 +7,22 @@ from mmengine.logging import print_log
 from mae.utils.errors import ConfigError
 
 
-def check_num_classes(num_classes: int, train: object) -> None:
-    """Refuse a dataset with more classes than the classifier; warn if it has fewer.
+def check_num_classes(num_classes: int, train: object, head: str = 'head') -> None:
+    """Refuse a dataset with more classes than the model; warn if it has fewer.
 
     Args:
-        num_classes: width of the classifier.
+        num_classes: that the model tells apart.
         train: dataset; its `metainfo`, if it has one, lists `classes`.
+        head: part of the model whose `num_classes` that is.
 
     Raises:
         ConfigError: the dataset has more classes.
     """
     found = len(_classes(train))
-    line = f'train_dataloader.dataset has {found} classes, but model.head.num_classes={num_classes}'
+    key = f'model.{head}.num_classes'
+    line = f'train_dataloader.dataset has {found} classes, but {key}={num_classes}'
     if found > num_classes:
-        raise ConfigError(
-            f'{line} takes labels 0..{num_classes - 1}; set model.head.num_classes={found}'
-        )
+        raise ConfigError(f'{line} takes labels 0..{num_classes - 1}; set {key}={found}')
     if 0 < found < num_classes:
         print_log(f'{line}: the rest is never trained', 'current', logging.WARNING)
 
@@ -43,8 +43,8 @@ def check_classes(train: object, val: object) -> None:
         if there != repr(name):
             raise ConfigError(
                 f'val_dataloader.dataset: class {label} is {name!r}, but {there} of the '
-                f'{len(known)} in train_dataloader.dataset; give both the same class folders, or '
-                'the same `classes`'
+                f'{len(known)} in train_dataloader.dataset; give both the same class folders or '
+                'categories, or the same `classes`'
             )
 
 

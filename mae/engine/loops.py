@@ -80,6 +80,7 @@ class TrainLoop(BaseLoop):
         self.stop_training = False  # set by mmengine's EarlyStoppingHook
         self.epoch = 0  # whole epochs done
         self.iter = 0  # optimizer steps done
+        self._is_moved = False  # to a checkpoint's step, and no step done since
         self.left_out: list[tuple[int, int]] = []  # ranges a <= step < b that are not trained on
         self._statistics: list[Tensor] = []  # of batch norms, different by process after a step
         self.reports = Reports(_LAG if torch.cuda.is_available() else 0)
@@ -87,10 +88,11 @@ class TrainLoop(BaseLoop):
     def go_to(self, step: int) -> None:
         """Continue after `step` optimizer steps, wherever in an epoch that is.
 
-        After the last step of an epoch, the hooks and the validation that follow it run again,
-        since the checkpoint does not show whether they had been completed.
+        The validation that follows this step, and after the last step of an epoch the hooks too,
+        run again, since the checkpoint does not show whether they had been completed.
         """
         self.iter = step
+        self._is_moved = True
         self.epoch = max(step - 1, 0) // len(self.dataloader)
         self.reports.clear()
 
@@ -115,6 +117,9 @@ class TrainLoop(BaseLoop):
         first_step = self.iter - self.epoch * len(self.dataloader)
         steps = self.dataloader.epoch(self.epoch, first_step)
         last_step = min(len(self.dataloader), self.max_iters - self.epoch * len(self.dataloader))
+        if self._is_moved:
+            self._is_moved = False
+            self._validate_in_epoch()
         for step in range(first_step, last_step):
             batches = self._wait_for(steps)
             if any(start <= self.iter < stop for start, stop in self.left_out):
@@ -124,9 +129,9 @@ class TrainLoop(BaseLoop):
             self.iter += 1
             self._call_after_report(None)
             self.runner.call_hook('after_step')
-            if self.runner.val_loop is not None and self._validation_is_due_in_epoch():
-                self.runner.val_loop.run()
-                self.runner.model.train()
+            self._validate_in_epoch()
+            if self.stop_training:
+                break
         self._call_after_report(0)
         self.runner.call_hook('after_train_epoch')
         self.epoch += 1
@@ -178,11 +183,13 @@ class TrainLoop(BaseLoop):
             return False
         return self.epoch >= self.val_begin and self.epoch % self.val_interval == 0
 
-    def _validation_is_due_in_epoch(self) -> bool:
-        """Whether a run in steps validates here; its last validation is the one at the end."""
-        if self.max_steps is None or self.iter == self.max_iters:
-            return False
-        return self.iter % self.val_interval == 0
+    def _validate_in_epoch(self) -> None:
+        """Validate if a run in steps does so here; its last validation is the one at the end."""
+        if self.runner.val_loop is None or self.max_steps is None:
+            return
+        if 0 < self.iter < self.max_iters and self.iter % self.val_interval == 0:
+            self.runner.val_loop.run()
+            self.runner.model.train()
 
 
 def _misfit(sampler: object) -> ConfigError:

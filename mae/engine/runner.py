@@ -235,19 +235,27 @@ class Runner(_Base):
         return loader
 
     def build_train_loop(self, loop: object) -> BaseLoop:
-        """Build as mmengine does, with the global batch size set in the training sampler."""
+        """Build as mmengine does, with the global batch size set in the training sampler.
+
+        Raises:
+            ConfigError: the dataset has more classes than the model.
+        """
         if isinstance(self._train_dataloader, Mapping):
             size = self.global_batch_size
             self._train_dataloader = with_global_batch(self._train_dataloader, size)
         self._build_own_loader('train_dataloader')
-        return super().build_train_loop(loop)
+        built = super().build_train_loop(loop)
+        model = self.bare_model
+        if hasattr(model, 'num_classes'):
+            head = 'roi' if hasattr(model, 'roi') else 'head'
+            check_num_classes(model.num_classes, built.dataloader.dataset, head)
+        return built
 
     def build_val_loop(self, loop: object) -> BaseLoop:
         """Build as mmengine does; refuse to validate a classifier on other classes."""
         self._build_own_loader('val_dataloader')
         built = super().build_val_loop(loop)
         if isinstance(self._train_loop, BaseLoop) and hasattr(self.bare_model, 'num_classes'):
-            check_num_classes(self.bare_model.num_classes, self.train_dataloader.dataset)
             check_classes(self.train_dataloader.dataset, built.dataloader.dataset)
         return built
 

@@ -92,10 +92,11 @@ class AveragePrecision(BaseMetric):
             data_samples: a dict for each image: `detections` with `boxes` (D, 4) in pixels (left,
                 top, right, bottom), `scores` (D,), `classes` (D,), and for masks `masks` bool
                 (D, H, W); `objects` with `boxes` (G, 4), `classes` (G,), `crowd` bool (G,), perhaps
-                `areas` (G,) and `masks` (G, H, W); `id`.
+                `areas` (G,) and `masks` (G, H, W); `id`; and perhaps `num_classes`.
 
         Raises:
             ConfigError: the model gives no detections.
+            DataError: an object of a class that the model does not have.
         """
         for sample in data_samples:
             if 'detections' not in sample or 'objects' not in sample:
@@ -104,6 +105,7 @@ class AveragePrecision(BaseMetric):
                     f'gives {", ".join(sample)}'
                 )
             found, there = sample['detections'], sample['objects']
+            _check_classes(there['classes'], sample)
             self._matches += match_image(found, there, int(sample['id']), self.iou)
             self._num_images += 1
 
@@ -137,6 +139,14 @@ class AveragePrecision(BaseMetric):
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Unused: `evaluate` gathers what it needs."""
         raise AssertionError('AveragePrecision matches image by image')
+
+
+def _check_classes(labels: Any, sample: Mapping[str, Any]) -> None:
+    if len(labels) and 'num_classes' in sample and int(labels.max()) >= sample['num_classes']:
+        raise DataError(
+            f'image {sample["id"]} has an object of class {int(labels.max())}, but the model has '
+            f'{sample["num_classes"]} classes, from 0 on'
+        )
 
 
 def match_image(

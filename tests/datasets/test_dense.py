@@ -19,6 +19,7 @@ from mae.datasets.transforms.load_map import LoadMap
 from mae.datasets.transforms.pack_dense import pack_bits
 from mae.models.preprocessors.dense import DensePreprocessor, unpack_bits
 from mae.utils.errors import ConfigError, DataError
+from tests.judges import judge
 
 JITTER = [
     {'type': 'LargeScaleJitter', 'size': 32, 'scale': (0.5, 1.5)},
@@ -237,7 +238,7 @@ def test_objects_of_coco(coco):
 
 
 def test_polygons_are_filled_where_the_image_lies(coco):
-    pytest.importorskip('pycocotools')
+    judge('pycocotools.mask')
     root, _, file = coco
     source = CocoInstances(str(root / 'val2017'), str(file))
     decode, load_them, pack = ({'type': t} for t in ('DecodeImage', 'LoadInstances', 'PackDense'))

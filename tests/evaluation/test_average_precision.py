@@ -1,116 +1,14 @@
-"""AP against pycocotools where it is installed, hand-made cases where it is not."""
-
-import contextlib
-import io
+"""AP against pycocotools, what it once said, and hand-made cases."""
 
 import numpy as np
 import pytest
 
 from mae.evaluation.average_precision import AveragePrecision, match
 from mae.utils.errors import ConfigError, DataError
-
-HEIGHT, WIDTH = 130, 170
-STATS = ('ap', 'ap50', 'ap75', 'ap_small', 'ap_medium', 'ap_large')
-STATS += ('ar1', 'ar10', 'ar100', 'ar_small', 'ar_medium', 'ar_large')
+from tests.evaluation.judge_average_precision import draw_images, golden, judged_by_pycocotools
 
 
-def filled(boxes):
-    """Masks of boxes, each without its lower right quarter."""
-    masks = np.zeros((len(boxes), HEIGHT, WIDTH), bool)
-    for mask, (left, top, right, bottom) in zip(masks, boxes.astype(int), strict=True):
-        mask[top:bottom, left:right] = True
-        mask[(top + bottom) // 2 : bottom, (left + right) // 2 : right] = False
-    return masks
-
-
-def draw_boxes(rng, number):
-    corner = rng.integers(0, [WIDTH - 8, HEIGHT - 8], (number, 2))
-    end = corner + rng.integers(4, [WIDTH, HEIGHT], (number, 2))
-    return np.concatenate([corner, np.minimum(end, [WIDTH, HEIGHT])], axis=1).astype(float)
-
-
-def draw_image(rng):
-    """Detections near the objects and elsewhere, with equal scores among them."""
-    number = int(rng.integers(0, 7))
-    objects = draw_boxes(rng, number)
-    near = (objects + rng.integers(-6, 7, objects.shape)).clip(0, [WIDTH, HEIGHT, WIDTH, HEIGHT])
-    found = np.concatenate([near, draw_boxes(rng, int(rng.integers(0, 9)))])
-    found = found[(found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])]
-    classes = rng.integers(0, 4, number)
-    guesses = np.concatenate([classes, rng.integers(0, 4, 20)])[: len(found)]
-    return {
-        'detections': {
-            'boxes': found,
-            'scores': rng.random(len(found)).round(1),
-            'classes': guesses,
-            'masks': filled(found),
-        },
-        'objects': {
-            'boxes': objects,
-            'classes': classes,
-            'crowd': rng.random(number) < 0.2,
-            'masks': filled(objects),
-            'areas': filled(objects).sum((1, 2)).astype(float),
-        },
-    }
-
-
-def judged_by_pycocotools(images, iou):
-    """The twelve figures in percent, -100 where there are no objects."""
-    pytest.importorskip('pycocotools')
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-    from pycocotools.mask import encode
-
-    def xywh(box):
-        return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-
-    def rle(mask):
-        return encode(np.asfortranarray(mask.astype(np.uint8)))
-
-    truth, found = [], []
-    for image in images:
-        there = image['objects']
-        for n, box in enumerate(there['boxes']):
-            truth.append(
-                {
-                    'id': len(truth) + 1,
-                    'image_id': image['id'],
-                    'category_id': int(there['classes'][n]) + 1,
-                    'bbox': xywh(box),
-                    'area': there['areas'][n],
-                    'iscrowd': int(there['crowd'][n]),
-                    'segmentation': rle(there['masks'][n]),
-                }
-            )
-        guesses = image['detections']
-        for n, box in enumerate(guesses['boxes']):
-            kind = (
-                {'bbox': xywh(box)} if iou == 'box' else {'segmentation': rle(guesses['masks'][n])}
-            )
-            label, score = int(guesses['classes'][n]) + 1, float(guesses['scores'][n])
-            found.append({'image_id': image['id'], 'category_id': label, 'score': score, **kind})
-    judge = COCO()
-    with contextlib.redirect_stdout(io.StringIO()):
-        judge.dataset = {
-            'images': [{'id': i['id'], 'height': HEIGHT, 'width': WIDTH} for i in images],
-            'annotations': truth,
-            'categories': [{'id': label + 1} for label in range(4)],
-        }
-        judge.createIndex()
-        evaluation = COCOeval(judge, judge.loadRes(found), 'bbox' if iou == 'box' else 'segm')
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(STATS, 100 * evaluation.stats, strict=True))
-
-
-@pytest.mark.parametrize('iou', ['box', 'mask'])
-@pytest.mark.parametrize('seed', [0, 1])
-def test_equals_pycocotools(iou, seed):
-    rng = np.random.default_rng(seed)
-    images = [{'id': number, **draw_image(rng)} for number in range(10)]
-    expected = judged_by_pycocotools(images, iou)
+def agrees(images, iou, expected):
     metric = AveragePrecision(iou)
     metric.process(None, images)
     found = metric.evaluate(len(images))
@@ -118,9 +16,24 @@ def test_equals_pycocotools(iou, seed):
         assert found.get(f'{iou}_{name}', -100) == pytest.approx(value, abs=1e-9), name
 
 
+@pytest.mark.parametrize('iou', ['box', 'mask'])
+@pytest.mark.parametrize('seed', [2, 3])
+def test_equals_pycocotools(iou, seed):
+    images = draw_images(seed)
+    agrees(images, iou, judged_by_pycocotools(images, iou))
+
+
+@pytest.mark.parametrize('iou', ['box', 'mask'])
+def test_equals_what_pycocotools_once_said(iou):
+    cases = list(golden())
+    assert len(cases) == 2
+    for images, verdict in cases:
+        assert len(verdict[iou]) == 12
+        agrees(images, iou, verdict[iou])
+
+
 def test_the_order_of_images_and_batches_changes_nothing():
-    rng = np.random.default_rng(3)
-    images = [{'id': number, **draw_image(rng)} for number in range(6)]
+    images = draw_images(3, 6)
     one, other = AveragePrecision(), AveragePrecision()
     one.process(None, images)
     for image in images[::-1]:
@@ -195,3 +108,11 @@ def test_bad_input_is_named():
         AveragePrecision('polygon')
     with pytest.raises(ConfigError, match=r'detections.*logits'):
         AveragePrecision().process(None, [{'logits': 1}])
+
+
+def test_an_object_of_a_class_that_the_model_lacks_is_named():
+    box = [0, 0, 40, 40]
+    there = image([box], [0.9], [box])
+    there['objects']['classes'][0] = 5
+    with pytest.raises(DataError, match=r'image 0 has an object of class 5, .* 5 classes'):
+        AveragePrecision().process(None, [{**there, 'num_classes': 5}])

@@ -1,5 +1,6 @@
 """What may be done to a run from inside it: each act is a hook that `MAE_FAULT` names."""
 
+import hashlib
 import os
 import signal
 import threading
@@ -8,6 +9,7 @@ import time
 import torch
 from mmengine.hooks import Hook
 
+from mae.models.preprocessors.dense import split_maps, split_masks, split_objects
 from mae.utils.digest import weights_sha256
 from tests.faults.notes import RANK, note
 from tests.faults.refusals import Ballast, FullLog, Refuse
@@ -118,7 +120,7 @@ class DieAtCall(Hook):
 
 
 class Record(Hook):
-    """Notes the samples, keys and masks of each step."""
+    """Notes the samples and keys of each step, with the masks, or the digests of what they are."""
 
     def before_train(self, runner):
         self._masks = []
@@ -128,11 +130,34 @@ class Record(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         seen = []
-        for batch, mask in zip(data_batch, self._masks, strict=True):
-            columns = batch['ids'].tolist(), batch['keys'].tolist(), mask.ids_keep.sort(1)[0]
-            seen += [[i, key, kept.tolist()] for i, key, kept in zip(*columns, strict=True)]
+        if 'shapes' in data_batch[0]:
+            rest = [_digests(batch) for batch in data_batch]
+        else:
+            rest = [mask.ids_keep.sort(1)[0].tolist() for mask in self._masks]
+        for batch, own in zip(data_batch, rest, strict=True):
+            columns = batch['ids'].tolist(), batch['keys'].tolist(), own
+            seen += [[i, key, kept] for i, key, kept in zip(*columns, strict=True)]
         self._masks.clear()
         note('steps', {'step': runner.iter + 1, 'seen': seen}, append=True)
+
+
+def _digests(batch):
+    """Of image, map and objects of each sample of a dense batch."""
+    parts = [[image] for image in batch['inputs']]
+    if 'maps' in batch:
+        for part, labels in zip(
+            parts, split_maps(batch['maps'], batch['map_sizes'].tolist()), strict=True
+        ):
+            part.append(labels)
+    if 'counts' in batch:
+        counts, sizes = batch['counts'].tolist(), batch['mask_sizes'].tolist()
+        masks = split_masks(batch['masks'], counts, sizes)
+        for part, things, own in zip(parts, split_objects(batch, counts), masks, strict=True):
+            part += [*things.values(), own]
+    return [
+        hashlib.sha256(b''.join(tensor.numpy().tobytes() for tensor in part)).hexdigest()
+        for part in parts
+    ]
 
 
 class Spoil(Hook):

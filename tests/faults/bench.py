@@ -26,6 +26,40 @@ train_dataloader = dict(dataset=dict(pipeline=_pipeline))
 env_cfg = dict(dist_cfg=dict(timeout=60))
 custom_imports = dict(imports=['tests.faults.inside'])
 """
+# Segmentation and detection of scenes: all that a transform may move, levels with batch norms,
+# windows. 3 steps an epoch of 24 scenes.
+_DENSE = f"""
+_base_ = '{ROOT}/configs/demo/vit-mini-p4_ft-1xb50-coslr-80e_digits-16.py'
+_encoder = dict(
+    type='DenseViTEncoder', arch=dict(embed_dim=16, depth=4, num_heads=2), img_size=32,
+    patch_size=4, in_channels=1, final_norm=False, drop_path_rate=0.1)
+_preprocessor = dict(type='DensePreprocessor', mean=[20.0], std=[60.0])
+_scenes = dict(type='DigitScenes', img_size=32, digits=(1, 3), sizes=(10, 16))
+_jitter = [
+    dict(type='LargeScaleJitter', size=32, scale=(0.6, 1.5)), dict(type='RandomFlip'),
+    dict(type='RandomBlur'), dict(type='Pad', size=32), dict(type='PackDense')]
+_common = dict(_delete_=True, num_workers=0, collate_fn=dict(type='collate_dense'))
+global_batch_size = 8
+env_cfg = dict(dist_cfg=dict(timeout=60))
+custom_imports = dict(imports=['tests.faults.inside'])
+custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHook')]
+"""
+
+
+def _loaders(task):
+    return f"""
+train_dataloader = dict(
+    _common, batch_size=8, sampler=dict(type='GlobalBatchSampler'),
+    dataset=dict(type='SeededDataset', pipeline=_jitter,
+                 source=dict(_scenes, split='train', num_scenes=24, task={task!r})))
+val_dataloader = dict(
+    _common, batch_size=3, sampler=dict(type='ShardSampler'),
+    dataset=dict(type='SeededDataset', pipeline=[dict(type='PackDense')],
+                 source=dict(_scenes, split='val', num_scenes=6, task={task!r})))
+test_dataloader = val_dataloader
+"""
+
+
 # Pre-training: 11 steps an epoch. Fine-tuning has the rest that is random or has a memory: drop
 # path, mixup, an average of the weights, validation, a best checkpoint; 12 steps an epoch.
 _CONFIGS = {
@@ -67,6 +101,40 @@ train_dataloader['dataset']['source'] = dict(
 param_scheduler = dict(warmup_epochs=1)
 default_hooks = dict(checkpoint=dict(interval=100, by='iter'), logger=dict(interval=11))
 custom_hooks = [dict(type=name) for name in ('PhaseHook', 'FaultHook', 'RecordHook')]
+""",
+    # Counted in steps: 14, a validation every 5.
+    'seg': f"""
+{_DENSE}
+model = dict(
+    _delete_=True, type='Segmenter', preprocessor=_preprocessor, taps=[0, 1, 2, 3],
+    encoder=dict(_encoder, rel_pos='table', layer_scale=1.0),
+    neck=dict(type='LevelsNeck'), head=dict(type='UPerHead', num_classes=11, width=8),
+    auxiliary=dict(type='FCNHead', num_classes=11, width=8),
+    loss=dict(type='PixelCrossEntropyLoss'))
+{_loaders('maps')}
+val_evaluator = dict(_delete_=True, type='MeanIoU')
+test_evaluator = val_evaluator
+param_scheduler = dict(_delete_=True, type='WarmupPolyLR', warmup=3)
+train_cfg = dict(_delete_=True, type='TrainLoop', max_epochs=None, max_steps=14, val_interval=5)
+default_hooks = dict(
+    checkpoint=dict(interval=4, by='iter', save_best='miou'), logger=dict(interval=5))
+""",
+    # 12 steps.
+    'det': f"""
+{_DENSE}
+model = dict(
+    _delete_=True, type='Detector', preprocessor=_preprocessor, taps=[3],
+    encoder=dict(
+        _encoder, with_cls_token=False, window_size=3, global_blocks=[1, 3], rel_pos='axes'),
+    neck=dict(type='SimplePyramid', channels=16),
+    rpn=dict(type='RPN', sizes=[4, 8, 16, 24, 32], samples=32),
+    roi=dict(type='RoIHead', num_classes=10, width=8, hidden=16, samples=16))
+{_loaders('instances')}
+val_evaluator = dict(_delete_=True, type='AveragePrecision')
+test_evaluator = val_evaluator
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=4, val_interval=2)
+default_hooks = dict(checkpoint=dict(interval=5, by='iter'), logger=dict(interval=5))
 """,
     'ft': f"""
 _base_ = '{ROOT}/configs/demo/vit-mini-p4_ft-1xb50-coslr-80e_digits-16.py'

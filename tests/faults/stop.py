@@ -5,7 +5,7 @@ from tests.faults.scene import Scene
 
 OPTIONS = ('train_cfg.max_epochs=2',)
 _WORKERS = (0, 1, 4)
-_STEPS = {'mae': 22, 'ft': 24}
+DENSE = {'seg': 14, 'det': 12}  # steps of the run
 
 
 def stop_at(trial):
@@ -23,6 +23,21 @@ def stop_at(trial):
     trial.finish(
         trial.bench.line(kind, trial.work_dir, '--resume', **details), reference, quick=True
     )
+
+
+def stop_dense(trial):
+    """Segmentation, counted in steps, then detection; with 0, 1 and 4 workers in turns."""
+    cases = [(kind, step) for kind, steps in DENSE.items() for step in range(1, steps + 1)]
+    kind, step = cases[trial.number]
+    reference = trial.bench.reference(kind, quick=True)
+    workers = _WORKERS[step % 3]
+    fault = dict(do='Signal', at='end', step=step)
+    line = trial.bench.line(kind, trial.work_dir, workers=workers)
+    trial.run(line, code=143, fault=fault, quick=True)
+    found = state_of(trial.work_dir).get('step')
+    trial.check(found == step, f'stopped at step {found} instead of {step}')
+    line = trial.bench.line(kind, trial.work_dir, '--resume', workers=workers)
+    trial.finish(line, reference, quick=True)
 
 
 def stop_probe(trial):
@@ -43,6 +58,13 @@ SCENES = [
         stop_at,
         full=90,
         short=(43, 81),
+    ),
+    Scene(
+        'stopdense',
+        'segmentation and detection stopped at every step, with 0, 1 and 4 workers, then --resume',
+        stop_dense,
+        full=sum(DENSE.values()),
+        short=(4, 20),
     ),
     Scene(
         'probe2',

@@ -6,23 +6,36 @@ from collections import Counter
 from tests.faults.bench import state_of
 from tests.faults.notes import notes
 from tests.faults.scene import Scene
-from tests.faults.stop import OPTIONS
+from tests.faults.stop import DENSE, OPTIONS
 
 _CHANGES = ((1, 2), (2, 1), (2, 4), (4, 2), (1, 4), (4, 1))
 
 
 def other_world(trial):
     """Another change of size each trial, at a random step."""
-    before, after = _CHANGES[trial.number]
-    expected = _seen(trial.bench.once('record-mae', lambda folder: _record(trial, folder)), 1)
-    step = trial.rng.randint(2, 19)
+    _change_world(trial, 'mae', _CHANGES[trial.number], trial.rng.randint(2, 19), OPTIONS)
+
+
+def other_world_dense(trial):
+    """The same of segmentation and detection."""
+    kind = tuple(DENSE)[trial.number % 2]
+    step = trial.rng.randint(2, DENSE[kind] - 3)
+    _change_world(trial, kind, _CHANGES[trial.number // 2], step, ())
+
+
+def _change_world(trial, kind, change, step, options):
+    """Stopped at a step on a number of processes, and resumed on another."""
+    before, after = change
+    expected = _seen(
+        trial.bench.once(f'record-{kind}', lambda folder: _record(trial, kind, options, folder)), 1
+    )
     fault = dict(do='Signal', at='end', step=step, rank=before - 1)
-    line = trial.bench.line('mae', trial.work_dir, processes=before, options=OPTIONS)
+    line = trial.bench.line(kind, trial.work_dir, processes=before, options=options)
     trial.run(
         line, code=143, fault=fault, record=True, log=trial.folder / 'before', quick=before == 1
     )
     stopped = state_of(trial.work_dir)['step']
-    line = trial.bench.line('mae', trial.work_dir, '--resume', processes=after, options=OPTIONS)
+    line = trial.bench.line(kind, trial.work_dir, '--resume', processes=after, options=options)
     trial.run(line, record=True, log=trial.folder / 'after', quick=after == 1)
     trial.facts |= {'from': before, 'to': after, 'step': stopped}
     first = _seen(trial.folder, before, 'before')
@@ -34,13 +47,13 @@ def other_world(trial):
     trial.check(found == expected, f'other samples: {trial.facts}')
 
 
-def _record(trial, folder):
-    line = trial.bench.line('mae', folder / 'run', options=OPTIONS)
+def _record(trial, kind, options, folder):
+    line = trial.bench.line(kind, folder / 'run', options=options)
     trial.bench.run(line, folder / 'log', record=True, quick=True)
 
 
 def _seen(folder, processes, log='log'):
-    """Of each step the samples of all processes, each with key and mask, in order."""
+    """Of each step the samples of all processes, each with key and mask or digest, in order."""
     steps = {}
     for rank in range(processes):
         for line in notes(folder / log, 'steps', rank):
@@ -83,6 +96,15 @@ SCENES = [
         'stopped and resumed with another number of processes (1, 2, 4): samples, keys, masks',
         other_world,
         full=len(_CHANGES),
+        short=(),
+        cores=2,
+        sum_up=_total,
+    ),
+    Scene(
+        'worlddense',
+        'the same of segmentation and detection: samples, keys, digests of images, maps, objects',
+        other_world_dense,
+        full=2 * len(_CHANGES),
         short=(),
         cores=2,
         sum_up=_total,

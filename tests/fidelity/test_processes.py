@@ -10,8 +10,16 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from mae.apis import init_model, load_config
 from mae.datasets import Digits, ShardSampler
-from mae.evaluation import Accuracy, Evaluator, GridAccuracy, ReconstructionLoss
+from mae.evaluation import (
+    Accuracy,
+    AveragePrecision,
+    Evaluator,
+    GridAccuracy,
+    MeanIoU,
+    ReconstructionLoss,
+)
 from mae.utils.errors import NonFiniteError
+from tests.evaluation.judge_average_precision import golden
 
 COUNTS = (1, 2, 3)
 
@@ -90,6 +98,52 @@ def test_numbers_that_are_none_are_counted_over_all_processes(processes):
     for number in COUNTS:
         for told in processes(number, evaluate):
             assert told == [of_logits, of_logits, of_losses, of_logits]
+
+
+def test_mean_iou_is_a_loop_over_pixels(processes):
+    """Maps of many sizes, ignored pixels, a class that only predictions have, one of none."""
+    sizes = [(int(h), int(w)) for h, w in torch.randint(2, 9, (13, 2))]
+    preds = [torch.randint(0, 5, size) for size in sizes]
+    maps = [torch.randint(0, 4, size, dtype=torch.int16) for size in sizes]
+    for truth in maps:
+        truth[truth == 3] = 255
+
+    def evaluate():
+        metric = MeanIoU()
+        for batch in ShardSampler(maps, batch_size=3):
+            some = [[values[n] for n, _ in batch] for values in (preds, maps)]
+            metric.process(None, [{'pred_maps': some[0], 'maps': some[1], 'num_classes': 6}])
+        return metric.evaluate(13)
+
+    pairs = [
+        (p, t)
+        for pred, truth in zip(preds, maps, strict=True)
+        for p, t in zip(pred.flatten().tolist(), truth.flatten().tolist(), strict=True)
+        if t != 255
+    ]
+    hits = [sum(p == t == label for p, t in pairs) for label in range(5)]
+    unions = [sum(label in pair for pair in pairs) for label in range(5)]
+    expected = 100 * np.mean([hit / union for hit, union in zip(hits, unions, strict=True)])
+    for number in COUNTS:
+        for metrics in processes(number, evaluate):
+            assert metrics['miou'] == pytest.approx(expected, abs=1e-9)
+            assert metrics['num_images'] == 13
+
+
+@pytest.mark.parametrize('iou', ['box', 'mask'])
+def test_average_precision_is_pycocotools(iou, processes):
+    for images, verdict in golden():
+
+        def evaluate(images=images):
+            metric = AveragePrecision(iou)
+            for batch in ShardSampler(images, batch_size=2):
+                metric.process(None, [images[n] for n, _ in batch])
+            return metric.evaluate(len(images))
+
+        for number in COUNTS[:2]:
+            for metrics in processes(number, evaluate):
+                found = {name: metrics.get(f'{iou}_{name}', -100) for name in verdict[iou]}
+                assert found == pytest.approx(verdict[iou], abs=1e-9)
 
 
 def features(model, split):

@@ -4,7 +4,9 @@ Shapes: N objects of an image.
 """
 
 import json
+import math
 import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,8 @@ class CocoInstances:
     """Images with their objects, in the order of the annotation file.
 
     Labels count the categories in the order of their ids, which have holes in COCO. Boxes are cut
-    at the border of the image; one that is empty then is left out. Objects are kept as numbers and
-    bytes, so that the workers share them.
+    at the border of the image; one with a side below a pixel then is left out. Objects are kept as
+    numbers and bytes, so that the workers share them.
 
     Args:
         root: folder of the images.
@@ -31,7 +33,8 @@ class CocoInstances:
 
     Raises:
         DataError: no such file or no annotation file of COCO, annotations of unknown images or
-            categories, or no image is left; names the file.
+            categories or without a box of four numbers, ids that occur twice, or no image is left;
+            names the file. Or images are missing (counted, the first ten named).
     """
 
     def __init__(self, root: str, annotations: str, *, filter_empty: bool = False) -> None:
@@ -40,6 +43,8 @@ class CocoInstances:
         self.file = beside if os.path.isfile(beside) else annotations
         content = _read(self.file)
         images, categories = content['images'], content['categories']
+        _check_table(self.file, 'image', images, {'file_name': str, 'height': int, 'width': int})
+        _check_table(self.file, 'category', categories, {})
         self._labels = {
             category: label for label, category in enumerate(sorted(c['id'] for c in categories))
         }
@@ -54,8 +59,10 @@ class CocoInstances:
             real = np.bincount(self._image[~self._crowd], minlength=len(images))
             chosen = np.flatnonzero(real)
         if not len(chosen):
-            raise DataError(f'{self.file}: no image with an object')
+            what = 'image with an object' if filter_empty and images else 'image'
+            raise DataError(f'{self.file}: no {what}')
         self._chosen = chosen
+        self._check_files()
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -90,6 +97,23 @@ class CocoInstances:
         self._name_ends = np.cumsum([0, *map(len, names)])
         self._sizes = np.array([(i['height'], i['width']) for i in images], np.int64).reshape(-1, 2)
 
+    def _check_files(self) -> None:
+        if '://' in self.root:  # listing may be slow there, or not allowed
+            return
+        if not os.path.isdir(self.root):
+            raise DataError(f'{self.root}: no such folder')
+        names = [self._path(int(number)) for number in self._chosen]
+        there = {
+            os.path.join(folder, file)
+            for folder in {os.path.dirname(name) for name in names}
+            for file in _files_in(os.path.join(self.root, folder))
+        }
+        if missing := [name for name in names if name not in there]:
+            raise DataError(
+                f'{len(missing)} of the {len(names)} images of {self.file} are not in {self.root}: '
+                f'{", ".join(missing[:10])}' + ', ...' * (len(missing) > 10)
+            )
+
     def _path(self, number: int) -> str:
         start, end = self._name_ends[number : number + 2]
         return os.fsdecode(self._names[start:end].tobytes())
@@ -97,10 +121,11 @@ class CocoInstances:
     def _set_objects(self, objects: list[dict[str, Any]], numbers: dict[Any, int]) -> None:
         """Columns of all objects, sorted by image."""
         for thing in objects:
+            self._check_box(thing)
             for key, known in (('image_id', numbers), ('category_id', self._labels)):
-                if thing[key] not in known:
+                if thing.get(key) not in known:
                     raise DataError(
-                        f'{self.file}: annotation {thing.get("id")} has {key} {thing[key]!r}, '
+                        f'{self.file}: annotation {thing.get("id")} has {key} {thing.get(key)!r}, '
                         'which is not in the file'
                     )
         image = np.array([numbers[thing['image_id']] for thing in objects], np.int64)
@@ -116,10 +141,53 @@ class CocoInstances:
         self._classes = np.array([self._labels[o['category_id']] for o in chosen], np.int64)
         self._crowd = np.array([bool(o.get('iscrowd', 0)) for o in chosen], np.bool_)
         self._areas = np.array([o.get('area', 0.0) for o in chosen], np.float64)
-        texts = [json.dumps(o.get('segmentation', [])).encode() for o in chosen]
+        texts = [json.dumps(o.get('segmentation') or []).encode() for o in chosen]
         self._texts = np.frombuffer(b''.join(texts), np.uint8)
         self._ends = np.cumsum([0, *map(len, texts)])
         self._first = np.searchsorted(self._image, np.arange(len(self._sizes) + 1))
+
+    def _check_box(self, thing: object) -> None:
+        box = thing.get('bbox') if isinstance(thing, Mapping) else None
+        is_box = isinstance(box, list) and len(box) == 4
+        if not is_box or not all(_is_finite(number) for number in box or ()):
+            name = thing.get('id') if isinstance(thing, Mapping) else repr(thing)
+            raise DataError(
+                f'{self.file}: annotation {name} has bbox {box!r}; it must be four numbers: left, '
+                'top, width, height'
+            )
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, int | float) and math.isfinite(number)
+
+
+def _files_in(folder: str) -> Iterable[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return ()  # its images are counted as missing
+
+
+def _check_table(
+    path: str, what: str, rows: list[Any], columns: dict[str, type[int] | type[str]]
+) -> None:
+    """Refuse rows without an id of their own, or without what else they need."""
+    seen = set()
+    for number, row in enumerate(rows):
+        wrong = [
+            key
+            for key, kind in columns.items()
+            if not isinstance(row, Mapping) or not isinstance(row.get(key), kind)
+        ]
+        key = row.get('id') if isinstance(row, Mapping) else None
+        if wrong or not isinstance(key, int | str):
+            raise DataError(
+                f'{path}: {what} {number if key is None else key} has no {(wrong or ["id"])[0]}, '
+                'or one of another type'
+            )
+        if key in seen:
+            raise DataError(f'{path}: two of {what} have the id {key}')
+        seen.add(key)
 
 
 def _read(path: str) -> dict[str, Any]:

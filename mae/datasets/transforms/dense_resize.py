@@ -133,7 +133,7 @@ class ClassBalancedCrop(Transform):
             ValueError: there is no label map.
         """
         if 'map' not in results:
-            raise ValueError('ClassBalancedCrop needs a label map; put DecodeMap before it')
+            raise ValueError('ClassBalancedCrop needs a label map; put LoadMap before it')
         height, width = results['img'].shape[-2:]
         rows, columns = min(height, self.size[0]), min(width, self.size[1])
         for _ in range(_CROPS):

@@ -21,7 +21,8 @@ class LoadInstances(Transform):
 
     What stands before it in the pipeline moves the image alone: behind a resize, boxes and masks
     are those of the file, as evaluation at the original size needs them. Masks are rasterised at
-    the end, by `PackDense`, when the image has its final place.
+    the end, by `PackDense`, when the image has its final place. A polygon of less than three points
+    has no inside and is left out; an object without any pixel is dropped.
 
     Args:
         with_masks: False leaves the masks out, for detectors of boxes alone.
@@ -71,6 +72,7 @@ def rasterise(segmentations: list[Any], at: Placement, original: tuple[int, int]
 
     Raises:
         ConfigError: pycocotools is not installed.
+        ValueError: an encoded mask of another size, or a polygon with half a point.
     """
     try:
         from pycocotools import mask as coco
@@ -81,6 +83,7 @@ def rasterise(segmentations: list[Any], at: Placement, original: tuple[int, int]
     masks = torch.zeros(len(segmentations), at.height, at.width, dtype=torch.bool)
     for mask, stored in zip(masks, segmentations, strict=True):
         if isinstance(stored, dict):
+            _check_encoded(stored, original)
             whole = (
                 coco.frPyObjects(stored, *original)
                 if isinstance(stored['counts'], list)
@@ -95,7 +98,45 @@ def rasterise(segmentations: list[Any], at: Placement, original: tuple[int, int]
     return masks
 
 
+def _check_encoded(stored: dict[str, Any], original: tuple[int, int]) -> None:
+    """Refuse a mask that is not of the image: pycocotools would make up what is missing."""
+    size, counts = stored.get('size'), stored.get('counts')
+    if list(size or ()) != list(original):
+        raise ValueError(f'an encoded mask of size {size}, its image has {list(original)}')
+    if isinstance(counts, list):
+        total = sum(counts) if all(isinstance(n, int) and n >= 0 for n in counts) else None
+    else:
+        total = encoded_pixels(counts.encode() if isinstance(counts, str) else bytes(counts or b''))
+    if total != original[0] * original[1]:
+        raise ValueError(
+            f'the counts of an encoded mask add up to {total} pixels, not to '
+            f'{original[0] * original[1]}'
+        )
+
+
+def encoded_pixels(counts: bytes) -> int:
+    """Pixels that a compressed mask of COCO covers, the empty ones too; -1 if it is cut off.
+
+    Run lengths are stored in groups of five bits from the lowest, a sixth says that more follow.
+    From the fourth on, each is the difference from the one before the last.
+    """
+    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - ord('0')
+    is_last = (codes & 0x20) == 0
+    if not len(codes) or not is_last[-1]:
+        return -1
+    ends = np.flatnonzero(is_last)
+    lengths = np.diff(ends, prepend=-1)
+    place = np.arange(len(codes)) - np.repeat(ends - lengths + 1, lengths)
+    if place.max() > 10:  # groups that no 64 bits hold
+        return -1
+    values = np.add.reduceat((codes & 0x1F) << (5 * place), ends - lengths + 1)
+    values -= np.where(codes[ends] & 0x10, 1 << (5 * lengths), 0)  # the sign
+    return int(values[0] + values[1::2].cumsum().sum() + values[2::2].cumsum().sum())
+
+
 def _points(polygon: list[float], at: Placement) -> list[float]:
+    if len(polygon) % 2:
+        raise ValueError(f'a polygon has {len(polygon)} numbers, which make no pairs x, y')
     points = np.asarray(polygon, np.float64).reshape(-1, 2)
     moved = points * (at.x_scale, at.y_scale) + (at.x_shift, at.y_shift)
     flat: list[float] = moved.flatten().tolist()

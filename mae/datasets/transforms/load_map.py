@@ -19,6 +19,7 @@ from mae.utils.text import first_line
 
 Encoding = Literal['index', 'rg']
 Zero = Literal['class', 'ignore']
+_MOST = 32767  # int16, in which maps travel
 
 
 @TRANSFORMS.register_module()
@@ -64,11 +65,11 @@ class LoadMap(Transform):
         self.max_bytes = max_bytes
 
     def transform(self, results: Results) -> Results:
-        """Adds `map`.
+        """Adds `map`, and `ignore_index` for those who check it.
 
         Raises:
-            DataError: the file is missing, damaged, of another encoding, or of another size than
-                the image; names the path.
+            DataError: the file is missing, damaged, of another encoding, of another size than the
+                image, or has a number that int16 does not hold; names the path.
             ValueError: the source gives no `map_path`, or the image has been cut or turned.
         """
         check_unmoved(results, 'LoadMap')
@@ -86,7 +87,13 @@ class LoadMap(Transform):
                 f'{path}: the map has {labels.shape[0]}x{labels.shape[1]} pixels, its image '
                 f'{results.get("img_path", "")} {size[0]}x{size[1]}'
             )
+        if labels.size and not 0 <= labels.min() <= labels.max() <= _MOST:
+            raise DataError(
+                f'{path}: the map has numbers from {labels.min()} to {labels.max()}; labels lie in '
+                f'0..{_MOST}'
+            )
         results['map'] = torch.from_numpy(self._numbered(labels))
+        results['ignore_index'] = self.ignore_index
         return results
 
     def _read(self, path: str) -> NDArray[Any]:
@@ -103,7 +110,7 @@ class LoadMap(Transform):
             red, green, _ = np.moveaxis(np.asarray(image, np.int32), 2, 0)
             both: NDArray[Any] = red + 256 * green
             return both
-        if image.mode not in ('L', 'P', '1', 'I', 'I;16'):
+        if image.mode not in ('L', 'P', '1', 'I', 'I;16', 'I;16B', 'I;16L'):
             raise ValueError(
                 f"stored as colours ({image.mode}); encoding='index' needs one number a pixel"
             )

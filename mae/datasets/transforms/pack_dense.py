@@ -33,7 +33,8 @@ class PackDense(Transform):
 
         Returns:
             dict(inputs uint8 (C, H, W), label -1, shape int64 (2,): the part that is picture,
-            original int64 (2,): the size of the file; `map` int16 (H, W), or boxes float32 (N, 4),
+            original int64 (2,): the size of the file; `map` int16 (H, W), with `ignore_index` where
+            it is known, or boxes float32 (N, 4),
             classes int64 (N,), crowd bool (N,), areas float64 (N,), and masks uint8
             (N, H, ceil(W / 8)), eight pixels a byte, with mask_size int64 (2,)).
 
@@ -50,6 +51,8 @@ class PackDense(Transform):
         }
         if 'map' in results:
             sample['map'] = results['map'].to(torch.int16)
+            if 'ignore_index' in results:
+                sample['ignore_index'] = results['ignore_index']
         if 'instances' in results:
             sample |= pack_instances(results['instances'], tuple(sample['original'].tolist()))
         if 'map' not in sample and 'boxes' not in sample:

@@ -80,8 +80,10 @@ class Detector(Algorithm):
             inputs: normalised images (B, C, H, W).
             objects: `boxes` (G, 4), `classes`, `crowd` (G,) and `masks` (G, H, W) of each image.
             mode: 'tensor' for the levels; 'loss' for training; 'predict' for evaluation: for each
-                image `detections` at the original size, `id`, and `objects` where they are given.
-            batch: the rest of the batch: `shapes` and `originals` (B, 2), `ids` (B,).
+                image `detections` at the original size, `id`, `num_classes`, and `objects` where
+                they are given.
+            batch: the rest of the batch: `shapes` and `originals` (B, 2), `ids` (B,), and `keys`
+                (B,), which choose the samples of the losses.
 
         Raises:
             ValueError: mode='loss' without objects.
@@ -96,8 +98,9 @@ class Detector(Algorithm):
             # In a crowd nothing is to be found, and nothing is wrong.
             real = [{k: v[~o['crowd']] for k, v in o.items()} for o in objects]
             sizes = [canvas] * len(inputs)
-            proposals, losses = self.rpn(levels, sizes, canvas, real)
-            return {**losses, **self.roi.losses(levels, proposals, real)}
+            keys = batch.get('keys')
+            proposals, losses = self.rpn(levels, sizes, canvas, real, keys)
+            return {**losses, **self.roi.losses(levels, proposals, real, keys)}
         shapes = batch.get('shapes')
         sizes = [canvas] * len(inputs) if shapes is None else [(h, w) for h, w in shapes.tolist()]
         proposals, _ = self.rpn(levels, sizes, canvas)
@@ -125,6 +128,10 @@ class Detector(Algorithm):
             if 'mask_shares' in result:
                 shares = result.pop('mask_shares')
                 result['masks'] = self.roi.paste(shares, result['boxes'], tuple(original))
-            output: dict[str, Any] = {'detections': result, 'id': ids[n]}
+            output: dict[str, Any] = {
+                'detections': result,
+                'id': ids[n],
+                'num_classes': self.num_classes,
+            }
             outputs.append(output if objects is None else {**output, 'objects': objects[n]})
         return outputs

@@ -14,6 +14,8 @@ from mae.models.algorithms.base import Algorithm
 from mae.models.algorithms.parts import Part, build_part, check_taps
 from mae.registry import MODELS
 
+_MOST_LOGITS = 2**28  # 1 GiB of float32: a larger map is made of logits strip by strip
+
 
 @MODELS.register_module()
 class Segmenter(Algorithm):
@@ -75,6 +77,8 @@ class Segmenter(Algorithm):
         )
         self.auxiliary_weight = auxiliary_weight
         self.loss = build_part(loss, key='loss')
+        if hasattr(self.data_preprocessor, 'limit_labels') and hasattr(self.loss, 'ignore_index'):
+            self.data_preprocessor.limit_labels(self.num_classes, self.loss.ignore_index)
         if window is not None and (stride is None or not 1 <= stride <= window):
             raise ValueError(f'model.stride must lie in 1..{window}, the window, not {stride}')
         self.window = window
@@ -197,7 +201,24 @@ def _resize(logits: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _labels(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """The likeliest class of each pixel at another size, (H, W)."""
-    if tuple(logits.shape[-2:]) != tuple(size):
-        logits = _resize(logits, size)
-    return logits[0].argmax(dim=0)
+    """The likeliest class of each pixel of logits (1, N, h, w) at another size, (H, W)."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits[0].argmax(dim=0)
+    H, W = size
+    rows = max(1, _MOST_LOGITS // (logits.shape[1] * W))
+    if rows >= H:
+        return _resize(logits, size)[0].argmax(dim=0)
+    strips = [_resized_rows(logits, (H, W), top, min(top + rows, H)) for top in range(0, H, rows)]
+    return torch.cat([strip[0].argmax(dim=0) for strip in strips])
+
+
+def _resized_rows(logits: Tensor, size: tuple[int, int], top: int, bottom: int) -> Tensor:
+    """Rows top..bottom of what `_resize` gives, without the other rows."""
+    h = logits.shape[-2]
+    at = (torch.arange(top, bottom, device=logits.device) + 0.5) * (h / size[0]) - 0.5
+    at = at.clamp(min=0)
+    above = at.long().clamp(max=h - 1)
+    share = (at - above)[:, None].to(logits.dtype)
+    below = (above + 1).clamp(max=h - 1)
+    rows = logits[..., above, :] * (1 - share) + logits[..., below, :] * share
+    return _resize(rows, (bottom - top, size[1]))

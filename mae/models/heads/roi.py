@@ -15,17 +15,20 @@ from torchvision.ops import roi_align
 
 from mae.models.heads.roi_pool import RoIPool
 from mae.models.heads.rpn import BoxLoss, check_box_loss, offset_loss
+from mae.models.heads.sampling import KeyedSampler, image_weights
 from mae.models.layers.conv import ConvNorm, Norm, init_convs
 from mae.registry import MODELS
 
 _BOX_SIDE, _MASK_SIDE = 7, 14  # of the pooled features
+_STREAM = 0x726F69  # b'roi'
 
 
 @MODELS.register_module()
 class RoIHead(nn.Module):
     """Boxes by four convolutions and a linear layer, masks by four convolutions.
 
-    Proposals are matched, sampled and decoded by torchvision; losses and pooling are the recipes'.
+    Proposals are matched and decoded by torchvision; losses and pooling are the recipes'. The
+    losses are means over the samples of an image, and over the images.
 
     Args:
         num_classes: N.
@@ -83,6 +86,7 @@ class RoIHead(nn.Module):
             nms_thresh=0.5,
             detections_per_img=max_detections,
         )
+        self.stages.fg_bg_sampler = KeyedSampler(samples, 0.25, _STREAM)
         if with_masks:
             self.mask_pool = RoIPool(_MASK_SIDE, pooled, aligned=aligned)
             self.mask_head = _MaskHead(channels[0], width, num_classes, norm)
@@ -102,7 +106,11 @@ class RoIHead(nn.Module):
             nn.init.normal_(self.mask_head.classify.weight, std=0.001)
 
     def losses(
-        self, levels: Sequence[Tensor], proposals: list[Tensor], objects: list[dict[str, Tensor]]
+        self,
+        levels: Sequence[Tensor],
+        proposals: list[Tensor],
+        objects: list[dict[str, Tensor]],
+        keys: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of sampled proposals.
 
@@ -110,7 +118,9 @@ class RoIHead(nn.Module):
             levels: (B, C, H, W) each, from the finest.
             proposals: (R_b, 4) of each image.
             objects: `boxes` (G, 4), `classes` (G,), and `masks` bool (G, H, W) of each image.
+            keys: int64 (B,), which choose the samples; None draws them from torch's generator.
         """
+        self.stages.fg_bg_sampler.keys = keys
         used = list(levels[:4])
         targets = [
             {'boxes': things['boxes'], 'labels': things['classes'] + 1} for things in objects
@@ -120,9 +130,10 @@ class RoIHead(nn.Module):
         classes, target = torch.cat(labels), torch.cat(wanted)
         found = torch.where(classes > 0)[0]
         chosen = offsets.view(len(offsets), -1, 4)[found, classes[found]]
+        weights = image_weights([len(some) for some in labels], logits)
         losses = {
-            'loss_class': F.cross_entropy(logits, classes),
-            'loss_box': offset_loss(self.box_loss, chosen, target[found]) / max(len(classes), 1),
+            'loss_class': (F.cross_entropy(logits, classes, reduction='none') * weights).sum(),
+            'loss_box': offset_loss(self.box_loss, chosen, target[found], weights[found]),
         }
         if self.with_masks:
             losses['loss_mask'] = self._mask_loss(used, boxes, matched, labels, objects)
@@ -186,8 +197,9 @@ class RoIHead(nn.Module):
             for things, m, a, b in zip(objects, matched, are, some_boxes, strict=True)
         ]
         own = logits[torch.arange(len(classes), device=classes.device), classes]  # R,M,M
-        total = F.binary_cross_entropy_with_logits(own, torch.cat(wanted), reduction='sum')
-        return total / max(own.numel(), 1)
+        each = F.binary_cross_entropy_with_logits(own, torch.cat(wanted), reduction='none')
+        weights = image_weights([len(some) for some in some_boxes], own)
+        return (each.mean(dim=(1, 2)) * weights).sum()
 
 
 def mask_targets(

@@ -13,15 +13,19 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
+from mae.models.heads.sampling import KeyedSampler, image_weights
 from mae.registry import MODELS
 
 BoxLoss = Literal['l1', 'smooth']
 _SMOOTH_BETA = 1 / 9  # torchvision's
+_STREAM = 0x72706E  # b'rpn'
 
 
 @MODELS.register_module()
 class RPN(nn.Module):
     """Objectness and offsets of anchors on every level (Ren et al. 2015, "Faster R-CNN").
+
+    The losses are means over the samples of an image, and over the images.
 
     Args:
         sizes: side of the anchors of each level in pixels, from the finest level.
@@ -71,6 +75,7 @@ class RPN(nn.Module):
             nms_thresh=0.7,
         )
         self.network.box_loss = check_box_loss('rpn', box_loss)
+        self.network.fg_bg_sampler = KeyedSampler(samples, 0.5, _STREAM)
 
     def init_weights(self) -> None:
         """Normal with deviation .01."""
@@ -86,6 +91,7 @@ class RPN(nn.Module):
         sizes: list[tuple[int, int]],
         canvas: tuple[int, int],
         objects: list[dict[str, Tensor]] | None = None,
+        keys: Tensor | None = None,
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals (R, 4) of each image, in training with the losses.
 
@@ -94,7 +100,9 @@ class RPN(nn.Module):
             sizes: (height, width) of the part of each image that is picture.
             canvas: (height, width) of the batch's images.
             objects: `boxes` (G, 4) of each image, in training.
+            keys: int64 (B,), which choose the samples; None draws them from torch's generator.
         """
+        self.network.fg_bg_sampler.keys = keys
         images = ImageList(levels[0].new_zeros(1).expand(len(sizes), 1, *canvas), sizes)
         named = {str(number): level for number, level in enumerate(levels)}
         boxes, losses = self.network(images, named, objects)
@@ -123,17 +131,23 @@ class _Network(RegionProposalNetwork):
     ) -> tuple[Tensor, Tensor]:
         """Of sampled anchors: cross entropy of the objectness, and the loss of the offsets."""
         is_object, is_not = self.fg_bg_sampler(labels)
-        positive = torch.where(torch.cat(is_object))[0]
-        sampled = torch.cat([positive, torch.where(torch.cat(is_not))[0]])
+        chosen = [a | b for a, b in zip(is_object, is_not, strict=True)]
+        sampled = torch.where(torch.cat(chosen))[0]
         flat = objectness.flatten().float()
-        offsets = offset_loss(
-            self.box_loss, pred_bbox_deltas[positive], torch.cat(regression_targets)[positive]
-        )
-        number = max(sampled.numel(), 1)
+        weights = image_weights([int(flags.sum()) for flags in chosen], flat)
+        targets = torch.cat(labels)[sampled]
         classes = F.binary_cross_entropy_with_logits(
-            flat[sampled], torch.cat(labels)[sampled], reduction='sum'
+            flat[sampled], targets, weight=weights, reduction='sum'
         )
-        return classes / number, offsets / number
+        found = targets > 0
+        positive = sampled[found]
+        offsets = offset_loss(
+            self.box_loss,
+            pred_bbox_deltas[positive],
+            torch.cat(regression_targets)[positive],
+            weights[found],
+        )
+        return classes, offsets
 
 
 def check_box_loss(part: str, kind: BoxLoss) -> BoxLoss:
@@ -147,9 +161,11 @@ def check_box_loss(part: str, kind: BoxLoss) -> BoxLoss:
     return kind
 
 
-def offset_loss(kind: BoxLoss, found: Tensor, wanted: Tensor) -> Tensor:
-    """Sum of the losses of offsets (R, 4)."""
+def offset_loss(kind: BoxLoss, found: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Sum of the losses of offsets (R, 4), each row with its weight (R,)."""
     found, wanted = found.float(), wanted.float()
     if kind == 'l1':
-        return F.l1_loss(found, wanted, reduction='sum')
-    return F.smooth_l1_loss(found, wanted, beta=_SMOOTH_BETA, reduction='sum')
+        each = F.l1_loss(found, wanted, reduction='none')
+    else:
+        each = F.smooth_l1_loss(found, wanted, beta=_SMOOTH_BETA, reduction='none')
+    return (each.sum(dim=1) * weights).sum()

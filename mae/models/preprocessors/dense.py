@@ -13,6 +13,7 @@ from torch import Tensor
 from mae.models.layers.shapes import check_shape
 from mae.models.preprocessors.image import channel_statistics, normalise
 from mae.registry import MODELS
+from mae.utils.errors import DataError
 
 _OBJECTS = ('boxes', 'classes', 'crowd', 'areas')
 
@@ -39,13 +40,19 @@ class DensePreprocessor(BaseDataPreprocessor):
         for name, values in zip(('mean', 'std'), channel_statistics(mean, std), strict=True):
             self.register_buffer(name, values, persistent=False)
         self.with_masks = with_masks
+        self._labels: tuple[int, int] | None = None
+
+    def limit_labels(self, num_classes: int, ignore_index: int) -> None:
+        """From now on refuse training maps with labels that are neither a class nor ignored."""
+        self._labels = (num_classes, ignore_index)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Prepare a batch.
 
         Args:
             data: from `collate_dense`.
-            training: unused; augmentation is the transforms' part.
+            training: check the maps' labels, see `limit_labels`; maps that are on the device
+                already are not checked.
 
         Returns:
             The batch on the device: `inputs` normalised float32 (B, C, H, W); with maps `maps`, a
@@ -54,10 +61,13 @@ class DensePreprocessor(BaseDataPreprocessor):
 
         Raises:
             ValueError: images that are not uint8 (B, C, H, W).
+            DataError: labels beyond the limits.
         """
         check_shape('inputs', data['inputs'], 'B', 'C', 'H', 'W')
         if data['inputs'].dtype != torch.uint8:
             raise ValueError(f'inputs must be {torch.uint8}, 0 to 255, not {data["inputs"].dtype}')
+        if training and self._labels is not None and 'maps' in data and data['maps'].is_cpu:
+            check_labels(data['maps'], *self._labels)
         sizes = {name: data[name].tolist() for name in _SIZES if name in data}  # read on the CPU
         batch: dict[str, Any] = self.cast_data(data)
         images = normalise(batch['inputs'], self.mean, self.std)
@@ -77,6 +87,21 @@ class DensePreprocessor(BaseDataPreprocessor):
 
 
 _SIZES = ('shapes', 'map_sizes', 'counts', 'mask_sizes')
+
+
+def check_labels(maps: Tensor, num_classes: int, ignore_index: int) -> None:
+    """Refuse labels that a loss has no class for: on a GPU they end the process without a reason.
+
+    Raises:
+        DataError: counts them, and names one.
+    """
+    unknown = ((maps >= num_classes) | (maps < 0)) & (maps != ignore_index)
+    if unknown.any():
+        raise DataError(
+            f'{int(unknown.sum())} pixels of a batch of label maps are neither one of the '
+            f'{num_classes} classes of the head nor ignore_index={ignore_index}, for example '
+            f'{int(maps[unknown][0])}; with `classes` the dataset names the file'
+        )
 
 
 def split_maps(maps: Tensor, sizes: Sequence[Sequence[int]]) -> list[Tensor]:

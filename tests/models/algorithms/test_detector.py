@@ -124,20 +124,21 @@ def test_losses_of_torchvision_are_the_reference(batch, monkeypatch):
         {'boxes': things['boxes'], 'labels': things['classes'] + 1} for things in data['objects']
     ]
     torch.manual_seed(3)
-    boxes, matched, labels, wanted = stages.select_training_samples(proposals, targets)
-    logits, offsets = stages.box_predictor(stages.box_head(stages.box_roi_pool(used, boxes)))
-    class_loss, box_loss = fastrcnn_loss(logits, offsets, labels, wanted)
-    assert torch.allclose(found['loss_class'], class_loss)
-    assert torch.allclose(found['loss_box'], box_loss)
-    are = [torch.where(some > 0)[0] for some in labels]
-    boxes = [b[a] for b, a in zip(boxes, are, strict=True)]
-    numbers = [m[a] for m, a in zip(matched, are, strict=True)]
-    masks = [things['masks'].float() for things in data['objects']]
-    classes = [things['classes'] for things in data['objects']]
-    mask_loss = maskrcnn_loss(
-        model.roi.mask_head(model.roi.mask_pool(used, boxes)), boxes, masks, classes, numbers
-    )
-    assert torch.allclose(found['loss_mask'], mask_loss, atol=1e-6)
+    drawn = stages.select_training_samples(proposals, targets)
+    expected = torch.zeros(3)
+    for n, (boxes, matched, labels, wanted) in enumerate(zip(*drawn, strict=True)):
+        own = [level[n : n + 1] for level in used]
+        logits, offsets = stages.box_predictor(stages.box_head(stages.box_roi_pool(own, [boxes])))
+        are = torch.where(labels > 0)[0]
+        mask_logits = model.roi.mask_head(model.roi.mask_pool(own, [boxes[are]]))
+        masks, classes = (data['objects'][n][name] for name in ('masks', 'classes'))
+        losses = (
+            *fastrcnn_loss(logits, offsets, [labels], [wanted]),
+            maskrcnn_loss(mask_logits, [boxes[are]], [masks.float()], [classes], [matched[are]]),
+        )
+        expected += torch.stack(losses) / len(proposals)  # the mean of the images
+    names = ('loss_class', 'loss_box', 'loss_mask')
+    assert torch.allclose(torch.stack([found[name] for name in names]), expected, atol=1e-6)
 
 
 def test_pooling_not_aligned_is_torchvisions():
@@ -206,6 +207,38 @@ def test_pretrained_weights_fit(options):
     partly = {k: v for k, v in model.state_dict().items() if 'blocks.0.rel_pos' not in k}
     with pytest.raises(CheckpointError, match='rel_pos'):
         fit_weights(again, partly, Path('file'))
+
+
+def test_a_batch_cut_in_two_has_the_loss_of_the_whole(batch):
+    """Samples follow the image's key, and losses are means over the images."""
+    model = build(samples=8).train()
+    data = model.data_preprocessor(batch, True)
+
+    def losses(part, seed):
+        torch.manual_seed(seed)
+        cut = {k: data[k][part] for k in ('inputs', 'objects', 'keys')}
+        return torch.stack(list(model(**cut, mode='loss').values()))
+
+    whole = losses(slice(None), 0)
+    assert torch.equal(whole, losses(slice(None), 1))
+    parts = [losses(slice(n, n + 1), n) for n in range(4)]
+    assert torch.allclose(torch.stack(parts).mean(dim=0), whole, rtol=1e-5, atol=1e-7)
+    data['keys'] = data['keys'] + 1
+    assert not torch.allclose(losses(slice(None), 0), whole, rtol=1e-5)
+
+
+def test_objects_of_one_pixel_train(batch):
+    model = build().train()
+    data = model.data_preprocessor(batch, True)
+    for things in data['objects']:
+        things['boxes'] = torch.cat([things['boxes'][:, :2], things['boxes'][:, :2] + 1], dim=1)
+        things['masks'] = torch.zeros_like(things['masks'])
+        for mask, (left, top, *_) in zip(things['masks'], things['boxes'].long(), strict=True):
+            mask[top, left] = True
+    losses = model(**data, mode='loss')
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
 def test_what_does_not_fit_is_named():

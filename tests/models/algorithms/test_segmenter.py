@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import mae.models  # noqa: F401  registers
+from mae.models.algorithms import segmenter
 from mae.registry import MODELS
+from mae.utils.errors import DataError
 
 ENCODER = {
     'type': 'DenseViTEncoder',
@@ -129,6 +132,41 @@ def test_the_loss_of_imagenet_s_sees_a_small_map():
         torch.nn.functional.interpolate(logits, (8, 8), mode='bilinear'), torch.full((1, 8, 8), 2)
     )
     assert torch.allclose(loss(logits, maps), expected)
+
+
+def test_labels_that_are_no_class_are_refused_before_they_reach_the_loss():
+    model = build(LINEAR).train()
+    maps = torch.zeros(32 * 32, dtype=torch.int16)
+    maps[:3], maps[3:5] = 5, 255
+    batch = {
+        'inputs': torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
+        'maps': maps,
+        'map_sizes': torch.tensor([[32, 32]]),
+    }
+    message = '3 pixels of a batch .* 5 classes of the head nor ignore_index=255, for example 5'
+    with pytest.raises(DataError, match=message):
+        model.data_preprocessor(batch, True)
+    maps[:3] = 4
+    assert model(**model.data_preprocessor(batch, True), mode='loss')['loss'].isfinite()
+
+
+@pytest.mark.parametrize('size', [(50, 70), (9, 100), (200, 31)])
+def test_a_large_map_is_made_in_strips(size, monkeypatch):
+    """The likeliest classes are those of all logits at once, for a part of the memory."""
+    logits = draw(13, 17)[:1].double()
+    (whole,) = F.interpolate(logits, size, mode='bilinear').argmax(dim=1)
+    sizes = []
+    real = segmenter._resize
+
+    def noted(rows, size):
+        sizes.append(rows.shape[1] * size[0] * size[1])
+        return real(rows, size)
+
+    monkeypatch.setattr(segmenter, '_MOST_LOGITS', 4 * 3 * size[1])
+    monkeypatch.setattr(segmenter, '_resize', noted)
+    assert torch.equal(segmenter._labels(logits, size), whole)
+    assert len(sizes) == -(-size[0] // 4)
+    assert max(sizes) <= 4 * 3 * size[1]
 
 
 @pytest.mark.parametrize(

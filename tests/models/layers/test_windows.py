@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from mae.models.layers.attention import split_heads
+from mae.models.layers.dense_block import DenseBlock
 from mae.models.layers.rel_pos import AxisBias, TableBias
 from mae.models.layers.windows import from_windows, to_windows
 
@@ -71,6 +73,59 @@ def test_a_table_holds_a_number_for_each_offset(prefix):
         assert torch.equal(found[0, :, 0, 1:], last[0][:, None].expand(2, 6))
         assert torch.equal(found[0, :, 1:, 0], last[1][:, None].expand(2, 6))
         assert torch.equal(found[0, :, 0, 0], last[2])
+
+
+@pytest.mark.parametrize('kind', ['none', 'table', 'axes'])
+@pytest.mark.parametrize('grid', [(2, 3), (4, 6), (5, 7)])
+def test_windows_equal_a_plain_bias_over_all_tokens(grid, kind):
+    """All tokens attend to all others, with minus infinity where the window is another.
+
+    The plain grid is filled up with the same zeros where windows do not divide it.
+    """
+    side, heads, width = 2, 2, 16
+    torch.manual_seed(0)
+    make = {
+        'none': lambda: None,
+        'table': lambda: TableBias(heads, (side, side)),
+        'axes': lambda: AxisBias(width // heads, (side, side)),
+    }[kind]
+    rel_pos = make()
+    block = DenseBlock(width, heads, window_size=side, rel_pos=rel_pos).double().eval()
+    if rel_pos is not None:
+        random_like(rel_pos)
+    tokens = torch.randn(2, grid[0] * grid[1], width, dtype=torch.float64)
+    found = block._attention(tokens, grid)
+
+    h, w = (-(-length // side) * side for length in grid)
+    full = torch.nn.functional.pad(
+        tokens.view(2, *grid, width), (0, 0, 0, w - grid[1], 0, h - grid[0])
+    ).flatten(1, 2)
+    q, k, v = split_heads((block.attn.qkv(full),), heads)
+    rows, columns = torch.arange(h * w) // w, torch.arange(h * w) % w
+    window = (rows // side) * w + columns // side
+    bias = torch.full((2, heads, h * w, h * w), -torch.inf, dtype=torch.float64)
+    for number in window.unique():
+        inside = (window == number).nonzero().flatten()
+        here = bias.new_zeros(2, heads, side**2, side**2)
+        if kind == 'table':
+            here = rel_pos.bias((side, side)).expand_as(here)
+        elif kind == 'axes':
+            here = rel_pos.bias(q[:, :, inside], (side, side))
+        bias[:, :, inside[:, None], inside] = here
+    expected = block.attn.proj(plain(q, k, v, bias).transpose(1, 2).flatten(2))
+    expected = expected.view(2, h, w, width)[:, : grid[0], : grid[1]].flatten(1, 2)
+    assert torch.allclose(found, expected, atol=1e-9)
+
+
+def test_what_fills_up_windows_changes_nothing_elsewhere():
+    """A window that holds no filling gives what it gives where windows divide the grid."""
+    torch.manual_seed(0)
+    block = DenseBlock(16, 2, window_size=2, rel_pos=random_like(AxisBias(8, (2, 2))))
+    block = block.double().eval()
+    tokens = torch.randn(1, 5, 7, 16, dtype=torch.float64)
+    filled = block(tokens.flatten(1, 2), grid_size=(5, 7)).view(1, 5, 7, 16)
+    exact = block(tokens[:, :4, :6].flatten(1, 2), grid_size=(4, 6)).view(1, 4, 6, 16)
+    assert torch.allclose(filled[:, :4, :6], exact, atol=1e-12)
 
 
 def test_a_larger_grid_than_the_positions_is_refused():
