@@ -33,6 +33,18 @@ _CLASSES = {
     'places205': 205,
     'places365': 365,
 }
+# Of label maps, where 'other' is a class; and of objects.
+_DENSE_CLASSES = {
+    ('segment', 'in-s50'): 51,
+    ('segment', 'in-s300'): 301,
+    ('segment', 'in-s919'): 920,
+    ('segment', 'ade20k'): 150,
+    ('segment', 'digit-scenes'): 11,
+    ('detect', 'coco'): 80,
+    ('detect', 'digit-scenes'): 10,
+}
+_MODELS = {'classify': 'Classifier', 'segment': 'Segmenter', 'detect': 'Detector'}
+_SCHEDULES = {'cos': 'WarmupCosineLR', 'poly': 'WarmupPolyLR', 'step': 'WarmupStepLR'}
 # What source and metric have in a test, so that it scores as the authors of the set do.
 _TESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     'in-c': ({'type': 'ImageNetC'}, {'type': 'CorruptionError', 'baseline': 'alexnet'}),
@@ -79,12 +91,13 @@ def _config(path: Path) -> Iterator[_Finding]:
     if promise is None:
         yield (
             'name',
-            'not {algorithm}_{arch}_{job}-{gpus}xb{batch}-{amp}-{schedule}-{epochs}e_{data}',
+            'not {algorithm}_{arch}_{job}-{gpus}xb{batch}-{amp}-{schedule}-{length}_{data}, or its '
+            'parts do not go together',
         )
     else:
         yield from _promise(config, promise)
     if 'train_dataloader' in config:
-        yield from _learning_rate(config)
+        yield from _learning_rate(config, absolute=promise is not None and promise.is_dense)
     yield from _build(config)
 
 
@@ -96,16 +109,20 @@ def _promise(config: Config, promise: Promise) -> Iterator[_Finding]:
         f'{loader}.batch_size': promise.batch,
         f'{encoder}.patch_size': promise.patch,
         f'{encoder}.img_size': promise.size,
-        'model.type': 'Classifier' if promise.has_head else 'MAE',
+        'model.type': _MODELS.get(promise.task, 'MAE'),
     }
     if promise.arch != 'mini':  # has no name of its own
         expected[f'{encoder}.arch'] = promise.arch
     if promise.is_trained:
         expected['global_batch_size'] = promise.gpus * promise.batch
         expected['train_cfg.max_epochs'] = promise.epochs
+        expected['train_cfg.max_steps'] = promise.steps
+        expected['param_scheduler.type'] = _SCHEDULES.get(promise.schedule or '')
         expected['optim_wrapper.amp'] = 'bfloat16' if promise.amp else None
     if promise.has_head:
         expected |= _classifier(promise)
+    if promise.is_dense:
+        expected |= _dense(promise, config)
     if depth := re.fullmatch(r'dec-depth(\d+)', promise.ablation or ''):
         expected['model.decoder.depth'] = int(depth[1])
     if share := re.fullmatch(r'dec-cross-predict(\d+)', promise.ablation or ''):
@@ -140,8 +157,42 @@ def _classifier(promise: Promise) -> dict[str, Any]:
     return expected | {f'test_evaluator.{key}': value for key, value in metric.items()}
 
 
-def _learning_rate(config: Config) -> Iterator[_Finding]:
-    """lr = base_lr * global_batch_size / 256, and nothing else states it."""
+def _dense(promise: Promise, config: Config) -> dict[str, Any]:
+    """What a model of maps or objects is to have, and how much of the labels it sees."""
+    expected: dict[str, Any] = {
+        'model.encoder.type': 'DenseViTEncoder',
+        'model.trainable_blocks': promise.trainable_blocks,
+    }
+    heads = ['head'] if promise.task == 'segment' else ['roi']
+    if promise.job == 'seg-linear':
+        expected |= {'model.head.type': 'PixelLinearHead', 'model.neck': None}
+    elif promise.job == 'upernet':
+        expected |= {'model.head.type': 'UPerHead', 'model.neck.type': 'LevelsNeck'}
+        heads += ['auxiliary'] if config.model.get('auxiliary') else []
+    else:
+        vitdet = (promise.job or '').endswith('vitdet')
+        expected['model.neck.type'] = 'SimplePyramid' if vitdet else 'FPNNeck'
+    if classes := _DENSE_CLASSES.get((promise.task, promise.data)):
+        expected |= {f'model.{head}.num_classes': classes for head in heads}
+    if promise.images is not None:
+        expected['train_dataloader.dataset.source.num_scenes'] = promise.images
+    return expected
+
+
+def _learning_rate(config: Config, *, absolute: bool) -> Iterator[_Finding]:
+    """lr = base_lr * global_batch_size / 256, and nothing else states it.
+
+    Args:
+        absolute: whether a rate of the optimizer may take the place of base_lr, as the recipes of
+            dense tasks have it.
+    """
+    stated = (node_at(config, 'optim_wrapper.optimizer') or {}).get('lr')
+    if absolute and stated is not None:
+        if config.get('base_lr') is not None:
+            yield 'base_lr', 'is stated beside optim_wrapper.optimizer.lr; keep one of them'
+        if not config.get('global_batch_size'):
+            yield 'global_batch_size', 'is missing: the name promises it'
+        return
     for key in ('base_lr', 'global_batch_size'):
         if not config.get(key):
             yield key, 'is missing: lr = base_lr * global_batch_size / 256 needs it'

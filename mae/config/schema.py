@@ -191,6 +191,7 @@ class Paramwise(TypedDict, total=False):
 
     layer_decay: float | None
     decay_tokens: bool
+    decay_vectors: Literal['none', 'biases', 'all']
 
 
 KEYS = frozenset(Run.__annotations__)
@@ -222,6 +223,7 @@ PARTS: dict[str, Any] = {
 # ('module:name') whose keywords they are. If one takes any keyword, only typos are refused.
 OPTIONS: dict[tuple[str, str], type | tuple[str, ...]] = {
     ('ViTEncoder', 'arch'): Arch,
+    ('DenseViTEncoder', 'arch'): Arch,
     ('GroupedOptimConstructor', 'paramwise_cfg'): Paramwise,
     ('StepOptimWrapper', 'clip_grad'): ('torch.nn.utils:clip_grad_norm_',),
     ('ImagePreprocessor', 'mixup'): ('timm.data.mixup:Mixup',),

@@ -227,6 +227,136 @@ def test_names_of_other_data(stem, facts):
     assert name.has_head == (name.job != 'probe')
 
 
+COCO, SCENES = ('coco', 1024, None), ('digit-scenes', 32, 1000)
+
+
+@pytest.mark.parametrize(
+    ('stem', 'facts'),
+    [
+        (
+            'vit-base-p16_upernet-8xb2-polylr-160k_ade20k-512',
+            ('segment', 'upernet', None, 8, 2, 'poly', None, 160_000, 'ade20k', 512, None),
+        ),
+        (
+            'vit-base-p16_mask-rcnn-fpn-64xb1-coslr-100e_coco-1024',
+            ('detect', 'mask-rcnn-fpn', None, 64, 1, 'cos', 100, None, 'coco', 1024, None),
+        ),
+        (
+            'vit-huge-p16_cascade-mask-rcnn-vitdet-64xb1-amp-steplr-75e_coco-1024',
+            ('detect', 'cascade-mask-rcnn-vitdet', None, 64, 1, 'step', 75, None, *COCO),
+        ),
+        (
+            'vit-base-p16_seg-linear-sup-8xb32-amp-coslr-100e-mmseg_in-s919',
+            ('segment', 'seg-linear', 'sup', 8, 32, 'cos', 100, None, 'in-s919', 224, None),
+        ),
+        (
+            'vit-mini-p4_seg-linear-frozen-1xb16-coslr-20e_digit-scenes-32-100img',
+            ('segment', 'seg-linear', 'frozen', 1, 16, 'cos', 20, None, 'digit-scenes', 32, 100),
+        ),
+        (
+            'vit-mini-p4_mask-rcnn-fpn-scratch-1xb4-polylr-2k_digit-scenes-32-1000img',
+            ('detect', 'mask-rcnn-fpn', 'scratch', 1, 4, 'poly', None, 2000, *SCENES),
+        ),
+        (
+            'mae_vit-mini-p4_1xb64-coslr-50e_digit-scenes-32',
+            ('pretrain', None, None, 1, 64, 'cos', 50, None, 'digit-scenes', 32, None),
+        ),
+    ],
+)
+def test_names_of_dense_tasks(stem, facts):
+    name = parse_name(stem)
+    found = (name.task, name.job, name.variant, name.gpus, name.batch, name.schedule, name.epochs)
+    assert (*found, name.steps, name.data, name.size, name.images) == facts
+    assert (name.is_trained, name.is_dense) == (True, name.job is not None)
+    assert name.trainable_blocks == (0 if name.variant == 'frozen' else None)
+
+
+@pytest.mark.parametrize(
+    'stem',
+    [
+        'vit-base-p16_upernet-8xb2-polylr-160k_coco-512',
+        'vit-base-p16_upernet-8xb2-polylr-160k_in1k',
+        'vit-base-p16_upernet-last4-8xb2-polylr-160k_ade20k-512',
+        'vit-base-p16_mask-rcnn-fpn-64xb1-coslr-100e_ade20k-512',
+        'vit-base-p16_mask-rcnn-64xb1-coslr-100e_coco-1024',
+        'vit-base-p16_ft-8xb128-amp-coslr-100e_ade20k-512',
+        'vit-base-p16_ft-8xb128-amp-coslr-100e-mmseg_in1k',
+        'vit-base-p16_ft-frozen-8xb128-amp-coslr-100e_in1k',
+        'vit-base-p16_upernet-8xb2-explr-160k_ade20k-512',
+    ],
+)
+def test_parts_that_do_not_go_together_are_no_name(stem):
+    assert parse_name(stem) is None
+
+
+SEGMENT = 'vit-mini-p4_upernet-1xb4-polylr-1k_digit-scenes-32-8img'
+DETECT = 'vit-mini-p4_mask-rcnn-fpn-frozen-1xb2-steplr-9e_digit-scenes-32'
+DENSE = """
+default_scope = 'mae'
+encoder = dict(type='DenseViTEncoder', arch=dict(embed_dim=32, depth=4, num_heads=2))
+encoder.update(img_size=32, patch_size=4, in_channels=1)
+model = dict(encoder=encoder, taps=[0, 1, 2, 3])
+model['preprocessor'] = dict(type='DensePreprocessor', mean=[20.0], std=[60.0])
+global_batch_size = 4
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-4), constructor='GroupedOptimConstructor')
+source = dict(type='DigitScenes', split='train')
+train_dataloader = dict(batch_size=4, dataset=dict(type='SeededDataset', source=source))
+train_dataloader['dataset']['pipeline'] = []
+"""
+MAPS = """
+model.update(type='Segmenter', loss=dict(type='PixelCrossEntropyLoss'))
+model.update(neck=dict(type='LevelsNeck'), head=dict(type='UPerHead', num_classes=11, width=16))
+model['auxiliary'] = dict(type='FCNHead', num_classes=11, width=16)
+source.update(num_scenes=8)
+param_scheduler = dict(type='WarmupPolyLR')
+train_cfg = dict(type='TrainLoop', max_steps=1000)
+"""
+OBJECTS = """
+model.update(type='Detector', neck=dict(type='FPNNeck', channels=16), rpn=dict(type='RPN'))
+model.update(roi=dict(type='RoIHead', num_classes=10, width=16, hidden=16), trainable_blocks=0)
+global_batch_size = train_dataloader['batch_size'] = 2
+param_scheduler = dict(type='WarmupStepLR', milestones=[0.5])
+train_cfg = dict(type='TrainLoop', max_epochs=9)
+"""
+
+
+@pytest.mark.parametrize(
+    ('stem', 'text', 'key', 'message'),
+    [
+        (SEGMENT, '', None, ''),
+        (DETECT, '', None, ''),
+        (SEGMENT, "param_scheduler['type'] = 'WarmupCosineLR'", 'param_scheduler.type', 'PolyLR'),
+        (SEGMENT, "train_cfg['max_steps'] = 100", 'train_cfg.max_steps', '100, .* 1000'),
+        (SEGMENT, "model['head']['num_classes'] = 10", 'model.head.num_classes', '10, .* 11'),
+        (SEGMENT, "model['auxiliary']['num_classes'] = 10", 'model.auxiliary.num_classes', '11'),
+        (SEGMENT, "encoder['img_size'] = 48", 'model.encoder.img_size', '48, .* 32'),
+        (
+            SEGMENT,
+            "source['num_scenes'] = 9",
+            'train_dataloader.dataset.source.num_scenes',
+            '9, .* 8',
+        ),
+        (SEGMENT, 'base_lr = 1e-3', 'base_lr', 'beside optim_wrapper.optimizer.lr'),
+        (SEGMENT, 'global_batch_size = 8', 'global_batch_size', 'is 8, .* 4'),
+        (SEGMENT, "optim_wrapper['optimizer'].pop('lr')", 'base_lr', 'is missing'),
+        (DETECT, "model['trainable_blocks'] = None", 'model.trainable_blocks', 'None, .* 0'),
+        (DETECT, "model['roi']['num_classes'] = 11", 'model.roi.num_classes', '11, .* 10'),
+        (DETECT, "model['taps'] = [3]; model['neck']['type'] = 'SimplePyramid'", 'model.neck', ''),
+        (DETECT, "param_scheduler['milestones'] = [0.5]; train_cfg['max_epochs'] = 8", 'train', ''),
+    ],
+)
+def test_a_dense_config_keeps_its_name(tmp_path, stem, text, key, message):
+    path = tmp_path / f'{stem}.py'
+    path.write_text(f'{DENSE}{MAPS if stem == SEGMENT else OBJECTS}{text}\n')
+    violations = lint(path)
+    if key is None:
+        assert violations == []
+        return
+    (violation,) = violations
+    assert violation.key.startswith(key)
+    assert re.search(message, violation.message)
+
+
 @pytest.mark.parametrize('data', ['in-b', 'in-c-real', 'inat20', 'places', 'in1k-c', 'c'])
 def test_names_of_no_data(data):
     assert parse_name(f'vit-base-p16_test-8xb128_{data}') is None

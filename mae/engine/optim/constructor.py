@@ -2,19 +2,24 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mmengine.optim import OptimWrapper
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mae.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+
+Vectors = Literal['none', 'biases', 'all']
+_NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class GroupedOptimConstructor:
     """Builds the optimizer with the weight-decay and layer-decay rules of the recipes.
 
-    Parameters of one dimension (biases, norms) are not decayed and, under LARS, not adapted.
-    The rest comes from methods of the model:
+    Parameters of one dimension (biases, norms) are not decayed unless `decay_vectors` says so, and,
+    under LARS, not adapted. The rest comes from methods of the model:
 
     - `no_weight_decay()`: names of further parameters without weight decay;
     - `get_layer_depth(name)`: layer of a parameter and the last layer, for layer decay;
@@ -25,7 +30,12 @@ class GroupedOptimConstructor:
         optim_wrapper_cfg: config of the wrapper, with `optimizer` inside.
         paramwise_cfg: `layer_decay`, the factor from a layer to the one below (None: no decay);
             `decay_tokens`, whether to decay the parameters of `no_weight_decay()` too (the
-            authors do in pre-training, not in fine-tuning).
+            authors do in pre-training, not in fine-tuning); `decay_vectors`, which parameters of
+            one dimension decay too: 'none', those that are no norm's ('biases', as in detectron2),
+            or 'all'.
+
+    Raises:
+        ValueError: an unknown key or an unknown kind of vectors.
     """
 
     def __init__(
@@ -36,10 +46,16 @@ class GroupedOptimConstructor:
         options = dict(paramwise_cfg or {})
         self.layer_decay: float | None = options.pop('layer_decay', None)
         self.decay_tokens: bool = options.pop('decay_tokens', True)
+        self.decay_vectors: Vectors = options.pop('decay_vectors', 'none')
         if options:
             raise ValueError(
                 f'optim_wrapper.paramwise_cfg has unknown keys {sorted(options)}; '
-                'known are layer_decay and decay_tokens'
+                'known are layer_decay, decay_tokens and decay_vectors'
+            )
+        if self.decay_vectors not in get_args(Vectors):
+            raise ValueError(
+                "optim_wrapper.paramwise_cfg.decay_vectors must be 'none', 'biases' or 'all', "
+                f'not {self.decay_vectors!r}'
             )
 
     def __call__(self, model: Any) -> OptimWrapper:
@@ -67,11 +83,12 @@ class GroupedOptimConstructor:
         lr, decay = self.optimizer_cfg['lr'], self.optimizer_cfg.get('weight_decay', 0.0)
         groups: dict[tuple[float, float, bool], dict[str, Any]] = {}
         exempt: set[str] = set() if self.decay_tokens else model.no_weight_decay()
+        exempt = exempt | self._plain_vectors(model)
         for name, param in model.named_parameters():
             if not param.requires_grad:
                 continue
             is_vector = param.ndim <= 1
-            weight_decay = 0.0 if is_vector or name in exempt else decay
+            weight_decay = 0.0 if name in exempt else decay
             scale = self._lr_scale(model, name)
             group = groups.setdefault(
                 (scale, weight_decay, is_vector and self._is_lars),
@@ -86,6 +103,16 @@ class GroupedOptimConstructor:
                 'unfreeze some, for example with model.trainable_blocks'
             )
         return list(groups.values())
+
+    def _plain_vectors(self, model: Any) -> set[str]:
+        """Names of the parameters of one dimension that are not decayed."""
+        if self.decay_vectors == 'all':
+            return set()
+        vectors = {name for name, param in model.named_parameters() if param.ndim <= 1}
+        if self.decay_vectors == 'none':
+            return vectors
+        norms = {name for name, module in model.named_modules() if isinstance(module, _NORMS)}
+        return {name for name in vectors if name.rpartition('.')[0] in norms}
 
     @property
     def _is_lars(self) -> bool:

@@ -4,6 +4,7 @@ In this order: names and shapes; other facts in which file and model must agree,
 of heads; the rows of a classifier, matched by the names of its classes.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,11 @@ from mae.utils.errors import CheckpointError
 Suggest = Callable[[Mapping[str, Tensor]], str | None]
 
 # A pre-trained model is loaded for its encoder: the head is new, the decoder is dropped, and so is
-# the encoder's last norm if the head has its own.
-MAY_MISS = ('decoder.', 'head.')
-MAY_REMAIN = ('decoder.', 'head.', 'encoder.norm.')
+# the encoder's last norm if the head has its own. So it is with what dense tasks put behind it.
+MAY_MISS = ('decoder.', 'head.', 'neck.', 'auxiliary.', 'rpn.', 'roi.')
+MAY_REMAIN = (*MAY_MISS, 'encoder.norm.')
+# What an encoder may have besides, which changes nothing at the start.
+_NEUTRAL = re.compile(r'encoder\.blocks\.\d+\.(rel_pos\.\w+|gamma_[12])')
 
 # Facts in which file and model must agree, since the shapes do not show them, and the config key
 # of each.
@@ -178,11 +181,18 @@ def _fit_decoder(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> list[
 
 def _check(report: LoadReport, path: Path, exact: bool) -> None:
     """Refuse missing and additional weights, except for decoder and head as a whole."""
-    may_miss: tuple[str, ...] = () if exact else MAY_MISS
     may_remain: tuple[str, ...] = () if exact else MAY_REMAIN
-    if any(name.startswith('decoder.') for name in report.matched):
-        may_miss = tuple(name for name in may_miss if name != 'decoder.')
-    wrong = [f'{name} is missing' for name in report.missing if not name.startswith(may_miss)]
+    may_miss = tuple(  # a head as far as its rows are new, any other part as a whole
+        part
+        for part in (() if exact else MAY_MISS)
+        if part == 'head.' or not any(name.startswith(part) for name in report.matched)
+    )
+    neutral = not exact and not any(_NEUTRAL.fullmatch(name) for name in report.matched)
+    wrong = [
+        f'{name} is missing'
+        for name in report.missing
+        if not name.startswith(may_miss) and not (neutral and _NEUTRAL.fullmatch(name))
+    ]
     wrong += [f'{name} is unknown' for name in report.unexpected if not name.startswith(may_remain)]
     if exact and _has_no_head(report):
         raise CheckpointError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from mae.models.algorithms.parts import Part, build_part
 from mae.models.layers.block import Block
@@ -37,6 +37,47 @@ class Algorithm(BaseModel):
     def __init__(self, encoder: Part, preprocessor: Part) -> None:
         super().__init__(data_preprocessor=build_part(preprocessor, key='preprocessor'))
         self.encoder = build_part(encoder, key='encoder')
+        self.trainable_blocks: float | None = None
+        self._frozen: list[nn.Module] = []
+
+    def train(self, mode: bool = True) -> 'Algorithm':
+        """Like `nn.Module.train`, but frozen modules stay in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def freeze(self, trainable_blocks: float | None) -> None:
+        """Freeze the encoder but for its last blocks.
+
+        Args:
+            trainable_blocks: None trains everything; n trains the last n blocks and what follows
+                them (paper figure 9): 0 is the linear probe, 0.5 the MLP of the last block.
+
+        Raises:
+            ValueError: it is not 0, 0.5 or a whole number up to the depth.
+        """
+        self.trainable_blocks = trainable_blocks
+        if trainable_blocks is None:
+            return
+        depth = self.encoder.depth
+        if trainable_blocks not in (0.5, *range(depth + 1)):
+            raise ValueError(
+                f'model.trainable_blocks must be 0, 0.5 or a whole number up to {depth}, '
+                f'not {trainable_blocks}'
+            )
+        self.encoder.requires_grad_(False)
+        if trainable_blocks == 0:
+            self._frozen = [self.encoder]
+            return
+        first = depth - int(trainable_blocks)
+        trained = [*self.encoder.blocks[first:], self.encoder.norm]
+        if trainable_blocks == 0.5:
+            last = self.encoder.blocks[-1]
+            trained += [last.norm2, last.mlp]
+        for module in trained:
+            module.requires_grad_(True)
+        self._frozen = list(self.encoder.blocks[: depth - round(trainable_blocks + 0.1)])
 
     def extract_features(self, images: Tensor, pool: Pool = 'avg') -> Tensor:
         """Features of whole normalised images (B, C, H, W): (B, D), or all tokens.
@@ -71,8 +112,13 @@ class Algorithm(BaseModel):
                 continue
             antialias = getattr(module, 'pos_antialias', True)
             new = weights[name] = self.encoder.fit_pos_embed(old, grid_size, antialias=antialias)
-            if new is not old:
+            if not getattr(self.encoder, 'load_pos', True):
+                lines.append(f"{name} stays sine-cosine: the file's stay out")
+            elif new is not old:
                 lines.append(describe_resampling(name, old, new, antialias))
+        if weights.get('encoder.cls_token') is not None and not self._has_cls_token():
+            del weights['encoder.cls_token']
+            lines.append('encoder.cls_token stays out: the encoder has none')
         name = 'encoder.patch_embed.proj.weight'
         old = weights.get(name)
         if old is not None and old.ndim == 4 and len(old) == self.encoder.embed_dim:
@@ -91,7 +137,11 @@ class Algorithm(BaseModel):
             fact: getattr(getattr(self, part, None), name, None)
             for fact, (part, name) in _FACTS.items()
         }
+        facts['grid_size'] = getattr(self.encoder, 'pos_grid_size', facts['grid_size'])
         return facts | {'target': type(self.target).__name__ if hasattr(self, 'target') else None}
+
+    def _has_cls_token(self) -> bool:
+        return getattr(self.encoder, 'num_prefix_tokens', 1) > 0
 
     def get_fingerprint(self) -> str | None:
         """Hash of what else training depends on, such as a frozen teacher; None without one."""

@@ -5,7 +5,7 @@ Shapes: B images, C channels, H W pixels, N classes, D width, G members of a gri
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mae.models.algorithms.base import Algorithm
 from mae.models.algorithms.parts import Part, build_part
@@ -53,8 +53,7 @@ class Classifier(Algorithm):
             )
         if hasattr(self.data_preprocessor, 'expect_classes'):
             self.data_preprocessor.expect_classes(self.num_classes)
-        self.trainable_blocks = trainable_blocks
-        self._frozen = self._freeze(trainable_blocks)
+        self.freeze(trainable_blocks)
 
     @property
     def num_classes(self) -> int:
@@ -66,13 +65,6 @@ class Classifier(Algorithm):
         """Start all weights as in the paper's appendix A.1."""
         self.encoder.init_weights()
         self.head.init_weights()
-
-    def train(self, mode: bool = True) -> 'Classifier':
-        """Like `nn.Module.train`, but frozen modules stay in evaluation mode."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
 
     def forward(
         self,
@@ -109,25 +101,3 @@ class Classifier(Algorithm):
         if name.startswith('head.') and hasattr(self.head, 'get_lr_scale'):
             return float(self.head.get_lr_scale(name.removeprefix('head.')))
         return 1.0
-
-    def _freeze(self, trainable_blocks: float | None) -> list[nn.Module]:
-        """Freeze all but the last blocks; returns the frozen modules."""
-        if trainable_blocks is None:
-            return []
-        depth = self.encoder.depth
-        if trainable_blocks not in (0.5, *range(depth + 1)):
-            raise ValueError(
-                f'model.trainable_blocks must be 0, 0.5 or a whole number up to {depth}, '
-                f'not {trainable_blocks}'
-            )
-        self.encoder.requires_grad_(False)
-        if trainable_blocks == 0:
-            return [self.encoder]
-        first = depth - int(trainable_blocks)
-        trained = [*self.encoder.blocks[first:], self.encoder.norm]
-        if trainable_blocks == 0.5:
-            last = self.encoder.blocks[-1]
-            trained += [last.norm2, last.mlp]
-        for module in trained:
-            module.requires_grad_(True)
-        return list(self.encoder.blocks[: depth - round(trainable_blocks + 0.1)])

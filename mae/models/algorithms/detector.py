@@ -24,9 +24,12 @@ class Detector(Algorithm):
         roi: config; levels and proposals to detections.
         taps: numbers of the blocks, from 0, whose maps are used.
         preprocessor: config; batches of `collate_dense` to normalised images and objects.
+        trainable_blocks: last blocks of the encoder that are trained, see `Algorithm.freeze`; None
+            trains all, 0 keeps it frozen.
 
     Raises:
-        ValueError: taps that are no rising numbers of blocks.
+        ValueError: taps that are no rising numbers of blocks, or `trainable_blocks` that the
+            encoder has not.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Detector(Algorithm):
         *,
         taps: Sequence[int],
         preprocessor: Part,
+        trainable_blocks: float | None = None,
     ) -> None:
         super().__init__(encoder, preprocessor)
         self.taps = check_taps(taps, self.encoder.depth)
@@ -50,6 +54,7 @@ class Detector(Algorithm):
         facts |= {'channels': self.neck.channels, 'strides': self.neck.strides}
         self.rpn = build_part(rpn, facts, key='rpn')
         self.roi = build_part(roi, facts, key='roi')
+        self.freeze(trainable_blocks)
 
     @property
     def num_classes(self) -> int:

@@ -33,9 +33,12 @@ class Segmenter(Algorithm):
         stride: step of the windows in pixels; needed with `window`.
         scales: sizes of the image, as factors, whose predictions are averaged.
         flip: also average with the mirrored image.
+        trainable_blocks: last blocks of the encoder that are trained, see `Algorithm.freeze`; None
+            trains all, 0 keeps it frozen.
 
     Raises:
-        ValueError: taps that are no rising numbers of blocks, or a window without a stride.
+        ValueError: taps that are no rising numbers of blocks, a window without a stride, or
+            `trainable_blocks` that the encoder has not.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Segmenter(Algorithm):
         stride: int | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        trainable_blocks: float | None = None,
     ) -> None:
         super().__init__(encoder, preprocessor)
         self.taps = check_taps(taps, self.encoder.depth)
@@ -77,6 +81,7 @@ class Segmenter(Algorithm):
         self.stride = stride
         self.scales = tuple(scales)
         self.flip = flip
+        self.freeze(trainable_blocks)
 
     @property
     def num_classes(self) -> int:

@@ -13,6 +13,7 @@ from mae.models.layers.pos_embed import (
     describe_resampling,
     resample_pos_embed,
     with_class_position,
+    without_class_position,
 )
 from mae.models.layers.shapes import check_like
 from mae.models.layers.tokens import pool_tokens
@@ -52,6 +53,11 @@ class Backbone(nn.Module):
         self.out_type = out_type
         if out_type is not None:  # in a model of this toolbox `fit_weights` does it
             self.register_load_state_dict_pre_hook(_fit_positions)
+
+    @property
+    def pos_grid_size(self) -> tuple[int, int]:
+        """(h, w) of the patches that `pos_embed` has positions of."""
+        return self.grid_size
 
     def check_images(self, images: Tensor) -> None:
         """Refuse images that this encoder was not built for.
@@ -104,7 +110,9 @@ class Backbone(nn.Module):
         *,
         antialias: bool | None = None,
     ) -> Tensor:
-        """Positions of another image size or shape, resampled to this encoder's grid.
+        """Positions of another image size or shape, resampled to the grid of this encoder's.
+
+        Where this encoder has no cls token, that of the others goes first.
 
         Args:
             pos_embed: (1, N, D), of the encoder or of its decoder.
@@ -115,15 +123,15 @@ class Backbone(nn.Module):
         Raises:
             ValueError: their number fits neither grid.
         """
-        prefix = self.num_prefix_tokens
-        same = old_grid_size is None or tuple(old_grid_size) == self.grid_size
+        prefix, grid_size = self.num_prefix_tokens, self.pos_grid_size
+        if not prefix:
+            pos_embed = without_class_position(pos_embed, old_grid_size or grid_size)
+        same = old_grid_size is None or tuple(old_grid_size) == grid_size
         if same and pos_embed.shape[1] == self.pos_embed.shape[1]:
             return pos_embed
         pos_embed = with_class_position(pos_embed, prefix, old_grid_size)
         antialias = self.pos_antialias if antialias is None else antialias
-        return resample_pos_embed(
-            pos_embed, self.grid_size, prefix, old_grid_size, antialias=antialias
-        )
+        return resample_pos_embed(pos_embed, grid_size, prefix, old_grid_size, antialias=antialias)
 
     def fit_patch_weight(self, weight: Tensor) -> Tensor:
         """A patch projection (D, C, p, p), fitted to this encoder's channels and patch size."""
@@ -183,10 +191,7 @@ def _fit_positions(module: nn.Module, state_dict: dict[str, Any], prefix: str, *
     if positions.ndim != 3 or positions.shape[-1] != module.pos_embed.shape[-1]:
         return  # of another model: loading will report the shapes
     try:
-        if not module.num_prefix_tokens and positions.shape[1] == module.pos_embed.shape[1] + 1:
-            state_dict[name] = positions[:, 1:]  # as mmpretrain does: without the cls token's
-        else:
-            state_dict[name] = module.fit_pos_embed(positions)
+        state_dict[name] = module.fit_pos_embed(positions)  # drops the cls token's, as mmpretrain
     except ValueError as error:
         raise ValueError(f'{name} does not fit the backbone: {error}') from None
     message = describe_resampling(name, positions, state_dict[name], module.pos_antialias)

@@ -13,6 +13,7 @@ from mae.models.encoders.vit import ViTEncoder, grid_of
 from mae.models.layers.block import Recompute
 from mae.models.layers.dense_block import DenseBlock
 from mae.models.layers.patches import patchify
+from mae.models.layers.pos_embed import sincos_pos_embed
 from mae.models.layers.rel_pos import AxisBias, RelPos, TableBias, check_rel_pos
 from mae.models.layers.shapes import check_like, check_shape
 from mae.registry import MODELS
@@ -32,10 +33,15 @@ class DenseViTEncoder(ViTEncoder):
             offset along an axis, as ViTDet has it.
         share_rel_pos: one table for all blocks with windows and one for all others.
         layer_scale: value at the start; None without it.
-        options: see `ViTEncoder`. Of `img_size` are the positions; an image may differ from it.
+        pos_img_size: size in pixels of the images that the positions are of, which are resampled at
+            each use, as ViTDet does; None is `img_size`.
+        load_pos: take the positions of pre-trained weights, resampled. False keeps the sine-cosine
+            ones of the encoder's own grid, which are not learned.
+        options: see `ViTEncoder`. An image may differ from `img_size`.
 
     Raises:
-        ValueError: windows with a cls token, or 'axes' with one; a block that is not there.
+        ValueError: windows with a cls token, or 'axes' with one; a block that is not there;
+            learned positions that no weights give.
     """
 
     def __init__(
@@ -49,6 +55,8 @@ class DenseViTEncoder(ViTEncoder):
         rel_pos: RelPos = 'none',
         share_rel_pos: bool = False,
         layer_scale: float | None = None,
+        pos_img_size: int | tuple[int, int] | None = None,
+        load_pos: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -68,6 +76,7 @@ class DenseViTEncoder(ViTEncoder):
                 f'encoder.window_size must not be negative and encoder.global_blocks lie in '
                 f'0..{self.depth - 1}, not {window_size} and {list(global_blocks)}'
             )
+        self._set_positions(pos_img_size, load_pos)
         sides = [0 if number in global_blocks else window_size for number in range(self.depth)]
         rates = torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
         shared = {side: self._make_bias(rel_pos, side) for side in set(sides)}
@@ -85,6 +94,17 @@ class DenseViTEncoder(ViTEncoder):
             )
             for side, rate in zip(sides, rates, strict=True)
         )
+
+    @property
+    def pos_grid_size(self) -> tuple[int, int]:
+        """That of `pos_img_size`."""
+        return self._pos_grid_size
+
+    def fit_pos_embed(self, pos_embed: Tensor, *args: Any, **options: Any) -> Tensor:
+        """See `Backbone.fit_pos_embed`; with `load_pos=False` the encoder's own."""
+        if self.load_pos:
+            return super().fit_pos_embed(pos_embed, *args, **options)
+        return self.pos_embed.detach().clone()
 
     def maps(self, images: Tensor, after: Sequence[int]) -> list[Tensor]:
         """Maps of features after chosen blocks.
@@ -131,6 +151,18 @@ class DenseViTEncoder(ViTEncoder):
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, grid_size=grid_size)
             yield self.norm(x) if number == self.depth else x
+
+    def _set_positions(self, img_size: int | tuple[int, int] | None, load_pos: bool) -> None:
+        if not load_pos and self.pos_embed.requires_grad:
+            raise ValueError(
+                'encoder.load_pos=False keeps the positions as they are: it needs '
+                'encoder.trainable_pos=False'
+            )
+        self.load_pos = load_pos
+        size = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self._pos_grid_size = grid_of(size or self.full_img_size, self.patch_size)
+        positions = sincos_pos_embed(self.embed_dim, self._pos_grid_size, self.num_prefix_tokens)
+        self.pos_embed = nn.Parameter(positions, requires_grad=self.pos_embed.requires_grad)
 
     def _make_bias(self, kind: RelPos, side: int) -> TableBias | AxisBias | None:
         grid_size = (side, side) if side else self.full_grid_size

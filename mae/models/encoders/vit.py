@@ -105,12 +105,17 @@ class ViTEncoder(Backbone):
         if out_type == 'avg_featmap':
             self.fc_norm = nn.LayerNorm(D, eps=norm_eps)
 
+    @property
+    def pos_grid_size(self) -> tuple[int, int]:
+        """That of `img_size` at the start."""
+        return self.full_grid_size
+
     def init_weights(self) -> None:
         """Start all weights as in the paper's appendix A.1."""
         init_transformer(self)
         if self.num_prefix_tokens:
             init_token(self.cls_token)
-        pos_embed = sincos_pos_embed(self.embed_dim, self.full_grid_size, self.num_prefix_tokens)
+        pos_embed = sincos_pos_embed(self.embed_dim, self.pos_grid_size, self.num_prefix_tokens)
         self.pos_embed.data.copy_(pos_embed)
 
     def set_img_size(self, img_size: tuple[int, int]) -> None:
@@ -159,7 +164,7 @@ class ViTEncoder(Backbone):
         """Patches (B, L, P) of a grid (h, w) to the tokens (B, N, D) that enter the first block."""
         prefix = self.num_prefix_tokens
         positions = resample_pos_embed(
-            self.pos_embed, grid_size, prefix, self.full_grid_size, antialias=self.pos_antialias
+            self.pos_embed, grid_size, prefix, self.pos_grid_size, antialias=self.pos_antialias
         )  # 1,prefix+L,D
         pos_embed = positions[:, prefix:]  # 1,L,D
         if ids_keep is not None:

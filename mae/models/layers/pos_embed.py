@@ -108,5 +108,18 @@ def with_class_position(
     return F.pad(pos_embed, (0, 0, num_prefix_tokens, 0)) if alone else pos_embed
 
 
+def without_class_position(pos_embed: Tensor, grid_size: tuple[int, int]) -> Tensor:
+    """Take away the position of a cls token if there is one.
+
+    Args:
+        pos_embed: (1, N, D).
+        grid_size: (h, w) that `pos_embed` may be of; else a square number of patches tells.
+    """
+    others = pos_embed.shape[1] - 1
+    L = grid_size[0] * grid_size[1]
+    is_with = others == L or (others != L - 1 and not _is_square(others + 1) and _is_square(others))
+    return pos_embed[:, 1:] if is_with else pos_embed
+
+
 def _is_square(number: int) -> bool:
     return math.isqrt(number) ** 2 == number

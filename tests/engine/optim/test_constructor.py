@@ -99,6 +99,19 @@ def test_fine_tuning(classifier):
         assert decay == (0 if plain else 0.05), name
 
 
+@pytest.mark.parametrize('kind', ['none', 'biases', 'all'])
+def test_vectors_that_decay(classifier, kind):
+    """ViTDet decays biases, its ViT-H norms too."""
+    optimizer = build(classifier, decay_tokens=False, decay_vectors=kind)
+    for name, (_, decay) in settings(classifier, optimizer).items():
+        exempt = name.endswith(TOKENS)
+        if classifier.get_parameter(name).ndim == 1:
+            exempt = kind == 'none' or ('norm' in name and kind == 'biases')
+        assert decay == (0 if exempt else 0.05), name
+    with pytest.raises(ValueError, match=r"decay_vectors must be 'none'"):
+        build(classifier, decay_vectors='norms')
+
+
 def test_only_what_is_trained(mae_model):
     mae_model.encoder.requires_grad_(False)
     assert all(name.startswith('decoder.') for name in settings(mae_model, build(mae_model)))

@@ -1,5 +1,7 @@
 """Detection: losses against torchvision's, pasting, and that it can learn."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torchvision.models.detection.roi_heads import (
@@ -14,9 +16,13 @@ from mae.datasets.collate_dense import collate_dense
 from mae.datasets.seeded import SeededDataset
 from mae.datasets.sources.digit_scenes import DigitScenes
 from mae.evaluation import AveragePrecision
+from mae.fault_tolerance.checkpoint.load import fit_weights
+from mae.models.encoders import ViTEncoder
 from mae.models.heads.roi import mask_targets, paste_masks
 from mae.models.heads.roi_pool import RoIPool
+from mae.models.layers.pos_embed import resample_pos_embed
 from mae.registry import MODELS
+from mae.utils.errors import CheckpointError
 
 CONFIG = {
     'type': 'Detector',
@@ -175,6 +181,31 @@ def test_crowds_are_nothing_to_find(batch):
     losses = model(**{**data, 'objects': crowds}, mode='loss')
     assert losses['loss_box'] == 0
     assert losses['loss_mask'] == 0
+
+
+@pytest.mark.parametrize('options', [{}, {'load_pos': False}, {'pos_img_size': 16}])
+def test_pretrained_weights_fit(options):
+    """Of an encoder with a cls token and another size; all that is new starts fresh."""
+    arch = CONFIG['encoder']['arch']
+    plain = ViTEncoder(arch, 16, patch_size=4, in_channels=1)
+    plain.init_weights()
+    weights = {f'encoder.{name}': value for name, value in plain.state_dict().items()}
+    model = MODELS.build({**CONFIG, 'encoder': {**CONFIG['encoder'], **options}})
+    model.init_weights()
+    own = model.encoder.pos_embed.clone()
+    report = str(fit_weights(model, weights, Path('file'), facts={'grid_size': [4, 4]}))
+    assert 'start fresh (encoder, neck, roi, rpn)' in report
+    assert 'cls_token stays out' in report
+    assert torch.equal(model.encoder.blocks[1].mlp.fc1.weight, plain.blocks[1].mlp.fc1.weight)
+    resampled = resample_pos_embed(plain.pos_embed[:, 1:], model.encoder.pos_grid_size, 0)
+    wanted = own if options == {'load_pos': False} else resampled
+    assert torch.equal(model.encoder.pos_embed, wanted)
+    again = MODELS.build({**CONFIG, 'encoder': {**CONFIG['encoder'], **options}})
+    fit_weights(again, model.state_dict(), Path('file'), exact=True, facts=model.get_facts())
+    assert torch.equal(again.roi.mask_head.classify.weight, model.roi.mask_head.classify.weight)
+    partly = {k: v for k, v in model.state_dict().items() if 'blocks.0.rel_pos' not in k}
+    with pytest.raises(CheckpointError, match='rel_pos'):
+        fit_weights(again, partly, Path('file'))
 
 
 def test_what_does_not_fit_is_named():

@@ -144,3 +144,15 @@ def test_the_loss_of_imagenet_s_sees_a_small_map():
 def test_what_is_wrong_is_named(options, named):
     with pytest.raises(ValueError, match=named):
         build(LINEAR, **options)
+
+
+def test_a_frozen_encoder_stays_as_it_is():
+    model = build(UPER, trainable_blocks=0).train()
+    assert not model.encoder.training
+    model(draw(32, 32), [torch.zeros(32, 32, dtype=torch.int64)] * 2, mode='loss')[
+        'loss'
+    ].backward()
+    moved = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert moved == {name for name, _ in model.named_parameters() if name[:8] != 'encoder.'}
+    with pytest.raises(ValueError, match=r'trainable_blocks must be 0, 0\.5 or a whole'):
+        build(UPER, trainable_blocks=5)

@@ -105,6 +105,8 @@ def test_recomputing_changes_no_gradient(images):
         ({'rel_pos': 'axes'}, 'with_cls_token'),
         ({'rel_pos': 'swin'}, 'rel_pos'),
         ({'window_size': 2, 'global_blocks': [4], 'with_cls_token': False}, 'global_blocks'),
+        ({'load_pos': False, 'trainable_pos': True}, 'trainable_pos'),
+        ({'pos_img_size': 17}, 'not divisible'),
     ],
 )
 def test_what_does_not_go_together_is_named(options, named):
@@ -125,3 +127,33 @@ def test_the_residual_in_bfloat16_is_that_of_the_plain_encoder(images):
     with torch.autocast('cpu', torch.bfloat16):
         assert dense(images).dtype == plain(images).dtype
         assert torch.equal(dense(images), plain(images))
+
+
+def test_positions_of_another_grid_are_resampled_at_each_use(images):
+    """ViTDet's: bicubic, not antialiased; and they are what is learned."""
+    dense = build(pos_img_size=(16, 16), trainable_pos=True, pos_antialias=False)
+    assert dense.pos_embed.shape == (1, 1 + 4, 16)
+    plain = build(ViTEncoder, pos_antialias=False)
+    plain.load_state_dict({**dense.state_dict(), 'pos_embed': plain.fit_pos_embed(dense.pos_embed)})
+    assert torch.allclose(dense(images), plain(images), atol=1e-6)
+    dense(images).sum().backward()
+    assert dense.pos_embed.grad is not None
+    grid = dense.pos_embed[:, 1:].detach().unflatten(1, (2, 2)).permute(0, 3, 1, 2)
+    wanted = torch.nn.functional.interpolate(grid, (2, 3), mode='bicubic')
+    assert torch.allclose(plain.pos_embed[:, 1:].unflatten(1, (2, 3)).permute(0, 3, 1, 2), wanted)
+
+
+def test_positions_without_a_cls_token_take_those_of_one():
+    dense = build(with_cls_token=False)
+    plain = build(ViTEncoder)
+    assert torch.equal(dense.fit_pos_embed(plain.pos_embed), plain.pos_embed[:, 1:])
+    assert torch.equal(dense.fit_pos_embed(plain.pos_embed, (2, 3)), plain.pos_embed[:, 1:])
+    square = torch.randn(1, 17, 16)
+    assert torch.equal(dense.fit_pos_embed(square), dense.fit_pos_embed(square[:, 1:]))
+
+
+def test_positions_stay_sine_cosine():
+    dense = build(load_pos=False)
+    assert torch.equal(dense.fit_pos_embed(torch.randn(1, 17, 16)), dense.pos_embed)
+    assert torch.equal(dense.pos_embed, build(ViTEncoder).pos_embed)
+    assert not dense.pos_embed.requires_grad
