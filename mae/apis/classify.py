@@ -12,8 +12,10 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mae.apis.images import Pictures
-from mae.apis.inference import Failure, Inferencer
+from mae.apis.inference import Failure, TensorInferencer
+from mae.apis.zoo import LoadedModel
 from mae.evaluation.checks import is_count
+from mae.models.algorithms import Detector, Segmenter
 from mae.utils.errors import NonFiniteError
 
 
@@ -43,7 +45,7 @@ class Predictions:
     failed: list[Failure] = field(default_factory=list)
 
 
-class ImageClassifierInferencer(Inferencer):
+class ImageClassifierInferencer(TensorInferencer):
     """The likeliest classes of each image.
 
     Args:
@@ -61,7 +63,7 @@ class ImageClassifierInferencer(Inferencer):
 
     def __init__(
         self,
-        model: str | Path | Config | nn.Module,
+        model: str | Path | Config | nn.Module | LoadedModel,
         pretrained: bool | str | Path = True,
         *,
         classes: Sequence[str] | None = None,
@@ -71,6 +73,11 @@ class ImageClassifierInferencer(Inferencer):
         if not is_count(topk):
             raise ValueError(f'topk must be a whole number from 1 on, not {topk!r}')
         super().__init__(model, pretrained, **options)
+        if isinstance(self.model, Segmenter | Detector):
+            kind = type(self.model).__name__
+            raise ValueError(
+                f'a {kind} gives no one class: take SegmentationInferencer or DetectionInferencer'
+            )
         head = getattr(self.model, 'head', None)
         if head is None or hasattr(head, 'lr_scales'):
             raise ValueError(

@@ -15,7 +15,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mae.apis.images import Pictures
-from mae.apis.inference import Failure, Inferencer
+from mae.apis.inference import Failure, TensorInferencer
+from mae.apis.zoo import LoadedModel
 from mae.utils.files import whole_file
 
 
@@ -34,7 +35,7 @@ class Features:
     failed: list[Failure] = field(default_factory=list)
 
 
-class FeatureExtractor(Inferencer):
+class FeatureExtractor(TensorInferencer):
     """One vector an image, from the whole image.
 
     Args:
@@ -49,7 +50,7 @@ class FeatureExtractor(Inferencer):
 
     def __init__(
         self,
-        model: str | Path | Config | nn.Module,
+        model: str | Path | Config | nn.Module | LoadedModel,
         pretrained: bool | str | Path = True,
         *,
         pool: Literal['avg', 'cls', 'tokens'] = 'avg',

@@ -5,11 +5,13 @@ Shapes: B images of a batch, M in all, C channels, H W pixels.
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from mmengine.config import Config
@@ -18,10 +20,12 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mae.apis.device import resolve_device
-from mae.apis.images import NamedImage, Pictures, ReadImage, name_images
+from mae.apis.images import NamedImage, Picture, Pictures, ReadImage, name_images
 from mae.apis.zoo import LoadedModel, load_model
 from mae.evaluation.checks import is_count
 from mae.utils.errors import DataError
+
+Item = TypeVar('Item')
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,12 @@ class Failure:
     reason: str
 
 
-class Inferencer(ABC):
-    """Reads images in threads, one batch ahead of the model; one that cannot be read is skipped.
+class Inferencer:
+    """A model, and images for it, read in threads one batch ahead; what cannot be read is skipped.
 
     Args:
         model: from `get_model`, or what `get_model` takes.
-        pretrained: as for `get_model`; has no effect if `model` is a module.
+        pretrained: as for `get_model`; has no effect if `model` is a module or of `load_model`.
         device: such as 'cpu' or 'cuda:1'.
         batch_size: images in one forward pass, at least 1.
         num_threads: threads that read images, at least 1.
@@ -49,7 +53,7 @@ class Inferencer(ABC):
 
     def __init__(
         self,
-        model: str | Path | Config | nn.Module,
+        model: str | Path | Config | nn.Module | LoadedModel,
         pretrained: bool | str | Path = True,
         *,
         device: str | torch.device = 'cpu',
@@ -57,7 +61,9 @@ class Inferencer(ABC):
         num_threads: int = 4,
         progress: bool = True,
     ) -> None:
-        if isinstance(model, nn.Module):
+        if isinstance(model, LoadedModel):
+            self.loaded = model
+        elif isinstance(model, nn.Module):
             if not (hasattr(model, 'encoder') and hasattr(model, 'data_preprocessor')):
                 raise ValueError(
                     f'a {type(model).__name__} is no model of this toolbox: it has no encoder and '
@@ -72,76 +78,27 @@ class Inferencer(ABC):
                 f'{batch_size!r} and {num_threads!r}'
             )
         self.model = self.loaded.model
-        encoder = self.model.encoder
-        self.read = ReadImage(encoder.in_channels, encoder.img_size)
         self.batch_size = batch_size
         self.num_threads = num_threads
         self.progress = progress
 
-    @abstractmethod
-    def forward(self, images: Tensor) -> Tensor:
-        """From normalised images (B, C, H, W) on the device to a result for each, (B, ...)."""
-
-    def stream(self, images: Pictures, failed: list[Failure]) -> Iterator[tuple[list[str], Tensor]]:
-        """Names and results of a batch at a time, for more images than memory holds.
+    def read_batches(
+        self, images: Pictures, read: Callable[[Picture], Item], failed: list[Failure]
+    ) -> Iterator[tuple[list[str], list[Item]]]:
+        """Names and what `read` makes of them; the next chunk is read while the last is used.
 
         Args:
             images: see `mae.apis.images.name_images`.
+            read: from one image to an item; called in threads.
             failed: receives the images that could not be read.
         """
-        for names, pixels in self._batches(images, failed):
-            with torch.inference_mode():
-                batch = self.model.data_preprocessor({'inputs': pixels}, False)
-                yield names, self.forward(batch['inputs'])
-
-    def run(self, images: Pictures) -> tuple[list[str], Tensor, list[Failure]]:
-        """Names and results of all, on the CPU, and what could not be read, which is printed too.
-
-        Raises:
-            DataError: none could be read.
-        """
-        failed: list[Failure] = []
-        names: list[str] = []
-        results: list[Tensor] = []
-        for batch, result in self.stream(images, failed):
-            names += batch
-            results.append(result.float().cpu())
-        total = len(names) + len(failed)
-        if total == 1 and failed:
-            raise DataError(failed[0].reason)
-        for failure in failed:
-            print(f'skipped {failure.reason}', file=sys.stderr)
-        if failed:
-            print(f'{len(failed)} of {total} images could not be read', file=sys.stderr)
-        if not results:
-            raise DataError(f'none of {total} images could be read' if total else 'no images given')
-        return names, torch.cat(results), failed
-
-    def _batches(
-        self, images: Pictures, failed: list[Failure]
-    ) -> Iterator[tuple[list[str], Tensor]]:
-        """The next chunk is read while the model works on the last one."""
         with ThreadPoolExecutor(self.num_threads) as pool:
-            waiting: list[tuple[str, Future[Tensor]]] = []
+            waiting: list[tuple[str, Future[Item]]] = []
             for chunk in self._chunks(images):
-                reading = [(name, pool.submit(self.read, image)) for name, image in chunk]
-                yield from self._ready(waiting, failed)
+                reading = [(name, pool.submit(read, image)) for name, image in chunk]
+                yield from _ready(waiting, failed)
                 waiting = reading
-            yield from self._ready(waiting, failed)
-
-    def _ready(
-        self, waiting: list[tuple[str, 'Future[Tensor]']], failed: list[Failure]
-    ) -> Iterator[tuple[list[str], Tensor]]:
-        names, pixels = [], []
-        for name, future in waiting:
-            try:
-                pixels.append(future.result())
-                names.append(name)
-            except (ValueError, OSError) as error:
-                reason = str(error) if name in str(error) else f'{name}: {error}'
-                failed.append(Failure(name, reason))
-        if pixels:
-            yield names, torch.stack(pixels)
+            yield from _ready(waiting, failed)
 
     def _chunks(self, images: Pictures) -> Iterator[list[NamedImage]]:
         named: Iterable[NamedImage] = name_images(images)
@@ -157,7 +114,80 @@ class Inferencer(ABC):
             yield from chunks
 
 
+class TensorInferencer(Inferencer, ABC):
+    """A tensor for each image, of images cut and resized as the recipes evaluate classifiers."""
+
+    @cached_property
+    def read(self) -> ReadImage:
+        """From an image to what the model takes."""
+        encoder = self.model.encoder
+        return ReadImage(encoder.in_channels, encoder.img_size)
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """From normalised images (B, C, H, W) on the device to a result for each, (B, ...)."""
+
+    def stream(self, images: Pictures, failed: list[Failure]) -> Iterator[tuple[list[str], Tensor]]:
+        """Names and results of a batch at a time, for more images than memory holds.
+
+        Args:
+            images: see `mae.apis.images.name_images`.
+            failed: receives the images that could not be read.
+        """
+        for names, pixels in self.read_batches(images, self.read, failed):
+            with torch.inference_mode():
+                batch = self.model.data_preprocessor({'inputs': torch.stack(pixels)}, False)
+                yield names, self.forward(batch['inputs'])
+
+    def run(self, images: Pictures) -> tuple[list[str], Tensor, list[Failure]]:
+        """Names and results of all, on the CPU, and what could not be read, which is printed too.
+
+        Raises:
+            DataError: none could be read.
+        """
+        failed: list[Failure] = []
+        names: list[str] = []
+        results: list[Tensor] = []
+        for batch, result in self.stream(images, failed):
+            names += batch
+            results.append(result.float().cpu())
+        report_failures(len(names), failed)
+        return names, torch.cat(results), failed
+
+
 def _chunked(items: Iterable[NamedImage], size: int) -> Iterator[list[NamedImage]]:
     items = iter(items)
     while chunk := list(islice(items, size)):
         yield chunk
+
+
+def _ready(
+    waiting: list[tuple[str, 'Future[Item]']], failed: list[Failure]
+) -> Iterator[tuple[list[str], list[Item]]]:
+    names, items = [], []
+    for name, future in waiting:
+        try:
+            items.append(future.result())
+            names.append(name)
+        except (ValueError, OSError) as error:
+            reason = str(error) if name in str(error) else f'{name}: {error}'
+            failed.append(Failure(name, reason))
+    if items:
+        yield names, items
+
+
+def report_failures(number_read: int, failed: list[Failure]) -> None:
+    """Print on stderr what could not be read.
+
+    Raises:
+        DataError: nothing could be read.
+    """
+    total = number_read + len(failed)
+    if total == 1 and failed:
+        raise DataError(failed[0].reason)
+    for failure in failed:
+        print(f'skipped {failure.reason}', file=sys.stderr)
+    if failed:
+        print(f'{len(failed)} of {total} images could not be read', file=sys.stderr)
+    if not number_read:
+        raise DataError(f'none of {total} images could be read' if total else 'no images given')

@@ -120,7 +120,9 @@ class AveragePrecision(BaseMetric):
         if not any(match.num_objects[0] for match in matches):
             raise DataError('there is nothing to evaluate: no image has an object')
         metrics = {f'{self.iou}_{name}': value for name, value in summarise(matches).items()}
-        return {**metrics, 'num_images': float(sum(number for _, number in gathered))}
+        # Its own name beside that of another metric: mmengine refuses two metrics of one name.
+        number = sum(number for _, number in gathered)
+        return {**metrics, f'{self.iou}_num_images': float(number)}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Unused: `evaluate` gathers what it needs."""

@@ -47,6 +47,24 @@ figure { margin: 0; }
   color: var(--soft); font-size: .75rem;
 }
 .pictures figcaption span { width: 32%; text-align: center; }
+.dense {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(28rem, 100%), 1fr)); gap: .75rem;
+  margin: .75rem 0;
+}
+.dense figure {
+  background: var(--card); border: 1px solid var(--edge); border-radius: 8px; padding: .6rem;
+}
+.dense .views { display: flex; gap: 2%; }
+.dense .views div { flex: 1; min-width: 0; text-align: center; }
+.dense img { display: block; width: 100%; height: auto; border-radius: 3px; }
+.dense span, .dense figcaption { color: var(--soft); font-size: .75rem; }
+.dense figcaption { margin-top: .2rem; overflow-wrap: anywhere; }
+.legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem .9rem; }
+.legend li { font-size: .85rem; }
+.chip {
+  display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin-right: .35rem;
+  vertical-align: -.05rem;
+}
 .columns {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
   gap: .75rem; margin: .75rem 0;

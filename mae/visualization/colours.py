@@ -1,0 +1,17 @@
+"""A colour for each class, the same in label maps, pictures and legends."""
+
+from colorsys import hls_to_rgb
+
+Colour = tuple[int, int, int]
+
+_TURN = 0.381966  # of the circle: golden, so that no two of the first classes come close
+_SHADES = (0.55, 0.42, 0.7)  # lightness; the next one after each full round of hues
+_ROUND = 8
+_SATURATION = 0.8
+
+
+def colour_of(label: int) -> Colour:
+    """Red, green and blue, 0..255, of the class of a number."""
+    lightness = _SHADES[label // _ROUND % len(_SHADES)]
+    red, green, blue = hls_to_rgb((0.6 + label * _TURN) % 1, lightness, _SATURATION)
+    return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,0 +1,93 @@
+"""Predictions as part of a page, and the page of a dense run."""
+
+import io
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from PIL import Image
+
+from mae.visualization.colours import Colour
+from mae.visualization.curves import Series, line_chart
+from mae.visualization.dense import DenseView, legend_of
+from mae.visualization.report import charts, page, paragraph, section, table, tiles
+
+_MAIN = ('miou', 'pixel_accuracy', 'box_ap', 'mask_ap')  # of the metrics, what a chart shows
+
+
+def dense_report(
+    title: str,
+    validations: Sequence[tuple[int, Mapping[str, float]]],
+    views: Sequence[DenseView],
+    names: Sequence[str],
+    facts: Mapping[str, str],
+) -> str:
+    """The page of a run, after a validation.
+
+    Args:
+        title: name of the run.
+        validations: step and metrics of each validation so far, the last of them at least.
+        views: of the last validation.
+        names: of the classes, in the order of the labels.
+        facts: further rows of the last table, by name.
+    """
+    step, last = validations[-1]
+    shown = [(name, f'{last[name]:.1f} %') for name in _MAIN if name in last]
+    rows = [(name, f'{value:.2f}') for name, value in last.items()]
+    return page(
+        title,
+        paragraph(f'After {step:,} steps, on the validation data.', 'lead'),
+        tiles(shown),
+        predictions_section('What it finds', views, names),
+        section('Over training', *_curves(validations)),
+        section('All metrics', table(('metric', f'step {step:,}'), rows)),
+        section('The run', table(('', ''), list(facts.items()))),
+    )
+
+
+def predictions_section(title: str, views: Sequence[DenseView], names: Sequence[str]) -> str:
+    """Cards of all views and their legend, as a section of a page."""
+    cards = []
+    for view in views:
+        pictures = zip(view.columns, view.draw(names), strict=True)
+        cells = ''.join(
+            f'<div><img src="{_png(picture)}" alt="{escape(f"{view.caption} {name}".strip())}">'
+            f'<span>{name}</span></div>'
+            for name, picture in pictures
+        )
+        caption = f'<figcaption>{escape(view.caption)}</figcaption>' if view.caption else ''
+        cards.append(f'<figure><div class="views">{cells}</div>{caption}</figure>')
+    chips = ''.join(
+        f'<li><span class="chip" style="background:{_css(colour)}"></span>{escape(name)}</li>'
+        for name, colour in legend_of(views, names)
+    )
+    legend = f'<ul class="legend">{chips}</ul>' if chips else ''
+    return section(title, legend, f'<div class="dense">{"".join(cards)}</div>')
+
+
+def _curves(validations: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
+    if len(validations) < 2:
+        return [paragraph('One validation so far.', 'note')]
+    names = [name for name in _MAIN if name in validations[-1][1]]
+    lines = [
+        Series(
+            name,
+            [step for step, metrics in validations if name in metrics],
+            [metrics[name] for _, metrics in validations if name in metrics],
+        )
+        for name in names
+    ]
+    if not lines:
+        return [paragraph('The metrics are none that are drawn.', 'note')]
+    chart = line_chart(lines, title='validation', x_label='step', y_label='%')
+    return [charts(chart)]
+
+
+def _png(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, 'PNG', optimize=True)
+    return f'data:image/png;base64,{b64encode(buffer.getvalue()).decode()}'
+
+
+def _css(colour: Colour) -> str:
+    return '#' + ''.join(f'{level:02x}' for level in colour)
