@@ -1,4 +1,4 @@
-"""Predictions for images, on stdout or in files: classes, label maps or objects, as the model gives.
+"""Predictions for images, on stdout or in files: classes, label maps or objects.
 
 Of a classifier the likeliest classes; of a segmenter the share of each class, with --out FOLDER a
 label map (PNG) for each image; of a detector the objects, with --out FILE.json in COCO's layout.
@@ -49,6 +49,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     args = parse(parser, argv)
+    if args.out is not None and args.out.suffix not in ('', '.json'):
+        parser.error(f'--out must end in .json, or be a folder of label maps, not {args.out}')
     if args.topk < 1:
         parser.error(f'--topk must be at least 1, not {args.topk}')
     if not 0 <= args.min_score <= 1:
@@ -77,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         kind = 'a segmenter writes a folder of maps' if is_map else 'predictions go to a .json file'
         raise ConfigError(f'--out {args.out}: {kind}')
     if args.annotations is not None and not isinstance(loaded.model, Detector):
-        raise ConfigError(f'--annotations is for detectors, not for a {type(loaded.model).__name__}')
+        raise ConfigError(
+            f'--annotations is for detectors, not for a {type(loaded.model).__name__}'
+        )
     if is_map:
         _segment(args, loaded, options)
     elif isinstance(loaded.model, Detector):

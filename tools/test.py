@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint as a config describes: top-1 and top-5, or k-NN."""
+"""Evaluate a checkpoint as a config describes: top-1 and top-5, k-NN, mIoU, or AP."""
 
 import argparse
 import os
@@ -16,7 +16,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='weights to evaluate: path, published name or address')
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
     parser.add_argument(
-        '--out', type=Path, metavar='FILE.json', help='write the metrics here as well'
+        '--out',
+        type=Path,
+        metavar='FILE.json',
+        help='write the metrics here as well, of segmenters and detectors those of each class too',
     )
     parser.add_argument(
         '--cfg-options',
@@ -39,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mmengine.dist import is_main_process
 
-    from mae.apis import load_config, test
+    from mae.apis import load_config
+    from mae.apis.runs import test_with_classes
     from mae.config import parse_options
     from mae.fault_tolerance.work_dir import tidy_start
     from mae.utils.files import write_json
@@ -53,9 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = Path(config.filename).stem
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
     with tidy_start(config.work_dir):
-        metrics = test(config, args.checkpoint)
+        result = test_with_classes(config, args.checkpoint)
     if args.out is not None and is_main_process():
-        write_json(args.out, metrics)
+        per_class = {'per_class': result.per_class} if result.per_class else {}
+        write_json(args.out, {**result.metrics, **per_class})
 
 
 if __name__ == '__main__':

@@ -21,7 +21,7 @@ from mae.apis.images import Picture, Pictures
 from mae.apis.inference import Failure, Inferencer
 from mae.apis.zoo import LoadedModel
 from mae.datasets.transforms import DecodeImage
-from mae.models.algorithms import Detector, Segmenter
+from mae.models.algorithms import Detector
 from mae.registry import TRANSFORMS
 from mae.utils.errors import CheckpointError, ConfigError, NonFiniteError
 
@@ -161,10 +161,11 @@ class DenseInferencer(Inferencer):
         **options: Any,
     ) -> None:
         super().__init__(model, pretrained, batch_size=batch_size, **options)
-        if not isinstance(self.model, self.task):
+        found: object = self.model  # isinstance would narrow what mypy knows of it to a Module
+        if not isinstance(found, self.task):
             raise ValueError(
                 f'{type(self).__name__} takes a {self.task.__name__}, and this is a '
-                f'{type(self.model).__name__}'
+                f'{type(found).__name__}'
             )
         _require_all(self.loaded)
         _require_finite(self.model)

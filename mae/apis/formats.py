@@ -26,6 +26,7 @@ from mae.zoo.formats import (
 )
 from mae.zoo.formats.hub import transformers_processor
 from mae.zoo.formats.metadata import KEY, check_facts
+from mae.zoo.formats.plain import is_dense, plain_encoder
 
 SUFFIXES = ('.safetensors', '.pth')
 _PIXELS = ('mean', 'std')
@@ -57,6 +58,7 @@ def convert(
     in_channels: int | None = None,
     key: str | None = None,
     pos_antialias: bool = True,
+    as_plain_vit: bool = False,
 ) -> Conversion:
     """Read a model in any known format, fit it if asked to, and write it in another.
 
@@ -73,6 +75,8 @@ def convert(
         key: dotted name of the weights to take where the source holds several models: names of
             dicts and prefixes, such as 'teacher' or 'state_dict_ema'.
         pos_antialias: resample positions as timm does; False as the authors do.
+        as_plain_vit: of a segmenter or detector, drop trained relative positions and windows,
+            which the other libraries' ViTs lack.
 
     Returns:
         What was written, with the report.
@@ -101,6 +105,11 @@ def convert(
         dropped = sorted({name.split('.')[0] for name in weights if not _of_encoder(name)})
         weights = {name: value for name, value in weights.items() if _of_encoder(name)}
         lines += [f'left out the {name}, as asked' for name in dropped]
+    if is_dense(weights, known):
+        weights, known, dropped = plain_encoder(weights, known, source, as_plain_vit=as_plain_vit)
+        lines += dropped
+    elif as_plain_vit:
+        lines.append('as_plain_vit has no effect: these are no weights of a segmenter or detector')
     weights, known, changes = resize(
         weights,
         known,

@@ -10,7 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mae.evaluation import PerClass
+from mae.evaluation import AveragePrecision, MeanIoU, PerClass
 from mae.utils.files import whole_file, write_json
 from mae.visualization.panels import Pixels
 from mae.visualization.per_class import confusion_picture, mistakes_picture
@@ -44,6 +44,16 @@ def write_per_class(metrics: Sequence[Any], dataset: Any, folder: Path) -> None:
         _save(mistakes_picture([image for image, _ in shown], captions), folder / 'mistakes.png')
         written.append('mistakes.png')
     print_log(f'per class: {", ".join(written)} in {folder}', 'current')
+
+
+def dense_tables(metrics: Sequence[Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each class, under 'iou', 'box_ap' or 'mask_ap', of what was evaluated."""
+    tables = {}
+    for metric in metrics:
+        if isinstance(metric, MeanIoU | AveragePrecision) and metric.table is not None:
+            name = 'iou' if isinstance(metric, MeanIoU) else f'{metric.iou}_ap'
+            tables[name] = metric.table
+    return tables
 
 
 def _with_path(mistake: Mapping[str, Any], dataset: Any) -> dict[str, Any]:

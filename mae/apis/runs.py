@@ -3,12 +3,14 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 from mae.apis.cli import explain
-from mae.apis.per_class import write_per_class
+from mae.apis.per_class import dense_tables, write_per_class
 from mae.apis.suggest_config import matching_config
 from mae.engine import Runner
 from mae.fault_tolerance.lock import folder_lock
@@ -97,6 +99,21 @@ def _note_stop(state: RunState | None, signum: int) -> None:
         state.write(state='stopped', reason=reason, exit_code=EXIT_CODES[signum])
 
 
+@dataclass(frozen=True)
+class TestResult:
+    """What a test gives.
+
+    Attributes:
+        metrics: by name.
+        per_class: rows of all classes, under 'iou', 'box_ap' or 'mask_ap'; empty of a classifier.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    metrics: dict[str, float]
+    per_class: dict[str, list[dict[str, Any]]]
+
+
 def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     """Evaluate a checkpoint as a config describes.
 
@@ -110,11 +127,15 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     Raises:
         ValueError: config, data or checkpoint cannot be used; the message says which and why.
     """
+    return test_with_classes(config, checkpoint).metrics
+
+
+def test_with_classes(config: Config, checkpoint: str | Path) -> TestResult:
+    """Like `test`, with the rows of each class of a segmenter or detector."""
     config.load_from = str(find_file(checkpoint).path)
     runner: Runner = Runner.from_cfg(config)
     runner.suggest_config = matching_config
     metrics: dict[str, float] = runner.test()
-    write_per_class(
-        runner.test_evaluator.metrics, runner.test_dataloader.dataset, Path(config.work_dir)
-    )
-    return metrics
+    evaluated = runner.test_evaluator.metrics
+    write_per_class(evaluated, runner.test_dataloader.dataset, Path(config.work_dir))
+    return TestResult(metrics, dense_tables(evaluated))

@@ -44,8 +44,8 @@ class LoadedModel:
         Raises:
             CheckpointError: names the weights that were not in the file.
         """
-        missing = self.report.missing if self.report else []
-        fresh = [name for name in missing if name.startswith('head.')]
+        missing = self.report.missing if self.report and hasattr(self.model, 'head') else []
+        fresh = [name for name in missing if name.startswith(('head.', 'neck.'))]
         if fresh:
             raise CheckpointError(
                 f'the weights bring no head that fits ({fresh[0]} would be random): take those of '

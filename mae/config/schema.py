@@ -130,6 +130,7 @@ class DefaultHooks(TypedDict, total=False):
     logger: Hook
     param_scheduler: Hook
     checkpoint: Hook
+    dense_report: Hook | None
     guard: Hook
     run_state: Hook
     stop: Hook

@@ -7,7 +7,7 @@ Shapes: D detections, G objects, T thresholds of the overlap, A ranges of the ar
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from mmengine.evaluator import BaseMetric
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mae.evaluation.checks import class_name
 from mae.registry import METRICS
 from mae.utils.errors import ConfigError, DataError
 
@@ -63,6 +64,10 @@ class AveragePrecision(BaseMetric):
     Args:
         iou: overlap of 'box'es or of 'mask's.
 
+    Attributes:
+        table: of the last evaluation: a dict(class, label, ap, ap50, objects) for each class that
+            has objects or detections, in percent, None without objects.
+
     Raises:
         ConfigError: another kind of overlap.
     """
@@ -75,6 +80,7 @@ class AveragePrecision(BaseMetric):
         if iou not in ('box', 'mask'):
             raise ConfigError(f"AveragePrecision.iou must be 'box' or 'mask', not {iou!r}")
         self.iou = iou
+        self.table: list[dict[str, Any]] | None = None
         self._matches: list[Matches] = []
         self._num_images = 0
 
@@ -119,6 +125,10 @@ class AveragePrecision(BaseMetric):
         matches.sort(key=lambda match: (match.label, match.sample_id))
         if not any(match.num_objects[0] for match in matches):
             raise DataError('there is nothing to evaluate: no image has an object')
+        self.table = [
+            {'class': class_name(self.dataset_meta, label), 'label': label, **row}
+            for label, row in per_class(matches)
+        ]
         metrics = {f'{self.iou}_{name}': value for name, value in summarise(matches).items()}
         # Its own name beside that of another metric: mmengine refuses two metrics of one name.
         number = sum(number for _, number in gathered)
@@ -234,6 +244,23 @@ def summarise(matches: Sequence[Matches]) -> dict[str, float]:
             name = f'ar{number}' if area == 'all' else f'ar_{area}'
             metrics[name] = np.stack([recall for _, recall in found]).mean()
     return {name: 100 * float(value) for name, value in metrics.items()}
+
+
+def per_class(matches: Sequence[Matches]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number of each class, with its `ap` and `ap50` in percent and its number of `objects`."""
+    for label, group in groupby(matches, key=lambda match: match.label):
+        own = list(group)
+        curve = _curve(own, 0, _MAX_DETECTIONS[-1])
+        objects = sum(int(match.num_objects[0]) for match in own)
+        ap, ap50 = (None, None) if curve is None else (curve[0].mean(), curve[0][0].mean())
+        yield (
+            label,
+            {
+                'ap': None if ap is None else 100 * float(ap),
+                'ap50': None if ap50 is None else 100 * float(ap50),
+                'objects': objects,
+            },
+        )
 
 
 def _curve(matches: Sequence[Matches], area: int, number: int) -> tuple[Floats, Floats] | None:

@@ -7,7 +7,9 @@ Shapes: M images of the bank, B queries, D width.
 """
 
 import sys
+from collections.abc import Mapping
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -124,3 +126,9 @@ def is_number(value: object) -> bool:
 def type_and_shape(tensor: Tensor) -> str:
     """Type and shape, for messages: `float32 (3, 4)`."""
     return f'{str(tensor.dtype).removeprefix("torch.")} {tuple(tensor.shape)}'
+
+
+def class_name(dataset_meta: Mapping[str, Any] | None, label: int) -> str:
+    """Name of a class, or its number where the dataset does not name it."""
+    names = (dataset_meta or {}).get('classes') or ()
+    return str(names[label]) if label < len(names) else str(label)

@@ -3,6 +3,7 @@
 Shapes: H W pixels, N classes.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mae.evaluation.checks import check_tensor, is_count, is_whole, type_and_shape
+from mae.evaluation.checks import check_tensor, class_name, is_count, is_whole, type_and_shape
 from mae.registry import METRICS
 from mae.utils.errors import ConfigError, DataError
 
@@ -28,6 +29,10 @@ class MeanIoU(BaseMetric):
         ignore_index: label of pixels that count nowhere.
         per_class: also report `iou_<class>` of every class that occurs.
 
+    Attributes:
+        table: of the last evaluation: a dict(class, label, iou, accuracy, pixels) for each class,
+            in percent, None where a class does not occur; `pixels` are those of the label maps.
+
     Raises:
         ConfigError: `ignore_index` is no whole number.
     """
@@ -41,6 +46,7 @@ class MeanIoU(BaseMetric):
             raise ConfigError(f'MeanIoU.ignore_index must be a whole number, not {ignore_index!r}')
         self.ignore_index = ignore_index
         self.per_class = per_class
+        self.table: list[dict[str, Any]] | None = None
         self._counts: Tensor | None = None
         self._num_images = 0
 
@@ -102,14 +108,24 @@ class MeanIoU(BaseMetric):
             'pixel_accuracy': (100 * hits.sum() / labelled.sum()).item(),
             'num_images': float(num_images),
         }
+        self.table = self._rows(iou, 100 * hits / labelled, labelled)
         if self.per_class:
-            names = (self.dataset_meta or {}).get('classes') or range(len(iou))
-            metrics |= {
-                f'iou_{name}': value.item()
-                for name, value, seen in zip(names, iou, union > 0, strict=True)
-                if seen
-            }
+            seen = [row for row in self.table if row['iou'] is not None]
+            metrics |= {f'iou_{row["class"]}': row['iou'] for row in seen}
         return metrics
+
+    def _rows(self, iou: Tensor, accuracy: Tensor, pixels: Tensor) -> list[dict[str, Any]]:
+        columns = zip(iou.tolist(), accuracy.tolist(), pixels.tolist(), strict=True)
+        return [
+            {
+                'class': class_name(self.dataset_meta, label),
+                'label': label,
+                'iou': None if math.isnan(own) else own,
+                'accuracy': None if math.isnan(found) else found,
+                'pixels': int(number),
+            }
+            for label, (own, found, number) in enumerate(columns)
+        ]
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Unused: `evaluate` needs no list of results."""

@@ -176,12 +176,18 @@ def dense_sheet(views: Sequence[DenseView], names: Sequence[str]) -> Image.Image
     cells = [max(row[n].width for row in drawn if n < len(row)) for n in range(_widest(drawn))]
     width = sum(cells) + _GAP * (len(cells) + 1)
     legend = _legend_lines(legend_of(views, names), width, font)
-    heights = [row[0].height + line * bool(view.caption) for row, view in zip(drawn, views, strict=True)]
-    height = line + sum(heights) + _GAP * (len(drawn) + 1) + line * len(legend) + _GAP * bool(legend)
+    heights = [
+        row[0].height + line * bool(view.caption) for row, view in zip(drawn, views, strict=True)
+    ]
+    height = (
+        line + sum(heights) + _GAP * (len(drawn) + 1) + line * len(legend) + _GAP * bool(legend)
+    )
     sheet = Image.new('RGB', (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     lefts = [_GAP + sum(cells[:n]) + _GAP * n for n in range(len(cells))]
-    for left, title in zip(lefts, max((view.columns for view in views), key=len), strict=True):
+    for left, title in zip(
+        lefts, max((view.columns for view in views), key=lambda columns: len(columns)), strict=True
+    ):
         draw.text((left, _GAP // 2), title, _SOFT, font)
     top = line + _GAP
     for row, view, used in zip(drawn, views, heights, strict=True):
@@ -203,7 +209,9 @@ def _widest(rows: Sequence[Sequence[object]]) -> int:
 
 
 def _legend_lines(
-    legend: Sequence[tuple[str, Colour]], width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    legend: Sequence[tuple[str, Colour]],
+    width: int,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> list[list[tuple[int, str, Colour]]]:
     """Entries with their left edges, in as many lines as the width needs."""
     lines: list[list[tuple[int, str, Colour]]] = []
@@ -218,7 +226,9 @@ def _legend_lines(
     return lines
 
 
-def _draw(picture: Image.Image, content: Content, names: Sequence[str], scale: float) -> Image.Image:
+def _draw(
+    picture: Image.Image, content: Content, names: Sequence[str], scale: float
+) -> Image.Image:
     if isinstance(content, Objects):
         return _draw_objects(picture, content, names, scale)
     return _draw_map(picture, content, names)
@@ -300,4 +310,5 @@ def _nearest(values: NDArray[np.int64], picture: Image.Image) -> NDArray[np.int6
         ((np.arange(new) + 0.5) * old / new).astype(np.int64)
         for new, old in zip((picture.height, picture.width), values.shape, strict=True)
     )
-    return values[rows[:, None], columns[None]]
+    picked: NDArray[np.int64] = values[rows[:, None], columns[None]]
+    return picked

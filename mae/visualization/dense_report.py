@@ -10,14 +10,17 @@ from PIL import Image
 from mae.visualization.colours import Colour
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.dense import DenseView, legend_of
+from mae.visualization.logs import Scalars
 from mae.visualization.report import charts, page, paragraph, section, table, tiles
+
+Validation = tuple[int, Mapping[str, float]]  # step and metrics
 
 _MAIN = ('miou', 'pixel_accuracy', 'box_ap', 'mask_ap')  # of the metrics, what a chart shows
 
 
 def dense_report(
     title: str,
-    validations: Sequence[tuple[int, Mapping[str, float]]],
+    validations: Sequence[Validation],
     views: Sequence[DenseView],
     names: Sequence[str],
     facts: Mapping[str, str],
@@ -45,6 +48,18 @@ def dense_report(
     )
 
 
+def validations_in(records: Sequence[Scalars]) -> list[Validation]:
+    """Step and metrics of each validation in a log, whose own lines count epochs."""
+    found: list[Validation] = []
+    step = 0
+    for record in records:
+        if any(name in record for name in _MAIN):
+            found.append((step, {name: record[name] for name in _MAIN if name in record}))
+        elif 'iter' in record:
+            step = int(record['iter'])
+    return found
+
+
 def predictions_section(title: str, views: Sequence[DenseView], names: Sequence[str]) -> str:
     """Cards of all views and their legend, as a section of a page."""
     cards = []
@@ -65,7 +80,7 @@ def predictions_section(title: str, views: Sequence[DenseView], names: Sequence[
     return section(title, legend, f'<div class="dense">{"".join(cards)}</div>')
 
 
-def _curves(validations: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
+def _curves(validations: Sequence[Validation]) -> list[str]:
     if len(validations) < 2:
         return [paragraph('One validation so far.', 'note')]
     names = [name for name in _MAIN if name in validations[-1][1]]

@@ -48,8 +48,8 @@ figure { margin: 0; }
 }
 .pictures figcaption span { width: 32%; text-align: center; }
 .dense {
-  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(28rem, 100%), 1fr)); gap: .75rem;
-  margin: .75rem 0;
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(28rem, 100%), 1fr));
+  gap: .75rem; margin: .75rem 0;
 }
 .dense figure {
   background: var(--card); border: 1px solid var(--edge); border-radius: 8px; padding: .6rem;

@@ -47,6 +47,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action='store_false',
         help='resample the positions as the authors do, without antialiasing (default: as timm)',
     )
+    parser.add_argument(
+        '--as-plain-vit',
+        action='store_true',
+        help='of a segmenter or detector, leave out trained relative positions and windows, which '
+        "other libraries' ViTs lack; the features then differ until fine-tuning",
+    )
     parser.add_argument('--patch-size', type=int, help='side in pixels to fit the projection to')
     parser.add_argument('--in-channels', type=int, help='channels to fit the projection to')
     parser.add_argument(
@@ -83,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         in_channels=args.in_channels,
         key=args.key,
         pos_antialias=args.pos_antialias,
+        as_plain_vit=args.as_plain_vit,
     )
     for line in done.lines:
         print(line)

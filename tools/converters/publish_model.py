@@ -46,7 +46,7 @@ def read_metrics(path: Path) -> dict[str, float]:
         raise ValueError(f'{path} is not readable JSON: {error}') from None
     if not isinstance(metrics, dict):
         raise ValueError(f'{path} holds a {type(metrics).__name__}, not metrics by name')
-    return metrics
+    return {name: value for name, value in metrics.items() if name != 'per_class'}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,3 +1,4 @@
+from mae.engine.hooks.dense_report import DenseReportHook
 from mae.engine.hooks.ema import EMAHook
 from mae.engine.hooks.logging import LoggerHook, RuntimeInfoHook
 from mae.engine.hooks.low_resolution import LowResolutionHook
@@ -11,6 +12,7 @@ from mae.fault_tolerance.watchdog import WatchdogHook
 __all__ = [
     'BadSamplesHook',
     'CheckpointHook',
+    'DenseReportHook',
     'EMAHook',
     'GuardHook',
     'LoggerHook',

@@ -7,6 +7,7 @@ from mae.registry import HOOKS, find
 
 # Hooks of every run of a `TrainLoop`, unless the config has None or others in their places.
 _OURS = {
+    'dense_report': {'type': 'mae.DenseReportHook'},
     'guard': {'type': 'mae.GuardHook'},
     'run_state': {'type': 'mae.RunStateHook'},
     'stop': {'type': 'mae.StopHook'},

@@ -2,8 +2,8 @@
 
 Facts are a plain dict, so that they can go into any file; a fact that nobody stated is absent:
 `num_heads`, `decoder_num_heads`, `norm_eps`, `grid_size` [h, w], `mask_ratio`, `norm_pix`,
-`target` (name of a class), `pool`, `classes`, and `mean` and `std` of each channel in grey levels
-(0..255).
+`target` (name of a class), `pool`, `classes`, `mean` and `std` of each channel in grey levels
+(0..255), and of a segmenter or detector `taps` and `window_size`.
 """
 
 import json
@@ -28,6 +28,8 @@ NAMES = (
     'classes',
     'mean',
     'std',
+    'taps',
+    'window_size',
 )
 
 _COUNT = (lambda v: type(v) is int and v > 0), 'a positive number'
@@ -53,6 +55,11 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         (lambda v: _per_channel(v, 0)),
         'a positive number for each channel',
     ),
+    'taps': (
+        (lambda v: isinstance(v, _PLACES) and all(type(n) is int and n >= 0 for n in v)),
+        'numbers of blocks',
+    ),
+    'window_size': _COUNT,
 }
 
 # Key of our entry in a file's metadata: {'facts': ..., 'manifest': ...}.
@@ -134,7 +141,9 @@ def facts_of_config(model: Mapping[str, Any]) -> Facts:
         'num_heads': sizes.get('num_heads'),
         'norm_eps': encoder.get('norm_eps', 1e-6),
         'grid_size': [height // patch, width // patch],
-        'pool': _mapping(model.get('head')).get('pool', 'avg') if model.get('head') else None,
+        'pool': _mapping(model.get('head')).get('pool', 'avg') if _classifies(model) else None,
+        'taps': list(model['taps']) if 'taps' in model else None,
+        'window_size': encoder.get('window_size') or None,
     }
     if decoder:
         facts |= {
@@ -144,6 +153,11 @@ def facts_of_config(model: Mapping[str, Any]) -> Facts:
             'target': str(_mapping(model.get('target')).get('type', 'PixelTarget')).split('.')[-1],
         }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _classifies(model: Mapping[str, Any]) -> bool:
+    """Whether a head gives an image one class; that of a segmenter has the key `head` too."""
+    return bool(model.get('head')) and 'taps' not in model
 
 
 def facts_of_folder(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Facts:
