@@ -1,6 +1,6 @@
 """Detection and masks, fine-tuned on 1,000 labelled scenes."""
 
-_base_ = './vit-mini-p4_mask-rcnn-vitdet-1xb10-coslr-6e_digit-scenes-24-1000img.py'
+_base_ = './vit-mini-p4_mask-rcnn-vitdet-1xb10-coslr-40e_digit-scenes-24-100img.py'
 
 base_lr = 0.02
 train_dataloader = dict(dataset=dict(source=dict(num_scenes=1000)))
