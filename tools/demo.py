@@ -1,5 +1,8 @@
 """The main job in small: pre-train on handwritten digits, then k-NN, fine-tuning and from scratch.
 
+With --dense on scenes of several digits: segmentation and detection from scratch, on the frozen
+encoder, and fine-tuned. About twenty minutes on two CPU cores.
+
 Each part is a run of tools/train.py or tools/test.py on a config of configs/demo, as a user would
 type it; the report lists the commands. Takes two to five minutes on two CPU cores.
 """
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mae.protocol.jobs import JobError, imports_blocked, preload
-from mae.protocol.presets import DEMO, DEMO_LONGER, LONGER
+from mae.protocol.presets import DEMO, DEMO_DENSE, DEMO_LONGER, LONGER
 from mae.utils.command_line import parse
 
 if TYPE_CHECKING:
@@ -44,12 +47,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help=f'also train from scratch {LONGER} times as long; doubles the time or more',
     )
     parser.add_argument(
+        '--dense',
+        action='store_true',
+        help='segment and detect in scenes of several digits instead, into work_dirs/demo-dense',
+    )
+    parser.add_argument(
         '--smoke',
         action='store_true',
         help=f'train {_SMOKE_EPOCHS} epochs instead of all, into work_dirs/demo-smoke: shows that '
         'everything runs, learns nothing',
     )
     args = parse(parser, argv)
+    if args.dense and args.longer:
+        parser.error('--longer is of the demo without --dense')
     if args.cores < 1:
         parser.error(f'--cores must be at least 1, not {args.cores}')
     return args
@@ -60,7 +70,7 @@ def make_plan(args: argparse.Namespace) -> 'Plan':
     from mae.protocol.plan import Plan, PlanSettings
 
     smoke = [f'train_cfg.max_epochs={_SMOKE_EPOCHS}', 'param_scheduler.warmup_epochs=1']
-    folder = 'work_dirs/demo-smoke' if args.smoke else 'work_dirs/demo'
+    folder = 'work_dirs/demo' + ('-dense' if args.dense else '') + ('-smoke' if args.smoke else '')
     settings = PlanSettings(
         tools=Path(__file__).resolve().parent,
         work_dir=args.work_dir or Path(folder),
@@ -72,6 +82,8 @@ def make_plan(args: argparse.Namespace) -> 'Plan':
         anew=True,
         shares_last=True,
     )
+    if args.dense:
+        return Plan(DEMO_DENSE, settings)
     return Plan(DEMO_LONGER if args.longer else DEMO, settings)
 
 
@@ -102,13 +114,61 @@ def print_summary(summary: Mapping[str, Any], report: Path) -> None:
     print(f'all of it in {seconds:.0f} s; report: {report}')
 
 
+def print_dense_summary(summary: Mapping[str, Any], report: Path) -> None:
+    """The table, and where the report is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mae.visualization.dense_demo_report import METRIC_NAMES, dense_table
+
+    head, rows = dense_table(summary['results'])
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    for found in summary['results']:
+        scratch = found['scratch']
+        edge = ', at the edge of its grid' if scratch['is_best_at_edge'] else ''
+        print(
+            f'{METRIC_NAMES[found["metric"]]}, {found["scenes"]:,} scenes: base_lr from scratch '
+            f'{scratch["base_lr"]:g}, the best by the mean of the seeds{edge}'
+        )
+    pretrain, seconds = summary['pretrain'], summary['seconds']['total']
+    loss = f'{pretrain["loss_first"]:.3f} -> {pretrain["loss_last"]:.3f}'
+    print(f'pre-training: loss {loss}, {pretrain["images_per_second"]:.0f} scenes/s')
+    print(f'all of it in {seconds:.0f} s; report: {report}')
+
+
+def classification_page(plan: 'Plan', seconds: Mapping[str, float]) -> tuple[dict[str, Any], str]:
+    """Summary and report of the demo."""
+    from mae.protocol.demo import demo_panels, logs_of, summary_of
+    from mae.visualization.demo_report import demo_report
+
+    panels, digits = demo_panels(plan)
+    summary = summary_of(plan)
+    summary['seconds'] = {**seconds, **summary['seconds'], 'total': time.monotonic() - _START}
+    return summary, demo_report(summary, logs_of(plan, summary), panels, digits)
+
+
+def dense_page(plan: 'Plan', seconds: Mapping[str, float]) -> tuple[dict[str, Any], str]:
+    """Summary and report of the dense demo."""
+    from mae.protocol.dense_demo import dense_summary, dense_views
+    from mae.visualization.dense_demo_report import dense_demo_report
+
+    assert plan.pretrain is not None
+    views = {task: dense_views(plan, task) for task in ('seg', 'det')}
+    summary = dense_summary(plan)
+    summary['seconds'] = {**seconds, **summary['seconds'], 'total': time.monotonic() - _START}
+    pictures = {task: found for task, (found, _) in views.items()}
+    names = {task: names for task, (_, names) in views.items()}
+    return summary, dense_demo_report(summary, plan.pretrain.records(), pictures, names)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the demo; `argv` stands for the command line."""
     args = parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the jobs are stopped
-    from mae.protocol.demo import demo_panels, logs_of, summary_of
     from mae.utils.files import write_json
-    from mae.visualization.demo_report import demo_report
 
     plan = make_plan(args)
     imported = time.monotonic() - _START
@@ -118,16 +178,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(error, file=sys.stderr)
         sys.exit(1)
     # Only now may this process compute: one that has started OpenMP threads must not fork.
-    panels, digits = demo_panels(plan)
-    summary = summary_of(plan)
-    total = time.monotonic() - _START
-    summary['seconds'] = {'import': imported, **summary['seconds'], 'total': total}
+    make_page = dense_page if args.dense else classification_page
+    summary, page = make_page(plan, {'import': imported})
     work_dir = plan.settings.work_dir
     report = work_dir / 'report.html'
-    page = demo_report(summary, logs_of(plan, summary), panels, digits)
     report.write_text(page, encoding='utf-8')
     write_json(work_dir / 'summary.json', summary)
-    print_summary(summary, report)
+    (print_dense_summary if args.dense else print_summary)(summary, report)
 
 
 if __name__ == '__main__':

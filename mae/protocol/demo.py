@@ -21,7 +21,7 @@ def summary_of(plan: Plan) -> dict[str, Any]:
     finetune = rows['finetune']
     parts = {'pretrain': table['pretrain'], **rows}
     return {
-        'pretrain': _pretrain(plan),
+        'pretrain': pretraining_of(plan),
         'knn': {'top1': rows['knn']['mean']},
         'finetune': {key: finetune[key] for key in _SPREAD},
         **{part: {key: row[key] for key in _GRID} for part, row in grids.items()},
@@ -65,7 +65,8 @@ def demo_panels(plan: Plan) -> tuple[list[Panel], list[int]]:
     return reconstruct(model, images), [sample['label'] for sample in samples]
 
 
-def _pretrain(plan: Plan) -> dict[str, float]:
+def pretraining_of(plan: Plan) -> dict[str, float]:
+    """Losses, speed and length of the plan's pre-training."""
     assert plan.pretrain is not None
     records = with_key(plan.pretrain.records(), 'loss')
     batch = config_of(plan.stage('pretrain')).global_batch_size

@@ -176,6 +176,7 @@ class Plan:
             epochs=0 if stage.is_test else config.train_cfg.max_epochs,
             test_args=() if stage.protocol == 'pretrain' else tuple(test_words),
             test_script=self._script('test'),
+            metric=stage.metrics[0],
             identity=run_hash(config, seed, weights),
             devices=settings.gpus or 1,
             anew=settings.anew,

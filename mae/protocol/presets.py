@@ -27,6 +27,8 @@ class Stage:
         times: factor on the epochs of the config.
         cost: seconds that a run takes on one core, from which the time left is estimated; None
             derives it from the epochs.
+        metrics: keys of the results; the best rate of a grid is another one for each of them.
+        seeds_scenes: the seed also chooses the scenes that a run trains on.
     """
 
     key: str
@@ -40,6 +42,8 @@ class Stage:
     base_lr: float | None = None
     times: int = 1
     cost: float | None = None
+    metrics: Sequence[str] = ('top1',)
+    seeds_scenes: bool = False
 
     @property
     def is_test(self) -> bool:
@@ -134,6 +138,94 @@ DEMO_LONGER = replace(
             base_lrs=(2.5e-3, 5e-3, 1e-2),
             times=LONGER,
             cost=40.0,
+        ),
+    ),
+)
+
+DENSE_SCENES = (100, 1000)
+DENSE_METRICS = {'seg': ('miou',), 'det': ('box_ap', 'mask_ap')}
+DENSE_STARTS = ('scratch', 'frozen', 'finetune')
+
+
+def dense_key(task: str, scenes: int, start: str) -> str:
+    """Key of a row of the dense demo.
+
+    Args:
+        task: 'seg' or 'det'.
+        scenes: one of `DENSE_SCENES`.
+        start: one of `DENSE_STARTS`.
+    """
+    return f'{task}-{scenes}-{start}'
+
+
+def _dense_stages(
+    task: str, scenes: int, config: str, base_lrs: Sequence[float], cost: float
+) -> list[Stage]:
+    """Rows of a task and a number of labelled scenes.
+
+    Args:
+        config: with {} where a frozen encoder and the baseline have their name.
+        base_lrs: the baseline's grid.
+        cost: see `Stage`.
+    """
+    title = f'{"segmentation" if task == "seg" else "detection"}, {scenes:,} scenes'
+
+    def stage(start: str, name: str, protocol: str, part: str) -> Stage:
+        return Stage(
+            dense_key(task, scenes, start),
+            f'{title}, {name}',
+            protocol,
+            config.replace('{}', part),
+            base_lrs=base_lrs if start == 'scratch' else (),
+            cost=cost,
+            metrics=DENSE_METRICS[task],
+            seeds_scenes=True,
+        )
+
+    return [
+        stage('scratch', 'from scratch', 'scratch', '-scratch'),
+        stage('frozen', 'frozen', 'partial', '-frozen'),
+        stage('finetune', 'fine-tuned', 'finetune', ''),
+    ]
+
+
+DEMO_DENSE = Preset(
+    'the dense demo',
+    pretrain=Stage(
+        'pretrain',
+        'pre-training',
+        'pretrain',
+        'mae_vit-mini-p4_1xb64-coslr-80e_digit-scenes-24',
+        cost=200.0,
+    ),
+    stages=(
+        *_dense_stages(
+            'seg',
+            100,
+            'vit-mini-p4_seg-linear{}-1xb25-coslr-100e_digit-scenes-24-100img',
+            (5e-3, 1e-2, 2e-2),
+            cost=20.0,
+        ),
+        *_dense_stages(
+            'seg',
+            1000,
+            'vit-mini-p4_seg-linear{}-1xb25-coslr-20e_digit-scenes-24-1000img',
+            (1e-2, 2e-2, 4e-2),
+            cost=35.0,
+        ),
+        *_dense_stages(
+            'det',
+            100,
+            'vit-mini-p4_mask-rcnn-vitdet{}-1xb10-coslr-40e_digit-scenes-24-100img',
+            (1e-2, 2e-2, 4e-2),
+            cost=40.0,
+        ),
+        *_dense_stages(
+            'det',
+            1000,
+            'vit-mini-p4_mask-rcnn-vitdet{}-1xb10-coslr-6e_digit-scenes-24-1000img',
+            (1e-2, 2e-2, 4e-2),
+            cost=50.0,
         ),
     ),
 )

@@ -116,6 +116,8 @@ def options_of(
         options.append(f'base_lr={stage.base_lr:g}')
     if stage.share is not None or stage.shots is not None:
         options = _labelled(stage, seed, options)
+    if stage.seeds_scenes:
+        options.append(f'{SOURCE}.seed={seed}')
     if stage.blocks is not None:
         options.append(f'model.trainable_blocks={stage.blocks:g}')
     fitting = [option for option in given if section_of(option) in plain]

@@ -17,13 +17,13 @@ Row = Mapping[str, Any]
 
 
 def table_of(plan: Plan, command: str) -> Table:
-    """The content of protocol.json: top-1 in percent, times in seconds.
+    """The content of protocol.json: metrics in percent, times in seconds.
 
     Args:
         plan: after `execute`.
         command: the command line that started it.
     """
-    rows = [_row(stage, plan) for stage in plan.stages]
+    rows = [row_of(stage, plan) for stage in plan.stages]
     once = {row['key']: row for row in rows}.values()
     pretrain = _pretrain(plan)
     spent = [*once, *([pretrain] if 'seconds' in pretrain else [])]
@@ -78,9 +78,16 @@ def _against_spread(difference: float, *deviations: float | None) -> str:
     return f', {"within" if difference <= max(known) else "beyond"} the spread of the seeds'
 
 
-def _row(stage: Stage, plan: Plan) -> Table:
+def row_of(stage: Stage, plan: Plan, metric: str | None = None) -> Table:
+    """Results of a stage: of each seed, their mean and deviation, at the best rate of a grid.
+
+    Args:
+        plan: after `execute`.
+        metric: one of the stage's; None for the first.
+    """
+    metric = metric or stage.metrics[0]
     trials = [plan.tasks_of(trial) for trial in stage.trials]
-    spreads = [_spread(tasks) for tasks in trials]
+    spreads = [_spread(tasks, metric) for tasks in trials]
     best = max(range(len(trials)), key=lambda i: _rank(spreads[i]))
     done = [_result(task) for tasks in trials for task in tasks]
     return {
@@ -103,10 +110,10 @@ def _result(task: Task) -> Table:
     return result
 
 
-def _spread(tasks: Sequence[Task]) -> Table:
-    """Top-1 of each seed, their mean and, of several, their standard deviation."""
-    top1 = [float(_result(task)['metrics']['top1']) for task in tasks]
-    return {'top1': top1, 'mean': fmean(top1), 'std': stdev(top1) if len(top1) > 1 else None}
+def _spread(tasks: Sequence[Task], metric: str) -> Table:
+    """The metric of each seed, their mean and, of several, their standard deviation."""
+    found = [float(_result(task)['metrics'][metric]) for task in tasks]
+    return {metric: found, 'mean': fmean(found), 'std': stdev(found) if len(found) > 1 else None}
 
 
 def _rank(spread: Row) -> tuple[float, float]:

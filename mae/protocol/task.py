@@ -24,6 +24,7 @@ class Task(Job):
         test_args: arguments that test the trained model, with `CHECKPOINT` in place of its file;
             empty if the task is a test itself, or there is nothing to test.
         test_script: the tool for `test_args`.
+        metric: key of the log that holds the result of a trained model.
         identity: hash of all that the result depends on; a folder with another one is refused.
         devices: number that it occupies, for its cost.
         anew: start again, whatever earlier runs have left in the folder.
@@ -31,6 +32,7 @@ class Task(Job):
 
     test_args: tuple[str, ...] = ()
     test_script: Path = Path()
+    metric: str = 'top1'
     identity: str = ''
     devices: int = 1
     anew: bool = False
@@ -121,7 +123,7 @@ class Task(Job):
         written = _read(self.work_dir / _METRICS)
         if written is not None:
             return {key: value for key, value in written.items() if isinstance(value, int | float)}
-        key = 'top1' if self.test_args else 'loss'
+        key = self.metric if self.test_args else 'loss'
         for path in sorted(self.work_dir.glob('*/vis_data/scalars.json'), reverse=True):
             found = [record for record in read_scalars(path) if key in record]
             if found:

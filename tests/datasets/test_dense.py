@@ -68,6 +68,27 @@ def test_a_scene_is_a_function_of_seed_split_and_number():
         one.get_data_info(5)
 
 
+def test_kept_scenes_are_those_that_are_made_anew():
+    kept, made = (
+        SeededDataset(DigitScenes('train', 4, 'instances', is_cached=cached), JITTER)
+        for cached in (True, False)
+    )
+    for index, key in ((0, 3), (1, 3), (0, 4), (0, 3)):
+        equal(collate_dense([kept[index, key]]), collate_dense([made[index, key]]))
+    assert torch.equal(kept.source.get_data_info(-1)['img'], made.source.get_data_info(3)['img'])
+
+
+def test_squares_begin_at_multiples_of_the_step():
+    free = torch.zeros(24, 24, dtype=torch.bool)
+    for step in (1, 4):
+        source = DigitScenes(img_size=24, sizes=(12, 12), step=step)
+        draws = map(np.random.default_rng, range(200))
+        sides = {side for draw in draws for side in source._free_place(free, 12, draw)}
+        assert sides == set(range(0, 13, step))
+    with pytest.raises(ConfigError, match=r'step must lie in 1\.\.24, got 0'):
+        DigitScenes(img_size=24, sizes=(12, 12), step=0)
+
+
 def test_map_and_masks_of_a_scene_agree():
     both = [DigitScenes(num_scenes=20, task=task, img_size=48) for task in ('maps', 'instances')]
     assert [len(source.metainfo['classes']) for source in both] == [11, 10]

@@ -1,0 +1,33 @@
+"""A small ViT for 24x24 grey images under ViTDet's pyramid and Mask R-CNN, all of it narrow."""
+
+model = dict(
+    type='Detector',
+    preprocessor=dict(type='DensePreprocessor', mean=[35.0], std=[71.0]),
+    encoder=dict(
+        type='DenseViTEncoder',
+        arch=dict(embed_dim=64, depth=4, num_heads=4),
+        mlp_ratio=2.0,
+        img_size=24,
+        patch_size=4,
+        in_channels=1,
+    ),
+    taps=[3],
+    neck=dict(type='SimplePyramid', channels=32),
+    # one anchor of a digit's size on the level of the patches and beside it
+    rpn=dict(
+        type='RPN',
+        sizes=[4, 7, 10, 14, 20],
+        ratios=[1.0],
+        num_convs=1,
+        proposals=((50, 30), (50, 20)),
+        samples=64,
+    ),
+    roi=dict(
+        type='RoIHead',
+        num_classes=10,
+        width=32,
+        hidden=128,
+        samples=16,
+        max_detections=10,
+    ),
+)

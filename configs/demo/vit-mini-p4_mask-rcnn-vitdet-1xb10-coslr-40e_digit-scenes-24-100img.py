@@ -1,0 +1,15 @@
+"""Detection and masks, fine-tuned on 100 labelled scenes; all others of the task inherit it."""
+
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/vit-mini-p4_det.py',
+    '../_base_/datasets/digit_scenes_det.py',
+    '../_base_/schedules/adamw_coslr_finetune.py',
+]
+
+base_lr = 0.02
+global_batch_size = 10
+optim_wrapper = dict(amp=None, paramwise_cfg=dict(layer_decay=0.75))
+param_scheduler = dict(warmup_epochs=4)
+train_cfg = dict(max_epochs=40, val_interval=40)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=40))

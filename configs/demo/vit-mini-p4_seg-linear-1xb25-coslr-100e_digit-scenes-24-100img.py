@@ -1,0 +1,15 @@
+"""Segmentation, fine-tuned on 100 labelled scenes; all others of the task inherit it."""
+
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/vit-mini-p4_seg.py',
+    '../_base_/datasets/digit_scenes_seg.py',
+    '../_base_/schedules/adamw_coslr_finetune.py',
+]
+
+base_lr = 0.01
+global_batch_size = 25
+optim_wrapper = dict(amp=None, paramwise_cfg=dict(layer_decay=0.75))
+param_scheduler = dict(warmup_epochs=10)
+train_cfg = dict(max_epochs=100, val_interval=100)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
