@@ -4,8 +4,10 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from torch.utils.data import DataLoader
 
 from mae.apis.cli import explain
 from mae.apis.per_class import write_per_class
@@ -97,12 +99,18 @@ def _note_stop(state: RunState | None, signum: int) -> None:
         state.write(state='stopped', reason=reason, exit_code=EXIT_CODES[signum])
 
 
-def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
+def test(
+    config: Config,
+    checkpoint: str | Path,
+    *,
+    dataloader: DataLoader[Any] | None = None,  # noqa: PT028 (no test of pytest)
+) -> dict[str, float]:
     """Evaluate a checkpoint as a config describes.
 
     Args:
         config: from `mae.apis.load_config`, with `work_dir` set.
         checkpoint: weights to evaluate: a path, a name of `list_models`, or an address.
+        dataloader: what `test_dataloader` of the config describes, if it is built already.
 
     Returns:
         The metrics by name.
@@ -113,6 +121,8 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     config.load_from = str(find_file(checkpoint).path)
     runner: Runner = Runner.from_cfg(config)
     runner.suggest_config = matching_config
+    if dataloader is not None:
+        runner.use_test_dataloader(dataloader)
     metrics: dict[str, float] = runner.test()
     write_per_class(
         runner.test_evaluator.metrics, runner.test_dataloader.dataset, Path(config.work_dir)

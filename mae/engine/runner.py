@@ -28,6 +28,7 @@ from mmengine.model import (
 )
 from mmengine.optim import _ParamScheduler
 from mmengine.runner import BaseLoop
+from mmengine.runner import LogProcessor as MMLogProcessor
 from mmengine.runner import Runner as MMRunner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -36,6 +37,7 @@ from mae.engine.classes import check_classes, check_num_classes
 from mae.engine.compile import compile_blocks
 from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
 from mae.engine.hooks.default import default_hooks
+from mae.engine.hooks.logging import LogProcessor
 from mae.engine.img_size import fill_in_img_size
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import configures_one_optimizer, with_rate
@@ -155,6 +157,13 @@ class Runner(_Base):
         logger.addFilter(_is_wanted)
         return logger
 
+    def build_log_processor(self, log_processor: Any) -> MMLogProcessor:
+        """Build ours, unless another `type` is given."""
+        if isinstance(log_processor, Mapping) and 'type' not in log_processor:
+            return LogProcessor(**log_processor)
+        built: MMLogProcessor = super().build_log_processor(log_processor)
+        return built
+
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """Log one line where mmengine logs a hundred; the config is a file in the work dir."""
         libraries = ', '.join(f'{name} {version}' for name, version in versions().items())
@@ -255,6 +264,10 @@ class Runner(_Base):
         """Build as mmengine does, with a data loader of ours."""
         self._build_own_loader('test_dataloader')
         return super().build_test_loop(loop)
+
+    def use_test_dataloader(self, loader: DataLoader[Any]) -> None:
+        """Test on a loader that was built before, as one of millions of images takes long."""
+        self._test_dataloader = loader
 
     def _build_own_loader(self, key: str) -> None:
         """Build a data loader of ours before its loop would, so that errors name its config key."""

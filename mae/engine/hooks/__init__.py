@@ -1,5 +1,5 @@
 from mae.engine.hooks.ema import EMAHook
-from mae.engine.hooks.logging import LoggerHook, RuntimeInfoHook
+from mae.engine.hooks.logging import LoggerHook, LogProcessor, RuntimeInfoHook
 from mae.engine.hooks.low_resolution import LowResolutionHook
 from mae.fault_tolerance.bad_samples import BadSamplesHook
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
@@ -13,6 +13,7 @@ __all__ = [
     'CheckpointHook',
     'EMAHook',
     'GuardHook',
+    'LogProcessor',
     'LoggerHook',
     'LowResolutionHook',
     'RunStateHook',
