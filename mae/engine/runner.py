@@ -41,7 +41,7 @@ from mae.engine.hooks.logging import LogProcessor
 from mae.engine.img_size import fill_in_img_size
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import configures_one_optimizer, with_rate
-from mae.engine.start import announce, begin, load, resume
+from mae.engine.start import announce, begin, describe, load, resume
 from mae.fault_tolerance.checkpoint import (
     identity_of,
     mmengine_checkpoint,
@@ -102,7 +102,6 @@ class Runner(_Base):
 
     def train(self) -> nn.Module:
         """Train; hooks with `after_all(runner)` are called however the training ends."""
-        announce(self)
         try:
             model: nn.Module = super().train()
         finally:
@@ -152,9 +151,11 @@ class Runner(_Base):
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: object
     ) -> MMLogger:
-        """mmengine's logger, without its hundred lines on hooks (`get_hooks_info()` lists them)."""
+        """mmengine's logger; what only the log file needs is not printed, such as its hooks."""
         logger = super().build_logger(log_level, log_file, **kwargs)
-        logger.addFilter(_is_wanted)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_for_people)
         return logger
 
     def build_log_processor(self, log_processor: Any) -> MMLogProcessor:
@@ -165,10 +166,11 @@ class Runner(_Base):
         return built
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        """Log one line where mmengine logs a hundred; the config is a file in the work dir."""
+        """Write one line to the log file where mmengine logs a hundred lines."""
         libraries = ', '.join(f'{name} {version}' for name, version in versions().items())
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
-        self.logger.info(f'{libraries}; seed {self.seed}; {self.world_size} x {device}')
+        line = f'{libraries}; seed {self.seed}; {self.world_size} x {device}'
+        self.logger.info(line, extra={'file_only': True})
 
     # --- the model ------------------------------------------------------------------------
 
@@ -249,7 +251,10 @@ class Runner(_Base):
             size = self.global_batch_size
             self._train_dataloader = with_global_batch(self._train_dataloader, size)
         self._build_own_loader('train_dataloader')
-        return super().build_train_loop(loop)
+        self._train_loop = super().build_train_loop(loop)
+        describe(self)
+        announce(self)
+        return self._train_loop
 
     def build_val_loop(self, loop: object) -> BaseLoop:
         """Build as mmengine does; refuse to validate a classifier on other classes."""
@@ -444,6 +449,7 @@ class Runner(_Base):
         save_checkpoint(checkpoint, Path(out_dir) / filename)
 
 
-def _is_wanted(record: logging.LogRecord) -> bool:
-    """Whether a line of the log is not mmengine's list of hooks."""
-    return not str(record.msg).startswith('Hooks will be executed in the following order')
+def _is_for_people(record: logging.LogRecord) -> bool:
+    """Whether a line is for the terminal too: not mmengine's hundred lines on hooks."""
+    is_list = str(record.msg).startswith('Hooks will be executed in the following order')
+    return not is_list and not getattr(record, 'file_only', False)
