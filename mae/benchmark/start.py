@@ -147,7 +147,8 @@ def cpu_seconds(words: Sequence[str], folder: str, until: str | None = None) -> 
                 process.kill()
                 return seconds
         if until is not None:
-            raise ValueError(f'{" ".join(words)} ended without a step: {said.strip()[:200]}')
+            told = said.strip()[:200]
+            raise ValueError(f'{" ".join(words)} ended without a step: {told}')
         _, _, usage = os.wait4(process.pid, 0)
         process.returncode = 0  # `wait4` has its status already
         return usage.ru_utime + usage.ru_stime

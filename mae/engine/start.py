@@ -37,7 +37,8 @@ if TYPE_CHECKING:  # the runner imports this file
 
 def describe(runner: 'Runner') -> None:
     """Log what runs: the model, the data, where it is written, and how long it takes, in steps."""
-    loop, model = runner.train_loop, runner.bare_model
+    loop: Any = runner.train_loop  # ours or one of mmengine's
+    model = runner.bare_model
     for part, text in (
         ('run', f'{type(model).__name__}, {_origin(runner)}'),
         ('data', _data(runner)),
