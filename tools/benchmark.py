@@ -61,6 +61,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='ITERATION',
         help='iterations at which to measure, such as 10 100000',
     )
+    start = tasks.add_parser('start', help=(text := 'CPU time to an error, and to the first step'))
+    start.description = f'{text} of a command line that trains.'
+    _measuring(start, 'start', rounds=5)
     args = parse(parser, argv)
     for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
         value = getattr(args, name, least)
@@ -77,6 +80,11 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
     parser.add_argument(
         '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change the config'
     )
+    _measuring(parser, name, rounds=10)
+    return parser
+
+
+def _measuring(parser: argparse.ArgumentParser, name: str, rounds: int) -> None:
     parser.add_argument(
         '--peers',
         nargs='*',
@@ -85,10 +93,9 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
         help='systems to compare with (default: all that run here)',
     )
     parser.add_argument(
-        '--rounds', type=int, default=10, metavar='N', help='measurements of each system'
+        '--rounds', type=int, default=rounds, metavar='N', help='measurements of each system'
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result here')
-    return parser
 
 
 def _sizes(parser: argparse.ArgumentParser, batch: int, steps: int) -> None:
@@ -128,7 +135,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}
     module = 'compare' if args.task in _TRAINING else args.task
     measure = import_module(f'mae.benchmark.{module}').run
-    report = measure(_settings(args), **common, **_options(args))
+    settings = () if args.task == 'start' else (_settings(args),)
+    report = measure(*settings, **common, **_options(args))
     show(report)
     if args.json:
         write_report(report, args.json)

@@ -40,13 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate; `argv` stands for the command line."""
     args = parse_args(argv)
-    from mmengine.dist import is_main_process
-
-    from mae.apis import load_config
-    from mae.apis.runs import test_with_classes
-    from mae.config import parse_options
-    from mae.fault_tolerance.work_dir import tidy_start
-    from mae.utils.files import write_json
+    from mae.config import load_config, parse_options
 
     options = {**parse_options(args.cfg_options), 'launcher': args.launcher}
     if args.local_rank is not None:
@@ -56,6 +50,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f'{config.filename} describes no test: it has no test_dataloader')
     name = Path(config.filename).stem
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
+
+    from mmengine.dist import is_main_process  # late: what is wrong with the config shows before
+
+    from mae.apis.runs import test_with_classes
+    from mae.fault_tolerance.work_dir import tidy_start
+    from mae.utils.files import write_json
+
     with tidy_start(config.work_dir):
         result = test_with_classes(config, args.checkpoint)
     if args.out is not None and is_main_process():

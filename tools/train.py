@@ -65,8 +65,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train; `argv` stands for the command line."""
     args = parse_args(argv)
-    from mae.apis import load_config, train
-    from mae.config import parse_options
+    from mae.config import load_config, parse_options
 
     options = {**parse_options(args.cfg_options), 'launcher': args.launcher}
     if args.resume:
@@ -87,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = load_config(args.config, options)
     name = Path(config.filename).stem
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
+
+    from mae.apis import train  # late: what is wrong with the config shows before
+
     train(config)
 
 

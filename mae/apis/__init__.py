@@ -1,17 +1,22 @@
-"""What tools and notebooks call."""
+"""What tools and notebooks call. Each name is imported at its first use."""
 
-from mae.apis.classify import ImageClassifierInferencer
-from mae.apis.detect import DetectionInferencer
-from mae.apis.features import FeatureExtractor
-from mae.apis.formats import convert
-from mae.apis.model import init_model
-from mae.apis.publication import publish
-from mae.apis.reconstruct import reconstruct
-from mae.apis.runs import test, train
-from mae.apis.segment import SegmentationInferencer
-from mae.apis.zoo import get_model, list_models
-from mae.config import find_config, load_config
-from mae.zoo.fetch import fetch
+from typing import TYPE_CHECKING
+
+from mae.late_imports import import_late
+
+if TYPE_CHECKING:
+    from mae.apis.classify import ImageClassifierInferencer
+    from mae.apis.detect import DetectionInferencer
+    from mae.apis.features import FeatureExtractor
+    from mae.apis.formats import convert
+    from mae.apis.model import init_model
+    from mae.apis.publication import publish
+    from mae.apis.reconstruct import reconstruct
+    from mae.apis.runs import test, train
+    from mae.apis.segment import SegmentationInferencer
+    from mae.apis.zoo import get_model, list_models
+    from mae.config import find_config, load_config
+    from mae.zoo.fetch import fetch
 
 __all__ = [
     'DetectionInferencer',
@@ -30,3 +35,24 @@ __all__ = [
     'test',
     'train',
 ]
+
+import_late(
+    __name__,
+    {
+        'DetectionInferencer': 'mae.apis.detect',
+        'FeatureExtractor': 'mae.apis.features',
+        'ImageClassifierInferencer': 'mae.apis.classify',
+        'SegmentationInferencer': 'mae.apis.segment',
+        'convert': 'mae.apis.formats',
+        'fetch': 'mae.zoo.fetch',
+        'find_config': 'mae.config',
+        'get_model': 'mae.apis.zoo',
+        'init_model': 'mae.apis.model',
+        'list_models': 'mae.apis.zoo',
+        'load_config': 'mae.config',
+        'publish': 'mae.apis.publication',
+        'reconstruct': 'mae.apis.reconstruct',
+        'test': 'mae.apis.runs',
+        'train': 'mae.apis.runs',
+    },
+)

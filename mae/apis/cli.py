@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mae
-from mae.utils.distributed import leave_distributed
 
 # Seconds that all processes but the first wait before they print an error: if all of them have it,
 # the first prints it, and the launcher ends the others meanwhile.
@@ -34,7 +33,7 @@ def run_command(main: Callable[[], object]) -> None:
     """
     try:
         main()
-        leave_distributed()
+        _leave_distributed()
     except KeyboardInterrupt:
         _say('interrupted')
         sys.exit(130)
@@ -46,6 +45,13 @@ def run_command(main: Callable[[], object]) -> None:
             sys.excepthook(type(error), error, error.__traceback__)
         _say(f'error: {message}')
         sys.exit(1)
+
+
+def _leave_distributed() -> None:
+    if 'torch' in sys.modules:  # a command that did without has nothing to leave
+        from mae.utils.distributed import leave_distributed
+
+        leave_distributed()
 
 
 def wants_traceback() -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from torch.utils.data import DataLoader
 
 from mae.apis.cli import explain
 from mae.apis.per_class import dense_tables, write_per_class
@@ -114,12 +115,18 @@ class TestResult:
     per_class: dict[str, list[dict[str, Any]]]
 
 
-def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
+def test(
+    config: Config,
+    checkpoint: str | Path,
+    *,
+    dataloader: DataLoader[Any] | None = None,  # noqa: PT028 (no test of pytest)
+) -> dict[str, float]:
     """Evaluate a checkpoint as a config describes.
 
     Args:
         config: from `mae.apis.load_config`, with `work_dir` set.
         checkpoint: weights to evaluate: a path, a name of `list_models`, or an address.
+        dataloader: what `test_dataloader` of the config describes, if it is built already.
 
     Returns:
         The metrics by name.
@@ -127,14 +134,20 @@ def test(config: Config, checkpoint: str | Path) -> dict[str, float]:
     Raises:
         ValueError: config, data or checkpoint cannot be used; the message says which and why.
     """
-    return test_with_classes(config, checkpoint).metrics
+    return test_with_classes(config, checkpoint, dataloader).metrics
 
 
-def test_with_classes(config: Config, checkpoint: str | Path) -> TestResult:
+def test_with_classes(
+    config: Config,
+    checkpoint: str | Path,
+    dataloader: DataLoader[Any] | None = None,  # noqa: PT028 (no test of pytest)
+) -> TestResult:
     """Like `test`, with the rows of each class of a segmenter or detector."""
     config.load_from = str(find_file(checkpoint).path)
     runner: Runner = Runner.from_cfg(config)
     runner.suggest_config = matching_config
+    if dataloader is not None:
+        runner.use_test_dataloader(dataloader)
     metrics: dict[str, float] = runner.test()
     evaluated = runner.test_evaluator.metrics
     write_per_class(evaluated, runner.test_dataloader.dataset, Path(config.work_dir))

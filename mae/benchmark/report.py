@@ -26,6 +26,8 @@ _COLUMNS = (
     ('milliseconds_per_iteration', 'ms/iteration', '{:.3f}'),
     ('overhead_milliseconds', 'overhead, ms', '{:.3f}'),
     ('idle_overhead_milliseconds', 'idle step, ms', '{:.3f}'),
+    ('error_cpu_seconds', 'error, CPU s', '{:.2f}'),
+    ('first_step_cpu_seconds', 'first step, CPU s', '{:.2f}'),
     ('spread', 'spread', '{:.1%}'),
     ('tflops', 'TFLOP/s', '{:.4g}'),
     ('share_of_peak', 'of peak', '{:.0%}'),

@@ -14,13 +14,11 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
-from mae.config.check import check_config
 from mae.config.files import find_base, find_config
 from mae.config.nodes import merged, node_at, places_of
 from mae.config.options import merge_options
 from mae.config.schema import IDLE, KEYS
 from mae.config.source import ConfigSource, Helpers, find_helpers, read_source
-from mae.engine.img_size import fill_in_img_size
 from mae.utils.errors import ConfigError
 from mae.utils.text import first_line, one_line
 
@@ -63,7 +61,7 @@ def load_config(
         merge_options(loaded, options)
         _check(loaded)
         _warn_of_idle_keys(loaded)
-        object.__setattr__(loaded, _FILLED_IN, fill_in_img_size(loaded))
+        object.__setattr__(loaded, _FILLED_IN, _fill_in_img_size(loaded))
     except ConfigError as error:
         raise ConfigError(f'{_origin(plain, cfg_options)}{error}') from error
     return loaded
@@ -108,6 +106,9 @@ def _warn_of_idle_keys(config: Config) -> None:
 
 
 def _check(config: Config) -> None:
+    # Imports torch and mmengine's runner: a config that cannot be read is an error before.
+    from mae.config.check import check_config
+
     custom = config.get('custom_imports')
     if isinstance(custom, Mapping) and custom.get('imports'):
         _import(custom['imports'], allow_failed=bool(custom.get('allow_failed_imports')))
@@ -116,6 +117,12 @@ def _check(config: Config) -> None:
         check_config({key: config[key] for key in names})
     except ImportError as error:  # what a config in pure Python imports
         raise ConfigError(one_line(error)) from error
+
+
+def _fill_in_img_size(config: Config) -> dict[str, Any]:
+    from mae.engine.img_size import fill_in_img_size  # late, as in `_check`
+
+    return fill_in_img_size(config)
 
 
 def _import(names: Any, *, allow_failed: bool) -> None:
@@ -132,7 +139,7 @@ def _origin(config: Config, cfg_options: Mapping[str, Any] | None) -> str:
     if cfg_options:
         try:
             _check(config)
-            fill_in_img_size(config)
+            _fill_in_img_size(config)
         except ConfigError:
             pass
         else:

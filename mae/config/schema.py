@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from mmengine.registry import EVALUATOR, MODEL_WRAPPERS, WEIGHT_INITIALIZERS, Registry
 
 from mae import registry as r
-from mae.fault_tolerance.checkpoint.state import MayDiffer
+from mae.utils.command_line import MayDiffer
 
 
 @dataclass(frozen=True)

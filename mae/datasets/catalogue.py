@@ -49,16 +49,16 @@ class ImageList:
     Attributes:
         name: of the list that we write, below `lists` in the root.
         files: where the authors' list may be, below the root.
-        folders: prefixes, relative to the root, that its paths may need; the first with which the
-            first path exists is taken.
-        classes: number of classes.
+        folders: prefixes, relative to the root, that its paths may need; the first with which one
+            of the first paths exists is taken.
+        classes: number of classes; None where the authors state none.
         images: number of lines; None where the authors state none.
     """
 
     name: str
     files: tuple[str, ...]
     folders: tuple[str, ...]
-    classes: int
+    classes: int | None
     images: int | None
 
 
@@ -123,6 +123,8 @@ class PublishedSet:
 
 _IMAGENET_TERMS = 'images of ImageNet: research and education only'
 
+VALIDATION_IMAGES = 50  # of each class of ImageNet
+
 # Archive to its corruptions, in the order of the paper's tables. The archive `extra` has others,
 # which are not part of mCE.
 CORRUPTION_ARCHIVES = {
@@ -177,25 +179,45 @@ def _inaturalist(
 
 def _corrupted() -> tuple[ClassFolders, ...]:
     return tuple(
-        ClassFolders((f'{kind}/{severity}', f'{archive}/{kind}/{severity}'), 1000, (50_000,), 50)
+        ClassFolders(
+            (f'{kind}/{severity}', f'{archive}/{kind}/{severity}'),
+            1000,
+            (1000 * VALIDATION_IMAGES,),
+            VALIDATION_IMAGES,
+        )
         for archive, kinds in CORRUPTION_ARCHIVES.items()
         for kind in kinds
         for severity in range(1, 6)
     )
 
 
-def _realms() -> tuple[ImageList, ...]:
-    listings = []
-    for realm, classes in REALM_CLASSES.items():
-        names = (realm, 'vascular_plant') if realm == 'plant' else (realm,)
-        for split in ('train', 'val', 'test'):
-            listed = [f'{name}/annotations/v2/{split}.txt' for name in names]
-            listed += [f'meta_v2/{name}/{split}.txt' for name in names]
-            folders = [place for name in names for place in (f'{name}/', f'{name}/{name}.')]
-            listings.append(
-                ImageList(f'{realm}/{split}.txt', tuple(listed), tuple(folders), classes, None)
-            )
-    return tuple(listings)
+def realm_list(realm: str, split: str, version: str) -> ImageList:
+    """A realm's list of OmniBenchmark.
+
+    The README puts `record.txt` of version 1 and the images into `<realm>/<realm>.<split>`; the
+    authors' download tool writes `records.txt` and the images into `<realm>/<split>`.
+    """
+    names = (realm, 'vascular_plant') if realm == 'plant' else (realm,)
+    splits = [f'{name}/{part}' for name in names for part in (f'{name}.{split}', split)]
+    if version == 'v2':
+        listed = [f'{name}/annotations/v2/{split}.txt' for name in names]
+        listed += [f'meta_v2/{name}/{split}.txt' for name in names]
+    else:
+        listed = [f'{folder}/{file}.txt' for folder in splits for file in ('record', 'records')]
+    # 'bird/bird.' is that of `train/images/x.jpg` in `bird/bird.train/images`.
+    folders = [place for name in names for place in (f'{name}/', f'{name}/{name}.')]
+    folders += [f'{folder}/' for folder in splits] + [f'{folder}/images/' for folder in splits]
+    name = f'{realm}/{split}.txt' if version == 'v2' else f'{version}/{realm}/{split}.txt'
+    classes = REALM_CLASSES[realm] if version == 'v2' else None
+    return ImageList(name, tuple(listed), (*folders, ''), classes, None)
+
+
+def _realms(version: str) -> tuple[ImageList, ...]:
+    return tuple(
+        realm_list(realm, split, version)
+        for realm in REALM_CLASSES
+        for split in ('train', 'val', 'test')
+    )
 
 
 _V2 = ('matched-frequency', 'threshold0.7', 'top-images')
@@ -319,7 +341,14 @@ CATALOGUE = {
         home='https://github.com/ZhangYuanhan-AI/OmniBenchmark',
         terms='CC BY-NC-ND 4.0',
         source="dict(type='OmniBenchmark', root='{root}', split='train')",
-        parts=_realms(),
+        parts=_realms('v2'),
+    ),
+    'omnibenchmark-v1': PublishedSet(
+        title='OmniBenchmark, version 1, that of its paper (Zhang et al. 2022)',
+        home='https://github.com/ZhangYuanhan-AI/OmniBenchmark',
+        terms='CC BY-NC-ND 4.0',
+        source="dict(type='OmniBenchmark', root='{root}', split='train', version='v1')",
+        parts=_realms('v1'),
     ),
     'ade20k': PublishedSet(
         title='ADE20K, the SceneParse150 benchmark (Zhou et al. 2017)',

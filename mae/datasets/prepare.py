@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import singledispatch
-from itertools import groupby
 from pathlib import Path
 
 from mae.datasets.catalogue import (
@@ -23,12 +22,13 @@ from mae.datasets.sources.folder import IMAGE_EXTENSIONS
 from mae.datasets.sources.idx import IDXImages
 from mae.datasets.sources.json_images import read_annotations
 from mae.datasets.sources.label_maps import LabelMapFolder
+from mae.datasets.sources.listed_files import existing, first_prefix, some_of
+from mae.datasets.sources.path_index import PathIndex, index_of
 from mae.datasets.sources.walk import class_folders, is_hidden, list_folder
 from mae.utils.errors import DataError
 from mae.utils.files import whole_file
 from mae.utils.text import BLANKS, read_lines
 
-_MOST_NAMED = 10  # missing files in a message
 _PIECE = 1 << 24
 _WNID = re.compile(r'n\d{8}')
 
@@ -157,7 +157,7 @@ def _(part: Annotations, root: Path) -> Iterator[Finding]:
         yield Finding(False, str(error))
         return
     yield _numbers(str(file), len(index), part.images, len(classes), part.classes)
-    yield from _missing(root, [index.path(number) for number in range(len(index))], file)
+    yield from _missing(root, index, file)
 
 
 @check.register
@@ -174,17 +174,18 @@ def _(part: ImageList, root: Path) -> Iterator[Finding]:
         yield Finding(False, str(error))
         return
     largest = max((label for _, label in lines), default=-1)
-    if not lines or largest >= part.classes:
+    if not lines or (part.classes is not None and largest >= part.classes):
         what = f'label {largest}, but there are {part.classes} classes' if lines else 'is empty'
         yield Finding(False, f'{file}: {what}')
         return
     if part.images is not None and len(lines) != part.images:
         yield Finding(False, f'{file}: {len(lines)} lines; expected {part.images}')
         return
-    first = lines[0][0]
-    before = next((f for f in part.folders if (root / f'{f}{first}').is_file()), part.folders[0])
+    prefixes = {os.path.join(root, folder): folder for folder in part.folders}
+    prefix = first_prefix(prefixes, (path for path, _ in lines))
+    before = part.folders[0] if prefix is None else prefixes[prefix]
     paths = [f'{before}{path}' for path, _ in lines]
-    missing = list(_missing(root, paths, file))
+    missing = list(_missing(root, index_of(paths, [label for _, label in lines]), file))
     yield from missing
     if not missing:
         target = root / 'lists' / part.name
@@ -258,19 +259,13 @@ def _numbers(
     return Finding(False, f'{summary}; expected {expected or images} of {expected_classes}')
 
 
-def _missing(root: Path, paths: list[str], file: Path) -> Iterator[Finding]:
-    """A finding if files are missing; each folder is read once, as a look at each file is slow."""
-    missing: list[str] = []
-    for folder, inside in groupby(sorted(paths), os.path.dirname):
-        try:
-            present = set(os.listdir(root / folder))
-        except OSError:
-            present = set()
-        missing += [path for path in inside if os.path.basename(path) not in present]
-    if missing:
-        some = ', '.join(missing[:_MOST_NAMED]) + ', ...' * (len(missing) > _MOST_NAMED)
-        text = f'{file}: {len(missing)} of {len(paths)} files are not below {root}: {some}'
-        yield Finding(False, text)
+def _missing(root: Path, index: PathIndex, file: Path) -> Iterator[Finding]:
+    """A finding if files are missing."""
+    exists, _ = existing(index, os.path.join(root, ''))
+    lost = [index.path(number) for number, found in enumerate(exists) if not found]
+    if lost:
+        text = f'{file}: {len(lost)} of {len(exists)} files are not below {root}: '
+        yield Finding(False, text + some_of(lost, len(lost)))
 
 
 def _lines(file: Path) -> Iterator[tuple[str, int]]:

@@ -28,6 +28,7 @@ from mmengine.model import (
 )
 from mmengine.optim import _ParamScheduler
 from mmengine.runner import BaseLoop
+from mmengine.runner import LogProcessor as MMLogProcessor
 from mmengine.runner import Runner as MMRunner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -36,10 +37,11 @@ from mae.engine.classes import check_classes, check_num_classes
 from mae.engine.compile import compile_blocks
 from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
 from mae.engine.hooks.default import default_hooks
+from mae.engine.hooks.logging import LogProcessor
 from mae.engine.img_size import fill_in_img_size
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import configures_one_optimizer, with_rate
-from mae.engine.start import announce, begin, load, resume
+from mae.engine.start import announce, begin, describe, load, resume
 from mae.fault_tolerance.checkpoint import (
     identity_of,
     mmengine_checkpoint,
@@ -100,7 +102,6 @@ class Runner(_Base):
 
     def train(self) -> nn.Module:
         """Train; hooks with `after_all(runner)` are called however the training ends."""
-        announce(self)
         try:
             model: nn.Module = super().train()
         finally:
@@ -150,16 +151,26 @@ class Runner(_Base):
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: object
     ) -> MMLogger:
-        """mmengine's logger, without its hundred lines on hooks (`get_hooks_info()` lists them)."""
+        """mmengine's logger; what only the log file needs is not printed, such as its hooks."""
         logger = super().build_logger(log_level, log_file, **kwargs)
-        logger.addFilter(_is_wanted)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_for_people)
         return logger
 
+    def build_log_processor(self, log_processor: Any) -> MMLogProcessor:
+        """Build ours, unless another `type` is given."""
+        if isinstance(log_processor, Mapping) and 'type' not in log_processor:
+            return LogProcessor(**log_processor)
+        built: MMLogProcessor = super().build_log_processor(log_processor)
+        return built
+
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        """Log one line where mmengine logs a hundred; the config is a file in the work dir."""
+        """Write one line to the log file where mmengine logs a hundred lines."""
         libraries = ', '.join(f'{name} {version}' for name, version in versions().items())
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
-        self.logger.info(f'{libraries}; seed {self.seed}; {self.world_size} x {device}')
+        line = f'{libraries}; seed {self.seed}; {self.world_size} x {device}'
+        self.logger.info(line, extra={'file_only': True})
 
     # --- the model ------------------------------------------------------------------------
 
@@ -244,11 +255,13 @@ class Runner(_Base):
             size = self.global_batch_size
             self._train_dataloader = with_global_batch(self._train_dataloader, size)
         self._build_own_loader('train_dataloader')
-        built = super().build_train_loop(loop)
+        self._train_loop = built = super().build_train_loop(loop)
         model = self.bare_model
         if hasattr(model, 'num_classes'):
             head = 'roi' if hasattr(model, 'roi') else 'head'
             check_num_classes(model.num_classes, built.dataloader.dataset, head)
+        describe(self)
+        announce(self)
         return built
 
     def build_val_loop(self, loop: object) -> BaseLoop:
@@ -263,6 +276,10 @@ class Runner(_Base):
         """Build as mmengine does, with a data loader of ours."""
         self._build_own_loader('test_dataloader')
         return super().build_test_loop(loop)
+
+    def use_test_dataloader(self, loader: DataLoader[Any]) -> None:
+        """Test on a loader that was built before, as one of millions of images takes long."""
+        self._test_dataloader = loader
 
     def _build_own_loader(self, key: str) -> None:
         """Build a data loader of ours before its loop would, so that errors name its config key."""
@@ -439,6 +456,7 @@ class Runner(_Base):
         save_checkpoint(checkpoint, Path(out_dir) / filename)
 
 
-def _is_wanted(record: logging.LogRecord) -> bool:
-    """Whether a line of the log is not mmengine's list of hooks."""
-    return not str(record.msg).startswith('Hooks will be executed in the following order')
+def _is_for_people(record: logging.LogRecord) -> bool:
+    """Whether a line is for the terminal too: not mmengine's hundred lines on hooks."""
+    is_list = str(record.msg).startswith('Hooks will be executed in the following order')
+    return not is_list and not getattr(record, 'file_only', False)

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.runner import BaseLoop
+from torch import nn
 
 from mae.fault_tolerance.checkpoint import (
     Choice,
@@ -31,6 +33,47 @@ from mae.zoo.formats.translate import load_weights
 
 if TYPE_CHECKING:  # the runner imports this file
     from mae.engine.runner import Runner
+
+
+def describe(runner: 'Runner') -> None:
+    """Log what runs: the model, the data, where it is written, and how long it takes, in steps."""
+    loop: Any = runner.train_loop  # ours or one of mmengine's
+    model = runner.bare_model
+    for part, text in (
+        ('run', f'{type(model).__name__}, {_origin(runner)}'),
+        ('data', _data(runner)),
+        ('model', _model(model)),
+        ('work dir', f'{runner.work_dir}, with log and checkpoints'),
+        ('length', f'{loop.max_iters:,} steps, {loop.max_epochs:,} epochs'),
+    ):
+        runner.logger.info(f'{part}: {text}')
+
+
+def _origin(runner: 'Runner') -> str:
+    config = getattr(runner.cfg, 'filename', None)
+    device = f'{runner.world_size} x {get_device().upper()}'
+    return f'{Path(config).stem if config else "without a config file"}, on {device}'
+
+
+def _data(runner: 'Runner') -> str:
+    loader = runner.train_dataloader
+    source = getattr(loader.dataset, 'source', loader.dataset)
+    sampler = loader.batch_sampler
+    batch = getattr(sampler, 'global_batch_size', None) or getattr(sampler, 'batch_size', None)
+    place = getattr(source, 'folder', None)
+    where = f' below {place}' if isinstance(place, str) and place else ''
+    name = f'{type(source).__name__}{where}'
+    return f'{len(loader.dataset):,} samples of {name}, {batch} a step'
+
+
+def _model(model: nn.Module) -> str:
+    count = sum(value.numel() for value in model.parameters())
+    trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
+    encoder = getattr(model, 'encoder', None)
+    name = '' if encoder is None else f'{type(encoder).__name__}, '
+    total, of_them = f'{count / 1e6:,.2f} million', f'{trained / 1e6:,.2f}'
+    part = '' if total.startswith(of_them) else f', {of_them} of them trained'
+    return f'{name}{total} parameters{part}'
 
 
 def announce(runner: 'Runner') -> None:

@@ -47,7 +47,8 @@ class CorruptionError(Accuracy):
 
     If corruptions or severities are missing, the means have other names than the published one:
     `mean_ce_of_12_corruptions` and `mean_error_of_12_corruptions` are over the 12 corruptions
-    that have all five severities.
+    that have all five severities. Those of a data set whose folders lack images end in
+    `_of_some_images`.
 
     The data set's groups are named `<corruption>/<severity>`, see `ImageNetC`.
 
@@ -68,6 +69,7 @@ class CorruptionError(Accuracy):
         super().__init__(1, num_classes=num_classes)
         self.baseline = None if baseline is None else _checked(baseline)
         self._groups: Sequence[str] = ()
+        self._is_whole = True
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Tensor]]) -> None:
         """Count the hits of a batch: `logits` (B, N), `labels` (B,), and its `groups` (B,).
@@ -80,6 +82,7 @@ class CorruptionError(Accuracy):
         if not self._groups:
             meta = self.dataset_meta or {}
             self._groups = _require_groups(meta.get('groups') or ())
+            self._is_whole = not meta.get('incomplete')
             self.num_classes = self.num_classes or len(meta.get('classes') or ()) or None
         for sample in data_samples:
             logits, labels = self.read(sample)
@@ -116,7 +119,7 @@ class CorruptionError(Accuracy):
         total = sum(totals[n] for n in counted)
         top1 = {'top1': 100 * sum(hits[n] for n in counted) / total} if total else {}
         return {
-            **corruption_means(errors, self.baseline, self._expected),
+            **corruption_means(errors, self.baseline, self._expected, self._is_whole),
             **top1,
             **_by_severity(errors),
             'num_samples': sum(totals),
@@ -128,7 +131,10 @@ class CorruptionError(Accuracy):
 
 
 def corruption_means(
-    errors: Errors, baseline: Mapping[str, float] | None, expected: Mapping[str, float]
+    errors: Errors,
+    baseline: Mapping[str, float] | None,
+    expected: Mapping[str, float],
+    is_whole: bool = True,
 ) -> dict[str, float]:
     """`mce`, `mean_error` and `ce_<corruption>`; of incomplete data under other names.
 
@@ -136,12 +142,14 @@ def corruption_means(
         errors: in percent, by corruption and severity '1' to '5'.
         baseline: corruption to mean error in percent; None gives no CE.
         expected: its keys are the corruptions that a complete mean is over.
+        is_whole: whether all images of the data set were evaluated.
     """
     complete = {name: errors[name] for name in expected if set(errors.get(name, ())) == _SEVERITIES}
     means = {name: fmean(found.values()) for name, found in complete.items()}
     if not means:
         return {}
     suffix = '' if len(means) == len(expected) else f'_of_{len(means)}_corruptions'
+    suffix += '' if is_whole else '_of_some_images'
     mean_error = {f'mean_error{suffix}': fmean(means.values())}
     if baseline is None:
         return mean_error

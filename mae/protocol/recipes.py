@@ -86,8 +86,8 @@ DIGITS = Recipe(
     shots=(1, 5, 10),
     takes_gpus=False,
 )
-# Rates of about 5e-4, 1e-3 and 2e-3 at each batch size. For three times the epochs, where a run takes
-# as long as three others, the highest is left out; for all labels there is one.
+# Rates of about 5e-4, 1e-3 and 2e-3 at each batch size. For three times the epochs, where a run
+# takes as long as three others, the highest is left out; for all labels there is one.
 FASHION = Recipe(
     title='Fashion-MNIST',
     archs=('vit-mini-p4',),

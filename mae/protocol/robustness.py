@@ -10,11 +10,12 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.fileio import load
+from torch.utils.data import DataLoader
 
 from mae.apis import load_config, test
+from mae.engine import Runner
 from mae.fault_tolerance.work_dir import tidy_start
 from mae.protocol.identity import sha256_of
-from mae.registry import DATASETS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
 from mae.utils.hardware import software
 from mae.utils.package_files import package_path
@@ -132,7 +133,7 @@ def evaluate_robustness(
         work_dir: gets a folder with logs for each set.
         configs: folder of the configs and their `metafile.yml`; None takes `configs/robustness`.
         options: dotted key to value, set in every config.
-        allow_missing: whether ImageNet-C may lack corruptions or severities.
+        allow_missing: whether ImageNet-C may lack corruptions, severities, classes or images.
 
     Returns:
         dict(arch, size, checkpoint, sha256, rows, missing, versions); a row is a dict(key, title,
@@ -156,13 +157,12 @@ def evaluate_robustness(
     if not jobs:
         known = ', '.join(dataset.folders[0] for dataset in SETS)
         raise DataError(f'{data}: none of the sets is here; expected folders such as {known}')
-    for dataset, _, config in jobs:
-        try:
-            DATASETS.build(config.test_dataloader.dataset.source)
-        except (ConfigError, DataError) as error:
-            raise type(error)(f'{dataset.title}: {error}') from None
+    loaders = [_loader(dataset, config) for dataset, _, config in jobs]
     published = read_published(configs / 'metafile.yml')
-    rows = [_row(model, *job, published, work_dir) for job in jobs]
+    rows = [
+        _row(model, *job, loader, published, work_dir)
+        for job, loader in zip(jobs, loaders, strict=True)
+    ]
     return {
         'arch': model.arch,
         'size': model.size,
@@ -229,18 +229,26 @@ def _config(
     return load_config(path, {**root, **options})
 
 
+def _loader(dataset: RobustnessSet, config: Config) -> DataLoader[Any]:
+    try:
+        return Runner.build_dataloader(config.test_dataloader)
+    except (ConfigError, DataError) as error:
+        raise type(error)(f'{dataset.title}: {error}') from None
+
+
 def _row(
     model: FineTunedModel,
     dataset: RobustnessSet,
     folder: Path,
     config: Config,
+    loader: DataLoader[Any],
     published: Mapping[tuple[str, str], float],
     work_dir: Path,
 ) -> dict[str, Any]:
     started = time.perf_counter()
     config.work_dir = str(work_dir / dataset.key)
     with tidy_start(config.work_dir):
-        metrics = test(config, model.path)
+        metrics = test(config, model.path, dataloader=loader)
     gc.collect()  # runner and model refer to each other
     metric = _metric_of(metrics, dataset.metric)
     stem = Path(config.filename).stem

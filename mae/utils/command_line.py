@@ -4,6 +4,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
 from itertools import pairwise
+from typing import Literal
+
+# What may change when a run is resumed anyway.
+MayDiffer = Literal[
+    'seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset', 'teacher'
+]
 
 
 def parse(

@@ -19,6 +19,7 @@ from PIL import Image
 
 from mae.apis import init_model, load_config
 from mae.apis.cli import run_command
+from mae.datasets.sources import imagenet_c
 from mae.datasets.sources.imagenet_c import CORRUPTIONS
 from mae.models.algorithms import Classifier
 from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
@@ -178,20 +179,32 @@ def robustness(data, configs, weights):
 
 @pytest.fixture(scope='module')
 def all_sets(robustness, folder):
-    """One run on all the data: work dir, stdout, and how many models were built and live on."""
+    """One run on all the data, as if ImageNet-C were whole.
+
+    Work dir, stdout, how many models were built and live on, and how often a source was built.
+    """
     models, built = [], Classifier.__init__
+    sources, grouped = [], imagenet_c.ImageNetC.__init__
 
     def init(self, *arguments, **options):
         built(self, *arguments, **options)
         models.append(ref(self))
 
+    def init_source(self, *arguments, **options):
+        sources.append(arguments)
+        grouped(self, *arguments, **options)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Classifier, '__init__', init)
+        patch.setattr(imagenet_c.ImageNetC, '__init__', init_source)
+        patch.setattr(imagenet_c, 'lacking', lambda *_: {})
         options = '--out', folder / 'table.json', '--markdown', folder / 'table.md'
         code, stdout, stderr = robustness(folder / 'run', *options)
     assert code == 0, stderr
     alive = sum(model() is not None for model in models)
-    return SimpleNamespace(folder=folder, stdout=stdout, built=len(models), alive=alive)
+    return SimpleNamespace(
+        folder=folder, stdout=stdout, built=len(models), alive=alive, sources=len(sources)
+    )
 
 
 @pytest.fixture
@@ -244,6 +257,10 @@ def test_no_set_keeps_its_model_in_memory(all_sets):
     assert all_sets.alive <= 1
 
 
+def test_the_files_of_a_set_are_listed_once(all_sets):
+    assert all_sets.sources == 1
+
+
 def test_published_numbers_stand_beside(all_sets):
     rows = rows_of(all_sets.folder / 'table.json')
     published = {key: row['published'] for key, row in rows.items()}
@@ -280,9 +297,19 @@ def test_a_part_of_imagenet_c(robustness, part_of_c, tmp_path):
     code, stdout, stderr = robustness(run, '--allow-missing', data=part_of_c)
     assert code == 0, stderr
     row = rows_of(run / 'robustness.json')['in-c']
-    assert row['metric'] == 'mean_ce_of_13_corruptions'
+    assert row['metric'] == 'mean_ce_of_13_corruptions_of_some_images'
     assert row['published'] is None
     assert 'ImageNet-C is not whole: the number is no mCE' in stdout
+
+
+def test_few_classes_in_every_folder_of_imagenet_c(robustness, data, tmp_path):
+    run, lack = tmp_path / 'run', 'gaussian_noise/1 has 1 of 1000 classes and 2 of 50000 images'
+    assert error_of(robustness(run)) == (
+        f'error: ImageNet-C: {data}/imagenet-c: ImageNet-C is not whole: {lack} '
+        '(and 74 more such folders): unpack its archive again, or allow_missing=True evaluates '
+        'the rest'
+    )
+    assert not run.exists()
 
 
 def test_none_of_the_sets(robustness, tmp_path):
@@ -316,8 +343,9 @@ def test_two_processes_count_as_one(all_sets, configs, data, weights, tmp_path):
     config, out = configs / 'vit-tiny-p16_test-8xb128_in-c-32.py', tmp_path / 'two.json'
     root = f'test_dataloader.dataset.source.root={data / "imagenet-c"}'
     words = [config, weights, '2', '--work-dir', tmp_path / 'two', '--out', out]
+    part = 'test_dataloader.dataset.source.allow_missing=True'
     done = subprocess.run(
-        [TOOLS / 'dist_test.sh', *words, '--cfg-options', root],
+        [TOOLS / 'dist_test.sh', *words, '--cfg-options', root, part],
         env={**os.environ, 'PYTHON': sys.executable},
         cwd=tmp_path,
         capture_output=True,
@@ -325,7 +353,9 @@ def test_two_processes_count_as_one(all_sets, configs, data, weights, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     row = rows_of(all_sets.folder / 'table.json')['in-c']
-    assert row['metrics'] == json.loads(out.read_text())
+    names = {'mean_ce_of_some_images': 'mce', 'mean_error_of_some_images': 'mean_error'}
+    found = {names.get(name, name): value for name, value in json.loads(out.read_text()).items()}
+    assert row['metrics'] == found
 
 
 def test_shipped_numbers_are_the_papers():

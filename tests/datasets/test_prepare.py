@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from mae.datasets import ImageFolder
+from mae.datasets import ImageFolder, OmniBenchmark
 from mae.datasets.catalogue import (
     CATALOGUE,
     CORRUPTION_ARCHIVES,
@@ -152,7 +153,7 @@ def test_annotation_files_and_ten_missing_images(tmp_path):
     (found,) = wrongs(published, tmp_path)
     assert found.startswith(
         f'{tmp_path}/train2018.json: 11 of 12 files are not below {tmp_path}: '
-        'train_val2018/Aves/0/02.jpg, '
+        'train_val2018/Aves/1/01.jpg, train_val2018/Aves/0/02.jpg, '
     )
     assert found.endswith(', ...')
     assert found.count('.jpg') == 10
@@ -233,6 +234,10 @@ def test_csv_files_of_places205(tmp_path):
     assert wrongs(published, tmp_path) == []
     line = 'data/vision/torralba/deeplearning/images256/a/abbey/val 1.jpg 204\n'
     assert (tmp_path / 'lists' / 'val.txt').read_text() == line
+    source = ImageFolder(
+        str(tmp_path), list_file='lists/val.txt', classes=[str(i) for i in range(205)]
+    )
+    assert source.get_data_info(0) == {'img_path': f'{folder}/a/abbey/val 1.jpg', 'gt_label': 204}
     assert 'expected 2' in wrongs(small('places205', images=2), tmp_path)[0]
 
 
@@ -250,10 +255,45 @@ def test_lists_of_the_realms(tmp_path):
     assert "type='OmniBenchmark'" in source_of(published, tmp_path)
     line = (tmp_path / 'lists' / 'plant' / 'val.txt').read_text()
     assert line == 'vascular_plant/vascular_plant.val/images/1_c.jpg 19\n'
+    prepared = OmniBenchmark(str(tmp_path), 'val')
+    shutil.rmtree(tmp_path / 'lists')
+    theirs = OmniBenchmark(str(tmp_path), 'val')
+    assert [prepared.get_data_info(n) for n in range(21)] == [
+        theirs.get_data_info(n) for n in range(21)
+    ]
     (tmp_path / 'meta_v2' / 'bird' / 'test.txt').unlink()
     assert wrongs(published, tmp_path) == [
         f'{tmp_path}/bird/annotations/v2/test.txt or {tmp_path}/meta_v2/bird/test.txt: no such file'
     ]
+
+
+@pytest.mark.parametrize(
+    ('folder', 'file'), [('{realm}.{split}', 'record.txt'), ('{split}', 'records.txt')]
+)
+def test_lists_of_the_realms_of_version_1(tmp_path, folder, file):
+    """As in the authors' README, and as their download tool writes them."""
+    for realm in ('vascular_plant' if realm == 'plant' else realm for realm in REALM_CLASSES):
+        for split in ('train', 'val', 'test'):
+            below = tmp_path / realm / folder.format(realm=realm, split=split)
+            touch(below / 'images' / '1_c.jpg')
+            (below / file).write_text('images/0_lost.jpg 3\nimages/1_c.jpg 900\n')
+    published = CATALOGUE['omnibenchmark-v1']
+    assert len(wrongs(published, tmp_path)) == 63
+    source = OmniBenchmark(str(tmp_path), 'test', version='v1', allow_missing=True)
+    assert source.get_gt_labels().tolist() == 21 * [900]
+    for path in tmp_path.rglob('images'):
+        touch(path / '0_lost.jpg')
+    theirs = OmniBenchmark(str(tmp_path), 'test', version='v1')
+    assert wrongs(published, tmp_path) == []
+    assert "version='v1'" in source_of(published, tmp_path)
+    assert (tmp_path / 'lists' / 'v1' / 'plant' / 'test.txt').is_file()
+    prepared = OmniBenchmark(str(tmp_path), 'test', version='v1')
+    assert len(prepared) == 42
+    assert [prepared.get_data_info(n) for n in range(42)] == [
+        theirs.get_data_info(n) for n in range(42)
+    ]
+    with pytest.raises(DataError, match='realms of OmniBenchmark v2 without a test list: all'):
+        OmniBenchmark(str(tmp_path), 'test')
 
 
 def test_md5_of_archives(tmp_path):

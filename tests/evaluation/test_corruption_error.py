@@ -93,6 +93,17 @@ def test_a_part_is_never_called_mce():
     assert set(found) == {'top1', 'num_samples', *(f'error_{c}_5' for c in CORRUPTIONS)}
 
 
+@pytest.mark.parametrize(
+    ('corruptions', 'names'), [(CORRUPTIONS, ''), (CORRUPTIONS[1:], '_of_14_corruptions')]
+)
+def test_folders_that_lack_images_give_no_mce(corruptions, names):
+    metric = metric_of(names_of(corruptions))
+    metric.dataset_meta['incomplete'] = ('fog/1',)
+    found = feed(metric, *samples([4] * 5 * len(corruptions))).evaluate(0)
+    means = {name for name in found if name.startswith(('mce', 'mean_'))}
+    assert means == {f'mean_ce{names}_of_some_images', f'mean_error{names}_of_some_images'}
+
+
 def test_other_baselines():
     groups = names_of(['fog', 'snow'])
     data = samples([3] * 10)

@@ -22,8 +22,8 @@ LEVELS = next(contract['layers'] for contract in CONTRACTS if contract['id'] == 
 ROOMS = {
     room: number for number, level in enumerate(LEVELS) for room in re.findall(r'mae[.\w]+', level)
 }
-# These have it as their job: where registries look, and where old paths lead.
-BY_NAME = ('mae.registry', 'mae.moved')
+# These have it as their job: where registries look, where old paths lead, what is imported late.
+BY_NAME = ('mae.registry', 'mae.moved', 'mae.late_imports')
 # Names of other people that are also names of functions here: a key of COCO's annotations, and
 # the folders of ImageNet-C.
 KEYS = ('file_name', *CORRUPTIONS)

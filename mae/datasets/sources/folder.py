@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from mae.datasets.sources.index_cache import ScanResult, cached_scan
+from mae.datasets.sources.listed_files import require_files
 from mae.datasets.sources.scan import read_list, scan_folders
 from mae.datasets.sources.walk import class_folders, list_folder
 from mae.registry import DATASETS
@@ -32,6 +33,7 @@ IMAGE_EXTENSIONS = (
     '.pgm',
 )
 _LAST_NUMBER = re.compile(r'(\d{1,18})\D*$')
+_MOST_NAMED = 10  # numbers without a folder, in a message
 _SPLITS = {'val', 'valid', 'validation', 'test'}  # beside 'train'
 
 
@@ -58,7 +60,8 @@ class ImageFolder:
             'imagenet', see `class_list`; other folders are excluded. By default the folders of
             `root/train` if it has any, so that no split numbers them differently, else those of
             the split itself.
-        list_file: path of a list, tried below `root` first. Its paths are below `root/split`.
+        list_file: path of a list, tried below `root` first. Its paths are below `root/split`, and
+            all of them must exist.
         labelled: False for images without classes.
         extensions: endings of image files, in upper or lower case.
         file_numbers: True gives of each image the last number in its file's name,
@@ -102,7 +105,9 @@ class ImageFolder:
 
         def scan() -> ScanResult:
             if listed is not None:
-                return read_list(listed, self.folder, classes, labelled)
+                found = read_list(listed, self.folder, classes, labelled)
+                found.stamps.update(require_files(found.index, self.folder, listed))
+                return found
             if labelled:
                 return self._scan_classes(classes)
             return scan_folders(self.folder, {'': -1}, self._extensions)
@@ -122,8 +127,6 @@ class ImageFolder:
         self.metainfo: dict[str, Any] = {'classes': found.classes}
         if labelled and classes is None and listed is None:
             _warn_of_splits(self.folder, found.classes)
-        if listed is not None:
-            _require_file(self.get_data_info(0)['img_path'], listed)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -186,22 +189,30 @@ def _require_folder(root: str, split: str, extensions: tuple[str, ...], labelled
 
 
 def _require_order(folder: str, names: Sequence[str]) -> None:
-    """Refuse folders 0..N-1 that are sorted as text: 10 would come before 2."""
+    """Refuse folders of numbers that are sorted as text: 10 would come before 2.
+
+    Numbers of which more than half are missing, such as years, are taken for names.
+    """
     if not all(name.isascii() and name.isdecimal() for name in names):
         return
     numbers = [int(name) for name in names]
-    if numbers != sorted(numbers) and set(numbers) == set(range(len(names))):
-        raise DataError(
-            f'{folder}: its class folders are the numbers 0..{len(names) - 1}, which sorted as '
-            f'text would be numbered 0, 1, 10, ...{_cure_of_order(names)}'
-        )
+    if numbers == sorted(numbers) or len(numbers) <= max(numbers) // 2:
+        return
+    lacking = sorted(set(range(max(numbers) + 1)) - set(numbers))
+    some = ', '.join(map(str, lacking[:_MOST_NAMED])) + ', ...' * (len(lacking) > _MOST_NAMED)
+    without = f' without {some}' if lacking else ''
+    raise DataError(
+        f'{folder}: its class folders are the numbers 0..{max(numbers)}{without}, which sorted as '
+        f'text would be numbered 0, 1, 10, ...{_cure_of_order(names)}'
+    )
 
 
 def _cure_of_order(names: Sequence[str]) -> str:
-    if set(names) == set(class_list('imagenet-v2')):
+    known = set(class_list('imagenet-v2'))
+    if set(names) <= known and len(names) > len(known) // 2:
         return "; set classes='imagenet-v2'"
     if all(name.isdecimal() for name in names):
-        return f'; set classes=[str(n) for n in range({len(names)})]'
+        return f'; set classes=[str(n) for n in range({max(map(int, names)) + 1})]'
     return ''
 
 
@@ -223,15 +234,6 @@ def _warn_of_splits(folder: str, classes: Sequence[str]) -> None:
             "splits, set split='train'"
         )
         print_log(printable(text), 'current', logging.WARNING)
-
-
-def _require_file(path: str, list_file: Path) -> None:
-    """Looks at one path only: a million would take minutes on a network disk."""
-    if not os.path.isfile(path):
-        cure = '; write its folders with /, not \\' if '\\' in path else ''
-        raise DataError(
-            f'{path}: no such file, but it is the first one listed in {list_file}{cure}'
-        )
 
 
 def _find_list(root: str, split: str, list_file: str | None, labelled: bool) -> Path | None:

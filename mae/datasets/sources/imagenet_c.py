@@ -1,13 +1,14 @@
 """ImageNet-C: the validation images of ImageNet with corruptions (Hendrycks & Dietterich 2019)."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 from mmengine.logging import print_log
 
-from mae.datasets.catalogue import CORRUPTION_ARCHIVES
+from mae.datasets.catalogue import CORRUPTION_ARCHIVES, VALIDATION_IMAGES
 from mae.datasets.sources.folder import ImageFolder
 from mae.datasets.sources.groups import Groups
 from mae.datasets.sources.walk import class_folders
@@ -35,14 +36,16 @@ class ImageNetC(Groups):
         root: folder of the dataset.
         corruptions: 'standard', the 15 of mCE; 'all', the 4 extra ones too; or names of some.
         severities: some of 1 to 5.
-        classes: as of `ImageFolder`.
-        allow_missing: True evaluates the folders that exist, logs which are missing, and lists them
-            in `metainfo['missing']`.
+        classes: as of `ImageFolder`. Of 'imagenet' each folder must hold all 1000 with 50 images
+            each; of other lists each folder must hold all, with as many images as the others.
+        allow_missing: True evaluates what exists and logs what does not. Folders that are missing
+            are then in `metainfo['missing']`, and those that lack images in
+            `metainfo['incomplete']`.
         index_cache: as of `ImageFolder`.
 
     Raises:
         ConfigError: there is no such corruption or severity.
-        DataError: a folder is missing, is there twice, or has fewer images than the others.
+        DataError: a folder is missing, is there twice, or lacks classes or images.
     """
 
     def __init__(
@@ -76,7 +79,18 @@ class ImageNetC(Groups):
         )
         if missing:
             self.metainfo['missing'] = tuple(missing)
-        _require_equal({name: len(part) for name, part in self.sources.items()}, root)
+        if incomplete := lacking(
+            self.sources, VALIDATION_IMAGES if classes == 'imagenet' else None
+        ):
+            first, lack = next(iter(incomplete.items()))
+            more = f' (and {len(incomplete) - 1} more such folders)' if len(incomplete) > 1 else ''
+            message = f'{root}: ImageNet-C is not whole: {first} has {lack}{more}'
+            if not allow_missing:
+                raise DataError(
+                    f'{message}: unpack its archive again, or allow_missing=True evaluates the rest'
+                )
+            print_log(printable(f'{message}; the rest is evaluated'), 'current')
+            self.metainfo['incomplete'] = tuple(incomplete)
 
 
 def _names(corruptions: Sequence[str] | str) -> list[str]:
@@ -142,11 +156,23 @@ def _grouped(missing: Sequence[str]) -> str:
     return ', '.join(parts)
 
 
-def _require_equal(counts: dict[str, int], root: str) -> None:
-    """Refuse folders of different size: all hold the same images."""
-    fewest, most = min(counts.values()), max(counts.values())
-    if fewest < most:
-        name = next(name for name, count in counts.items() if count == fewest)
-        raise DataError(
-            f'{root}: {name} has {fewest} images, others have {most}: unpack its archive again'
-        )
+def lacking(parts: Mapping[str, Any], per_class: int | None) -> dict[str, str]:
+    """What folders lack, by name: '3 of 1000 classes and 150 of 50000 images'.
+
+    Args:
+        parts: name to `ImageFolder`, all of the same classes.
+        per_class: number of images of every class; None takes the largest of all folders, class by
+            class.
+    """
+    num_classes = len(next(iter(parts.values())).metainfo['classes'])
+    counts = np.stack(
+        [np.bincount(part.get_gt_labels(), minlength=num_classes) for part in parts.values()]
+    )
+    expected = counts.max(0) if per_class is None else np.full(num_classes, per_class)
+    expected = expected.clip(min=1)  # a class that no folder has
+    return {
+        name: f'{np.count_nonzero(count)} of {num_classes} classes and {count.sum()} of '
+        f'{expected.sum()} images'
+        for name, count in zip(parts, counts, strict=True)
+        if (count != expected).any()
+    }

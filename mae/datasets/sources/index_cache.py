@@ -32,8 +32,8 @@ WORTH_KEEPING = 10_000
 SETTLING_SECONDS = 2.0
 # Version of the rules by which a scan finds images. It goes up when they change, so that indexes
 # made by older rules are rebuilt. 2: hidden and system files and folders are excluded, and a folder
-# that is reached twice is counted once.
-RULES = 2
+# that is reached twice is counted once. 3: every file of a list or JSON file must exist.
+RULES = 3
 
 
 @dataclass(frozen=True)

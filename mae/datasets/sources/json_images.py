@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.datasets.sources.index_cache import ScanResult, cached_scan, stamp
+from mae.datasets.sources.listed_files import require_files
 from mae.datasets.sources.path_index import PathIndex, index_of
 from mae.registry import DATASETS
 from mae.utils.errors import DataError
@@ -37,8 +38,8 @@ class JsonImages:
         index_cache: False reads the file at every start, and writes no index.
 
     Raises:
-        DataError: the file or the first image is missing, or the file is not as described: an id or
-            a `file_name` twice, an image with two annotations or none, an annotation of an unknown
+        DataError: the file or an image is missing, or the file is not as described: an id or a
+            `file_name` twice, an image with two annotations or none, an annotation of an unknown
             image or category, ids of categories with holes; names the file.
     """
 
@@ -53,15 +54,12 @@ class JsonImages:
         def scan() -> ScanResult:
             stamps = {os.path.relpath(file, root): stamp(file.stat())}
             index, classes = read_annotations(file, labelled)
-            return ScanResult(index, classes, stamps)
+            return ScanResult(index, classes, stamps | require_files(index, root, file))
 
         asked = {'annotations': os.path.relpath(file, root), 'labelled': labelled}
         found = cached_scan(root, asked, scan) if index_cache else scan()
         self._index = found.index
         self.metainfo: dict[str, Any] = {'classes': found.classes}
-        path = self.get_data_info(0)['img_path']
-        if not os.path.isfile(path):  # one only: a million would take minutes on a network disk
-            raise DataError(f'{path}: no such file, but it is the first image of {file}')
 
     def __len__(self) -> int:
         return len(self._index)

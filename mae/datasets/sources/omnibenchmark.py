@@ -1,7 +1,7 @@
 """OmniBenchmark: 21 realms, each a classification set of its own (Zhang et al., 2207.07106)."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,9 +9,9 @@ import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mae.datasets.catalogue import REALM_CLASSES
+from mae.datasets.catalogue import REALM_CLASSES, realm_list
 from mae.datasets.sources.groups import Groups
-from mae.datasets.sources.path_index import PathIndex
+from mae.datasets.sources.listed_files import MOST_TRIED, existing, first_prefix, some_of
 from mae.datasets.sources.scan import read_list
 from mae.registry import DATASETS
 from mae.utils.errors import ConfigError, DataError
@@ -19,21 +19,19 @@ from mae.utils.suggest import did_you_mean
 from mae.utils.text import printable
 
 REALMS = tuple(REALM_CLASSES)
-# Names that folders of a realm have in one of the versions.
-_FOLDERS = {'plant': ('plant', 'vascular_plant')}
-_META = 'meta_v2'  # folder of the authors' repository with the lists of version 2
 _SPLITS = ('train', 'val', 'test')
-_MOST_TRIED = 200  # paths of a list, to find the folder that they are relative to
 
 
 @DATASETS.register_module()
 class OmniBenchmark(Groups):
     """The images of a split of every realm, as groups; labels are those of the realm.
 
-    Lists of lines `path label` are `<realm>/annotations/v2/<split>.txt` or
-    `meta_v2/<realm>/<split>.txt` of version 2, and `<realm>/<realm>.<split>/record.txt` of version
-    1, which numbers the classes otherwise. Images are where the download tool puts them,
-    `<realm>/<realm>.<split>/images`, or in `<realm>/<split>/images`.
+    Lists of lines `path label` are those that `tools/data/prepare.py` writes,
+    `lists/<realm>/<split>.txt` of version 2 and `lists/v1/<realm>/<split>.txt` of version 1, which
+    numbers the classes otherwise; else the authors': `<realm>/annotations/v2/<split>.txt` or
+    `meta_v2/<realm>/<split>.txt` of version 2, and `record.txt` or `records.txt` beside the folder
+    `images` of version 1. Images are in `<realm>/<realm>.<split>/images` or
+    `<realm>/<split>/images`.
 
     Args:
         root: folder of the dataset.
@@ -72,7 +70,7 @@ class OmniBenchmark(Groups):
         missing = [name for name, path in lists.items() if path is None]
         if missing:
             message = f'{root}: realms of OmniBenchmark {version} without a {split} list'
-            expected = _places(Path(root), missing[0], split, version)[0]
+            expected = os.path.join(root, _places(missing[0], split, version)[1])
             if len(missing) == len(lists):
                 raise DataError(f'{message}: all; expected {expected} and others')
             message = f'{message}: {", ".join(missing)}'
@@ -81,7 +79,7 @@ class OmniBenchmark(Groups):
             print_log(printable(f'{message}; the rest is taken'), 'current')
         super().__init__(
             {
-                name: _Realm(path, split, allow_missing)
+                name: _Realm(path, _prefixes(root, name, split, version), allow_missing)
                 for name, path in lists.items()
                 if path is not None
             }
@@ -93,12 +91,19 @@ class OmniBenchmark(Groups):
 class _Realm:
     """One list, and where its images are."""
 
-    def __init__(self, list_file: Path, split: str, allow_missing: bool) -> None:
+    def __init__(self, list_file: Path, prefixes: Sequence[str], allow_missing: bool) -> None:
         self._index = read_list(list_file, str(list_file.parent), None, True).index
-        self._prefix = _prefix_of(self._index, list_file, split)
-        exists = _existing(self._index, self._prefix)
+        paths = [self._index.path(number) for number in range(min(MOST_TRIED, len(self._index)))]
+        prefix = first_prefix(prefixes, paths)
+        if prefix is None:
+            raise DataError(
+                f'{list_file}: none of its first {len(paths)} images exists; expected '
+                f'{prefixes[1]}{paths[0]}'
+            )
+        self._prefix = prefix
+        exists, _ = existing(self._index, prefix)
         if len(lost := np.flatnonzero(~exists)):
-            some = ', '.join(self._index.path(int(n)) for n in lost[:10])
+            some = some_of((self._index.path(int(n)) for n in lost), len(lost))
             message = f'{list_file}: {len(lost)} of its {len(exists)} images do not exist: {some}'
             if not allow_missing:
                 raise DataError(f'{message}; allow_missing=True leaves them out')
@@ -119,51 +124,16 @@ class _Realm:
         return self._index.labels[self._numbers].astype(np.int64)
 
 
-def _places(root: Path, realm: str, split: str, version: str) -> list[Path]:
-    """Where the list of a realm may be."""
-    folders = [root / name for name in _FOLDERS.get(realm, (realm,))]
-    if version == 'v2':
-        below = [folder / 'annotations' / 'v2' / f'{split}.txt' for folder in folders]
-        return below + [root / _META / folder.name / f'{split}.txt' for folder in folders]
-    return [folder / f'{folder.name}.{split}' / 'record.txt' for folder in folders]
+def _prefixes(root: str, realm: str, split: str, version: str) -> list[str]:
+    return [os.path.join(root, folder) for folder in realm_list(realm, split, version).folders]
+
+
+def _places(realm: str, split: str, version: str) -> tuple[str, ...]:
+    """Where the list of a realm may be below the root; first, what `prepare.py` writes."""
+    listed = realm_list(realm, split, version)
+    return (f'lists/{listed.name}', *listed.files)
 
 
 def _list_of(root: Path, realm: str, split: str, version: str) -> Path | None:
-    return next(filter(Path.is_file, _places(root, realm, split, version)), None)
-
-
-def _prefixes(list_file: Path, split: str) -> Iterator[str]:
-    """Prefixes with which the paths of a list may be complete."""
-    realm = next(folder for folder in list_file.parents if folder.name not in ('v2', 'annotations'))
-    if realm.name.endswith(f'.{split}'):
-        realm = realm.parent
-    if realm.parent.name == _META:
-        realm = realm.parent.parent / realm.name
-    below = f'{realm.name}.{split}'
-    yield f'{realm}/'
-    yield f'{realm}/{realm.name}.'  # of `train/images/x.jpg`, `<realm>.train/images/x.jpg`
-    yield from (f'{realm}/{below}/', f'{realm}/{below}/images/', f'{realm.parent}/')
-
-
-def _prefix_of(index: PathIndex, list_file: Path, split: str) -> str:
-    prefixes = list(_prefixes(list_file, split))
-    paths = [index.path(number) for number in range(min(len(index), _MOST_TRIED))]
-    for prefix in prefixes:
-        if any(os.path.isfile(prefix + path) for path in paths):
-            return prefix
-    raise DataError(
-        f'{list_file}: none of its first {len(paths)} images exists; expected '
-        f'{prefixes[1]}{paths[0]}'
-    )
-
-
-def _existing(index: PathIndex, prefix: str) -> NDArray[np.bool_]:
-    """Which images exist: each folder is listed once, as a query for every file takes too long."""
-    listed: dict[str, frozenset[str]] = {}
-    exists = np.zeros(len(index), bool)
-    for number in range(len(index)):
-        folder, name = os.path.split(prefix + index.path(number))
-        if folder not in listed:
-            listed[folder] = frozenset(os.listdir(folder) if os.path.isdir(folder) else ())
-        exists[number] = name in listed[folder]
-    return exists
+    places = (root / place for place in _places(realm, split, version))
+    return next(filter(Path.is_file, places), None)

@@ -1,6 +1,6 @@
 from mae.engine.hooks.dense_report import DenseReportHook
 from mae.engine.hooks.ema import EMAHook
-from mae.engine.hooks.logging import LoggerHook, RuntimeInfoHook
+from mae.engine.hooks.logging import LoggerHook, LogProcessor, RuntimeInfoHook
 from mae.engine.hooks.low_resolution import LowResolutionHook
 from mae.fault_tolerance.bad_samples import BadSamplesHook
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
@@ -15,6 +15,7 @@ __all__ = [
     'DenseReportHook',
     'EMAHook',
     'GuardHook',
+    'LogProcessor',
     'LoggerHook',
     'LowResolutionHook',
     'RunStateHook',

@@ -14,12 +14,36 @@ import torch
 from mmengine.hooks import LoggerHook as MMLoggerHook
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import LogProcessor as MMLogProcessor
 from torch import Tensor
 
 from mae.engine.history import begin_with_history
-from mae.registry import HOOKS
+from mae.registry import HOOKS, LOG_PROCESSORS
 from mae.utils import strict_json
 from mae.utils.runner_protocol import RunnerProtocol
+
+_TIMES = ('time', 'data_time')
+
+
+@LOG_PROCESSORS.register_module()
+class LogProcessor(MMLogProcessor):
+    """Formats lines as mmengine does; small numbers of an evaluation keep their digits."""
+
+    def get_log_after_epoch(
+        self,
+        runner: RunnerProtocol,
+        batch_idx: int,
+        mode: str,
+        with_non_scalar: bool = False,
+    ) -> tuple[dict[str, Any], str]:
+        """The values by name, and the line: a penalty of 1e-5 is not printed as 0.0000."""
+        tag, line = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
+        for name, value in tag.items():
+            is_small = isinstance(value, float) and 0 < abs(value) < 10 ** (1 - self.num_digits)
+            if is_small and name not in _TIMES:
+                rounded = f' {name}: {value:.{self.num_digits}f}'
+                line = line.replace(rounded, f' {name}: {value:.3g}', 1)
+        return tag, line
 
 
 @HOOKS.register_module()

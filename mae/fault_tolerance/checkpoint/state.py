@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -24,15 +24,13 @@ from torch import Tensor
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.load import fit_weights
 from mae.fault_tolerance.runner import StepWrapper, TrainingRunner
+from mae.utils.command_line import MayDiffer
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.runner_protocol import Schedules
 from mae.utils.versions import versions
 
 State = dict[str, Any]
 
-MayDiffer = Literal[
-    'seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset', 'teacher'
-]
 NAMES: tuple[str, ...] = get_args(MayDiffer)
 _LOOKED_AT = 4096  # samples, evenly spread
 

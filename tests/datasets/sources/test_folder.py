@@ -140,8 +140,8 @@ def test_bytes_of_a_list_are_those_of_the_files(tmp_path):
         ('x.png 0\nx.png -2\n', {}, 'list.txt:2: expected `path label`'),
         ('x.png 99999999\n', {}, 'list.txt:1: expected `path label`'),
         ('x.png 2\n', {'classes': ['a', 'b']}, 'x.png has label 2 of 2 classes'),
-        ('y.png 0\n', {}, 'y.png: no such file'),
-        ('a\\x.png 0\n', {}, r'list.txt; write its folders with /'),
+        ('x.png 0\ny.png 0\n', {}, '1 of the 2 files of .*list.txt do not exist below .*: y.png$'),
+        ('a\\x.png 0\n', {}, r'a\\x.png; write its folders with /'),
         ('x.png 0\nx\0', {}, 'list.txt:2: a zero byte: no text'),
     ],
 )
@@ -151,6 +151,24 @@ def test_wrong_lists(tmp_path, lines, kwargs, message):
     with pytest.raises(DataError, match=message) as error:
         ImageFolder(root, list_file='list.txt', **kwargs)
     assert '\n' not in str(error.value)
+
+
+def test_all_files_of_a_list_must_exist(tmp_path):
+    names = [f'{n % 3}/{n:02}.png' for n in range(40)]
+    root = touch(tmp_path, *names, '0/other.png')
+    absolute = f'{root}/0/other.png'
+    (tmp_path / 'list.txt').write_text('\n'.join((*names, absolute, './1/04.png')))
+    source = ImageFolder(root, list_file='list.txt', labelled=False)
+    assert source.get_data_info(40)['img_path'] == absolute
+    for name in names[5:17]:
+        (tmp_path / name).unlink()
+    (tmp_path / '0' / 'other.png').unlink()
+    with pytest.raises(DataError) as error:
+        ImageFolder(root, list_file='list.txt', labelled=False)
+    assert str(error.value) == (
+        f'13 of the 42 files of {root}/list.txt do not exist below {root}: '
+        f'{", ".join(names[5:15])}, ...'
+    )
 
 
 def test_list_that_numbers_the_class_folders_otherwise(tmp_path):
@@ -268,6 +286,29 @@ def test_other_numbers_as_class_folders(tmp_path, split):
     assert items(source)[2] == ('2/x.png', 2)
     touch(tmp_path / 'padded', *(f'{n:02}/x.png' for n in range(12)))
     assert items(ImageFolder(str(tmp_path / 'padded')))[2] == ('02/x.png', 2)
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'message'),
+    [
+        (
+            {*range(1000)} - {7},
+            r"numbers 0\.\.999 without 7, which .*; set classes='imagenet-v2'$",
+        ),
+        ({*range(12)} - {4, 0}, r'0\.\.11 without 0, 4, .*set classes=\[str\(n\) .*range\(12\)\]$'),
+        ({998, 1998, 2998}, None),  # years and such: names
+        ({9, 10}, None),
+    ],
+)
+def test_numbers_of_which_some_are_missing(tmp_path, numbers, message):
+    root = touch(tmp_path, *(f'{n}/x.png' for n in numbers))
+    if message is None:
+        assert ImageFolder(root).metainfo['classes'] == tuple(sorted(map(str, numbers)))
+        return
+    with pytest.raises(DataError, match=message):
+        ImageFolder(root)
+    source = ImageFolder(root, classes=[str(n) for n in range(max(numbers) + 1)])
+    assert {label for _, label in items(source)} == numbers
 
 
 def test_file_numbers(tmp_path):

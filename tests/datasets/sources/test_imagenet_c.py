@@ -1,4 +1,5 @@
 import logging
+import re
 import shutil
 
 import pytest
@@ -79,10 +80,31 @@ def test_missing_ones_are_named(root, log):
     assert log == [f'{root}: {told}the rest is evaluated']
 
 
-def test_a_folder_of_which_images_are_missing(root):
+def test_a_folder_of_which_images_are_missing(root, log):
     (root / 'snow' / '2' / 'n02' / 'ILSVRC2012_val_00000001.JPEG').unlink()
-    with pytest.raises(DataError, match=r'snow/2 has 3 images, others have 4: unpack its archive'):
+    told = 'ImageNet-C is not whole: snow/2 has 2 of 2 classes and 3 of 4 images'
+    with pytest.raises(DataError, match=f'{told}: unpack its archive again, or allow_missing=True'):
         ImageNetC(str(root), classes=NAMES)
+    source = ImageNetC(str(root), classes=NAMES, allow_missing=True)
+    assert len(source) == 75 * 4 - 1
+    assert source.metainfo['incomplete'] == ('snow/2',)
+    assert log == [f'{root}: {told}; the rest is evaluated']
+
+
+def test_classes_that_every_folder_lacks(root, log):
+    told = 'gaussian_noise/1 has 2 of 3 classes and 4 of 5 images (and 74 more such folders)'
+    with pytest.raises(DataError, match=re.escape(told)):
+        ImageNetC(str(root), classes=[*NAMES, 'n03'])
+    source = ImageNetC(str(root), classes=[*NAMES, 'n03'], allow_missing=True)
+    assert len(source.metainfo['incomplete']) == 75
+
+
+def test_fifty_images_of_each_class_of_imagenet(root):
+    for folder in root.rglob('n01'):
+        folder.rename(folder.with_name('n01440764'))
+    told = 'gaussian_noise/1 has 1 of 1000 classes and 2 of 50000 images (and 74 more'
+    with pytest.raises(DataError, match=re.escape(told)):
+        ImageNetC(str(root))
 
 
 def test_links_to_a_folder_are_no_second_one(root):

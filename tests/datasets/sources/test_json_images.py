@@ -160,7 +160,9 @@ def test_no_json_no_file_no_folder_no_image(root):
         JsonImages(str(root / 'nothing'), 'train2018.json')
     arguments = write(root, CONTENT)
     (root / NAMES[0]).unlink()
-    with pytest.raises(DataError, match='no such file, but it is the first image of'):
+    with pytest.raises(
+        DataError, match=r'1 of the 3 files of .*2018.json do not exist below .*: train_val'
+    ):
         JsonImages(*arguments)
 
 

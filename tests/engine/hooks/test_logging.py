@@ -48,6 +48,17 @@ def test_a_line_is_the_mean_since_the_line_before(make_runner, interval):
         assert row['lr'] == pytest.approx(lr_of_step(end - 1))
 
 
+def test_small_numbers_of_an_evaluation_keep_their_digits(make_runner):
+    runner = make_runner(classify=True)
+    runner.train()
+    for name, value in (('small', 1e-5), ('penalty', 3e-4), ('large', 12.5), ('zero', 0.0)):
+        runner.message_hub.update_scalar(f'val/{name}', value)
+    tag, line = runner.log_processor.get_log_after_epoch(runner, 1, 'val')
+    assert tag['small'] == 1e-5
+    for shown in (' small: 1e-05 ', ' penalty: 0.0003 ', ' large: 12.5000 ', ' zero: 0.0000 '):
+        assert shown in line
+
+
 def test_a_disk_that_refuses_the_log_does_not_stop_the_run(make_runner, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
