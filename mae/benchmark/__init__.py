@@ -7,5 +7,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     'runner': ('mmengine',),
     'evaluate': ('timm',),
     'finetune': ('timm',),
+    'segment': ('transformers',),
+    'detect': ('torchvision',),
 }
 OURS = 'mae'
