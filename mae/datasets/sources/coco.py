@@ -38,7 +38,7 @@ class CocoInstances:
         self.root = root
         beside = os.path.join(os.path.dirname(os.path.normpath(root)), annotations)
         self.file = beside if os.path.isfile(beside) else annotations
-        content = _read(self.file)
+        content = read_objects(self.file)
         images, categories = content['images'], content['categories']
         self._labels = {
             category: label for label, category in enumerate(sorted(c['id'] for c in categories))
@@ -122,7 +122,12 @@ class CocoInstances:
         self._first = np.searchsorted(self._image, np.arange(len(self._sizes) + 1))
 
 
-def _read(path: str) -> dict[str, Any]:
+def read_objects(path: str) -> dict[str, Any]:
+    """The content of an annotation file of COCO.
+
+    Raises:
+        DataError: it cannot be read, or lacks a list of images, annotations or categories.
+    """
     try:
         with open(path, 'rb') as file:
             content = json.load(file)
