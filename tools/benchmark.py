@@ -13,9 +13,11 @@ from mae.utils.command_line import parse
 
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
+_SEGMENT = 'vit-base-p16_upernet-8xb2-polylr-160k_ade20k-512'
+_DETECT = 'vit-base-p16_mask-rcnn-vitdet-64xb1-steplr-100e_coco-1024'
 _SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 _EXTRA = ('equal_allocator', 'steps', 'at', 'data', 'workers', 'bank')  # what only some tasks take
-_TRAINING = ('step', 'finetune')
+_TRAINING = ('step', 'finetune', 'segment', 'detect')
 # A step of a few milliseconds, beside which the cost of the runner shows.
 _TINY = [
     'model.encoder.arch.embed_dim=16',
@@ -30,8 +32,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     tasks = parser.add_subparsers(dest='task', required=True)
     step = _task(tasks, 'step', 'pre-training step: forward, backward, update', _PRETRAIN)
     finetune = _task(tasks, 'finetune', 'fine-tuning step of a classifier', _FINETUNE)
-    for task in step, finetune:
-        _model_options(task, batch=16)
+    segment = _task(tasks, 'segment', 'training step of a segmenter', _SEGMENT)
+    detect = _task(tasks, 'detect', 'training step of a detector', _DETECT)
+    for task, batch in (step, 16), (finetune, 16), (segment, 2), (detect, 1):
+        _model_options(task, batch)
+        task.add_argument(
+            '--cpu-time',
+            action='store_true',
+            help='seconds of the processor in the place of the clock, on a CPU that others use',
+        )
         task.add_argument('--no-memory', action='store_true', help='leave out the memory figures')
     evaluate = _task(tasks, 'evaluate', 'features of whole images, and k-NN', _PRETRAIN)
     _model_options(evaluate, batch=32)
@@ -160,6 +169,7 @@ def _settings(args: argparse.Namespace) -> Any:
         device=resolve_device(device),
         dtype=DTYPES[getattr(args, 'dtype', 'float32')],
         compile=getattr(args, 'compile', False),
+        cpu_time=getattr(args, 'cpu_time', False),
     )
 
 

@@ -8,5 +8,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     'evaluate': ('timm',),
     'finetune': ('timm',),
     'start': ('mmpretrain',),
+    'segment': ('transformers',),
+    'detect': ('torchvision',),
 }
 OURS = 'mae'

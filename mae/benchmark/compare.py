@@ -1,6 +1,7 @@
 """The training step, ours beside the peers', interleaved with the machine's matrix products.
 
-Task 'step' is pre-training, 'finetune' fine-tuning without mixup, cutmix and erasing.
+Task 'step' is pre-training, 'finetune' fine-tuning without mixup, cutmix and erasing; 'segment' and
+'detect' are dense fine-tuning without drop path, of which no operations are counted.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ def run(
     Args:
         settings: config, batch, device, precision.
         peers: names of modules in `mae.benchmark.peers`.
-        task: 'step' or 'finetune'.
+        task: 'step', 'finetune', 'segment' or 'detect'.
         rounds: figures for each system.
         steps: optimizer steps timed together.
         memory: measure it too; compiled, that takes a second compilation.
@@ -47,21 +48,22 @@ def run(
     """
     prepare, ours = TASKS[task]
     require_memory_to_train(settings, len(peers) + 1, lambda small: ours(prepare(small)))
-    flops_per_image, sizes = _WORK[task](meta_model(settings), settings.batch_size)
+    work = _WORK[task](meta_model(settings), settings.batch_size) if task in _WORK else None
     started = start_systems(task, peers, settings, equal_allocator=equal_allocator)
     with started as (workers, skipped):
-        peak = MatmulPeak(sizes, settings.device, settings.dtype)
         clocks: dict[str, Clock] = {
             name: partial(worker.call, 'seconds') for name, worker in workers.items()
         }
-        clocks[_PEAK] = clock_of(peak, settings.device)
+        if work:
+            peak = MatmulPeak(work[1], settings.device, settings.dtype)
+            clocks[_PEAK] = clock_of(peak, settings.device)
         timings = alternate(clocks, rounds=rounds, steps=steps, warmup=2)
-        peak_rate = peak.flops / timings.pop(_PEAK).median
+        peak_rate = peak.flops / timings.pop(_PEAK).median if work else None
         systems = {}
         for name, worker in workers.items():
             facts = worker.call('facts')
             systems[name] = {
-                **_speed(timings[name], settings.batch_size, flops_per_image, peak_rate),
+                **_speed(timings[name], settings.batch_size, work and work[0], peak_rate),
                 'loss': facts['check'],
                 'switch': facts['switch'],
                 **(worker.call('memory') if memory else {}),
@@ -78,12 +80,23 @@ def run(
         dtype=str(settings.dtype).removeprefix('torch.'),
         compile=settings.compile,
         steps_per_round=steps,
-        gflop_per_image=flops_per_image / 1e9,
-        matmul_peak={'tflops': peak_rate / 1e12, 'size': peak.size},
+        cpu_time=settings.cpu_time,
+        **_peak_facts(work[0], peak.size, peak_rate) if work and peak_rate else {},
     )
 
 
-def _speed(timing: Timing, batch_size: int, flops_per_image: float, peak_rate: float) -> Figures:
+def _peak_facts(flops_per_image: float, size: str, peak_rate: float) -> Figures:
+    return {
+        'gflop_per_image': flops_per_image / 1e9,
+        'matmul_peak': {'tflops': peak_rate / 1e12, 'size': size},
+    }
+
+
+def _speed(
+    timing: Timing, batch_size: int, flops_per_image: float | None, peak_rate: float | None
+) -> Figures:
+    if flops_per_image is None or peak_rate is None:
+        return throughput(timing, batch_size)
     rate = flops_per_image * batch_size / timing.median
     return {
         **throughput(timing, batch_size),

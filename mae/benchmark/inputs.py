@@ -3,7 +3,7 @@
 Shapes: B images, C channels, H W pixels, L patches.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mae.benchmark.settings import Settings
 from mae.datasets import ImageFolder
+from mae.datasets.transforms.pack_dense import pack_bits
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,69 @@ class FinetuningInputs(Inputs):
     layer_decay: float | None
     weight_decay: float
     betas: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class DenseInputs(Inputs):
+    """For a `Segmenter` or a `Detector`.
+
+    Attributes:
+        samples: of `PackDense`, with `id` and `key`.
+        targets: what our preprocessor makes of them: `maps`, or `objects` of each image.
+        weight_decay: decoupled weight decay, as in AdamW.
+        betas: decay rates of AdamW's two averages.
+    """
+
+    samples: Sequence[dict[str, Any]]
+    targets: Mapping[str, Any]
+    weight_decay: float
+    betas: tuple[float, float]
+
+
+def dense_samples(
+    raw: Tensor, num_classes: int, *, with_maps: bool, objects: int = 8
+) -> list[dict[str, Any]]:
+    """Random maps, or random rectangles as objects, on images; a function of their number.
+
+    Args:
+        raw: uint8 (B, C, H, W).
+        num_classes: of the pixels or of the objects.
+        with_maps: maps for segmentation; else objects for detection.
+        objects: of each image.
+    """
+    size = (raw.shape[-2], raw.shape[-1])
+    found = []
+    for number, image in enumerate(raw.cpu()):
+        draw = torch.Generator().manual_seed(number)
+        sample: dict[str, Any] = {'label': -1, 'id': number, 'key': number, 'inputs': image}
+        sample |= {'shape': torch.tensor(size), 'original': torch.tensor(size)}
+        if with_maps:
+            sample['map'] = torch.randint(num_classes, size, generator=draw).to(torch.int16)
+        else:
+            sample |= _rectangles(size, num_classes, objects, draw)
+        found.append(sample)
+    return found
+
+
+def _rectangles(
+    size: tuple[int, int], num_classes: int, number: int, draw: torch.Generator
+) -> dict[str, Tensor]:
+    """Objects of an eighth to a half of the image's sides, filled."""
+    sides = torch.tensor([size[1], size[0]])
+    extent = (sides * (0.125 + 0.375 * torch.rand(number, 2, generator=draw))).long().clamp(min=1)
+    start = ((sides - extent) * torch.rand(number, 2, generator=draw)).long()
+    boxes = torch.cat([start, start + extent], dim=1)
+    masks = torch.zeros(number, *size, dtype=torch.bool)
+    for mask, (left, top, right, bottom) in zip(masks, boxes.tolist(), strict=True):
+        mask[top:bottom, left:right] = True
+    return {
+        'boxes': boxes.float(),
+        'classes': torch.randint(num_classes, (number,), generator=draw),
+        'crowd': torch.zeros(number, dtype=torch.bool),
+        'areas': masks.flatten(1).sum(1).double(),
+        'masks': pack_bits(masks),
+        'mask_size': torch.tensor(size),
+    }
 
 
 def random_images(settings: Settings, encoder: Any) -> Tensor:

@@ -38,13 +38,21 @@ def activation_bytes(loss: Loss, model: nn.Module, size: int, device: torch.devi
 
 
 def activation_bytes_per_image(
-    loss: Loss, model: nn.Module, size: int, device: torch.device
+    loss: Loss, model: nn.Module, size: int, device: torch.device, *, least: int = 1
 ) -> tuple[int, float]:
-    """Bytes of a batch of `size` images, and of one more image (from half a batch)."""
-    whole, half = size, max(1, size // 2)
+    """Bytes of a batch of `size` images, and of one more image (from half a batch).
+
+    Args:
+        loss: takes a number of images and returns their loss.
+        model: its parameters do not count.
+        size: number of images.
+        device: where it runs.
+        least: images that the model takes at least.
+    """
+    whole, half = size, max(least, size // 2)
     of_whole = activation_bytes(loss, model, whole, device)
     if whole == half:
-        return of_whole, float(of_whole)
+        return of_whole, of_whole / whole
     of_half = activation_bytes(loss, model, half, device)
     return of_whole, (of_whole - of_half) / (whole - half)
 
@@ -132,10 +140,13 @@ def require_memory_to_train(
     static = systems * static_bytes(meta_model(settings))
     what = f'{systems} systems with weights, gradients and AdamW'
     require_memory(static, available, what, 'compare with fewer --peers')
-    pair = build(replace(settings, batch_size=2, compile=False))
-    of_two, of_one = (activation_bytes(pair.loss, pair.model, n, settings.device) for n in (2, 1))
+    one = settings.least_batch
+    pair = build(replace(settings, batch_size=2 * one, compile=False))
+    of_two, of_one = (
+        activation_bytes(pair.loss, pair.model, n, settings.device) for n in (2 * one, one)
+    )
     # Each keeps in its own process what its activations took.
-    each = (of_two - of_one) * (1 + _PEERS_KEEP * (systems - 1))
+    each = (of_two - of_one) / one * (1 + _PEERS_KEEP * (systems - 1))
     _require_batch(settings, available, each, static, f'{systems} systems')
 
 

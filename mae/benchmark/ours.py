@@ -1,15 +1,23 @@
 """Our side of a comparison: what a config trains, by the calls that `TrainLoop` makes."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mae.benchmark.inputs import FinetuningInputs, Inputs, PretrainingInputs, random_images
+from mae.benchmark.inputs import (
+    DenseInputs,
+    FinetuningInputs,
+    Inputs,
+    PretrainingInputs,
+    dense_samples,
+    random_images,
+)
 from mae.benchmark.settings import LEARNING_RATE, Settings
+from mae.datasets import collate_dense
 from mae.engine.compile import compile_blocks
 from mae.evaluation.knn_evaluation import features_of
 from mae.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -60,6 +68,35 @@ class OurClassifier(Ours):
 
     def _first_loss(self) -> float:
         self.model.eval()
+        loss = super()._first_loss()
+        self.model.train()
+        return loss
+
+
+class OurDense(Ours):
+    """Segmentation or detection, whose maps and objects are laid end to end in a batch.
+
+    The figure of a segmenter is taken without dropout, whose draws differ between systems; a
+    detector draws the same samples as others from the same seed.
+    """
+
+    def __init__(self, inputs: DenseInputs) -> None:
+        self._inputs = inputs
+        super().__init__(inputs.settings, inputs.model, self._collated(len(inputs.samples)))
+
+    def loss(self, size: int) -> Tensor:
+        """Forward pass, from the uint8 images of a collated batch."""
+        with self._wrapper.optim_context(self.model):
+            inputs = self.model.data_preprocessor(self._collated(size), True)
+            return total_of(self.model(**inputs, mode='loss'))
+
+    def _collated(self, size: int) -> dict[str, Any]:
+        batch: dict[str, Any] = collate_dense(self._inputs.samples[:size])
+        return batch
+
+    def _first_loss(self) -> float:
+        seed_generators(self._inputs.settings.seed)
+        self.model.train(not hasattr(self.model, 'head'))
         loss = super()._first_loss()
         self.model.train()
         return loss
@@ -134,6 +171,51 @@ def finetuning(settings: Settings) -> FinetuningInputs:
     )
 
 
+def segmentation(settings: Settings) -> DenseInputs:
+    """Weights, images and maps for all systems; drop path is left out, as its draws differ.
+
+    Raises:
+        ValueError: the config describes no segmentation.
+    """
+    settings.require_training('Segmenter')
+    plain = copy.deepcopy(settings.config)
+    plain.model.encoder.drop_path_rate = 0.0
+    return _dense(replace(settings, config=plain), with_maps=True)
+
+
+def detection(settings: Settings) -> DenseInputs:
+    """Weights, images and objects for all systems, with torchvision's losses and pooling.
+
+    Raises:
+        ValueError: the config describes no detection.
+    """
+    settings.require_training('Detector')
+    plain = copy.deepcopy(settings.config)
+    plain.model.encoder.drop_path_rate = 0.0
+    plain.model.rpn.box_loss = 'smooth'
+    plain.model.roi.update(box_loss='smooth', aligned=False)
+    return _dense(replace(settings, config=plain), with_maps=False)
+
+
+def _dense(settings: Settings, *, with_maps: bool) -> DenseInputs:
+    inputs = features(settings)
+    samples = dense_samples(inputs.raw, inputs.model.num_classes, with_maps=with_maps)
+    data = inputs.model.data_preprocessor(collate_dense(samples), True)
+    optimizer = settings.config.optim_wrapper.optimizer
+    return DenseInputs(
+        **{**vars(inputs), 'images': data['inputs']},
+        samples=samples,
+        targets={key: data[key] for key in ('maps', 'objects') if key in data},
+        weight_decay=optimizer.weight_decay,
+        betas=tuple(optimizer.betas),
+    )
+
+
+def total_of(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of a model's losses, as it is trained."""
+    return torch.stack([loss for name, loss in losses.items() if 'loss' in name]).sum()
+
+
 def features(settings: Settings) -> Inputs:
     """Weights and images for all systems."""
     model = build_model(settings).to(settings.device)
@@ -192,4 +274,6 @@ TASKS: dict[str, tuple[Callable[[Settings], Any], Callable[[Any], Any]]] = {
     'step': (pretraining, pretrainer),
     'finetune': (finetuning, finetuner),
     'evaluate': (features, OurFeatures),
+    'segment': (segmentation, OurDense),
+    'detect': (detection, OurDense),
 }

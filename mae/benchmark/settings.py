@@ -25,6 +25,7 @@ class Settings:
         dtype: bfloat16 by autocast, or float32 throughout.
         compile: ours as the config switch `compile` does it, the peers' models whole.
         seed: seed of weights, images and masks.
+        cpu_time: seconds of the processor in the place of the clock's, on a CPU that others use.
     """
 
     config: Config
@@ -33,11 +34,17 @@ class Settings:
     dtype: torch.dtype
     compile: bool = False
     seed: int = 0
+    cpu_time: bool = False
 
     @property
     def name(self) -> str:
         """Name of the config."""
         return Path(self.config.filename or 'config').stem
+
+    @property
+    def least_batch(self) -> int:
+        """Images of a step at least: what a segmenter pools to one pixel has no spread in one."""
+        return 2 if self.config.model['type'] == 'Segmenter' else 1
 
     def require_training(self, algorithm: str = '') -> None:
         """Refuse a config of another kind.
@@ -53,6 +60,8 @@ class Settings:
             raise ValueError(f'--config {self.name}: its model is a {found}, not a {algorithm}')
         if not (self.config.get('train_dataloader') and self.config.get('optim_wrapper')):
             raise ValueError(f'--config {self.name} describes no training; give one that does')
+        if self.batch_size < self.least_batch:
+            raise ValueError(f'--batch must be at least {self.least_batch} for a {found}')
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the forward pass."""

@@ -42,13 +42,16 @@ class TimedSystem:
 
     def seconds(self, steps: int) -> float:
         """Seconds of that many steps."""
-        return clock_of(self._system.step, self._settings.device)(steps)
+        settings = self._settings
+        clock = clock_of(self._system.step, settings.device, cpu_time=settings.cpu_time)
+        return clock(steps)
 
     def memory(self) -> Figures:
         """Bytes of activations an image, and of everything at the peak."""
         loss, model = self._system.loss, self._system.model
         size, device = self._settings.batch_size, self._settings.device
-        whole, each = activation_bytes_per_image(loss, model, size, device)
+        least = self._settings.least_batch
+        whole, each = activation_bytes_per_image(loss, model, size, device, least=least)
         return {
             'activation_bytes_per_image': each,
             'peak_memory_bytes': static_bytes(model) + whole,

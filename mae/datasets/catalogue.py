@@ -1,4 +1,4 @@
-"""Published data sets of transfer, robustness and segmentation: files, numbers, MD5, terms.
+"""Published data sets of transfer, robustness and dense tasks: files, numbers, MD5, terms.
 
 Data alone; `mae.datasets.prepare` compares what is on a disk with it.
 """
@@ -94,7 +94,26 @@ class LabelMaps:
     inner: str
 
 
-SetPart = ClassFolders | Annotations | ImageList | NumberedImages | IDXSplit | LabelMaps
+@dataclass(frozen=True)
+class Objects:
+    """An annotation file of COCO and the folder of its images, see `CocoInstances`.
+
+    Attributes:
+        file: its name below the root.
+        folder: of the images, below the root.
+        classes: number of categories.
+        images: number of images.
+        with_objects: images with an object other than a crowd.
+    """
+
+    file: str
+    folder: str
+    classes: int
+    images: int
+    with_objects: int
+
+
+SetPart = ClassFolders | Annotations | ImageList | NumberedImages | IDXSplit | LabelMaps | Objects
 
 
 @dataclass(frozen=True)
@@ -396,6 +415,21 @@ CATALOGUE = {
                 (50, 'a0fe9d82231f9bc4787ee76e304dfa51'),
             )
         },
+    ),
+    'coco': PublishedSet(
+        title='COCO 2017, objects (Lin et al. 2014)',
+        home='https://cocodataset.org/#download',
+        terms='CC BY 4.0 for the annotations; the images under the terms of Flickr',
+        source="dict(type='CocoInstances', root='{root}/train2017', "
+        "annotations='annotations/instances_train2017.json', filter_empty=True)",
+        parts=tuple(
+            Objects(f'annotations/instances_{folder}.json', folder, 80, images, with_objects)
+            for folder, images, with_objects in (
+                ('train2017', 118_287, 117_266),
+                ('val2017', 5_000, 4_952),
+            )
+        ),
+        archives=dict.fromkeys(('train2017.zip', 'val2017.zip', 'annotations_trainval2017.zip')),
     ),
     'fashion-mnist': PublishedSet(
         title='Fashion-MNIST (Xiao et al. 2017)',

@@ -15,9 +15,11 @@ from mae.datasets.catalogue import (
     ImageList,
     LabelMaps,
     NumberedImages,
+    Objects,
     PublishedSet,
     SetPart,
 )
+from mae.datasets.sources.coco import read_objects
 from mae.datasets.sources.folder import IMAGE_EXTENSIONS
 from mae.datasets.sources.idx import IDXImages
 from mae.datasets.sources.json_images import read_annotations
@@ -237,6 +239,28 @@ def _(part: LabelMaps, root: Path) -> Iterator[Finding]:
         return
     known = [f'{" and ".join(map(str, some))} ({name})' for name, some in part.numbers.items()]
     yield Finding(False, f'{summary}; expected {" or ".join(known)}')
+
+
+@check.register
+def _(part: Objects, root: Path) -> Iterator[Finding]:
+    file = root / part.file
+    try:
+        content = read_objects(str(file))
+        names = [image['file_name'] for image in content['images']]
+        real = {o['image_id'] for o in content['annotations'] if not o.get('iscrowd')}
+    except DataError as error:
+        yield Finding(False, str(error))
+        return
+    except (KeyError, TypeError) as error:
+        yield Finding(False, f'{file}: an image or annotation without {error}')
+        return
+    finding = _numbers(str(file), len(names), part.images, len(content['categories']), part.classes)
+    summary = f'{finding.text}; {len(real)} have objects'
+    if finding.is_right and len(real) != part.with_objects:
+        yield Finding(False, f'{summary}; expected {part.with_objects}')
+    else:
+        yield Finding(finding.is_right, summary)
+    yield from _missing(root / part.folder, names, file)
 
 
 @check.register

@@ -14,6 +14,7 @@ from mae.datasets.catalogue import (
     REALM_CLASSES,
     Annotations,
     ClassFolders,
+    Objects,
     PublishedSet,
 )
 from mae.datasets.prepare import Finding, examine, source_of
@@ -161,6 +162,40 @@ def test_annotation_files_and_ten_missing_images(tmp_path):
     assert 'val2018.json: no list `images`' in wrongs(published, tmp_path)[1]
     (tmp_path / 'val2018.json').unlink()
     assert wrongs(published, tmp_path)[1] == f'{tmp_path}/val2018.json: no such file'
+
+
+def test_objects_of_coco(tmp_path):
+    parts = (Objects('annotations/instances_val2017.json', 'val2017', 2, 13, 1),)
+    published = replace(CATALOGUE['coco'], parts=parts)
+    names = [f'{n:012d}.jpg' for n in range(13)]
+    things = [{'image_id': 0, 'category_id': 1}, {'image_id': 1, 'category_id': 2, 'iscrowd': 1}]
+    content = {
+        'images': [{'id': n, 'file_name': name} for n, name in enumerate(names)],
+        'annotations': things,
+        'categories': [{'id': 1, 'name': 'one'}, {'id': 2, 'name': 'two'}],
+    }
+    file = tmp_path / parts[0].file
+    file.parent.mkdir()
+    file.write_text(json.dumps(content))
+    for name in names[:2]:
+        touch(tmp_path / 'val2017' / name)
+    (found,) = wrongs(published, tmp_path)
+    assert found.startswith(f'{file}: 11 of 13 files are not below {tmp_path / "val2017"}: ')
+    assert found.endswith(', ...')
+    assert found.count('.jpg') == 10
+    for name in names:
+        touch(tmp_path / 'val2017' / name)
+    (right,) = examine(published, tmp_path)
+    assert right == Finding(True, f'{file}: 13 images of 2 classes; 1 have objects')
+    file.write_text(json.dumps({**content, 'annotations': []}))
+    assert wrongs(published, tmp_path)[0].endswith('; 0 have objects; expected 1')
+    file.write_text(json.dumps({**content, 'annotations': [{}]}))
+    assert wrongs(published, tmp_path)[0].endswith("without 'image_id'")
+    file.unlink()
+    assert 'cannot be read' in wrongs(published, tmp_path)[0]
+    assert source_of(published, tmp_path).startswith(
+        f"dict(type='CocoInstances', root='{tmp_path}/"
+    )
 
 
 def places365(root):

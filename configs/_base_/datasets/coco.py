@@ -20,8 +20,8 @@ train_dataloader = dict(
             dict(type='DecodeImage'),
             dict(type='LoadInstances'),
             dict(type='RandomFlip', prob=0.5),
-            dict(type='LargeScaleJitter', size=1024, scale=(0.1, 2.0)),
-            dict(type='Pad', size=1024),
+            dict(type='LargeScaleJitter', scale=(0.1, 2.0)),
+            dict(type='Pad'),
             dict(type='PackDense'),
         ],
     ),
@@ -44,7 +44,7 @@ val_dataloader = dict(
         pipeline=[
             dict(type='DecodeImage'),
             dict(type='ResizeInside', long_side=1024),
-            dict(type='Pad', size=1024),
+            dict(type='Pad'),
             dict(type='LoadInstances'),  # at the size of the file, as the figures are
             dict(type='PackDense'),
         ],

@@ -41,7 +41,7 @@ class CocoInstances:
         self.root = root
         beside = os.path.join(os.path.dirname(os.path.normpath(root)), annotations)
         self.file = beside if os.path.isfile(beside) else annotations
-        content = _read(self.file)
+        content = read_objects(self.file)
         images, categories = content['images'], content['categories']
         _check_table(self.file, 'image', images, {'file_name': str, 'height': int, 'width': int})
         _check_table(self.file, 'category', categories, {})
@@ -190,7 +190,12 @@ def _check_table(
         seen.add(key)
 
 
-def _read(path: str) -> dict[str, Any]:
+def read_objects(path: str) -> dict[str, Any]:
+    """The content of an annotation file of COCO.
+
+    Raises:
+        DataError: it cannot be read, or lacks a list of images, annotations or categories.
+    """
     try:
         with open(path, 'rb') as file:
             content = json.load(file)
