@@ -71,7 +71,7 @@ def _files(folder: str, endings: Sequence[str]) -> dict[str, str]:
     """
     if not os.path.isdir(folder):
         raise DataError(f'{folder}: no such folder')
-    files = {}
+    files: dict[str, str] = {}
     for found in Walk(folder).below(''):
         for file in found.files:
             stem, ending = os.path.splitext(file)
