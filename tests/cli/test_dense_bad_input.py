@@ -1,4 +1,4 @@
-"""Mistakes of segmentation and detection, by `tools/train.py`: one line, nothing half-written."""
+"""Mistakes of segmentation and detection by `tools/train.py`: one line, nothing half-written."""
 
 import json
 

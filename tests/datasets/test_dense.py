@@ -175,6 +175,32 @@ def test_pairs_and_the_ignored_zero_of_ade20k(ade):
     assert dataset.name(1).endswith('ADE_3.jpg')
 
 
+def test_every_draw_follows_from_the_key(ade):
+    """Read in another order, after others and alone: the same images and maps."""
+    source = LabelMapFolder(str(ade[0]), 'images/training', 'annotations/training')
+    names = ('RandomFlip', 'PhotometricDistortion', 'RandomGray', 'RandomBlur')
+    resize = {'type': 'ResizeInside', 'short_side': 20, 'ratio_range': (0.5, 2.0)}
+    pipeline = [
+        *({'type': t} for t in ('DecodeImage', 'LoadMap')),
+        resize,
+        {'type': 'ClassBalancedCrop', 'size': 16},
+        {'type': 'LargeScaleJitter', 'size': 16},
+        *({'type': t} for t in names),
+        {'type': 'Pad', 'size': 16},
+        {'type': 'PackDense'},
+    ]
+    requests = [(sample_id, key) for sample_id in range(2) for key in (5, 6, 7)]
+    first = dict(zip(requests, SeededDataset(source, pipeline).__getitems__(requests), strict=True))
+    torch.manual_seed(9)
+    dataset = SeededDataset(source, pipeline)
+    for request in requests[::-1]:
+        again = dataset[request]
+        assert torch.equal(again['inputs'], first[request]['inputs'])
+        assert torch.equal(again['map'], first[request]['map'])
+    pictures = {sample['inputs'].numpy().tobytes() for sample in first.values()}
+    assert len(pictures) == len(requests)
+
+
 def test_behind_a_resize_the_map_keeps_its_size(ade):
     source = LabelMapFolder(str(ade[0]), 'images/training', 'annotations/training')
     resize = {'type': 'ResizeInside', 'short_side': 40, 'long_side': 100}

@@ -119,6 +119,14 @@ def test_a_map_that_is_gone(maps, tmp_path):
         dataset[0]
 
 
+@pytest.mark.parametrize('folder', ['images', 'maps'])
+def test_two_files_that_differ_only_in_their_ending(maps, tmp_path, folder):
+    maps(plain())
+    save(tmp_path / folder / 'a.bmp', plain())
+    with pytest.raises(DataError, match=rf'{folder}: a\.(bmp|png) and a\.(bmp|png) differ only'):
+        maps(plain())
+
+
 def test_a_crop_larger_than_the_image(maps):
     """It is taken as it is and filled up; without a border the size is named."""
     labels = plain(1)

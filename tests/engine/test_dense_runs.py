@@ -181,6 +181,7 @@ def test_an_early_stop_ends_a_run_in_steps(make):
         'train_cfg': dict(type='TrainLoop', max_epochs=None, max_steps=30, val_interval=2),
         'param_scheduler': dict(_delete_=True, type='WarmupPolyLR', warmup=2),
         'base_lr': 0.0,  # nothing grows
+        'default_hooks.checkpoint': dict(type='CheckpointHook', by='iter', interval=100),
         'custom_hooks': [dict(type='EarlyStoppingHook', monitor='miou', rule='greater')],
     }
     changes['custom_hooks'][0] |= dict(patience=1, min_delta=0.01)
@@ -189,6 +190,7 @@ def test_an_early_stop_ends_a_run_in_steps(make):
     trained(runner, validations)
     assert [step for step, _ in validations.seen] == [2, 4]
     assert runner.iter == 4  # in the middle of an epoch
+    assert (Path(runner.work_dir) / 'iter_4.pth').exists()
 
 
 class SpoilStep(Hook):

@@ -6,7 +6,7 @@ Shapes: N objects of an image.
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -147,10 +147,10 @@ class CocoInstances:
         self._first = np.searchsorted(self._image, np.arange(len(self._sizes) + 1))
 
     def _check_box(self, thing: object) -> None:
-        box = thing.get('bbox') if isinstance(thing, Mapping) else None
+        box = thing.get('bbox') if isinstance(thing, dict) else None
         is_box = isinstance(box, list) and len(box) == 4
         if not is_box or not all(_is_finite(number) for number in box or ()):
-            name = thing.get('id') if isinstance(thing, Mapping) else repr(thing)
+            name = thing.get('id') if isinstance(thing, dict) else repr(thing)
             raise DataError(
                 f'{self.file}: annotation {name} has bbox {box!r}; it must be four numbers: left, '
                 'top, width, height'
@@ -177,9 +177,9 @@ def _check_table(
         wrong = [
             key
             for key, kind in columns.items()
-            if not isinstance(row, Mapping) or not isinstance(row.get(key), kind)
+            if not isinstance(row, dict) or not isinstance(row.get(key), kind)
         ]
-        key = row.get('id') if isinstance(row, Mapping) else None
+        key = row.get('id') if isinstance(row, dict) else None
         if wrong or not isinstance(key, int | str):
             raise DataError(
                 f'{path}: {what} {number if key is None else key} has no {(wrong or ["id"])[0]}, '

@@ -26,8 +26,8 @@ class LabelMapFolder:
         classes: names in the order of the labels; their number must be the head's.
 
     Raises:
-        DataError: a folder is missing, there is no map, or maps have no image (counted, the first
-            ten named).
+        DataError: a folder is missing, there is no map, two files differ only in their ending, or
+            maps have no image (counted, the first ten named).
     """
 
     def __init__(
@@ -64,14 +64,21 @@ class LabelMapFolder:
 
 
 def _files(folder: str, endings: Sequence[str]) -> dict[str, str]:
-    """Path without its ending to path, relative to the folder."""
+    """Path without its ending to path, relative to the folder.
+
+    Raises:
+        DataError: no such folder, or two files differ only in their ending.
+    """
     if not os.path.isdir(folder):
         raise DataError(f'{folder}: no such folder')
-    files = {}
+    files: dict[str, str] = {}
     for found in Walk(folder).below(''):
         for file in found.files:
             stem, ending = os.path.splitext(file)
-            if ending.lower() in endings:
-                below = f'{found.path}/' if found.path else ''
-                files[below + stem] = below + file
+            if ending.lower() not in endings:
+                continue
+            below = f'{found.path}/' if found.path else ''
+            other = files.setdefault(below + stem, below + file)
+            if other != below + file:
+                raise DataError(f'{folder}: {other} and {below + file} differ only in their ending')
     return files

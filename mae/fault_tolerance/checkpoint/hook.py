@@ -118,11 +118,13 @@ class CheckpointHook(Hook):
                 self._saver.save_best(runner, runner.iter, self.best)
 
     def after_train(self, runner: RunnerProtocol) -> None:
-        """Wait for the last save.
+        """Wait for the last save; a run that a hook has ended early saves where it is.
 
         Raises:
             SaveError: the last checkpoint could not be written.
         """
+        if runner.iter < runner.max_iters:
+            self.save_now(runner, runner.iter)
         self.wait()
         self._report(runner)
         on_main(self._saver.writer.raise_failure)

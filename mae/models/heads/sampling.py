@@ -46,9 +46,9 @@ class KeyedSampler(BalancedPositiveNegativeSampler):
     def _draw(self, labels: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         noise = key_noise(key.to(labels.device) ^ self.stream, len(labels))[0]
         most = int(self.batch_size_per_image * self.positive_fraction)
-        is_object = _least(noise, labels >= 1, most)
-        left = self.batch_size_per_image - int(is_object.sum())
-        return is_object, _least(noise, labels == 0, left)
+        objects = _least(noise, labels >= 1, most)
+        others = _least(noise, labels == 0, self.batch_size_per_image - len(objects))
+        return _flags(objects, labels), _flags(others, labels)
 
 
 def image_weights(counts: Sequence[int], like: Tensor) -> Tensor:
@@ -67,10 +67,13 @@ def image_weights(counts: Sequence[int], like: Tensor) -> Tensor:
 
 
 def _least(noise: Tensor, candidates: Tensor, number: int) -> Tensor:
-    """Flags (A,) of the candidates with the least noise, `number` of them at most."""
+    """Numbers of the candidates with the least noise, `number` of them at most."""
     places = candidates.nonzero().flatten()
     if number < len(places):
         places = places[noise[places].topk(number, largest=False).indices]
-    flags = torch.zeros_like(candidates)
-    flags[places] = True
-    return flags
+    return places
+
+
+def _flags(places: Tensor, like: Tensor) -> Tensor:
+    """Whether a number is among `places`, bool (A,)."""
+    return torch.zeros_like(like, dtype=torch.bool).index_fill_(0, places, True)

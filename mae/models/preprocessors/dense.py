@@ -67,7 +67,7 @@ class DensePreprocessor(BaseDataPreprocessor):
         if data['inputs'].dtype != torch.uint8:
             raise ValueError(f'inputs must be {torch.uint8}, 0 to 255, not {data["inputs"].dtype}')
         if training and self._labels is not None and 'maps' in data and data['maps'].is_cpu:
-            check_labels(data['maps'], *self._labels)
+            check_map_labels(data['maps'], *self._labels)
         sizes = {name: data[name].tolist() for name in _SIZES if name in data}  # read on the CPU
         batch: dict[str, Any] = self.cast_data(data)
         images = normalise(batch['inputs'], self.mean, self.std)
@@ -89,7 +89,7 @@ class DensePreprocessor(BaseDataPreprocessor):
 _SIZES = ('shapes', 'map_sizes', 'counts', 'mask_sizes')
 
 
-def check_labels(maps: Tensor, num_classes: int, ignore_index: int) -> None:
+def check_map_labels(maps: Tensor, num_classes: int, ignore_index: int) -> None:
     """Refuse labels that a loss has no class for: on a GPU they end the process without a reason.
 
     Raises:
