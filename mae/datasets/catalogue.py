@@ -1,4 +1,4 @@
-"""Data sets of transfer and robustness as published: files, numbers of images, MD5, terms.
+"""Published data sets of transfer, robustness and segmentation: files, numbers, MD5, terms.
 
 Data alone; `mae.datasets.prepare` compares what is on a disk with it.
 """
@@ -79,7 +79,22 @@ class IDXSplit:
     images: int
 
 
-SetPart = ClassFolders | Annotations | ImageList | NumberedImages | IDXSplit
+@dataclass(frozen=True)
+class LabelMaps:
+    """Folders of label maps, each with its images, see `LabelMapFolder`.
+
+    Attributes:
+        folders: of images and of maps, for each split.
+        numbers: name of a set of this layout to the number of maps of each split.
+        inner: folder that the archive puts them in.
+    """
+
+    folders: tuple[tuple[str, str], ...]
+    numbers: dict[str, tuple[int, ...]]
+    inner: str
+
+
+SetPart = ClassFolders | Annotations | ImageList | NumberedImages | IDXSplit | LabelMaps
 
 
 @dataclass(frozen=True)
@@ -305,6 +320,53 @@ CATALOGUE = {
         terms='CC BY-NC-ND 4.0',
         source="dict(type='OmniBenchmark', root='{root}', split='train')",
         parts=_realms(),
+    ),
+    'ade20k': PublishedSet(
+        title='ADE20K, the SceneParse150 benchmark (Zhou et al. 2017)',
+        home='http://sceneparsing.csail.mit.edu',
+        terms='non-commercial research and education; BSD-3 for the annotations',
+        source="dict(type='LabelMapFolder', root='{root}', images='images/training', "
+        "maps='annotations/training')",
+        parts=(
+            LabelMaps(
+                (
+                    ('images/training', 'annotations/training'),
+                    ('images/validation', 'annotations/validation'),
+                ),
+                {'ADE20K': (20_210, 2_000)},
+                'ADEChallengeData2016',
+            ),
+        ),
+        archives={'ADEChallengeData2016.zip': '7328b3957e407ddae1d3cbf487f149ef'},
+    ),
+    'imagenet-s': PublishedSet(
+        title='ImageNet-S-919, -300 or -50 (Gao et al. 2022)',
+        home='https://github.com/LUSSeg/ImageNet-S, whose script takes the images of your ImageNet',
+        terms=_IMAGENET_TERMS,
+        source="dict(type='LabelMapFolder', root='{root}', images='train-semi', "
+        "maps='train-semi-segmentation')",
+        parts=(
+            LabelMaps(
+                (
+                    ('train-semi', 'train-semi-segmentation'),
+                    ('validation', 'validation-segmentation'),
+                ),
+                {
+                    'ImageNet-S-919': (9_190, 12_419),
+                    'ImageNet-S-300': (3_000, 4_097),
+                    'ImageNet-S-50': (500, 752),
+                },
+                'ImageNetS919',
+            ),
+        ),
+        archives={
+            f'ImageNetS{number}-{md5}.zip': md5
+            for number, md5 in (
+                (919, '5f7f58ae1003d21da9409a8576bf7680'),
+                (300, 'dd8e42e156bac415a35c3c239de297bf'),
+                (50, 'a0fe9d82231f9bc4787ee76e304dfa51'),
+            )
+        },
     ),
     'fashion-mnist': PublishedSet(
         title='Fashion-MNIST (Xiao et al. 2017)',

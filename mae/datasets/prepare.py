@@ -14,6 +14,7 @@ from mae.datasets.catalogue import (
     ClassFolders,
     IDXSplit,
     ImageList,
+    LabelMaps,
     NumberedImages,
     PublishedSet,
     SetPart,
@@ -21,6 +22,7 @@ from mae.datasets.catalogue import (
 from mae.datasets.sources.folder import IMAGE_EXTENSIONS
 from mae.datasets.sources.idx import IDXImages
 from mae.datasets.sources.json_images import read_annotations
+from mae.datasets.sources.label_maps import LabelMapFolder
 from mae.datasets.sources.walk import class_folders, is_hidden, list_folder
 from mae.utils.errors import DataError
 from mae.utils.files import whole_file
@@ -210,6 +212,30 @@ def _(part: NumberedImages, root: Path) -> Iterator[Finding]:
         yield Finding(True, summary)
     else:
         yield Finding(False, f'{summary}; expected each of 1 to {part.images} once')
+
+
+@check.register
+def _(part: LabelMaps, root: Path) -> Iterator[Finding]:
+    found: list[int] = []
+    for images, maps in part.folders:
+        try:
+            found.append(len(LabelMapFolder(str(root), images, maps)))
+        except DataError as error:
+            inner = root / part.inner
+            hint = f'; {inner} is there: give it as ROOT' if inner.is_dir() else ''
+            yield Finding(False, f'{error}{hint}')
+    if len(found) < len(part.folders):
+        return
+    names = [name for name, numbers in part.numbers.items() if numbers == tuple(found)]
+    splits = [
+        f'{number} maps in {maps}' for (_, maps), number in zip(part.folders, found, strict=True)
+    ]
+    summary = f'{root}: {", ".join(splits)}, each with its image'
+    if names:
+        yield Finding(True, f'{summary}: {names[0]}')
+        return
+    known = [f'{" and ".join(map(str, some))} ({name})' for name, some in part.numbers.items()]
+    yield Finding(False, f'{summary}; expected {" or ".join(known)}')
 
 
 @check.register

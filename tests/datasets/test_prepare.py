@@ -281,3 +281,32 @@ def test_md5_of_archives(tmp_path):
 def test_no_folder(tmp_path):
     with pytest.raises(DataError, match=r'no such folder; ImageNet-R .* comes from https://github'):
         list(examine(CATALOGUE['imagenet-r'], tmp_path / 'nothing'))
+
+
+@pytest.mark.parametrize('name', ['ade20k', 'imagenet-s'])
+def test_label_maps(tmp_path, name):
+    (part,) = CATALOGUE[name].parts
+    published = replace(
+        CATALOGUE[name], parts=(replace(part, numbers={'large': (9, 9), 'small': (2, 1)}),)
+    )
+    for number, (images, maps) in zip((2, 1), part.folders, strict=True):
+        for n in range(number):
+            touch(tmp_path / images / f'n00000001/{n}.jpg')
+            touch(tmp_path / maps / f'n00000001/{n}.png')
+    (finding,) = examine(published, tmp_path)
+    assert finding.is_right
+    assert finding.text.endswith('each with its image: small')
+    images, maps = part.folders[0]
+    touch(tmp_path / maps / 'n00000001/9.png')
+    assert wrongs(published, tmp_path) == [
+        f'1 label maps of {tmp_path / maps} have no image in {tmp_path / images}: n00000001/9.png'
+    ]
+    touch(tmp_path / images / 'n00000001/9.jpg')
+    assert wrongs(published, tmp_path) == [
+        f'{tmp_path}: 3 maps in {maps}, 1 maps in {part.folders[1][1]}, each with its image; '
+        'expected 9 and 9 (large) or 2 and 1 (small)'
+    ]
+    tmp_path.joinpath('outer').mkdir()
+    inner = tmp_path / 'outer' / part.inner
+    inner.mkdir()
+    assert all(f'; {inner} is there: give it as ROOT' in t for t in wrongs(published, inner.parent))

@@ -36,9 +36,11 @@ CONFIGS = ROOT / 'configs'
 BASES = sorted((CONFIGS / '_base_').rglob('*.py'))
 LEAVES = sorted(set(CONFIGS.rglob('*.py')) - set(BASES))
 SMALL = {'digits': 'demo', 'fashion': 'fashion'}  # data and folder
-IN1K = [leaf for leaf in LEAVES if leaf.parent.name not in SMALL.values()]
-TESTED = [leaf for leaf in LEAVES if not parse_name(leaf.stem).is_trained]
-TRAINED = [leaf for leaf in LEAVES if leaf not in TESTED]
+DENSE = [leaf for leaf in LEAVES if parse_name(leaf.stem).is_dense]  # have tests of their own
+WHOLE = [leaf for leaf in LEAVES if leaf not in DENSE]  # speak of whole images
+IN1K = [leaf for leaf in WHOLE if leaf.parent.name not in SMALL.values()]
+TESTED = [leaf for leaf in WHOLE if not parse_name(leaf.stem).is_trained]
+TRAINED = [leaf for leaf in WHOLE if leaf not in TESTED]
 ABLATIONS = [
     leaf for leaf in LEAVES if leaf.parent.name == 'ablations' and 'target' not in leaf.stem
 ]
@@ -153,6 +155,7 @@ def find(node: object, key: str) -> list:
 
 
 parametrize_leaves = pytest.mark.parametrize('path', LEAVES, ids=name)
+parametrize_whole = pytest.mark.parametrize('path', WHOLE, ids=name)
 parametrize_in1k = pytest.mark.parametrize('path', IN1K, ids=name)
 parametrize_trained = pytest.mark.parametrize('path', TRAINED, ids=name)
 parametrize_recipes = pytest.mark.parametrize(
@@ -276,7 +279,7 @@ def test_linter(path):
     assert [str(violation) for violation in lint(path)] == []
 
 
-@parametrize_leaves
+@parametrize_whole
 def test_name_is_kept(path):
     promised, cfg = parse(path), load_config(path)
     folder = path.relative_to(CONFIGS).parts[0]

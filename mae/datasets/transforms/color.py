@@ -1,5 +1,6 @@
 """Colour jitter: what the paper's table 1e finds to harm pre-training."""
 
+import random
 from collections.abc import Sequence
 
 from torchvision.transforms import v2
@@ -20,6 +21,7 @@ class ColorJitter(Transform):
         contrast: as `brightness`.
         saturation: as `brightness`.
         hue: shift in [-x, x], x up to .5.
+        prob: probability that an image is changed at all.
     """
 
     keeps_size = True
@@ -30,12 +32,18 @@ class ColorJitter(Transform):
         contrast: _Strength = 0.0,
         saturation: _Strength = 0.0,
         hue: _Strength = 0.0,
+        *,
+        prob: float = 1.0,
     ) -> None:
+        if not 0 <= prob <= 1:
+            raise ConfigError(f'ColorJitter: prob must lie in [0, 1], got {prob}')
+        self.prob = prob
         try:
             self.jitter = v2.ColorJitter(brightness, contrast, saturation, hue)
         except (TypeError, ValueError) as error:
             raise ConfigError(f'ColorJitter: {error}') from None
 
     def transform(self, results: Results) -> Results:
-        results['img'] = self.jitter(results['img'])
+        if self.prob == 1 or random.random() < self.prob:
+            results['img'] = self.jitter(results['img'])
         return results

@@ -5,6 +5,7 @@ import torch
 
 from mae.datasets.transforms.base import Results, Transform, to_tensor
 from mae.datasets.transforms.corruptions import CORRUPTIONS, SEVERITIES
+from mae.datasets.transforms.geometry import refuse_annotated
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 from mae.utils.suggest import did_you_mean
@@ -54,13 +55,16 @@ class Corrupt(Transform):
         """Replaces `img`, uint8 (C, H, W) of 1 or 3 channels.
 
         Raises:
-            ValueError: other channels, or neither settings nor a `corruption` of the source.
+            ValueError: other channels, neither settings nor a `corruption` of the source, or an
+                elastic transform of an image with a label map or objects.
         """
         if self.fixed is None and 'corruption' not in results:
             raise ValueError(
                 'the source gives no `corruption`: wrap it in Corrupted, or give kind and severity'
             )
         kind, severity = self.fixed or results['corruption']
+        if kind == 'elastic_transform':
+            refuse_annotated(results, 'elastic_transform')
         img = to_tensor(results['img'])
         channels, height, width = img.shape
         if channels not in (1, 3):

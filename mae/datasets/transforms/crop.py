@@ -7,10 +7,15 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mae.datasets.transforms.base import Results, Size, Transform, to_size
+from mae.datasets.transforms.geometry import (
+    crop_sample,
+    is_annotated,
+    note_move,
+    resize_sample,
+)
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
@@ -32,6 +37,7 @@ class RandomResizedCrop(Transform):
     """A random part of the image, resized: the only augmentation of MAE's pre-training (A.1).
 
     The area is uniform within `scale`, the ratio log-uniform within `ratio`, the place uniform.
+    Maps, masks and boxes move too.
 
     Args:
         size: side of the result in pixels, or (height, width).
@@ -69,7 +75,13 @@ class RandomResizedCrop(Transform):
 
     def transform(self, results: Results) -> Results:
         img = results['img']
-        results['img'] = self.cut(img, self.draw(*img.shape[-2:]))
+        box = self.draw(*img.shape[-2:])
+        if is_annotated(results):
+            crop_sample(results, *box)
+            resize_sample(results, *self.size)
+        else:
+            note_move(results, 'a crop')
+            results['img'] = self.cut(img, box)
         return results
 
     def draw(self, height: int, width: int) -> Box:
@@ -112,6 +124,8 @@ class RandomResizedCrop(Transform):
 class RandomCrop(Transform):
     """A random part of a fixed size, without resizing: the milder crop of the paper's table 1e.
 
+    Maps, masks and boxes move too.
+
     Args:
         size: side of the result in pixels, or (height, width).
     """
@@ -136,13 +150,15 @@ class RandomCrop(Transform):
                 f'{height}x{width}; put ResizeShort before it'
             )
         top, left = random.randint(0, rows), random.randint(0, columns)
-        results['img'] = img[:, top : top + height, left : left + width]
+        crop_sample(results, top, left, height, width)
         return results
 
 
 @TRANSFORMS.register_module()
 class ResizeShort(Transform):
     """The shorter side becomes `size`, or `size / crop_pct`; the longer one follows.
+
+    Maps, masks and boxes that are loaded already move too.
 
     Args:
         size: in pixels; the larger one of (height, width).
@@ -162,21 +178,22 @@ class ResizeShort(Transform):
         Raises:
             ValueError: the image is so thin that the result would fill the memory.
         """
-        short, long = sorted(results['img'].shape[-2:])
+        height, width = results['img'].shape[-2:]
+        short, long = sorted((height, width))
         if self.size * self.size * long > _MAX_PIXELS * short:
             raise ValueError(
                 f'an image of {short}x{long} would become {self.size} times '
                 f'{self.size * long // short} pixels'
             )
-        results['img'] = F.resize_image(
-            results['img'], [self.size], interpolation=InterpolationMode.BICUBIC, antialias=True
-        )
+        longer = int(self.size * long / short)  # as torchvision rounds it
+        new = (self.size, longer) if height <= width else (longer, self.size)
+        resize_sample(results, *new)
         return results
 
 
 @TRANSFORMS.register_module()
 class CenterCrop(Transform):
-    """The middle of the image; a smaller image is padded with zeros."""
+    """The middle of the image, and of what belongs to it; a smaller image is padded with zeros."""
 
     is_random = False
     sets_size = True
@@ -185,5 +202,21 @@ class CenterCrop(Transform):
         self.size = to_size(size)
 
     def transform(self, results: Results) -> Results:
-        results['img'] = F.center_crop_image(results['img'], self.size)
+        """Cut it out.
+
+        Raises:
+            ValueError: an image with a label map or objects is smaller.
+        """
+        if not is_annotated(results):
+            note_move(results, 'a crop')
+            results['img'] = F.center_crop_image(results['img'], self.size)
+            return results
+        (height, width), (rows, columns) = results['img'].shape[-2:], self.size
+        if rows > height or columns > width:
+            raise ValueError(
+                f'the image of {height}x{width} is smaller than CenterCrop.size={self.size}, and '
+                'has a label map or objects; take Pad before it'
+            )
+        top, left = round((height - rows) / 2), round((width - columns) / 2)
+        crop_sample(results, top, left, rows, columns)
         return results

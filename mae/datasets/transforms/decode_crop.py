@@ -5,6 +5,7 @@ from typing import Any
 from mae.datasets.transforms.base import Results, Size
 from mae.datasets.transforms.crop import Oversize, RandomResizedCrop
 from mae.datasets.transforms.decode import DecodeImage, decoding
+from mae.datasets.transforms.geometry import note_move, refuse_annotated
 from mae.datasets.transforms.jpeg import decode_upper_rows
 from mae.registry import TRANSFORMS
 
@@ -40,9 +41,12 @@ class DecodeRandomResizedCrop(RandomResizedCrop):
 
         Raises:
             DataError: the file is missing, too large, damaged or not an image; names the path.
+            ValueError: a label map or objects are loaded already; `DecodeImage` must come first.
         """
         if 'img' in results:
             return super().transform(self.decode(results))
+        refuse_annotated(results, 'DecodeRandomResizedCrop of a file')
+        note_move(results, 'a crop')
         box = None
         with decoding(results['img_path']):
             data = self.decode.read(results)

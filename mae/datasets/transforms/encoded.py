@@ -17,6 +17,7 @@ from mae.datasets.transforms.base import Results, Size, Transform
 from mae.datasets.transforms.crop import Oversize, RandomResizedCrop
 from mae.datasets.transforms.decode import DecodeImage, decoding, orientation_of
 from mae.datasets.transforms.flip import RandomFlip
+from mae.datasets.transforms.geometry import refuse_annotated
 from mae.datasets.transforms.image_file import open_image
 from mae.datasets.transforms.jpeg import ADOBE, Frame, jpeg_frame, markers
 from mae.datasets.transforms.pack import to_label
@@ -63,6 +64,7 @@ class EncodedCrop(Transform):
         Raises:
             DataError: the file is missing, too large, damaged or not an image; names the path.
         """
+        refuse_annotated(results, 'EncodedCrop')
         label = to_label(results)
         frame = None
         if 'img' not in results:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from mae.datasets.transforms.base import Results, Transform
-from mae.datasets.transforms.geometry import flip_sample
+from mae.datasets.transforms.geometry import flip_sample, note_move, refuse_annotated
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
@@ -49,6 +49,13 @@ class RandomShift(Transform):
         self.fill = fill
 
     def transform(self, results: Results) -> Results:
+        """Shift the image.
+
+        Raises:
+            ValueError: it has a label map or objects.
+        """
+        refuse_annotated(results, 'RandomShift')
+        note_move(results, 'RandomShift')
         img = results['img']
         height, width = img.shape[-2:]
         top = random.randint(0, 2 * self.pixels)

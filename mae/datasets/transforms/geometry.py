@@ -68,8 +68,47 @@ class Placement:
         return replace(self, x_scale=-self.x_scale, x_shift=self.width - self.x_shift)
 
 
+def is_annotated(results: Results) -> bool:
+    """Whether a label map or objects belong to the image, so that they must move with it."""
+    return 'map' in results or 'instances' in results
+
+
+def note_move(results: Results, what: str) -> None:
+    """Remember what has cut or turned the image before its map or objects are loaded."""
+    for stored, loaded in (('map_path', 'map'), ('annotations', 'instances')):
+        if stored in results and loaded not in results:
+            results.setdefault('moved_by', what)
+
+
+def check_unmoved(results: Results, name: str) -> None:
+    """Refuse to load what belongs to an image that has been cut or turned already.
+
+    Raises:
+        ValueError: says by what.
+    """
+    if 'moved_by' in results:
+        raise ValueError(
+            f'{name} stands behind {results["moved_by"]}, which moved the image alone; put {name} '
+            'before it'
+        )
+
+
+def refuse_annotated(results: Results, name: str) -> None:
+    """Refuse a sample with label map or objects in a transform that moves the image alone.
+
+    Raises:
+        ValueError: there are some.
+    """
+    if is_annotated(results):
+        raise ValueError(
+            f'{name} moves the image, but not its label map or objects; take RandomResizedCrop, '
+            'RandomCrop, ResizeInside, LargeScaleJitter or RandomFlip'
+        )
+
+
 def flip_sample(results: Results) -> None:
     """Mirror left to right."""
+    note_move(results, 'a flip')
     width = results['img'].shape[-1]
     results['img'] = results['img'].flip(-1)
     if 'map' in results:
@@ -87,6 +126,7 @@ def flip_sample(results: Results) -> None:
 def crop_sample(results: Results, top: int, left: int, height: int, width: int) -> None:
     """Cut a part that lies within the image; boxes are cut at its border."""
     _keep_size(results)
+    note_move(results, 'a crop')
     rows, columns = slice(top, top + height), slice(left, left + width)
     results['img'] = results['img'][:, rows, columns]
     if 'map' in results:

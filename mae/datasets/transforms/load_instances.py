@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mae.datasets.transforms.base import Results, Transform
-from mae.datasets.transforms.geometry import Placement
+from mae.datasets.transforms.geometry import Placement, check_unmoved
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
 
@@ -38,8 +38,9 @@ class LoadInstances(Transform):
 
         Raises:
             DataError: the annotations are of an image of another size.
-            ValueError: the source gives no `annotations`.
+            ValueError: the source gives no `annotations`, or the image has been cut or turned.
         """
+        check_unmoved(results, 'LoadInstances')
         if 'annotations' not in results:
             raise ValueError('the source gives no `annotations`; CocoInstances does')
         stored: dict[str, Any] = results['annotations']

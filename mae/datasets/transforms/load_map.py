@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mae.datasets.transforms.base import Results, Transform
+from mae.datasets.transforms.geometry import check_unmoved
 from mae.datasets.transforms.image_file import open_image, read_image_bytes
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
@@ -68,8 +69,9 @@ class LoadMap(Transform):
         Raises:
             DataError: the file is missing, damaged, of another encoding, or of another size than
                 the image; names the path.
-            ValueError: the source gives no `map_path`.
+            ValueError: the source gives no `map_path`, or the image has been cut or turned.
         """
+        check_unmoved(results, 'LoadMap')
         if 'map_path' not in results:
             raise ValueError('the source gives no `map_path`; LabelMapFolder does')
         path = results['map_path']

@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 
 from mae.datasets.transforms.base import Results, Transform, to_tensor
 from mae.datasets.transforms.decode import to_channels
+from mae.datasets.transforms.geometry import note_move, refuse_annotated
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
@@ -42,6 +43,13 @@ class RandAugment(Transform):
         self._build(side=224)  # a wrong policy fails here, not in a worker
 
     def transform(self, results: Results) -> Results:
+        """Change the image.
+
+        Raises:
+            ValueError: it has a label map or objects, which would not move with it.
+        """
+        refuse_annotated(results, 'RandAugment')
+        note_move(results, 'RandAugment')
         img = results['img']
         side = min(img.shape[-2:])
         augment = self._by_side.get(side) or self._build(side)

@@ -69,7 +69,8 @@ def fit_weights(
 
     Args:
         model: if it has `adapt_weights(weights, grid_size)`, this resizes weights of another
-            image size; its `get_facts()` is compared with `facts`.
+            image size; its `get_facts()` is compared with `facts`. If its `head` has `kept_parts`,
+            those are loaded of a head of other classes, of which nothing else is.
         path: for messages.
         exact: refuse missing and additional weights, as for testing and resuming; else decoder
             and head may differ, as for fine-tuning a pre-trained model.
@@ -111,7 +112,8 @@ def _fit(
     adapted = [] if exact else _adapt(model, weights, facts, path)
     if not exact:
         pools = {facts.get('pool'), facts_of_model(model).get('pool')} - {None}
-        adapted += _fit_head(weights, own, facts.get('classes'), classes, len(pools) < 2)
+        kept = getattr(getattr(model, 'head', None), 'kept_parts', ())
+        adapted += _fit_head(weights, own, facts.get('classes'), classes, len(pools) < 2, kept)
         adapted += _fit_decoder(weights, own)
     reshaped = [
         f'{name} is {tuple(weights[name].shape)} there and {tuple(own[name].shape)} here'
@@ -153,8 +155,9 @@ def _fit_head(
     there: Sequence[str] | None,
     here: Sequence[str] | None,
     same_pool: bool,
+    kept_parts: Iterable[str],
 ) -> list[str]:
-    """Match the head by class names; drop it unless the whole of it fits."""
+    """Match the head by class names; drop it, but for the parts to keep, unless all of it fits."""
     theirs = [name for name in weights if name.startswith('head.')]
     ours = [name for name in own if name.startswith('head.')]
     if not theirs or not ours:
@@ -162,9 +165,16 @@ def _fit_head(
     lines = remap_head(weights, own, there, here)
     fits = set(theirs) == set(ours) and all(weights[n].shape == own[n].shape for n in ours)
     if not (fits and same_pool):
-        for name in theirs:
+        prefixes = tuple(f'head.{part}.' for part in kept_parts)
+        kept = {
+            name
+            for name in theirs
+            if name.startswith(prefixes) and name in own and own[name].shape == weights[name].shape
+        }
+        for name in set(theirs) - kept:
             del weights[name]
-        return ['the head of the file is another and stays out']
+        rest = f', but for {_first(sorted(kept))}' if kept else ''
+        return [f'the head of the file is another and stays out{rest}']
     return lines
 
 

@@ -191,3 +191,29 @@ def test_names_that_repeat_are_no_names():
     report = fit_weights(model, source.state_dict(), PATH, facts=facts, classes=['b', 'a', 'c'])
     assert 'by name' not in str(report)
     assert torch.equal(model.head['fc'].weight, source.head['fc'].weight)
+
+
+@pytest.mark.parametrize('width', [3, 4])
+def test_a_head_of_other_classes_may_keep_its_norm(width):
+    """As that of segmentation does; a norm of another width stays out too."""
+
+    class Head(nn.Module):
+        def __init__(self, width, classes):
+            super().__init__()
+            self.kept_parts = ('fc_norm',) if classes == 5 else ()
+            self.fc_norm, self.fc = nn.LayerNorm(width), nn.Linear(width, classes)
+
+    source, model = classifier(), classifier()
+    source['head'], model['head'] = Head(width, 9), Head(3, 5)
+    nn.init.constant_(source['head'].fc_norm.weight, 7)
+    weights = source.state_dict()
+    report = fit_weights(model, weights, PATH)
+    kept = width == 3
+    assert (model['head'].fc_norm.weight == 7).all() == kept
+    assert set(report.missing) == {
+        f'head.{layer}.{kind}'
+        for layer in (('fc',) if kept else ('fc', 'fc_norm'))
+        for kind in ('weight', 'bias')
+    }
+    rest = ', but for head.fc_norm.bias; head.fc_norm.weight' if kept else ''
+    assert report.adapted == [f'the head of the file is another and stays out{rest}']

@@ -156,3 +156,18 @@ def test_a_frozen_encoder_stays_as_it_is():
     assert moved == {name for name, _ in model.named_parameters() if name[:8] != 'encoder.'}
     with pytest.raises(ValueError, match=r'trainable_blocks must be 0, 0\.5 or a whole'):
         build(UPER, trainable_blocks=5)
+
+
+def test_one_norm_behind_the_last_block_wherever_it_stands():
+    """In the head, as ImageNet-S has it, or in the encoder, as mmsegmentation has it."""
+    ours = build(LINEAR)
+    head = {**LINEAR['head'], 'norm': 'none'}
+    theirs = build({**LINEAR, 'head': head, 'encoder': {**ENCODER, 'final_norm': True}})
+    weights = {
+        name.replace('head.fc_norm.', 'encoder.norm.'): value
+        for name, value in ours.state_dict().items()
+    }
+    theirs.load_state_dict(weights)
+    assert torch.allclose(ours(draw(32, 48)), theirs(draw(32, 48)), atol=1e-6)
+    with pytest.raises(ValueError, match=r"head\.norm must be 'layer' or 'none', not 'batch'"):
+        build({**LINEAR, 'head': {**LINEAR['head'], 'norm': 'batch'}})

@@ -1,0 +1,9 @@
+"""ImageNet-S-300, linear layer on ViT-B/16 from pre-training."""
+
+_base_ = './vit-base-p16_seg-linear-8xb32-amp-coslr-100e_in-s919.py'
+
+source = dict(root='data/imagenet-s300')
+model = dict(head=dict(num_classes=301))
+train_dataloader = dict(dataset=dict(source=source))
+val_dataloader = dict(dataset=dict(source=source))
+test_dataloader = val_dataloader
