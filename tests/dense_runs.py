@@ -57,6 +57,7 @@ model = dict(
     type='Detector', preprocessor=preprocessor, encoder=encoder, taps=[1],
     neck=dict(type='SimplePyramid', channels=16),
     rpn=dict(type='RPN', sizes=[4, 8, 16, 24, 32], samples=64),
-    roi=dict(type='RoIHead', num_classes=10, width=16, hidden=32, samples=32, min_score=0.0))
+    roi=dict(type='RoIHead', num_classes=10, width=16, hidden=32, samples=32, min_score=0.0,
+             max_detections=8))
 """
 )

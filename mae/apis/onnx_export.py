@@ -46,17 +46,19 @@ def export_onnx(
     """Write a model for any number of images, once onnxruntime's output agrees with it.
 
     Args:
-        model: an algorithm, from `get_model`.
+        model: an algorithm, from `get_model`; a segmenter takes images of `encoder.img_size`.
         path: file that ends in `.onnx`; it is written under this name after the comparison.
         pool: 'avg', 'cls' or 'tokens' of the encoder's features; None gives the logits of a
-            classifier, and of another model the average of the patch tokens.
+            classifier or (B, N, h, w) of a segmenter, and of another model the average of the patch
+            tokens.
         uint8: take uint8 images and normalise them, instead of normalised float32 ones.
 
     Raises:
         CheckpointError: onnxruntime's output differs from the model's.
         ImportError: a library is missing; says how to install it.
         OSError: the disk refused; an older file is untouched.
-        ValueError: the path is no `.onnx` file, or there is no such pool or no encoder.
+        ValueError: the path is no `.onnx` file, there is no such pool or no encoder, or it has
+            windows or relative positions.
     """
     try:
         import onnxruntime
@@ -72,6 +74,7 @@ def export_onnx(
         raise ValueError(f'pool is one of {", ".join(get_args(Pool))} or None, not {pool!r}')
     if not hasattr(model, 'encoder'):
         raise ValueError(f'a {type(model).__name__} has no encoder: give a model of get_model')
+    _refuse_windows(model.encoder)
     if pool is None and not hasattr(model, 'head'):
         pool = 'avg'
     exported = _Exported(_on_cpu(model), pool, uint8=uint8).eval()
@@ -98,6 +101,16 @@ def export_onnx(
             os.replace(part, path.with_name(part.name))
     files = tuple(path.with_name(part.name) for part in reversed(parts))
     return OnnxReport(output, files, difference)
+
+
+def _refuse_windows(encoder: Any) -> None:
+    """Torch's exporter fixes the number of images for windows, and fails on tables of offsets."""
+    for block in getattr(encoder, 'blocks', ()):
+        if getattr(block, 'rel_pos', None) is not None or getattr(block, 'window_size', 0):
+            raise ValueError(
+                'an encoder with windows or relative positions cannot be exported to ONNX; '
+                'tools/converters/convert.py --as-plain-vit writes its weights without them'
+            )
 
 
 class _Exported(nn.Module):

@@ -185,9 +185,8 @@ def dense_sheet(views: Sequence[DenseView], names: Sequence[str]) -> Image.Image
     sheet = Image.new('RGB', (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     lefts = [_GAP + sum(cells[:n]) + _GAP * n for n in range(len(cells))]
-    for left, title in zip(
-        lefts, max((view.columns for view in views), key=lambda columns: len(columns)), strict=True
-    ):
+    titles = max(views, key=lambda view: len(view.columns)).columns
+    for left, title in zip(lefts, titles, strict=True):
         draw.text((left, _GAP // 2), title, _SOFT, font)
     top = line + _GAP
     for row, view, used in zip(drawn, views, heights, strict=True):

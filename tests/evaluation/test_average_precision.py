@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 
+from mae.evaluation import Evaluator
 from mae.evaluation.average_precision import AveragePrecision, match
 from mae.utils.errors import ConfigError, DataError
 
@@ -195,3 +196,28 @@ def test_bad_input_is_named():
         AveragePrecision('polygon')
     with pytest.raises(ConfigError, match=r'detections.*logits'):
         AveragePrecision().process(None, [{'logits': 1}])
+
+
+def test_the_table_has_a_row_for_each_class_and_its_mean_is_the_ap():
+    rng = np.random.default_rng(3)
+    images = [{**draw_image(rng), 'id': number} for number in range(8)]
+    metric = AveragePrecision('mask')
+    metric.dataset_meta = {'classes': ('cat', 'dog')}
+    metric.process(None, images)
+    found = metric.evaluate(8)
+    assert [row['class'] for row in metric.table] == ['cat', 'dog', '2', '3']
+    known = [row for row in metric.table if row['ap'] is not None]
+    assert np.mean([row['ap'] for row in known]) == pytest.approx(found['mask_ap'], abs=1e-9)
+    assert np.mean([row['ap50'] for row in known]) == pytest.approx(found['mask_ap50'], abs=1e-9)
+    objects = sum(int((~image['objects']['crowd']).sum()) for image in images)
+    assert sum(row['objects'] for row in metric.table) == objects
+
+
+def test_boxes_and_masks_are_evaluated_together():
+    """mmengine refuses two metrics that give a figure of one name."""
+    images = [{**draw_image(np.random.default_rng(3)), 'id': 0}]
+    evaluator = Evaluator([AveragePrecision('box'), AveragePrecision('mask')])
+    evaluator.process(images)
+    found = evaluator.evaluate(1)
+    assert found['box_num_images'] == found['mask_num_images'] == 1
+    assert {'box_ap', 'mask_ap'} <= set(found)

@@ -98,3 +98,20 @@ def test_a_model_without_maps_and_a_strange_index_are_named():
         MeanIoU().process(None, [{'logits': torch.zeros(1, 2)}])
     with pytest.raises(ConfigError, match='ignore_index'):
         MeanIoU(ignore_index=True)
+
+
+def test_the_table_has_a_row_for_each_class():
+    pred = torch.tensor([[0, 0, 1], [1, 1, 3]])
+    truth = torch.tensor([[0, 1, 1], [1, 255, 0]])
+    metric = MeanIoU(per_class=True)
+    metric.dataset_meta = {'classes': ('sky', 'sea')}
+    metric.process(None, batch([pred], [truth], 5))
+    found = metric.evaluate(1)
+    names = [(row['class'], row['label'], row['pixels']) for row in metric.table]
+    assert names == [('sky', 0, 2), ('sea', 1, 3), ('2', 2, 0), ('3', 3, 0), ('4', 4, 0)]
+    assert [row['iou'] for row in metric.table] == pytest.approx([100 / 3, 200 / 3, None, 0, None])
+    assert [row['accuracy'] for row in metric.table] == pytest.approx(
+        [50, 200 / 3, None, None, None]
+    )
+    assert found['iou_sea'] == metric.table[1]['iou']
+    assert 'iou_2' not in found

@@ -1,0 +1,68 @@
+"""The page of a dense run: there after each validation, whole, and about this run alone."""
+
+import re
+import shutil
+
+import pytest
+
+from mae.apis import load_config, train
+from mae.engine.hooks import DenseReportHook
+from mae.visualization.dense_report import validations_in
+from tests.dense_runs import DETECTOR, SEGMENTER
+
+
+def run(tmp_path, text, **changes):
+    path = tmp_path / 'small.py'
+    path.write_text(text)
+    config = load_config(path, {'work_dir': str(tmp_path / 'work'), **changes})
+    train(config)
+    return tmp_path / 'work'
+
+
+def test_a_segmenter_leaves_a_page_that_goes_on_after_a_resume(tmp_path):
+    work = run(tmp_path, SEGMENTER, **{'train_cfg.max_epochs': 1})
+    first = (work / 'report.html').read_text()
+    assert 'One validation so far' in first
+    assert first.count('<img src="data:image/png;base64,') == 3 * 6
+    for word in ('http://', 'https://', '<script', '<link'):
+        assert word not in first.replace('http://www.w3.org', '')
+    run(tmp_path, SEGMENTER, resume=True)
+    second = (work / 'report.html').read_text()
+    assert 'After 4 steps' in second
+    (points,) = re.findall(r'<(?:polyline|path)[^>]*(?:points|d)="([^"]+)"', second)[:1]
+    assert len(points.split()) >= 2  # the validation before the resume is part of the curve
+    pictures = list(work.glob('*/vis_data/vis_image/predictions_*.png'))
+    assert {path.name for path in pictures} == {'predictions_2.png', 'predictions_4.png'}
+
+
+def test_a_detector_leaves_a_page(tmp_path):
+    changes = {'train_cfg.max_epochs': 1, 'default_hooks.dense_report.num_images': 2}
+    text = DETECTOR + 'default_hooks = dict(dense_report=dict(type="DenseReportHook"))\n'
+    work = run(tmp_path, text, **changes)
+    page = (work / 'report.html').read_text()
+    assert page.count('<img ') == 3 * 2
+    assert 'box_ap' in page
+    assert 'mask_ap' in page
+
+
+def test_the_hook_can_be_left_out(tmp_path):
+    text = SEGMENTER + 'default_hooks = dict(dense_report=None)\n'
+    work = run(tmp_path, text, **{'train_cfg.max_epochs': 1})
+    assert not (work / 'report.html').exists()
+    shutil.rmtree(work)
+
+
+def test_options_that_cannot_be():
+    for options in (dict(num_images=0), dict(min_score=-0.1)):
+        with pytest.raises(ValueError, match='num_images from 1 on and min_score in'):
+            DenseReportHook(**options)
+
+
+def test_validations_have_the_step_of_the_lines_before_them():
+    records = [
+        {'loss': 2.0, 'iter': 5, 'step': 5},
+        {'miou': 10.0, 'step': 1, 'time': 0.1},
+        {'loss': 1.0, 'iter': 10, 'step': 10},
+        {'miou': 20.0, 'box_ap': 3.0, 'step': 2},
+    ]
+    assert validations_in(records) == [(5, {'miou': 10.0}), (10, {'miou': 20.0, 'box_ap': 3.0})]
