@@ -2,5 +2,4 @@
 
 _base_ = './vit-mini-p4_mask-rcnn-vitdet-1xb10-coslr-40e_digit-scenes-24-100img.py'
 
-base_lr = 0.02
 model = dict(trainable_blocks=0)

@@ -1,8 +1,7 @@
 """Segmentation, fine-tuned on 1,000 labelled scenes."""
 
-_base_ = './vit-mini-p4_seg-linear-1xb25-coslr-100e_digit-scenes-24-100img.py'
+_base_ = './vit-mini-p4_seg-linear-1xb25-coslr-200e_digit-scenes-24-100img.py'
 
-base_lr = 0.01
 train_dataloader = dict(dataset=dict(source=dict(num_scenes=1000)))
 param_scheduler = dict(warmup_epochs=2)
 train_cfg = dict(max_epochs=20, val_interval=20)

@@ -1,6 +1,9 @@
 """Segmentation on 1,000 labelled scenes, with the pre-trained encoder frozen."""
 
-_base_ = './vit-mini-p4_seg-linear-1xb25-coslr-20e_digit-scenes-24-1000img.py'
+_base_ = './vit-mini-p4_seg-linear-1xb25-coslr-200e_digit-scenes-24-100img.py'
 
-base_lr = 0.01
 model = dict(trainable_blocks=0)
+train_dataloader = dict(dataset=dict(source=dict(num_scenes=1000)))
+param_scheduler = dict(warmup_epochs=2)
+train_cfg = dict(max_epochs=20, val_interval=20)
+default_hooks = dict(checkpoint=dict(interval=20))

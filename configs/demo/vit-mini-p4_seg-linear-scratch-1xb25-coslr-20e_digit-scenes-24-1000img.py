@@ -1,6 +1,9 @@
-"""The baseline on 1,000 labelled scenes: as long and the same scenes, random weights."""
+"""The baseline of segmentation on 1,000 scenes: as long, from random weights."""
 
-_base_ = './vit-mini-p4_seg-linear-1xb25-coslr-20e_digit-scenes-24-1000img.py'
+_base_ = './vit-mini-p4_seg-linear-1xb25-coslr-200e_digit-scenes-24-100img.py'
 
-base_lr = 0.02
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay=None))
+train_dataloader = dict(dataset=dict(source=dict(num_scenes=1000)))
+param_scheduler = dict(warmup_epochs=2)
+train_cfg = dict(max_epochs=20, val_interval=20)
+default_hooks = dict(checkpoint=dict(interval=20))

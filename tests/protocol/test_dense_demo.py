@@ -115,7 +115,8 @@ def test_rivals_train_alike_on_other_scenes_than_pretraining(plan):
             tuned[loader].dataset.source for loader in ('train_dataloader', 'val_dataloader')
         )
         assert labelled.num_scenes == scenes
-        assert (labelled.split, unlabelled.split, tested.split) == ('train', 'train', 'val')
+        assert (labelled.split, tested.split) == ('train', 'val')
+        assert unlabelled.get('split', 'train') == 'train'
         assert unlabelled.seed not in plan.settings.seeds
         for key in ('img_size', 'digits', 'sizes', 'step'):
             assert labelled[key] == unlabelled[key] == tested[key]

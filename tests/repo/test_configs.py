@@ -35,7 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 BASES = sorted((CONFIGS / '_base_').rglob('*.py'))
 LEAVES = sorted(set(CONFIGS.rglob('*.py')) - set(BASES))
-SMALL = {'digits': 'demo', 'fashion': 'fashion'}  # data and folder
+SMALL = {'digits': 'demo', 'digit-scenes': 'demo', 'fashion': 'fashion'}  # data and folder
+MADE = {'digits': 'Digits', 'digit-scenes': 'DigitScenes'}  # data without a folder, and its source
 DENSE = [leaf for leaf in LEAVES if parse_name(leaf.stem).is_dense]  # have tests of their own
 WHOLE = [leaf for leaf in LEAVES if leaf not in DENSE]  # speak of whole images
 IN1K = [leaf for leaf in WHOLE if leaf.parent.name not in SMALL.values()]
@@ -129,7 +130,7 @@ def parse(path: Path) -> Promise:
 def main_data(promised: Promise) -> str:
     """What a small set is a part of or made from; the data itself of all others."""
     main = promised.data.partition('-')[0]
-    return main if main in SMALL else promised.data
+    return main if main in SMALL and promised.data not in SMALL else promised.data
 
 
 def base_paths(path: Path) -> list[Path]:
@@ -300,7 +301,7 @@ def test_name_is_kept(path):
         if data in SOURCES:
             assert (source.type, source.root) == SOURCES[data]
         else:
-            assert (source.type, source.img_size) == ('Digits', promised.size)
+            assert (source.type, source.img_size) == (MADE[data], promised.size)
     for transform in (t for pipeline in find(cfg._cfg_dict, 'pipeline') for t in pipeline):
         if transform.type.endswith('Crop'):
             assert transform.size == promised.size
@@ -609,6 +610,8 @@ def twin(path: Path, photos: Path, work_dir: Path) -> Config:
             node.update(per_class=1, fraction=None)
         elif node.get('source', {}).get('type') in ('Digits', 'IDXImages'):
             node.source = ConfigDict(type='Subset', source=node.source, per_class=1)
+        if node.get('type') == 'DigitScenes':
+            node.update(num_scenes=8, img_size=side, digits=(1, 2), sizes=(4, 6))
         if node.get('type') == 'LowResolutionHook':
             node.update(img_size=side // 2)
     if cfg.model.get('target', {}).get('type') == 'FeatureTarget':

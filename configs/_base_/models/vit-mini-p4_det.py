@@ -13,10 +13,10 @@ model = dict(
     ),
     taps=[3],
     neck=dict(type='SimplePyramid', channels=32),
-    # one anchor of a digit's size on the level of the patches and beside it
+    # anchors of about a digit's size, the finest level has one at every pixel
     rpn=dict(
         type='RPN',
-        sizes=[4, 7, 10, 14, 20],
+        sizes=[9, 8, 10, 12, 14],
         ratios=[1.0],
         num_convs=1,
         proposals=((50, 30), (50, 20)),
@@ -25,7 +25,7 @@ model = dict(
     roi=dict(
         type='RoIHead',
         num_classes=10,
-        width=32,
+        width=16,
         hidden=128,
         samples=16,
         max_detections=10,

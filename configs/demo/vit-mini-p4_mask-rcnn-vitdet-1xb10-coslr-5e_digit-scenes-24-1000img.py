@@ -2,8 +2,7 @@
 
 _base_ = './vit-mini-p4_mask-rcnn-vitdet-1xb10-coslr-40e_digit-scenes-24-100img.py'
 
-base_lr = 0.02
 train_dataloader = dict(dataset=dict(source=dict(num_scenes=1000)))
 param_scheduler = dict(warmup_epochs=1)
-train_cfg = dict(max_epochs=6, val_interval=6)
-default_hooks = dict(checkpoint=dict(interval=6))
+train_cfg = dict(max_epochs=5, val_interval=5)
+default_hooks = dict(checkpoint=dict(interval=5))

@@ -7,9 +7,9 @@ _base_ = [
     '../_base_/schedules/adamw_coslr_finetune.py',
 ]
 
-base_lr = 0.01
+base_lr = 0.02
 global_batch_size = 25
 optim_wrapper = dict(amp=None, paramwise_cfg=dict(layer_decay=0.75))
-param_scheduler = dict(warmup_epochs=10)
-train_cfg = dict(max_epochs=100, val_interval=100)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
+param_scheduler = dict(warmup_epochs=20)
+train_cfg = dict(max_epochs=200, val_interval=200)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=200))
