@@ -260,7 +260,7 @@ def _(part: Objects, root: Path) -> Iterator[Finding]:
         yield Finding(False, f'{summary}; expected {part.with_objects}')
     else:
         yield Finding(finding.is_right, summary)
-    yield from _missing(root / part.folder, names, file)
+    yield from _missing(root / part.folder, index_of(names, [0] * len(names)), file)
 
 
 @check.register
