@@ -4,12 +4,12 @@ Start at `mae.models.algorithms.mae` (the paper in a dozen statements) or `mae.a
 and notebooks call).
 """
 
-from mae import late_imports
+from mae.late_imports import import_transformers_late
 from mae.moved import install
 from mae.version import __version__ as __version__
 
 install()
-late_imports.install()
+import_transformers_late()
 
 try:
     # mmengine and mmcv load it at once; where that fails, their traceback does not name the cure.

@@ -82,7 +82,7 @@ def _adafactor(*args: Any, **options: Any) -> Any:
     return Adafactor(*args, **options)
 
 
-def install() -> None:
-    """Import transformers with the first optimizer of it, not with mmengine."""
+def import_transformers_late() -> None:
+    """Let transformers be imported with the first optimizer of it, not with mmengine."""
     if not any(isinstance(finder, _LateOptimizers) for finder in sys.meta_path):
         sys.meta_path.insert(0, _LateOptimizers())

@@ -54,7 +54,7 @@ TestLoopConfig = Annotated[Any, Builder((r.LOOPS,), 'TestLoop')]
 Hook = Annotated[Any, Builder((r.HOOKS,), extras=('priority',))]
 Metric = Annotated[Any, Builder((r.METRICS,))]
 Metrics = Annotated[Any, Builder((r.METRICS, EVALUATOR), 'Evaluator')]
-LogProcessor = Annotated[Any, Builder((r.LOG_PROCESSORS,), 'LogProcessor')]
+LogLines = Annotated[Any, Builder((r.LOG_PROCESSORS,), 'LogProcessor')]
 Visualizer = Annotated[Any, Builder((r.VISUALIZERS,))]
 VisBackend = Annotated[Any, Builder((r.VISBACKENDS,))]
 
@@ -161,7 +161,7 @@ class Run(TypedDict, total=False):
     default_hooks: DefaultHooks | None
     custom_hooks: Hook
     env_cfg: Environment
-    log_processor: LogProcessor
+    log_processor: LogLines
     log_level: int | str
     visualizer: Visualizer
     randomness: Randomness
