@@ -172,6 +172,8 @@ def _dense(promise: Promise, config: Config) -> dict[str, Any]:
     else:
         vitdet = (promise.job or '').endswith('vitdet')
         expected['model.neck.type'] = 'SimplePyramid' if vitdet else 'FPNNeck'
+        cascade = (promise.job or '').startswith('cascade')
+        expected['model.roi.type'] = 'CascadeRoIHead' if cascade else 'RoIHead'
     if classes := _DENSE_CLASSES.get((promise.task, promise.data)):
         expected |= {f'model.{head}.num_classes': classes for head in heads}
     if promise.images is not None:

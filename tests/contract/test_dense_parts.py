@@ -17,7 +17,7 @@ def facts_of(part):
     facts = dict(FACTS)
     if 'necks' in part.__module__:
         del facts['channels']  # there the width of the result
-    elif part.__name__ in ('RPN', 'RoIHead'):
+    elif part.__name__ in ('RPN', 'RoIHead', 'CascadeRoIHead'):
         facts |= LEVELS
     return {name: value for name, value in facts.items() if name in names}
 

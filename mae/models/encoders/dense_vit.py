@@ -106,6 +106,10 @@ class DenseViTEncoder(ViTEncoder):
             return super().fit_pos_embed(pos_embed, *args, **options)
         return self.pos_embed.detach().clone()
 
+    def no_weight_decay(self) -> set[str]:
+        """Of the tokens and positions, those that there are."""
+        return super().no_weight_decay() - (set() if self.num_prefix_tokens else {'cls_token'})
+
     def maps(self, images: Tensor, after: Sequence[int]) -> list[Tensor]:
         """Maps of features after chosen blocks.
 

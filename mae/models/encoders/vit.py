@@ -183,7 +183,7 @@ class ViTEncoder(Backbone):
 
     def no_weight_decay(self) -> set[str]:
         """Parameters of more than one dimension that fine-tuning does not decay."""
-        return {'cls_token', 'pos_embed'} if self.num_prefix_tokens else {'pos_embed'}
+        return {'cls_token', 'pos_embed'}
 
 
 def shape_of(arch: str | Mapping[str, int]) -> Mapping[str, Any]:

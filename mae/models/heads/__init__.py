@@ -1,3 +1,4 @@
+from mae.models.heads.cascade_roi import CascadeRoIHead
 from mae.models.heads.fcn import FCNHead
 from mae.models.heads.linear import LinearHead
 from mae.models.heads.linear_grid import LinearGridHead
@@ -8,6 +9,7 @@ from mae.models.heads.upernet import UPerHead
 
 __all__ = [
     'RPN',
+    'CascadeRoIHead',
     'FCNHead',
     'LinearGridHead',
     'LinearHead',

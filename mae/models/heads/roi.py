@@ -75,8 +75,8 @@ class RoIHead(nn.Module):
         pooled = tuple(strides[:4])  # not the coarsest level, which only the proposals use
         self.stages = RoIHeads(
             RoIPool(_BOX_SIDE, pooled, aligned=aligned),
-            _BoxHead(channels[0], width, hidden, norm),
-            _BoxOutputs(hidden, num_classes),
+            BoxHead(channels[0], width, hidden, norm),
+            BoxOutputs(hidden, num_classes, num_classes + 1),
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
             batch_size_per_image=samples,
@@ -94,14 +94,14 @@ class RoIHead(nn.Module):
     def init_weights(self) -> None:
         """Kaiming normal, the outputs nearly at zero."""
         init_convs(self)
-        for layer in self.stages.box_head.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
-        outputs = self.stages.box_predictor
-        for linear, std in ((outputs.classes, 0.01), (outputs.offsets, 0.001)):
-            nn.init.normal_(linear.weight, std=std)
-            nn.init.zeros_(linear.bias)
+        for layer in self.modules():
+            if isinstance(layer, BoxHead):
+                linear = layer[-2]
+                assert isinstance(linear, nn.Linear)
+                nn.init.xavier_uniform_(linear.weight)
+                nn.init.zeros_(linear.bias)
+            elif isinstance(layer, BoxOutputs):
+                layer.init_weights()
         if self.with_masks:
             nn.init.normal_(self.mask_head.classify.weight, std=0.001)
 
@@ -126,15 +126,7 @@ class RoIHead(nn.Module):
             {'boxes': things['boxes'], 'labels': things['classes'] + 1} for things in objects
         ]  # 0 is no object
         boxes, matched, labels, wanted = self.stages.select_training_samples(proposals, targets)
-        logits, offsets = self._score(used, boxes)
-        classes, target = torch.cat(labels), torch.cat(wanted)
-        found = torch.where(classes > 0)[0]
-        chosen = offsets.view(len(offsets), -1, 4)[found, classes[found]]
-        weights = image_weights([len(some) for some in labels], logits)
-        losses = {
-            'loss_class': (F.cross_entropy(logits, classes, reduction='none') * weights).sum(),
-            'loss_box': offset_loss(self.box_loss, chosen, target[found], weights[found]),
-        }
+        losses = self._box_losses(used, boxes, torch.cat(labels), torch.cat(wanted), targets)
         if self.with_masks:
             losses['loss_mask'] = self._mask_loss(used, boxes, matched, labels, objects)
         return losses
@@ -154,9 +146,8 @@ class RoIHead(nn.Module):
             pixels, the probability to belong to the object).
         """
         used = list(levels[:4])
-        logits, offsets = self._score(used, proposals)
         boxes, scores, labels = self.stages.postprocess_detections(
-            logits, offsets, proposals, sizes
+            *self._refine(used, proposals, sizes), sizes
         )
         results = [
             {'boxes': b, 'scores': s, 'classes': c - 1}
@@ -173,6 +164,43 @@ class RoIHead(nn.Module):
     def paste(self, shares: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         """See `paste_masks`."""
         return paste_masks(shares, boxes, size)
+
+    def _box_losses(
+        self,
+        levels: list[Tensor],
+        boxes: list[Tensor],
+        classes: Tensor,
+        wanted: Tensor,
+        targets: list[dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """Of the classes (R,) and offsets (R, 4) of sampled boxes."""
+        logits, offsets = self._score(levels, boxes)
+        counts = [len(some) for some in boxes]
+        return self._stage_losses(logits, offsets, classes, wanted, counts)
+
+    def _stage_losses(
+        self,
+        logits: Tensor,
+        offsets: Tensor,
+        classes: Tensor,
+        wanted: Tensor,
+        counts: Sequence[int],
+    ) -> dict[str, Tensor]:
+        """Means over the boxes of an image, of which `counts` has the numbers, then the images."""
+        found = torch.where(classes > 0)[0]
+        each = offsets.view(len(offsets), -1, 4)  # one for all classes, or one for each
+        chosen = each[found, classes[found] if each.shape[1] > 1 else 0]
+        weights = image_weights(counts, logits)
+        return {
+            'loss_class': (F.cross_entropy(logits, classes, reduction='none') * weights).sum(),
+            'loss_box': offset_loss(self.box_loss, chosen, wanted[found], weights[found]),
+        }
+
+    def _refine(
+        self, levels: list[Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Logits, offsets for each class, and the boxes that these move."""
+        return *self._score(levels, proposals), proposals
 
     def _score(self, levels: list[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         features = self.stages.box_head(self.stages.box_roi_pool(levels, boxes))
@@ -244,7 +272,9 @@ def paste_masks(shares: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return pasted[:, 0] >= 0.5
 
 
-class _BoxHead(nn.Sequential):
+class BoxHead(nn.Sequential):
+    """Four convolutions and a linear layer: pooled features (R, C, S, S) to (R, `hidden`)."""
+
     def __init__(self, channels: int, width: int, hidden: int, norm: Norm) -> None:
         widths = (channels, *(width,) * 4)
         super().__init__(
@@ -255,13 +285,19 @@ class _BoxHead(nn.Sequential):
         )
 
 
-class _BoxOutputs(nn.Module):
-    """Logits of N classes and of none, and four offsets for each of them."""
+class BoxOutputs(nn.Module):
+    """Logits of N classes and of none, and four offsets for each of `num_boxes` boxes."""
 
-    def __init__(self, hidden: int, num_classes: int) -> None:
+    def __init__(self, hidden: int, num_classes: int, num_boxes: int) -> None:
         super().__init__()
         self.classes = nn.Linear(hidden, num_classes + 1)
-        self.offsets = nn.Linear(hidden, 4 * (num_classes + 1))
+        self.offsets = nn.Linear(hidden, 4 * num_boxes)
+
+    def init_weights(self) -> None:
+        """Nearly at zero."""
+        for linear, std in ((self.classes, 0.01), (self.offsets, 0.001)):
+            nn.init.normal_(linear.weight, std=std)
+            nn.init.zeros_(linear.bias)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.classes(features), self.offsets(features)

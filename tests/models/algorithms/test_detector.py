@@ -60,8 +60,9 @@ def batch():
     return collate_dense([dataset[n] for n in range(4)])
 
 
-def test_the_losses_fall_and_detections_come(batch):
-    model = build().train()
+@pytest.mark.parametrize('kind', ['RoIHead', 'CascadeRoIHead'])
+def test_the_losses_fall_and_detections_come(batch, kind):
+    model = build(type=kind).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     totals = []
     for step in range(25):
@@ -139,6 +140,43 @@ def test_losses_of_torchvision_are_the_reference(batch, monkeypatch):
         expected += torch.stack(losses) / len(proposals)  # the mean of the images
     names = ('loss_class', 'loss_box', 'loss_mask')
     assert torch.allclose(torch.stack([found[name] for name in names]), expected, atol=1e-6)
+
+
+def test_stages_of_a_cascade_move_boxes_in_turn():
+    """Offsets of a tenth of a box's side to the right, then of a twentieth, then none."""
+    model = build(type='CascadeRoIHead', min_score=0.0).eval()
+    head = model.roi
+    outputs = [head.stages.box_predictor, *(stage[1] for stage in head.later)]
+    for number, (stage, share) in enumerate(zip(outputs, (0.1, 0.05, 0.0), strict=True)):
+        torch.nn.init.zeros_(stage.offsets.weight)
+        stage.offsets.bias.data = torch.tensor([10.0 * (number + 1) * share, 0, 0, 0])
+        torch.nn.init.zeros_(stage.classes.weight)
+        stage.classes.bias.data = torch.zeros(11).index_fill(0, torch.tensor(1 + number), 9.0)
+    levels = model.levels(torch.randn(1, 1, 32, 32))
+    box = torch.tensor([[4.0, 5, 14, 15]])
+    (found,) = head.detect(levels, [box], [(32, 32)])
+    assert torch.allclose(found['boxes'][:3], box + torch.tensor([1.5, 0, 1.5, 0]))
+    assert set(found['classes'][:3].tolist()) == {0, 1, 2}  # each stage has a third of the say
+    assert torch.allclose(found['scores'][:3], torch.tensor(1 / 3), atol=0.01)
+    (cut,) = head.detect(levels, [box], [(32, 15)])
+    assert cut['boxes'][:, 2].max() == 15
+
+
+def test_stages_of_a_cascade_ask_for_more_overlap(batch):
+    model = build(type='CascadeRoIHead').train()
+    head = model.roi
+    things = [{'boxes': torch.tensor([[0.0, 0, 10, 10]]), 'labels': torch.tensor([3])}]
+    boxes = torch.tensor([[0.0, 0, 10, 5.5], [0, 0, 10, 6.5], [0, 0, 10, 7.5]])
+    classes = [head._match([boxes], things, number)[0].tolist() for number in (0, 1, 2)]
+    assert classes == [[3, 3, 3], [0, 3, 3], [0, 0, 3]]
+    moved = head._moved(head._match([boxes], things, 2)[1], [boxes], [(32, 32)], 2)
+    assert torch.allclose(moved[0], things[0]['boxes'].expand(3, 4), atol=1e-4)
+    data = model.data_preprocessor(batch, True)
+    losses = model(**data, mode='loss')
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in head.parameters())
+    empty = [{k: v[:0] for k, v in some.items()} for some in data['objects']]
+    assert model(**{**data, 'objects': empty}, mode='loss')['loss_box'] == 0
 
 
 def test_pooling_not_aligned_is_torchvisions():
@@ -244,6 +282,9 @@ def test_objects_of_one_pixel_train(batch):
 def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match='box_loss'):
         build(box_loss='l2')
+    for ious in ((0.5,), (0.6, 0.7), (0.5, 0.5), (0.5, 1.0)):
+        with pytest.raises(ValueError, match=r'roi\.ious'):
+            build(type='CascadeRoIHead', ious=ious)
     with pytest.raises(ValueError, match='taps'):
         MODELS.build({**CONFIG, 'taps': [2]})
     with pytest.raises(ValueError, match=r'rpn\.sizes'):
