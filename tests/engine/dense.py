@@ -35,8 +35,8 @@ DETECTOR = dict(
     ),
     taps=[3],
     neck=dict(type='SimplePyramid', channels=16),
-    rpn=dict(type='RPN', sizes=[4, 8, 16, 24, 32], samples=32),
-    roi=dict(type='RoIHead', num_classes=10, width=8, hidden=16, samples=16),
+    rpn=dict(type='RPN', sizes=[4, 8, 16, 24, 32], samples=32, proposals=((60, 40), (60, 40))),
+    roi=dict(type='RoIHead', num_classes=10, width=8, hidden=16, samples=16, max_detections=5),
 )
 
 # What makes a loss the same however a batch is cut: no statistics of a batch, no dropout.
