@@ -14,7 +14,8 @@ from mae.utils.command_line import parse
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
 _SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
-_EXTRA = ('equal_allocator', 'steps', 'at', 'data', 'workers', 'bank')  # what only some tasks take
+# What only some tasks take.
+_EXTRA = ('peers', 'rounds', 'equal_allocator', 'steps', 'at', 'data', 'workers', 'bank')
 _TRAINING = ('step', 'finetune')
 # A step of a few milliseconds, beside which the cost of the runner shows.
 _TINY = [
@@ -38,6 +39,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     evaluate.add_argument(
         '--bank', type=int, default=50000, metavar='M', help='images in the bank of k-NN'
     )
+    for task in step, finetune, evaluate:
+        task.add_argument(
+            '--equal-allocator',
+            action='store_true',
+            help='let the peers keep freed memory too, as ours does on a CPU',
+        )
+    attention = _task(tasks, 'attention', 'every kernel of attention, at its shapes', _PRETRAIN)
+    _model_options(attention, batch=16)
     loader = _task(tasks, 'loader', 'input pipeline: JPEG photographs to batches', _PRETRAIN)
     _sizes(loader, batch=64, steps=16)
     loader.add_argument(
@@ -61,6 +70,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='ITERATION',
         help='iterations at which to measure, such as 10 100000',
     )
+    count = _task(tasks, 'count', 'operators and bytes of a step, on no device', _PRETRAIN)
+    count.add_argument('--batch', type=int, default=256, metavar='N', help='images in one step')
+    count.add_argument('--dtype', choices=['bfloat16', 'float32'], default='bfloat16')
+    count.add_argument(
+        '--compile', action='store_true', help='count the blocks as torch.compile fuses them'
+    )
     args = parse(parser, argv)
     for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
         value = getattr(args, name, least)
@@ -77,6 +92,9 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
     parser.add_argument(
         '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change the config'
     )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the result here')
+    if name not in PEERS:
+        return parser
     parser.add_argument(
         '--peers',
         nargs='*',
@@ -87,7 +105,6 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
     parser.add_argument(
         '--rounds', type=int, default=10, metavar='N', help='measurements of each system'
     )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the result here')
     return parser
 
 
@@ -107,11 +124,6 @@ def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
     parser.add_argument(
         '--compile', action='store_true', help='torch.compile, for ours and the peers alike'
     )
-    parser.add_argument(
-        '--equal-allocator',
-        action='store_true',
-        help='let the peers keep freed memory too, as ours does on a CPU',
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -119,17 +131,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from importlib import import_module
 
-    from mae.benchmark.report import prepare_output, show, write_report
+    from mae.benchmark.report import prepare_output, write_report
 
     if args.json:
         prepare_output(args.json)  # now, and not after an hour of measuring
 
     words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
-    common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}
-    module = 'compare' if args.task in _TRAINING else args.task
-    measure = import_module(f'mae.benchmark.{module}').run
-    report = measure(_settings(args), **common, **_options(args))
-    show(report)
+    module = import_module(f'mae.benchmark.{"compare" if args.task in _TRAINING else args.task}')
+    report = module.run(_settings(args), command=shlex.join(words), **_options(args))
+    getattr(module, 'show', import_module('mae.benchmark.report').show)(report)
     if args.json:
         write_report(report, args.json)
         print(f'wrote {args.json}')
@@ -146,6 +156,7 @@ def _settings(args: argparse.Namespace) -> Any:
 
     config = load_config(args.config, parse_options(args.cfg_options))
     device = getattr(args, 'device', None) or ('cuda' if torch.cuda.is_available() else 'cpu')
+    device = 'cpu' if args.task == 'count' else device  # whose tensors have no values
     return Settings(
         config=config,
         batch_size=args.batch,

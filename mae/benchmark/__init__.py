@@ -7,5 +7,6 @@ PEERS: dict[str, tuple[str, ...]] = {
     'runner': ('mmengine',),
     'evaluate': ('timm',),
     'finetune': ('timm',),
+    'attention': ('products', 'flash', 'cudnn', 'efficient', 'math'),
 }
 OURS = 'mae'
