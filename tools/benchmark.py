@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from importlib import import_module
 
-    from mae.benchmark.report import prepare_output, write_report
+    from mae.benchmark.report import prepare_output, show, write_report
 
     if args.json:
         prepare_output(args.json)  # now, and not after an hour of measuring
@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
     module = import_module(f'mae.benchmark.{"compare" if args.task in _TRAINING else args.task}')
     report = module.run(_settings(args), command=shlex.join(words), **_options(args))
-    getattr(module, 'show', import_module('mae.benchmark.report').show)(report)
+    (module.show_counts if args.task == 'count' else show)(report)
     if args.json:
         write_report(report, args.json)
         print(f'wrote {args.json}')

@@ -205,7 +205,7 @@ def _one_block(
     return block, call
 
 
-def show(report: Report, console: Console | None = None) -> None:
+def show_counts(report: Report, console: Console | None = None) -> None:
     """Print the table."""
     way = ', compiled' * report['compile']
     title = f'{report["config"]}, batch {report["batch_size"]}, {report["dtype"]}{way}'

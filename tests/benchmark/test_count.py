@@ -65,7 +65,7 @@ def test_compiled_blocks_read_and_write_less(make_settings):
     assert fused['kinds']['fused kernels']['operators'] > 0
     assert all(kind['gigabytes'] >= 0 for kind in fused['kinds'].values())
     out = io.StringIO()
-    count.show(fused, Console(file=out, width=100))
+    count.show_counts(fused, Console(file=out, width=100))
     assert 'compiled' in out.getvalue()
 
 
