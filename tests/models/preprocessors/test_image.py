@@ -75,8 +75,10 @@ def test_erasing_follows_the_key_alone():
 
 @pytest.mark.parametrize('mode', ['pixel', 'rand', 'const'])
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
-def test_boxes_are_those_of_timm_image_by_image(mode, layout):
+@pytest.mark.parametrize('at_once', [False, True])
+def test_boxes_are_those_of_timm_image_by_image(monkeypatch, mode, layout, at_once):
     """Also where boxes of an image overlap, and whatever is drawn afterwards."""
+    monkeypatch.setattr('mae.models.preprocessors.augment._at_once', lambda images: at_once)
     options = dict(mode=mode, max_count=3, max_area=0.8)
     images = torch.randn(16, 3, 12, 9).to(memory_format=layout)
     keys = torch.arange(16) * 7919
