@@ -16,7 +16,8 @@ _FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
 _SEGMENT = 'vit-base-p16_upernet-8xb2-polylr-160k_ade20k-512'
 _DETECT = 'vit-base-p16_mask-rcnn-vitdet-64xb1-steplr-100e_coco-1024'
 _SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
-_EXTRA = ('equal_allocator', 'steps', 'at', 'data', 'workers', 'bank')  # what only some tasks take
+# What only some tasks take.
+_EXTRA = ('peers', 'rounds', 'equal_allocator', 'steps', 'at', 'data', 'workers', 'bank')
 _TRAINING = ('step', 'finetune', 'segment', 'detect')
 # A step of a few milliseconds, beside which the cost of the runner shows.
 _TINY = [
@@ -47,6 +48,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     evaluate.add_argument(
         '--bank', type=int, default=50000, metavar='M', help='images in the bank of k-NN'
     )
+    for task in step, finetune, evaluate:
+        task.add_argument(
+            '--equal-allocator',
+            action='store_true',
+            help='let the peers keep freed memory too, as ours does on a CPU',
+        )
+    attention = _task(tasks, 'attention', 'every kernel of attention, at its shapes', _PRETRAIN)
+    _model_options(attention, batch=16)
     loader = _task(tasks, 'loader', 'input pipeline: JPEG photographs to batches', _PRETRAIN)
     _sizes(loader, batch=64, steps=16)
     loader.add_argument(
@@ -73,6 +82,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     start = tasks.add_parser('start', help=(text := 'CPU time to an error, and to the first step'))
     start.description = f'{text} of a command line that trains.'
     _measuring(start, 'start', rounds=5)
+    count = _task(tasks, 'count', 'operators and bytes of a step, on no device', _PRETRAIN)
+    count.add_argument('--batch', type=int, default=256, metavar='N', help='images in one step')
+    count.add_argument('--dtype', choices=['bfloat16', 'float32'], default='bfloat16')
+    count.add_argument(
+        '--compile', action='store_true', help='count the blocks as torch.compile fuses them'
+    )
     args = parse(parser, argv)
     for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
         value = getattr(args, name, least)
@@ -94,6 +109,9 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
 
 
 def _measuring(parser: argparse.ArgumentParser, name: str, rounds: int) -> None:
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the result here')
+    if name not in PEERS:
+        return
     parser.add_argument(
         '--peers',
         nargs='*',
@@ -104,7 +122,6 @@ def _measuring(parser: argparse.ArgumentParser, name: str, rounds: int) -> None:
     parser.add_argument(
         '--rounds', type=int, default=rounds, metavar='N', help='measurements of each system'
     )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the result here')
 
 
 def _sizes(parser: argparse.ArgumentParser, batch: int, steps: int) -> None:
@@ -123,11 +140,6 @@ def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
     parser.add_argument(
         '--compile', action='store_true', help='torch.compile, for ours and the peers alike'
     )
-    parser.add_argument(
-        '--equal-allocator',
-        action='store_true',
-        help='let the peers keep freed memory too, as ours does on a CPU',
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -141,12 +153,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         prepare_output(args.json)  # now, and not after an hour of measuring
 
     words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
-    common = {'peers': args.peers, 'rounds': args.rounds, 'command': shlex.join(words)}
-    module = 'compare' if args.task in _TRAINING else args.task
-    measure = import_module(f'mae.benchmark.{module}').run
+    module = import_module(f'mae.benchmark.{"compare" if args.task in _TRAINING else args.task}')
     settings = () if args.task == 'start' else (_settings(args),)
-    report = measure(*settings, **common, **_options(args))
-    show(report)
+    report = module.run(*settings, command=shlex.join(words), **_options(args))
+    (module.show_counts if args.task == 'count' else show)(report)
     if args.json:
         write_report(report, args.json)
         print(f'wrote {args.json}')
@@ -163,6 +173,7 @@ def _settings(args: argparse.Namespace) -> Any:
 
     config = load_config(args.config, parse_options(args.cfg_options))
     device = getattr(args, 'device', None) or ('cuda' if torch.cuda.is_available() else 'cpu')
+    device = 'cpu' if args.task == 'count' else device  # whose tensors have no values
     return Settings(
         config=config,
         batch_size=args.batch,

@@ -10,5 +10,6 @@ PEERS: dict[str, tuple[str, ...]] = {
     'start': ('mmpretrain',),
     'segment': ('transformers',),
     'detect': ('torchvision',),
+    'attention': ('products', 'flash', 'cudnn', 'efficient', 'math'),
 }
 OURS = 'mae'

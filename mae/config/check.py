@@ -215,6 +215,13 @@ def _registries_of(key: str) -> tuple[Registry, ...]:
 # --- what a `type` names, looked up as registries do, in sister libraries too ---------------
 
 
+_REMOVED = {'EncodedCrop', 'collate_encoded', 'EncodedPreprocessor'}
+_DECODE_IN_WORKERS = (
+    'images are decoded in the workers, by DecodeRandomResizedCrop, RandomFlip and PackInputs with '
+    'collate and ImagePreprocessor; where cores are few, tools/data/pack.py makes smaller files'
+)
+
+
 def find_type(
     name: Any, registries: tuple[Registry, ...], path: str, scope: str
 ) -> Callable[..., Any]:
@@ -238,6 +245,8 @@ def find_type(
         found = _get(in_scope(registry, scope), name)
         if found is not None:
             return found
+    if name.removeprefix('mae.') in _REMOVED:
+        raise ConfigError(f'{name!r} at {path} is not there any more: {_DECODE_IN_WORKERS}')
     raise ConfigError(f'unknown type {name!r} at {path}{_hint(name, registries, scope)}')
 
 

@@ -93,6 +93,8 @@ SOURCE = 'train_dataloader.dataset.source'
             "'mmpertrain'; did you mean mmpretrain?",
         ),
         (PRETRAIN, f'{SOURCE}.type', 'os.path', "unknown type 'os.path'"),
+        (PRETRAIN, 'train_dataloader.collate_fn.type', 'collate_encoded', 'collate and Image'),
+        (PRETRAIN, 'model.preprocessor.type', 'EncodedPreprocessor', 'decoded in the workers'),
         (PRETRAIN, 'optim_wrapper.optimizer.type', 'AdamWW', 'did you mean AdamW?'),
         (
             PRETRAIN,

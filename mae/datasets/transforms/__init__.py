@@ -12,7 +12,6 @@ from mae.datasets.transforms.dense_resize import (
     Pad,
     ResizeInside,
 )
-from mae.datasets.transforms.encoded import EncodedCrop, collate_encoded
 from mae.datasets.transforms.flip import RandomFlip, RandomShift
 from mae.datasets.transforms.load_instances import LoadInstances
 from mae.datasets.transforms.load_map import LoadMap
@@ -28,7 +27,6 @@ __all__ = [
     'Corrupt',
     'DecodeImage',
     'DecodeRandomResizedCrop',
-    'EncodedCrop',
     'LargeScaleJitter',
     'LoadInstances',
     'LoadMap',
@@ -46,5 +44,4 @@ __all__ = [
     'ResizeInside',
     'ResizeShort',
     'Transform',
-    'collate_encoded',
 ]

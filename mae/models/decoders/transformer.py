@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mae.models.decoders.base import Decoder
+from mae.models.layers.attention_backends import Backend
 from mae.models.layers.block import NORM_EPS, Block, Recompute, to_bf16
 from mae.registry import MODELS
 
@@ -29,6 +30,7 @@ class TransformerDecoder(Decoder):
         recompute: what the backward pass computes again, to save memory: 'nothing', 'cheap' parts
             or whole 'blocks'.
         bf16_residual: keep the residual stream in bfloat16 under autocast to it. Changed maths.
+        attention_backend: see `ViTEncoder`.
         pos_antialias: how positions are resampled, see `ViTEncoder`.
         encoder_dim: D; the model passes this and what follows when it is built.
         target_dim: T, which the target states.
@@ -49,6 +51,7 @@ class TransformerDecoder(Decoder):
         norm_eps: float = NORM_EPS,
         recompute: Recompute = 'nothing',
         bf16_residual: bool = False,
+        attention_backend: Backend = 'auto',
         pos_antialias: bool = True,
         encoder_dim: int,
         target_dim: int,
@@ -66,7 +69,14 @@ class TransformerDecoder(Decoder):
         self.num_heads = num_heads
         self.bf16_residual = bf16_residual
         self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, mlp_ratio=mlp_ratio, norm_eps=norm_eps, recompute=recompute)
+            Block(
+                embed_dim,
+                num_heads,
+                mlp_ratio=mlp_ratio,
+                norm_eps=norm_eps,
+                recompute=recompute,
+                attention_backend=attention_backend,
+            )
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)

@@ -6,11 +6,11 @@ Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches, D width.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mae.models.encoders.vit import ViTEncoder, grid_of
-from mae.models.layers.block import Recompute
+from mae.models.layers.attention_backends import Backend
+from mae.models.layers.block import Recompute, draw_paths, drop_path_rates
 from mae.models.layers.dense_block import DenseBlock
 from mae.models.layers.patches import patchify
 from mae.models.layers.pos_embed import sincos_pos_embed
@@ -26,7 +26,7 @@ class DenseViTEncoder(ViTEncoder):
     Weights of `ViTEncoder` fit: what is new starts where it changes nothing, but for windows.
 
     Args:
-        mlp_ratio: see `ViTEncoder`, like `drop_path_rate` and `recompute`.
+        mlp_ratio: see `ViTEncoder`, like `drop_path_rate`, `recompute` and `attention_backend`.
         window_size: side of the windows in patches; 0 attends globally everywhere.
         global_blocks: numbers of the blocks, from 0, that attend globally beside windows.
         rel_pos: 'none'; 'table', a number for each head and offset; 'axes', a direction for each
@@ -50,6 +50,7 @@ class DenseViTEncoder(ViTEncoder):
         mlp_ratio: float = 4.0,
         drop_path_rate: float = 0.0,
         recompute: Recompute = 'nothing',
+        attention_backend: Backend = 'auto',
         window_size: int = 0,
         global_blocks: Sequence[int] = (),
         rel_pos: RelPos = 'none',
@@ -64,6 +65,7 @@ class DenseViTEncoder(ViTEncoder):
             mlp_ratio=mlp_ratio,
             drop_path_rate=drop_path_rate,
             recompute=recompute,
+            attention_backend=attention_backend,
             **options,
         )
         check_rel_pos(rel_pos)
@@ -78,7 +80,6 @@ class DenseViTEncoder(ViTEncoder):
             )
         self._set_positions(pos_img_size, load_pos)
         sides = [0 if number in global_blocks else window_size for number in range(self.depth)]
-        rates = torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
         shared = {side: self._make_bias(rel_pos, side) for side in set(sides)}
         self.blocks = nn.ModuleList(
             DenseBlock(
@@ -91,8 +92,9 @@ class DenseViTEncoder(ViTEncoder):
                 drop_path_rate=rate,
                 norm_eps=self.norm_eps,
                 recompute=recompute,
+                attention_backend=attention_backend,
             )
-            for side, rate in zip(sides, rates, strict=True)
+            for side, rate in zip(sides, drop_path_rates(drop_path_rate, self.depth), strict=True)
         )
 
     @property
@@ -152,8 +154,9 @@ class DenseViTEncoder(ViTEncoder):
     def _tokens(self, patches: Tensor, grid_size: tuple[int, int]) -> Iterator[Tensor]:
         """Tokens (B, N, D) after each block, the last ones behind the final norm."""
         x = self.embed(patches, grid_size)
-        for number, block in enumerate(self.blocks, start=1):
-            x = block(x, grid_size=grid_size)
+        paths = draw_paths(self.blocks, x)
+        for number, (block, scales) in enumerate(zip(self.blocks, paths, strict=True), start=1):
+            x = block(x, scales=scales, grid_size=grid_size)
             yield self.norm(x) if number == self.depth else x
 
     def _set_positions(self, img_size: int | tuple[int, int] | None, load_pos: bool) -> None:

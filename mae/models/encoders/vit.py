@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from mae.models.encoders.backbone import Backbone, OutType
-from mae.models.layers.block import NORM_EPS, Block, Recompute, to_bf16
+from mae.models.layers.attention_backends import Backend
+from mae.models.layers.block import (
+    NORM_EPS,
+    Block,
+    Recompute,
+    draw_paths,
+    drop_path_rates,
+    to_bf16,
+)
 from mae.models.layers.init import init_token, init_transformer
 from mae.models.layers.patches import PatchEmbed, patchify
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
@@ -45,6 +53,8 @@ class ViTEncoder(Backbone):
             of mmpretrain, the content of the returned tuple: 'raw' tokens, 'cls_token', 'featmap'
             or 'avg_featmap', the last with a norm of its own (`fc_norm`).
         bf16_residual: keep the residual stream in bfloat16 under autocast to it. Changed maths.
+        attention_backend: 'products', or one of PyTorch's kernels: 'flash', 'cudnn', 'efficient',
+            'math'; 'auto' takes what was measured to be fastest for this width, length and type.
 
     Raises:
         ValueError: unknown `arch` or `out_type`, a number out of range, or an image that is not a
@@ -68,6 +78,7 @@ class ViTEncoder(Backbone):
         norm_eps: float = NORM_EPS,
         out_type: OutType | None = None,
         bf16_residual: bool = False,
+        attention_backend: Backend = 'auto',
     ) -> None:
         super().__init__(out_type, with_cls_token)
         if in_channels < 1:
@@ -98,8 +109,9 @@ class ViTEncoder(Backbone):
                 drop_path_rate=rate,
                 norm_eps=norm_eps,
                 recompute=recompute,
+                attention_backend=attention_backend,
             )
-            for rate in torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
+            for rate in drop_path_rates(drop_path_rate, self.depth)
         )
         self.norm = nn.LayerNorm(D, eps=norm_eps) if final_norm else nn.Identity()
         if out_type == 'avg_featmap':
@@ -153,8 +165,8 @@ class ViTEncoder(Backbone):
         if ids_keep is not None:
             check_ids('ids_keep', ids_keep, patches, L, training=self.training)
         x = self.embed(patches, self.grid_size, ids_keep)  # B,N,D
-        for block in self.blocks:
-            x = block(x)
+        for block, scales in zip(self.blocks, draw_paths(self.blocks, x), strict=True):
+            x = block(x, scales=scales)
         out: Tensor = self.norm(x)
         return out
 

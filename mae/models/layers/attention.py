@@ -1,6 +1,7 @@
 """Multi-head self-attention whose queries may be the leading tokens only (timm's parameter names).
 
-By PyTorch's fused kernel, or on a CPU with AVX-512 by plain products of a few images at a time.
+By one of PyTorch's kernels, or on a CPU with AVX-512 by plain products of a few images at a time:
+`mae.models.layers.attention_backends` chooses.
 
 Shapes: B images, H heads, N tokens, Q queries, D width, d = D / H; c images at a time.
 """
@@ -13,61 +14,70 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-# Measured, forward and backward. AVX2: the fused kernel takes 0.25 to 0.9 of the time of plain
-# products at 5 to 197 tokens (in float32 at 101 tokens 1.2). AVX-512: products win in bfloat16 at
-# every length (1.5 to 4.9 times), in float32 up to 101 tokens; at 130 and more the kernel does.
-# Forward alone, the kernel takes 0.2 to 0.85 of the time in both types at 17 to 257 tokens.
-_WITH_AVX512 = torch.backends.cpu.get_cpu_capability().startswith('AVX512')
-_FLOAT32_PRODUCTS_UP_TO = 128
+from mae.models.layers.attention_backends import (
+    Backend,
+    check_backend,
+    choose_backend,
+    kernel_attention,
+)
+
 # Bytes of scores at a time, so that they stay in the cache from product to softmax to product.
 # Measured with bfloat16 at 50 and 197 tokens, 1 to 16 images: 1.0 to 1.3 times all images at once.
 _SCORES_BYTES = 5 << 20
 
 
-def attend(num_heads: int, *projected: Tensor, recompute: bool = False) -> Tensor:
+def attend(
+    num_heads: int, *projected: Tensor, recompute: bool = False, backend: Backend = 'auto'
+) -> Tensor:
     """Multi-head attention, softmax(q k^T / sqrt(d)) v: (B, Q, D).
-
-    The fused kernel on a GPU; on a CPU whichever is faster with its instruction set and this
-    length.
 
     Args:
         num_heads: H.
         projected: queries, keys and values as (B, N, 3D), or queries (B, Q, D) and keys with values
             (B, N, 2D).
         recompute: True computes the softmax of plain products again in the backward pass instead
-            of keeping it; the kernel never keeps it.
+            of keeping it; the kernels never keep it.
+        backend: what computes it; 'auto' takes what was fastest for this width, length and type.
+
+    Raises:
+        ValueError: the device does not have the `backend`, or it does not take these tensors.
     """
-    products = _products_win(projected[-1])
-    if products and not torch.compiler.is_compiling():
-        out: Tensor = ProductAttention.apply(num_heads, recompute, *projected)
-        return out
+    keys = projected[-1]
+    chosen = choose_backend(backend, keys, _width(projected) // num_heads)
+    if chosen == ('products',):
+        if not torch.compiler.is_compiling():
+            out: Tensor = ProductAttention.apply(num_heads, recompute, *projected)
+            return out
+        return plain_attention(*split_heads(projected, num_heads)).transpose(1, 2).flatten(2)
     q, k, v = split_heads(projected, num_heads)
-    attention = plain_attention if products else F.scaled_dot_product_attention
-    return attention(q, k, v).transpose(1, 2).flatten(2)
+    return kernel_attention(q, k, v, chosen).transpose(1, 2).flatten(2)
 
 
-def _products_win(keys: Tensor) -> bool:
-    trains = torch.is_grad_enabled() and keys.requires_grad
-    if keys.device.type != 'cpu' or not (_WITH_AVX512 and trains):
-        return False
-    return keys.dtype == torch.bfloat16 or keys.shape[1] <= _FLOAT32_PRODUCTS_UP_TO
+def _width(projected: tuple[Tensor, ...]) -> int:
+    """D of what `attend` takes."""
+    return sum(x.shape[-1] for x in projected) // 3
 
 
 class Attention(nn.Module):
     """Self-attention with one projection for queries, keys and values."""
 
-    def __init__(self, dim: int, num_heads: int, *, recompute: bool = False) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, *, recompute: bool = False, backend: Backend = 'auto'
+    ) -> None:
         super().__init__()
         check_heads(dim, num_heads)
+        check_backend(backend)
         self.num_heads = num_heads
         self.recompute = recompute
+        self.backend = backend
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
         """(B, N, D) to (B, Q, D); only the first Q = `num_queries` tokens act as queries."""
         projected = self._projected(x, num_queries)
-        out: Tensor = self.proj(attend(self.num_heads, *projected, recompute=self.recompute))
+        heads = attend(self.num_heads, *projected, recompute=self.recompute, backend=self.backend)
+        out: Tensor = self.proj(heads)
         return out
 
     def _projected(self, x: Tensor, num_queries: int | None) -> tuple[Tensor, ...]:
@@ -90,11 +100,13 @@ def check_heads(dim: int, num_heads: int) -> None:
 
 def split_heads(projected: tuple[Tensor, ...], num_heads: int) -> tuple[Tensor, ...]:
     """Queries (B, H, Q, d), keys and values (B, H, N, d): views of what `attend` takes."""
-    D = sum(x.shape[-1] for x in projected) // 3
+    D = _width(projected)
+    # Split where the parts lie beside each other: the backward pass stacks them there at once. Of a
+    # permuted tensor it would stack them in front, and then copy all of them into place.
     return tuple(
-        part
+        part.transpose(1, 2)
         for x in projected
-        for part in x.unflatten(-1, (-1, num_heads, D // num_heads)).permute(2, 0, 3, 1, 4)
+        for part in x.unflatten(-1, (-1, num_heads, D // num_heads)).unbind(2)
     )
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mae.models.layers.attention import split_heads
-from mae.models.layers.block import Block
+from mae.models.layers.block import Block, compute_again, draw_paths
 from mae.models.layers.rel_pos import AxisBias, TableBias
 from mae.models.layers.windows import from_windows, to_windows
 
@@ -47,19 +46,28 @@ class DenseBlock(Block):
             self.gamma_2 = nn.Parameter(torch.full((dim,), layer_scale))
 
     def forward(
-        self, x: Tensor, num_queries: int | None = None, *, grid_size: tuple[int, int] | None = None
+        self,
+        x: Tensor,
+        num_queries: int | None = None,
+        *,
+        scales: Tensor | None = None,
+        grid_size: tuple[int, int] | None = None,
     ) -> Tensor:
         """(B, N, D) to (B, N, D), of patches that lie on a grid (h, w); all tokens are queries."""
         assert grid_size is not None
         assert num_queries is None
+        if scales is None:
+            scales = draw_paths([self], x)[0]
         if self.checkpointed and self.training:
-            out: Tensor = checkpoint(self._grid_branches, x, grid_size, use_reentrant=False)
-            return out
-        return self._grid_branches(x, grid_size)
+            return compute_again(self._grid_branches, x, grid_size, scales)
+        return self._grid_branches(x, grid_size, scales)
 
-    def _grid_branches(self, x: Tensor, grid_size: tuple[int, int]) -> Tensor:
-        x = self.drop_path(x, x, lambda x: self._attention(self.norm1(x), grid_size))
-        out: Tensor = self.drop_path(x, x, lambda x: self._mlp(self.norm2(x)))
+    def _grid_branches(
+        self, x: Tensor, grid_size: tuple[int, int], scales: Tensor | None
+    ) -> Tensor:
+        first, second = (None, None) if scales is None else scales.unbind()
+        x = self.drop_path(x, x, lambda x: self._attention(self.norm1(x), grid_size), first)
+        out: Tensor = self.drop_path(x, x, lambda x: self._mlp(self.norm2(x)), second)
         return out
 
     def _attention(self, x: Tensor, grid_size: tuple[int, int]) -> Tensor:

@@ -92,9 +92,11 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, patch_size: int, in_channels: int, embed_dim: int) -> None:
         super().__init__()
-        proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
         # With the channels last in memory, `forward` reads the weight as a matrix without a copy.
-        self.proj = proj.to(memory_format=torch.channels_last)
+        # A new parameter, because `Module.to` cannot swap tensors without values.
+        weight = self.proj.weight.detach().contiguous(memory_format=torch.channels_last)
+        self.proj.weight = nn.Parameter(weight)
 
     def forward(self, patches: Tensor) -> Tensor:
         """(B, K, P) to (B, K, D)."""

@@ -31,6 +31,8 @@ class BlockMasker(Masker):
         ValueError: `min_aspect` is outside (0, 1], or another number below 1; see also `Masker`.
     """
 
+    exp_table: Tensor
+
     def __init__(
         self,
         mask_ratio: float = 0.5,
@@ -49,18 +51,13 @@ class BlockMasker(Masker):
         self.min_patches = min_patches
         self.min_aspect = min_aspect
         self.num_blocks = num_blocks
+        table = exp_table(-math.log(min_aspect))
+        self.register_buffer('exp_table', table, persistent=False)
 
     def score(self, grid_size: tuple[int, int], keys: Tensor) -> Tensor:
         h, w = grid_size
         R = self.num_blocks
-        area_draw, aspect_draw, top_draw, left_draw = key_uniform(keys, 4 * R).chunk(4, dim=1)
-        largest = max(self.min_patches, int(h * w * exact(self.mask_ratio)))
-        area = self.min_patches + area_draw * (largest - self.min_patches)  # B,R
-        aspect = torch.exp((2 * aspect_draw - 1) * -math.log(self.min_aspect))
-        height = (area * aspect).sqrt().round().clamp(1, h)
-        width = (area / aspect).sqrt().round().clamp(1, w)
-        top = (top_draw * (h - height + 1)).floor()
-        left = (left_draw * (w - width + 1)).floor()
+        top, left, height, width = self._rectangles(grid_size, keys)
 
         rows = torch.arange(h, device=keys.device)  # h
         columns = torch.arange(w, device=keys.device)  # w
@@ -72,3 +69,49 @@ class BlockMasker(Masker):
         first = torch.where(covered.any(1), covered.int().argmax(1), R)  # B,L
         ties = key_noise(~keys, h * w).argsort(1).argsort(1)  # ~: a second, independent stream
         return (R - first) * (h * w) + ties
+
+    def _rectangles(
+        self, grid_size: tuple[int, int], keys: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Top, left, height and width of all rectangles, float64 (B, R) each."""
+        h, w = grid_size
+        uniform = key_uniform(keys, 4 * self.num_blocks)
+        area_draw, aspect_draw, top_draw, left_draw = uniform.chunk(4, dim=1)
+        largest = max(self.min_patches, int(h * w * exact(self.mask_ratio)))
+        area = self.min_patches + area_draw * (largest - self.min_patches)
+        aspect = exp_alike((2 * aspect_draw - 1) * -math.log(self.min_aspect), self.exp_table)
+        height = (area * aspect).sqrt().round().clamp(1, h)
+        width = (area / aspect).sqrt().round().clamp(1, w)
+        top = (top_draw * (h - height + 1)).floor()
+        left = (left_draw * (w - width + 1)).floor()
+        return top, left, height, width
+
+
+_STEPS = 64  # of the table in `exp_alike`, from one power of e to the next
+_ORDER = 6  # of its series: the remainder lies below 1e-17 of the value
+
+
+def exp_table(largest: float) -> Tensor:
+    """Powers of e for `exp_alike`: bits of float64 as int64, which no `module.to(dtype)` rounds."""
+    ends = math.ceil(largest * _STEPS) + 1
+    powers = [math.exp(step / _STEPS) for step in range(-ends, ends + 1)]
+    return torch.tensor(powers, dtype=torch.float64).view(torch.int64)
+
+
+def exp_alike(x: Tensor, table: Tensor) -> Tensor:
+    """exp(x) to about two units of the last place, with the same bits on every device.
+
+    `torch.exp` is another function on each device, and a side of a rectangle that it moves over a
+    half is rounded the other way. Sums, products and reading a table are the same everywhere.
+
+    Args:
+        x: float64.
+        table: from `exp_table`, for the largest |x|.
+    """
+    step = (x * _STEPS).round()
+    rest = x - step / _STEPS  # at most half a step
+    series = torch.full_like(x, 1 / math.factorial(_ORDER))
+    for power in reversed(range(_ORDER)):
+        series = series * rest + 1 / math.factorial(power)
+    powers = table.to(x.device).view(torch.float64)
+    return powers[step.long() + len(table) // 2] * series

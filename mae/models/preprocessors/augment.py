@@ -3,6 +3,10 @@
 Shapes: B images, C channels, H W pixels, N classes.
 """
 
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -13,7 +17,10 @@ from mae.utils.seeding import seed_generators
 
 
 class Erase:
-    """Random erasing (Zhong et al. 2020): the boxes of an image follow from its key.
+    """Random erasing (Zhong et al. 2020): boxes and noise of an image follow from its key.
+
+    timm's object draws both on the CPU. On a GPU it does so for all images before the first is
+    written to: the number of operators does not depend on that of images.
 
     Args:
         prob: probability that an image is erased, in [0, 1].
@@ -23,24 +30,68 @@ class Erase:
     def __init__(self, prob: float = 0.25, **options: Any) -> None:
         from timm.data.random_erasing import RandomErasing
 
-        self._options = {'probability': prob, **options}
-        self._build = RandomErasing
-        self._erasers: dict[torch.device, RandomErasing] = {}
+        self._erase = RandomErasing(**{'probability': prob, **options, 'device': 'cpu'})
 
     def __call__(self, images: Tensor, keys: Tensor) -> Tensor:
         """Erase boxes of `images` (B, C, H, W) in place; `keys` is int64 (B,) on the CPU."""
-        if images.device not in self._erasers:
-            device = images.device
-            self._erasers[device] = self._build(**self._options, device=device.type)
-        erase = self._erasers[images.device]
-        after = int(
-            torch.randint(1 << 62, ())
-        )  # later draws follow from the step, not from an image
-        for image, key in zip(images, keys.tolist(), strict=True):
-            seed_generators(derive(key, 1))  # the key itself seeded the crop
-            erase(image)
+        # Later draws follow from the step, not from an image.
+        after = int(torch.randint(1 << 62, ()))
+        at_once = _at_once(images)
+        drawn = [_Boxes(images, number) for number in range(len(images))]
+        for number, key in enumerate(keys.tolist()):
+            seed = derive(key, 1)  # the key itself seeded the crop
+            random.seed(seed)
+            torch.default_generator.manual_seed(seed)
+            self._erase(drawn[number] if at_once else images[number])
         seed_generators(after)
+        for boxes in zip_longest(*(image.boxes for image in drawn)):  # the later on top
+            _write(images, [box for box in boxes if box is not None])
         return images
+
+
+def _at_once(images: Tensor) -> bool:
+    """Whether boxes are kept for one write: on a CPU writing each is a third of the time."""
+    return images.device.type != 'cpu'
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Place of each pixel of a box among those of the batch (n,), and its new value (n, C)."""
+
+    places: Tensor
+    values: Tensor
+
+
+class _Boxes:
+    """Stands for an image that timm's `RandomErasing` is to erase, and keeps what it writes."""
+
+    def __init__(self, images: Tensor, number: int) -> None:
+        self.dtype = images.dtype
+        self.boxes: list[_Box] = []
+        self._size, self._number = images.shape[1:], number
+
+    def size(self) -> torch.Size:
+        """(C, H, W)."""
+        return self._size
+
+    def __setitem__(self, where: tuple[slice, slice, slice], pixels: Tensor) -> None:
+        _, H, W = self._size
+        rows, columns = (torch.arange(part.start, part.stop) for part in where[1:])
+        places = (self._number * H + rows[:, None]) * W + columns
+        values = pixels.expand(-1, len(rows), len(columns)).permute(1, 2, 0).flatten(0, 1)
+        self.boxes.append(_Box(places.flatten(), values))
+
+
+def _write(images: Tensor, boxes: Sequence[_Box]) -> None:
+    """Write boxes that do not overlap, without waiting for the device."""
+    if not boxes:
+        return
+    parts = [torch.cat(part) for part in zip(*((b.places, b.values) for b in boxes), strict=True)]
+    if images.is_cuda:
+        parts = [part.pin_memory() for part in parts]
+    places, values = (part.to(images.device, non_blocking=True) for part in parts)
+    pixels = images.permute(0, 2, 3, 1)
+    pixels[torch.unravel_index(places, pixels.shape[:3])] = values
 
 
 class Mix:

@@ -54,7 +54,6 @@ def test_all_moves_together(transform, seed):
         ({'type': 'RandomShift', 'pixels': 2}, 'RandomShift'),
         ({'type': 'RandAugment'}, 'RandAugment'),
         ({'type': 'Corrupt', 'kind': 'elastic_transform', 'severity': 1}, 'elastic_transform'),
-        ({'type': 'EncodedCrop', 'size': 16}, 'EncodedCrop'),
     ],
 )
 @pytest.mark.parametrize('key', ['map', 'instances'])

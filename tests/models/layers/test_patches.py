@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mae.models.layers.patches import PatchEmbed, patchify, unpatchify
 
@@ -41,3 +42,10 @@ def test_refuses_what_does_not_fit():
         unpatchify(torch.zeros(1, 6, 48), 4, (2, 2))
     with pytest.raises(ValueError, match='do not fill'):
         unpatchify(torch.zeros(1, 6, 47), 4, (2, 3))
+
+
+def test_is_built_without_values():
+    with FakeTensorMode():
+        layer = PatchEmbed(4, 3, 8)
+        assert layer(torch.zeros(2, 5, 48)).shape == (2, 5, 8)
+    assert layer.proj.weight.is_contiguous(memory_format=torch.channels_last)

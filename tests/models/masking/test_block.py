@@ -1,8 +1,12 @@
+import math
+
 import pytest
 import torch
 from skimage.measure import label
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from mae.models.masking import BlockMasker, RandomMasker
+from mae.models.masking import BlockMasker, RandomMasker, block
+from mae.models.masking.block import exp_alike, exp_table
 from mae.utils.hashing import sample_keys
 
 KEYS = sample_keys(0, 0, torch.arange(64))
@@ -33,3 +37,38 @@ def test_exact_share_in_every_image(grid):
 def test_images_differ():
     masks = BlockMasker(0.5)((14, 14), KEYS).dense()
     assert len(masks.unique(dim=0)) == len(KEYS)
+
+
+@pytest.mark.parametrize('largest', [0.01, 1.2, 7.0])
+def test_the_exponential_is_exact_to_a_few_units_of_the_last_place(largest):
+    x = torch.linspace(-largest, largest, 10001, dtype=torch.float64)
+    exact = torch.tensor([math.exp(value) for value in x.tolist()], dtype=torch.float64)
+    assert (exp_alike(x, exp_table(largest)) / exact - 1).abs().max() < 4 * 2**-52
+
+
+def test_rectangles_are_those_of_the_librarys_exponential(monkeypatch):
+    masker, keys = BlockMasker(0.5), sample_keys(0, 0, torch.arange(3000))
+    found = masker._rectangles((14, 14), keys)
+    monkeypatch.setattr(block, 'exp_alike', lambda x, table: x.exp())
+    for here, there in zip(found, masker._rectangles((14, 14), keys), strict=True):
+        assert torch.equal(here, there)
+
+
+def test_another_type_of_weights_gives_the_same_masks():
+    masker = BlockMasker(0.5)
+    before = masker.score((14, 14), KEYS)
+    assert torch.equal(masker.bfloat16().score((14, 14), KEYS), before)
+    assert not masker.state_dict()
+
+
+def test_nothing_is_computed_that_devices_round_differently():
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            names.add(func.overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
+
+    names = set()
+    with Seen():
+        BlockMasker(0.5)((14, 14), KEYS)
+    assert {'sqrt', 'round', 'index'} <= names
+    assert not {'exp', 'exp2', 'log', 'pow', 'addcmul', 'lerp'} & names

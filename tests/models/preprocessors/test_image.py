@@ -1,9 +1,16 @@
+import random
+
+import numpy as np
 import pytest
 import torch
+from timm.data.random_erasing import RandomErasing
 from torch.nn.functional import interpolate
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mae.models.preprocessors import ImagePreprocessor
+from mae.models.preprocessors.augment import Erase
 from mae.models.preprocessors.image import normalise
+from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -64,6 +71,51 @@ def test_erasing_follows_the_key_alone():
     order = torch.tensor([6, 1, 3])
     part = preprocessor({name: value[order] for name, value in data.items()}, training=True)
     assert torch.equal(part['inputs'], whole[order])
+
+
+@pytest.mark.parametrize('mode', ['pixel', 'rand', 'const'])
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('at_once', [False, True])
+def test_boxes_are_those_of_timm_image_by_image(monkeypatch, mode, layout, at_once):
+    """Also where boxes of an image overlap, and whatever is drawn afterwards."""
+    monkeypatch.setattr('mae.models.preprocessors.augment._at_once', lambda images: at_once)
+    options = dict(mode=mode, max_count=3, max_area=0.8)
+    images = torch.randn(16, 3, 12, 9).to(memory_format=layout)
+    keys = torch.arange(16) * 7919
+    seed_generators(3)
+    expected = images.clone()
+    after = int(torch.randint(1 << 62, ()))
+    erase = RandomErasing(0.7, device='cpu', **options)
+    for image, key in zip(expected, keys.tolist(), strict=True):
+        seed_generators(derive(key, 1))
+        erase(image)
+    seed_generators(after)
+    drawn = (random.random(), np.random.rand(), torch.rand(3).tolist())
+    seed_generators(3)
+    found = Erase(0.7, **options)(images, keys)
+    assert found is images
+    assert torch.equal(found, expected)
+    assert drawn == (random.random(), np.random.rand(), torch.rand(3).tolist())
+
+
+def test_erasing_takes_as_many_operators_for_any_batch():
+    """On the device, for which meta stands."""
+
+    class OnDevice(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            tensors = [x for x in (out, *args) if isinstance(x, torch.Tensor)]
+            names.extend([func] if any(x.is_meta for x in tensors) else [])
+            return out
+
+    counts = []
+    for count in (2, 12):
+        images = torch.empty(count, 3, 8, 8, device='meta')
+        names = []
+        with OnDevice():
+            Erase(1.0, mode='pixel')(images, torch.arange(count))
+        counts.append(len(names))
+    assert 0 < counts[0] == counts[1] < 20
 
 
 def test_what_follows_erasing_is_random_by_step():
