@@ -24,6 +24,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--batch-size', type=int, default=32, help='images in one forward pass (default: 32)'
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
+    parser.add_argument(
+        '--amp',
+        choices=['as_trained', 'bfloat16', 'float16', 'float32'],
+        default='as_trained',
+        help="type of the encoder's products (default: %(default)s, as the config says)",
+    )
     args = parse(parser, argv)
     if args.out is not None and args.out.suffix != '.json':
         parser.error(f'--out must end in .json, not {args.out}')
@@ -49,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         topk=args.topk,
         batch_size=args.batch_size,
         device=args.device,
+        amp=None if args.amp == 'float32' else args.amp,
     )
     result = classify(args.images)
     if args.out is not None:

@@ -22,6 +22,7 @@ from mae.apis.images import NamedImage, Pictures, ReadImage, name_images
 from mae.apis.zoo import LoadedModel, load_model
 from mae.evaluation.checks import is_count
 from mae.utils.errors import DataError
+from mae.utils.precision import EvalAmp, EvalPrecision
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,12 @@ class Inferencer(ABC):
         batch_size: images in one forward pass, at least 1.
         num_threads: threads that read images, at least 1.
         progress: show a bar on stderr where there is more than one batch.
+        amp: type in which the model computes its products: 'as_trained' takes what the config says
+            of evaluation (`eval_amp`, else `optim_wrapper.amp`), and float32 for a module;
+            'bfloat16', 'float16', or None for float32.
 
     Raises:
+        ConfigError: another `amp`, or one that the device lacks.
         ValueError: no such device, no model of this toolbox, or a number that is no count.
     """
 
@@ -56,6 +61,7 @@ class Inferencer(ABC):
         batch_size: int = 32,
         num_threads: int = 4,
         progress: bool = True,
+        amp: EvalAmp | None = 'as_trained',
     ) -> None:
         if isinstance(model, nn.Module):
             if not (hasattr(model, 'encoder') and hasattr(model, 'data_preprocessor')):
@@ -72,6 +78,11 @@ class Inferencer(ABC):
                 f'{batch_size!r} and {num_threads!r}'
             )
         self.model = self.loaded.model
+        kind = torch.device(device).type
+        config = self.loaded.config if amp == 'as_trained' else {'eval_amp': amp}
+        self.precision = EvalPrecision.of(config, kind)
+        if self.precision.dtype is not None and amp == 'as_trained':
+            print(f'computing in {self.precision.name}, as trained', file=sys.stderr)
         encoder = self.model.encoder
         self.read = ReadImage(encoder.in_channels, encoder.img_size)
         self.batch_size = batch_size
@@ -90,7 +101,7 @@ class Inferencer(ABC):
             failed: receives the images that could not be read.
         """
         for names, pixels in self._batches(images, failed):
-            with torch.inference_mode():
+            with torch.inference_mode(), self.precision.autocast():
                 batch = self.model.data_preprocessor({'inputs': pixels}, False)
                 yield names, self.forward(batch['inputs'])
 
