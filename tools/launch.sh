@@ -42,16 +42,34 @@ launch_torchrun() {
         "$tools/$tool" "$@" --launcher pytorch
 }
 
+# cpus_per_task PARTITION TASKS: cores of a node of the partition, shared by the tasks on it, at most
+# 18 each: 16 data workers, the main process and the thread that pins memory. 10 where SLURM does not
+# say how many there are.
+cpus_per_task() {
+    local partition=$1 tasks=$2 cores share
+    cores=$(sinfo --noheader --partition="$partition" --format=%c 2>/dev/null | tr -d ' +' | sort -n |
+        head -n 1) || cores=
+    if [[ ! $cores =~ ^[0-9]+$ ]]; then
+        echo 10
+        return
+    fi
+    share=$((cores / tasks))
+    ((share > 18)) && share=18
+    ((share < 1)) && share=1
+    echo "$share"
+}
+
 # launch_srun PARTITION JOB_NAME TOOL [ARGUMENTS]: GPUS tasks through SLURM.
 launch_srun() {
-    local partition=$1 job_name=$2 tool=$3 gpus=${GPUS:-8} gpus_per_node srun_args
+    local partition=$1 job_name=$2 tool=$3 gpus=${GPUS:-8} gpus_per_node cpus srun_args
     shift 3
     gpus_per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
+    cpus=${CPUS_PER_TASK:-$(cpus_per_task "$partition" "$gpus_per_node")}
     read -ra srun_args <<<"${SRUN_ARGS:-}"
     export MASTER_PORT=${PORT:-$((20000 + RANDOM % 20000))} # the same for all tasks
     exec srun --partition="$partition" --job-name="$job_name" --gres=gpu:"$gpus_per_node" \
         --ntasks="$gpus" --ntasks-per-node="$gpus_per_node" \
-        --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
+        --cpus-per-task="$cpus" --kill-on-bad-exit=1 \
         ${srun_args[@]+"${srun_args[@]}"} \
         "$PYTHON" -u "$tools/$tool" "$@" --launcher slurm
 }

@@ -3,11 +3,12 @@
 #
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG [WORK_DIR] [arguments of train.py]
 #
-# GPUS (8) in all, GPUS_PER_NODE (8, or GPUS if fewer), CPUS_PER_TASK (5), SRUN_ARGS, PORT.
+# GPUS (8) in all, GPUS_PER_NODE (8, or GPUS if fewer), CPUS_PER_TASK (its share
+# of a node of the partition), SRUN_ARGS, PORT.
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 
 if [[ $# -lt 3 ]]; then
-    usage "[GPUS=8 GPUS_PER_NODE=8 CPUS_PER_TASK=5 SRUN_ARGS=... PORT=...] $0" \
+    usage "[GPUS=8 GPUS_PER_NODE=8 CPUS_PER_TASK=... SRUN_ARGS=... PORT=...] $0" \
         "PARTITION JOB_NAME CONFIG [WORK_DIR] [train.py arguments]"
 fi
 if [[ $# -gt 3 && $4 != -* ]]; then

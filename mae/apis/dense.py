@@ -207,7 +207,7 @@ class DenseInferencer(Inferencer):
             'shapes': torch.tensor([image.shape for image in images]),
             'originals': torch.tensor([image.original for image in images]),
         }
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision.autocast():
             batch = self.model.data_preprocessor(data, False)
             outputs: list[dict[str, Any]] = self.model(**batch, mode='predict')
         if 'pred_maps' in outputs[0]:  # one dict for the batch

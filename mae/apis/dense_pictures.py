@@ -89,7 +89,7 @@ def view_dataset(
     views = []
     for number in numbers:
         batch = collate_dense([dataset[number]])
-        with torch.inference_mode():
+        with torch.inference_mode(), inferencer.precision.autocast():
             data = inferencer.model.data_preprocessor(batch, False)
             outputs = inferencer.model(**data, mode='predict')
         (view,) = views_of(batch, outputs, min_score=min_score)

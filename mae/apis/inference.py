@@ -24,6 +24,7 @@ from mae.apis.images import NamedImage, Picture, Pictures, ReadImage, name_image
 from mae.apis.zoo import LoadedModel, load_model
 from mae.evaluation.checks import is_count
 from mae.utils.errors import DataError
+from mae.utils.precision import EvalAmp, EvalPrecision
 
 Item = TypeVar('Item')
 
@@ -46,8 +47,12 @@ class Inferencer:
         batch_size: images in one forward pass, at least 1.
         num_threads: threads that read images, at least 1.
         progress: show a bar on stderr where there is more than one batch.
+        amp: type in which the model computes its products: 'as_trained' takes what the config says
+            of evaluation (`eval_amp`, else `optim_wrapper.amp`), and float32 for a module;
+            'bfloat16', 'float16', or None for float32.
 
     Raises:
+        ConfigError: another `amp`, or one that the device lacks.
         ValueError: no such device, no model of this toolbox, or a number that is no count.
     """
 
@@ -60,6 +65,7 @@ class Inferencer:
         batch_size: int = 32,
         num_threads: int = 4,
         progress: bool = True,
+        amp: EvalAmp | None = 'as_trained',
     ) -> None:
         if isinstance(model, LoadedModel):
             self.loaded = model
@@ -78,6 +84,10 @@ class Inferencer:
                 f'{batch_size!r} and {num_threads!r}'
             )
         self.model = self.loaded.model
+        config = self.loaded.config if amp == 'as_trained' else {'eval_amp': amp}
+        self.precision = EvalPrecision.of(config, torch.device(device).type)
+        if self.precision.dtype is not None and amp == 'as_trained':
+            print(f'computing in {self.precision.name}, as trained', file=sys.stderr)
         self.batch_size = batch_size
         self.num_threads = num_threads
         self.progress = progress
@@ -135,7 +145,7 @@ class TensorInferencer(Inferencer, ABC):
             failed: receives the images that could not be read.
         """
         for names, pixels in self.read_batches(images, self.read, failed):
-            with torch.inference_mode():
+            with torch.inference_mode(), self.precision.autocast():
                 batch = self.model.data_preprocessor({'inputs': torch.stack(pixels)}, False)
                 yield names, self.forward(batch['inputs'])
 

@@ -44,7 +44,7 @@ class PretrainingInputs(Inputs):
     """For an `MAE`.
 
     Attributes:
-        keys: int64 (B,), from which our masks follow.
+        keys: int64 (B,) on the host, from which our masks follow.
         noise: (B, L), from which the same masks follow.
     """
 
@@ -57,7 +57,7 @@ class FinetuningInputs(Inputs):
     """For a `Classifier`.
 
     Attributes:
-        labels: int64 (B,).
+        labels: int64 (B,) on the host, where those of a run lie.
         loss: takes logits and labels.
         drop_path_rate: rate of the last block; it grows linearly from 0 in the first.
         layer_decay: factor of the learning rate from a layer to the one below, or None.

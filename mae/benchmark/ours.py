@@ -30,14 +30,15 @@ class Ours:
     Args:
         settings: the comparison.
         model: built from the config, its weights initialised.
-        batch: as collated, on the device.
+        batch: as a step gets it: the images on the device, all else on the host, from which it is
+            copied in the step, perhaps after it has been checked there.
     """
 
     switch = ''
 
     def __init__(self, settings: Settings, model: Any, batch: dict[str, Tensor]) -> None:
         self.model: Any = model.to(settings.device).train()
-        self._batch = batch
+        self._batch = {name: _pinned(value) for name, value in batch.items()}
         self._wrapper = optim_wrapper(settings, model)
         self._figure = self._first_loss()
         compile_blocks(model.blocks(), settings.compile)  # what `compile=True` in a config does
@@ -135,8 +136,8 @@ def pretraining(settings: Settings) -> PretrainingInputs:
     """
     settings.require_training('MAE')
     inputs = features(settings)
-    keys = torch.arange(1, settings.batch_size + 1, device=settings.device) * 0x9E3779B97F4A7C1
-    noise = inputs.model.masker.score(inputs.model.encoder.grid_size, keys)
+    keys = torch.arange(1, settings.batch_size + 1) * 0x9E3779B97F4A7C1
+    noise = inputs.model.masker.score(inputs.model.encoder.grid_size, keys.to(settings.device))
     return PretrainingInputs(**vars(inputs), keys=keys, noise=noise)
 
 
@@ -162,7 +163,7 @@ def finetuning(settings: Settings) -> FinetuningInputs:
     wrapper = settings.config.optim_wrapper
     return FinetuningInputs(
         **vars(inputs),
-        labels=torch.arange(settings.batch_size, device=settings.device) % inputs.model.num_classes,
+        labels=torch.arange(settings.batch_size) % inputs.model.num_classes,
         loss=inputs.model.loss,
         drop_path_rate=options.encoder.get('drop_path_rate', 0.0),
         layer_decay=wrapper.paramwise_cfg.get('layer_decay'),
@@ -241,6 +242,12 @@ def finetuner(inputs: FinetuningInputs) -> Ours:
     ids = torch.arange(len(inputs.labels))
     batch = {'inputs': inputs.raw, 'keys': ids, 'labels': inputs.labels, 'ids': ids}
     return OurClassifier(inputs.settings, inputs.model, batch)
+
+
+def _pinned(value: Tensor) -> Tensor:
+    """What is on the host, as the loaders of a run on a GPU give it."""
+    on_host = value.device.type == 'cpu' and torch.cuda.is_available()
+    return value.pin_memory() if on_host else value
 
 
 def meta_model(settings: Settings) -> Any:

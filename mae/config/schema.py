@@ -11,6 +11,7 @@ from mmengine.registry import EVALUATOR, MODEL_WRAPPERS, WEIGHT_INITIALIZERS, Re
 
 from mae import registry as r
 from mae.utils.command_line import MayDiffer
+from mae.utils.precision import EvalAmp, MatmulPrecision
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class DataLoaderConfig(TypedDict, total=False):
     sampler: Sampler
     collate_fn: Function
     batch_size: int
-    num_workers: int
+    num_workers: int | Literal['auto']
     persistent_workers: bool
     pin_memory: bool
     pin_memory_device: str
@@ -97,6 +98,7 @@ class Environment(TypedDict, total=False):
     mp_cfg: Processes
     dist_cfg: Distributed
     resource_limit: int
+    float32_matmul_precision: MatmulPrecision | None
 
 
 class Randomness(TypedDict, total=False):
@@ -157,6 +159,7 @@ class Run(TypedDict, total=False):
     val_evaluator: Metrics
     test_evaluator: Metrics
     optim_wrapper: OptimWrapper
+    eval_amp: EvalAmp | None
     param_scheduler: Scheduler
     default_hooks: DefaultHooks | None
     custom_hooks: Hook

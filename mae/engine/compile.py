@@ -1,16 +1,24 @@
-"""`compile=True`: the transformer blocks are compiled, which share their code and shapes.
+"""`compile`: the transformer blocks are compiled, which share their code and shapes.
 
 mmengine compiles the whole `train_step`, with backward pass and optimizer, which breaks into
 pieces at every hook and `.item()`. A block has no branch that depends on data and is most of the
 work. With single blocks the all-reduce of gradients still overlaps with the backward pass.
 """
 
+import inspect
+import time
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from mmengine.hooks import Hook
 from torch import nn
+
+from mae.utils.errors import ConfigError
+from mae.utils.runner_protocol import RunnerProtocol
+from mae.utils.suggest import did_you_mean
 
 
 def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | bool | None) -> bool:
@@ -23,14 +31,19 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
 
     Returns:
         Whether they will run compiled; without a working compiler there is a warning instead.
+
+    Raises:
+        ConfigError: an argument, mode or back-end that `torch.compile` does not know, or one that
+            records CUDA graphs.
     """
     if options is None or options is False:
         return False
+    arguments = {'dynamic': False, **(options if isinstance(options, Mapping) else {})}
+    _check(arguments)
     blocks = list(blocks)
     if not blocks:
         warnings.warn('compile has no effect: the model names no blocks', stacklevel=2)
         return False
-    arguments = {'dynamic': False, **(options if isinstance(options, Mapping) else {})}
     device = next(blocks[0].parameters()).device
     if (reason := _why_not(device, arguments)) is not None:
         warnings.warn(f'compile has no effect: {reason}; running without', stacklevel=2)
@@ -39,12 +52,84 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
     # training and in evaluation.
     limit = torch._dynamo.config.recompile_limit
     torch._dynamo.config.recompile_limit = max(limit, 2 * len(blocks) + 2)
+    # DDP's buckets of 25 MB would cut every block into two graphs, for an all-reduce that overlaps
+    # with the other blocks anyway.
+    torch._dynamo.config.optimize_ddp = False
     from torch._inductor import config
 
     config.fallback_random = True  # drop path draws the same numbers as uncompiled
     for block in blocks:
         block.compile(**arguments)
     return True
+
+
+def without_recompiling(now: bool) -> AbstractContextManager[Any]:
+    """A context in which compiled blocks run as they are where they have no code for a shape.
+
+    Args:
+        now: False changes nothing.
+    """
+    return torch.compiler.set_stance('eager_on_recompile') if now else nullcontext()
+
+
+class CompileTimeHook(Hook):
+    """Logs how long the first step took, most of which is compilation, beside the second."""
+
+    def __init__(self) -> None:
+        self._seconds: list[float] = []
+        self._start = 0.0
+
+    def before_train_iter(
+        self, runner: RunnerProtocol, batch_idx: int, data_batch: object = None
+    ) -> None:
+        """Start the clock."""
+        if len(self._seconds) < 2:
+            self._start = time.perf_counter()
+
+    def after_train_iter(
+        self,
+        runner: RunnerProtocol,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: object = None,
+    ) -> None:
+        """After the second step, log both; on a GPU the time until they were queued."""
+        if len(self._seconds) == 2:
+            return
+        self._seconds.append(time.perf_counter() - self._start)
+        if len(self._seconds) == 2:
+            first, second = self._seconds
+            runner.logger.info(
+                f'compiled: the first step took {first:.1f} s, the second {second:.2f} s'
+            )
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Refuse what `torch.compile` does not know, before anything is built on it."""
+    known = [name for name in inspect.signature(torch.compile).parameters if name != 'model']
+    for name in arguments:
+        if name not in known:
+            hint = did_you_mean(name, known, 'compile.')
+            raise ConfigError(f'compile.{name}: torch.compile has no such argument{hint}')
+    backend = arguments.get('backend', 'inductor')
+    if isinstance(backend, str) and backend not in torch._dynamo.list_backends(None):
+        usual = ', '.join(torch._dynamo.list_backends())
+        raise ConfigError(f'compile.backend must be one of {usual}, not {backend!r}')
+    mode, options = arguments.get('mode'), arguments.get('options') or {}
+    if mode is not None:
+        from torch._inductor import list_mode_options
+
+        modes = list_mode_options()
+        if mode not in modes:
+            raise ConfigError(f'compile.mode must be one of {", ".join(modes)}, not {mode!r}')
+        options = {**modes[mode], **options}
+    if backend == 'cudagraphs' or options.get('triton.cudagraphs'):
+        key = 'backend' if backend == 'cudagraphs' else 'options' if mode is None else 'mode'
+        raise ConfigError(
+            f'compile.{key}={arguments[key]!r} records CUDA graphs, which the blocks cannot: they '
+            "are compiled one by one and share their code; take compile.mode='default' or "
+            "'max-autotune-no-cudagraphs'"
+        )
 
 
 def _why_not(device: torch.device, arguments: Mapping[str, Any]) -> str | None:

@@ -1,17 +1,24 @@
 """Data loaders from configs: those with a batch sampler of this toolbox."""
 
 import copy
+import logging
+import warnings
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
 from mae.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, find
 from mae.utils.data_workers import prepare_worker
 from mae.utils.errors import ConfigError
+from mae.utils.hardware import cores_at_hand
+
+# One GPU needs no more, even where each image takes several milliseconds.
+_MOST_WORKERS = 16
 
 
 def has_own_sampler(config: Mapping[str, Any]) -> bool:
@@ -38,6 +45,25 @@ def with_global_batch(config: Mapping[str, Any], global_batch_size: int | None) 
         sampler = find(DATA_SAMPLERS, config['sampler']['type'])
         if 'global_batch_size' in signature(sampler).parameters:
             changed['sampler'] = {'global_batch_size': global_batch_size, **config['sampler']}
+    return changed
+
+
+def with_workers(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A data loader's config with `num_workers='auto'` as a number: 2 less than the cores at hand.
+
+    The two are for the main process and the thread that pins memory. A number above the cores is
+    kept, with a line in the log.
+    """
+    changed, cores = dict(config), cores_at_hand()
+    if changed.get('num_workers') == 'auto':
+        changed['num_workers'] = max(1, min(cores - 2, _MOST_WORKERS))
+    elif isinstance(number := changed.get('num_workers'), int) and number > cores:
+        print_log(
+            f'num_workers={number}, but this process has {cores} cores, which they share; '
+            "num_workers='auto' takes as many as there are cores for",
+            'current',
+            logging.WARNING,
+        )
     return changed
 
 
@@ -76,13 +102,15 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
     if not options.get('num_workers'):
         options.pop('persistent_workers', None)
         options.pop('prefetch_factor', None)
-    return DataLoader(
-        dataset,
-        batch_sampler=DATA_SAMPLERS.build(sampler, default_args=arguments),
-        collate_fn=collate,
-        worker_init_fn=prepare_worker,
-        **options,
-    )
+    with warnings.catch_warnings():  # `with_workers` has said it, in one line
+        warnings.filterwarnings('ignore', 'This DataLoader will create', UserWarning)
+        return DataLoader(
+            dataset,
+            batch_sampler=DATA_SAMPLERS.build(sampler, default_args=arguments),
+            collate_fn=collate,
+            worker_init_fn=prepare_worker,
+            **options,
+        )
 
 
 def batch_per_device(most: int, global_batch_size: int, world_size: int) -> int:

@@ -1,4 +1,4 @@
-"""Steps of a data loader: the micro-batches of a global batch, copied to the device in advance."""
+"""Steps of a data loader: the micro-batches of a global batch, and their way to the device."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -27,6 +27,7 @@ class StepLoader:
         self.dataset = loader.dataset
         self.batch_sampler: Any = loader.batch_sampler
         self.sampler = self.batch_sampler
+        self.num_workers = loader.num_workers
         self.prefetcher = DevicePrefetcher(torch.device(get_device()))
 
     def __len__(self) -> int:
@@ -34,12 +35,16 @@ class StepLoader:
         return steps
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[Batch]]:
-        """The micro-batches of each step of an epoch; steps before `first_step` are not read."""
+        """The micro-batches of each step of an epoch, on the host, perhaps in pinned memory.
+
+        Args:
+            first_step: steps before it are not read.
+        """
         self.batch_sampler.set_position(epoch, first_step)
         batches = iter(self.loader)
         for step in range(first_step, len(self)):
             micro_batches = islice(batches, self.batch_sampler.micro_steps(step))
-            yield [self.prefetcher.to_device(batch) for batch in micro_batches]
+            yield list(micro_batches)
 
     def step_size(self, step: int) -> int:
         """Number of samples of a step, over all processes."""

@@ -156,7 +156,9 @@ class TrainLoop(BaseLoop):
         weights = [len(batch['ids']) * share for batch in batches]
         runner.optim_wrapper.begin_step(weights)
         model: Any = runner.model  # mmengine's or its wrapper: a module with `train_step`
-        outputs = [model.train_step(batch, runner.optim_wrapper) for batch in batches]
+        to_device = self.dataloader.prefetcher.to_device
+        # Each micro-batch is copied when its turn comes: only the ones in use are on the device.
+        outputs = [model.train_step(to_device(batch), runner.optim_wrapper) for batch in batches]
         average(self._statistics)
         logs = self._measure(outputs, weights)
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)
@@ -168,9 +170,10 @@ class TrainLoop(BaseLoop):
 
     def _measure(self, outputs: list[dict[str, Tensor]], weights: list[float]) -> dict[str, Tensor]:
         stop_requested = self.runner.stop_signum != 0
-        logs, report = measure(outputs, weights, self.runner.optim_wrapper.skipped, stop_requested)
+        wrapper = self.runner.optim_wrapper
+        logs, report = measure(outputs, weights, wrapper.skipped, stop_requested)
         self.reports.push(self.iter, report)
-        return logs
+        return logs if wrapper.grad_norm is None else {**logs, 'grad_norm': wrapper.grad_norm}
 
     def _call_after_report(self, lag: int | None) -> None:
         for report in self.reports.due(lag):

@@ -10,7 +10,8 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from inspect import isclass
 from pathlib import Path
@@ -34,8 +35,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mae.engine.classes import check_classes, check_num_classes
-from mae.engine.compile import compile_blocks
-from mae.engine.data_loaders import build_data_loader, has_own_sampler, with_global_batch
+from mae.engine.compile import CompileTimeHook, compile_blocks, without_recompiling
+from mae.engine.data_loaders import (
+    build_data_loader,
+    has_own_sampler,
+    with_global_batch,
+    with_workers,
+)
 from mae.engine.hooks.default import default_hooks
 from mae.engine.hooks.logging import LogProcessor
 from mae.engine.img_size import fill_in_img_size
@@ -53,9 +59,10 @@ from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.signals import StopSignals
 from mae.registry import LOOPS, RUNNERS, find
 from mae.utils.allocator import keep_freed_memory
-from mae.utils.distributed import TIMEOUT, init_distributed
+from mae.utils.distributed import TIMEOUT, init_distributed, require_visible_gpu
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
+from mae.utils.precision import EvalPrecision, cost_of_float32, set_matmul_precision
 from mae.utils.seeding import seed_generators
 from mae.utils.versions import versions
 
@@ -87,6 +94,9 @@ class Runner(_Base):
     _train_dataloader: Any
     _has_loaded: bool
     _has_weights = False
+    _env_warning = ''
+    _is_compiled = False
+    _eval_batch_size = 0
     signals: StopSignals | None = None
     run_state: RunState | None = None
     resumed_from: str | None = None
@@ -121,6 +131,27 @@ class Runner(_Base):
             loop = find(LOOPS, loop.get('type'))
         return issubclass(loop if isclass(loop) else type(loop), TrainLoop)
 
+    @cached_property
+    def eval_precision(self) -> EvalPrecision:
+        """The type in which evaluation computes, said in the log when it is first used."""
+        found = EvalPrecision.of(self.cfg, get_device())
+        if found.line:
+            self.logger.info(found.line)
+        return found
+
+    @contextmanager
+    def eval_context(self, batch_size: int) -> Iterator[None]:
+        """For a forward pass of evaluation: its precision, and no compilation for a last batch.
+
+        Args:
+            batch_size: number of images; a batch smaller than the one before is the last of a
+                loader.
+        """
+        is_rest, self._eval_batch_size = batch_size < self._eval_batch_size, batch_size
+        compiled = without_recompiling(self._is_compiled and is_rest)
+        with self.eval_precision.autocast(), compiled:
+            yield
+
     @property
     def stop_signum(self) -> int:
         """The stop signal that this process has received, or 0."""
@@ -129,7 +160,13 @@ class Runner(_Base):
     # --- environment and log --------------------------------------------------------------
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        """Join the process group, let mmengine do the rest, and on a CPU keep freed memory."""
+        """Join the process group, let mmengine do the rest, and on a CPU keep freed memory.
+
+        Raises:
+            ConfigError: the environment names a GPU that is not there, or the config a precision
+                that the GPU lacks.
+        """
+        require_visible_gpu()
         if self.distributed and not mmengine.dist.is_distributed():
             timeout = env_cfg.get('dist_cfg', {}).get('timeout', TIMEOUT)
             init_distributed(self.launcher, timeout)
@@ -137,6 +174,7 @@ class Runner(_Base):
             threads = os.environ.setdefault('OMP_NUM_THREADS', '1')
             os.environ.setdefault('MKL_NUM_THREADS', threads)
         super().setup_env(env_cfg)
+        self._env_warning = set_matmul_precision(env_cfg.get('float32_matmul_precision'))
         if not torch.cuda.is_available():
             keep_freed_memory()
 
@@ -171,6 +209,8 @@ class Runner(_Base):
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
         line = f'{libraries}; seed {self.seed}; {self.world_size} x {device}'
         self.logger.info(line, extra={'file_only': True})
+        if self._env_warning:
+            self.logger.warning(self._env_warning)
 
     # --- the model ------------------------------------------------------------------------
 
@@ -185,18 +225,25 @@ class Runner(_Base):
         return built
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> Any:
-        """Wrap for distributed training; on a CPU without the `device_ids` of mmengine."""
+        """Wrap for distributed training, with gradients that are views of the reduced buckets.
+
+        On a CPU without the `device_ids` of mmengine.
+        """
         if not self.distributed and not is_model_wrapper(model):  # mmengine would log here
             return revert_sync_batchnorm(model.to(get_device()))
         with warnings.catch_warnings():  # newer torch has another name for it, older not
             warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', FutureWarning)
             is_wrapped = is_model_wrapper(model)
-            if model_wrapper_cfg is not None or is_wrapped or torch.cuda.is_available():
+            if model_wrapper_cfg is not None or is_wrapped:
                 return super().wrap_model(model_wrapper_cfg, model)
-            find_unused = self.cfg.get('find_unused_parameters', False)
-            return MMDistributedDataParallel(
-                module=model, broadcast_buffers=False, find_unused_parameters=find_unused
-            )
+            options = {
+                'broadcast_buffers': False,
+                'find_unused_parameters': self.cfg.get('find_unused_parameters', False),
+                'gradient_as_bucket_view': True,  # no second copy of the gradients
+            }
+            if torch.cuda.is_available():  # mmengine knows the device and `sync_bn`
+                return super().wrap_model({'type': 'MMDistributedDataParallel', **options}, model)
+            return MMDistributedDataParallel(module=model, **options)
 
     def _init_model_weights(self) -> None:
         """Initialise the weights from the seed alone, once, so that loaded weights stay."""
@@ -204,18 +251,31 @@ class Runner(_Base):
             return
         self._has_weights = True
         seed_generators(derive(self.seed, -1))
-        self.bare_model.init_weights()
+        init_on_cpu(self.bare_model)
         for value in self.bare_model.state_dict().values():
             broadcast(value)
 
     def _maybe_compile(self, target: str) -> None:
-        """Compile the blocks of the model if `compile` is set; without blocks as mmengine does."""
+        """Compile the blocks of the model; of a model without blocks as mmengine does.
+
+        Training on a GPU compiles them unless `compile=False`.
+        """
+        options = self.cfg.get('compile')
         if not hasattr(self.bare_model, 'blocks'):
             super()._maybe_compile(target)
             return
+        if options is None:
+            options = target == 'train_step' and torch.cuda.is_available()
         blocks = self.bare_model.blocks()
-        if compile_blocks(blocks, self.cfg.get('compile')):
-            self.logger.info(f'{len(blocks)} blocks will be compiled in the first step')
+        if not compile_blocks(blocks, options):
+            return
+        self._is_compiled = True
+        self.logger.info(
+            f'{len(blocks)} blocks will be compiled in the first step, which takes longer for it; '
+            'compile=False does without'
+        )
+        if target == 'train_step':
+            self.register_hook(CompileTimeHook())
 
     # --- the data and the loops -----------------------------------------------------------
 
@@ -240,8 +300,10 @@ class Runner(_Base):
             diff_rank_seed: for samplers of mmengine; with ours each process takes its share of
                 one common order.
         """
-        if isinstance(dataloader, Mapping) and has_own_sampler(dataloader):
-            return build_data_loader(dataloader, seed or 0)
+        if isinstance(dataloader, Mapping):
+            dataloader = with_workers(dataloader)
+            if has_own_sampler(dataloader):
+                return build_data_loader(dataloader, seed or 0)
         loader: DataLoader[Any] = MMRunner.build_dataloader(dataloader, seed, diff_rank_seed)
         return loader
 
@@ -308,6 +370,8 @@ class Runner(_Base):
         elif base_lr is not None and isinstance(optim_wrapper, Mapping):
             self.logger.warning('base_lr has no effect: the optimizer has a learning rate already')
         built = super().build_optim_wrapper(optim_wrapper)
+        if hasattr(built, 'amp') and (cost := cost_of_float32(built.amp)):
+            self.logger.warning(cost)
         if self.is_exact and not hasattr(built, 'begin_step'):
             raise ConfigError(
                 'optim_wrapper: TrainLoop steps one optimizer in a StepOptimWrapper, not in '
@@ -460,3 +524,24 @@ def _is_for_people(record: logging.LogRecord) -> bool:
     """Whether a line is for the terminal too: not mmengine's hundred lines on hooks."""
     is_list = str(record.msg).startswith('Hooks will be executed in the following order')
     return not is_list and not getattr(record, 'file_only', False)
+
+
+def init_on_cpu(model: Any) -> None:
+    """Start the weights of a model on the CPU, wherever it is, and copy them to its device.
+
+    A GPU's generator gives other numbers than a CPU's, and `normal_` on it draws them in an order
+    that depends on the number of its multiprocessors.
+    """
+    if all(value.device.type == 'cpu' for value in model.state_dict().values()):
+        model.init_weights()
+        return
+    copies: dict[int, Tensor] = {}
+    for value in (*model.parameters(), *model.buffers()):
+        on_cpu = value.detach().to('cpu')
+        is_trained = isinstance(value, nn.Parameter)
+        copies[id(value)] = nn.Parameter(on_cpu, value.requires_grad) if is_trained else on_cpu
+    twin = copy.deepcopy(model, copies)  # the same model, of these tensors
+    twin.init_weights()
+    found = twin.state_dict()
+    for name, value in model.state_dict().items():
+        value.copy_(found[name])

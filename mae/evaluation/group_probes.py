@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from mae.evaluation.checks import is_count
 from mae.evaluation.knn_evaluation import GlobalPool, LoaderOrConfig, features_of, gathered
-from mae.evaluation.loops import TestLoop
+from mae.evaluation.loops import TestLoop, eval_context
 from mae.evaluation.per_class import PerClass
 from mae.evaluation.probes import LinearProbe
 from mae.registry import LOOPS
@@ -132,7 +132,8 @@ class GroupProbeLoop(TestLoop):
         parts = []
         for index, batch in enumerate(loader):
             self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=None)
-            features, labels = features_of(self.runner.model, batch, self.pool)
+            with eval_context(self.runner, batch):
+                features, labels = features_of(self.runner.model, batch, self.pool)
             parts.append((features, labels, batch['groups'].to(labels.device)))
             self.runner.call_hook('after_test_iter', batch_idx=index, outputs=[])
         features, labels, groups = (torch.cat(column) for column in zip(*parts, strict=True))

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from mae.evaluation.accuracy import Accuracy
 from mae.evaluation.checks import check_temperature, is_count
-from mae.evaluation.loops import TestLoop
+from mae.evaluation.loops import TestLoop, eval_context
 from mae.evaluation.probes import KNNProbe
 from mae.registry import HOOKS, LOOPS, METRICS
 from mae.utils.errors import ConfigError
@@ -105,7 +105,8 @@ class KNNHook(Hook):
     """k-NN accuracy of the features while they are being learned.
 
     Costs an unmasked forward pass of the encoder over the bank and the images each time: for
-    ViT-B/16 35 GFLOPs an image, 0.6 of what one image costs in training.
+    ViT-B/16 35 GFLOPs an image, 0.6 of what one image costs in training, in the same precision
+    (`eval_amp`).
 
     Args:
         dataloader: config of a loader of the images to classify.
@@ -205,7 +206,7 @@ class FeatureBank:
         Raises:
             ConfigError: an image has no label.
         """
-        bank, labels = feature_bank(self.runner.model, self.loader, self.pool)
+        bank, labels = feature_bank(self.runner, self.loader, self.pool)
         if labels.min() < 0:
             raise ConfigError('k-NN needs labels: an image of the bank_dataloader has none')
         return bank, labels
@@ -224,7 +225,8 @@ class FeatureBank:
         features, labels = bank
         scorer = KNNProbe(self.k, self.temperature).fit(features, labels)
         for batch in batches:
-            queries, truth = features_of(self.runner.model, batch, self.pool)
+            with eval_context(self.runner, batch):
+                queries, truth = features_of(self.runner.model, batch, self.pool)
             votes = scorer(queries)
             shares = votes / votes.sum(dim=1, keepdim=True)
             output = {'logits': votes, 'pred_score': shares, 'labels': truth, 'features': queries}
@@ -244,9 +246,14 @@ def features_of(model: Any, batch: ImageBatch, pool: str) -> tuple[Tensor, Tenso
     return model.extract_features(batch['inputs'], pool=pool), batch['labels']
 
 
-def feature_bank(model: Any, loader: Iterable[ImageBatch], pool: str) -> tuple[Tensor, Tensor]:
+def feature_bank(
+    runner: RunnerProtocol, loader: Iterable[ImageBatch], pool: str
+) -> tuple[Tensor, Tensor]:
     """Features (M, D) and labels (M,) of all batches, gathered from all processes to each."""
-    parts = [features_of(model, batch, pool) for batch in loader]
+    parts = []
+    for batch in loader:
+        with eval_context(runner, batch):
+            parts.append(features_of(runner.model, batch, pool))
     features, labels = (torch.cat(column) for column in zip(*parts, strict=True))
     return gathered(features), gathered(labels)
 

@@ -1,14 +1,18 @@
 """mmengine's validation and test loops, in inference mode.
 
-mmengine runs them under `no_grad`, which still counts versions and views of every tensor.
+mmengine runs them under `no_grad`, which still counts versions and views of every tensor. The
+precision of the forward pass is the runner's to say (`eval_amp`); metrics compute without autocast.
 """
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from mmengine.evaluator import Evaluator as MMEvaluator
 from mmengine.runner import TestLoop as MMTestLoop
 from mmengine.runner import ValLoop as MMValLoop
+from mmengine.runner.loops import _update_losses
 
 from mae.evaluation.evaluator import Evaluator
 from mae.registry import LOOPS
@@ -19,6 +23,7 @@ class ValLoop(MMValLoop):
     """Validation during training, at the batch size of `val_dataloader`."""
 
     evaluator: MMEvaluator
+    val_loss: dict[str, Any]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -30,6 +35,16 @@ class ValLoop(MMValLoop):
         metrics: dict[str, float] = super().run()
         return metrics
 
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Evaluate a batch."""
+        hook = self.runner.call_hook
+        hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
+        with eval_context(self.runner, data_batch, self.fp16):
+            outputs = self.runner.model.val_step(data_batch)
+        outputs, self.val_loss = _update_losses(outputs, self.val_loss)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        hook('after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+
 
 @LOOPS.register_module()
 class TestLoop(MMTestLoop):
@@ -38,6 +53,7 @@ class TestLoop(MMTestLoop):
     __test__ = False  # not a test of pytest's
 
     evaluator: MMEvaluator
+    test_loss: dict[str, Any]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -48,6 +64,33 @@ class TestLoop(MMTestLoop):
         """Evaluate once."""
         metrics: dict[str, float] = super().run()
         return metrics
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Evaluate a batch."""
+        hook = self.runner.call_hook
+        hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
+        with eval_context(self.runner, data_batch, self.fp16):
+            outputs = self.runner.model.test_step(data_batch)
+        outputs, self.test_loss = _update_losses(outputs, self.test_loss)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        hook('after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+
+
+def eval_context(runner: Any, batch: Any, fp16: bool = False) -> AbstractContextManager[Any]:
+    """The context of a forward pass: our runner's; with mmengine's the type of the weights.
+
+    Args:
+        batch: as collated; its size is that of `inputs`, or of `sizes` of encoded images.
+        fp16: mmengine's switch of a loop, in place of `eval_amp`.
+    """
+    if fp16:
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        return torch.autocast(device, torch.float16)
+    if not hasattr(runner, 'eval_context'):
+        return nullcontext()
+    images = batch.get('inputs', batch.get('sizes', ())) if isinstance(batch, Mapping) else ()
+    context: AbstractContextManager[Any] = runner.eval_context(len(images))
+    return context
 
 
 def _evaluator(built: MMEvaluator) -> MMEvaluator:

@@ -46,7 +46,7 @@ class ReconstructionLoss(BaseMetric):
             if loss.ndim != 1:
                 raise ValueError(f'reconstruction_loss must be (B,), not {type_and_shape(loss)}')
             broken = (~loss.isfinite()).sum()
-            total = torch.stack([loss.sum(), broken, loss.new_tensor(len(loss))])
+            total = torch.stack([loss.sum(), broken, loss.new_full((), len(loss))])
             self._total = total if self._total is None else self._total + total
 
     def evaluate(self, size: int) -> dict[str, float]:

@@ -87,6 +87,7 @@ class BadSteps:
 
 
 _SHOWN = 16  # sample ids in a line of the log
+_KEPT = ('ids', 'keys')  # of a batch
 
 
 Batches = Sequence[Mapping[str, Tensor]]  # the micro-batches of a step
@@ -94,7 +95,11 @@ Batches = Sequence[Mapping[str, Tensor]]  # the micro-batches of a step
 
 @dataclass
 class _Step:
-    """What the guard needs of a step besides its report, until the report arrives."""
+    """What the guard needs of a step besides its report, until the report arrives.
+
+    Attributes:
+        batches: ids and keys of each micro-batch; its images would stay in memory.
+    """
 
     batches: Batches
     losses: list[Tensor]
@@ -188,7 +193,8 @@ class GuardHook(Hook):
         for buffer, kept in zip(self._statistics, self._kept, strict=True):
             buffer.copy_(torch.where(wrapper.skipped > 0, kept, buffer))
         lr = max(group['lr'] for group in wrapper.param_groups)
-        self._steps[runner.iter] = _Step(data_batch, wrapper.losses, wrapper.grad_norms, lr)
+        names = [{name: batch[name] for name in _KEPT} for batch in data_batch]
+        self._steps[runner.iter] = _Step(names, wrapper.losses, wrapper.grad_norms, lr)
 
     def after_report(self, runner: TrainingRunner, report: StepReport) -> None:
         """Log a bad step and perhaps go back, in all processes alike."""

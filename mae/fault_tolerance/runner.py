@@ -39,6 +39,7 @@ class StepWrapper(Protocol):
     skips_on_device: bool
     losses: list[Tensor]
     grad_norms: Tensor | None
+    grad_norm: Tensor | None
 
     @property
     def is_scaled(self) -> bool: ...

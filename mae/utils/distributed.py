@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 
-from mae.utils.errors import CheckpointError
+from mae.utils.errors import CheckpointError, ConfigError
 
 T = TypeVar('T')
 
@@ -25,6 +25,21 @@ def is_first_process(launcher: str) -> bool:
     return int(os.environ.get('SLURM_PROCID' if launcher == 'slurm' else 'RANK') or 0) == 0
 
 
+def require_visible_gpu() -> None:
+    """Refuse an environment that names GPUs of which torch sees none.
+
+    Raises:
+        ConfigError: names the variable.
+    """
+    named = os.environ.get('CUDA_VISIBLE_DEVICES', '')
+    is_meant = named.strip() not in ('', '-1', 'NoDevFiles')  # the last is SLURM's word for none
+    if is_meant and torch.version.cuda and not torch.cuda.is_available():
+        raise ConfigError(
+            f'CUDA_VISIBLE_DEVICES={named}, but torch sees no such GPU: name one that nvidia-smi '
+            'lists, or set it to nothing to run on the CPU'
+        )
+
+
 def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
     """Join the default process group: NCCL where there are GPUs, else gloo.
 
@@ -35,7 +50,8 @@ def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
         timeout: seconds after which a silent partner counts as dead.
 
     Raises:
-        ValueError: another launcher, or the environment it should have set is missing.
+        ValueError: another launcher, the environment it should have set is missing, or the node
+            has fewer GPUs than processes.
     """
     if launcher == 'slurm':
         _environment_from_slurm()
@@ -47,6 +63,8 @@ def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
             'start with tools/dist_train.sh CONFIG GPUS'
         )
     if torch.cuda.is_available():
+        if launcher == 'slurm' and torch.cuda.device_count() == 1:
+            os.environ['LOCAL_RANK'] = '0'  # SLURM shows each task its own GPU alone
         local_rank = int(os.environ['LOCAL_RANK'])
         if local_rank >= torch.cuda.device_count():
             raise ValueError(
@@ -54,8 +72,10 @@ def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
                 f'{torch.cuda.device_count()}; start at most so many processes'
             )
         torch.cuda.set_device(local_rank)
-    backend = 'nccl' if torch.cuda.is_available() else 'gloo'
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    options: dict[str, Any] = {'timeout': timedelta(seconds=timeout)}
+    if torch.cuda.is_available():  # NCCL starts at once, and barriers need not guess the device
+        options['device_id'] = torch.device('cuda', torch.cuda.current_device())
+    dist.init_process_group('nccl' if 'device_id' in options else 'gloo', **options)
 
 
 def leave_distributed() -> None:

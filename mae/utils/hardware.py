@@ -1,6 +1,8 @@
 """Software and hardware on which a result was measured."""
 
+import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 from mae.utils.versions import versions
@@ -23,6 +25,27 @@ def cpu_name() -> str:
         lines = []
     names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
     return names[0] if names else platform.machine()
+
+
+_QUOTA = Path('/sys/fs/cgroup/cpu.max')  # of a container: microseconds of CPU in a period
+
+
+def cores_at_hand(environ: Mapping[str, str] = os.environ) -> int:
+    """Cores for this process: at least 1.
+
+    Those that the system, a container or SLURM grants, shared among the processes that torchrun has
+    started on this machine.
+    """
+    bound = hasattr(os, 'sched_getaffinity')
+    cores = len(os.sched_getaffinity(0)) if bound else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text(encoding='ascii').split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or 'max'
+        pass
+    if granted := environ.get('SLURM_CPUS_PER_TASK'):
+        cores = min(cores, int(granted))
+    return max(1, cores // int(environ.get('LOCAL_WORLD_SIZE') or 1))
 
 
 def gpu_name() -> str:

@@ -5,6 +5,7 @@ mmengine's runner carries no types, so without these protocols mypy would accept
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from mmengine.config import Config
@@ -91,6 +92,8 @@ class RunnerProtocol(Protocol):
 
     @property
     def bare_model(self) -> Any: ...
+
+    def eval_context(self, batch_size: int) -> AbstractContextManager[None]: ...
 
     @property
     def is_exact(self) -> bool: ...

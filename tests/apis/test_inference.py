@@ -17,6 +17,7 @@ from safetensors import safe_open
 from mae.apis import FeatureExtractor, ImageClassifierInferencer, get_model, load_config
 from mae.apis.images import ReadImage
 from mae.registry import TRANSFORMS
+from mae.utils import precision
 from mae.utils.errors import DataError
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -350,3 +351,38 @@ def test_help_needs_no_imports(tool):
     env = {**os.environ, 'PYTHONPATH': str(TOOLS.parent)}
     text = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     assert 'usage: ' in text
+
+
+@pytest.mark.parametrize(
+    ('trained', 'evaluated', 'amp', 'expected'),
+    [
+        ('bfloat16', 'as_trained', 'as_trained', torch.bfloat16),
+        ('bfloat16', None, 'as_trained', None),
+        (None, 'bfloat16', 'as_trained', torch.bfloat16),
+        (None, 'as_trained', 'as_trained', None),
+        ('bfloat16', 'as_trained', None, None),
+        (None, 'as_trained', 'bfloat16', torch.bfloat16),
+    ],
+)
+def test_precision(config, pixels, monkeypatch, capsys, trained, evaluated, amp, expected):
+    monkeypatch.setattr(precision, 'cpu_computes_bfloat16', lambda: True)
+    config = copy.deepcopy(config)
+    config.optim_wrapper.amp, config.eval_amp = trained, evaluated
+    extract, seen = FeatureExtractor(config, False, amp=amp), []
+    compute = extract.model.extract_features
+
+    def spied(*args):
+        enabled = torch.is_autocast_enabled('cpu')
+        seen.append(torch.get_autocast_dtype('cpu') if enabled else None)
+        return compute(*args)
+
+    monkeypatch.setattr(extract.model, 'extract_features', spied)
+    assert extract(pixels).features.dtype == torch.float32
+    assert seen == [expected]
+    told = 'computing in bfloat16, as trained' in capsys.readouterr().err
+    assert told == (amp == 'as_trained' and expected is not None)
+
+
+def test_another_precision(model):
+    with pytest.raises(ValueError, match=r"^eval_amp must be 'bfloat16', .*, not 'half'$"):
+        FeatureExtractor(model, amp='half')

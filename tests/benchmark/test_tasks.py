@@ -235,3 +235,16 @@ def test_ours_is_compiled_as_the_config_switch_does_it(make_settings, monkeypatc
     settings = replace(make_settings(), compile=True)
     ours.pretrainer(pretraining(settings))
     assert seen == [(3, True)]  # two blocks of the encoder, one of the decoder
+
+
+def test_only_images_are_on_the_device(make_settings):
+    """Labels, ids and keys lie on the host, where those of a run lie and are checked.
+
+    Without memory for anything: a device that is not the CPU is all that counts here.
+    """
+    inputs = pretraining(replace(make_settings(), device=torch.device('meta')))
+    assert inputs.keys.device.type == 'cpu'
+    assert inputs.raw.device.type == inputs.noise.device.type == 'meta'
+    tuned = finetuning(replace(make_settings(FINETUNE), device=torch.device('meta')))
+    assert tuned.labels.device.type == 'cpu'
+    assert tuned.raw.device.type == 'meta'

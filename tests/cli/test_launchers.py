@@ -129,7 +129,7 @@ def test_slurm_train(launch, arguments, rest):
     words = result.stdout.splitlines()
     assert words == [
         *('srun', '--partition=PARTITION', '--job-name=JOB', '--gres=gpu:8', '--ntasks=8'),
-        *('--ntasks-per-node=8', '--cpus-per-task=5', '--kill-on-bad-exit=1'),
+        *('--ntasks-per-node=8', '--cpus-per-task=10', '--kill-on-bad-exit=1'),
         *('python', '-u', f'{TOOLS}/train.py', 'CONFIG', *rest, '--launcher', 'slurm'),
     ]
     assert re.search(r'MASTER_PORT=\d{5}\n', result.stderr)
@@ -145,6 +145,25 @@ def test_slurm_variables(launch):
     assert words[at + 1 : at + 3] == ['-x', 'node7']
     assert words[-4:] == ['CONFIG', 'CHECKPOINT', '--launcher', 'slurm']
     assert 'MASTER_PORT=1234\n' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ('nodes', 'gpus', 'expected'),
+    [
+        ('96', '8', 12),
+        ('192+', '8', 18),  # 16 workers and two more
+        ('64\\n32', '4', 8),  # nodes of two kinds: the smaller
+        ('4', '8', 1),
+        ('no such partition', '8', 10),
+    ],
+)
+def test_each_task_gets_its_share_of_a_node(launch, tmp_path, nodes, gpus, expected):
+    fake = tmp_path / 'bin' / 'sinfo'
+    fake.write_text(f'#!/bin/sh\nprintf "{nodes}\\n"\n')
+    fake.chmod(0o755)
+    variables = {'GPUS': '16', 'GPUS_PER_NODE': gpus}
+    words = launch('slurm_train.sh', 'PARTITION', 'JOB', 'CONFIG', **variables).stdout.splitlines()
+    assert f'--cpus-per-task={expected}' in words
 
 
 def test_few_gpus_lie_on_one_node(launch):

@@ -114,7 +114,7 @@ SOURCE = 'train_dataloader.dataset.source'
         (SCRATCH, 'custom_hooks.0.ema_type', 'ExponentialAverage', 'ExponentialMovingAverage?'),
         # values
         (PRETRAIN, 'base_lr', 'high', "base_lr must be float or None, not 'high'"),
-        (PRETRAIN, 'train_dataloader.num_workers', 'two', "must be int, not 'two'"),
+        (PRETRAIN, 'train_dataloader.num_workers', 'two', "must be int or 'auto', not 'two'"),
         (PRETRAIN, 'model.masker.mask_ratio', 'most', "mask_ratio must be float, not 'most'"),
         (PRETRAIN, 'model.encoder.img_size', (1, 2, 3), '(int, int), not (1, 2, 3)'),
         (PRETRAIN, 'model.encoder', 'ViT', "model.encoder must be a dict, not 'ViT'"),

@@ -1,13 +1,19 @@
+import logging
 import shutil
+import socket
 import warnings
 
 import pytest
 import torch
+import torch.distributed as dist
 from mmengine.hooks import Hook
 from torch import nn
 from torch._dynamo.utils import counters
+from torch.nn.parallel import DistributedDataParallel
 
-from mae.engine.compile import compile_blocks
+from mae.engine import runner as runner_module
+from mae.engine.compile import compile_blocks, without_recompiling
+from mae.utils.errors import ConfigError
 from tests.forked import forked
 
 # Traces and differentiates like the default, but needs no C++ compiler and no seconds for it.
@@ -126,3 +132,125 @@ def test_nothing_asked_nothing_done(options):
 def test_no_blocks():
     with pytest.warns(UserWarning, match='names no blocks'):
         assert not compile_blocks([], options=True)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'mode': 'fast'}, r"^compile.mode must be one of default, .*, not 'fast'$"),
+        ({'backend': 'indutor'}, r"^compile.backend must be one of .*inductor.*, not 'indutor'$"),
+        ({'fulgraph': True}, r'^compile.fulgraph: .* no such argument; did you mean compile.full'),
+        ({'mode': 'reduce-overhead'}, r"^compile.mode='reduce-overhead' records CUDA graphs"),
+        ({'mode': 'max-autotune'}, r"^compile.mode='max-autotune' records CUDA graphs"),
+        ({'backend': 'cudagraphs'}, r"^compile.backend='cudagraphs' records CUDA graphs"),
+        ({'options': {'triton.cudagraphs': True}}, r'^compile.options=.* records CUDA graphs'),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_in_a_line(options, message):
+    block = nn.Linear(2, 2)
+    with pytest.raises(ConfigError, match=message):
+        compile_blocks([block], options)
+    assert block._compiled_call_impl is None
+
+
+@pytest.mark.parametrize(
+    ('gpu', 'switch', 'target', 'expected'),
+    [
+        (False, {}, 'train_step', False),
+        (True, {}, 'train_step', True),
+        (True, {'compile': False}, 'train_step', False),
+        (True, {}, 'test_step', False),  # would take longer than it saves
+        (True, {'compile': True}, 'test_step', True),
+        (False, {'compile': True}, 'train_step', True),
+    ],
+)
+def test_training_on_a_gpu_compiles_by_default(
+    make_runner, monkeypatch, gpu, switch, target, expected
+):
+    asked = []
+    runner = make_runner(changes=switch)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    monkeypatch.setattr(runner_module, 'compile_blocks', lambda _, options: asked.append(options))
+    runner._maybe_compile(target)
+    assert asked == [expected]
+
+
+def test_the_log_says_what_compilation_took(make_runner, monkeypatch):
+    monkeypatch.setattr(runner_module, 'compile_blocks', lambda _, options: True)
+    runner = make_runner(changes={'compile': True, 'train_cfg.max_epochs': 2})
+    runner.train()
+    (handler,) = [h for h in runner.logger.handlers if isinstance(h, logging.FileHandler)]
+    with open(handler.baseFilename) as file:
+        log = file.read()
+    assert 'blocks will be compiled in the first step' in log
+    assert log.count('compiled: the first step took ') == 1
+
+
+class Toy(nn.Module):
+    """Two blocks, each of two layers larger than a bucket of the all-reduce."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(600, 600), nn.GELU(), nn.Linear(600, 600)) for _ in range(2)
+        )
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = x + block(x)
+        return x
+
+
+def graphs_of(sizes, wrap=lambda model: model, calm=False, cut=False):
+    """Number of graphs that a back-end is given in passes with batches of these sizes."""
+    torch._dynamo.reset()
+    graphs = []
+
+    def record(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    model = Toy()
+    assert compile_blocks(model.blocks, {'backend': record})
+    if cut:
+        torch._dynamo.config.optimize_ddp = True  # torch's default
+    graphs.clear()  # of the trial
+    model, last = wrap(model), 0
+    for size in sizes:
+        with without_recompiling(calm and size < last):
+            model(torch.ones(size, 600, requires_grad=True)).sum().backward()
+        last = size
+    return len(graphs)
+
+
+@forked
+def test_as_many_graphs_with_ddp_as_without():
+    with socket.socket() as place:
+        place.bind(('127.0.0.1', 0))
+        port = place.getsockname()[1]
+    dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=0, world_size=1)
+
+    def wrap(model):
+        return DistributedDataParallel(model, bucket_cap_mb=1, gradient_as_bucket_view=True)
+
+    alone = graphs_of([4, 4])
+    assert graphs_of([4, 4], wrap) == alone
+    assert graphs_of([4, 4], wrap, cut=True) > alone
+
+
+@forked
+def test_a_last_smaller_batch_compiles_nothing():
+    assert graphs_of([8, 8]) == 1
+    assert graphs_of([8, 8, 7, 8, 8, 7]) == 2
+    assert graphs_of([8, 8, 7, 8, 8, 7], calm=True) == 1
+
+
+@forked
+def test_validation_with_a_last_smaller_batch(make_runner):
+    """50 images in batches of 32: the 18 run as they are."""
+    runs = {}
+    for name, size in (('whole', 25), ('rest', 32)):
+        changes = {'compile': TRACED, 'train_cfg.max_epochs': 2, 'val_dataloader.batch_size': size}
+        run(make_runner, name, changes, classify=True)
+        runs[name] = counters['stats']['unique_graphs']
+    assert runs['rest'] == runs['whole']

@@ -1,8 +1,12 @@
-"""The batch per device that keeps the global batch."""
+"""The batch per device that keeps the global batch, and the workers that the cores allow."""
+
+import logging
+import warnings
 
 import pytest
 
-from mae.engine.data_loaders import batch_per_device
+from mae.engine import data_loaders
+from mae.engine.data_loaders import batch_per_device, with_workers
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,31 @@ from mae.engine.data_loaders import batch_per_device
 )
 def test_batch_per_device(most: int, total: int, devices: int, expected: int) -> None:
     assert batch_per_device(most, total, devices) == expected
+
+
+@pytest.mark.parametrize(
+    ('given', 'cores', 'expected'),
+    [('auto', 16, 14), ('auto', 64, 16), ('auto', 2, 1), ('auto', 1, 1), (4, 16, 4), (0, 1, 0)],
+)
+def test_workers_follow_the_cores(given, cores, expected, monkeypatch):
+    monkeypatch.setattr(data_loaders, 'cores_at_hand', lambda: cores)
+    monkeypatch.setattr(data_loaders, 'print_log', lambda *args: pytest.fail(args[0]))
+    assert with_workers({'num_workers': given, 'batch_size': 3}) == {
+        'num_workers': expected,
+        'batch_size': 3,
+    }
+    assert with_workers({'batch_size': 3}) == {'batch_size': 3}
+
+
+def test_more_workers_than_cores_are_told_in_one_line(make_runner, monkeypatch):
+    told = []
+    monkeypatch.setattr(data_loaders, 'cores_at_hand', lambda: 2)
+    monkeypatch.setattr(data_loaders, 'print_log', lambda *args: told.append(args))
+    runner = make_runner(changes={'train_dataloader.num_workers': 300})
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        runner.train_dataloader  # noqa: B018  (builds it; workers start later)
+        runner.build_train_loop(runner._train_loop)
+    ((line, logger, level),) = told
+    assert line.startswith('num_workers=300, but this process has 2 cores')
+    assert (logger, level) == ('current', logging.WARNING)

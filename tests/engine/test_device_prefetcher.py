@@ -61,3 +61,20 @@ def test_the_current_stream_waits_for_the_copy(monkeypatch):
         'current waits for own',
         'used on current',
     ]
+
+
+def test_a_micro_batch_is_copied_when_its_turn_comes(make_runner, monkeypatch):
+    """All at once would take the memory of a global batch."""
+    changes = {'train_dataloader.batch_size': 8, 'train_cfg.max_epochs': 1}
+    changes['param_scheduler.warmup_epochs'] = 0.2
+    runner = make_runner(changes=changes)
+    notes = []
+    step, copy = runner.model.train_step, DevicePrefetcher.to_device
+    monkeypatch.setattr(
+        DevicePrefetcher, 'to_device', lambda *args: notes.append('copy') or copy(*args)
+    )
+    monkeypatch.setattr(
+        runner.model, 'train_step', lambda *args: notes.append('step') or step(*args)
+    )
+    runner.train()
+    assert notes == ['copy', 'step'] * 4 * 5

@@ -31,6 +31,8 @@ ALLOWED = {
     'image.check_labels': 'of labels, before they are copied',
     'block.forward': "of drop path's draw on the host",
     'averaged_model.update_parameters': 'of a count of steps, which mmengine keeps on the host',
+    'ema.after_train_iter': 'of the same count',
+    'ema.update_average': 'of the same count',
 }
 
 
@@ -89,6 +91,7 @@ def train(make_runner, monkeypatch, classify, *hooks):
         'default_hooks.bad_samples': dict(type='BadSamplesHook'),
         'custom_hooks': [dict(type='EMAHook')],
         'optim_wrapper.optimizer.fused': True,
+        'optim_wrapper.clip_grad': dict(max_norm=1.0),
         'optim_wrapper.skip_nonfinite': False,  # on a CPU the host looks at once
     }
     runner = make_runner(f'run{len(hooks)}', changes, classify)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mae.engine import Runner
 from mae.fault_tolerance.checkpoint import load_checkpoint
 from mae.utils.errors import CheckpointError, ConfigError
 
@@ -307,3 +308,23 @@ def test_interrupted_run_leaves_whole_checkpoints(make_runner):
     expected = trained(make_runner('whole', changes))
     shutil.rmtree(next(Path(runner.work_dir).glob('2*/')))
     assert trained(make_runner('run', {**changes, 'resume': True})) == expected[8:]
+
+
+@pytest.mark.parametrize('gpu', [False, True])
+def test_gradients_are_views_of_the_reduced_buckets(make_runner, monkeypatch, gpu):
+    """Without that each process holds them twice."""
+    given = []
+    runner = make_runner()
+    model = runner.model
+    monkeypatch.setattr(Runner, 'distributed', True)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    monkeypatch.setattr(
+        'mae.engine.runner.MMDistributedDataParallel', lambda **options: given.append(options)
+    )
+    monkeypatch.setattr(
+        'mmengine.runner.Runner.wrap_model', lambda self, options, model: given.append(options)
+    )
+    runner.wrap_model(None, model)
+    (options,) = given
+    assert options['gradient_as_bucket_view'] is True
+    assert options['broadcast_buffers'] is False

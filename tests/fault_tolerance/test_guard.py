@@ -327,3 +327,25 @@ def test_count_round_trip():
 def test_numbers_that_make_no_sense(options):
     with pytest.raises(ValueError, match=r'^default_hooks.guard needs [^\n]*$'):
         GuardHook(**options)
+
+
+def test_until_the_report_only_names_are_kept(make_runner):
+    """The images of three steps would take gigabytes."""
+
+    class Look(Hook):
+        priority = 'LOWEST'
+
+        def __init__(self):
+            self.kept = []
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            (guard,) = [hook for hook in runner.hooks if isinstance(hook, GuardHook)]
+            (batch,) = guard._steps[runner.iter].batches
+            assert torch.equal(batch['ids'], data_batch[0]['ids'])
+            self.kept.append(set(batch))
+
+    runner = make_runner(changes={'train_cfg.max_epochs': 2})
+    look = Look()
+    runner.register_hook(look)
+    runner.train()
+    assert look.kept == [{'ids', 'keys'}] * 10

@@ -2,13 +2,16 @@
 
 import json
 import multiprocessing
+import os
 from datetime import timedelta
 
 import pytest
+import torch
 import torch.distributed as dist
 
 from mae.fault_tolerance.checkpoint import choose_checkpoint
-from mae.utils.distributed import on_main, together
+from mae.utils.distributed import init_distributed, on_main, require_visible_gpu, together
+from mae.utils.errors import ConfigError
 from tests.faults.calls import cut
 
 
@@ -78,3 +81,76 @@ def test_an_error_in_one_stops_all(found):
     assert [each['all well'] for each in found] == [0, 1]
     assert found[0]['error in the second'] == 'CheckpointError: process 1: no good in 1'
     assert found[1]['error in the second'] == 'ValueError: no good in 1'
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """gpus(number, local_rank): what `init_distributed` does with them, told by its calls."""
+
+    def prepare(number, local_rank):
+        calls = {}
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: number > 0)
+        monkeypatch.setattr(torch.cuda, 'device_count', lambda: number)
+        monkeypatch.setattr(torch.cuda, 'set_device', lambda index: calls.update(index=index))
+        monkeypatch.setattr(torch.cuda, 'current_device', lambda: calls['index'])
+        monkeypatch.setattr(
+            dist, 'init_process_group', lambda backend, **options: calls.update(options, by=backend)
+        )
+        values = dict(SLURM_PROCID='3', SLURM_NTASKS='8', SLURM_LOCALID=local_rank)
+        values |= dict(RANK='3', WORLD_SIZE='8', LOCAL_RANK=local_rank, MASTER_ADDR='node0')
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv('MASTER_PORT', '1')
+        return calls
+
+    return prepare
+
+
+@pytest.mark.parametrize('launcher', ['slurm', 'pytorch'])
+def test_nccl_is_told_its_device(gpus, launcher):
+    calls = gpus(8, '3')
+    init_distributed(launcher)
+    assert calls['device_id'] == torch.device('cuda', 3)
+    assert (calls['by'], calls['index']) == ('nccl', 3)
+
+
+def test_gloo_has_none(gpus):
+    calls = gpus(0, '3')
+    init_distributed('pytorch')
+    assert calls['by'] == 'gloo'
+    assert 'device_id' not in calls
+
+
+def test_slurm_may_show_each_task_one_gpu(gpus):
+    calls = gpus(1, '3')
+    init_distributed('slurm')
+    assert calls['device_id'] == torch.device('cuda', 0)
+    assert os.environ['LOCAL_RANK'] == '0'  # which mmengine's wrapper reads
+
+
+@pytest.mark.parametrize(('launcher', 'number'), [('pytorch', 1), ('slurm', 2)])
+def test_more_processes_than_gpus(gpus, launcher, number):
+    gpus(number, '3')
+    with pytest.raises(ValueError, match=f'process 3 of this node has no GPU: .* only {number};'):
+        init_distributed(launcher)
+
+
+@pytest.mark.parametrize('named', ['7', '0,1', 'GPU-1234'])
+def test_a_gpu_that_is_not_there(named, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', named)
+    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(ConfigError, match=f'^CUDA_VISIBLE_DEVICES={named}, but torch sees no such'):
+        require_visible_gpu()
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    require_visible_gpu()
+
+
+@pytest.mark.parametrize('named', ['', '-1', 'NoDevFiles', None])
+def test_no_gpu_is_asked_for(named, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    if named is None:
+        monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    else:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', named)
+    require_visible_gpu()

@@ -5,7 +5,7 @@ Evaluation: short side to 256 (bicubic), centre crop 224.
 
 train_dataloader = dict(
     batch_size=128,
-    num_workers=8,
+    num_workers='auto',
     persistent_workers=True,
     prefetch_factor=2,
     pin_memory=True,
@@ -24,7 +24,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=512,
-    num_workers=8,
+    num_workers='auto',
     persistent_workers=True,
     prefetch_factor=2,
     pin_memory=True,

@@ -5,7 +5,7 @@ The labels of `data/imagenet/train/<class>/` are read but play no part.
 
 train_dataloader = dict(
     batch_size=512,
-    num_workers=8,
+    num_workers='auto',
     persistent_workers=True,
     prefetch_factor=2,
     pin_memory=True,

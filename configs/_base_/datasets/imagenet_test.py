@@ -1,8 +1,9 @@
 """Images of ImageNet's classes for a test alone: short side to 256 (bicubic), centre crop 224."""
 
+eval_amp = 'bfloat16'  # as the recipes train
 test_dataloader = dict(
     batch_size=128,
-    num_workers=8,
+    num_workers='auto',
     persistent_workers=True,
     prefetch_factor=2,
     pin_memory=True,

@@ -2,7 +2,7 @@
 
 loader = dict(
     batch_size=512,
-    num_workers=8,
+    num_workers='auto',
     persistent_workers=True,
     prefetch_factor=2,
     pin_memory=True,
@@ -19,6 +19,7 @@ images = dict(
     ],
 )
 photos = dict(type='OmniBenchmark', root='data/omnibenchmark')
+eval_amp = 'bfloat16'  # as the recipes train
 test_dataloader = dict(**loader, dataset=dict(**images, source=dict(**photos, split='test')))
 test_cfg = dict(
     bank_dataloader=dict(**loader, dataset=dict(**images, source=dict(**photos, split='train'))),

@@ -43,7 +43,8 @@ def _tuned(inputs: FinetuningInputs, kind: str, fused: bool) -> Peer:
         drop_path_rate=inputs.drop_path_rate,
     )
     model.load_state_dict(renamed(inputs.weights, _RULES), strict=True)
-    images, labels, loss = inputs.images, inputs.labels, inputs.loss
+    images, loss = inputs.images, inputs.loss
+    labels = inputs.labels.to(images.device)
     groups = param_groups_layer_decay(
         model,
         weight_decay=inputs.weight_decay,

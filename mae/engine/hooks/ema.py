@@ -3,10 +3,43 @@
 import torch
 from mmengine.hooks import EMAHook as MMEMAHook
 from mmengine.model import ExponentialMovingAverage
-from torch import Tensor
+from torch import Tensor, nn
 
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
+
+
+def update_average(
+    average: ExponentialMovingAverage, model: nn.Module, skipped: Tensor | None = None
+) -> None:
+    """What `average.update_parameters(model)` does after its first step, of all weights at once.
+
+    The same bits as of one `lerp_` a weight. Where the device decides, torch has no kernel for many
+    weights at once, but it takes one call from Python instead of several for each weight.
+
+    Args:
+        skipped: float (), 1 where the weights did not change and the average must not either; None:
+            they have changed.
+    """
+    found: dict[str, Tensor] = dict(
+        model.state_dict() if average.update_buffers else model.named_parameters()
+    )
+    if average.steps % average.interval == 0:
+        pairs = [
+            (mean.data, found[name].data.to(mean.device))
+            for name, mean in average.avg_parameters.items()
+            if mean.dtype.is_floating_point
+        ]
+        means, values = [mean for mean, _ in pairs], [value for _, value in pairs]
+        if skipped is None:
+            torch._foreach_lerp_(means, values, average.momentum)
+        else:
+            momentum = average.momentum * (1 - skipped).to(means[0].device)
+            torch._foreach_lerp_(means, values, [momentum] * len(means))
+    if not average.update_buffers:
+        for kept, buffer in zip(average.module.buffers(), model.buffers(), strict=True):
+            kept.data.copy_(buffer.data.to(kept.device))
+    average.steps += 1
 
 
 @HOOKS.register_module()
@@ -36,12 +69,13 @@ class EMAHook(MMEMAHook):
             return
         skipped: Tensor = runner.optim_wrapper.skipped
         average = self.ema_model
-        if runner.optim_wrapper.skips_on_device and type(average) is ExponentialMovingAverage:
-            momentum = average.momentum
-            average.momentum = momentum * (1 - skipped)
-            super().after_train_iter(runner, batch_idx, data_batch, outputs)
-            average.momentum = momentum
-        elif not skipped:
+        is_plain = type(average) is ExponentialMovingAverage
+        on_device = runner.optim_wrapper.skips_on_device and is_plain
+        if not on_device and skipped:
+            return
+        if is_plain and self._ema_started(runner) and average.steps > 0:
+            update_average(average, self.src_model, skipped if on_device else None)
+        else:
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def on_interrupt(self, runner: TrainingRunner) -> None:

@@ -20,9 +20,12 @@ from torch import Tensor
 from mae.engine.history import begin_with_history
 from mae.registry import HOOKS, LOG_PROCESSORS
 from mae.utils import strict_json
+from mae.utils.hardware import cores_at_hand
 from mae.utils.runner_protocol import RunnerProtocol
 
 _TIMES = ('time', 'data_time')
+_MOST_WAITING = 0.05  # share of a step's time
+_FEWEST_STEPS = 10  # from which a share is more than chance
 
 
 @LOG_PROCESSORS.register_module()
@@ -77,6 +80,7 @@ class LoggerHook(MMLoggerHook):
         super().__init__(ignore_last=ignore_last, **options)
         self._has_begun = False
         self._has_warned = False
+        self._has_told_of_loader = False
 
     def before_run(self, runner: RunnerProtocol) -> None:
         """Warn once about errors of the log file, too."""
@@ -94,6 +98,7 @@ class LoggerHook(MMLoggerHook):
     def before_train_epoch(self, runner: RunnerProtocol) -> None:
         """Start without values, also after the run has gone back."""
         self._steps: list[Mapping[str, Tensor]] = []
+        self._left_out = 1
         if runner.iter == (runner.epoch + 1) * len(runner.train_dataloader):  # evaluations follow
             self._begin_history(runner)
 
@@ -116,9 +121,39 @@ class LoggerHook(MMLoggerHook):
             history[f'train/{name}'] = HistoryBuffer(values, [1] * len(values))
         with self._warn_of_disk_errors(runner):
             self._log(runner, batch_idx)
+        if not self._has_told_of_loader:
+            self._say_if_loader_bound(runner, self._left_out)
+        self._left_out = 0
         self._steps.clear()
         for name in [name for name in history if name.startswith('train/')]:
             history[name] = HistoryBuffer()
+
+    def _say_if_loader_bound(self, runner: RunnerProtocol, left_out: int) -> None:
+        """Once a run, a line if the steps since the last line waited long for their batches.
+
+        On a GPU the host is ahead, so it waits for the loader only where the device does, too.
+
+        Args:
+            left_out: number of steps not looked at: the first of an epoch waits for the workers to
+                start.
+        """
+        scalars = runner.message_hub.log_scalars
+        if not {'train/data_time', 'train/time'} <= set(scalars):
+            return
+        waits = scalars['train/data_time'].data[0][left_out:]
+        steps = scalars['train/time'].data[0][left_out:]
+        share = sum(waits) / max(sum(steps), 1e-9)
+        if len(steps) < _FEWEST_STEPS or share <= _MOST_WAITING:
+            return
+        self._has_told_of_loader = True
+        workers = getattr(runner.train_dataloader, 'num_workers', None)
+        given = '' if workers is None else f' (train_dataloader.num_workers is {workers})'
+        runner.logger.info(
+            f'the loader is the bound: {share:.0%} of the time of a step, '
+            f'{sum(steps) / len(steps):.2g} s, is waiting for its images; this process has '
+            f'{cores_at_hand()} cores{given}; more cores and workers or packed images '
+            '(tools/data/pack.py) help'
+        )
 
     def _log(self, runner: RunnerProtocol, batch_idx: int) -> None:
         """Log as mmengine does, without the name of the run."""
@@ -165,8 +200,8 @@ class LoggerHook(MMLoggerHook):
 
 def _columns(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, list[float]]:
     """The values of each output, in the order of the steps."""
-    names = steps[0] if steps else ()
+    names = dict.fromkeys(name for step in steps for name in step)
     return {
-        name: torch.stack([torch.as_tensor(step[name]) for step in steps]).tolist()
+        name: torch.stack([torch.as_tensor(step[name]) for step in steps if name in step]).tolist()
         for name in names
     }

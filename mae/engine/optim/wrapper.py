@@ -1,9 +1,8 @@
 """One optimizer step over all micro-batches of a global batch, in mixed precision."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from mmengine.device import get_device
@@ -11,8 +10,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from mae.registry import OPTIM_WRAPPERS
-
-_DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+from mae.utils.precision import Amp, dtype_of
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -40,32 +38,25 @@ class StepOptimWrapper(OptimWrapper):
         losses: weighted losses of the micro-batches of the last step, in this process.
         grad_norms: L2 norm of the gradient of each parameter, in the order of the optimizer's
             groups (times the loss scale, if there is one); None after a good step on a CPU.
+        grad_norm: norm of all gradients before they were clipped, float (), on their device; None
+            without clipping by a norm.
 
     Raises:
-        ValueError: unknown `amp`.
+        ConfigError: unknown `amp`, or one that the device lacks.
     """
 
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
         *,
-        amp: Literal['bfloat16', 'float16'] | None = None,
+        amp: Amp | None = None,
         clip_grad: Mapping[str, Any] | None = None,
         skip_nonfinite: bool = True,
     ) -> None:
         super().__init__(optimizer, clip_grad=None if clip_grad is None else dict(clip_grad))
-        if amp is not None and amp not in _DTYPES:
-            raise ValueError(
-                f"optim_wrapper.amp must be 'bfloat16', 'float16' or None, not {amp!r}"
-            )
         self._device = get_device()
-        if amp == 'bfloat16' and self._device == 'cpu' and not _cpu_computes_bfloat16():
-            warnings.warn(
-                'this CPU has no instructions for bfloat16, so its products take several times as '
-                'long as in float32: optim_wrapper.amp=None is faster',
-                stacklevel=2,
-            )
-        self._dtype = _DTYPES[amp] if amp else None
+        self._dtype = dtype_of(amp, 'optim_wrapper.amp', self._device)
+        self.amp = amp
         self._scaler = torch.amp.GradScaler(self._device, enabled=amp == 'float16')
         self._weights: Sequence[float] = [1.0]
         self._done = 0
@@ -74,13 +65,19 @@ class StepOptimWrapper(OptimWrapper):
         self.skipped = torch.zeros((), device=self._device)
         self.losses: list[Tensor] = []
         self.grad_norms: Tensor | None = None
+        self.grad_norm: Tensor | None = None
+        self._is_led = False  # by a loop that calls `begin_step`, and logs `grad_norm` itself
 
     def begin_step(self, weights: Sequence[float]) -> None:
         """Begin a step of `len(weights)` micro-batches, whose losses get these weights."""
+        self._is_led = True
+        self._begin(weights)
+
+    def _begin(self, weights: Sequence[float]) -> None:
         self._weights = weights
         self._done = 0
         self.losses = []
-        self.grad_norms = None
+        self.grad_norms = self.grad_norm = None
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -97,7 +94,7 @@ class StepOptimWrapper(OptimWrapper):
 
     def scale_loss(self, loss: Tensor) -> Tensor:
         if self._done == len(self._weights):  # a loop without `begin_step`, such as mmengine's
-            self.begin_step([1.0])
+            self._begin([1.0])
         return loss * self._weights[self._done]
 
     def backward(self, loss: Tensor, **kwargs: object) -> None:
@@ -124,6 +121,32 @@ class StepOptimWrapper(OptimWrapper):
             return
         self._scaler.step(self.optimizer, **kwargs)  # skips by itself
         self._scaler.update()
+
+    def _clip_grad(self) -> None:
+        """Clip as mmengine does, without reading the norm, which would wait for the device."""
+        options = dict(self.clip_grad_kwargs)
+        params = [p for group in self.optimizer.param_groups for p in group['params']]
+        params = [param for param in params if param.grad is not None]
+        known = self.grad_norms if not self.is_scaled else None  # else times the loss scale
+        if not params:
+            return
+        if known is not None and self._clips_by_l2(options):
+            self.grad_norm = torch.linalg.vector_norm(known)
+            max_norm = options['max_norm']
+            torch.nn.utils.clip_grads_with_norm_(params, max_norm, self.grad_norm, foreach=True)
+        else:
+            self.grad_norm = self.clip_func(params, **options)  # None if it clips by value
+        if self.grad_norm is not None and not self._is_led:
+            self.message_hub.update_scalar(f'train/{self.grad_name}', float(self.grad_norm))
+
+    def _clips_by_l2(self, options: Mapping[str, Any]) -> bool:
+        """Whether the norms that the check of gradients has computed are those to clip by."""
+        by_norm = self.clip_func is torch.nn.utils.clip_grad_norm_
+        return (
+            by_norm
+            and not set(options) - {'max_norm', 'norm_type'}
+            and (float(options.get('norm_type', 2)) == 2)
+        )
 
     @property
     def is_scaled(self) -> bool:
@@ -165,11 +188,3 @@ class StepOptimWrapper(OptimWrapper):
         if (scaler := state.pop('loss_scaler', None)) and self._scaler.is_enabled():
             self._scaler.load_state_dict(scaler)
         super().load_state_dict(state)
-
-
-def _cpu_computes_bfloat16() -> bool:
-    """Whether this CPU has bfloat16 instructions; True where that is unknown, without oneDNN."""
-    if not torch.backends.mkldnn.is_available():
-        return True
-    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return supported

@@ -5,6 +5,7 @@ Shapes: B images, C channels, H W pixels, N classes, D width, G members of a gri
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mae.models.algorithms.base import Algorithm
@@ -82,7 +83,8 @@ class Classifier(Algorithm):
                 training; 'predict' for evaluation: logits and labels, and `lr_scales` of a grid.
             batch: the rest of the batch, unused.
         """
-        logits: Tensor = self.head(self.encoder(inputs))
+        tokens: Tensor = self.encoder(inputs)
+        logits: Tensor = self.head(tokens) if mode == 'loss' else self._exact_logits(tokens)
         if mode == 'tensor':
             return logits
         if labels is None:
@@ -95,6 +97,16 @@ class Classifier(Algorithm):
         if hasattr(self.head, 'lr_scales'):
             outputs['lr_scales'] = self.head.lr_scales
         return [outputs]
+
+    def _exact_logits(self, tokens: Tensor) -> Tensor:
+        """Logits without autocast: in 16 bits many are equal, and a tie counts as a miss."""
+        device = tokens.device.type
+        if not torch.is_autocast_enabled(device):
+            logits: Tensor = self.head(tokens)
+            return logits
+        with torch.autocast(device, enabled=False):
+            logits = self.head(tokens.float())
+        return logits
 
     def get_lr_scale(self, name: str) -> float:
         """Factor of a parameter's learning rate: 1, unless the head scales it."""

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.visualization import LocalVisBackend
 
 from mae.engine.history import lines_until
+from mae.engine.hooks import LoggerHook
 from mae.visualization.logs import read_scalars
 
 
@@ -119,3 +120,41 @@ def test_a_full_log_file_does_not_stop_the_run(make_runner, capfd):
     assert out.count('logging failed') == 1
     assert 'Epoch(train) [2][5/5]' in out
     assert 'Traceback' not in err
+
+
+@pytest.mark.parametrize(('seconds', 'expected'), [(0.002, 1), (0.0, 0)])
+def test_a_loader_that_is_the_bound_is_told_of_once(make_runner, monkeypatch, seconds, expected):
+    """Each step waits `seconds` of the .01 that it is made to take, the first a second."""
+    changes = {
+        'train_dataloader.batch_size': 8,
+        'global_batch_size': 8,
+        'default_hooks.logger.interval': 20,
+        'train_cfg.max_epochs': 2,
+    }
+    runner = make_runner(changes=changes)
+
+    class Clock(Hook):
+        priority = 'BELOW_NORMAL'  # after the timer, before the log: `LoggerHook` came first
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            scalars = runner.message_hub.log_scalars
+            waited = seconds if batch_idx else 1
+            scalars['train/data_time'].data[0][-1] = waited
+            scalars['train/time'].data[0][-1] = max(waited, 0.01)
+
+    (logger,) = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+    runner._hooks.insert(runner._hooks.index(logger), Clock())
+    runner.train()
+    (log,) = Path(runner.work_dir).rglob('*.log')
+    text = log.read_text()
+    assert text.count('the loader is the bound: 20% of the time of a step, 0.01 s') == expected
+    assert text.count('the loader is the bound') == expected
+    if expected:
+        assert '(train_dataloader.num_workers is 0)' in text
+
+
+def test_the_norm_of_clipped_gradients_is_logged(make_runner):
+    changes = {'optim_wrapper.clip_grad': dict(max_norm=1e-3), 'train_cfg.max_epochs': 2}
+    runner = make_runner(changes=changes)
+    runner.train()
+    assert all(row['grad_norm'] > 0 for row in rows_of(runner))

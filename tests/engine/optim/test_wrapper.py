@@ -4,9 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mae.engine.optim import StepOptimWrapper
-from mae.engine.optim import wrapper as optim_wrapper
+from mae.utils import precision
+from tests.forked import forked
 
 
 def network():
@@ -70,7 +73,7 @@ class Forward(nn.Module):
 @pytest.mark.parametrize('amp', ['bfloat16', None])
 @pytest.mark.parametrize('supported', [False, True])
 def test_a_cpu_that_is_slower_in_bfloat16_is_told_of(amp, supported, monkeypatch):
-    monkeypatch.setattr(optim_wrapper, '_cpu_computes_bfloat16', lambda: supported)
+    monkeypatch.setattr(precision, 'cpu_computes_bfloat16', lambda: supported)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
         StepOptimWrapper(torch.optim.SGD(network().parameters(), lr=0.1), amp=amp)
@@ -122,3 +125,72 @@ def test_state_round_trip():
 def test_unknown_precision():
     with pytest.raises(ValueError, match=r"^optim_wrapper.amp must be .* not 'fp16'$"):
         StepOptimWrapper(torch.optim.SGD(network().parameters(), lr=0.1), amp='fp16')
+
+
+class Reads(TorchDispatchMode):
+    """Operators that hand a value to the host."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    'clip_grad',
+    [dict(max_norm=0.1), dict(max_norm=0.1, norm_type=1), dict(type='value', clip_value=1)],
+)
+def test_clipping_reads_nothing_back(clip_grad):
+    model = network()
+    model(torch.ones(2, 6).double()).sum().backward()
+    wrapper = StepOptimWrapper(torch.optim.AdamW(model.parameters()), clip_grad=clip_grad)
+    wrapper.begin_step([1.0])
+    with Reads() as reads:
+        wrapper._clip_grad()
+    assert reads.count == 0
+    assert (wrapper.grad_norm is None) == ('clip_value' in clip_grad)
+
+
+@forked  # torch then takes the machine for one with a GPU
+def test_on_a_gpu_the_norms_of_the_check_are_those_to_clip_by(monkeypatch):
+    """They are read once: with what seem to be tensors of a GPU, which nothing can read back."""
+    with FakeTensorMode():
+        model = nn.Sequential(nn.Linear(6, 8, device='cuda'), nn.Linear(8, 3, device='cuda'))
+        for param in model.parameters():
+            param.grad = torch.empty_like(param)
+        options = dict(clip_grad=dict(max_norm=0.1))
+        wrapper = StepOptimWrapper(torch.optim.AdamW(model.parameters()), **options)
+        wrapper.begin_step([1.0])
+        wrapper._check_gradients()
+        before = wrapper.grad_norms
+        monkeypatch.setattr(nn.utils, 'get_total_norm', lambda *args: pytest.fail('read again'))
+        wrapper._clip_grad()
+        assert wrapper.grad_norm.device.type == 'cuda'
+        assert wrapper.grad_norms is before
+
+
+def test_clipping_by_known_norms_is_clipping():
+    model, other = network(), network()
+    for each in (model, other):
+        each(torch.ones(2, 6).double()).square().sum().backward()
+    wrapper = StepOptimWrapper(
+        torch.optim.AdamW(model.parameters()), clip_grad=dict(max_norm=0.1, norm_type=2)
+    )
+    wrapper.begin_step([1.0])
+    grads = [param.grad for param in model.parameters()]
+    wrapper.grad_norms = torch.stack(torch._foreach_norm(grads))
+    wrapper._clip_grad()
+    total = nn.utils.clip_grad_norm_(other.parameters(), 0.1)
+    assert torch.equal(wrapper.grad_norm, total)
+    for param, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(param.grad, theirs.grad)
+
+
+def test_a_loop_of_mmengines_gets_the_norm_as_ever():
+    model = network()
+    wrapper = StepOptimWrapper(torch.optim.AdamW(model.parameters()), clip_grad=dict(max_norm=0.1))
+    wrapper.update_params(model(torch.ones(2, 6).double()).sum())
+    assert wrapper.message_hub.get_scalar('train/grad_norm').current() > 0
