@@ -10,4 +10,6 @@ PEERS: dict[str, tuple[str, ...]] = {
     'segment': ('transformers',),
     'detect': ('torchvision',),
 }
+# What a peer calls a task whose own name means something else in the toolbox.
+FUNCTIONS = {'detect': 'train_detector'}
 OURS = 'mae'
