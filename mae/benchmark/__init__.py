@@ -12,4 +12,6 @@ PEERS: dict[str, tuple[str, ...]] = {
     'detect': ('torchvision',),
     'attention': ('products', 'flash', 'cudnn', 'efficient', 'math'),
 }
+# What a peer calls a task whose own name means something else in the toolbox.
+FUNCTIONS = {'detect': 'train_detector'}
 OURS = 'mae'

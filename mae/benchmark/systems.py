@@ -9,7 +9,7 @@ from typing import Any
 
 import mae.datasets
 import mae.models
-from mae.benchmark import OURS
+from mae.benchmark import FUNCTIONS, OURS
 from mae.benchmark.measure import alternate, clock_of
 from mae.benchmark.memory import activation_bytes_per_image, static_bytes
 from mae.benchmark.ours import TASKS
@@ -65,7 +65,8 @@ def start_systems(
     """Start all systems, and end their processes afterwards.
 
     Args:
-        task: a key of `mae.benchmark.ours.TASKS`, and the function that a peer's module offers.
+        task: a key of `mae.benchmark.ours.TASKS`, and the function that a peer's module offers
+            (see `FUNCTIONS`).
         peers: names of modules in `mae.benchmark.peers`.
         equal_allocator: peers keep freed memory, as our runs on a CPU do.
 
@@ -106,7 +107,8 @@ def build_system(task: str, name: str, settings: Settings, *, keep: bool) -> Tim
     inputs = prepare(settings)
     if name == OURS:
         return TimedSystem(ours(inputs), settings)
-    variants = getattr(import_module(f'mae.benchmark.peers.{name}'), task)(inputs)
+    module = import_module(f'mae.benchmark.peers.{name}')
+    variants = getattr(module, FUNCTIONS.get(task, task))(inputs)
     return fastest(variants, settings, name)
 
 

@@ -55,7 +55,7 @@ _RULES = (
 )
 
 
-def detect(inputs: DenseInputs) -> dict[str, Callable[[], Peer]]:
+def train_detector(inputs: DenseInputs) -> dict[str, Callable[[], Peer]]:
     """`MaskRCNN` around our encoder and neck, with our anchors, widths and norms."""
     return {'': partial(_detector, inputs)}
 
