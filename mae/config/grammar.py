@@ -37,7 +37,7 @@ _DATA = {  # of dense tasks
     'detect': ('coco', 'digit-scenes', 'any'),
 }
 
-Task = Literal['pretrain', 'classify', 'segment', 'detect']
+_Task = Literal['pretrain', 'classify', 'segment', 'detect']
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Promise:
     images: int | None
 
     @property
-    def task(self) -> Task:
+    def task(self) -> _Task:
         """What the model is for; 'pretrain' also where a pre-trained one is probed."""
         if self.job is None or self.job in ('knn', 'probe'):
             return 'pretrain'
@@ -156,7 +156,7 @@ def parse_name(stem: str) -> Promise | None:
     return promise if _is_meant(promise) else None
 
 
-def _task_of(job: str) -> Task:
+def _task_of(job: str) -> _Task:
     if job in _SEGMENTERS:
         return 'segment'
     return 'detect' if 'mask-rcnn' in job else 'classify'
