@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from mae.utils.errors import DataError
 
-Bools = NDArray[np.bool_]
 _FIRST, _BITS = 48, 5  # of the characters; of a group
 
 
-def encode_mask(mask: Bools) -> dict[str, Any]:
+def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """dict(size [H, W], counts str) of a mask bool (H, W)."""
     flat = mask.T.reshape(-1)
     ends = np.flatnonzero(np.diff(flat)) + 1
@@ -34,7 +33,7 @@ def encode_mask(mask: Bools) -> dict[str, Any]:
     return {'size': list(mask.shape), 'counts': ''.join(map(_letters, differences))}
 
 
-def decode_mask(code: Mapping[str, Any]) -> Bools:
+def decode_mask(code: Mapping[str, Any]) -> NDArray[np.bool_]:
     """bool (H, W) of what `encode_mask` gives.
 
     Raises:

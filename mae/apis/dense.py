@@ -25,7 +25,7 @@ from mae.models.algorithms import Detector
 from mae.registry import TRANSFORMS
 from mae.utils.errors import CheckpointError, ConfigError, NonFiniteError
 
-Transforms = Sequence[Mapping[str, Any]]
+ImagePipeline = Sequence[Mapping[str, Any]]
 # Of a test pipeline: what reads the annotations, which a prediction has none of, and the end.
 _NOT_OF_THE_IMAGE = ('LoadMap', 'LoadInstances', 'PackDense')
 
@@ -67,7 +67,7 @@ class ReadDenseImage:
     def __init__(
         self,
         channels: int,
-        pipeline: Transforms = (),
+        pipeline: ImagePipeline = (),
         *,
         patch_size: int = 1,
         largest: tuple[int, int] | None = None,
@@ -156,7 +156,7 @@ class DenseInferencer(Inferencer):
         pretrained: bool | str | Path = True,
         *,
         classes: Sequence[str] | None = None,
-        pipeline: Transforms | None = None,
+        pipeline: ImagePipeline | None = None,
         batch_size: int = 1,
         **options: Any,
     ) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mae.apis.coco_results import CocoIds, decode_mask, encode_mask
-from mae.apis.dense import DenseInferencer, Transforms
+from mae.apis.dense import DenseInferencer, ImagePipeline
 from mae.apis.images import Pictures
 from mae.apis.inference import Failure, report_failures
 from mae.apis.zoo import LoadedModel
@@ -93,7 +93,7 @@ class DetectionInferencer(DenseInferencer):
         pretrained: bool | str | Path = True,
         *,
         classes: Sequence[str] | None = None,
-        pipeline: Transforms | None = None,
+        pipeline: ImagePipeline | None = None,
         min_score: float = 0.0,
         batch_size: int = 1,
         **options: Any,

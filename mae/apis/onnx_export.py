@@ -106,7 +106,7 @@ def export_onnx(
 def _refuse_windows(encoder: Any) -> None:
     """Torch's exporter fixes the number of images for windows, and fails on tables of offsets."""
     for block in getattr(encoder, 'blocks', ()):
-        if getattr(block, 'rel_pos', None) is not None or getattr(block, 'window_size', 0):
+        if getattr(block, 'rel_pos', None) is not None or getattr(block, 'window_size', None):
             raise ValueError(
                 'an encoder with windows or relative positions cannot be exported to ONNX; '
                 'tools/converters/convert.py --as-plain-vit writes its weights without them'

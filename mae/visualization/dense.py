@@ -275,6 +275,9 @@ def _draw_objects(
         score = '' if objects.scores is None else f' {objects.scores[number]:.2f}'
         box = tuple((objects.boxes[number] * scale).tolist())
         _draw_box(draw, box, f'{names[label]}{score}', colour_of(label), drawn.size, font)
+    if not len(objects.labels):
+        draw.rectangle((0, 0, font.getlength('none') + 8, _FONT + 5), _PAPER)
+        draw.text((4, 1), 'none', _SOFT, font)
     return drawn
 
 

@@ -11,7 +11,7 @@ from mae.visualization.colours import Colour
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.dense import DenseView, legend_of
 from mae.visualization.logs import Scalars
-from mae.visualization.report import charts, page, paragraph, section, table, tiles
+from mae.visualization.report import columns, page, paragraph, section, table, tiles
 
 Validation = tuple[int, Mapping[str, float]]  # step and metrics
 
@@ -42,8 +42,9 @@ def dense_report(
         paragraph(f'After {step:,} steps, on the validation data.', 'lead'),
         tiles(shown),
         predictions_section('What it finds', views, names),
-        section('Over training', *_curves(validations)),
-        section('All metrics', table(('metric', f'step {step:,}'), rows)),
+        section(
+            'Metrics', columns(_curves(validations), table(('metric', f'step {step:,}'), rows))
+        ),
         section('The run', table(('', ''), list(facts.items()))),
     )
 
@@ -80,9 +81,9 @@ def predictions_section(title: str, views: Sequence[DenseView], names: Sequence[
     return section(title, legend, f'<div class="dense">{"".join(cards)}</div>')
 
 
-def _curves(validations: Sequence[Validation]) -> list[str]:
+def _curves(validations: Sequence[Validation]) -> str:
     if len(validations) < 2:
-        return [paragraph('One validation so far.', 'note')]
+        return paragraph('One validation so far.', 'note')
     names = [name for name in _MAIN if name in validations[-1][1]]
     lines = [
         Series(
@@ -93,9 +94,9 @@ def _curves(validations: Sequence[Validation]) -> list[str]:
         for name in names
     ]
     if not lines:
-        return [paragraph('The metrics are none that are drawn.', 'note')]
+        return paragraph('The metrics are none that are drawn.', 'note')
     chart = line_chart(lines, title='validation', x_label='step', y_label='%')
-    return [charts(chart)]
+    return f'<figure>{chart}</figure>'
 
 
 def _png(picture: Image.Image) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from mae.apis import get_model, load_config, onnx_export
 from mae.apis.onnx_export import export_onnx
+from mae.registry import MODELS
 from mae.utils.errors import CheckpointError
 
 pytest.importorskip('onnxscript')
@@ -45,6 +46,31 @@ def test_classifier_of_uint8_images(tmp_path, capsys):
             logits = model(model.data_preprocessor({'inputs': images}, False)['inputs'])
         (found,) = session.run(['logits'], {'images': images.numpy()})
         torch.testing.assert_close(torch.from_numpy(found), logits, rtol=1e-4, atol=1e-5)
+
+
+def test_segmenter_gives_logits_of_patches_and_offsets_are_refused(tmp_path):
+    encoder = {
+        'type': 'DenseViTEncoder', 'arch': OPTIONS['model.encoder.arch'], 'img_size': (8, 12),
+        'patch_size': 4, 'with_cls_token': False,
+    }  # fmt: skip
+    config = {
+        'type': 'Segmenter',
+        'taps': [0],
+        'head': {'type': 'PixelLinearHead', 'num_classes': 5, 'init_std': 1.0},
+        'loss': {'type': 'PixelCrossEntropyLoss'},
+        'preprocessor': {'type': 'DensePreprocessor', 'mean': [120.0] * 3, 'std': [60.0] * 3},
+    }
+    model = MODELS.build({**config, 'encoder': encoder}).eval()
+    assert export_onnx(model, tmp_path / 'a.onnx').output == 'logits'
+    session = onnxruntime.InferenceSession(tmp_path / 'a.onnx')
+    images = torch.randn(4, 3, 8, 12)
+    (found,) = session.run(['logits'], {'images': images.numpy()})
+    assert found.shape == (4, 5, 2, 3)
+    for options in (dict(rel_pos='axes'), dict(rel_pos='table'), dict(window_size=2)):
+        model = MODELS.build({**config, 'encoder': {**encoder, **options}})
+        with pytest.raises(ValueError, match='relative positions cannot be exported to ONNX'):
+            export_onnx(model, tmp_path / 'b.onnx')
+    assert not (tmp_path / 'b.onnx').exists()
 
 
 @pytest.fixture(scope='module')

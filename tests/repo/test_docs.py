@@ -158,7 +158,8 @@ def test_command_is_understood(command):
         verbs = re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), re.M)
         assert {word for word in words[1:] if '=' not in word} <= {*verbs}
     elif words[0].startswith('tools/visualization/'):
-        load_config(module(words[0]).parse_args(words[1:]).config)
+        config = module(words[0]).parse_args(words[1:]).config
+        assert config == 'CONFIG' or load_config(config)
     elif words[0].removeprefix('tools/').removesuffix('.py') in PARSED:
         module(words[0]).parse_args(words[1:])
     elif words[0] == 'tools/data/verify.py':

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from mae.apis import (
+    DetectionInferencer,
     FeatureExtractor,
     ImageClassifierInferencer,
+    SegmentationInferencer,
     get_model,
     init_model,
     reconstruct,
 )
-from mae.apis.inference import Inferencer
+from mae.apis.dense import DenseInferencer
+from mae.apis.inference import Inferencer, TensorInferencer
 
 GUIDE = Path(__file__).parents[2] / 'docs/en/user_guides/inference.md'
 
@@ -36,11 +39,11 @@ def options_of(function):
     return found
 
 
-COMMON, FEATURES, CLASSES, GET_MODEL, INIT_MODEL, RECONSTRUCT = range(6)
+COMMON, FEATURES, CLASSES, MAPS, OBJECTS, GET_MODEL, INIT_MODEL, RECONSTRUCT = range(8)
 
 
 def test_the_guide_has_a_table_for_each():
-    assert len(documented()) == 6
+    assert len(documented()) == 8
     assert all(documented())
 
 
@@ -58,7 +61,13 @@ def test_options_are_those_of_the_signature(index, function):
 
 
 @pytest.mark.parametrize(
-    ('index', 'inferencer'), [(FEATURES, FeatureExtractor), (CLASSES, ImageClassifierInferencer)]
+    ('index', 'inferencer'),
+    [
+        (FEATURES, FeatureExtractor),
+        (CLASSES, ImageClassifierInferencer),
+        (MAPS, SegmentationInferencer),
+        (OBJECTS, DetectionInferencer),
+    ],
 )
 def test_each_inferencer_adds_to_the_common_options(index, inferencer):
     both = documented()[COMMON] | documented()[index]
@@ -68,4 +77,11 @@ def test_each_inferencer_adds_to_the_common_options(index, inferencer):
 
 def test_every_inferencer_is_in_the_guide():
     shipped = {c for c in Inferencer.__subclasses__() if c.__module__.startswith('mae.')}
-    assert shipped == {FeatureExtractor, ImageClassifierInferencer}
+    assert shipped == {TensorInferencer, DenseInferencer}
+    kinds = {c for base in shipped for c in base.__subclasses__()}
+    assert {c for c in kinds if c.__module__.startswith('mae.')} == {
+        FeatureExtractor,
+        ImageClassifierInferencer,
+        SegmentationInferencer,
+        DetectionInferencer,
+    }
