@@ -113,7 +113,7 @@ class AveragePrecision(BaseMetric):
         Returns:
             In percent, each behind `box_` or `mask_`: `ap`, `ap50`, `ap75`, `ap_small`,
             `ap_medium`, `ap_large`, `ar1`, `ar10`, `ar100`, `ar_small`, `ar_medium`, `ar_large`,
-            where there are such objects; and `num_images`.
+            where there are such objects; and `num_images`. So both overlaps stand in one config.
 
         Raises:
             DataError: there is no object to find.
@@ -129,10 +129,8 @@ class AveragePrecision(BaseMetric):
             {'class': class_name(self.dataset_meta, label), 'label': label, **row}
             for label, row in per_class(matches)
         ]
-        metrics = {f'{self.iou}_{name}': value for name, value in summarise(matches).items()}
-        # Its own name beside that of another metric: mmengine refuses two metrics of one name.
-        number = sum(number for _, number in gathered)
-        return {**metrics, f'{self.iou}_num_images': float(number)}
+        metrics = {**summarise(matches), 'num_images': float(sum(n for _, n in gathered))}
+        return {f'{self.iou}_{name}': value for name, value in metrics.items()}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Unused: `evaluate` gathers what it needs."""
