@@ -131,10 +131,8 @@ class AveragePrecision(BaseMetric):
             {'class': class_name(self.dataset_meta, label), 'label': label, **row}
             for label, row in per_class(matches)
         ]
-        metrics = {f'{self.iou}_{name}': value for name, value in summarise(matches).items()}
-        # Its own name beside that of another metric: mmengine refuses two metrics of one name.
-        number = sum(number for _, number in gathered)
-        return {**metrics, f'{self.iou}_num_images': float(number)}
+        metrics = {**summarise(matches), 'num_images': float(sum(n for _, n in gathered))}
+        return {f'{self.iou}_{name}': value for name, value in metrics.items()}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Unused: `evaluate` gathers what it needs."""

@@ -1,7 +1,6 @@
 """The page of a dense run: there after each validation, whole, and about this run alone."""
 
 import re
-import shutil
 
 import pytest
 
@@ -49,7 +48,13 @@ def test_the_hook_can_be_left_out(tmp_path):
     text = SEGMENTER + 'default_hooks = dict(dense_report=None)\n'
     work = run(tmp_path, text, **{'train_cfg.max_epochs': 1})
     assert not (work / 'report.html').exists()
-    shutil.rmtree(work)
+
+
+def test_a_page_that_cannot_be_written_does_not_stop_the_run(tmp_path, capsys):
+    (tmp_path / 'work' / 'report.html').mkdir(parents=True)
+    work = run(tmp_path, SEGMENTER, **{'train_cfg.max_epochs': 1})
+    assert (work / 'epoch_1.pth').is_file()
+    assert 'no report.html' in ''.join(capsys.readouterr())
 
 
 def test_options_that_cannot_be():
