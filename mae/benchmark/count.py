@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mae.benchmark.fusion import Counts, count_fused
-from mae.benchmark.ours import meta_model, optim_wrapper
+from mae.benchmark.ours import build_optim_wrapper, meta_model
 from mae.benchmark.report import Report
 from mae.benchmark.settings import Settings
 from mae.models.layers.block import draw_paths
@@ -131,7 +131,7 @@ def count(settings: Settings) -> Tally:
     tally = Tally()
     with FakeTensorMode():
         model: Any = MODELS.build(settings.config.model).train()
-        optimizer = optim_wrapper(settings, model).optimizer
+        optimizer = build_optim_wrapper(settings, model).optimizer
         batch = _batch(model.encoder, settings.batch_size)
         with tally:
             with settings.autocast():

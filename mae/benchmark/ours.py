@@ -39,7 +39,7 @@ class Ours:
     def __init__(self, settings: Settings, model: Any, batch: dict[str, Tensor]) -> None:
         self.model: Any = model.to(settings.device).train()
         self._batch = {name: _pinned(value) for name, value in batch.items()}
-        self._wrapper = optim_wrapper(settings, model)
+        self._wrapper = build_optim_wrapper(settings, model)
         self._figure = self._first_loss()
         compile_blocks(model.blocks(), settings.compile)  # what `compile=True` in a config does
 
@@ -264,7 +264,7 @@ def build_model(settings: Settings) -> Any:
     return model
 
 
-def optim_wrapper(settings: Settings, model: nn.Module) -> Any:
+def build_optim_wrapper(settings: Settings, model: nn.Module) -> Any:
     """What the config says, in the precision of the comparison and at a harmless learning rate."""
     options = copy.deepcopy(dict(settings.config.optim_wrapper))
     constructor = {
