@@ -5,7 +5,7 @@ Evaluation: short side to 512, at the size of the file.
 
 train_dataloader = dict(
     batch_size=2,
-    num_workers=8,
+    num_workers='auto',
     persistent_workers=True,
     prefetch_factor=2,
     pin_memory=True,
@@ -33,7 +33,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=4,
+    num_workers='auto',
     persistent_workers=True,
     prefetch_factor=2,
     pin_memory=True,

@@ -5,7 +5,7 @@ Evaluation: short side to 256, any aspect, at the size of the file.
 
 train_dataloader = dict(
     batch_size=32,
-    num_workers=8,
+    num_workers='auto',
     persistent_workers=True,
     prefetch_factor=2,
     pin_memory=True,
@@ -35,7 +35,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=8,
+    num_workers='auto',
     persistent_workers=True,
     prefetch_factor=2,
     pin_memory=True,
