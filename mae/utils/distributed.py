@@ -33,7 +33,7 @@ def require_visible_gpu() -> None:
     """
     named = os.environ.get('CUDA_VISIBLE_DEVICES', '')
     is_meant = named.strip() not in ('', '-1', 'NoDevFiles')  # the last is SLURM's word for none
-    if is_meant and torch.version.cuda and not torch.cuda.is_available():
+    if is_meant and torch.backends.cuda.is_built() and not torch.cuda.is_available():
         raise ConfigError(
             f'CUDA_VISIBLE_DEVICES={named}, but torch sees no such GPU: name one that nvidia-smi '
             'lists, or set it to nothing to run on the CPU'

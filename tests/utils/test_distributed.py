@@ -138,7 +138,7 @@ def test_more_processes_than_gpus(gpus, launcher, number):
 @pytest.mark.parametrize('named', ['7', '0,1', 'GPU-1234'])
 def test_a_gpu_that_is_not_there(named, monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', named)
-    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    monkeypatch.setattr(torch.backends.cuda, 'is_built', lambda: True)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(ConfigError, match=f'^CUDA_VISIBLE_DEVICES={named}, but torch sees no such'):
         require_visible_gpu()
