@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from mmengine.registry import EVALUATOR, MODEL_WRAPPERS, WEIGHT_INITIALIZERS, Registry
 
 from mae import registry as r
-from mae.utils.command_line import MayDiffer
-from mae.utils.precision import EvalAmp, MatmulPrecision
+from mae.utils.command_line import EvalAmp, MatmulPrecision, MayDiffer
 
 
 @dataclass(frozen=True)

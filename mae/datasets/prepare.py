@@ -11,11 +11,11 @@ from pathlib import Path
 from mae.datasets.catalogue import (
     Annotations,
     ClassFolders,
+    CocoFiles,
     IDXSplit,
     ImageList,
     LabelMaps,
     NumberedImages,
-    Objects,
     PublishedSet,
     SetPart,
 )
@@ -242,7 +242,7 @@ def _(part: LabelMaps, root: Path) -> Iterator[Finding]:
 
 
 @check.register
-def _(part: Objects, root: Path) -> Iterator[Finding]:
+def _(part: CocoFiles, root: Path) -> Iterator[Finding]:
     file = root / part.file
     try:
         content = read_objects(str(file))
