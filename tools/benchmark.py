@@ -48,7 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     evaluate.add_argument(
         '--bank', type=int, default=50000, metavar='M', help='images in the bank of k-NN'
     )
-    for task in step, finetune, evaluate:
+    for task in step, finetune, segment, detect, evaluate:
         task.add_argument(
             '--equal-allocator',
             action='store_true',

@@ -1,10 +1,11 @@
 """The main job in small: pre-train on handwritten digits, then k-NN, fine-tuning and from scratch.
 
 With --dense on scenes of several digits: segmentation and detection from scratch, on the frozen
-encoder, and fine-tuned. About twenty minutes on two CPU cores.
+encoder, and fine-tuned.
 
 Each part is a run of tools/train.py or tools/test.py on a config of configs/demo, as a user would
-type it; the report lists the commands. Takes two to five minutes on two CPU cores.
+type it; the report lists the commands. Takes two to five minutes on two CPU cores, with --dense
+about twenty.
 """
 
 import argparse
@@ -103,15 +104,9 @@ def print_summary(summary: Mapping[str, Any], report: Path) -> None:
     table.add_row('k-NN', *[''] * len(SEEDS), f'{summary["knn"]["top1"]:.1f}')
     Console().print(table)
     scratch = summary['scratch']
-    edge = ', at the edge of its grid' if scratch['is_best_at_edge'] else ''
-    print(
-        f'pre-training adds {summary["margin"]["scratch"]:.1f} at {scratch["epochs"]} epochs; '
-        f'base_lr from scratch {scratch["base_lr"]:g}, the best by the mean of the seeds{edge}'
-    )
-    pretrain, seconds = summary['pretrain'], summary['seconds']['total']
-    loss = f'{pretrain["loss_first"]:.3f} -> {pretrain["loss_last"]:.3f}'
-    print(f'pre-training: loss {loss}, {pretrain["images_per_second"]:.0f} images/s')
-    print(f'all of it in {seconds:.0f} s; report: {report}')
+    adds = f'{summary["margin"]["scratch"]:.1f} at {scratch["epochs"]} epochs'
+    print(f'pre-training adds {adds}; {_rate_of(scratch)}')
+    _print_end(summary, report)
 
 
 def print_dense_summary(summary: Mapping[str, Any], report: Path) -> None:
@@ -127,15 +122,21 @@ def print_dense_summary(summary: Mapping[str, Any], report: Path) -> None:
         table.add_row(*row)
     Console().print(table)
     for found in summary['results']:
-        scratch = found['scratch']
-        edge = ', at the edge of its grid' if scratch['is_best_at_edge'] else ''
-        print(
-            f'{METRIC_NAMES[found["metric"]]}, {found["scenes"]:,} scenes: base_lr from scratch '
-            f'{scratch["base_lr"]:g}, the best by the mean of the seeds{edge}'
-        )
+        what = f'{METRIC_NAMES[found["metric"]]}, {found["scenes"]:,} scenes'
+        print(f'{what}: {_rate_of(found["scratch"])}')
+    _print_end(summary, report)
+
+
+def _rate_of(scratch: Mapping[str, Any]) -> str:
+    edge = ', at the edge of its grid' if scratch['is_best_at_edge'] else ''
+    rate = f'base_lr from scratch {scratch["base_lr"]:g}'
+    return f'{rate}, the best by the mean of the seeds{edge}'
+
+
+def _print_end(summary: Mapping[str, Any], report: Path) -> None:
     pretrain, seconds = summary['pretrain'], summary['seconds']['total']
     loss = f'{pretrain["loss_first"]:.3f} -> {pretrain["loss_last"]:.3f}'
-    print(f'pre-training: loss {loss}, {pretrain["images_per_second"]:.0f} scenes/s')
+    print(f'pre-training: loss {loss}, {pretrain["images_per_second"]:.0f} images/s')
     print(f'all of it in {seconds:.0f} s; report: {report}')
 
 

@@ -8,5 +8,7 @@ _base_ = [
 ]
 
 # Of hustvl/MIMDet, a reproduction: the authors searched rate, decay and drop path.
-optim_wrapper = dict(optimizer=dict(lr=1.6e-4, weight_decay=0.2))
+optim_wrapper = dict(
+    optimizer=dict(lr=1.6e-4, weight_decay=0.2), paramwise_cfg=dict(no_decay=['rel_pos'])
+)
 param_scheduler = dict(type='WarmupCosineLR', warmup_epochs=0.25, start_factor=0.001)

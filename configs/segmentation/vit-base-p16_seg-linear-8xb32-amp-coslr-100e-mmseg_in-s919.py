@@ -1,7 +1,14 @@
 """ImageNet-S-919, linear layer on ViT-B/16 from pre-training, with mmsegmentation's values."""
 
-_base_ = './vit-base-p16_seg-linear-8xb32-amp-coslr-100e_in-s919.py'
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/seg-linear_vit-base-p16.py',
+    '../_base_/datasets/imagenet_s.py',
+    '../_base_/schedules/adamw_coslr_finetune.py',
+]
 
+base_lr = 5e-4
+global_batch_size = 256
 model = dict(encoder=dict(final_norm=True), head=dict(norm='none'), loss=dict(divide_by='all'))
 train_dataloader = dict(
     dataset=dict(
@@ -17,3 +24,6 @@ train_dataloader = dict(
         ],
     )
 )
+# Cls token and positions are decayed: mmsegmentation means to exempt them, and does not.
+optim_wrapper = dict(paramwise_cfg=dict(layer_decay=0.6, decay_tokens=True))
+train_cfg = dict(max_epochs=100, val_interval=10)

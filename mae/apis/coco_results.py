@@ -1,72 +1,10 @@
-"""Detections in COCO's results layout, which pycocotools and the benchmark's server read.
+"""Ids of a file in COCO's results layout, which pycocotools and the benchmark's server read."""
 
-The run-length code is that of COCO's mask format (https://cocodataset.org/#format-results): lengths
-of runs down the columns, beginning with zeros, each as the difference to the last but one, in
-groups of five bits as printable characters. pycocotools is not needed.
-
-Shapes: D detections, H W pixels.
-"""
-
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mae.datasets.sources.coco import read_objects
 from mae.utils.errors import DataError
-
-_FIRST, _BITS = 48, 5  # of the characters; of a group
-
-
-def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """dict(size [H, W], counts str) of a mask bool (H, W)."""
-    flat = mask.T.reshape(-1)
-    ends = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff(np.concatenate([[0], ends, [flat.size]])).tolist() if flat.size else [0]
-    if flat.size and flat[0]:
-        counts = [0, *counts]
-    differences = [
-        count - (counts[place - 2] if place > 2 else 0) for place, count in enumerate(counts)
-    ]
-    return {'size': list(mask.shape), 'counts': ''.join(map(_letters, differences))}
-
-
-def decode_mask(code: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """bool (H, W) of what `encode_mask` gives.
-
-    Raises:
-        ValueError: the runs are not as many pixels as the size says.
-    """
-    height, width = code['size']
-    counts: list[int] = []
-    value = shift = 0
-    for letter in code['counts']:
-        group = ord(letter) - _FIRST
-        value |= (group & 31) << shift
-        shift += _BITS
-        if group & 32:
-            continue
-        if group & 16:  # negative: the bits above are ones
-            value -= 1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-        value = shift = 0
-    if sum(counts) != height * width:
-        raise ValueError(f'the runs are {sum(counts)} pixels, the mask {height}x{width}')
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return flat.reshape(width, height).T
-
-
-def _letters(value: int) -> str:
-    letters = ''
-    while True:
-        group = value & 31
-        value >>= _BITS
-        is_last = value == (-1 if group & 16 else 0)
-        letters += chr(_FIRST + group + (0 if is_last else 32))
-        if is_last:
-            return letters
 
 
 class CocoIds:
@@ -123,15 +61,12 @@ class CocoIds:
 
 def _read(file: Path) -> tuple[dict[str, int], dict[str, int]]:
     """Ids of images by file name and of categories by name."""
+    content = read_objects(str(file), ('images', 'categories'))
     try:
-        content = json.loads(file.read_bytes())
         images = {str(image['file_name']): int(image['id']) for image in content['images']}
         categories = {str(each['name']): int(each['id']) for each in content['categories']}
-    except OSError as error:
-        raise DataError(f'{file}: {error.strerror}') from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f'{file} is no annotation file of COCO: it needs images with file_name and id, and '
-            'categories with name and id'
+            f'{file}: its images need file_name and id, and its categories name and id'
         ) from error
     return images, categories

@@ -13,13 +13,14 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import nn
 
-from mae.apis.coco_results import CocoIds, decode_mask, encode_mask
+from mae.apis.coco_results import CocoIds
 from mae.apis.dense import DenseInferencer, ImagePipeline
 from mae.apis.images import Pictures
 from mae.apis.inference import Failure, report_failures
 from mae.apis.zoo import LoadedModel
 from mae.models.algorithms import Detector
 from mae.utils.files import write_json
+from mae.utils.run_lengths import decode_mask, encode_mask
 
 
 @dataclass(frozen=True)

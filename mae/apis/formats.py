@@ -1,8 +1,6 @@
 """Weights from one format to another, and weights to publish."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from mae.apis.images import ReadImage
 from mae.config import load_config
 from mae.fault_tolerance.checkpoint import save_checkpoint, save_safetensors, unshared
 from mae.utils.errors import CheckpointError
-from mae.utils.files import write_json
+from mae.utils.files import whole_folder, write_json
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import (
     BY_NAME,
@@ -173,17 +171,10 @@ def _write_folder(
     out: Path,
     metadata: dict[str, str],
 ) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f'.{out.name}.'))
-    try:
-        save_safetensors(weights, temporary / 'model.safetensors', metadata)
+    with whole_folder(out) as folder:
+        save_safetensors(weights, folder / 'model.safetensors', metadata)
         for name, content in files.items():
-            write_json(temporary / f'{name}.json', content)
-        temporary.chmod(0o755)
-        temporary.rename(out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            write_json(folder / f'{name}.json', content)
 
 
 def _check_out(out: Path, to: str) -> None:

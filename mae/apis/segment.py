@@ -3,8 +3,6 @@
 Shapes: M images, H W pixels, N classes.
 """
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,7 @@ from mae.apis.images import Pictures
 from mae.apis.inference import Failure, report_failures
 from mae.models.algorithms import Segmenter
 from mae.utils.errors import DataError
-from mae.utils.files import whole_file, write_json
+from mae.utils.files import whole_file, whole_folder, write_json
 from mae.visualization.colours import colour_of
 
 _MOST_IN_PALETTE = 255  # classes of a PNG of one byte a pixel
@@ -108,12 +106,10 @@ def save_segmentations(inferencer: SegmentationInferencer, images: Pictures, fol
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f'{folder} exists; give another name or remove it')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{folder.name}.'))
-    try:
-        failed: list[Failure] = []
-        rows = []
-        used: set[str] = set()
+    failed: list[Failure] = []
+    rows = []
+    used: set[str] = set()
+    with whole_folder(folder) as temporary:
         for found in inferencer.stream(images, failed):
             file = _free_name(found.name, used)
             write_map(temporary / file, found.labels, len(found.classes))
@@ -128,11 +124,6 @@ def save_segmentations(inferencer: SegmentationInferencer, images: Pictures, fol
             'failed': [vars(failure) for failure in failed],
         }
         write_json(temporary / 'predictions.json', content)
-        temporary.chmod(0o755)
-        temporary.replace(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return len(rows)
 
 

@@ -227,6 +227,9 @@ def _parameters(wrapper: Mapping[str, Any], model: Any) -> Iterator[_Finding]:
     for key in options.get('custom_keys', {}):
         if not any(key in name for name in names):
             yield f'{place}.custom_keys.{key}', 'matches no parameter'
+    for part in options.get('no_decay', ()):
+        if not any(part in name for name in names):
+            yield f'{place}.no_decay', f'{part} is part of no parameter'
     if options.get('decay_tokens') is False:
         for name in sorted(model.no_weight_decay() - set(names)):
             yield f'{place}.decay_tokens', f'{name}, which it exempts, is no parameter'

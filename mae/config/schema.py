@@ -195,6 +195,7 @@ class Paramwise(TypedDict, total=False):
     layer_decay: float | None
     decay_tokens: bool
     decay_vectors: Literal['none', 'biases', 'all']
+    no_decay: list[str]
 
 
 KEYS = frozenset(Run.__annotations__)

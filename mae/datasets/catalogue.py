@@ -95,7 +95,7 @@ class LabelMaps:
 
 
 @dataclass(frozen=True)
-class CocoFiles:
+class CocoObjects:
     """An annotation file of COCO and the folder of its images, see `CocoInstances`.
 
     Attributes:
@@ -113,7 +113,9 @@ class CocoFiles:
     with_objects: int
 
 
-SetPart = ClassFolders | Annotations | ImageList | NumberedImages | IDXSplit | LabelMaps | CocoFiles
+SetPart = (
+    ClassFolders | Annotations | ImageList | NumberedImages | IDXSplit | LabelMaps | CocoObjects
+)
 
 
 @dataclass(frozen=True)
@@ -423,7 +425,7 @@ CATALOGUE = {
         source="dict(type='CocoInstances', root='{root}/train2017', "
         "annotations='annotations/instances_train2017.json', filter_empty=True)",
         parts=tuple(
-            CocoFiles(f'annotations/instances_{folder}.json', folder, 80, images, with_objects)
+            CocoObjects(f'annotations/instances_{folder}.json', folder, 80, images, with_objects)
             for folder, images, with_objects in (
                 ('train2017', 118_287, 117_266),
                 ('val2017', 5_000, 4_952),

@@ -11,7 +11,7 @@ from pathlib import Path
 from mae.datasets.catalogue import (
     Annotations,
     ClassFolders,
-    CocoFiles,
+    CocoObjects,
     IDXSplit,
     ImageList,
     LabelMaps,
@@ -242,7 +242,7 @@ def _(part: LabelMaps, root: Path) -> Iterator[Finding]:
 
 
 @check.register
-def _(part: CocoFiles, root: Path) -> Iterator[Finding]:
+def _(part: CocoObjects, root: Path) -> Iterator[Finding]:
     file = root / part.file
     try:
         content = read_objects(str(file))

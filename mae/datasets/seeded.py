@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from mae.datasets.quarantine import Quarantined
 from mae.registry import DATASETS, TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive, sample_keys
+from mae.utils.label_maps import check_map_labels
 from mae.utils.seeding import generators_kept, seed_generators
 from mae.utils.text import first_line
 
@@ -130,7 +130,7 @@ class SeededDataset(Dataset[Sample]):
             )
         ignored = results.pop('ignore_index', 255)
         if 'map' in results and self._num_classes:
-            _check_map(name, results['map'], self._num_classes, ignored)
+            check_map_labels(results['map'], self._num_classes, ignored, name)
         results['id'] = sample_id
         results['key'] = key
         return results
@@ -160,21 +160,6 @@ class SeededDataset(Dataset[Sample]):
             }
             return sample
         raise DataError(f'{refusal} ({_TRIES} others in its place cannot be read either)')
-
-
-def _check_map(name: str, labels: Tensor, num_classes: int, ignore_index: int) -> None:
-    """Refuse labels that are neither a class nor ignored.
-
-    Raises:
-        DataError: counts them, and names one.
-    """
-    unknown = (labels < 0) | (labels >= num_classes)
-    if unknown.any() and (unknown := unknown & (labels != ignore_index)).any():
-        raise DataError(
-            f'{name}: {int(unknown.sum())} pixels of its label map are neither one of the '
-            f'{num_classes} classes nor ignore_index={ignore_index}, for example '
-            f'{int(labels[unknown][0])}'
-        )
 
 
 def _default_key(sample_id: int) -> int:

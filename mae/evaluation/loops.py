@@ -80,7 +80,7 @@ def eval_context(runner: Any, batch: Any, fp16: bool = False) -> AbstractContext
     """The context of a forward pass: our runner's; with mmengine's the type of the weights.
 
     Args:
-        batch: as collated; its size is that of `inputs`, or of `sizes` of encoded images.
+        batch: as collated; its size is that of `inputs`.
         fp16: mmengine's switch of a loop, in place of `eval_amp`.
     """
     if fp16:
@@ -88,7 +88,7 @@ def eval_context(runner: Any, batch: Any, fp16: bool = False) -> AbstractContext
         return torch.autocast(device, torch.float16)
     if not hasattr(runner, 'eval_context'):
         return nullcontext()
-    images = batch.get('inputs', batch.get('sizes', ())) if isinstance(batch, Mapping) else ()
+    images = batch.get('inputs', ()) if isinstance(batch, Mapping) else ()
     context: AbstractContextManager[Any] = runner.eval_context(len(images))
     return context
 

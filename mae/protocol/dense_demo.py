@@ -9,7 +9,7 @@ from mae.protocol.stages import config_of
 from mae.protocol.table import row_of, table_of
 from mae.visualization.dense import DenseView
 
-_Row = dict[str, Any]
+_Result = dict[str, Any]
 _NUM_PICTURES = 4
 
 
@@ -68,9 +68,9 @@ def dense_views(plan: Plan, task: str) -> tuple[dict[str, list[DenseView]], list
     return views, names
 
 
-def _result(plan: Plan, task: str, metric: str, scenes: int) -> _Row:
+def _result(plan: Plan, task: str, metric: str, scenes: int) -> _Result:
     """The three starts side by side; the margin is fine-tuning's over the baseline."""
-    found: _Row = {'metric': metric, 'scenes': scenes}
+    found: _Result = {'metric': metric, 'scenes': scenes}
     for start in DENSE_STARTS:
         row = row_of(plan.stage(dense_key(task, scenes, start)), plan, metric)
         names = (metric, 'mean', 'std', 'base_lr', 'lr', 'is_best_at_edge', 'grid')

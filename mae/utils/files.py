@@ -4,7 +4,9 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,6 +61,27 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
         temporary.replace(path)
     except BaseException:
         remove(temporary)
+        raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder that gets its name when it is complete; until then it has the yielded one.
+
+    Args:
+        path: must not exist, or be an empty folder. A missing folder above it is created.
+
+    Raises:
+        OSError: the disk refused, or the folder is not empty; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.{path.name}.'))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 

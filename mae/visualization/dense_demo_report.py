@@ -24,10 +24,10 @@ START_NAMES = {'scratch': 'from scratch', 'frozen': 'frozen', 'finetune': 'fine-
 _TASKS = {'seg': 'segmentation', 'det': 'detection'}
 _HEAD = ('%', *START_NAMES.values(), 'ahead', 'beyond all seeds')
 
-_Row = Mapping[str, Any]
+_Result = Mapping[str, Any]
 
 
-def dense_table(results: Sequence[_Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def dense_table(results: Sequence[_Result]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows, one for each metric and number of scenes.
 
     Args:
@@ -45,13 +45,13 @@ def dense_table(results: Sequence[_Row]) -> tuple[tuple[str, ...], list[tuple[st
     return _HEAD, rows
 
 
-def spread(row: _Row) -> str:
+def spread(row: _Result) -> str:
     """Mean and, of several seeds, their standard deviation."""
     return f'{row["mean"]:.1f}' + ('' if row['std'] is None else f' ± {row["std"]:.1f}')
 
 
 def dense_demo_report(
-    summary: _Row,
+    summary: _Result,
     records: Sequence[Scalars],
     views: Mapping[str, Mapping[str, Sequence[DenseView]]],
     names: Mapping[str, Sequence[str]],
@@ -86,7 +86,7 @@ def dense_demo_report(
     )
 
 
-def _lead(summary: _Row) -> str:
+def _lead(summary: _Result) -> str:
     setup = summary['setup']
     few = setup['labelled_scenes'][0]
     found = [r for r in summary['results'] if r['scenes'] == few]
@@ -99,7 +99,7 @@ def _lead(summary: _Row) -> str:
     )
 
 
-def _tiles(summary: _Row) -> str:
+def _tiles(summary: _Result) -> str:
     facts = [
         (
             f'{METRIC_NAMES[r["metric"]]}, {r["scenes"]:,} scenes',
@@ -121,12 +121,12 @@ def _note() -> str:
     )
 
 
-def _title(summary: _Row, task: str, start: str) -> str:
+def _title(summary: _Result, task: str, start: str) -> str:
     few = summary['setup']['labelled_scenes'][0]
     return f'{_TASKS[task].capitalize()}, {START_NAMES[start]}, {few} scenes'
 
 
-def _grids(summary: _Row) -> list[str]:
+def _grids(summary: _Result) -> list[str]:
     seeds = [f'seed {seed}' for seed in summary['setup']['seeds']]
     parts = []
     for found in summary['results']:
@@ -143,14 +143,14 @@ def _grids(summary: _Row) -> list[str]:
     return parts
 
 
-def _commands(summary: _Row) -> list[str]:
+def _commands(summary: _Result) -> list[str]:
     return [
         paragraph('From the root of the repository, with the environment of make demo active:'),
         commands(['export CUDA_VISIBLE_DEVICES=  # the CPU does it all', *summary['commands']]),
     ]
 
 
-def _time_and_versions(summary: _Row) -> list[str]:
+def _time_and_versions(summary: _Result) -> list[str]:
     parts = [(name, clock(value)) for name, value in summary['seconds'].items()]
     cores = summary['setup']['cores']
     return [

@@ -1,17 +1,23 @@
 """Predictions as part of a page, and the page of a dense run."""
 
-import io
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from PIL import Image
+import numpy as np
 
 from mae.visualization.colours import Colour
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.dense import DenseView, legend_of
 from mae.visualization.logs import Scalars
-from mae.visualization.report import columns, page, paragraph, section, table, tiles
+from mae.visualization.report import (
+    columns,
+    page,
+    paragraph,
+    png_uri,
+    section,
+    table,
+    tiles,
+)
 
 Validation = tuple[int, Mapping[str, float]]  # step and metrics
 
@@ -65,11 +71,10 @@ def predictions_section(title: str, views: Sequence[DenseView], names: Sequence[
     """Cards of all views and their legend, as a section of a page."""
     cards = []
     for view in views:
-        pictures = zip(view.columns, view.draw(names), strict=True)
         cells = ''.join(
-            f'<div><img src="{_png(picture)}" alt="{escape(f"{view.caption} {name}".strip())}">'
-            f'<span>{name}</span></div>'
-            for name, picture in pictures
+            f'<div><img src="{png_uri(np.asarray(picture))}" '
+            f'alt="{escape(f"{view.caption} {name}".strip())}"><span>{name}</span></div>'
+            for name, picture in zip(view.columns, view.draw(names), strict=True)
         )
         caption = f'<figcaption>{escape(view.caption)}</figcaption>' if view.caption else ''
         cards.append(f'<figure><div class="views">{cells}</div>{caption}</figure>')
@@ -97,12 +102,6 @@ def _curves(validations: Sequence[Validation]) -> str:
         return paragraph('The metrics are none that are drawn.', 'note')
     chart = line_chart(lines, title='validation', x_label='step', y_label='%')
     return f'<figure>{chart}</figure>'
-
-
-def _png(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, 'PNG', optimize=True)
-    return f'data:image/png;base64,{b64encode(buffer.getvalue()).decode()}'
 
 
 def _css(colour: Colour) -> str:

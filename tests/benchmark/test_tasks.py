@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from mae.benchmark.memory import static_bytes
 from mae.benchmark.ours import finetuner, finetuning, pretrainer, pretraining
 
 ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / 'docs' / 'en' / 'notes' / 'benchmarks'
 FINETUNE = 'vit-mini-p4_ft-1xb128-coslr-40e_digits-16'
 KNN = 'vit-mini-p4_knn-1xb360_digits-16'
 TINY = ['model.encoder.arch.embed_dim=16', 'model.decoder.embed_dim=16']
@@ -37,6 +39,13 @@ def tool(tmp_path):
 
     call.parse_args = module.parse_args
     return call
+
+
+@pytest.mark.parametrize('file', sorted(PUBLISHED.glob('*.json')), ids=lambda file: file.stem)
+def test_the_command_of_a_published_figure_is_still_one(tool, file):
+    words = shlex.split(json.loads(file.read_text())['command'])
+    assert words[:2] == ['python', 'tools/benchmark.py']
+    tool.parse_args(words[2:])
 
 
 def test_step_of_every_peer_that_is_here(forked_workers, make_settings):

@@ -107,7 +107,7 @@ def test_validation_with_other_categories(refused, coco):
 def test_images_that_are_missing(refused, coco, tmp_path):
     (tmp_path / 'val' / '2.png').unlink()
     error = refused(DETECT + coco)
-    assert 'error: train_dataloader: 1 of the 4 images of ' in error
+    assert 'error: train_dataloader: 1 of the 4 files of ' in error
     assert error.endswith(': 2.png')
 
 
@@ -123,5 +123,5 @@ _pipeline = [dict(type='DecodeImage', channels=1), dict(type='LoadMap'), *_pack]
 train_dataloader = _loader('GlobalBatchSampler', dict({folders}), _pipeline)
 """
     error = train(text=TEXT + SEGMENT + text, base='ft').error
-    assert '512 pixels of a batch of label maps are neither one of the 11 classes' in error
+    assert 'a batch: 512 pixels of the label map are neither one of the 11 classes' in error
     assert not list(work_dir.glob('*.pth'))

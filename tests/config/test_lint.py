@@ -121,6 +121,12 @@ def test_an_unchanged_heir_is_right(broken, stem):
             'optim_wrapper.paramwise_cfg.decay_tokens',
             'encoder.cls_token, which it exempts, is no parameter',
         ),
+        (
+            FT,
+            "optim_wrapper = dict(paramwise_cfg=dict(no_decay=['rel_pos']))",
+            'optim_wrapper.paramwise_cfg.no_decay',
+            'rel_pos is part of no parameter',
+        ),
         (MAE, 'model = dict(masker=dict(mask_ratio=0.999))', 'model', 'leaves 0 of 196 patches'),
         (
             FT,

@@ -14,7 +14,7 @@ from mae.datasets.catalogue import (
     REALM_CLASSES,
     Annotations,
     ClassFolders,
-    Objects,
+    CocoObjects,
     PublishedSet,
 )
 from mae.datasets.prepare import Finding, examine, source_of
@@ -165,7 +165,7 @@ def test_annotation_files_and_ten_missing_images(tmp_path):
 
 
 def test_objects_of_coco(tmp_path):
-    parts = (Objects('annotations/instances_val2017.json', 'val2017', 2, 13, 1),)
+    parts = (CocoObjects('annotations/instances_val2017.json', 'val2017', 2, 13, 1),)
     published = replace(CATALOGUE['coco'], parts=parts)
     names = [f'{n:012d}.jpg' for n in range(13)]
     things = [{'image_id': 0, 'category_id': 1}, {'image_id': 1, 'category_id': 2, 'iscrowd': 1}]

@@ -110,7 +110,7 @@ def test_recipe(stem):
         assert round(config.param_scheduler.warmup_epochs * (117_266 // 64)) == 250
     else:
         assert groups['encoder.pos_embed'] is None
-        assert groups[norm] == (1.6e-4, 0)
+        assert groups[norm] == groups['encoder.blocks.0.rel_pos.table'] == (1.6e-4, 0)
         assert groups[bias] == groups['rpn.network.head.cls_logits.weight'] == (1.6e-4, 0.2)
 
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from mae.utils.digest import file_digest
-from mae.utils.files import temporary_path, whole_file, write_json, writer_of
+from mae.utils.files import temporary_path, whole_file, whole_folder, write_json, writer_of
 
 
 def test_it_appears_when_it_is_whole(tmp_path):
@@ -36,6 +36,21 @@ def test_what_fails_changes_nothing(tmp_path):
         fail()
     assert path.read_text() == 'old'
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / 'new' / 'folder'
+    with whole_folder(path) as folder:
+        (folder / 'file').write_text('half')
+        assert not path.exists()
+    assert [*path.iterdir()] == [path / 'file']
+    assert [*path.parent.iterdir()] == [path]
+    with pytest.raises(OSError, match='not empty'), whole_folder(path) as folder:
+        (folder / 'other').touch()
+    with pytest.raises(KeyError), whole_folder(path.parent / 'other'):
+        raise KeyError
+    assert [*path.parent.iterdir()] == [path]
+    assert [*path.iterdir()] == [path / 'file']
 
 
 def test_a_killed_writer_leaves_a_name_that_tells_who_it_was(tmp_path):

@@ -6,15 +6,18 @@ Shapes: N objects of an image.
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mae.datasets.sources.listed_files import require_files
+from mae.datasets.sources.path_index import index_of
 from mae.registry import DATASETS
 from mae.utils.errors import DataError
 
+_LISTS = ('images', 'annotations', 'categories')  # of an annotation file
 _LEAST = 1.0  # pixels of a box's side; smaller ones are slips of the annotators
 
 
@@ -103,16 +106,7 @@ class CocoInstances:
         if not os.path.isdir(self.root):
             raise DataError(f'{self.root}: no such folder')
         names = [self._path(int(number)) for number in self._chosen]
-        there = {
-            os.path.join(folder, file)
-            for folder in {os.path.dirname(name) for name in names}
-            for file in _files_in(os.path.join(self.root, folder))
-        }
-        if missing := [name for name in names if name not in there]:
-            raise DataError(
-                f'{len(missing)} of the {len(names)} images of {self.file} are not in {self.root}: '
-                f'{", ".join(missing[:10])}' + ', ...' * (len(missing) > 10)
-            )
+        require_files(index_of(names, [-1] * len(names)), self.root, self.file)
 
     def _path(self, number: int) -> str:
         start, end = self._name_ends[number : number + 2]
@@ -161,13 +155,6 @@ def _is_finite(number: object) -> bool:
     return isinstance(number, int | float) and math.isfinite(number)
 
 
-def _files_in(folder: str) -> Iterable[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return ()  # its images are counted as missing
-
-
 def _check_table(
     path: str, what: str, rows: list[Any], columns: dict[str, type[int] | type[str]]
 ) -> None:
@@ -190,11 +177,14 @@ def _check_table(
         seen.add(key)
 
 
-def read_objects(path: str) -> dict[str, Any]:
+def read_objects(path: str, lists: Sequence[str] = _LISTS) -> dict[str, Any]:
     """The content of an annotation file of COCO.
 
+    Args:
+        lists: names of what it must have.
+
     Raises:
-        DataError: it cannot be read, or lacks a list of images, annotations or categories.
+        DataError: it cannot be read, or lacks one of the lists.
     """
     try:
         with open(path, 'rb') as file:
@@ -203,7 +193,6 @@ def read_objects(path: str) -> dict[str, Any]:
         raise DataError(f'{path}: cannot be read: {error.strerror}') from error
     except ValueError as error:
         raise DataError(f'{path}: no JSON: {error}') from error
-    keys = ('images', 'annotations', 'categories')
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in keys):
-        raise DataError(f'{path}: no annotation file of COCO: it needs lists {", ".join(keys)}')
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in lists):
+        raise DataError(f'{path}: no annotation file of COCO: it needs lists {", ".join(lists)}')
     return content

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from mae.datasets.sources.index_cache import ScanResult, cached_scan
-from mae.datasets.sources.listed_files import require_files
+from mae.datasets.sources.listed_files import require_files, some_of
 from mae.datasets.sources.scan import read_list, scan_folders
 from mae.datasets.sources.walk import class_folders, list_folder
 from mae.registry import DATASETS
@@ -33,7 +33,6 @@ IMAGE_EXTENSIONS = (
     '.pgm',
 )
 _LAST_NUMBER = re.compile(r'(\d{1,18})\D*$')
-_MOST_NAMED = 10  # numbers without a folder, in a message
 _SPLITS = {'val', 'valid', 'validation', 'test'}  # beside 'train'
 
 
@@ -199,8 +198,7 @@ def _require_order(folder: str, names: Sequence[str]) -> None:
     if numbers == sorted(numbers) or len(numbers) <= max(numbers) // 2:
         return
     lacking = sorted(set(range(max(numbers) + 1)) - set(numbers))
-    some = ', '.join(map(str, lacking[:_MOST_NAMED])) + ', ...' * (len(lacking) > _MOST_NAMED)
-    without = f' without {some}' if lacking else ''
+    without = f' without {some_of(map(str, lacking), len(lacking))}' if lacking else ''
     raise DataError(
         f'{folder}: its class folders are the numbers 0..{max(numbers)}{without}, which sorted as '
         f'text would be numbered 0, 1, 10, ...{_cure_of_order(names)}'

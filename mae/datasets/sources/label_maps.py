@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from mae.datasets.sources.listed_files import some_of
 from mae.datasets.sources.walk import Walk
 from mae.registry import DATASETS
 from mae.utils.errors import DataError
@@ -46,7 +47,7 @@ class LabelMapFolder:
         if missing := [path for image, path in self._pairs if not image]:
             raise DataError(
                 f'{len(missing)} label maps of {self.map_folder} have no image in '
-                f'{self.image_folder}: {", ".join(missing[:10])}' + ', ...' * (len(missing) > 10)
+                f'{self.image_folder}: {some_of(missing, len(missing))}'
             )
         self.metainfo: dict[str, Any] = {} if classes is None else {'classes': tuple(classes)}
 

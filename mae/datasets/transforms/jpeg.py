@@ -12,8 +12,8 @@ _NO_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers that stand alone: TEM, RST, S
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0..15 less DHT, JPG, DAC
 _SEQUENTIAL = {0xC0, 0xC1}  # of the frames, those that need one pass
 _SCAN = 0xDA  # SOS: the pixels follow
-ADOBE = 0xEE  # APP14 may mean other colours
-_SPECIAL = {0xE1, ADOBE}  # APP1 may turn the image (EXIF, XMP)
+_ADOBE = 0xEE  # APP14 may mean other colours
+_SPECIAL = {0xE1, _ADOBE}  # APP1 may turn the image (EXIF, XMP)
 _END = b'\xff\xd9'
 # Of brightness, horizontal and vertical, beside whole colours: 4:4:4, 4:2:2, 4:4:0, 4:2:0, 4:1:1.
 _SAMPLINGS = {0x11, 0x21, 0x12, 0x22, 0x41}
@@ -26,19 +26,6 @@ class Frame(NamedTuple):
     channels: int
     height: int
     width: int
-
-
-def jpeg_frame(data: bytes) -> Frame | None:
-    """The frame header of a JPEG.
-
-    None for anything else, and for a damaged file: the decoder's error says why.
-    """
-    return next((_frame(data, at) for marker, at in _segments(data) if marker in _FRAMES), None)
-
-
-def markers(data: bytes) -> set[int]:
-    """Markers of the segments before the pixels of a JPEG."""
-    return {marker for marker, _ in _segments(data)}
 
 
 def plain_frame(data: bytes, max_pixels: int) -> Frame | None:

@@ -13,6 +13,7 @@ from mae.datasets.transforms.base import Results, Transform
 from mae.datasets.transforms.geometry import Placement, check_unmoved
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.run_lengths import run_lengths
 
 
 @TRANSFORMS.register_module()
@@ -106,32 +107,12 @@ def _check_encoded(stored: dict[str, Any], original: tuple[int, int]) -> None:
     if isinstance(counts, list):
         total = sum(counts) if all(isinstance(n, int) and n >= 0 for n in counts) else None
     else:
-        total = encoded_pixels(counts.encode() if isinstance(counts, str) else bytes(counts or b''))
+        total = int(run_lengths(counts or '').sum())
     if total != original[0] * original[1]:
         raise ValueError(
             f'the counts of an encoded mask add up to {total} pixels, not to '
             f'{original[0] * original[1]}'
         )
-
-
-def encoded_pixels(counts: bytes) -> int:
-    """Pixels that a compressed mask of COCO covers, the empty ones too; -1 if it is cut off.
-
-    Run lengths are stored in groups of five bits from the lowest, a sixth says that more follow.
-    From the fourth on, each is the difference from the one before the last.
-    """
-    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - ord('0')
-    is_last = (codes & 0x20) == 0
-    if not len(codes) or not is_last[-1]:
-        return -1
-    ends = np.flatnonzero(is_last)
-    lengths = np.diff(ends, prepend=-1)
-    place = np.arange(len(codes)) - np.repeat(ends - lengths + 1, lengths)
-    if place.max() > 10:  # groups that no 64 bits hold
-        return -1
-    values = np.add.reduceat((codes & 0x1F) << (5 * place), ends - lengths + 1)
-    values -= np.where(codes[ends] & 0x10, 1 << (5 * lengths), 0)  # the sign
-    return int(values[0] + values[1::2].cumsum().sum() + values[2::2].cumsum().sum())
 
 
 def _points(polygon: list[float], at: Placement) -> list[float]:

@@ -1,7 +1,7 @@
 """Parameters in as few groups as there are pairs of learning-rate scale and weight decay."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from mmengine.optim import OptimWrapper
@@ -32,10 +32,11 @@ class GroupedOptimConstructor:
             `decay_tokens`, whether to decay the parameters of `no_weight_decay()` too (the
             authors do in pre-training, not in fine-tuning); `decay_vectors`, which parameters of
             one dimension decay too: 'none', those that are no norm's ('biases', as in detectron2),
-            or 'all'.
+            or 'all'; `no_decay`, parts of the names of further parameters that do not decay, such
+            as ['rel_pos'].
 
     Raises:
-        ValueError: an unknown key or an unknown kind of vectors.
+        ValueError: an unknown key, an unknown kind of vectors, or a name in the place of a list.
     """
 
     def __init__(
@@ -47,10 +48,16 @@ class GroupedOptimConstructor:
         self.layer_decay: float | None = options.pop('layer_decay', None)
         self.decay_tokens: bool = options.pop('decay_tokens', True)
         self.decay_vectors: Vectors = options.pop('decay_vectors', 'none')
+        self.no_decay: Sequence[str] = options.pop('no_decay', ())
         if options:
             raise ValueError(
                 f'optim_wrapper.paramwise_cfg has unknown keys {sorted(options)}; '
-                'known are layer_decay, decay_tokens and decay_vectors'
+                'known are layer_decay, decay_tokens, decay_vectors and no_decay'
+            )
+        if isinstance(self.no_decay, str):
+            raise ValueError(
+                'optim_wrapper.paramwise_cfg.no_decay must be a list of parts of names, not '
+                f'{self.no_decay!r}'
             )
         if self.decay_vectors not in get_args(Vectors):
             raise ValueError(
@@ -83,7 +90,7 @@ class GroupedOptimConstructor:
         lr, decay = self.optimizer_cfg['lr'], self.optimizer_cfg.get('weight_decay', 0.0)
         groups: dict[tuple[float, float, bool], dict[str, Any]] = {}
         exempt: set[str] = set() if self.decay_tokens else model.no_weight_decay()
-        exempt = exempt | self._plain_vectors(model)
+        exempt = exempt | self._plain_vectors(model) | self._named(model)
         for name, param in model.named_parameters():
             if not param.requires_grad:
                 continue
@@ -113,6 +120,11 @@ class GroupedOptimConstructor:
             return vectors
         norms = {name for name, module in model.named_modules() if isinstance(module, _NORMS)}
         return {name for name in vectors if name.rpartition('.')[0] in norms}
+
+    def _named(self, model: Any) -> set[str]:
+        """Names of the parameters that `no_decay` exempts."""
+        names = (name for name, _ in model.named_parameters())
+        return {name for name in names if any(part in name for part in self.no_decay)}
 
     @property
     def _is_lars(self) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from mae.models.layers.shapes import check_shape
 from mae.models.preprocessors.image import channel_statistics, normalise
 from mae.registry import MODELS
-from mae.utils.errors import DataError
+from mae.utils.label_maps import check_map_labels
 
 _OBJECTS = ('boxes', 'classes', 'crowd', 'areas')
 
@@ -67,7 +67,8 @@ class DensePreprocessor(BaseDataPreprocessor):
         if data['inputs'].dtype != torch.uint8:
             raise ValueError(f'inputs must be {torch.uint8}, 0 to 255, not {data["inputs"].dtype}')
         if training and self._labels is not None and 'maps' in data and data['maps'].is_cpu:
-            check_map_labels(data['maps'], *self._labels)
+            hint = '; a dataset with `classes` names the file'
+            check_map_labels(data['maps'], *self._labels, 'a batch', hint)
         sizes = {name: data[name].tolist() for name in _SIZES if name in data}  # read on the CPU
         batch: dict[str, Any] = self.cast_data(data)
         images = normalise(batch['inputs'], self.mean, self.std)
@@ -87,21 +88,6 @@ class DensePreprocessor(BaseDataPreprocessor):
 
 
 _SIZES = ('shapes', 'map_sizes', 'counts', 'mask_sizes')
-
-
-def check_map_labels(maps: Tensor, num_classes: int, ignore_index: int) -> None:
-    """Refuse labels that a loss has no class for: on a GPU they end the process without a reason.
-
-    Raises:
-        DataError: counts them, and names one.
-    """
-    unknown = ((maps >= num_classes) | (maps < 0)) & (maps != ignore_index)
-    if unknown.any():
-        raise DataError(
-            f'{int(unknown.sum())} pixels of a batch of label maps are neither one of the '
-            f'{num_classes} classes of the head nor ignore_index={ignore_index}, for example '
-            f'{int(maps[unknown][0])}; with `classes` the dataset names the file'
-        )
 
 
 def split_maps(maps: Tensor, sizes: Sequence[Sequence[int]]) -> list[Tensor]:

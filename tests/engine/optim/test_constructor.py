@@ -112,6 +112,16 @@ def test_vectors_that_decay(classifier, kind):
         build(classifier, decay_vectors='norms')
 
 
+def test_parameters_that_are_named_do_not_decay(classifier):
+    """MIMDet exempts the tables of relative positions."""
+    found = settings(classifier, build(classifier, no_decay=['blocks.1.', 'head']))
+    for name, (_, decay) in found.items():
+        named = 'blocks.1.' in name or 'head' in name
+        assert decay == (0 if named or classifier.get_parameter(name).ndim == 1 else 0.05), name
+    with pytest.raises(ValueError, match='no_decay must be a list'):
+        build(classifier, no_decay='rel_pos')
+
+
 def test_only_what_is_trained(mae_model):
     mae_model.encoder.requires_grad_(False)
     assert all(name.startswith('decoder.') for name in settings(mae_model, build(mae_model)))
