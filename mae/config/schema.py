@@ -84,9 +84,13 @@ class Processes(TypedDict, total=False):
 
 
 class Distributed(TypedDict, total=False):
-    """`env_cfg.dist_cfg`: seconds after which a silent or hung process counts as dead."""
+    """`env_cfg.dist_cfg`: seconds after which a silent or hung process counts as dead.
+
+    `timeout` is for steps, `start_timeout` for the rest.
+    """
 
     timeout: float
+    start_timeout: float
     backend: str
 
 
