@@ -37,6 +37,8 @@ launch_torchrun() {
         export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
         export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
     fi
+    # Seconds that a stopped run has for its last save, before SIGKILL.
+    export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-120}
     exec "$PYTHON" "$tools/launch.py" "${place[@]}" --nproc-per-node="$processes" \
         --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \
         "$tools/$tool" "$@" --launcher pytorch

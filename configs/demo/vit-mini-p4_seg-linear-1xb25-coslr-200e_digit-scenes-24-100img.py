@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/schedules/adamw_coslr_finetune.py',
 ]
 
-base_lr = 0.02
+base_lr = 0.04
 global_batch_size = 25
 optim_wrapper = dict(amp=None, paramwise_cfg=dict(layer_decay=0.75))
 param_scheduler = dict(warmup_epochs=20)

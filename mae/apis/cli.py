@@ -73,6 +73,11 @@ def explain(error: Exception) -> str | None:
         return _one_line(text) or type(error).__name__
     if isinstance(error, RuntimeError) and (found := _DEAD_WORKER.search(text)):
         return f'data worker {found[1]} was ended by the system ({found[2]}){_OUT_OF_MEMORY}'
+    if isinstance(error, RuntimeError) and 'connectFullMesh' in text:
+        return (
+            'the processes of the run cannot reach each other; set GLOO_SOCKET_IFNAME on each node '
+            f'to the network interface that leads to the others ({_one_line(text)[:160]})'
+        )
     if type(error).__name__ in _LOST_PEER or (
         type(error) is RuntimeError and _PEER_GONE.search(text)
     ):

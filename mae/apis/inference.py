@@ -23,8 +23,9 @@ from mae.apis.device import resolve_device
 from mae.apis.images import NamedImage, Picture, Pictures, ReadImage, name_images
 from mae.apis.zoo import LoadedModel, load_model
 from mae.evaluation.checks import is_count
+from mae.utils.command_line import EvalAmp
 from mae.utils.errors import DataError
-from mae.utils.precision import EvalAmp, EvalPrecision
+from mae.utils.precision import EvalPrecision
 
 Item = TypeVar('Item')
 

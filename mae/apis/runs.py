@@ -17,6 +17,7 @@ from mae.engine import Runner
 from mae.fault_tolerance.lock import folder_lock
 from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.signals import EXIT_CODES, Stopped, StopSignals
+from mae.fault_tolerance.watchdog import limited_start
 from mae.fault_tolerance.work_dir import tidy_start
 from mae.utils.digest import weights_sha256
 from mae.utils.distributed import is_first_process
@@ -52,13 +53,14 @@ def train(config: Config) -> Runner:
     with (
         folder_lock(work_dir) if first else nullcontext(),
         tidy_start(work_dir),
-        _recorded(RunState(work_dir) if first else None) as state,
+        _recorded(_run_state(config) if first else None) as state,
         _recorded(state),  # twice: a killed data worker raises once, anywhere, also in here
         StopSignals(on_quit=lambda signum: _note_stop(state, signum)) as signals,
     ):
         if config.get('load_from') and not config.get('resume'):
             config.load_from = str(find_file(config.load_from).path)
-        runner: Runner = Runner.from_cfg(config)
+        with limited_start(config, state):
+            runner: Runner = Runner.from_cfg(config)
         runner.signals, runner.run_state = signals, state
         runner.suggest_config = matching_config
         runner.train()
@@ -71,6 +73,10 @@ def train(config: Config) -> Runner:
                 exit_code=0,
             )
     return runner
+
+
+def _run_state(config: Config) -> RunState:
+    return RunState(Path(config.work_dir), resumes=bool(config.get('resume')))
 
 
 @contextmanager

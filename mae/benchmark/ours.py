@@ -89,6 +89,7 @@ class OurDense(Ours):
         """Forward pass, from the uint8 images of a collated batch."""
         with self._wrapper.optim_context(self.model):
             inputs = self.model.data_preprocessor(self._collated(size), True)
+            inputs.pop('keys', None)  # a detector then draws its samples as the peer does
             return total_of(self.model(**inputs, mode='loss'))
 
     def _collated(self, size: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from mae.benchmark.report import Figures, Report, build_report, throughput
 from mae.benchmark.settings import Settings
 from mae.benchmark.worker import reason
 from mae.engine import Runner
-from mae.engine.device_prefetcher import Batch
+from mae.engine.device_prefetcher import Batch, DevicePrefetcher
 
 _NUMBER = count()  # mmengine keeps one logger, visualizer and message hub a name
 _WARMUP = 5
@@ -93,7 +93,7 @@ def our_runner(config: Config, options: dict[str, Any]) -> 'InterleavedLoader':
     runner = Runner.from_cfg(config)
     loop: Any = runner.train_loop  # gets a loader that is no `StepLoader`
     model: Any = runner.model
-    batch = next(loop.dataloader.epoch(0))[0]
+    batch = loop.dataloader.prefetcher.to_device(next(loop.dataloader.epoch(0))[0])
     interleaved = InterleavedLoader(loop.dataloader, **options)
     loop.dataloader, loop.max_iters = interleaved, len(interleaved)
 
@@ -169,6 +169,7 @@ class InterleavedLoader:
         self._rounds = rounds
         self._steps = steps
         self._device = device
+        self.prefetcher = DevicePrefetcher(device)
         self._outputs: dict[str, Any] = {}
         self._times: dict[str, list[float]] = {}
 

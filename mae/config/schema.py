@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from mmengine.registry import EVALUATOR, MODEL_WRAPPERS, WEIGHT_INITIALIZERS, Registry
 
 from mae import registry as r
-from mae.utils.command_line import MayDiffer
-from mae.utils.precision import EvalAmp, MatmulPrecision
+from mae.utils.command_line import EvalAmp, MatmulPrecision, MayDiffer
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,13 @@ class Processes(TypedDict, total=False):
 
 
 class Distributed(TypedDict, total=False):
-    """`env_cfg.dist_cfg`: seconds after which a silent or hung process counts as dead."""
+    """`env_cfg.dist_cfg`: seconds after which a silent or hung process counts as dead.
+
+    `timeout` is for steps, `start_timeout` for the rest.
+    """
 
     timeout: float
+    start_timeout: float
     backend: str
 
 

@@ -59,7 +59,7 @@ from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.signals import StopSignals
 from mae.registry import LOOPS, RUNNERS, find
 from mae.utils.allocator import keep_freed_memory
-from mae.utils.distributed import TIMEOUT, init_distributed, require_visible_gpu
+from mae.utils.distributed import Timeouts, init_distributed, require_visible_gpu
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
 from mae.utils.precision import EvalPrecision, cost_of_float32, set_matmul_precision
@@ -168,8 +168,8 @@ class Runner(_Base):
         """
         require_visible_gpu()
         if self.distributed and not mmengine.dist.is_distributed():
-            timeout = env_cfg.get('dist_cfg', {}).get('timeout', TIMEOUT)
-            init_distributed(self.launcher, timeout)
+            limits = Timeouts.of(env_cfg.get('dist_cfg') or {})
+            init_distributed(self.launcher, limits.start, Path(self.work_dir))
         if self.distributed:  # mmengine sets what is missing, with a warning of each process
             threads = os.environ.setdefault('OMP_NUM_THREADS', '1')
             os.environ.setdefault('MKL_NUM_THREADS', threads)

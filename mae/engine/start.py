@@ -27,6 +27,7 @@ from mae.fault_tolerance.checkpoint import (
     restore_state,
 )
 from mae.fault_tolerance.checkpoint.state import NAMES
+from mae.fault_tolerance.work_dir import not_shared
 from mae.utils.distributed import on_main, together
 from mae.utils.errors import CheckpointError
 from mae.zoo.formats.translate import load_weights
@@ -77,8 +78,13 @@ def _model(model: nn.Module) -> str:
 
 
 def announce(runner: 'Runner') -> None:
-    """Log a line if the work dir holds an earlier run, with what happens to it."""
+    """Log a line if the work dir holds an earlier run, with what happens to it.
+
+    In a run of several processes all of them find out whether they share it.
+    """
     work_dir = Path(runner.work_dir)
+    if runner.distributed and (warning := not_shared(work_dir)):
+        runner.logger.warning(warning)
     if not is_main_process() or runner._train_loop is None or runner._has_loaded:
         return
     step = _earlier_step(work_dir, runner)

@@ -3,8 +3,10 @@
 import json
 import os
 import socket
+import threading
 import time
 import warnings
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -16,13 +18,20 @@ from mae.utils.files import write_json
 from mae.utils.versions import versions
 
 NAME = 'run.json'
+# Seconds between two heartbeats: a run is dead after five of them without one.
+HEARTBEAT = 10.0
 
 
 class RunState:
     """Keeps `run.json` up to date: written whole, at each change of state and every few seconds.
 
     `state` is `starting`, `running`, `stopped` (by a signal), `finished` or `failed`. A run that
-    was killed leaves `running` and a `pid` that no longer exists on `host`.
+    was killed leaves `running` and a `heartbeat` that grows old, since a thread renews it until
+    the run is over.
+
+    Args:
+        resumes: whether the run continues an earlier one, if there is one in the work dir.
+        seconds: time between two heartbeats.
 
     Attributes:
         before: step in the `run.json` that it replaces; 0 if there is none.
@@ -32,10 +41,16 @@ class RunState:
         OSError: the disk refused the first write; later errors only warn.
     """
 
-    def __init__(self, work_dir: Path) -> None:
+    def __init__(
+        self, work_dir: Path, *, resumes: bool = False, seconds: float = HEARTBEAT
+    ) -> None:
         self.path = work_dir / NAME
-        self.before = _step_in(self.path)
+        earlier = _read(self.path)
+        self.before = earlier.get('step', 0)
         self.is_over = False
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        now = _now()
         self._values: dict[str, object] = {
             'state': 'starting',
             'reason': None,
@@ -45,34 +60,49 @@ class RunState:
             'exit_code': None,
             'weights_sha256': None,
             'resumed_from': None,
+            'restarts': earlier.get('restarts', 0) + 1 if resumes and earlier else 0,
+            'world_size': None,
             'bad_steps': 0,
             'rollbacks': 0,
             'pid': os.getpid(),
             'host': socket.gethostname(),
-            'started': _now(),
-            'updated': _now(),
+            'started': now,
+            'updated': now,
+            'heartbeat': now,
             'versions': versions(),
         }
         work_dir.mkdir(parents=True, exist_ok=True)
         write_json(self.path, self._values)
+        threading.Thread(target=self._beat, args=(seconds,), name='heartbeat', daemon=True).start()
 
     def write(self, **changes: object) -> None:
         """Change some values; with a new `state` the file is flushed to the disk."""
-        flush = 'state' in changes
-        self._values |= {**changes, 'updated': _now()}
-        try:
-            write_json(self.path, self._values, flush=flush)
-        except OSError as error:
-            warnings.warn(f'{self.path} is out of date: {error.strerror}', stacklevel=2)
-        self.is_over = self._values['state'] in ('stopped', 'finished', 'failed')
+        now = _now()
+        with self._lock:
+            self._values |= {**changes, 'updated': now, 'heartbeat': now}
+            try:
+                write_json(self.path, self._values, flush='state' in changes)
+            except OSError as error:
+                warnings.warn(f'{self.path} is out of date: {error.strerror}', stacklevel=2)
+            self.is_over = self._values['state'] in ('stopped', 'finished', 'failed')
+            if self.is_over:
+                self._closed.set()
+
+    def _beat(self, seconds: float) -> None:
+        while not self._closed.wait(seconds):
+            with self._lock, suppress(OSError):  # `write` warns
+                if not self._closed.is_set():  # or the folder may be gone
+                    self._values['heartbeat'] = _now()
+                    write_json(self.path, self._values, flush=False)
 
 
-def _step_in(path: Path) -> int:
+def _read(path: Path) -> dict[str, int]:
+    """The numbers of an earlier `run.json`; nothing if there is none, or it is not ours."""
     try:
-        step = json.loads(path.read_bytes())['step']
-    except (OSError, LookupError, TypeError, ValueError):  # none, or not ours
-        return 0
-    return step if isinstance(step, int) else 0
+        found = json.loads(path.read_bytes())
+        return {key: value for key, value in found.items() if isinstance(value, int)}
+    except (OSError, AttributeError, ValueError):
+        return {}
 
 
 def _now() -> str:
@@ -98,7 +128,9 @@ class RunStateHook(Hook):
             runner,
             state='running',
             max_steps=runner.max_iters,
+            world_size=runner.world_size,
             resumed_from=runner.resumed_from,
+            **({} if runner.resumed_from else {'restarts': 0}),
         )
 
     def after_step(self, runner: TrainingRunner) -> None:

@@ -7,27 +7,35 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
-from typing import TextIO
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, TextIO
 
 from mmengine.hooks import Hook
 
+from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
 from mae.utils.data_workers import TELL_STACK
-from mae.utils.distributed import TIMEOUT
+from mae.utils.distributed import Timeouts, set_timeout
+
+_LEEWAY = 5.0  # seconds for torch to raise an error of its own, which says more
 
 
 @HOOKS.register_module()
 class WatchdogHook(Hook):
     """Ends the process if a step, the wait for its data or a validation batch takes too long.
 
-    Hooks at the end of an epoch are not timed. A step reads the clock twice: a thread compares the
-    times, and renews a timer of `faulthandler`, which ends the process if the thread cannot run.
+    The first step of an epoch and validation have the limit of a start, since they may compile, and
+    other processes may still be busy with what hooks do at the end of an epoch, which is not timed.
+    Collective operations have the same two limits.
+
+    A step reads the clock twice: a thread compares the times, and renews a timer of `faulthandler`,
+    which ends the process if the thread cannot run.
 
     Args:
-        seconds: time without progress; by default `env_cfg.dist_cfg.timeout` (600), after which
-            collective operations fail too.
+        seconds: time without progress, of both kinds; by default `env_cfg.dist_cfg.timeout` (120)
+            and `env_cfg.dist_cfg.start_timeout` (600). Those of collective operations stay.
     """
 
     priority = 'VERY_HIGH'
@@ -38,29 +46,36 @@ class WatchdogHook(Hook):
         self.seconds = seconds
         self._doing = ''
         self._since = math.inf  # no timing
+        self._limits = self._collective = Timeouts.of({})
+        self._limit = self._limits.start
         self._closed = threading.Event()
 
     def before_train(self, runner: TrainingRunner) -> None:
-        configured = runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', TIMEOUT)
-        limit = float(configured if self.seconds is None else self.seconds)
+        configured = runner.cfg.get('env_cfg', {}).get('dist_cfg') or {}
+        self._collective = self._limits = Timeouts.of(configured)
+        if self.seconds is not None:
+            self._limits = Timeouts(self.seconds, self.seconds)
+        self._limit = self._limits.start
         self._closed.clear()
-        threading.Thread(
-            target=self._watch, args=(runner, limit), name='watchdog', daemon=True
-        ).start()
+        threading.Thread(target=self._watch, args=(runner,), name='watchdog', daemon=True).start()
 
     def before_train_epoch(self, runner: TrainingRunner) -> None:
+        self._allow('start')
         self._begin('waiting for data')
 
     def before_train_iter(self, runner: TrainingRunner, *args: object, **kwargs: object) -> None:
         self._begin('in a training step')
 
     def after_step(self, runner: TrainingRunner) -> None:
+        self._allow('step')
         self._begin('waiting for data')
 
     def after_train_epoch(self, runner: TrainingRunner) -> None:
+        self._allow('start')
         self._since = math.inf
 
     def before_val_epoch(self, runner: TrainingRunner) -> None:
+        self._allow('start')
         self._begin('validating')
 
     def after_val_iter(self, runner: TrainingRunner, *args: object, **kwargs: object) -> None:
@@ -73,14 +88,23 @@ class WatchdogHook(Hook):
         """Stop the thread, however the run ended."""
         self._since = math.inf
         self._closed.set()
+        self._allow('start')
+
+    def _allow(self, phase: Literal['start', 'step']) -> None:
+        """Take the limits of a phase, for this process and for collective operations."""
+        limit = getattr(self._limits, phase)
+        if limit != self._limit:
+            self._limit = limit
+            set_timeout(getattr(self._collective, phase))
 
     def _begin(self, what: str) -> None:
         self._doing = what
         self._since = time.monotonic()
 
-    def _watch(self, runner: TrainingRunner, limit: float) -> None:
+    def _watch(self, runner: TrainingRunner) -> None:
         stderr = _stderr()
-        while not self._closed.wait(min(limit / 8, 5.0)):
+        while not self._closed.wait(min(self._limits.step / 8, 5.0)):
+            limit = self._limit
             if time.monotonic() - self._since > limit:
                 self._give_up(runner, limit, stderr)
                 return
@@ -103,6 +127,43 @@ class WatchdogHook(Hook):
                     os.kill(worker.pid, TELL_STACK)
         time.sleep(0.5)  # for the workers to print
         end_process(1)
+
+
+@contextmanager
+def limited_start(config: Mapping[str, Any], run_state: RunState | None) -> Iterator[None]:
+    """End the process if its body, in which processes find each other, takes too long.
+
+    Gloo waits without a limit for a process that has died while it connected.
+
+    Args:
+        config: of the run, with `launcher` and `env_cfg`.
+        run_state: where the failure is written.
+    """
+    limit = Timeouts.of((config.get('env_cfg') or {}).get('dist_cfg') or {}).start
+    if config.get('launcher', 'none') == 'none':
+        yield
+        return
+    timer = threading.Timer(limit + _LEEWAY, _give_up_start, (limit, run_state))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _give_up_start(limit: float, run_state: RunState | None) -> None:
+    rank = os.environ.get('RANK', '0')
+    reason = (
+        f'the {os.environ.get("WORLD_SIZE")} processes have not found each other within '
+        f'{limit:g} s, at {os.environ.get("MASTER_ADDR")}: one has failed, or cannot be reached '
+        f'through the interface {os.environ.get("GLOO_SOCKET_IFNAME", "of its host name")}'
+    )
+    with suppress(Exception):
+        if run_state is not None:
+            run_state.write(state='failed', reason=reason, exit_code=1)
+        print(f'[rank {rank}] error: {reason}', file=sys.stderr, flush=True)
+    end_process(1)
 
 
 def end_process(code: int) -> None:

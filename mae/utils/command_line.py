@@ -1,4 +1,4 @@
-"""What all command lines share."""
+"""What all command lines share, and the words that configs and options choose from."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -6,6 +6,10 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Literal
 
+# Number formats of training, of evaluation, and of float32 products; see `mae.utils.precision`.
+Amp = Literal['bfloat16', 'float16']
+EvalAmp = Literal['as_trained', 'bfloat16', 'float16']
+MatmulPrecision = Literal['highest', 'high']
 # What may change when a run is resumed anyway.
 MayDiffer = Literal[
     'seed', 'global_batch_size', 'num_samples', 'steps_per_epoch', 'dataset', 'teacher'

@@ -1,10 +1,17 @@
 """The processes of a run, with or without GPUs: initialising, destroying, and failing as one."""
 
+import ctypes
 import os
+import signal
+import socket
+import struct
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,7 +22,30 @@ from mae.utils.errors import CheckpointError, ConfigError
 T = TypeVar('T')
 
 # Seconds after which a silent process counts as dead, unless `env_cfg.dist_cfg` says otherwise.
-TIMEOUT = 600
+STEP_TIMEOUT = 120.0
+START_TIMEOUT = 600.0
+# Process id of `tools/launch.py`, for the processes that it starts.
+LAUNCHER = 'MAE_LAUNCHER_PID'
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
+_SIOCGIFADDR = 0x8915  # of Linux's ioctl
+
+
+class Timeouts(NamedTuple):
+    """Seconds after which a silent process counts as dead.
+
+    Attributes:
+        start: while processes start, save, validate, or end an epoch, up to its next step.
+        step: in a training step and while it waits for data.
+    """
+
+    start: float
+    step: float
+
+    @classmethod
+    def of(cls, dist_cfg: Mapping[str, Any]) -> 'Timeouts':
+        """Read `env_cfg.dist_cfg`; a start may always take as long as a step."""
+        step = float(dist_cfg.get('timeout', STEP_TIMEOUT))
+        return cls(max(float(dist_cfg.get('start_timeout', START_TIMEOUT)), step), step)
 
 
 def is_first_process(launcher: str) -> bool:
@@ -40,18 +70,23 @@ def require_visible_gpu() -> None:
         )
 
 
-def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
+def init_distributed(
+    launcher: str, timeout: float = START_TIMEOUT, traces: Path | None = None
+) -> None:
     """Join the default process group: NCCL where there are GPUs, else gloo.
 
-    mmengine's `init_dist` calls CUDA even where there is no GPU.
+    mmengine's `init_dist` calls CUDA even where there is no GPU. A process that torchrun has
+    started gets SIGTERM when torchrun dies.
 
     Args:
         launcher: 'pytorch' (torchrun has set the environment) or 'slurm'.
         timeout: seconds after which a silent partner counts as dead.
+        traces: folder where NCCL's flight recorder writes, after a timeout, the last operations of
+            each process.
 
     Raises:
-        ValueError: another launcher, the environment it should have set is missing, or the node
-            has fewer GPUs than processes.
+        ValueError: another launcher, the environment it should have set is missing, the node has
+            fewer GPUs than processes, or the launcher is dead already.
     """
     if launcher == 'slurm':
         _environment_from_slurm()
@@ -62,7 +97,13 @@ def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
             '--launcher pytorch needs the environment torchrun sets (RANK, WORLD_SIZE, ...); '
             'start with tools/dist_train.sh CONFIG GPUS'
         )
+    if launcher == 'pytorch':  # whoever starts SLURM's tasks ends them too
+        die_with_parent()
+    if 'GLOO_SOCKET_IFNAME' not in os.environ and (name := interface_to_master()):
+        os.environ['GLOO_SOCKET_IFNAME'] = name
     if torch.cuda.is_available():
+        if traces is not None:
+            _record_flight(traces)
         if launcher == 'slurm' and torch.cuda.device_count() == 1:
             os.environ['LOCAL_RANK'] = '0'  # SLURM shows each task its own GPU alone
         local_rank = int(os.environ['LOCAL_RANK'])
@@ -76,6 +117,78 @@ def init_distributed(launcher: str, timeout: float = TIMEOUT) -> None:
     if torch.cuda.is_available():  # NCCL starts at once, and barriers need not guess the device
         options['device_id'] = torch.device('cuda', torch.cuda.current_device())
     dist.init_process_group('nccl' if 'device_id' in options else 'gloo', **options)
+
+
+def set_timeout(seconds: float) -> None:
+    """Change the time after which operations of the default process group fail."""
+    if dist.is_available() and dist.is_initialized():
+        change = getattr(dist, 'set_timeout', None)  # the name that newer torch has for it
+        if change is None:
+            change = dist.distributed_c10d._set_pg_timeout
+        change(timedelta(seconds=seconds))
+
+
+def die_with_parent() -> None:
+    """Ask the system, on Linux, for SIGTERM when the process that started this one ends.
+
+    Raises:
+        ValueError: the launcher has ended already.
+    """
+    if sys.platform != 'linux':
+        return
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    with suppress(PermissionError, KeyError):
+        try:
+            os.kill(int(os.environ[LAUNCHER]), 0)
+        except ProcessLookupError:
+            raise ValueError('the launcher of this process has ended') from None
+
+
+def interface_to_master() -> str | None:
+    """Network interface of the route to MASTER_ADDR, for gloo.
+
+    Left to itself gloo takes the address that the host name resolves to: on Debian 127.0.1.1,
+    which no other node can reach.
+
+    Returns:
+        None if the address is one of this machine alone, of IPv6, or cannot be found out.
+    """
+    port = int(os.environ.get('MASTER_PORT') or 29500)
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((os.environ.get('MASTER_ADDR', '127.0.0.1'), port))  # sends nothing
+        address = probe.getsockname()[0]
+        if not address.startswith('127.'):
+            names = [name for _, name in socket.if_nameindex()]
+            return next((name for name in names if _address_of(probe, name) == address), None)
+    return None
+
+
+def _address_of(probe: socket.socket, interface: str) -> str | None:
+    if sys.platform != 'linux':
+        return None
+    import fcntl
+
+    request = struct.pack('256s', interface.encode()[:15])
+    try:
+        found = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+    except OSError:  # it has none
+        return None
+    return socket.inet_ntoa(found[20:24])
+
+
+def _record_flight(folder: Path) -> None:
+    """Set what NCCL reads when it starts, unless it is set.
+
+    See https://docs.pytorch.org/tutorials/unstable/flight_recorder_tutorial.html.
+    """
+    place = str(folder.absolute() / 'nccl_trace_rank_')
+    for name, value in (
+        ('TORCH_FR_BUFFER_SIZE', '2000'),
+        ('TORCH_NCCL_DUMP_ON_TIMEOUT', '1'),
+        ('TORCH_FR_DUMP_TEMP_FILE', place),
+    ):
+        os.environ.setdefault(name, value)
 
 
 def leave_distributed() -> None:

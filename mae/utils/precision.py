@@ -7,15 +7,11 @@ import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from mae.utils.errors import ConfigError
-
-Amp = Literal['bfloat16', 'float16']
-EvalAmp = Literal['as_trained', 'bfloat16', 'float16']
-MatmulPrecision = Literal['highest', 'high']
 
 _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 _AMPERE = (8, 0)  # the first compute capability with bfloat16 and TF32

@@ -16,6 +16,7 @@ from mae.apis.cli import explain, run_command
 from mae.apis.runs import train
 from mae.datasets.sources.digits import Digits
 from mae.fault_tolerance import watchdog
+from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.watchdog import WatchdogHook
 from mae.registry import HOOKS
 
@@ -104,6 +105,71 @@ def test_steps_put_it_off_and_what_hooks_do_is_not_watched(make_runner, monkeypa
     assert not given_up
 
 
+class Limits(Hook):
+    """Notes the limit of the watchdog in each phase."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, watchdog):
+        self.watchdog = watchdog
+        self.seen = {}
+
+    def note(self, phase):
+        self.seen.setdefault(phase, set()).add(self.watchdog._limit)
+
+    def before_train_iter(self, runner, **others):
+        self.note('step' if runner.iter % len(runner.train_dataloader) else 'first step')
+
+    def after_train_epoch(self, runner):
+        self.note('end of an epoch')
+
+    def after_all(self, runner):
+        self.note('end')
+
+
+def test_only_steps_have_the_short_limit(make_runner, monkeypatch):
+    collective = []
+    monkeypatch.setattr(watchdog, 'set_timeout', collective.append)
+    changes = {
+        'env_cfg.dist_cfg': dict(timeout=70, start_timeout=80),
+        'train_cfg.max_epochs': 2,
+    }
+    runner = make_runner('run', changes)
+    (hook,) = [hook for hook in runner.hooks if isinstance(hook, WatchdogHook)]
+    limits = Limits(hook)
+    runner.register_hook(limits)
+    runner.train()
+    assert limits.seen['step'] == {70}
+    assert limits.seen['first step'] == limits.seen['end of an epoch'] == {80}
+    assert limits.seen['end'] == {80}
+    assert collective == [70, 80] * 2
+
+
+def start_that_hangs(config, state):
+    with open(os.devnull, 'w') as sys.stderr, watchdog.limited_start(config, state):
+        time.sleep(60)
+
+
+def test_processes_that_do_not_find_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(watchdog, '_LEEWAY', 0.0)
+    for name, value in dict(RANK='1', WORLD_SIZE='2', MASTER_ADDR='node0').items():
+        monkeypatch.setenv(name, value)
+    limits = dict(timeout=0.2, start_timeout=0.5)
+    config = {'launcher': 'pytorch', 'env_cfg': {'dist_cfg': limits}}
+    process = FORK.Process(target=start_that_hangs, args=(config, RunState(tmp_path)))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 1
+    state = json.loads((tmp_path / 'run.json').read_text())
+    assert (state['state'], state['exit_code']) == ('failed', 1)
+    assert re.search(r'the 2 processes have not found each other within 0\.5 s', state['reason'])
+
+
+def test_one_process_has_nobody_to_find():
+    with watchdog.limited_start({'env_cfg': {'dist_cfg': {'timeout': 0.1}}}, None):
+        time.sleep(0.2)
+
+
 def test_seconds_that_make_no_sense():
     with pytest.raises(ValueError, match='must be positive, not 0'):
         WatchdogHook(seconds=0)
@@ -120,6 +186,10 @@ def test_seconds_that_make_no_sense():
         (
             '[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4711',
             r'^lost another process of the run',
+        ),
+        (
+            'Gloo connectFullMesh failed with [../gloo/transport/tcp/pair.cc:144] no error',
+            r'^the processes of the run cannot reach each other; set GLOO_SOCKET_IFNAME',
         ),
     ],
 )

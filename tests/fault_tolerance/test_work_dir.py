@@ -1,8 +1,13 @@
 """What stays of a run that fails."""
 
-import pytest
+import multiprocessing
+import re
+from datetime import timedelta
 
-from mae.fault_tolerance.work_dir import tidy_start
+import pytest
+import torch.distributed as dist
+
+from mae.fault_tolerance.work_dir import not_shared, tidy_start
 
 
 def fail(work_dir, files):
@@ -53,3 +58,37 @@ def test_success_touches_nothing(tmp_path):
     with tidy_start(tmp_path / 'run'):
         (tmp_path / 'run').mkdir()
     assert (tmp_path / 'run').is_dir()
+
+
+def look(rank, store, folders, results):
+    dist.init_process_group(
+        'gloo',
+        init_method=f'file://{store}',
+        rank=rank,
+        world_size=3,
+        timeout=timedelta(seconds=60),
+    )
+    results.put((rank, not_shared(folders[rank])))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(('names', 'told'), [('aaa', None), ('aba', '1'), ('abc', '1, 2')])
+def test_a_work_dir_that_is_not_shared_is_told(tmp_path, names, told):
+    context = multiprocessing.get_context('fork')
+    results = context.SimpleQueue()
+    folders = [tmp_path / name for name in names]
+    args = tmp_path / 'store', folders, results
+    children = [context.Process(target=look, args=(rank, *args)) for rank in range(3)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(100)
+        assert child.exitcode == 0
+    found = dict(results.get() for _ in children)
+    assert found[1] is found[2] is None
+    if told is None:
+        assert found[0] is None
+    else:
+        processes = ', '.join(rf'{rank} \(\S+\)' for rank in told.split(', '))
+        assert re.search(rf'a is not shared: process {processes} has another folder', found[0])
+    assert not [path for folder in folders if folder.exists() for path in folder.iterdir()]

@@ -1,8 +1,16 @@
 """Two processes: the first decides, both get its choice or its error, and none waits for ever."""
 
+import ctypes
 import json
 import multiprocessing
 import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -10,7 +18,15 @@ import torch
 import torch.distributed as dist
 
 from mae.fault_tolerance.checkpoint import choose_checkpoint
-from mae.utils.distributed import init_distributed, on_main, require_visible_gpu, together
+from mae.utils.distributed import (
+    Timeouts,
+    die_with_parent,
+    init_distributed,
+    interface_to_master,
+    on_main,
+    require_visible_gpu,
+    together,
+)
 from mae.utils.errors import ConfigError
 from tests.faults.calls import cut
 
@@ -154,3 +170,171 @@ def test_no_gpu_is_asked_for(named, monkeypatch):
     else:
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', named)
     require_visible_gpu()
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        ({}, (600, 120)),
+        ({'timeout': 15}, (600, 15)),
+        ({'timeout': 1800}, (1800, 1800)),  # a start may take as long as a step
+        ({'timeout': 15, 'start_timeout': 30}, (30, 15)),
+        ({'start_timeout': 30}, (120, 120)),
+    ],
+)
+def test_two_timeouts(given, expected):
+    assert Timeouts.of(given) == expected
+
+
+def test_flight_recorder_writes_to_the_work_dir(gpus, tmp_path, monkeypatch):
+    names = 'TORCH_FR_BUFFER_SIZE', 'TORCH_NCCL_DUMP_ON_TIMEOUT', 'TORCH_FR_DUMP_TEMP_FILE'
+    gpus(1, '0')
+    monkeypatch.setenv(names[0], '7')  # stays
+    for name in names[1:]:
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    init_distributed('pytorch', traces=tmp_path)
+    assert [os.environ[name] for name in names] == ['7', '1', f'{tmp_path}/nccl_trace_rank_']
+
+
+# --- death with the launcher ---------------------------------------------------------------
+
+LINUX = pytest.mark.skipif(sys.platform != 'linux', reason='prctl, ioctl and ip are of Linux')
+FORK = multiprocessing.get_context('fork')
+
+
+def rank_of(pipe):
+    signal.signal(signal.SIGTERM, lambda *_: pipe.send('told'))
+    die_with_parent()
+    pipe.send(os.getpid())
+    time.sleep(60)
+
+
+def launcher_of(pipe):
+    FORK.Process(target=rank_of, args=(pipe,)).start()
+    time.sleep(60)
+
+
+@LINUX
+def test_a_process_is_told_when_its_launcher_is_killed(monkeypatch):
+    monkeypatch.delenv('MAE_LAUNCHER_PID', raising=False)
+    ours, theirs = FORK.Pipe()
+    launcher = FORK.Process(target=launcher_of, args=(theirs,))
+    launcher.start()
+    assert ours.poll(60)
+    pid = ours.recv()
+    launcher.kill()
+    try:
+        assert ours.poll(10)
+        assert ours.recv() == 'told'
+    finally:
+        launcher.join()
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@LINUX
+def test_a_process_whose_launcher_has_ended_does_not_begin(monkeypatch):
+    ended = FORK.Process(target=os.getpid)
+    ended.start()
+    ended.join()
+
+    def check():
+        os.environ['MAE_LAUNCHER_PID'] = str(ended.pid)
+        try:
+            die_with_parent()
+        except ValueError as error:
+            os._exit(7 if 'launcher of this process has ended' in str(error) else 1)
+
+    child = FORK.Process(target=check)  # the request to the system would stay with this process
+    child.start()
+    child.join(60)
+    assert child.exitcode == 7
+
+
+# --- two nodes: network namespaces with a cable between them -------------------------------
+
+NEW_NET, NEW_MOUNTS = 0x40000000, 0x20000
+
+
+def call(*words):
+    subprocess.run(words, check=True, capture_output=True)
+
+
+def enter_node(rank, hosts):
+    """A node as Debian sets it up: its name is an address that no other node can reach."""
+    call('ip', 'link', 'set', 'lo', 'up')
+    call('ip', 'addr', 'add', f'10.77.0.{rank + 1}/24', 'dev', f'cable{rank}')
+    call('ip', 'link', 'set', f'cable{rank}', 'up')
+    call('mount', '--make-rprivate', '/')
+    call('mount', '--bind', str(hosts), '/etc/hosts')
+
+
+def add_up(rank):
+    os.environ |= dict(RANK=str(rank), WORLD_SIZE='2', LOCAL_RANK='0')
+    os.environ |= dict(MASTER_ADDR='10.77.0.1', MASTER_PORT='29512')
+    os.environ.pop('MAE_LAUNCHER_PID', None)
+    init_distributed('pytorch', 20)
+    value = torch.tensor(rank + 1)
+    dist.all_reduce(value)
+    return int(value), os.environ['GLOO_SOCKET_IFNAME']
+
+
+def node(rank, hosts, pipe):
+    torch.set_num_threads(1)
+    if ctypes.CDLL(None).unshare(NEW_NET | NEW_MOUNTS):
+        os._exit(1)  # not allowed
+    pipe.send('has a network of its own')
+    pipe.recv()
+    enter_node(rank, hosts)
+    pipe.send('is connected')
+    pipe.recv()
+    try:
+        pipe.send(add_up(rank))
+    except Exception as error:
+        pipe.send(f'{type(error).__name__}: {error}')
+    os._exit(0)
+
+
+@LINUX
+@pytest.mark.skipif(not shutil.which('ip'), reason='needs iproute2')
+def test_nodes_whose_host_name_is_a_loopback_address(tmp_path, monkeypatch):
+    monkeypatch.delenv('GLOO_SOCKET_IFNAME', raising=False)
+    hosts = tmp_path / 'hosts'
+    hosts.write_text(f'127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n')
+    pipes, nodes = [], []
+    for rank in range(2):
+        ours, theirs = FORK.Pipe()
+        nodes.append(FORK.Process(target=node, args=(rank, hosts, theirs)))
+        nodes[-1].start()
+        theirs.close()
+        pipes.append(ours)
+    try:
+        for pipe in pipes:
+            pipe.recv()
+        ends = [('name', f'cable{i}', 'netns', str(node.pid)) for i, node in enumerate(nodes)]
+        call('ip', 'link', 'add', *ends[0], 'type', 'veth', 'peer', *ends[1])
+    except (EOFError, subprocess.CalledProcessError):
+        for each in nodes:
+            each.kill()
+        pytest.skip('needs the right to make network namespaces')
+    for _ in range(2):  # they go up, and meet
+        for pipe in pipes:
+            pipe.send('go on')
+        found = [pipe.recv() for pipe in pipes if pipe.poll(60)]
+        if found != ['is connected'] * 2:
+            break
+    for each in nodes:
+        each.join(5)
+        each.kill()
+    assert found == [(3, 'cable0'), (3, 'cable1')]
+
+
+@LINUX
+@pytest.mark.parametrize('address', ['127.0.0.1', 'localhost', 'no-such-host.invalid', None])
+def test_one_machine_needs_no_interface(address, monkeypatch):
+    if address is None:
+        monkeypatch.delenv('MASTER_ADDR', raising=False)
+    else:
+        monkeypatch.setenv('MASTER_ADDR', address)
+    assert interface_to_master() is None

@@ -1,7 +1,7 @@
 """Scenes of handwritten digits with boxes and masks: 100 to train on, 300 others to test."""
 
 train_dataloader = dict(
-    batch_size=10,
+    batch_size=4,
     num_workers=0,
     sampler=dict(type='GlobalBatchSampler', shuffle=True),
     collate_fn=dict(type='collate_dense'),

@@ -10,7 +10,8 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from mae.registry import OPTIM_WRAPPERS
-from mae.utils.precision import Amp, dtype_of
+from mae.utils.command_line import Amp
+from mae.utils.precision import dtype_of
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -3,6 +3,7 @@
 Shapes: B images, C channels, H W pixels, N classes, D width, h w grid.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +40,9 @@ class Segmenter(Algorithm):
             trains all, 0 keeps it frozen.
 
     Raises:
-        ValueError: taps that are no rising numbers of blocks, a window without a stride, or
-            `trainable_blocks` that the encoder has not.
+        ValueError: taps that are no rising numbers of blocks, a window below a patch or without a
+            stride, no scale or one that is not positive, an auxiliary head of other classes or a
+            negative weight of it, or `trainable_blocks` that the encoder has not.
     """
 
     def __init__(
@@ -79,8 +81,8 @@ class Segmenter(Algorithm):
         self.loss = build_part(loss, key='loss')
         if hasattr(self.data_preprocessor, 'limit_labels') and hasattr(self.loss, 'ignore_index'):
             self.data_preprocessor.limit_labels(self.num_classes, self.loss.ignore_index)
-        if window is not None and (stride is None or not 1 <= stride <= window):
-            raise ValueError(f'model.stride must lie in 1..{window}, the window, not {stride}')
+        self._check_auxiliary()
+        _check_views(window, stride, scales, self.encoder.patch_size)
         self.window = window
         self.stride = stride
         self.scales = tuple(scales)
@@ -92,6 +94,17 @@ class Segmenter(Algorithm):
         """N."""
         number: int = self.head.num_classes
         return number
+
+    def _check_auxiliary(self) -> None:
+        if self.auxiliary_weight < 0:
+            raise ValueError(
+                f'model.auxiliary_weight must not be negative, not {self.auxiliary_weight}'
+            )
+        aside = getattr(self.auxiliary, 'num_classes', self.num_classes)
+        if aside != self.num_classes:
+            raise ValueError(
+                f'model.auxiliary.num_classes is {aside}, model.head.num_classes {self.num_classes}'
+            )
 
     def init_weights(self) -> None:
         """Start all weights: the encoder as in pre-training, the rest as each part says."""
@@ -188,6 +201,18 @@ class Segmenter(Algorithm):
             aside = self.loss(self.auxiliary(levels), maps)
             losses['loss'] = losses['loss'] + self.auxiliary_weight * aside
         return losses
+
+
+def _check_views(
+    window: int | None, stride: int | None, scales: Sequence[float], patch_size: int
+) -> None:
+    """Refuse windows and scales at which inference would fail, hours into a run."""
+    if window is not None and window < patch_size:
+        raise ValueError(f'model.window must be at least {patch_size}, a patch, not {window}')
+    if window is not None and (stride is None or not 1 <= stride <= window):
+        raise ValueError(f'model.stride must lie in 1..{window}, the window, not {stride}')
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise ValueError(f'model.scales must be positive factors, one or more, not {list(scales)}')
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:

@@ -167,7 +167,11 @@ class DenseViTEncoder(ViTEncoder):
             )
         self.load_pos = load_pos
         size = (img_size, img_size) if isinstance(img_size, int) else img_size
-        self._pos_grid_size = grid_of(size or self.full_img_size, self.patch_size)
+        try:
+            self._pos_grid_size = grid_of(size or self.full_img_size, self.patch_size)
+        except ValueError as error:  # of the other key
+            text = str(error).replace('encoder.img_size', 'encoder.pos_img_size')
+            raise ValueError(text) from None
         positions = sincos_pos_embed(self.embed_dim, self._pos_grid_size, self.num_prefix_tokens)
         self.pos_embed = nn.Parameter(positions, requires_grad=self.pos_embed.requires_grad)
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from mae.models.layers.conv import ConvNorm, Norm, init_convs
+from mae.models.layers.conv import ConvNorm, Norm, check_sizes, init_convs
 from mae.registry import MODELS
 
 
@@ -26,7 +26,7 @@ class FCNHead(nn.Module):
         channels: of each level, from the finest, which the neck states.
 
     Raises:
-        ValueError: fewer than one class, or a level that is not there.
+        ValueError: fewer than one class or channel, or a level that is not there.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class FCNHead(nn.Module):
                 f'num_classes must be at least 1 and level in 0..{len(channels) - 1}, not '
                 f'{num_classes} and {level}'
             )
+        check_sizes({'width': width})
         self.num_classes = num_classes
         self.level = level
         widths = (channels[level], *(width,) * num_convs)

@@ -16,7 +16,7 @@ from torchvision.ops import roi_align
 from mae.models.heads.roi_pool import RoIPool
 from mae.models.heads.rpn import BoxLoss, check_box_loss, offset_loss
 from mae.models.heads.sampling import KeyedSampler, image_weights
-from mae.models.layers.conv import ConvNorm, Norm, init_convs
+from mae.models.layers.conv import ConvNorm, Norm, check_sizes, init_convs
 from mae.registry import MODELS
 
 _BOX_SIDE, _MASK_SIDE = 7, 14  # of the pooled features
@@ -46,7 +46,7 @@ class RoIHead(nn.Module):
         strides: pixels of the image for a pixel of each level.
 
     Raises:
-        ValueError: fewer than one class, or an unknown loss.
+        ValueError: fewer than one class, channel, sample or detection, or an unknown loss.
     """
 
     def __init__(
@@ -68,6 +68,8 @@ class RoIHead(nn.Module):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f'roi.num_classes must be at least 1, not {num_classes}')
+        sizes = {'width': width, 'hidden': hidden, 'samples': samples}
+        check_sizes({**sizes, 'max_detections': max_detections})
         self.num_classes = num_classes
         self.with_masks = with_masks
         self.aligned = aligned

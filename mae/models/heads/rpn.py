@@ -14,6 +14,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from mae.models.heads.sampling import KeyedSampler, image_weights
+from mae.models.layers.conv import check_sizes
 from mae.registry import MODELS
 
 BoxLoss = Literal['l1', 'smooth']
@@ -38,7 +39,8 @@ class RPN(nn.Module):
         channels: of each level, which the neck states.
 
     Raises:
-        ValueError: not one size a level, levels of different widths, or an unknown loss.
+        ValueError: not one size a level, levels of different widths, sizes, ratios or numbers out
+            of range, or an unknown loss.
     """
 
     def __init__(
@@ -58,6 +60,11 @@ class RPN(nn.Module):
                 f'rpn.sizes needs one size for each of the {len(channels)} levels of the neck, '
                 f'which have one width: not {list(sizes)} for {list(channels)}'
             )
+        if not ratios or min(*sizes, *ratios) <= 0:
+            raise ValueError(
+                f'rpn.sizes and rpn.ratios must be positive, not {list(sizes)} and {list(ratios)}'
+            )
+        check_sizes({'samples': samples, 'proposals': min(map(min, proposals))})
         anchors = _Anchors(tuple((size,) for size in sizes), (tuple(ratios),) * len(sizes))
         before, after = (
             {'training': training, 'testing': testing}

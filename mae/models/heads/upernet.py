@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mae.models.layers.conv import ConvNorm, Norm, init_convs
+from mae.models.layers.conv import ConvNorm, Norm, check_sizes, init_convs
 from mae.registry import MODELS
 
 
@@ -26,7 +26,7 @@ class UPerHead(nn.Module):
         channels: of each level, from the finest, which the neck states.
 
     Raises:
-        ValueError: fewer than one class, or a share outside [0, 1).
+        ValueError: fewer than one class, channel or side, or a share outside [0, 1).
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class UPerHead(nn.Module):
                 f'head.num_classes must be at least 1 and head.dropout in [0, 1), not '
                 f'{num_classes} and {dropout}'
             )
+        check_sizes({'width': width, 'pool_sizes': min(pool_sizes, default=1)})
         self.num_classes = num_classes
         self.pool_sizes = tuple(pool_sizes)
         last = channels[-1]

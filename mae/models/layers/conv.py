@@ -3,6 +3,7 @@
 Shapes: B images, C channels, H W pixels of a map.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch.nn.functional as F
@@ -56,6 +57,28 @@ class ConvNorm(nn.Sequential):
             norm_of(norm, channels),
         ]
         super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class Halve(nn.Module):
+    """The largest of each 2x2, without the rest of an odd side; a side of 1 stays as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H/2, W/2)."""
+        return F.max_pool2d(x, [min(2, side) for side in x.shape[-2:]])
+
+
+def check_sizes(sizes: Mapping[str, int]) -> None:
+    """Refuse widths and numbers below 1, which torch would fail at in a forward pass.
+
+    Args:
+        sizes: numbers by keyword of the part that has them.
+
+    Raises:
+        ValueError: names the first one.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f'{name} must be at least 1, not {size}')
 
 
 def init_convs(module: nn.Module) -> None:

@@ -42,8 +42,9 @@ class DenseBlock(Block):
         self.rel_pos = rel_pos
         self.layer_scale = layer_scale
         if layer_scale is not None:
-            self.gamma_1 = nn.Parameter(torch.full((dim,), layer_scale))
-            self.gamma_2 = nn.Parameter(torch.full((dim,), layer_scale))
+            start = float(layer_scale)  # a whole number would make whole numbers
+            self.gamma_1 = nn.Parameter(torch.full((dim,), start))
+            self.gamma_2 = nn.Parameter(torch.full((dim,), start))
 
     def forward(
         self,

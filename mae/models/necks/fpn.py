@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from mae.models.layers.conv import Norm, init_convs, norm_of
+from mae.models.layers.conv import Norm, check_sizes, init_convs, norm_of
 from mae.models.necks.levels import LevelsNeck
 from mae.registry import MODELS
 
@@ -25,6 +25,9 @@ class FPNNeck(nn.Module):
         embed_dim: D, which the encoder states, like `patch_size` and `num_taps`.
         patch_size: side of a patch in pixels.
         num_taps: maps that the encoder gives, four.
+
+    Raises:
+        ValueError: fewer than one channel, or see `LevelsNeck`.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class FPNNeck(nn.Module):
         num_taps: int,
     ) -> None:
         super().__init__()
+        check_sizes({'channels': channels})
         self.levels = LevelsNeck(
             embed_dim=embed_dim, patch_size=patch_size, num_taps=num_taps, norm=levels_norm
         )

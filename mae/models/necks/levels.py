@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mae.models.layers.conv import Norm, init_convs, norm_of
+from mae.models.layers.conv import Halve, Norm, init_convs, norm_of
 from mae.registry import MODELS
 
 
@@ -46,7 +46,7 @@ class LevelsNeck(nn.Module):
                 ),
                 nn.ConvTranspose2d(D, D, 2, stride=2),
                 nn.Identity(),
-                nn.MaxPool2d(2),
+                Halve(),
             ]
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mae.models.layers.conv import ChannelNorm, ConvNorm, init_convs
+from mae.models.layers.conv import ChannelNorm, ConvNorm, Halve, check_sizes, init_convs
 from mae.registry import MODELS
 
 
@@ -20,10 +20,14 @@ class SimplePyramid(nn.Module):
         channels: of every level.
         embed_dim: D, which the encoder states, like `patch_size`.
         patch_size: side of a patch in pixels.
+
+    Raises:
+        ValueError: fewer than one channel.
     """
 
     def __init__(self, channels: int = 256, *, embed_dim: int, patch_size: int) -> None:
         super().__init__()
+        check_sizes({'channels': channels})
         D = embed_dim
         self.channels = (channels,) * 5
         self.strides = tuple(int(patch_size * 2**n / 4) for n in range(5))
@@ -32,7 +36,7 @@ class SimplePyramid(nn.Module):
             [up, ChannelNorm(D // 2), nn.GELU(), nn.ConvTranspose2d(D // 2, D // 4, 2, stride=2)],
             [nn.ConvTranspose2d(D, D // 2, 2, stride=2)],
             [],
-            [nn.MaxPool2d(2)],
+            [Halve()],
         ]
         widths = (D // 4, D // 2, D, D)
         self.levels = nn.ModuleList(

@@ -133,7 +133,8 @@ def facts_of_config(model: Mapping[str, Any]) -> Facts:
     encoder, decoder = _mapping(model.get('encoder')), _mapping(model.get('decoder'))
     arch, patch = encoder.get('arch', 'base'), encoder.get('patch_size', 16)
     sizes = ARCHS.get(arch, {}) if isinstance(arch, str) else _mapping(arch)
-    size = encoder.get('img_size', 224)
+    # The grid is that of the positions, which may be of other images than the model sees.
+    size = encoder.get('pos_img_size') or encoder.get('img_size', 224)
     height, width = (size, size) if isinstance(size, int) else size
     preprocessor = _mapping(model.get('preprocessor'))
     facts: Facts = {

@@ -289,3 +289,14 @@ def test_what_does_not_fit_is_named():
         MODELS.build({**CONFIG, 'taps': [2]})
     with pytest.raises(ValueError, match=r'rpn\.sizes'):
         MODELS.build({**CONFIG, 'rpn': {'type': 'RPN', 'sizes': [8, 16]}})
+    for wrong in ({'sizes': [4, 8, 16, 24, -32]}, {'ratios': []}, {'ratios': [0.0]}):
+        with pytest.raises(ValueError, match=r'rpn\.sizes and rpn\.ratios'):
+            MODELS.build({**CONFIG, 'rpn': {**CONFIG['rpn'], **wrong}})
+    for wrong in ({'samples': 0}, {'proposals': ((10, 0), (10, 10))}):
+        with pytest.raises(ValueError, match=r'rpn: .* at least 1, not 0'):
+            MODELS.build({**CONFIG, 'rpn': {**CONFIG['rpn'], **wrong}})
+    for name in ('width', 'hidden', 'samples', 'max_detections'):
+        with pytest.raises(ValueError, match=f'roi: {name} must be at least 1, not 0'):
+            build(**{name: 0})
+    with pytest.raises(ValueError, match='neck: channels'):
+        MODELS.build({**CONFIG, 'neck': {'type': 'SimplePyramid', 'channels': 0}})

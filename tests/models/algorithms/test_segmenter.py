@@ -175,13 +175,32 @@ def test_a_large_map_is_made_in_strips(size, monkeypatch):
         ({'taps': [3, 1]}, 'taps'),
         ({'taps': [4]}, 'taps'),
         ({'window': 32}, 'stride'),
+        ({'window': 7, 'stride': 1}, r'model\.window .* 8, a patch, not 7'),
+        ({'scales': []}, r'model\.scales .* not \[\]'),
+        ({'scales': [1.0, 0.0]}, r'model\.scales'),
+        ({'scales': [-1.0]}, r'model\.scales'),
+        ({'auxiliary_weight': -0.1}, r'model\.auxiliary_weight'),
+        ({'auxiliary': {'type': 'FCNHead', 'num_classes': 4, 'level': 0}}, 'num_classes is 4'),
+        ({'auxiliary': {'type': 'FCNHead', 'num_classes': 5, 'level': 0, 'width': 0}}, 'width'),
+        ({**UPER, 'head': {**UPER['head'], 'width': -3}}, 'head: width .* not -3'),
+        ({**UPER, 'head': {**UPER['head'], 'pool_sizes': [1, 0]}}, 'pool_sizes'),
         ({'taps': [1, 3], 'neck': {'type': 'LevelsNeck'}}, 'four blocks'),
         ({'loss': {'type': 'PixelCrossEntropyLoss', 'divide_by': 'some'}}, 'divide_by'),
     ],
 )
 def test_what_is_wrong_is_named(options, named):
     with pytest.raises(ValueError, match=named):
-        build(LINEAR, **options)
+        build({**LINEAR, **options})
+
+
+@pytest.mark.parametrize('size', [(8, 64), (61, 9), (8, 8)])
+def test_images_of_a_single_row_of_patches(size):
+    """Small and narrow images have a prediction too, also at several scales."""
+    model = build(UPER, window=32, stride=24)
+    maps = [torch.zeros(*size, dtype=torch.int64)] * 2
+    (output,) = model(draw(*size), maps, mode='predict')
+    assert [tuple(pred.shape) for pred in output['pred_maps']] == [size] * 2
+    assert model.levels(draw(8, 24))[-1].shape == (2, 32, 1, 1)
 
 
 def test_a_frozen_encoder_stays_as_it_is():

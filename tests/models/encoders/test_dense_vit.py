@@ -22,7 +22,7 @@ def images():
 
 @pytest.mark.parametrize(
     'options',
-    [{}, {'rel_pos': 'table'}, {'layer_scale': 1.0}, {'with_cls_token': False, 'rel_pos': 'axes'}],
+    [{}, {'rel_pos': 'table'}, {'layer_scale': 1}, {'with_cls_token': False, 'rel_pos': 'axes'}],
 )
 def test_at_the_start_it_is_the_plain_encoder(images, options):
     """Weights of `ViTEncoder` fit, and new positions and factors change nothing yet."""

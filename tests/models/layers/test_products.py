@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mae.benchmark.memory import kept_bytes
-from mae.models.layers import products
+from mae.models.layers import attention
 from mae.models.layers.attention import ProductAttention, split_heads
 
 B, H, N, Q, D = 5, 3, 7, 4, 12
@@ -24,7 +24,7 @@ def fused(projected):
 @pytest.mark.parametrize('queries', [None, Q])
 @pytest.mark.parametrize('images', [1, 2, 5, 16])
 def test_values_and_gradients_are_the_fused_kernels(monkeypatch, images, queries, recompute):
-    monkeypatch.setattr(products, '_SCORES_BYTES', images * H * (queries or N) * N * 8)
+    monkeypatch.setattr(attention, '_SCORES_BYTES', images * H * (queries or N) * N * 8)
     projected = projections(queries)
     out, expected = ProductAttention.apply(H, recompute, *projected), fused(tuple(projected))
     torch.testing.assert_close(out, expected)
@@ -61,7 +61,7 @@ def test_autocast_keeps_bfloat16():
 @pytest.mark.parametrize('images', [2, 5])
 def test_keeps_heads_and_softmax_or_heads_alone(monkeypatch, images, recompute, kept):
     """Where one image is left over, too, whose heads could be views of all projections."""
-    monkeypatch.setattr(products, '_SCORES_BYTES', images * H * N * N * 8)
+    monkeypatch.setattr(attention, '_SCORES_BYTES', images * H * N * N * 8)
     projected = projections(None)
     found = kept_bytes(lambda: ProductAttention.apply(H, recompute, *projected))
     assert found == 8 * B * kept

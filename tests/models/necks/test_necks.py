@@ -25,6 +25,16 @@ def test_levels_are_what_they_say(neck, number):
         assert level.isfinite().all()
 
 
+def test_a_single_patch_has_all_levels():
+    for neck in (
+        LevelsNeck(embed_dim=16, patch_size=16, num_taps=4).eval(),
+        FPNNeck(8, embed_dim=16, patch_size=16, num_taps=4).eval(),
+        SimplePyramid(8, embed_dim=16, patch_size=16),
+    ):
+        levels = neck([torch.randn(2, 16, 1, 3) for _ in range(4)])
+        assert [tuple(level.shape[-2:]) for level in levels[2:4]] == [(1, 3), (1, 1)]
+
+
 def test_other_numbers_of_maps_are_refused():
     with pytest.raises(ValueError, match='taps'):
         LevelsNeck(embed_dim=16, patch_size=16, num_taps=3)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mae.apis import convert, init_model
+from mae.fault_tolerance.checkpoint.load import fit_weights
 from mae.models.algorithms import Classifier  # noqa: F401  registers
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError
@@ -151,3 +152,12 @@ def test_the_flag_without_an_effect_is_told(tmp_path):
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'in.pth')
     lines = convert(tmp_path / 'in.pth', tmp_path / 'out.pth', 'timm', as_plain_vit=True).lines
     assert any('as_plain_vit has no effect' in line for line in lines)
+
+
+def test_positions_of_other_images_than_the_model_sees(save):
+    """The grid that a file states is that of its positions, so the model's own file fits it."""
+    encoder = {'with_cls_token': False, 'img_size': (32, 48), 'trainable_pos': True}
+    model, path = save(DETECTOR, pos_img_size=16, **encoder)
+    found = load_weights(path)
+    assert found['facts']['grid_size'] == [2, 2]
+    fit_weights(model, found['state_dict'], path, exact=True, facts=found['facts'])

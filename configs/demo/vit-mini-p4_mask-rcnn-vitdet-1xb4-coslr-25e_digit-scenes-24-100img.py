@@ -7,9 +7,9 @@ _base_ = [
     '../_base_/schedules/adamw_coslr_finetune.py',
 ]
 
-base_lr = 0.02
-global_batch_size = 10
+base_lr = 0.128
+global_batch_size = 4
 optim_wrapper = dict(amp=None, paramwise_cfg=dict(layer_decay=0.75))
-param_scheduler = dict(warmup_epochs=4)
-train_cfg = dict(max_epochs=40, val_interval=40)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=40))
+param_scheduler = dict(warmup_epochs=2)
+train_cfg = dict(max_epochs=25, val_interval=25)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=25))

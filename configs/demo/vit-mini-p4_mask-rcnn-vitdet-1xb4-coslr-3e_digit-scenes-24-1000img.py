@@ -1,0 +1,8 @@
+"""Detection and masks, fine-tuned on 1,000 labelled scenes."""
+
+_base_ = './vit-mini-p4_mask-rcnn-vitdet-1xb4-coslr-25e_digit-scenes-24-100img.py'
+
+train_dataloader = dict(dataset=dict(source=dict(num_scenes=1000)))
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=3, val_interval=3)
+default_hooks = dict(checkpoint=dict(interval=3))

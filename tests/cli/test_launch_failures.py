@@ -1,0 +1,45 @@
+"""How `tools/launch.py` ends: at once, and with the line of the process that failed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+LAUNCH = Path(__file__).resolve().parents[2] / 'tools' / 'launch.py'
+PLACE = ['--nnodes=1', '--rdzv-backend=c10d', '--rdzv-endpoint=127.0.0.1:0', '--nproc-per-node=2']
+# What the other process does meanwhile.
+WAIT = 'time.sleep(600)'
+FREEZE = 'os.kill(os.getpid(), signal.SIGSTOP)'
+
+
+def launch(tmp_path, failure, other):
+    tool = tmp_path / 'tool.py'
+    tool.write_text(
+        'import os, signal, sys, time\n'
+        f'if os.environ["RANK"] == "1":\n    {other}\n'
+        'assert os.environ["MAE_LAUNCHER_PID"] == str(os.getppid())\n'
+        f'time.sleep(1)\n{failure}\n'
+    )
+    start = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, LAUNCH, *PLACE, tool], env=os.environ, capture_output=True, text=True
+    )
+    return result, time.monotonic() - start
+
+
+def test_the_last_line_is_that_of_the_process_and_a_frozen_one_is_not_waited_for(tmp_path):
+    failure = 'sys.exit("error: no such file")'
+    result, seconds = launch(tmp_path, failure, FREEZE)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == 'error: no such file'
+    assert 'Traceback' not in result.stderr
+    assert seconds < 25  # torchrun waits 30 for a frozen process
+
+
+def test_a_killed_process_is_told(tmp_path):
+    failure = f'os.kill(os.getpid(), {int(signal.SIGKILL)})'
+    result, _ = launch(tmp_path, failure, WAIT)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == 'rank 0 was stopped by SIGKILL'
