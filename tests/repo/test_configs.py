@@ -245,14 +245,15 @@ def test_leaf_says_only_what_differs(path):
 def test_folder_has_one_parent_for_each_recipe(folder):
     """The others inherit it: no two leaves of a folder put the same parts together."""
     parents = [leaf for leaf in LEAVES if leaf.parent == folder and len(base_paths(leaf)) > 1]
-    schedules = [
+    recipes = [
         (
             parse(leaf).job,
+            parse(leaf).source,
             [base.stem for base in base_paths(leaf) if base.parent.name == 'schedules'],
         )
         for leaf in parents
     ]
-    assert all(schedules.count(schedule) == 1 for schedule in schedules)
+    assert all(recipes.count(recipe) == 1 for recipe in recipes)
 
 
 @pytest.mark.parametrize('folder', FOLDERS, ids=name)
