@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mae.utils.command_line import parse
+from mae.utils.command_line import add_eval_amp, eval_amp_of, parse
 
 FORMATS = ('.npy', '.npz', '.safetensors')
 
@@ -35,12 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--batch-size', type=int, default=32, help='images in one forward pass (default: 32)'
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
-    parser.add_argument(
-        '--amp',
-        choices=['as_trained', 'bfloat16', 'float16', 'float32'],
-        default='as_trained',
-        help="type of the encoder's products (default: %(default)s, as the config says)",
-    )
+    add_eval_amp(parser)
     args = parse(parser, argv)
     if args.out.suffix not in FORMATS:
         parser.error(f'--out must end in {", ".join(FORMATS)}, not {args.out}')
@@ -59,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pool=args.pool,
         batch_size=args.batch_size,
         device=args.device,
-        amp=None if args.amp == 'float32' else args.amp,
+        amp=eval_amp_of(args),
     )
     result = extract(args.images)
     save_features(result, args.out)

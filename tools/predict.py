@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mae.utils.command_line import parse
+from mae.utils.command_line import add_eval_amp, eval_amp_of, parse
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,12 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='images in one forward pass (default: 32; 1 for maps and objects)',
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
-    parser.add_argument(
-        '--amp',
-        choices=['as_trained', 'bfloat16', 'float16', 'float32'],
-        default='as_trained',
-        help="type of the encoder's products (default: %(default)s, as the config says)",
-    )
+    add_eval_amp(parser)
     args = parse(parser, argv)
     if args.out is not None and args.out.suffix not in ('', '.json'):
         parser.error(f'--out must end in .json, or be a folder of label maps, not {args.out}')
@@ -75,10 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mae.utils.text import read_lines
 
     loaded = load_model(args.model, args.weights or True, device=args.device)
-    options: dict[str, Any] = {
-        'device': args.device,
-        'amp': None if args.amp == 'float32' else args.amp,
-    }
+    options: dict[str, Any] = {'device': args.device, 'amp': eval_amp_of(args)}
     if args.classes:
         options['classes'] = [line for _, line in read_lines(args.classes)]
     if args.batch_size is not None:

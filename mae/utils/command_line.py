@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 # Number formats of training, of evaluation, and of float32 products; see `mae.utils.precision`.
 Amp = Literal['bfloat16', 'float16']
@@ -30,6 +30,21 @@ def parse(
     if _has_empty(sys.argv[1:] if argv is None else argv, may_be_empty):
         parser.error('an argument is empty; is a variable of the shell not set?')
     return parser.parse_args(argv)
+
+
+def add_eval_amp(parser: ArgumentParser) -> None:
+    """Add `--amp` of a tool that predicts; `eval_amp_of` reads it."""
+    parser.add_argument(
+        '--amp',
+        choices=[*get_args(EvalAmp), 'float32'],
+        default='as_trained',
+        help="type of the encoder's products (default: %(default)s, as the config says)",
+    )
+
+
+def eval_amp_of(args: Namespace) -> EvalAmp | None:
+    """What `amp` of an inferencer takes: None for float32."""
+    return None if args.amp == 'float32' else args.amp
 
 
 def _has_empty(words: Sequence[str], may_be_empty: Collection[str]) -> bool:

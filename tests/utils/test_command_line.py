@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mae.utils.command_line import parse
+from mae.utils.command_line import eval_amp_of, parse
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -71,3 +71,13 @@ def load(tool):
 def test_each_tool_parses_this_way():
     for path in TOOLS.rglob('*.py'):
         assert 'parser.parse_args(' not in path.read_text(encoding='utf-8'), path
+
+
+@pytest.mark.parametrize(
+    ('tool', 'argv'),
+    [('predict', ['model', 'a.png']), ('extract_features', ['model', 'a.png', '--out', 'a.npy'])],
+)
+def test_tools_that_predict_take_the_same_precisions(tool, argv):
+    args = load(tool).parse_args
+    found = [eval_amp_of(args([*argv, '--amp', amp])) for amp in ('bfloat16', 'float32')]
+    assert [eval_amp_of(args(argv)), *found] == ['as_trained', 'bfloat16', None]

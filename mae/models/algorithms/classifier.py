@@ -84,7 +84,7 @@ class Classifier(Algorithm):
             batch: the rest of the batch, unused.
         """
         tokens: Tensor = self.encoder(inputs)
-        logits: Tensor = self.head(tokens) if mode == 'loss' else self._exact_logits(tokens)
+        logits: Tensor = self.head(tokens) if mode == 'loss' else self._float32_logits(tokens)
         if mode == 'tensor':
             return logits
         if labels is None:
@@ -98,7 +98,7 @@ class Classifier(Algorithm):
             outputs['lr_scales'] = self.head.lr_scales
         return [outputs]
 
-    def _exact_logits(self, tokens: Tensor) -> Tensor:
+    def _float32_logits(self, tokens: Tensor) -> Tensor:
         """Logits without autocast: in 16 bits many are equal, and a tie counts as a miss."""
         device = tokens.device.type
         if not torch.is_autocast_enabled(device):

@@ -95,7 +95,7 @@ class Detector(Algorithm):
         if mode == 'loss':
             if objects is None:
                 raise ValueError("mode='loss' needs objects")
-            # In a crowd nothing is to be found, and nothing is wrong.
+            # As in detectron2, crowds are left out: what lies there is background in training.
             real = [{k: v[~o['crowd']] for k, v in o.items()} for o in objects]
             sizes = [canvas] * len(inputs)
             keys = batch.get('keys')

@@ -186,7 +186,7 @@ class Segmenter(Algorithm):
         return total / count
 
     def _whole(self, images: Tensor) -> Tensor:
-        """(B, N, H, W) at once; pixels behind the last whole patch take what lies beside them."""
+        """(B, N, H, W) at once: logits of the whole patches, stretched to the size of the image."""
         size = images.shape[-2:]
         p = self.encoder.patch_size
         rows, columns = (side // p * p for side in size)

@@ -152,7 +152,7 @@ class DenseViTEncoder(ViTEncoder):
         return tokens
 
     def _tokens(self, patches: Tensor, grid_size: tuple[int, int]) -> Iterator[Tensor]:
-        """Tokens (B, N, D) after each block, the last ones behind the final norm."""
+        """Tokens (B, N, D) after each block, the last ones after the final norm."""
         x = self.embed(patches, grid_size)
         paths = draw_paths(self.blocks, x)
         for number, (block, scales) in enumerate(zip(self.blocks, paths, strict=True), start=1):

@@ -118,7 +118,7 @@ class CascadeRoIHead(RoIHead):
     def _moved(
         self, offsets: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]], number: int
     ) -> list[Tensor]:
-        """The boxes behind a stage, cut at the border of their images."""
+        """The boxes after a stage, cut at the border of their images."""
         moved = self.coders[number].decode_single(offsets, torch.cat(boxes).float())
         parts = moved.split([len(some) for some in boxes])
         return [clip_boxes_to_image(b, size) for b, size in zip(parts, sizes, strict=True)]

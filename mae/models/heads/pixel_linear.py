@@ -23,7 +23,7 @@ class PixelLinearHead(nn.Module):
 
     Args:
         num_classes: N.
-        norm: 'layer', or 'none' behind an encoder with a final norm of its own.
+        norm: 'layer', or 'none' after an encoder with a final norm of its own.
         init_std: standard deviation of the initial weights.
         channels: of each level, from the finest, which the encoder or neck states.
 

@@ -35,7 +35,7 @@ class RoIHead(nn.Module):
         with_masks: False detects boxes alone.
         width: channels of the convolutions.
         hidden: width of the linear layer.
-        norm: behind each convolution, see `mae.models.layers.conv.norm_of`.
+        norm: after each convolution, see `mae.models.layers.conv.norm_of`.
         samples: proposals of an image that the losses are computed of, a quarter of them objects
             at most.
         box_loss: 'l1' of the recipes, or torchvision's 'smooth'.

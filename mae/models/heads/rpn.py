@@ -32,8 +32,8 @@ class RPN(nn.Module):
         sizes: side of the anchors of each level in pixels, from the finest level.
         ratios: height over width of the anchors.
         num_convs: 3x3 convolutions before the two outputs.
-        proposals: kept of a level before, and of an image behind, the removal of doubles; each in
-            training and in testing.
+        proposals: a pair for training and one for testing: the number kept of a level before
+            non-maximum suppression, and of an image after it.
         samples: anchors of an image that the loss is computed of.
         box_loss: 'l1' of the recipes, or torchvision's 'smooth'.
         channels: of each level, which the neck states.
@@ -66,7 +66,7 @@ class RPN(nn.Module):
             )
         check_sizes({'samples': samples, 'proposals': min(map(min, proposals))})
         anchors = _Anchors(tuple((size,) for size in sizes), (tuple(ratios),) * len(sizes))
-        before, behind = (
+        before, after = (
             {'training': training, 'testing': testing}
             for training, testing in zip(*proposals, strict=True)
         )
@@ -78,7 +78,7 @@ class RPN(nn.Module):
             batch_size_per_image=samples,
             positive_fraction=0.5,
             pre_nms_top_n=before,
-            post_nms_top_n=behind,
+            post_nms_top_n=after,
             nms_thresh=0.7,
         )
         self.network.box_loss = check_box_loss('rpn', box_loss)
@@ -168,11 +168,11 @@ def check_box_loss(part: str, kind: BoxLoss) -> BoxLoss:
     return kind
 
 
-def offset_loss(kind: BoxLoss, found: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+def offset_loss(kind: BoxLoss, pred: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """Sum of the losses of offsets (R, 4), each row with its weight (R,)."""
-    found, wanted = found.float(), wanted.float()
+    pred, target = pred.float(), target.float()
     if kind == 'l1':
-        each = F.l1_loss(found, wanted, reduction='none')
+        each = F.l1_loss(pred, target, reduction='none')
     else:
-        each = F.smooth_l1_loss(found, wanted, beta=_SMOOTH_BETA, reduction='none')
+        each = F.smooth_l1_loss(pred, target, beta=_SMOOTH_BETA, reduction='none')
     return (each.sum(dim=1) * weights).sum()

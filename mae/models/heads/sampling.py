@@ -52,7 +52,7 @@ class KeyedSampler(BalancedPositiveNegativeSampler):
 
 
 def image_weights(counts: Sequence[int], like: Tensor) -> Tensor:
-    """Weight of each sample, images one behind the other: a sum becomes the mean of the images.
+    """Weight of each sample, image after image: a sum becomes the mean of the images.
 
     Within an image all samples count alike, and so do all images of a batch, those without a
     sample too. So the loss does not depend on how a batch is cut into processes, and is that of

@@ -143,7 +143,7 @@ def test_labels_that_are_no_class_are_refused_before_they_reach_the_loss():
         'maps': maps,
         'map_sizes': torch.tensor([[32, 32]]),
     }
-    message = '3 pixels of a batch .* 5 classes of the head nor ignore_index=255, for example 5'
+    message = 'a batch: 3 pixels .* 5 classes nor ignore_index=255, for example 5; a dataset'
     with pytest.raises(DataError, match=message):
         model.data_preprocessor(batch, True)
     maps[:3] = 4
