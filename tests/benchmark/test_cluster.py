@@ -11,7 +11,7 @@ import torch
 
 from mae.apis import load_config
 from mae.benchmark.cluster.layouts import (
-    Layout,
+    ParallelLayout,
     Transfer,
     estimate_memory,
     estimate_saving,
@@ -20,8 +20,8 @@ from mae.benchmark.cluster.layouts import (
     micro_batches,
 )
 from mae.benchmark.cluster.machines import GPUS, Assumptions, Cluster, parse_link
-from mae.benchmark.cluster.plan import Run, compare_layouts, plan_cluster, recommend
-from mae.benchmark.cluster.workload import Linear, Work, Workload, measure_workload
+from mae.benchmark.cluster.plan import PlannedRun, compare_layouts, plan_cluster, recommend
+from mae.benchmark.cluster.workload import Linear, StepWork, Workload, measure_workload
 from mae.benchmark.count import fake_step
 from mae.benchmark.memory import kept_bytes
 from mae.benchmark.settings import Settings
@@ -42,7 +42,7 @@ def line(each, fixed=0.0):
 
 
 def work(scale=1.0, kept=40e6):
-    return Work(line(55e9 * scale), line(2.5e9), line(1e8), line(3e8), line(kept), 1200)
+    return StepWork(line(55e9 * scale), line(2.5e9), line(1e8), line(3e8), line(kept), 1200)
 
 
 # Of the order of ViT-B; not its figures.
@@ -61,7 +61,7 @@ def cluster(nodes=1, gpus=8, gpu='h100', link=50e9):
 
 
 def run_of(batch=4096, most=512):
-    return Run('mae_any', batch, most, 100, 1_281_167, has_decoder=True)
+    return PlannedRun('mae_any', batch, most, 100, 1_281_167, has_decoder=True)
 
 
 @forked
@@ -115,7 +115,7 @@ def test_bytes_sent_and_held_are_those_planned():
         blocks=((ddp['weights'] - ddp['root']) // 4,),
     )
     for (parallel, world), figures in zip(cases, found, strict=True):
-        layout = Layout(parallel, 'nothing', 4, 1)
+        layout = ParallelLayout(parallel, 'nothing', 4, 1)
         traffic = estimate_traffic(workload, layout, cluster(gpus=world), ASSUMED)
         sent = traffic.sent(1) + traffic.scatter.sent  # gloo scatters as it reduces: twice
         # Beyond it go the headers of the network, and shares of unequal size, filled up.
@@ -129,8 +129,8 @@ def test_bytes_sent_and_held_are_those_planned():
 def test_a_sharded_state_is_that_of_all_gpus_divided():
     for parallel, nodes, shards in (('fsdp', 2, 16), ('hsdp', 2, 8), ('fsdp', 1, 8)):
         here = cluster(nodes)
-        whole = estimate_memory(WORKLOAD, Layout('ddp', 'nothing', 4, 1), here)
-        part = estimate_memory(WORKLOAD, Layout(parallel, 'nothing', 4, 1), here)
+        whole = estimate_memory(WORKLOAD, ParallelLayout('ddp', 'nothing', 4, 1), here)
+        part = estimate_memory(WORKLOAD, ParallelLayout(parallel, 'nothing', 4, 1), here)
         for name in ('gradients', 'optimizer'):
             assert shards * getattr(part, name) == pytest.approx(getattr(whole, name))
         assert part.gathered > 0 == whole.gathered
@@ -138,7 +138,8 @@ def test_a_sharded_state_is_that_of_all_gpus_divided():
 
 def test_gradients_stay_whole_while_micro_batches_add_up():
     one, two = (
-        estimate_memory(WORKLOAD, Layout('fsdp', 'nothing', 4, n), cluster()) for n in (1, 2)
+        estimate_memory(WORKLOAD, ParallelLayout('fsdp', 'nothing', 4, n), cluster())
+        for n in (1, 2)
     )
     assert two.gathered - one.gathered == 4 * WORKLOAD.trained
 
@@ -149,7 +150,7 @@ def test_bytes_sent_by_layout():
     weights = 4 * (WORKLOAD.parameters + sum(WORKLOAD.blocks))  # whole twice, but for the root
 
     def sent(parallel, nodes, micro=1):
-        layout = Layout(parallel, 'nothing', 4, micro)
+        layout = ParallelLayout(parallel, 'nothing', 4, micro)
         return estimate_traffic(WORKLOAD, layout, cluster(nodes), ASSUMED).sent(micro)
 
     assert sent('ddp', 2) == pytest.approx(2 * 15 / 16 * gradients)
@@ -159,8 +160,10 @@ def test_bytes_sent_by_layout():
     in_node = 7 / 8 * (weights + gradients)
     assert sent('hsdp', 4) == pytest.approx(in_node + 2 * 3 / 4 * gradients / 8)
     assert estimate_traffic(
-        WORKLOAD, Layout('ddp', 'nothing', 4, 1), cluster(gpus=1), ASSUMED
-    ) == estimate_traffic(WORKLOAD, Layout('ddp', 'nothing', 9, 1), cluster(gpus=1), ASSUMED)
+        WORKLOAD, ParallelLayout('ddp', 'nothing', 4, 1), cluster(gpus=1), ASSUMED
+    ) == estimate_traffic(
+        WORKLOAD, ParallelLayout('ddp', 'nothing', 9, 1), cluster(gpus=1), ASSUMED
+    )
 
 
 def test_what_computation_hides():
@@ -175,14 +178,14 @@ def test_what_computation_hides():
 def test_a_step_is_never_shorter_than_its_parts(parallel):
     for nodes in (2, 16, 64):
         for micro in (1, 4):
-            layout = Layout(parallel, 'blocks', 8, micro)
+            layout = ParallelLayout(parallel, 'blocks', 8, micro)
             step = estimate_step(WORKLOAD, layout, cluster(nodes), ASSUMED)
             assert 0 <= step.exposed <= step.communication
             assert step.total >= max(step.device, step.host, step.communication / 2)
 
 
 def test_a_slower_network_costs_time_and_a_faster_one_none():
-    layout = Layout('ddp', 'nothing', 128, 1)
+    layout = ParallelLayout('ddp', 'nothing', 128, 1)
     slow, fast, faster = (
         estimate_step(WORKLOAD, layout, cluster(4, link=link), ASSUMED).total
         for link in (1e9, 450e9, 900e9)
@@ -193,7 +196,7 @@ def test_a_slower_network_costs_time_and_a_faster_one_none():
 
 @pytest.mark.parametrize('nodes', [1, 8, 64])
 def test_the_interval_loses_least(nodes):
-    layout, here = Layout('ddp', 'nothing', 8, 1), cluster(nodes)
+    layout, here = ParallelLayout('ddp', 'nothing', 8, 1), cluster(nodes)
     assumed = replace(ASSUMED, disk=100e9)
     saving = estimate_saving(WORKLOAD, layout, here, assumed)
 
@@ -208,7 +211,7 @@ def test_the_interval_loses_least(nodes):
 
 def test_failures_may_leave_nothing():
     assumed = replace(ASSUMED, node_mtbf=0.01)
-    saving = estimate_saving(WORKLOAD, Layout('ddp', 'nothing', 8, 1), cluster(8), assumed)
+    saving = estimate_saving(WORKLOAD, ParallelLayout('ddp', 'nothing', 8, 1), cluster(8), assumed)
     assert saving.goodput == 0.0
     report = plan_cluster(run_of(), WORKLOAD, cluster(8), assumed)
     assert report['recommended']['days'] is None
@@ -218,7 +221,7 @@ def test_plain_data_parallelism_is_recommended_where_it_fits():
     candidates = compare_layouts(run_of(), WORKLOAD, cluster(4), ASSUMED)
     assert {c.layout.parallel for c in candidates} == {'ddp', 'fsdp', 'hsdp'}
     chosen = recommend(candidates)
-    assert chosen.layout == Layout('ddp', 'nothing', 128, 1)
+    assert chosen.layout == ParallelLayout('ddp', 'nothing', 128, 1)
     assert all(c.layout.batch_per_device * c.layout.micro_steps == 128 for c in candidates)
     report = plan_cluster(run_of(), WORKLOAD, cluster(4), ASSUMED)
     assert report['recommended']['train'].endswith('dist_train.sh mae_any 8 --batch-per-device 128')
@@ -238,7 +241,7 @@ def test_sharding_is_recommended_where_nothing_else_fits():
 def test_memory_limits_the_micro_batch():
     wide = replace(WORKLOAD, works=dict.fromkeys(WORKLOAD.works, work(kept=1e9)))
     chosen = recommend(compare_layouts(run_of(), wide, cluster(), ASSUMED))
-    assert chosen.layout == Layout('ddp', 'nothing', 64, 8)
+    assert chosen.layout == ParallelLayout('ddp', 'nothing', 64, 8)
 
 
 def test_too_few_cores_bound_the_run():

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     config = load_config(args.config, parse_options(args.cfg_options))
     require_planned(config)
-    run = plan.Run.of(config, cluster, args.images, args.batch_per_device)
+    run = plan.PlannedRun.of(config, cluster, args.images, args.batch_per_device)
     if args.json:
         prepare_output(args.json)
     words = ['python', 'tools/analysis/plan_cluster.py', *(sys.argv[1:] if argv is None else argv)]

@@ -20,7 +20,7 @@ _WEIGHT = 4  # bytes of a weight or of a gradient
 
 
 @dataclass(frozen=True)
-class Layout:
+class ParallelLayout:
     """A setting to estimate.
 
     Attributes:
@@ -67,7 +67,7 @@ class Memory:
         return sum(parts)
 
 
-def estimate_memory(workload: Workload, layout: Layout, cluster: Cluster) -> Memory:
+def estimate_memory(workload: Workload, layout: ParallelLayout, cluster: Cluster) -> Memory:
     """Bytes that a GPU holds at the end of the forward pass."""
     S = layout.shards(cluster)
     work = workload.works[layout.recompute]
@@ -158,7 +158,7 @@ class Traffic:
 
 
 def estimate_traffic(
-    workload: Workload, layout: Layout, cluster: Cluster, assumed: Assumptions
+    workload: Workload, layout: ParallelLayout, cluster: Cluster, assumed: Assumptions
 ) -> Traffic:
     """What is sent in a step, and how long it takes."""
     W, N, S = cluster.world_size, cluster.nodes, layout.shards(cluster)
@@ -208,7 +208,7 @@ class Step:
 
 
 def estimate_step(
-    workload: Workload, layout: Layout, cluster: Cluster, assumed: Assumptions
+    workload: Workload, layout: ParallelLayout, cluster: Cluster, assumed: Assumptions
 ) -> Step:
     """Seconds of a step, data always at hand."""
     micro = layout.micro_steps
@@ -234,7 +234,11 @@ def estimate_step(
 
 
 def _device_seconds(
-    workload: Workload, recompute: str, layout: Layout, cluster: Cluster, assumed: Assumptions
+    workload: Workload,
+    recompute: str,
+    layout: ParallelLayout,
+    cluster: Cluster,
+    assumed: Assumptions,
 ) -> float:
     """A micro-batch: products, attention, and all else at the speed of the memory."""
     work, gpu, images = workload.works[recompute], cluster.gpu, layout.batch_per_device
@@ -246,7 +250,7 @@ def _device_seconds(
 
 
 def _update_seconds(
-    workload: Workload, layout: Layout, cluster: Cluster, assumed: Assumptions
+    workload: Workload, layout: ParallelLayout, cluster: Cluster, assumed: Assumptions
 ) -> float:
     bandwidth = cluster.gpu.bandwidth * assumed.bandwidth_share
     return workload.update_traffic / layout.shards(cluster) / bandwidth
@@ -274,7 +278,7 @@ class Saving:
 
 
 def estimate_saving(
-    workload: Workload, layout: Layout, cluster: Cluster, assumed: Assumptions
+    workload: Workload, layout: ParallelLayout, cluster: Cluster, assumed: Assumptions
 ) -> Saving:
     """Young's interval and what it leaves of the time."""
     size, S = workload.state, layout.shards(cluster)

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from mae.benchmark.cluster.layouts import (
     PARALLEL,
-    Layout,
     Memory,
+    ParallelLayout,
     Saving,
     Step,
     estimate_memory,
@@ -39,7 +39,7 @@ ESTIMATED = 'estimated; no figure of a GPU here has been measured'
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """What is trained.
 
     Attributes:
@@ -61,7 +61,7 @@ class Run:
     @classmethod
     def of(
         cls, config: Config, cluster: Cluster, images: int | None = None, most: int | None = None
-    ) -> 'Run':
+    ) -> 'PlannedRun':
         """What a config trains on a cluster.
 
         Args:
@@ -101,7 +101,7 @@ def _require_shares(G: int, cluster: Cluster) -> None:
 class Candidate:
     """A layout and what it is estimated to do."""
 
-    layout: Layout
+    layout: ParallelLayout
     memory: Memory
     step: Step
     saving: Saving
@@ -112,7 +112,7 @@ class Candidate:
 
 
 def compare_layouts(
-    run: Run,
+    run: PlannedRun,
     workload: Workload,
     cluster: Cluster,
     assumed: Assumptions,
@@ -130,7 +130,7 @@ def compare_layouts(
         for recompute in RECOMPUTE:
             share = run.global_batch_size // cluster.world_size
             sizes = micro_batches(share, run.most)
-            layouts = [Layout(parallel, recompute, size, share // size) for size in sizes]
+            layouts = [ParallelLayout(parallel, recompute, size, share // size) for size in sizes]
             tried = [_estimate(run, workload, x, cluster, assumed, cores) for x in layouts]
             fitting = [candidate for candidate in tried if candidate.fits]
             found.append(max(fitting, key=lambda c: c.images_per_second) if fitting else tried[-1])
@@ -138,9 +138,9 @@ def compare_layouts(
 
 
 def _estimate(
-    run: Run,
+    run: PlannedRun,
     workload: Workload,
-    layout: Layout,
+    layout: ParallelLayout,
     cluster: Cluster,
     assumed: Assumptions,
     cores: int | None,
@@ -185,7 +185,7 @@ def recommend(candidates: Sequence[Candidate]) -> Candidate:
 
 
 def plan_cluster(
-    run: Run,
+    run: PlannedRun,
     workload: Workload,
     cluster: Cluster,
     assumed: Assumptions,
@@ -218,7 +218,7 @@ def plan_cluster(
     }
 
 
-def _figures(run: Run, cluster: Cluster, candidate: Candidate) -> dict[str, Any]:
+def _figures(run: PlannedRun, cluster: Cluster, candidate: Candidate) -> dict[str, Any]:
     step, useful = candidate.step, candidate.images_per_second * candidate.saving.goodput
     epochs = useful * 86400 / run.images
     return {
@@ -232,7 +232,7 @@ def _figures(run: Run, cluster: Cluster, candidate: Candidate) -> dict[str, Any]
     }
 
 
-def training_command(run: Run, cluster: Cluster, layout: Layout) -> str:
+def training_command(run: PlannedRun, cluster: Cluster, layout: ParallelLayout) -> str:
     """The command line that trains so."""
     words = ['tools/dist_train.sh', run.name, str(cluster.gpus)]
     if cluster.nodes > 1:

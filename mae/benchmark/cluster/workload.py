@@ -44,7 +44,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Work:
+class StepWork:
     """A micro-batch, forward and backward.
 
     Attributes:
@@ -82,7 +82,7 @@ class Workload:
     buffers: int
     blocks: tuple[int, ...]
     update_traffic: float
-    works: Mapping[str, Work]
+    works: Mapping[str, StepWork]
 
     @property
     def state(self) -> int:
@@ -120,7 +120,7 @@ def measure_workload(config: Config) -> Workload:
         pair = [_count(replace(settings, batch_size=size)) for size in _SIZES]
         facts = pair[1]
         lines = {key: Linear.through(_SIZES, (pair[0][key], pair[1][key])) for key in _LINES}
-        works[recompute] = Work(**lines, operators=int(facts['operators']))
+        works[recompute] = StepWork(**lines, operators=int(facts['operators']))
     names = ('parameters', 'trained', 'buffers', 'blocks', 'update_traffic')
     return Workload(**{name: facts[name] for name in names}, works=works)
 
