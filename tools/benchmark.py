@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mae.benchmark import PEERS
+from mae.benchmark import GPU_ROWS, PEERS
 from mae.utils.command_line import parse
 
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
@@ -88,7 +88,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     count.add_argument(
         '--compile', action='store_true', help='count the blocks as torch.compile fuses them'
     )
+    _gpu_options(tasks)
     args = parse(parser, argv)
+    if getattr(args, 'minutes', 1) <= 0:
+        parser.error(f'--minutes must be more than 0, not {args.minutes}')
     for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
         value = getattr(args, name, least)
         if value < least:
@@ -106,6 +109,27 @@ def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentPar
     )
     _measuring(parser, name, rounds=10)
     return parser
+
+
+def _gpu_options(tasks: Any) -> None:
+    text = 'all that a GPU is to be asked, in ten minutes'
+    rows = '; '.join(f'{number} {name}' for number, name in GPU_ROWS.items())
+    gpu = tasks.add_parser('gpu', help=text, description=f'{text}. Rows: {rows}.')
+    gpu.add_argument('--device', choices=['cpu', 'cuda'], default='cuda')
+    gpu.add_argument(
+        '--rows', nargs='+', type=int, choices=GPU_ROWS, metavar='N', help='default: all'
+    )
+    gpu.add_argument('--quick', action='store_true', help='try the logic on the smallest models')
+    gpu.add_argument(
+        '--minutes', type=float, default=10.0, metavar='M', help='for all rows (default: 10)'
+    )
+    gpu.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/gpu'),
+        metavar='FOLDER',
+        help='gpu.json, gpu.txt and logs go here (default: %(default)s)',
+    )
 
 
 def _measuring(parser: argparse.ArgumentParser, name: str, rounds: int) -> None:
@@ -145,6 +169,10 @@ def _model_options(parser: argparse.ArgumentParser, batch: int) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure; `argv` stands for the command line."""
     args = parse_args(argv)
+    words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
+    if args.task == 'gpu':
+        _ask_gpu(args, shlex.join(words))
+        return
     from importlib import import_module
 
     from mae.benchmark.report import prepare_output, show, write_report
@@ -152,7 +180,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json:
         prepare_output(args.json)  # now, and not after an hour of measuring
 
-    words = ['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)]
     module = import_module(f'mae.benchmark.{"compare" if args.task in _TRAINING else args.task}')
     settings = () if args.task == 'start' else (_settings(args),)
     report = module.run(*settings, command=shlex.join(words), **_options(args))
@@ -160,6 +187,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json:
         write_report(report, args.json)
         print(f'wrote {args.json}')
+
+
+def _ask_gpu(args: argparse.Namespace, command: str) -> None:
+    """Run the rows.
+
+    Raises:
+        ValueError: there is no such device, or some rows failed; those are named.
+    """
+    from mae.apis.device import resolve_device
+    from mae.benchmark import gpu
+    from mae.benchmark.report import prepare_output
+
+    device = resolve_device(args.device)
+    prepare_output(args.out / 'gpu.json')
+    options = {'rows': args.rows or (), 'quick': args.quick, 'minutes': args.minutes}
+    report = gpu.run(device, args.out.absolute(), **options, command=command)
+    gpu.show_rows(report)
+    print(f'wrote {args.out / "gpu.json"}')
+    if failed := gpu.failures(report):
+        raise ValueError(f'failed: row {", ".join(failed)}; logs are in {args.out}')
 
 
 def _settings(args: argparse.Namespace) -> Any:

@@ -1,4 +1,4 @@
-"""Segmentation, fine-tuned on 100 labelled scenes; all others of the task inherit it."""
+"""Segmentation, fine-tuned on 100 labelled scenes; all others inherit it."""
 
 _base_ = [
     '../_base_/default_runtime.py',

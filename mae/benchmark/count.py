@@ -130,16 +130,26 @@ def count(settings: Settings) -> Tally:
     """The operators of one step."""
     tally = Tally()
     with FakeTensorMode():
-        model: Any = MODELS.build(settings.config.model).train()
+        model, forward = fake_step(settings)
         optimizer = build_optim_wrapper(settings, model).optimizer
-        batch = _batch(model.encoder, settings.batch_size)
         with tally:
-            with settings.autocast():
-                inputs = model.data_preprocessor(batch, False)
-                loss = model(**inputs, mode='loss')['loss']
-            loss.backward()
+            forward().backward()
             optimizer.step()
     return tally
+
+
+def fake_step(settings: Settings) -> tuple[Any, Callable[[], Tensor]]:
+    """The model and its forward pass to the loss, without values; to be called on fake tensors."""
+    model: Any = MODELS.build(settings.config.model).train()
+    batch = _batch(model.encoder, settings.batch_size)
+
+    def forward() -> Tensor:
+        with settings.autocast():
+            inputs = model.data_preprocessor(batch, False)
+            loss: Tensor = model(**inputs, mode='loss')['loss']
+        return loss
+
+    return model, forward
 
 
 def fuse(tally: Tally, settings: Settings) -> None:

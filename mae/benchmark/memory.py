@@ -69,19 +69,19 @@ def _saved(loss: Loss, model: nn.Module, size: int) -> int:
 
 
 def kept_bytes(forward: Callable[[], Any], ignored: Iterable[Tensor] = ()) -> int:
-    """What autograd keeps of a forward pass, each storage once.
+    """What autograd keeps of a forward pass, each storage once; fake tensors count too.
 
     Args:
         forward: the forward pass to measure.
         ignored: tensors whose storages do not count.
     """
-    left_out = {tensor.untyped_storage().data_ptr() for tensor in ignored}
+    left_out = {tensor.untyped_storage()._cdata for tensor in ignored}
     kept: dict[int, Any] = {}  # holding the storages keeps their addresses from being used again
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in left_out:
-            kept[storage.data_ptr()] = storage
+        if storage._cdata not in left_out:
+            kept[storage._cdata] = storage
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -251,8 +251,9 @@ def _(part: CocoObjects, root: Path) -> Iterator[Finding]:
     except DataError as error:
         yield Finding(False, str(error))
         return
-    except (KeyError, TypeError) as error:
-        yield Finding(False, f'{file}: an image or annotation without {error}')
+    except (KeyError, TypeError, AttributeError) as error:
+        what = error if isinstance(error, KeyError) else 'an id'
+        yield Finding(False, f'{file}: an image or annotation without {what}')
         return
     finding = _numbers(str(file), len(names), part.images, len(content['categories']), part.classes)
     summary = f'{finding.text}; {len(real)} have objects'

@@ -109,7 +109,12 @@ class SeededDataset(Dataset[Sample]):
         return name
 
     def read(self, sample_id: int, key: int) -> Sample:
-        """One sample, or DataError with its path; does not restore the generators' state."""
+        """One sample; does not restore the generators' state.
+
+        Raises:
+            ConfigError: a transform cannot work as it is set, or lacks a library.
+            DataError: the sample cannot be read or transformed; names the path.
+        """
         if self.is_random:
             seed_generators(key)
         results = self.source.get_data_info(sample_id % self._length)
@@ -119,6 +124,8 @@ class SeededDataset(Dataset[Sample]):
                 results = transform(results)
             except DataError:
                 raise
+            except ConfigError as error:  # no other sample would do
+                raise ConfigError(f'{type(transform).__name__}: {first_line(error)}') from error
             except Exception as error:
                 step = type(transform).__name__
                 raise DataError(f'{name}: {step} failed: {first_line(error)}') from error

@@ -164,7 +164,8 @@ def _dense_stages(
     """Rows of a task and a number of labelled scenes.
 
     Args:
-        config: with {} where a frozen encoder and the baseline have their name.
+        config: with {} where a frozen encoder has its name, and the baseline of segmentation; that
+            of detection is the config of fine-tuning, without weights to start from.
         base_lrs: the baseline's grid.
         cost: see `Stage`.
     """
@@ -183,7 +184,7 @@ def _dense_stages(
         )
 
     return [
-        stage('scratch', 'from scratch', 'scratch', '-scratch'),
+        stage('scratch', 'from scratch', 'scratch', '-scratch' if task == 'seg' else ''),
         stage('frozen', 'frozen', 'partial', '-frozen'),
         stage('finetune', 'fine-tuned', 'finetune', ''),
     ]

@@ -50,6 +50,7 @@ def test_the_command_of_a_published_figure_is_still_one(tool, file):
 
 def test_step_of_every_peer_that_is_here(forked_workers, make_settings):
     peers = [name for name in PEERS['step'] if importlib.util.find_spec(name)]
+    peers = [name for name in peers if name != 'stable_pretraining']  # it has its own test
     report = compare.run(make_settings(), peers, task='step', rounds=1, steps=1)
     assert set(report['systems']) == {'mae', *peers}
     assert report['skipped'] == {}
@@ -63,6 +64,18 @@ def test_step_of_every_peer_that_is_here(forked_workers, make_settings):
         rate = report['gflop_per_image'] * system['images_per_second'] / 1e3
         assert system['tflops'] == pytest.approx(rate)
         assert system['peak_memory_bytes'] > 4 * system['activation_bytes_per_image'] > 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec('stable_pretraining') is None, reason='not installed')
+@pytest.mark.parametrize('with_cls_token', [False, True])
+def test_step_of_stable_pretraining(forked_workers, make_settings, with_cls_token):
+    """Its decoder gets no cls token, which the report says."""
+    settings = make_settings(changes={'model.encoder.with_cls_token': with_cls_token})
+    report = compare.run(settings, ['stable_pretraining'], task='step', rounds=1, steps=1)
+    assert report['skipped'] == {}
+    ours, theirs = (report['systems'][name]['loss'] for name in ('mae', 'stable_pretraining'))
+    assert theirs == pytest.approx(ours, rel=0.05 if with_cls_token else 1e-5)
+    assert report['agree'] == {'stable_pretraining': not with_cls_token}
 
 
 def test_impossible_batch_says_what_it_needs(make_settings, monkeypatch):

@@ -13,7 +13,7 @@ from mae.datasets.seeded import SeededDataset
 from mae.datasets.sources.coco import CocoInstances
 from mae.datasets.sources.label_maps import LabelMapFolder
 from mae.models.preprocessors.dense import unpack_bits
-from mae.utils.errors import DataError
+from mae.utils.errors import ConfigError, DataError
 from mae.utils.run_lengths import run_lengths
 from tests.judges import judge
 
@@ -222,7 +222,8 @@ def test_another_json_file(coco, tmp_path, text):
 
 def test_files_that_are_not_there(coco, tmp_path):
     source = coco()
-    with pytest.raises(DataError, match=r'nowhere\.json: cannot be read: No such file'):
+    gone = rf'^{tmp_path}/nowhere\.json: cannot be read: No such file'
+    with pytest.raises(DataError, match=gone):
         CocoInstances(str(tmp_path / 'val'), 'nowhere.json')
     with pytest.raises(DataError, match='gone: no such folder'):
         CocoInstances(str(tmp_path / 'gone'), 'objects.json')
@@ -249,6 +250,10 @@ def test_files_that_are_not_there(coco, tmp_path):
         ({'bbox': [float('nan'), 1, 2, 3]}, r'annotation 1 has bbox \[nan'),
         ({'image_id': None}, 'annotation 1 has image_id None'),
         ({'category_id': 7}, 'annotation 1 has category_id 7'),
+        ({'image_id': [1]}, r'annotation 1 has image_id \[1\]'),
+        ({'area': 'x'}, "annotation 1 has area 'x'"),
+        ({'area': None}, 'annotation 1 has area None'),
+        ({'iscrowd': 'no'}, "annotation 1 has .* iscrowd 'no'"),
     ],
 )
 def test_an_annotation_that_is_wrong_is_named(coco, change, named):
@@ -265,6 +270,7 @@ def test_an_annotation_that_is_wrong_is_named(coco, change, named):
         ({'images': ['1.png']}, 'image 0 has no file_name'),
         ({'categories': [{'name': 'a'}]}, 'category 0 has no id'),
         ({'categories': [{'id': 1}, {'id': 1}]}, 'two of category have the id 1'),
+        ({'categories': [{'id': 1}, {'id': 'a'}]}, 'ids of the categories are of several types'),
     ],
 )
 def test_an_image_or_a_category_that_is_wrong_is_named(coco, details, named):
@@ -317,6 +323,12 @@ def test_crowds_keep_their_flag_and_encoded_mask(coco):
         ({'size': [HEIGHT, WIDTH], 'counts': ''}, 'are cut off'),
         ({'size': [HEIGHT, WIDTH], 'counts': '52'}, 'add up to 7 pixels'),
         ({'counts': '52'}, 'size None'),
+        ({'size': 5, 'counts': '52'}, 'size 5'),
+        ([[1, 1, 9, float('nan'), 9, 9]], r'no number: \[1, 1, 9, nan'),
+        ([['1', 1, 9, 1, 9, 9]], "no number: .'1', 1"),
+        ([1, 1, 9, 1, 9, 9], r'a segmentation is \[1, 1, .*: neither a list of polygons'),
+        ('52', "a segmentation is '52'"),
+        (5, 'a segmentation is 5'),
     ],
 )
 def test_a_mask_that_is_wrong_is_named(coco, segmentation, named):
@@ -342,8 +354,11 @@ def test_compressed_masks_are_counted_as_pycocotools_writes_them():
 
 def test_masks_without_pycocotools_are_a_line(coco, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pycocotools', None)
-    with pytest.raises(DataError, match=r'1\.png: PackDense failed: .*pip install pycocotools'):
-        sample_of(coco([thing()]))
+    source = coco([thing()])
+    dataset = SeededDataset(source, [DECODE, LOAD, PACK])
+    for dataset.replaces_bad in (False, True):  # no other sample would do
+        with pytest.raises(ConfigError, match=r'^PackDense: masks .*pip install pycocotools'):
+            dataset[0]
     boxes_alone = [DECODE, {'type': 'LoadInstances', 'with_masks': False}, PACK]
     assert torch.equal(
         SeededDataset(coco([thing()]), boxes_alone)[0]['boxes'], torch.tensor([[5.0, 5, 15, 15]])

@@ -191,6 +191,9 @@ def test_objects_of_coco(tmp_path):
     assert wrongs(published, tmp_path)[0].endswith('; 0 have objects; expected 1')
     file.write_text(json.dumps({**content, 'annotations': [{}]}))
     assert wrongs(published, tmp_path)[0].endswith("without 'image_id'")
+    for wrong in (None, 5, {'image_id': [1]}):
+        file.write_text(json.dumps({**content, 'annotations': [wrong]}))
+        assert wrongs(published, tmp_path) == [f'{file}: an image or annotation without an id']
     file.unlink()
     assert 'cannot be read' in wrongs(published, tmp_path)[0]
     assert source_of(published, tmp_path).startswith(

@@ -27,7 +27,10 @@ TOPS = {path.name for path in ROOT.iterdir()} - {'data', 'work_dirs'}
 # First words of commands that are not ours, whose arguments are not looked at.
 FOREIGN = {'git', 'cd', 'source', 'pip', 'python3', 'pre-commit', 'mim'}
 # Tools whose arguments are looked at, and nothing beyond.
-PARSED = {'download', 'robustness', 'predict', 'extract_features', 'converters/export_onnx'}
+PARSED = {
+    'analysis/plan_cluster',
+    *('download', 'robustness', 'predict', 'extract_features', 'converters/export_onnx'),
+}
 
 
 def name(path):

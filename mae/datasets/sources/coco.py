@@ -43,11 +43,14 @@ class CocoInstances:
     def __init__(self, root: str, annotations: str, *, filter_empty: bool = False) -> None:
         self.root = root
         beside = os.path.join(os.path.dirname(os.path.normpath(root)), annotations)
-        self.file = beside if os.path.isfile(beside) else annotations
+        is_beside = os.path.isfile(beside) or not os.path.isfile(annotations)
+        self.file = beside if is_beside else annotations
         content = read_objects(self.file)
         images, categories = content['images'], content['categories']
         _check_table(self.file, 'image', images, {'file_name': str, 'height': int, 'width': int})
         _check_table(self.file, 'category', categories, {})
+        if len({type(category['id']) for category in categories}) > 1:
+            raise DataError(f'{self.file}: the ids of the categories are of several types')
         self._labels = {
             category: label for label, category in enumerate(sorted(c['id'] for c in categories))
         }
@@ -115,9 +118,9 @@ class CocoInstances:
     def _set_objects(self, objects: list[dict[str, Any]], numbers: dict[Any, int]) -> None:
         """Columns of all objects, sorted by image."""
         for thing in objects:
-            self._check_box(thing)
+            self._check_numbers(thing)
             for key, known in (('image_id', numbers), ('category_id', self._labels)):
-                if thing.get(key) not in known:
+                if not isinstance(thing.get(key), int | str) or thing[key] not in known:
                     raise DataError(
                         f'{self.file}: annotation {thing.get("id")} has {key} {thing.get(key)!r}, '
                         'which is not in the file'
@@ -140,7 +143,7 @@ class CocoInstances:
         self._ends = np.cumsum([0, *map(len, texts)])
         self._first = np.searchsorted(self._image, np.arange(len(self._sizes) + 1))
 
-    def _check_box(self, thing: object) -> None:
+    def _check_numbers(self, thing: object) -> None:
         box = thing.get('bbox') if isinstance(thing, dict) else None
         is_box = isinstance(box, list) and len(box) == 4
         if not is_box or not all(_is_finite(number) for number in box or ()):
@@ -148,6 +151,12 @@ class CocoInstances:
             raise DataError(
                 f'{self.file}: annotation {name} has bbox {box!r}; it must be four numbers: left, '
                 'top, width, height'
+            )
+        assert isinstance(thing, dict)
+        if not _is_finite(thing.get('area', 0.0)) or thing.get('iscrowd', 0) not in (0, 1):
+            raise DataError(
+                f'{self.file}: annotation {thing.get("id")} has area {thing.get("area")!r} and '
+                f'iscrowd {thing.get("iscrowd")!r}; they must be a number, and 0 or 1'
             )
 
 

@@ -73,7 +73,8 @@ def rasterise(segmentations: list[Any], at: Placement, original: tuple[int, int]
 
     Raises:
         ConfigError: pycocotools is not installed.
-        ValueError: an encoded mask of another size, or a polygon with half a point.
+        ValueError: an encoded mask of another size, a polygon with half a point or with what is no
+            number, or a segmentation that is neither.
     """
     try:
         from pycocotools import mask as coco
@@ -92,6 +93,7 @@ def rasterise(segmentations: list[Any], at: Placement, original: tuple[int, int]
             )
             mask.copy_(_moved(torch.from_numpy(coco.decode(whole)), at))
             continue
+        _check_polygons(stored)
         polygons = [_points(polygon, at) for polygon in stored if len(polygon) >= 6]
         if polygons:
             filled = coco.decode(coco.merge(coco.frPyObjects(polygons, at.height, at.width)))
@@ -99,10 +101,17 @@ def rasterise(segmentations: list[Any], at: Placement, original: tuple[int, int]
     return masks
 
 
+def _check_polygons(stored: object) -> None:
+    if not isinstance(stored, list) or not all(isinstance(polygon, list) for polygon in stored):
+        raise ValueError(
+            f'a segmentation is {repr(stored)[:40]}: neither a list of polygons nor an encoded mask'
+        )
+
+
 def _check_encoded(stored: dict[str, Any], original: tuple[int, int]) -> None:
     """Refuse a mask that is not of the image: pycocotools would make up what is missing."""
     size, counts = stored.get('size'), stored.get('counts')
-    if list(size or ()) != list(original):
+    if size != list(original):
         raise ValueError(f'an encoded mask of size {size}, its image has {list(original)}')
     if isinstance(counts, list):
         total = sum(counts) if all(isinstance(n, int) and n >= 0 for n in counts) else None
@@ -118,7 +127,10 @@ def _check_encoded(stored: dict[str, Any], original: tuple[int, int]) -> None:
 def _points(polygon: list[float], at: Placement) -> list[float]:
     if len(polygon) % 2:
         raise ValueError(f'a polygon has {len(polygon)} numbers, which make no pairs x, y')
-    points = np.asarray(polygon, np.float64).reshape(-1, 2)
+    points = np.asarray(polygon)
+    if points.dtype.kind not in 'iuf' or not np.isfinite(points).all():
+        raise ValueError(f'a polygon has a coordinate that is no number: {str(polygon)[:40]}')
+    points = points.astype(np.float64).reshape(-1, 2)
     moved = points * (at.x_scale, at.y_scale) + (at.x_shift, at.y_shift)
     flat: list[float] = moved.flatten().tolist()
     return flat

@@ -45,7 +45,7 @@ class WarmupLR(_ParamScheduler):
         if not 0 <= warmup < end:
             raise ValueError(
                 f'param_scheduler: {warmup} steps of warm-up do not fit a run of {end} steps; '
-                'change warmup_epochs or train_cfg.max_epochs'
+                'change warmup_epochs or train_cfg.max_epochs, or warmup or train_cfg.max_steps'
             )
         if not 0 <= start_factor <= 1:
             raise ValueError(f'param_scheduler.start_factor must lie in [0, 1], not {start_factor}')

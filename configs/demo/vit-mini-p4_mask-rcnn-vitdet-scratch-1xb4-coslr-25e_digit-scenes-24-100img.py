@@ -1,6 +1,0 @@
-"""The baseline of detection and masks on 100 scenes: as long, from random weights."""
-
-_base_ = './vit-mini-p4_mask-rcnn-vitdet-1xb4-coslr-25e_digit-scenes-24-100img.py'
-
-base_lr = 0.064
-optim_wrapper = dict(paramwise_cfg=dict(layer_decay=None))
