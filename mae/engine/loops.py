@@ -41,7 +41,7 @@ class TrainLoop(BaseLoop):
         max_steps: length of the run in optimizer steps, if it is no whole number of epochs.
 
     Raises:
-        ConfigError: neither or both lengths, or a sampler that keeps no global batch.
+        ConfigError: neither or both lengths, one below 1, or a sampler that keeps no global batch.
     """
 
     runner: TrainingRunner
@@ -62,7 +62,8 @@ class TrainLoop(BaseLoop):
                 f'train_cfg needs max_epochs or max_steps, and not both: got {max_epochs} and '
                 f'{max_steps}'
             )
-        for name, length in (('max_epochs', max_epochs), ('max_steps', max_steps)):
+        lengths = {'max_epochs': max_epochs, 'max_steps': max_steps, 'val_interval': val_interval}
+        for name, length in lengths.items():
             if length is not None and length < 1:
                 raise ConfigError(f'train_cfg.{name} must be at least 1, not {length}')
         if isinstance(dataloader, Mapping):

@@ -133,9 +133,14 @@ class WarmupPolyLR(WarmupLR):
     Args:
         power: 1 is a straight line.
         options: see `WarmupLR`.
+
+    Raises:
+        ValueError: a power that is not positive, at which the rate would not fall.
     """
 
     def __init__(self, optimizer: OptimWrapper, *, power: float = 1.0, **options: Any) -> None:
+        if power <= 0:
+            raise ValueError(f'param_scheduler.power must be positive, not {power}')
         self.power = power
         super().__init__(optimizer, **options)
 

@@ -47,6 +47,7 @@ class UPerHead(nn.Module):
             )
         check_sizes({'width': width, 'pool_sizes': min(pool_sizes, default=1)})
         self.num_classes = num_classes
+        self.norm = norm
         self.pool_sizes = tuple(pool_sizes)
         last = channels[-1]
         self.pooled = nn.ModuleList(ConvNorm(last, width, 1, norm) for _ in pool_sizes)
@@ -73,7 +74,21 @@ class UPerHead(nn.Module):
         logits: Tensor = self.classify(self.dropout(fused))
         return logits
 
+    def _check_batch(self, x: Tensor) -> None:
+        """A level that is pooled to one value has no statistics in a batch of one image."""
+        has_statistics = self.norm != 'batch' or 1 not in self.pool_sizes or len(x) > 1
+        if self.training and not has_statistics and not self._is_synchronised():
+            raise ValueError(
+                "head.norm='batch' needs two images at once on each device, and a step or the "
+                'last part of one has a single image: change train_dataloader.batch_size, or set '
+                "head.norm='groups'"
+            )
+
+    def _is_synchronised(self) -> bool:
+        return any(isinstance(module, nn.SyncBatchNorm) for module in self.pooled.modules())
+
     def _pool(self, x: Tensor) -> Tensor:
+        self._check_batch(x)
         grids = [
             _resize(conv(F.adaptive_avg_pool2d(x, size)), x)
             for conv, size in zip(self.pooled, self.pool_sizes, strict=True)

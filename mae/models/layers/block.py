@@ -199,7 +199,13 @@ def draw_paths(blocks: Iterable[Any], x: Tensor) -> list[Tensor | None]:
 
 
 def drop_path_rates(last: float, depth: int) -> list[float]:
-    """The rate of each block: it grows linearly from 0 in the first to `last`."""
+    """The rate of each block: it grows linearly from 0 in the first to `last`.
+
+    Raises:
+        ValueError: `last` lies outside [0, 1).
+    """
+    if not 0 <= last < 1:
+        raise ValueError(f'drop_path_rate must lie in [0, 1), not {last:g}')
     with unset_fake_temporarily():  # of a model that is built without values too
         rates: list[float] = torch.linspace(0, last, depth, device='cpu').tolist()
     return rates

@@ -145,6 +145,22 @@ def test_strange_milestones_are_named(milestones):
         curve(WarmupStepLR, 10, milestones=milestones)
 
 
+def test_a_power_that_does_not_fall_is_named():
+    for power in (0.0, -1.0):
+        with pytest.raises(ValueError, match=r'param_scheduler\.power must be positive'):
+            curve(WarmupPolyLR, 4, power=power)
+
+
+@pytest.mark.parametrize(
+    'changes', [{'max_epochs': 0}, {'max_epochs': None, 'max_steps': 0}, {'val_interval': 0}]
+)
+def test_a_length_below_one_is_named(make_runner, changes):
+    *_, key = changes
+    train_cfg = {'type': 'TrainLoop', 'max_epochs': 2, **changes}
+    with pytest.raises(ConfigError, match=rf'train_cfg\.{key} must be at least 1, not 0'):
+        make_runner(changes={'train_cfg': train_cfg}).train()
+
+
 def test_a_run_in_steps_ends_within_an_epoch(make_runner):
     """7 steps of epochs of 5: the curve ends there, and validation comes every 3 and at the end."""
     changes = {

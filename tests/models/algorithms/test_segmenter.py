@@ -67,6 +67,15 @@ def test_it_learns_to_tell_halves_apart(parts):
         assert right > 0.9
 
 
+def test_a_single_image_has_no_statistics():
+    images, maps = draw(32, 32)[:1], [torch.zeros(32, 32, dtype=torch.int64)]
+    with pytest.raises(ValueError, match=r"head\.norm='batch' needs two images"):
+        build(UPER).train()(images, maps, mode='loss')
+    build(UPER)(images, maps, mode='loss')
+    grouped = {**UPER, 'head': {**UPER['head'], 'norm': 'groups'}}
+    build(grouped).train()(images, maps, mode='loss')
+
+
 def test_levels_of_the_neck():
     model = build(UPER)
     shapes = [tuple(level.shape) for level in model.levels(draw(32, 64))]

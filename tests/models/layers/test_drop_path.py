@@ -27,6 +27,12 @@ class Seen(TorchDispatchMode):
         return out
 
 
+def test_a_rate_outside_is_named_as_it_was_given():
+    for rate in (1.0, 1.5, -0.1):
+        with pytest.raises(ValueError, match=rf'\[0, 1\), not {rate:g}$'):
+            drop_path_rates(rate, 12)
+
+
 @pytest.mark.parametrize('rate', [0.1, 0.5, 0.9])
 def test_drop_path_keeps_the_mean(rate):
     count = 20000
