@@ -72,7 +72,7 @@ _STYLES = {'ok': 'green', 'failed': 'red', 'timeout': 'red', 'skipped': 'yellow'
 
 
 @dataclass(frozen=True)
-class Part:
+class Command:
     """A command of a row.
 
     Attributes:
@@ -149,7 +149,7 @@ def failures(report: Report) -> list[str]:
     return sorted(bad, key=int)
 
 
-def parts_of(number: int, device: torch.device, out: Path, *, quick: bool) -> list[Part]:
+def parts_of(number: int, device: torch.device, out: Path, *, quick: bool) -> list[Command]:
     """The commands of a row.
 
     Args:
@@ -180,11 +180,11 @@ def parts_of(number: int, device: torch.device, out: Path, *, quick: bool) -> li
             words = [str(_ROOT / 'tools' / 'benchmark.py'), task, *options]
             words += where if task not in ('loader', 'count') else []
             words += ['--json', str(result)]
-        parts.append(Part(name, text, (sys.executable, *words), result, why_not))
+        parts.append(Command(name, text, (sys.executable, *words), result, why_not))
     return parts
 
 
-def run_row(parts: Sequence[Part], limit: float, device: torch.device) -> Figures:
+def run_row(parts: Sequence[Command], limit: float, device: torch.device) -> Figures:
     """Run the parts of a row one after the other, which share its time.
 
     Args:
@@ -202,7 +202,7 @@ def run_row(parts: Sequence[Part], limit: float, device: torch.device) -> Figure
     return {'status': status, 'seconds': seconds, 'limit_seconds': limit, 'parts': done}
 
 
-def _run_part(part: Part, limit: float, device: torch.device) -> Figures:
+def _run_part(part: Command, limit: float, device: torch.device) -> Figures:
     facts: Figures = {'name': part.name, 'command': part.text}
     if part.why_not or limit <= 0:
         return {**facts, 'status': 'skipped', 'reason': part.why_not or 'no time left'}

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from mae.benchmark import GPU_ROWS, gpu
-from mae.benchmark.gpu import Part, failures, parts_of, run_row, show_rows
+from mae.benchmark.gpu import Command, failures, parts_of, run_row, show_rows
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device('cpu')
@@ -35,7 +35,7 @@ def part(tmp_path):
     def make(code, name='part', why_not=''):
         result = tmp_path / f'{name}.json'
         words = (sys.executable, '-c', code, str(result))
-        return Part(name, name, words, result, why_not)
+        return Command(name, name, words, result, why_not)
 
     return make
 
@@ -216,7 +216,7 @@ import torch
 from mae.benchmark import gpu
 code = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'
 result = Path({str(tmp_path)!r}) / 'part.json'
-part = gpu.Part('part', 'part', (sys.executable, '-c', code), result)
+part = gpu.Command('part', 'part', (sys.executable, '-c', code), result)
 gpu.parts_of = lambda *args, **kwargs: [part]
 gpu.run(torch.device('cpu'), result.parent, rows=[0], quick=True)
 """

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mae.benchmark.on_device import ceilings, kernels, parity, variants, waits
-from mae.benchmark.on_device.checking import Place, UnfulfilledError, perform
+from mae.benchmark.on_device.checking import CheckedDevice, UnfulfilledError, perform
 from mae.benchmark.on_device.profile import kind_of_kernel
 from mae.benchmark.on_device.waits import WaitsHook, waits_noted
 from mae.models.masking import RandomMasker
@@ -19,7 +19,7 @@ WAIT = 'called a synchronizing CUDA operation (Triggered internally at CUDAFunct
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(torch.device('cpu'), True, tmp_path)
+    return CheckedDevice(torch.device('cpu'), True, tmp_path)
 
 
 def test_checks_go_on_after_one_that_fails(tmp_path):

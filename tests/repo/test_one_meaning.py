@@ -9,6 +9,10 @@ PROTOCOLS = {
     'run': ('mae/benchmark/', '`tools/benchmark.py` calls the `run` of the module of its command'),
     'step': ('mae/benchmark/peers/', 'a peer names its functions after the commands it takes part'),
     'loader': ('mae/benchmark/peers/', 'likewise'),
+    'checks': (
+        'mae/benchmark/on_device/',
+        'the module is called by its name, and lists its checks',
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from mae.apis.cli import run_command
 from mae.apis.device import resolve_device
-from mae.benchmark.on_device.checking import Place, perform
+from mae.benchmark.on_device.checking import CheckedDevice, perform
 
 NAMES = ('machine', 'ceilings', 'kernels', 'parity', 'restart', 'waits', 'profile', 'variants')
 
@@ -23,7 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     module = import_module(f'mae.benchmark.on_device.{args.name}')
     with TemporaryDirectory() as folder:
-        place = Place(resolve_device(args.device), args.quick, Path(folder))
+        place = CheckedDevice(resolve_device(args.device), args.quick, Path(folder))
         holds = perform(module.checks(place), args.json)
     if not holds:
         sys.exit(1)

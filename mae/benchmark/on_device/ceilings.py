@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from mae.benchmark.measure import Work, alternate, clock_of
-from mae.benchmark.on_device.checking import Check, Place
+from mae.benchmark.on_device.checking import Check, CheckedDevice
 from mae.benchmark.report import Figures
 
 _PRODUCTS = {
@@ -23,14 +23,14 @@ _PRODUCTS = {
 }
 
 
-def checks(place: Place) -> Iterator[Check]:
+def checks(place: CheckedDevice) -> Iterator[Check]:
     """Bytes of a copy, and products one by one."""
     yield 'copy', lambda: _copy(place)
     for name, size in _PRODUCTS.items():
         yield f'product {name}', partial(_product, place, size)
 
 
-def _copy(place: Place) -> Figures:
+def _copy(place: CheckedDevice) -> Figures:
     """Reading and writing both count."""
     size = 2**22 if place.quick else 2**32
     source = torch.empty(size, dtype=torch.uint8, device=place.device)
@@ -39,7 +39,7 @@ def _copy(place: Place) -> Figures:
     return {'gigabytes_per_second': 2 * size / seconds / 1e9}
 
 
-def _product(place: Place, size: tuple[int, int, int]) -> Figures:
+def _product(place: CheckedDevice, size: tuple[int, int, int]) -> Figures:
     M, K, N = (number // 64 for number in size) if place.quick else size
     a = torch.randn(M, K, device=place.device, dtype=torch.bfloat16)
     b = torch.randn(N, K, device=place.device, dtype=torch.bfloat16).t()  # as of a linear layer
@@ -47,7 +47,7 @@ def _product(place: Place, size: tuple[int, int, int]) -> Figures:
     return {'tflops': 2 * M * K * N / seconds / 1e12, 'microseconds': 1e6 * seconds}
 
 
-def _seconds(work: Work, place: Place) -> float:
+def _seconds(work: Work, place: CheckedDevice) -> float:
     rounds, steps = (1, 1) if place.quick else (5, 10)
     clock = clock_of(work, place.device)
     return alternate({'': clock}, rounds=rounds, steps=steps, warmup=steps)[''].median

@@ -25,7 +25,7 @@ _OUT_OF_TIME = 'not reached'
 
 
 @dataclass(frozen=True)
-class Place:
+class CheckedDevice:
     """Where checks run, and how much they do.
 
     Attributes:

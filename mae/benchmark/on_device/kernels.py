@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mae.benchmark import PEERS
 from mae.benchmark.attention import shapes_of
-from mae.benchmark.on_device.checking import BASE, HUGE, Check, Place
+from mae.benchmark.on_device.checking import BASE, HUGE, Check, CheckedDevice
 from mae.benchmark.ours import meta_model
 from mae.benchmark.report import Figures
 from mae.models.layers.attention import attend
@@ -20,7 +20,7 @@ from mae.models.layers.attention import attend
 _TIMES = 5
 
 
-def checks(place: Place) -> Iterator[Check]:
+def checks(place: CheckedDevice) -> Iterator[Check]:
     """Each back-end at the shapes of ViT-B and ViT-H."""
     models = (BASE, 256), (HUGE, 64)
     for config, batch in models[:1] if place.quick else models:
@@ -33,7 +33,9 @@ def checks(place: Place) -> Iterator[Check]:
                 )
 
 
-def _repeat(place: Place, backend: Any, heads: int, sizes: list[tuple[int, int, int]]) -> Figures:
+def _repeat(
+    place: CheckedDevice, backend: Any, heads: int, sizes: list[tuple[int, int, int]]
+) -> Figures:
     """A back-end that does not run here is one of the figures, and no failure."""
     torch.manual_seed(0)
     projected = [

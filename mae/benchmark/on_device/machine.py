@@ -8,7 +8,7 @@ from importlib import import_module
 import torch
 
 from mae.benchmark.measure import machine_facts
-from mae.benchmark.on_device.checking import Check, Place
+from mae.benchmark.on_device.checking import Check, CheckedDevice
 from mae.benchmark.report import Figures
 from mae.utils.hardware import cores_at_hand, software
 
@@ -16,7 +16,7 @@ _PEERS = ('transformers', 'lightly', 'timm', 'torchvision', 'mmpretrain', 'stabl
 _PACKAGES = ('mae.engine', 'mae.datasets', 'mae.models', 'mae.evaluation', 'mae.apis')
 
 
-def checks(place: Place) -> Iterator[Check]:
+def checks(place: CheckedDevice) -> Iterator[Check]:
     """Software, imports, device."""
     yield 'software', lambda: dict(software(*_PEERS))
     yield 'imports', _imports
@@ -29,7 +29,7 @@ def _imports() -> Figures:
     return {'packages': len(_PACKAGES)}
 
 
-def _device(place: Place) -> Figures:
+def _device(place: CheckedDevice) -> Figures:
     facts: Figures = {**machine_facts(place.device), 'cores': cores_at_hand()}
     if not place.on_gpu:
         return facts

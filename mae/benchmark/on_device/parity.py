@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mae.benchmark.on_device.checking import BASE, MINI, Check, Place, UnfulfilledError
+from mae.benchmark.on_device.checking import BASE, MINI, Check, CheckedDevice, UnfulfilledError
 from mae.benchmark.ours import build_model, build_optim_wrapper
 from mae.benchmark.report import Figures
 from mae.benchmark.settings import Settings
@@ -24,7 +24,7 @@ _CHUNK = 10_000
 _TOLERANCES = {'float32': (1e-5, 1e-3), 'bfloat16': (1e-2, 0.1)}
 
 
-def checks(place: Place) -> Iterator[Check]:
+def checks(place: CheckedDevice) -> Iterator[Check]:
     """Masks by every masker, losses and gradients of two models in two precisions, a bad step."""
     for kind in _MASKERS:
         yield f'masks of {kind}', partial(_masks, place, kind)
@@ -34,7 +34,7 @@ def checks(place: Place) -> Iterator[Check]:
     yield 'step that is not finite', lambda: _skips(place)
 
 
-def _masks(place: Place, kind: str) -> Figures:
+def _masks(place: CheckedDevice, kind: str) -> Figures:
     """Keys whose hidden patches differ between the device and a CPU."""
     number = 500 if place.quick else 100_000
     masker: Any = MODELS.build({'type': kind, 'mask_ratio': 0.75})
@@ -49,7 +49,7 @@ def _masks(place: Place, kind: str) -> Figures:
     return _expect({'keys': number, 'different': different}, different == 0)
 
 
-def _gradients_agree(place: Place, config: str, batch: int, dtype: str) -> Figures:
+def _gradients_agree(place: CheckedDevice, config: str, batch: int, dtype: str) -> Figures:
     """The device in a precision beside a CPU in float32, from the same weights and keys."""
     there = place.settings(config, batch, dtype)
     here = replace(there, device=torch.device('cpu'), dtype=torch.float32)
@@ -91,7 +91,7 @@ def _model_and_batch(settings: Settings) -> tuple[Any, dict[str, Tensor]]:
     return model, {'inputs': images, 'keys': keys, 'labels': numbers * 0, 'ids': numbers}
 
 
-def _skips(place: Place) -> Figures:
+def _skips(place: CheckedDevice) -> Figures:
     """A step whose loss is NaN changes neither weights nor moments nor the count of steps."""
     settings = place.settings(MINI, 64)
     model, batch = _model_and_batch(settings)

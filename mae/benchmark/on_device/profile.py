@@ -7,7 +7,7 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 
 from mae.benchmark.measure import alternate, clock_of
-from mae.benchmark.on_device.checking import BASE, Check, Place
+from mae.benchmark.on_device.checking import BASE, Check, CheckedDevice
 from mae.benchmark.ours import pretrainer, pretraining
 from mae.benchmark.report import Figures
 
@@ -27,14 +27,14 @@ _KINDS = {
 _STEPS = 3
 
 
-def checks(place: Place) -> Iterator[Check]:
+def checks(place: CheckedDevice) -> Iterator[Check]:
     """ViT-B at batch 256, eager and compiled."""
     yield 'eager', partial(_profile, place, compile=False)
     if not place.quick:
         yield 'compiled', partial(_profile, place, compile=True)
 
 
-def _profile(place: Place, *, compile: bool) -> Figures:
+def _profile(place: CheckedDevice, *, compile: bool) -> Figures:
     """Milliseconds of a step by kind; `gaps` is what no kernel filled, without the profiler."""
     settings = place.settings(BASE, 256, compile=compile)
     step = pretrainer(pretraining(settings)).step

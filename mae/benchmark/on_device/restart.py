@@ -9,7 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mae.benchmark.on_device.checking import MINI, MINI_FINETUNE, Check, Place, UnfulfilledError
+from mae.benchmark.on_device.checking import (
+    MINI,
+    MINI_FINETUNE,
+    Check,
+    CheckedDevice,
+    UnfulfilledError,
+)
 from mae.benchmark.report import Figures
 from mae.fault_tolerance.checkpoint import load_checkpoint
 
@@ -22,7 +28,7 @@ _COMMON = (
 )
 
 
-def checks(place: Place) -> Iterator[Check]:
+def checks(place: CheckedDevice) -> Iterator[Check]:
     """Pre-training, the same resumed; k-NN and fine-tuning from it."""
     whole, epochs = place.folder / 'whole', 2 if place.quick else 4
     warmup = 'param_scheduler.warmup_epochs=1'

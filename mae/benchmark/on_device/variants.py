@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mae.benchmark.measure import alternate, clock_of
-from mae.benchmark.on_device.checking import BASE, HUGE, LARGE, Check, Place
+from mae.benchmark.on_device.checking import BASE, HUGE, LARGE, Check, CheckedDevice
 from mae.benchmark.ours import meta_model, pretrainer, pretraining
 from mae.benchmark.report import Figures
 from mae.zoo.cost import pretraining_flops, training_flops
@@ -33,7 +33,7 @@ _VARIANTS: tuple[tuple[str, str, int, dict[str, Any], bool], ...] = (
 )
 
 
-def checks(place: Place) -> Iterator[Check]:
+def checks(place: CheckedDevice) -> Iterator[Check]:
     """One check a variant."""
     for name, config, batch, changes, compiled in _VARIANTS:
         if not (place.quick and compiled):
@@ -41,7 +41,7 @@ def checks(place: Place) -> Iterator[Check]:
 
 
 def _measure(
-    place: Place, config: str, batch: int, changes: dict[str, Any], compiled: bool
+    place: CheckedDevice, config: str, batch: int, changes: dict[str, Any], compiled: bool
 ) -> Figures:
     """Eight steps after three; the peak is the allocator's, weights and optimizer included."""
     settings = place.settings(config, batch, changes=changes, compile=compiled)

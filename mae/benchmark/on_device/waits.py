@@ -17,7 +17,13 @@ import torch
 from mmengine.hooks import Hook
 
 from mae.apis import load_config
-from mae.benchmark.on_device.checking import MINI, MINI_FINETUNE, Check, Place, UnfulfilledError
+from mae.benchmark.on_device.checking import (
+    MINI,
+    MINI_FINETUNE,
+    Check,
+    CheckedDevice,
+    UnfulfilledError,
+)
 from mae.benchmark.report import Figures
 from mae.engine import Runner
 from mae.utils.runner_protocol import RunnerProtocol
@@ -34,7 +40,7 @@ _MIXED = {
 _CLIPPED = {'optim_wrapper.clip_grad': {'max_norm': 1.0}}
 
 
-def checks(place: Place) -> Iterator[Check]:
+def checks(place: CheckedDevice) -> Iterator[Check]:
     """Pre-training; fine-tuning with drop path, mixup and erasing; clipping."""
     for name, config, changes in (
         ('pre-training', MINI, {}),
@@ -44,7 +50,7 @@ def checks(place: Place) -> Iterator[Check]:
         yield name, partial(_train, place, name, config, changes)
 
 
-def _train(place: Place, name: str, config: str, changes: dict[str, Any]) -> Figures:
+def _train(place: CheckedDevice, name: str, config: str, changes: dict[str, Any]) -> Figures:
     """One epoch through the runner, on a GPU in bf16; the lines that wait, and how often."""
     short = {
         'optim_wrapper.amp': 'bfloat16' if place.on_gpu else None,
