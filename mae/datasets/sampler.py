@@ -19,13 +19,14 @@ _ORDER = 0x6F72646572  # b'order': a stream of random numbers beside the samples
 class GlobalBatchSampler(Sampler[Requests]):
     """Micro-batches of (sample id, key) that make up the same global batches on 1 or 64 devices.
 
-    With m samples per micro-batch, W ranks and A accumulation steps, global batch b is
-    `order[b*G : (b+1)*G]`, G = m*W*A; micro-step a of rank r takes m from `b*G + (a*W + r)*m`.
+    Global batch b is `order[b*G : (b+1)*G]`. With at most m samples per micro-batch and W ranks it
+    takes A = ceil(G / (m*W)) micro-steps, and is cut into P = A*W parts, whose sizes differ by at
+    most one: part p begins at `b*G + p*G // P`, and micro-step a of rank r takes part a*W + r.
 
     Args:
         dataset: only its length matters.
         batch_size: m.
-        global_batch_size: G, a multiple of m*W; by default m*W.
+        global_batch_size: G, at least W, and a multiple of W where m is 1; by default m*W.
         seed: seeds the order and the samples' keys.
         shuffle: False keeps the dataset's order.
         drop_last: True drops the last, smaller global batch. False splits it evenly over the fewest
@@ -59,10 +60,9 @@ class GlobalBatchSampler(Sampler[Requests]):
             )
         slots = batch_size * self.world_size  # samples that one micro-step of all ranks takes
         self.global_batch_size = slots if global_batch_size is None else global_batch_size
-        if self.global_batch_size < 1 or self.global_batch_size % slots:
-            raise ConfigError(_misfit(self.global_batch_size, batch_size, self.world_size))
+        require_parts(self.global_batch_size, batch_size, self.world_size)
         self.batch_size = batch_size
-        self.accumulation = self.global_batch_size // slots
+        self.accumulation = -(-self.global_batch_size // slots)
         self.seed = seed
         self.shuffle = shuffle
         self.num_samples = len(dataset) * num_repeats
@@ -143,18 +143,16 @@ def _handy(num_samples: int, world_size: int) -> int:
     return world_size << max(0, (num_samples // (4 * world_size)).bit_length() - 1)
 
 
-def _misfit(total: int, batch_size: int, world_size: int) -> str:
-    slots = batch_size * world_size
-    lower = total // slots * slots
-    totals = [str(lower)] * (lower > 0) + [str(lower + slots)]
-    message = (
-        f'global_batch_size={total} is not a multiple of batch_size={batch_size} x {world_size} '
-        f'process(es); nearest that fit: global_batch_size {" or ".join(totals)}'
-    )
-    each = total // world_size
-    if total < 1 or total % world_size:
-        return message
-    sizes = [size for size in range(1, each + 1) if each % size == 0]
-    below = [size for size in sizes if size < batch_size][-1:]
-    above = [size for size in sizes if size > batch_size][:1]
-    return f'{message}, or batch_size {" or ".join(map(str, below + above))}'
+def require_parts(total: int, batch_size: int, world_size: int) -> None:
+    """Raises ConfigError unless every process has a sample of a global batch in each micro-step."""
+    if total < world_size:
+        raise ConfigError(
+            f'more processes than samples of a batch: {world_size} and global_batch_size={total}'
+        )
+    if batch_size == 1 and total % world_size:
+        lower = total // world_size * world_size
+        raise ConfigError(
+            f'batch_size=1 leaves some of {world_size} processes without a sample of '
+            f'global_batch_size={total}; take batch_size 2, or global_batch_size {lower} or '
+            f'{lower + world_size}'
+        )

@@ -73,7 +73,8 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
     Args:
         config: with `dataset`, `sampler`, `batch_size`, `collate_fn`; the rest goes to
             `torch.utils.data.DataLoader`. With `sampler.global_batch_size` the batch of a process
-            is `batch_size` or, where that does not divide its share, the next smaller that does.
+            is `batch_size` or, where that does not divide its share, the next smaller that does;
+            where there is none, batches of at most `batch_size` differ by one image.
 
     Raises:
         ConfigError: something is missing, a number too small, or the dataset cannot be seeded.
@@ -122,7 +123,7 @@ def batch_per_device(most: int, global_batch_size: int, world_size: int) -> int:
 
     Returns:
         At least half of `most`, or of the share where that is smaller; failing that `most`
-        itself, which the sampler refuses with an error that names suitable sizes.
+        itself, and the sampler makes batches that differ by one image.
     """
     share, rest = divmod(global_batch_size, world_size)
     largest = min(most, share)

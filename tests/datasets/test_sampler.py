@@ -47,6 +47,22 @@ def test_global_batches_do_not_depend_on_the_devices(world_size, batch_size, dro
         assert found[5] == expected[5][:rest]
 
 
+@pytest.mark.parametrize('drop_last', [True, False])
+def test_any_number_of_devices_up_to_the_batch(drop_last):
+    kwargs = {'global_batch_size': 13, 'seed': 3, 'drop_last': drop_last}
+    expected = flat(global_batches(60, 1, batch_size=13, **kwargs))
+    for world_size in range(1, 14):
+        for batch_size in range(2, 15):
+            parts = global_batches(60, world_size, batch_size=batch_size, **kwargs)
+            sizes = [[len(part) for part in batch] for batch in parts]
+            assert all(1 <= min(s) <= max(s) <= batch_size for s in sizes)
+            assert all(max(s) - min(s) <= 1 for s in sizes)
+            if drop_last or world_size <= 60 % 13:
+                assert flat(parts) == expected
+            else:
+                assert flat(parts) == expected[:-1]
+
+
 def test_micro_steps_take_the_slices_that_the_contract_gives():
     order = [pair for part in make(48, batch_size=48) for pair in part]
     sampler = make(48, batch_size=2, global_batch_size=24, rank=1, world_size=3)
@@ -122,9 +138,17 @@ def test_repeats_have_ids_and_keys_of_their_own():
 @pytest.mark.parametrize(
     ('length', 'kwargs', 'message'),
     [
-        (100, {'batch_size': 6, 'global_batch_size': 20}, 'global_batch_size 18 or 24'),
-        (100, {'batch_size': 6, 'global_batch_size': 20}, 'batch_size 5 or 10'),
-        (100, {'batch_size': 8, 'global_batch_size': 4}, 'global_batch_size 8, or batch_size 4'),
+        (100, {'batch_size': 6, 'global_batch_size': 0}, 'samples of a batch: 1 and .*=0'),
+        (
+            100,
+            {'batch_size': 2, 'global_batch_size': 4, 'world_size': 5},
+            'more processes than samples of a batch: 5 and global_batch_size=4',
+        ),
+        (
+            100,
+            {'batch_size': 1, 'global_batch_size': 20, 'world_size': 3},
+            'take batch_size 2, or global_batch_size 18 or 21',
+        ),
         (3, {'batch_size': 1, 'world_size': 4}, 'more processes than samples: 4 and 3'),
         (7, {'batch_size': 8}, '7 samples, .* global batch of 8'),
         (7, {'batch_size': 0}, 'must be >= 1'),

@@ -17,9 +17,9 @@ from mae.engine.data_loaders import batch_per_device, with_workers
         (512, 4096, 16, 256),  # more devices than the recipe: less on each
         (64, 64, 2, 32),
         (48, 64, 1, 32),  # the largest divisor that fits
-        (512, 4096, 3, 512),  # impossible: left for the sampler to refuse
+        (512, 4096, 3, 512),  # none divides: batches differ by one
         (64, 127, 1, 64),  # a prime share: 1 would fit, but nobody wants it
-        (8, 4, 8, 8),  # more devices than images
+        (8, 4, 8, 8),  # more devices than images: left for the sampler to refuse
     ],
 )
 def test_batch_per_device(most: int, total: int, devices: int, expected: int) -> None:

@@ -210,10 +210,20 @@ def test_smaller_last_batch_counts_for_its_samples(make_runner):
     assert curves[1] == pytest.approx(curves[0], rel=1e-5)
 
 
+def test_a_batch_that_nothing_divides_is_dealt_evenly(make_runner):
+    curves = []
+    for batch_size in (31, 12):
+        changes = {'global_batch_size': 31, 'train_dataloader.batch_size': batch_size}
+        runner = make_runner(str(batch_size), changes)
+        curves.append(trained(runner))
+    assert curves[1] == pytest.approx(curves[0], rel=1e-5)
+    assert '31 = at most 11 per device x 1 devices x 3 accumulation' in log_of(runner)
+
+
 def test_batches_that_do_not_fit(make_runner):
-    runner = make_runner(changes={'global_batch_size': 31, 'train_dataloader.batch_size': 12})
+    runner = make_runner(changes={'global_batch_size': -31, 'train_dataloader.batch_size': 12})
     with pytest.raises(
-        ConfigError, match=r'^train_dataloader: global_batch_size=31 is not a multiple of [^\n]*$'
+        ConfigError, match=r'^train_dataloader: more processes than samples of a batch: 1 [^\n]*$'
     ):
         runner.train()
 

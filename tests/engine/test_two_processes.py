@@ -1,5 +1,6 @@
 """What one of two processes meets, both act on: signals and bad numbers."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -153,3 +154,26 @@ def test_a_probe_stopped_in_mid_epoch_ends_with_the_same_statistics(two):
     code, reached, _, _ = two('run', Interrupt('after_train_iter', 1), probe, classify=True)
     assert (code, reached) == (143, 3)  # of five steps an epoch
     assert two('run', None, {**probe, 'resume': True}, classify=True) == whole
+
+
+def losses(folder):
+    """The loss of each step, by the newest log of a work dir; each step was done once."""
+    log = sorted(folder.glob('*/vis_data/scalars.json'))[-1]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    pairs = [(line['step'], line['loss']) for line in lines if 'loss' in line]
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def test_a_batch_that_two_processes_do_not_divide(two, make_runner, tmp_path):
+    odd = {'global_batch_size': 33, 'train_dataloader.batch_size': 33, 'train_cfg.max_epochs': 2}
+    make_runner('one', odd).train()
+    few = {**odd, 'train_dataloader.batch_size': 8}  # six parts of five or six
+    assert two('two', changes=few)[:2] == (0, 8)
+    # Stopped in two processes, and continued in one.
+    assert two('both', Interrupt('after_train_iter', 2), changes=few)[:2] == (143, 4)
+    make_runner('both', {**odd, 'resume': True}).train()
+    expected = losses(tmp_path / 'one')
+    assert len(expected) == 8
+    assert losses(tmp_path / 'two') == pytest.approx(expected, rel=1e-5)
+    assert losses(tmp_path / 'both') == pytest.approx(expected, rel=1e-5)

@@ -49,8 +49,10 @@ def with_rate(
         raise ConfigError(f'base_lr must be a number from 0 up, not {base_lr:g}')
     G: int = sampler.global_batch_size
     lr = optimizer['lr'] = base_lr * G / 256
+    parts = world_size * sampler.accumulation
+    most = 'at most ' if G % parts else ''
     return optim_wrapper, (
-        f'lr {lr:g} = {base_lr:g} x {G} / 256; {G} = {sampler.batch_size} per device x '
+        f'lr {lr:g} = {base_lr:g} x {G} / 256; {G} = {most}{-(-G // parts)} per device x '
         f'{world_size} devices x {sampler.accumulation} accumulation'
     )
 

@@ -138,13 +138,18 @@ class Mix:
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mix images (B, C, H, W) and int64 labels (B,) to soft labels (B, N).
 
+        timm's pairing takes no odd number of images: there the last one is a partner twice.
+
         Raises:
-            ValueError: an odd number of images, which timm's pairing cannot mix.
+            ValueError: a single image.
         """
-        if len(images) % 2:
+        count = len(images)
+        if count == 1:
             raise ValueError(
-                f'mixup pairs the images of a batch, but this one holds {len(images)}; '
-                'make train_dataloader.batch_size even'
+                'mixup pairs the images of a batch, but this one holds 1; '
+                'make train_dataloader.batch_size at least 2'
             )
+        if count % 2:
+            images, labels = torch.cat([images, images[-1:]]), torch.cat([labels, labels[-1:]])
         mixed, targets = self._mixup(images, labels)
-        return mixed, targets
+        return mixed[:count], targets[:count]

@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mae.models.preprocessors import ImagePreprocessor
-from mae.models.preprocessors.augment import Erase
+from mae.models.preprocessors.augment import Erase, Mix
 from mae.models.preprocessors.image import normalise
 from mae.utils.hashing import derive
 from mae.utils.seeding import seed_generators
@@ -137,10 +137,21 @@ def test_errors():
         ImagePreprocessor(MEAN, STD[:2])
     with pytest.raises(ValueError, match='deviations positive'):
         ImagePreprocessor(MEAN, [1.0, 0.0, 1.0])
-    for count in (1, 3):
-        message = rf'holds {count}; make train_dataloader.batch_size even$'
-        with pytest.raises(ValueError, match=message):
-            ImagePreprocessor(MEAN, STD, mixup=MIXUP)(batch(count), training=True)
+    with pytest.raises(ValueError, match=r'holds 1; make train_dataloader.batch_size at least 2$'):
+        ImagePreprocessor(MEAN, STD, mixup=MIXUP)(batch(1), training=True)
+
+
+@pytest.mark.parametrize('count', [2, 3, 5, 8])
+def test_mixup_of_any_number_of_images(count):
+    images = torch.arange(count).float().view(-1, 1, 1, 1).expand(-1, 3, 4, 4).clone()
+    mix = Mix(mixup_alpha=1.0, num_classes=count, label_smoothing=0.0)
+    seed_generators(0)
+    mixed, labels = mix(images, torch.arange(count))
+    assert labels.shape == (count, count)
+    torch.testing.assert_close(labels.sum(1), torch.ones(count))
+    values = labels @ torch.arange(count).float()  # each image has the value of its label
+    torch.testing.assert_close(mixed, values.view(-1, 1, 1, 1).expand_as(mixed))
+    assert ((labels > 0).sum(1) == 2).all()
 
 
 def test_nothing_of_it_is_saved():
