@@ -1,5 +1,6 @@
 """Plans of clusters: what is counted, what is sent and held, and what is chosen."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from mae.apis import load_config
 from mae.benchmark.cluster.layouts import (
@@ -20,7 +22,13 @@ from mae.benchmark.cluster.layouts import (
     micro_batches,
 )
 from mae.benchmark.cluster.machines import GPUS, Assumptions, Cluster, parse_link
-from mae.benchmark.cluster.plan import PlannedRun, compare_layouts, plan_cluster, recommend
+from mae.benchmark.cluster.plan import (
+    PlannedRun,
+    compare_layouts,
+    plan_cluster,
+    recommend,
+    show_plan,
+)
 from mae.benchmark.cluster.workload import Linear, StepWork, Workload, measure_workload
 from mae.benchmark.count import fake_step
 from mae.benchmark.memory import kept_bytes
@@ -225,6 +233,17 @@ def test_plain_data_parallelism_is_recommended_where_it_fits():
     assert all(c.layout.batch_per_device * c.layout.micro_steps == 128 for c in candidates)
     report = plan_cluster(run_of(), WORKLOAD, cluster(4), ASSUMED)
     assert report['recommended']['train'].endswith('dist_train.sh mae_any 8 --batch-per-device 128')
+
+
+@pytest.mark.parametrize(('link', 'named'), [(400e9, True), (2e9, False)])
+def test_sharding_is_named_where_it_is_faster(link, named):
+    """Each GPU updates its share alone, which counts where little else takes time."""
+    report = plan_cluster(run_of(), WORKLOAD, cluster(32, link=link), ASSUMED)
+    show_plan(report, console := Console(width=200, file=io.StringIO()))
+    text = console.file.getvalue()
+    assert report['recommended']['layout']['parallel'] == 'ddp'
+    assert ('would be' in text) == named
+    assert report['recommended']['train'] in text
 
 
 def test_sharding_is_recommended_where_nothing_else_fits():

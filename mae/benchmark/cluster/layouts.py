@@ -216,8 +216,8 @@ def estimate_step(
     host = workload.works[layout.recompute].operators * assumed.launch
     # A backward pass is twice the forward pass; what is computed again is in it too.
     plain = _device_seconds(workload, 'nothing', layout, cluster, assumed)
-    slowed = max(device, host) / device
-    forward, backward = plain / 3 * slowed, (device - plain / 3) * slowed
+    forward = max(plain, workload.works['nothing'].operators * assumed.launch) / 3
+    backward = max(device, host) - forward
     traffic = estimate_traffic(workload, layout, cluster, assumed)
     gather, again = traffic.gather, traffic.again
     parts = (again, traffic.scatter, traffic.reduce)
