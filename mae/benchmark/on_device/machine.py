@@ -13,7 +13,8 @@ from mae.benchmark.report import Figures
 from mae.utils.hardware import cores_at_hand, software
 
 _PEERS = ('transformers', 'lightly', 'timm', 'torchvision', 'mmpretrain', 'stable-pretraining')
-_PACKAGES = ('mae.engine', 'mae.datasets', 'mae.evaluation', 'mae.apis.model')  # the last has the models
+# The last has the models.
+_PACKAGES = ('mae.engine', 'mae.datasets', 'mae.evaluation', 'mae.apis.model')
 
 
 def checks(place: CheckedDevice) -> Iterator[Check]:
