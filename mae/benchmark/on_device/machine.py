@@ -13,7 +13,7 @@ from mae.benchmark.report import Figures
 from mae.utils.hardware import cores_at_hand, software
 
 _PEERS = ('transformers', 'lightly', 'timm', 'torchvision', 'mmpretrain', 'stable-pretraining')
-_PACKAGES = ('mae.engine', 'mae.datasets', 'mae.models', 'mae.evaluation', 'mae.apis')
+_PACKAGES = ('mae.engine', 'mae.datasets', 'mae.models.algorithms', 'mae.evaluation', 'mae.apis')
 
 
 def checks(place: CheckedDevice) -> Iterator[Check]:
