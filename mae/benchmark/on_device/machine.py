@@ -40,7 +40,7 @@ def _device(place: CheckedDevice) -> Figures:
         'gib': properties.total_memory / 2**30,
         'multiprocessors': properties.multi_processor_count,
         'capability': f'{properties.major}.{properties.minor}',
-        'cuda': torch.version.cuda,
+        'built_with': torch.__config__.show().splitlines()[2:6],  # CUDA, cuDNN, NCCL
         'cudnn': torch.backends.cudnn.version(),
         'shared_memory_gib': memory.f_frsize * memory.f_blocks / 2**30,
         'nvidia_smi': _driver(),
