@@ -178,7 +178,7 @@ def test_command_is_understood(command):
         assert args.start == 'CHECKPOINT' or load_config(args.start)
     elif words[0] == 'tools/benchmark.py':
         args = module(words[0]).parse_args(words[1:])
-        assert args.task == 'start' or load_config(args.config)
+        assert args.task in ('start', 'gpu') or load_config(args.config)
     elif words[0] not in FOREIGN:
         train_or_test(words[0], words[1:], env)
 

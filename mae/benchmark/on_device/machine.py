@@ -13,8 +13,7 @@ from mae.benchmark.report import Figures
 from mae.utils.hardware import cores_at_hand, software
 
 _PEERS = ('transformers', 'lightly', 'timm', 'torchvision', 'mmpretrain', 'stable-pretraining')
-# The last has the models.
-_PACKAGES = ('mae.engine', 'mae.datasets', 'mae.evaluation', 'mae.apis.model')
+_PACKAGES = ('mae.engine', 'mae.datasets', 'mae.models.algorithms', 'mae.evaluation', 'mae.apis')
 
 
 def checks(place: CheckedDevice) -> Iterator[Check]:
@@ -41,7 +40,7 @@ def _device(place: CheckedDevice) -> Figures:
         'gib': properties.total_memory / 2**30,
         'multiprocessors': properties.multi_processor_count,
         'capability': f'{properties.major}.{properties.minor}',
-        'cuda': torch.version.cuda,
+        'built_with': torch.__config__.show().splitlines()[2:6],  # CUDA, cuDNN, NCCL
         'cudnn': torch.backends.cudnn.version(),
         'shared_memory_gib': memory.f_frsize * memory.f_blocks / 2**30,
         'nvidia_smi': _driver(),

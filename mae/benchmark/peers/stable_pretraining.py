@@ -7,11 +7,9 @@ Shapes: B images, L patches, D width.
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
-from stable_pretraining.backbone.patch_masking import MaskingOutput
-from stable_pretraining.backbone.vit import MAEDecoder
-from stable_pretraining.methods.mae import MAE
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -42,25 +40,26 @@ class _Given(nn.Module):
         self._order = noise.argsort(dim=1)
         self._num_keep = num_keep
 
-    def forward(self, x: Tensor, height: int, width: int) -> MaskingOutput:
+    def forward(self, x: Tensor, height: int, width: int) -> SimpleNamespace:
         keep = self._order[:, : self._num_keep]
         visible = x.gather(1, keep[..., None].expand(-1, -1, x.shape[-1]))
         mask = x.new_ones(x.shape[:2]).scatter(1, keep, 0)
-        restore = self._order.argsort(dim=1)
-        return MaskingOutput(visible=visible, mask=mask, ids_restore=restore, ids_keep=keep)
+        return SimpleNamespace(visible=visible, mask=mask, ids_keep=keep)  # what the encoder reads
 
 
 def step(inputs: PretrainingInputs) -> dict[str, Callable[[], Peer]]:
     """One variant: its decoder has one kernel of attention."""
-    return {'': lambda: _peer(inputs)}
+    from stable_pretraining.methods import mae  # late: the one peer that our tests do without
+
+    return {'': lambda: _peer(inputs, mae)}
 
 
-def _peer(inputs: PretrainingInputs) -> Peer:
+def _peer(inputs: PretrainingInputs, library: Any) -> Peer:
     ours = inputs.model
-    model = MAE(
+    model = library.MAE(
         _vit(ours.encoder), mask_ratio=ours.masker.mask_ratio, norm_pix_loss=ours.target.norm_pix
     )
-    model.decoder = MAEDecoder(
+    model.decoder = library.MAEDecoder(
         embed_dim=ours.encoder.embed_dim,
         decoder_embed_dim=ours.decoder.embed_dim,
         output_dim=ours.encoder.patch_size**2 * ours.encoder.in_channels,
