@@ -85,7 +85,7 @@ def test_squares_begin_at_multiples_of_the_step():
         draws = map(np.random.default_rng, range(200))
         sides = {side for draw in draws for side in source._free_place(free, 12, draw)}
         assert sides == set(range(0, 13, step))
-    with pytest.raises(ConfigError, match=r'step must lie in 1\.\.24, got 0'):
+    with pytest.raises(ConfigError, match=r'step must lie in 1\.\.img_size=24, got 0'):
         DigitScenes(img_size=24, sizes=(12, 12), step=0)
 
 
