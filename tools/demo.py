@@ -1,7 +1,7 @@
 """The main job in small: pre-train on handwritten digits, then k-NN, fine-tuning and from scratch.
 
 With --dense on scenes of several digits: segmentation and detection from scratch, on the frozen
-encoder, and fine-tuned. About twenty minutes on two CPU cores.
+encoder, and fine-tuned; 61 runs, whose time as a whole is not measured yet.
 
 Each part is a run of tools/train.py or tools/test.py on a config of configs/demo, as a user would
 type it; the report lists the commands. Takes two to five minutes on two CPU cores.
