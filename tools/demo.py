@@ -1,11 +1,11 @@
 """The main job in small: pre-train on handwritten digits, then k-NN, fine-tuning and from scratch.
 
 With --dense on scenes of several digits: segmentation and detection from scratch, on the frozen
-encoder, and fine-tuned.
+encoder, and fine-tuned: 61 runs.
 
 Each part is a run of tools/train.py or tools/test.py on a config of configs/demo, as a user would
-type it; the report lists the commands. Takes two to five minutes on two CPU cores, with --dense
-about twenty.
+type it; the report lists the commands. Takes two to five minutes on two CPU cores; --dense takes
+longer, as a whole not measured yet.
 """
 
 import argparse
