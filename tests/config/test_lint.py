@@ -358,9 +358,11 @@ def test_a_dense_config_keeps_its_name(tmp_path, stem, text, key, message):
     if key is None:
         assert violations == []
         return
-    (violation,) = violations
-    assert violation.key.startswith(key)
-    assert re.search(message, violation.message)
+    # One head with other classes than the other is named by the model too.
+    found = [each for each in violations if each.key.startswith(key)]
+    assert len(found) == 1
+    assert len(violations) == (2 if 'num_classes' in text and stem == SEGMENT else 1)
+    assert re.search(message, found[0].message)
 
 
 @pytest.mark.parametrize('data', ['in-b', 'in-c-real', 'inat20', 'places', 'in1k-c', 'c'])
