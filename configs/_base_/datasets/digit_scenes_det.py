@@ -1,5 +1,14 @@
 """Scenes of handwritten digits with boxes and masks: 100 to train on, 300 others to test."""
 
+_scenes = dict(
+    type='DigitScenes',
+    task='instances',
+    img_size=24,
+    digits=(2, 4),
+    sizes=(11, 11),
+    step=4,
+    is_cached=True,
+)
 train_dataloader = dict(
     batch_size=4,
     num_workers=0,
@@ -7,17 +16,7 @@ train_dataloader = dict(
     collate_fn=dict(type='collate_dense'),
     dataset=dict(
         type='SeededDataset',
-        source=dict(
-            type='DigitScenes',
-            split='train',
-            num_scenes=100,
-            task='instances',
-            img_size=24,
-            digits=(2, 4),
-            sizes=(11, 11),
-            step=4,
-            is_cached=True,
-        ),
+        source=dict(**_scenes, split='train', num_scenes=100),
         pipeline=[dict(type='PackDense')],
     ),
 )
@@ -28,17 +27,7 @@ val_dataloader = dict(
     collate_fn=dict(type='collate_dense'),
     dataset=dict(
         type='SeededDataset',
-        source=dict(
-            type='DigitScenes',
-            split='val',
-            num_scenes=300,
-            task='instances',
-            img_size=24,
-            digits=(2, 4),
-            sizes=(11, 11),
-            step=4,
-            is_cached=True,
-        ),
+        source=dict(**_scenes, split='val', num_scenes=300),
         pipeline=[dict(type='PackDense')],
     ),
 )
