@@ -9,15 +9,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from torchvision.transforms.v2 import functional as F
 
-from mae.apis.images import Picture, Pictures
+from mae.apis.images import Picture, Pictures, decode_picture
 from mae.apis.inference import Failure, Inferencer
 from mae.apis.zoo import LoadedModel
 from mae.datasets.transforms import DecodeImage
@@ -96,13 +94,7 @@ class ReadDenseImage:
         Raises:
             ValueError: as `mae.apis.images.ReadImage`.
         """
-        if isinstance(image, str | Path):
-            results: dict[str, Any] = {'img_path': str(image)}
-        elif isinstance(image, np.ndarray | Tensor | Image.Image):
-            results = {'img': image}
-        else:
-            raise ValueError(f'neither a path nor an image: {type(image).__name__}')
-        results = self.decode(results)
+        results = decode_picture(image, self.decode)
         pixels: Tensor = results['img']
         for transform in self.transforms:
             results = transform(results)

@@ -3,7 +3,7 @@
 Shapes: B images, C channels, H W pixels.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +66,24 @@ class ReadImage:
             ValueError: a file is missing or no image (names the path), or pixels in memory are not
                 of the types and shapes that `name_images` takes; says which they are.
         """
-        if isinstance(image, str | Path):
-            results: dict[str, Any] = {'img_path': str(image)}
-        elif isinstance(image, np.ndarray | Tensor | Image.Image):
-            results = {'img': image}
-        else:
-            raise ValueError(f'neither a path nor an image: {type(image).__name__}')
-        results = self.decode(results)
+        results = decode_picture(image, self.decode)
         if self.size[0] != self.size[1]:
             return fit_image(results['img'], self.size)
         pixels: Tensor = self.crop(self.resize(results))['img']
         return pixels
+
+
+def decode_picture(image: Picture, decode: Callable[[dict[str, Any]], Any]) -> Any:
+    """What `decode`, a `DecodeImage`, makes of one picture.
+
+    Raises:
+        ValueError: it is neither a path nor an image, or as `decode`.
+    """
+    if isinstance(image, str | Path):
+        return decode({'img_path': str(image)})
+    if isinstance(image, np.ndarray | Tensor | Image.Image):
+        return decode({'img': image})
+    raise ValueError(f'neither a path nor an image: {type(image).__name__}')
 
 
 def fit_image(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -48,8 +48,8 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
     if (reason := _why_not(device, arguments)) is not None:
         warnings.warn(f'compile has no effect: {reason}; running without', stacklevel=2)
         return False
-    # Blocks share their code but not the drop-path rate, which is part of it; and each runs in
-    # training and in evaluation.
+    # Blocks share their code, which is compiled anew for what is fixed in it: training or
+    # evaluation, a window, the queries of a decoder's last block.
     limit = torch._dynamo.config.recompile_limit
     torch._dynamo.config.recompile_limit = max(limit, 2 * len(blocks) + 2)
     # DDP's buckets of 25 MB would cut every block into two graphs, for an all-reduce that overlaps

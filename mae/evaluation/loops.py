@@ -76,7 +76,7 @@ class TestLoop(MMTestLoop):
         hook('after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
 
 
-def eval_context(runner: Any, batch: Any, fp16: bool = False) -> AbstractContextManager[Any]:
+def eval_context(runner: object, batch: object, fp16: bool = False) -> AbstractContextManager[Any]:
     """The context of a forward pass: our runner's; with mmengine's the type of the weights.
 
     Args:

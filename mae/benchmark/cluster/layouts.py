@@ -141,7 +141,7 @@ class Traffic:
 
     Attributes:
         gather: of weights, in one forward pass.
-        again: of those of the blocks, in one backward pass; FSDP2 keeps the others whole.
+        again: of the blocks' weights, in one backward pass; FSDP2 keeps all other weights gathered.
         scatter: of gradients to their shares, in the last backward pass.
         reduce: of gradients over all copies, in the last backward pass.
     """
