@@ -1,22 +1,24 @@
 """How a run starts: with new weights, with those of a file, or from a checkpoint of a run.
 
 A resume spans three files, to be read in this order: this one, from `begin` to `_restore`;
-`mae/fault_tolerance/checkpoint/folder.py`, which chooses the checkpoint; and, once `io.py` beside
-it has read the file, `state.py`, which puts the run back to its step.
+`mae/fault_tolerance/checkpoint/folder.py`, which chooses the checkpoint; and, once `io.py` or
+`sharded_load.py` beside it has read it, `state.py`, which puts the run back to its step.
 """
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.runner import BaseLoop
 from torch import nn
 
 from mae.fault_tolerance.checkpoint import (
     Choice,
+    advice,
     check_checkpoint,
     check_resumable,
     choose_checkpoint,
@@ -24,8 +26,13 @@ from mae.fault_tolerance.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     read_model,
+    read_sharded,
     restore_state,
+    set_aside_damaged,
 )
+from mae.fault_tolerance.checkpoint.hook import CheckpointHook
+from mae.fault_tolerance.checkpoint.manifest import Damaged, verify_folder
+from mae.fault_tolerance.checkpoint.sharded_load import Layout
 from mae.fault_tolerance.checkpoint.state import NAMES
 from mae.fault_tolerance.work_dir import not_shared
 from mae.utils.distributed import on_main, together
@@ -83,8 +90,8 @@ def announce(runner: 'Runner') -> None:
     In a run of several processes all of them find out whether they share it.
     """
     work_dir = Path(runner.work_dir)
-    if runner.distributed and (warning := not_shared(work_dir)):
-        runner.logger.warning(warning)
+    if runner.distributed:
+        _look_whether_shared(runner, work_dir)
     if not is_main_process() or runner._train_loop is None or runner._has_loaded:
         return
     step = _earlier_step(work_dir, runner)
@@ -100,6 +107,25 @@ def announce(runner: 'Runner') -> None:
     else:
         then = 'this one continues its latest good checkpoint'
     runner.logger.info(f'{work_dir} holds an earlier run, which came to step {step}: {then}')
+
+
+def _look_whether_shared(runner: 'Runner', work_dir: Path) -> None:
+    """Warn of a work dir that is not shared.
+
+    Raises:
+        CheckpointError: all processes write into it.
+    """
+    warning = not_shared(work_dir)
+    hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    if any(hook.is_sharded(runner) for hook in hooks):
+
+        def refuse() -> None:
+            if warning:
+                raise CheckpointError(f'{warning}, or default_hooks.checkpoint.sharded=False')
+
+        on_main(refuse)
+    elif warning:
+        runner.logger.warning(warning)
 
 
 def _earlier_step(work_dir: Path, runner: 'Runner') -> int:
@@ -140,20 +166,47 @@ def resume(runner: 'Runner', path: Path, *, optimizer: bool = True, schedules: b
     Raises:
         CheckpointError: it is damaged, of another model, or not a training checkpoint.
     """
-    warn = runner.logger.warning
-    choice = on_main(lambda: check_checkpoint(path, warn))
+    warn, processes = runner.logger.warning, get_world_size()
+    choice = on_main(lambda: check_checkpoint(path, warn, processes=processes))
+    if damage := _damage(choice):
+        raise CheckpointError(f'{damage}{on_main(lambda: advice(path))}')
     _continue(runner, choice, optimizer=optimizer, schedules=schedules)
 
 
 def resume_latest(runner: 'Runner') -> None:
     """Continue from the latest good checkpoint of the work dir, or start if there is none."""
-    work_dir, steps = Path(runner.work_dir), len(runner.train_dataloader)
-    warn = runner.logger.warning
-    choice = on_main(lambda: choose_checkpoint(work_dir, steps, warn))
+    choice = _latest(runner)
     if choice is not None:
         _continue(runner, choice)
     else:
-        runner.logger.info(f'nothing to resume in {work_dir}: starting anew')
+        runner.logger.info(f'nothing to resume in {runner.work_dir}: starting anew')
+
+
+def _latest(runner: 'Runner') -> Choice | None:
+    work_dir, steps = Path(runner.work_dir), len(runner.train_dataloader)
+    warn, processes = runner.logger.warning, get_world_size()
+    while True:
+        choice = on_main(lambda: choose_checkpoint(work_dir, steps, warn, processes=processes))
+        damage = _damage(choice)
+        if not choice or not damage:
+            return choice
+        warn(f'{damage}; {on_main(partial(set_aside_damaged, choice.path))}')
+
+
+def _damage(choice: Choice | None) -> str:
+    """What is wrong with a folder, of which each process hashes a part; '' if nothing."""
+    if choice is None or not choice.is_to_hash:
+        return ''
+    path = choice.path
+
+    def own() -> str:
+        try:
+            verify_folder(path, get_rank(), get_world_size())
+        except Damaged as error:
+            return str(error)
+        return ''
+
+    return next(filter(None, all_gather_object(together(own))), '')
 
 
 def _continue(runner: 'Runner', choice: Choice, **parts: bool) -> None:
@@ -177,7 +230,7 @@ def _restore(
     runner: 'Runner', choice: Choice, *, optimizer: bool = True, schedules: bool = True
 ) -> list[str]:
     """Read a checkpoint and put the run back to its step; returns warnings."""
-    checkpoint = load_checkpoint(choice.path, verified=choice.verified)
+    checkpoint = _load_state(runner, choice)
     # Loops of mmengine resume inexactly in any case, so they only warn.
     anyway = (runner.cfg.get('resume_anyway') or ()) if runner.is_exact else NAMES
     changed = check_resumable(runner, checkpoint, choice.path, anyway)
@@ -196,6 +249,17 @@ def _restore(
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = f'{choice.path} cannot be resumed: it holds the state of another run'
         raise CheckpointError(f'{reason} ({type(error).__name__}: {error})') from error
+
+
+def _load_state(runner: 'Runner', choice: Choice) -> dict[str, Any]:
+    """The content of a checkpoint, its tensors laid out as those of the run."""
+    groups = getattr(runner.optim_wrapper, 'param_groups', ())  # not of several optimizers
+    layout = Layout(runner.bare_model, (p for group in groups for p in group['params']))
+    if choice.path.is_dir():
+        return read_sharded(choice.path, layout)
+    checkpoint = load_checkpoint(choice.path, verified=choice.verified)
+    spread: dict[str, Any] = layout.spread(checkpoint)
+    return spread
 
 
 def load(

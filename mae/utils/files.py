@@ -105,6 +105,8 @@ class Digest:
 class HashedFile:
     """File for `torch.save` that hashes what it writes, in pieces, so that other threads can run.
 
+    `close` leaves it open, for the `with` of `hashed_file`.
+
     After a first error it ignores all writes: torch's writer, which is C++, would replace the error
     with its own or abort the process.
     """
@@ -130,6 +132,13 @@ class HashedFile:
     def flush(self) -> None:
         """Nothing to do: there is no buffer."""
 
+    def close(self) -> None:
+        """Nothing to do, see above."""
+
+    def tell(self) -> int:
+        """Number of bytes written."""
+        return self._size
+
     @property
     def digest(self) -> Digest:
         """Digest of what has been written."""
@@ -153,22 +162,33 @@ def write_temporary(path: Path, write: Callable[[Any], None]) -> tuple[Path, Dig
     """
     temporary = temporary_path(path)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        try:
-            file = HashedFile(descriptor)
-            try:
-                write(file)
-            except Exception as error:
-                raise file.error or error from None
-            if file.error is not None:
-                raise file.error
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with hashed_file(temporary) as file:
+            write(file)
     except BaseException:
         remove(temporary)
         raise
     return temporary, file.digest
+
+
+@contextmanager
+def hashed_file(path: Path) -> Iterator[HashedFile]:
+    """A new file that hashes what is written to it, and is flushed to the disk at the end.
+
+    Raises:
+        OSError: the disk refused; a part of the file may be there.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        file = HashedFile(descriptor)
+        try:
+            yield file
+        except Exception as error:
+            raise file.error or error from None
+        if file.error is not None:
+            raise file.error
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -225,15 +245,29 @@ def remove(path: Path) -> None:
         return
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and what is in it, under a temporary name, so that none sees a part of it.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    doomed = temporary_path(folder.with_name(f'{folder.name}.old'))
+    os.replace(folder, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
 def remove_stale_temporaries(folder: Path) -> list[str]:
-    """Remove the temporary files of killed processes.
+    """Remove the temporary files and folders of killed processes.
 
     Returns:
         Their names.
     """
-    stale = [path for path in folder.glob('.*') if path.is_file() and _is_stale(path)]
+    stale = [path for path in folder.glob('.*') if not path.is_symlink() and _is_stale(path)]
     for path in stale:
-        remove(path)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            remove(path)
     return [path.name for path in stale]
 
 

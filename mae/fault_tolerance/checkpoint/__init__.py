@@ -1,14 +1,17 @@
 from mae.fault_tolerance.checkpoint.folder import (
     Choice,
+    advice,
     check_checkpoint,
     choose_checkpoint,
     list_checkpoints,
     newest_verified,
+    set_aside_damaged,
     verified,
 )
 from mae.fault_tolerance.checkpoint.io import load_checkpoint
 from mae.fault_tolerance.checkpoint.load import LoadReport, fit_weights
 from mae.fault_tolerance.checkpoint.save import save_checkpoint
+from mae.fault_tolerance.checkpoint.sharded_load import read_sharded
 from mae.fault_tolerance.checkpoint.state import (
     check_resumable,
     identity_of,
@@ -27,6 +30,7 @@ from mae.utils.distributed import on_main, together  # from here until 0.2
 __all__ = [
     'Choice',
     'LoadReport',
+    'advice',
     'check_checkpoint',
     'check_resumable',
     'choose_checkpoint',
@@ -39,9 +43,11 @@ __all__ = [
     'on_main',
     'read_model',
     'read_raw',
+    'read_sharded',
     'restore_state',
     'save_checkpoint',
     'save_safetensors',
+    'set_aside_damaged',
     'together',
     'training_state',
     'unshared',

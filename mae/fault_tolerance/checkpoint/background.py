@@ -1,7 +1,8 @@
 """Saving beside the training: the state is copied, and a thread writes it while steps go on.
 
 The second of three files about a save, after `hook.py`. `Saver` copies the state with a `Snapshot`
-and lets a `Writer`, which has the thread, call `commit` of `save.py`.
+and lets a `Writer`, which has the thread, call `commit` of `save.py`, or in all processes
+`save_sharded` of `sharded.py`.
 """
 
 import threading
@@ -12,11 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from mae.fault_tolerance.checkpoint.folder import BEST
 from mae.fault_tolerance.checkpoint.io import Checkpoint
-from mae.fault_tolerance.checkpoint.manifest import Unverifiable, read_manifest
-from mae.fault_tolerance.checkpoint.save import Pruner, commit
+from mae.fault_tolerance.checkpoint.manifest import ContentRecord, Unverifiable, read_manifest
+from mae.fault_tolerance.checkpoint.save import Pruner, commit, settle
+from mae.fault_tolerance.checkpoint.sharded import Parts, Peers, save_sharded
 from mae.utils.runner_protocol import RunnerProtocol
 
 # Seconds between attempts: a full disk is often freed within the minute.
@@ -25,7 +28,7 @@ Save = Callable[[], Sequence[str]]
 
 
 class Saver:
-    """Saves the checkpoints of one run, in its first process.
+    """Saves the checkpoints of one run, in its first process or, with `peers`, in all.
 
     The training waits only for the copy, and for the previous save.
 
@@ -35,7 +38,11 @@ class Saver:
 
     Attributes:
         kept: number of checkpoints that stay at least.
+        peers: the processes that write each checkpoint but the best together; None: the first
+            process writes it alone.
     """
+
+    peers: Peers | None = None
 
     def __init__(self, max_keep: int, back_off: Sequence[float] = BACK_OFF) -> None:
         self.writer = Writer(back_off)
@@ -71,7 +78,8 @@ class Saver:
     def save(self, runner: RunnerProtocol, name: str, step: int) -> None:
         """Write the state after `step` steps in the thread, as `name` in the work dir."""
         self.writer.finish_previous()  # the snapshot is overwritten
-        self.writer.submit(name, self._save_function(runner, name, self._copy_state(runner, step)))
+        save = self._copied(runner, name, step)
+        self.writer.submit(name, save, retries=self._retries)
 
     def save_best(self, runner: RunnerProtocol, step: int, best: float) -> None:
         """Likewise as `best.pth`; `best` is its metric.
@@ -93,7 +101,29 @@ class Saver:
             SaveError: the disk refused at every attempt.
         """
         self.writer.finish_previous()
-        self.writer.run(name, self._save_function(runner, name, self._copy_state(runner, step)))
+        self.writer.run(name, self._copied(runner, name, step), retries=self._retries)
+
+    def _copied(self, runner: RunnerProtocol, name: str, step: int) -> Save:
+        """Copy the state; returns the save of the copy."""
+        if self.peers is None:
+            return self._save_function(runner, name, self._copy_state(runner, step))
+        peers, self._last_copy = self.peers, None
+        parts = Parts.of(runner.training_checkpoint(step))
+        shared = {key for key, _ in runner.bare_model.named_parameters()}
+        parts.keep_own(shared, peers.rank, peers.count)
+        parts.tensors = self._snapshot.take(parts.tensors)
+        path, start = Path(runner.work_dir) / name, self._start
+
+        def settled(record: ContentRecord) -> list[str]:
+            later = settle(record, path, self._pruner, start, keep_best=self._is_best_own)
+            self._start = None
+            return _told(later)
+
+        return lambda: save_sharded(parts, path, peers, settled)
+
+    def _retries(self, wants: bool) -> bool:
+        """Whether to try again: with peers as the first process says, since all must."""
+        return wants if self.peers is None else self.peers.on_first(lambda: wants)
 
     def _copy_state(self, runner: RunnerProtocol, step: int) -> Checkpoint:
         checkpoint = self._snapshot.take(runner.training_checkpoint(step))
@@ -111,10 +141,14 @@ class Saver:
                 self._is_best_own = True
             else:
                 self._start = None
-            message = f'{", ".join(later)}: of another continuation of this run, set aside'
-            return [message] if later else []
+            return _told(later)
 
         return save
+
+
+def _told(later: Sequence[str]) -> list[str]:
+    message = f'{", ".join(later)}: of another continuation of this run, set aside'
+    return [message] if later else []
 
 
 class Snapshot:
@@ -145,6 +179,9 @@ class Snapshot:
         return copy
 
     def _copy(self, value: Any, place: tuple[object, ...]) -> Any:
+        if isinstance(value, DTensor):
+            own = self._copy_tensor(value.detach().to_local(), place)
+            return DTensor(own, value._spec, requires_grad=False)  # `from_local` moves to the GPU
         if isinstance(value, Tensor):
             return self._copy_tensor(value.detach(), place)
         if isinstance(value, dict):
@@ -198,26 +235,31 @@ class Writer:
         """The error of a failed save after which none of its kind has succeeded."""
         return next(iter(self._failures.values()), None)
 
-    def submit(self, name: str, save: Save, kind: str = '') -> None:
+    def submit(
+        self, name: str, save: Save, kind: str = '', retries: Callable[[bool], bool] = bool
+    ) -> None:
         """Start a save after the previous one, without waiting.
 
         Args:
             name: file name, for messages.
             save: writes the checkpoint and returns messages.
             kind: the next successful save of this kind clears the failure of this one.
+            retries: of whether this process would try again, whether it does.
         """
         before = self._thread
 
         def run() -> None:
             if before is not None:
                 before.join()
-            self._run(name, save, kind)
+            self._run(name, save, kind, retries)
 
         self._give_up.clear()
         self._thread = threading.Thread(target=run, name='checkpoint-writer', daemon=False)
         self._thread.start()
 
-    def run(self, name: str, save: Save, kind: str = '') -> None:
+    def run(
+        self, name: str, save: Save, kind: str = '', retries: Callable[[bool], bool] = bool
+    ) -> None:
         """Run a save in this thread.
 
         Raises:
@@ -225,7 +267,7 @@ class Writer:
         """
         self.wait()
         self._give_up.clear()
-        self._run(name, save, kind)
+        self._run(name, save, kind, retries)
         self.raise_failure()
 
     def finish_previous(self, *, give_up: bool = True) -> None:
@@ -264,7 +306,13 @@ class Writer:
         if error is not None:
             raise error
 
-    def _run(self, name: str, save: Save, kind: str) -> None:
+    def _run(self, name: str, save: Save, kind: str, retries: Callable[[bool], bool]) -> None:
+        try:
+            self._attempt(name, save, kind, retries)
+        except BaseException as error:
+            self._failures[kind] = error
+
+    def _attempt(self, name: str, save: Save, kind: str, retries: Callable[[bool], bool]) -> None:
         for number, pause in enumerate((*self.back_off, None), 1):
             try:
                 self._messages.extend(save())
@@ -273,12 +321,9 @@ class Writer:
             except OSError as error:
                 self._failures[kind] = error
                 what = f'{name} could not be saved (attempt {number}): {error}'
-                if pause is None or self._give_up.is_set():
-                    self._messages.append(f'{what}; older checkpoints are untouched')
-                    return
-                self._messages.append(f'{what}; trying again in {pause:g} s')
-                if self._give_up.wait(pause):
-                    return
-            except BaseException as error:
-                self._failures[kind] = error
+            if pause is None or not retries(not self._give_up.is_set()):
+                self._messages.append(f'{what}; older checkpoints are untouched')
+                return
+            self._messages.append(f'{what}; trying again in {pause:g} s')
+            if not retries(not self._give_up.wait(pause)):
                 return

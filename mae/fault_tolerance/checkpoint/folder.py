@@ -19,18 +19,20 @@ from mae.fault_tolerance.checkpoint.manifest import (
     manifest_path,
     read_manifest,
     verify_checkpoint,
+    verify_folder,
 )
 from mae.utils.errors import CheckpointError
-from mae.utils.files import remove
+from mae.utils.files import remove, remove_tree
 
 BEST = 'best.pth'
-_NUMBERED = re.compile(r'(?P<unit>epoch|iter)_(?P<number>\d+)\.pth')
+SHARDED = '.dcp'  # suffix of a folder that all processes write
+_NUMBERED = re.compile(r'(?P<unit>epoch|iter)_(?P<number>\d+)\.(pth|dcp)')
 Warn = Callable[[str], object]
 
 
 @dataclass(frozen=True)
 class FoundCheckpoint:
-    """A checkpoint file of a work dir.
+    """A checkpoint of a work dir: a file, or a folder of several processes.
 
     Attributes:
         step: optimizer steps done, by the manifest, or else by the name.
@@ -48,23 +50,25 @@ class Choice:
 
     Attributes:
         verified: its SHA-256 is that of its manifest.
+        is_to_hash: it is a folder that each process hashes a part of, with `verify_folder`.
     """
 
     path: Path
     verified: bool
+    is_to_hash: bool = False
 
 
 def list_checkpoints(
     work_dir: Path, steps_per_epoch: int = 0, *, by_hash: bool = False
 ) -> list[FoundCheckpoint]:
-    """All files with the name of a checkpoint, from the latest step to the earliest.
+    """All files and folders with the name of a checkpoint, from the latest step to the earliest.
 
     Args:
         steps_per_epoch: for the step of an `epoch_N.pth` without a manifest.
         by_hash: hash a file for its step, if its manifest describes two files of its size.
     """
     found = []
-    for path in work_dir.glob('*.pth'):
+    for path in (*work_dir.glob('*.pth'), *work_dir.glob(f'*{SHARDED}')):
         name = _NUMBERED.fullmatch(path.name)
         if name is None and path.name != BEST:
             continue
@@ -77,6 +81,35 @@ def list_checkpoints(
             step = int(name['number']) * (1 if name['unit'] == 'iter' else steps_per_epoch)
         found.append(FoundCheckpoint(path, step, record))
     return sorted(found, key=lambda f: (f.step, f.path.name != BEST, f.path.name), reverse=True)
+
+
+def is_present(path: Path) -> bool:
+    """Whether there is a file, or for a name of a folder a folder."""
+    return path.is_file() or (SHARDED in path.suffixes and path.is_dir())
+
+
+def size_of(path: Path) -> int:
+    """Bytes that a checkpoint takes on the disk.
+
+    Raises:
+        OSError: it is not there.
+    """
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.iterdir())
+    return path.stat().st_size
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint and its manifest; a folder vanishes at once.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if path.is_dir():
+        remove_tree(path)
+    else:
+        os.unlink(path)
+    remove(manifest_path(path))
 
 
 def verified(work_dir: Path) -> Iterator[FoundCheckpoint]:
@@ -106,13 +139,16 @@ def newest_verified(
     return None
 
 
-def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Warn) -> Choice | None:
+def choose_checkpoint(
+    work_dir: Path, steps_per_epoch: int, warn: Warn, *, processes: int = 1
+) -> Choice | None:
     """The good checkpoint of the latest step; damaged ones are set aside.
 
     Names and manifests decide, not `last_checkpoint`, which may be missing, old or garbage.
 
     Args:
         warn: called with a line about each checkpoint that is passed over.
+        processes: several of them hash a folder themselves (`verify_folder`), each a part.
 
     Returns:
         None if there is no good one.
@@ -124,14 +160,14 @@ def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Warn) -> Choic
     passed_over = []
     for found in list_checkpoints(work_dir, steps_per_epoch, by_hash=True):
         try:
-            choice = _examine(found)
+            choice = _examine(found, processes)
         except (OSError, _NotFinite) as error:
             warn(f'{found.path} is passed over: {error}')
             passed_over.append(str(error))
         except CheckpointError as error:
-            warn(f'{error}; {_set_aside_damaged(found.path)}')
+            warn(f'{error}; {set_aside_damaged(found.path)}')
         else:
-            if not choice.verified:
+            if not (choice.verified or choice.is_to_hash):
                 warn(f'{found.path} has no manifest; its own checksums are right, so it is used')
             return choice
     if passed_over:
@@ -139,25 +175,30 @@ def choose_checkpoint(work_dir: Path, steps_per_epoch: int, warn: Warn) -> Choic
     return None
 
 
-def check_checkpoint(path: Path, warn: Warn) -> Choice:
+def check_checkpoint(path: Path, warn: Warn, *, processes: int = 1) -> Choice:
     """Verify the checkpoint that the user names.
+
+    Args:
+        processes: see `choose_checkpoint`.
 
     Raises:
         CheckpointError: it is damaged; names the newest good one in its folder.
     """
-    if not path.is_file():
-        raise CheckpointError(f'no such checkpoint: {path}{_advice(path)}')
+    if not is_present(path):
+        raise CheckpointError(f'no such checkpoint: {path}{advice(path)}')
     try:
+        if path.is_dir():
+            return _examine_folder(path, processes)
         verify_checkpoint(path)
     except Unverifiable:
         warn(f'{path} has no manifest that tells whether it is whole')
         try:
             _check_archive(path)
         except Damaged as error:
-            raise CheckpointError(f'{error}{_advice(path)}') from None
+            raise CheckpointError(f'{error}{advice(path)}') from None
         return Choice(path, verified=False)
     except Damaged as error:
-        raise CheckpointError(f'{error}{_advice(path)}') from None
+        raise CheckpointError(f'{error}{advice(path)}') from None
     return Choice(path, verified=True)
 
 
@@ -191,7 +232,7 @@ def set_aside_later(work_dir: Path, step: int, own: Sequence[Path]) -> list[str]
     Raises:
         OSError: the folder cannot be changed.
     """
-    found = [f for f in list_checkpoints(work_dir, by_hash=True) if f.path.is_file()]
+    found = [f for f in list_checkpoints(work_dir, by_hash=True) if is_present(f.path)]
     later = [f.path for f in found if f.step > step and f.path not in own]
     return [set_aside(path, 'superseded').name for path in later]
 
@@ -202,7 +243,8 @@ def remove_lone_manifests(work_dir: Path) -> list[str]:
     Returns:
         Their names.
     """
-    manifests = [*work_dir.glob('epoch_*.pth.json'), *work_dir.glob('iter_*.pth.json')]
+    manifests = [*work_dir.glob('epoch_*.json'), *work_dir.glob('iter_*.json')]
+    manifests = [path for path in manifests if _NUMBERED.fullmatch(path.stem)]
     manifests += work_dir.glob(f'{BEST}.json')
     lone = [path for path in manifests if not os.path.lexists(path.with_suffix(''))]
     for path in lone:
@@ -212,16 +254,21 @@ def remove_lone_manifests(work_dir: Path) -> list[str]:
 
 def numbered(work_dir: Path) -> list[FoundCheckpoint]:
     """Checkpoints of an epoch or iteration, without the best, from the latest to the earliest."""
-    return [f for f in list_checkpoints(work_dir) if f.path.is_file() and f.path.name != BEST]
+    return [f for f in list_checkpoints(work_dir) if is_present(f.path) and f.path.name != BEST]
 
 
 class _NotFinite(Exception):  # noqa: N818
     pass
 
 
-def _examine(found: FoundCheckpoint) -> Choice:
-    if not found.path.is_file():
-        raise Damaged(f'{found.path} is not a file')
+def _examine(found: FoundCheckpoint, processes: int) -> Choice:
+    if not is_present(found.path):
+        what = 'folder' if found.path.suffix == SHARDED else 'file'
+        raise Damaged(f'{found.path} is not a {what}')
+    if found.path.is_dir():
+        if found.record is not None and not found.record.finite:
+            raise _NotFinite('its weights are not finite')
+        return _examine_folder(found.path, processes)
     try:
         record = verify_checkpoint(found.path)
     except Unverifiable:
@@ -231,6 +278,21 @@ def _examine(found: FoundCheckpoint) -> Choice:
     if not record.finite:
         raise _NotFinite('its weights are not finite')
     return Choice(found.path, verified=True)
+
+
+def _examine_folder(path: Path, processes: int) -> Choice:
+    """Compare sizes, and hashes unless several processes will.
+
+    Raises:
+        CheckpointError: it is damaged, or has no manifest, without which nothing tells that.
+        OSError: it cannot be read.
+    """
+    is_alone = processes == 1
+    try:
+        verify_folder(path, parts=int(is_alone))
+    except Unverifiable as error:
+        raise CheckpointError(f'{error}, and a folder is not used without: copy it too') from None
+    return Choice(path, verified=is_alone, is_to_hash=not is_alone)
 
 
 def _check_archive(path: Path) -> None:
@@ -244,14 +306,16 @@ def _check_archive(path: Path) -> None:
         raise Damaged(f'{path} is damaged: the checksum of {bad} in it does not fit')
 
 
-def _set_aside_damaged(path: Path) -> str:
+def set_aside_damaged(path: Path) -> str:
+    """Set a damaged checkpoint aside; returns in words what became of it."""
     try:
         return f'set aside as {set_aside(path, "corrupt").name}'
     except OSError as error:
         return f'it could not be set aside ({error.strerror})'
 
 
-def _advice(path: Path) -> str:
+def advice(path: Path) -> str:
+    """The newest good checkpoint beside one that cannot be used, for its message."""
     good = newest_verified(path.parent) if path.parent.is_dir() else None
     if good is None:
         return f'; no good one in {path.parent}'
@@ -262,7 +326,7 @@ def _record_of(path: Path, by_hash: bool) -> ContentRecord | None:
     """The record in the manifest that matches the size of the file, and its hash if two do."""
     try:
         manifest = read_manifest(path)
-        size = path.stat().st_size
+        size = size_of(path)
         records = (manifest.content, manifest.previous)
         fitting = [record for record in records if record and record.size == size]
         if len(fitting) == 2 and by_hash:

@@ -2,8 +2,8 @@
 
 A save spans three files, to be read in this order: this one, which decides when; `background.py`,
 which copies the state and writes it beside the training; `save.py`, which makes the file visible
-and removes old ones. What a
-checkpoint holds is in `state.py`, which checkpoints a work dir has in `folder.py`.
+and removes old ones, or `sharded.py` for a folder that all processes write. What a checkpoint holds
+is in `state.py`, which checkpoints a work dir has in `folder.py`.
 """
 
 import math
@@ -17,15 +17,25 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from mae.fault_tolerance.checkpoint.background import BACK_OFF, Saver
-from mae.fault_tolerance.checkpoint.folder import list_checkpoints, remove_lone_manifests
+from mae.fault_tolerance.checkpoint.folder import (
+    SHARDED,
+    is_present,
+    list_checkpoints,
+    remove_lone_manifests,
+    size_of,
+)
 from mae.fault_tolerance.checkpoint.io import Checkpoint
+from mae.fault_tolerance.checkpoint.sharded import Peers
+from mae.fault_tolerance.checkpoint.sharded_load import is_shard
 from mae.registry import HOOKS
-from mae.utils.distributed import on_main
+from mae.utils.distributed import Timeouts, on_main
 from mae.utils.errors import CheckpointError
 from mae.utils.files import remove_stale_temporaries
 from mae.utils.runner_protocol import RunnerProtocol
 
 _TIMES = 3  # weights, and two averages of the optimizer
+# Steps after which the processes ask the first whether it is time, which makes all wait for it.
+_ASKED = 10
 
 
 @HOOKS.register_module()
@@ -34,7 +44,8 @@ class CheckpointHook(Hook):
 
     The training waits until the state is copied to host memory; a thread does the rest. A
     checkpoint is complete before `last_checkpoint` names it, and only then older ones are removed.
-    Only the first process writes, so it alone decides when, and no process waits for another.
+    Only the first process writes, so it alone decides when, and no process waits for another; if
+    checkpoints are `sharded`, all write and wait for one another in the thread.
 
     Args:
         interval: epochs, iterations or minutes between checkpoints.
@@ -43,6 +54,8 @@ class CheckpointHook(Hook):
         max_keep: number of newest checkpoints kept; -1 keeps all. In any case two verified ones
             stay, and one whose weights are finite.
         save_best: name of a validation metric, higher is better; its best checkpoint is `best.pth`.
+        sharded: all processes write, each a part, into a folder `iter_N.dcp`; the work dir must be
+            shared. By default if the model is sharded.
 
     Raises:
         ValueError: `interval`, `by` or `max_keep` is out of range.
@@ -59,6 +72,7 @@ class CheckpointHook(Hook):
         by_epoch: bool | None = None,
         max_keep: int = 2,
         save_best: str | None = None,
+        sharded: bool | None = None,
     ) -> None:
         self.by = _unit(by, by_epoch)
         if interval <= 0 or max_keep == 0 or max_keep < -1:
@@ -74,6 +88,7 @@ class CheckpointHook(Hook):
         self.interval = interval
         self.max_keep = max_keep
         self.save_best = save_best
+        self.sharded = sharded
         self.best: float | None = None
         self._saver = Saver(max_keep, self.back_off)
         self._saved_step = -1
@@ -81,6 +96,9 @@ class CheckpointHook(Hook):
 
     def before_train(self, runner: RunnerProtocol) -> None:
         """Remove what killed runs left, and check the free space of the disk."""
+        if self._saver.peers is None and self.is_sharded(runner):
+            limits = Timeouts.of((runner.cfg.get('env_cfg') or {}).get('dist_cfg') or {})
+            self._saver.peers = Peers(limits.start)
         self.begin_continuation(runner)
         _ = runner.identity  # computed once now: a save must not wait for data
         for message in on_main(lambda: self._prepare(runner)):
@@ -92,12 +110,12 @@ class CheckpointHook(Hook):
         if self.by == 'epoch':
             return
         if self._is_due(done) or done == runner.max_iters:
-            self._save(runner, f'iter_{done}.pth', done)
+            self._save(runner, f'iter_{done}', done)
 
     def after_train_epoch(self, runner: RunnerProtocol) -> None:
         done = runner.epoch + 1
         if self.by == 'epoch' and (done % self.interval == 0 or done == runner.max_epochs):
-            self._save(runner, f'epoch_{done}.pth', runner.iter)
+            self._save(runner, f'epoch_{done}', runner.iter)
 
     def after_val_epoch(
         self, runner: RunnerProtocol, metrics: dict[str, float] | None = None
@@ -147,7 +165,7 @@ class CheckpointHook(Hook):
     def save_now(self, runner: RunnerProtocol, step: int) -> None:
         """Write a checkpoint between two steps, unless that step has one, and wait for it.
 
-        Does nothing except in the first process.
+        All processes must call it. Unless it is sharded, it does nothing except in the first.
 
         Args:
             step: optimizer steps done.
@@ -155,13 +173,13 @@ class CheckpointHook(Hook):
         Raises:
             SaveError: the disk refused at every attempt.
         """
-        if not is_main_process():
+        if not self._writes:
             return
         if self._saved_step == step:
             self.wait()
         if self._saved_step != step or self._saver.writer.failure is not None:
             self._saved_step = step
-            self._saver.save_at_once(runner, f'iter_{step}.pth', step)
+            self._saver.save_at_once(runner, f'iter_{step}{self._suffix}', step)
         self._report(runner)
 
     def wait(self) -> None:
@@ -172,20 +190,39 @@ class CheckpointHook(Hook):
         """The run continues from its step: the next save sets later checkpoints aside."""
         self._saved_step = -1
         self._saved_time = time.monotonic()
-        if is_main_process():
-            work_dir = Path(runner.work_dir)
-            self.best = self._saver.begin_continuation(work_dir, runner.iter, self.best)
+        work_dir, step, best = Path(runner.work_dir), runner.iter, self.best
+        self.best = on_main(lambda: self._saver.begin_continuation(work_dir, step, best))
+
+    def is_sharded(self, runner: RunnerProtocol) -> bool:
+        """Whether all processes of this run write its checkpoints."""
+        if self.sharded is None:
+            return any(map(is_shard, runner.bare_model.parameters()))
+        return self.sharded
+
+    @property
+    def _suffix(self) -> str:
+        return '.pth' if self._saver.peers is None else SHARDED
+
+    @property
+    def _writes(self) -> bool:
+        """Whether this process takes part in a save."""
+        return is_main_process() or self._saver.peers is not None
 
     def _is_due(self, done: int) -> bool:
         if self.by == 'iter':
             return done % int(self.interval) == 0
-        return is_main_process() and time.monotonic() - self._saved_time >= 60 * self.interval
+        if self._saver.peers is None:
+            return is_main_process() and self._is_time()
+        return done % _ASKED == 0 and on_main(self._is_time)
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._saved_time >= 60 * self.interval
 
     def _save(self, runner: RunnerProtocol, name: str, step: int) -> None:
         self._saved_time = time.monotonic()
         self._saved_step = step
-        if is_main_process():
-            self._saver.save(runner, name, step)
+        if self._writes:
+            self._saver.save(runner, f'{name}{self._suffix}', step)
 
     def _prepare(self, runner: RunnerProtocol) -> list[str]:
         """Check work dir and disk, in the first process; returns warnings."""
@@ -233,7 +270,7 @@ def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:
             f'{work_dir} has {_size(free)} free, and one checkpoint takes about {_size(one)}; '
             'free some space, or choose another --work-dir'
         )
-    there = sum(f.path.stat().st_size for f in list_checkpoints(work_dir) if f.path.is_file())
+    there = sum(size_of(f.path) for f in list_checkpoints(work_dir) if is_present(f.path))
     needed = one * (kept + 1)
     if free + there < needed:
         return (

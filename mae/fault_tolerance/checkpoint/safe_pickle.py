@@ -120,7 +120,8 @@ def check_pickle(path: Path) -> None:
     with path.open('rb') as file:
         is_zip = file.read(len(_ZIP)) == _ZIP  # by its first bytes alone, as torch does
     if is_zip:
-        _check_zip(path)
+        with path.open('rb') as file:
+            check_archive(file, path.stat().st_size, path)
     elif path.stat().st_size >= tarfile.BLOCKSIZE and tarfile.is_tarfile(path):
         raise Refused('it is a tar archive of torch before 0.4, which cannot be read without code')
     else:
@@ -130,24 +131,36 @@ def check_pickle(path: Path) -> None:
 
 def check_growth(path: Path, size: int) -> None:
     """Refuse a file that would unpack to `size` bytes, if that is far more than its own size."""
-    file_size = path.stat().st_size
-    if size > _GROWTH * file_size:
-        raise CheckpointError(f'{path} refused: {file_size} bytes would unpack to {size}')
+    _check_growth(path, path.stat().st_size, size)
 
 
-def _check_zip(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
+def check_archive(file: IO[bytes], file_size: int, name: object) -> None:
+    """Refuse an archive of torch that would run code or fill the memory.
+
+    Args:
+        file_size: in bytes.
+        name: of the file, for messages.
+
+    Raises:
+        Refused: names what it would run.
+        CheckpointError: it is no checkpoint, or unpacks to far more than its size.
+    """
+    with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        size = sum(member.file_size for member in members)
-        check_growth(path, size)
+        _check_growth(name, file_size, sum(member.file_size for member in members))
         names = [member.filename for member in members]
         if any('/code/' in name or name.endswith('/constants.pkl') for name in names):
             raise Refused('it is a TorchScript archive, a program')
         found = [member for member in members if member.filename.endswith('.pkl')]
         if not found:
-            raise CheckpointError(f'{path} is not a readable checkpoint: a zip without data.pkl')
+            raise CheckpointError(f'{name} is not a readable checkpoint: a zip without data.pkl')
         for member in found:
             _require_allowed(globals_of(BytesIO(archive.read(member))))
+
+
+def _check_growth(name: object, file_size: int, size: int) -> None:
+    if size > _GROWTH * file_size:
+        raise CheckpointError(f'{name} refused: {file_size} bytes would unpack to {size}')
 
 
 def _check_legacy(file: IO[bytes]) -> None:

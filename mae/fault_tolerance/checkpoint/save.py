@@ -5,15 +5,19 @@ save, `save_checkpoint` its first step and the only place where a checkpoint bec
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from mae.fault_tolerance.checkpoint.folder import (
     BEST,
     FoundCheckpoint,
     numbered,
+    remove_checkpoint,
     set_aside,
     set_aside_later,
 )
@@ -55,7 +59,18 @@ def commit(
     Raises:
         OSError: the disk refused; older checkpoints are untouched.
     """
-    record = save_checkpoint(checkpoint, path)
+    return settle(save_checkpoint(checkpoint, path), path, pruner, start, keep_best=keep_best)
+
+
+def settle(
+    record: ContentRecord,
+    path: Path,
+    pruner: 'Pruner | None' = None,
+    start: int | None = None,
+    *,
+    keep_best: bool = True,
+) -> list[str]:
+    """What `commit` does once the checkpoint is on the disk."""
     if path.name == BEST:
         return []
     _point_to(path)
@@ -82,7 +97,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> ContentRecord:
         OSError: the disk refused; an older file of that name is untouched.
     """
     meta = checkpoint.get('meta', {})
-    finite = _is_finite(checkpoint.get('state_dict', {}))
+    finite = is_finite(checkpoint.get('state_dict', {}))
     temporary, digest = write_temporary(path, lambda file: torch.save(checkpoint, file))
     try:
         record = ContentRecord(
@@ -93,8 +108,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> ContentRecord:
             best=meta.get('best'),
             finite=finite,
         )
-        about = {key: meta[key] for key in _ABOUT if key in meta}
-        manifest = Manifest(path.name, record, _present(path), about)
+        manifest = Manifest(path.name, record, _present(path), about(meta))
         write_text(manifest_path(path), manifest.to_json())
         os.replace(temporary, path)
     except BaseException:
@@ -110,8 +124,8 @@ class Pruner:
     """Removes old checkpoints, once enough newer ones are verified.
 
     Args:
-        max_keep: number of `epoch_N.pth` and `iter_N.pth` kept; at least two verified ones stay,
-            and one whose weights are finite.
+        max_keep: number of checkpoints of an epoch or iteration kept; at least two verified ones
+            stay, and one whose weights are finite.
     """
 
     def __init__(self, max_keep: int) -> None:
@@ -142,8 +156,7 @@ class Pruner:
             else:
                 gone.append(found.path)
         for path in reversed(gone):  # the oldest first
-            os.unlink(path)
-            remove(manifest_path(path))
+            remove_checkpoint(path)
             self._good.pop(path.name, None)
         return [path.name for path in gone]
 
@@ -174,6 +187,12 @@ def _present(path: Path) -> ContentRecord | None:
         return None
 
 
-def _is_finite(weights: dict[str, Tensor]) -> bool:
-    floats = [value for value in weights.values() if value.is_floating_point()]
-    return all(bool(value.isfinite().all()) for value in floats)
+def about(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of a run besides its place in it."""
+    return {key: meta[key] for key in _ABOUT if key in meta}
+
+
+def is_finite(weights: Mapping[str, Tensor]) -> bool:
+    """Whether all weights, of a sharded model those of this process, are finite numbers."""
+    own = (value.to_local() if isinstance(value, DTensor) else value for value in weights.values())
+    return all(bool(value.isfinite().all()) for value in own if value.is_floating_point())

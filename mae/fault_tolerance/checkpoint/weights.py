@@ -10,12 +10,15 @@ from typing import Any
 
 from torch import Tensor
 
+from mae.fault_tolerance.checkpoint.folder import SHARDED
 from mae.fault_tolerance.checkpoint.io import (
     Checkpoint,
     is_safetensors,
     read_checkpoint,
     weights_of,
 )
+from mae.fault_tolerance.checkpoint.shard_index import METADATA
+from mae.fault_tolerance.checkpoint.sharded_load import load_sharded
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_file
 
@@ -25,7 +28,7 @@ _OF_FOLDERS = ('config', 'processor', 'metadata')
 
 
 def read_model(path: Path) -> Checkpoint:
-    """Like `load_checkpoint`, also for folders of transformers.
+    """Like `load_checkpoint`, also for folders of transformers and those of several processes.
 
     Returns:
         The content, with `metadata` of a safetensors file and `config` of a folder.
@@ -39,6 +42,8 @@ def read_model(path: Path) -> Checkpoint:
 
 def read_raw(path: Path) -> Checkpoint:
     """`read_model` with the weights where the file has them."""
+    if (path / METADATA).is_file() or (SHARDED in path.suffixes and path.is_dir()):
+        return load_sharded(path, only='state_dict')
     if path.is_dir():
         return _read_folder(path)
     if path.name in [f'{name}.index.json' for name in _FILES]:
