@@ -180,7 +180,7 @@ class Snapshot:
 
     def _copy(self, value: Any, place: tuple[object, ...]) -> Any:
         if isinstance(value, DTensor):
-            own = self._copy_tensor(value.detach().to_local(), place)
+            own = self._copy_tensor(value.to_local().detach(), place)
             return DTensor(own, value._spec, requires_grad=False)  # `from_local` moves to the GPU
         if isinstance(value, Tensor):
             return self._copy_tensor(value.detach(), place)

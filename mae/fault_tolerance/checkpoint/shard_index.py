@@ -110,10 +110,7 @@ def _metadata(record: Any, sizes: Mapping[str, int]) -> Metadata:
         if info.state.get('transform_descriptors'):
             raise Refused(f'it asks to run an extension of torch on {file}')
         places[key['fqn'], _shape(key['offset'])] = _StorageInfo(file, start, length)
-    tensors = {
-        _name(name): _tensor(name, value, places)
-        for name, value in record['state_dict_metadata'].items()
-    }
+    tensors = {_name(k): _tensor(k, v, places) for k, v in record['state_dict_metadata'].items()}
     if sum(map(_bytes, tensors.values())) > sum(sizes.values()):
         raise ValueError('its tensors are larger than the files of the folder')
     stored = {
@@ -121,7 +118,7 @@ def _metadata(record: Any, sizes: Mapping[str, int]) -> Metadata:
         for name, tensor in tensors.items()
         for chunk in tensor.chunks
     }
-    return Metadata(tensors, storage_data=stored)
+    return Metadata({**tensors}, storage_data=stored)
 
 
 def _tensor(name: str, record: Any, places: Mapping[Any, _StorageInfo]) -> TensorStorageMetadata:

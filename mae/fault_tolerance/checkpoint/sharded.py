@@ -21,14 +21,11 @@ import torch
 import torch.distributed as dist
 from mmengine.dist import all_gather_object, broadcast_object_list
 from torch import Tensor
-from torch.distributed.checkpoint import (
-    DefaultSavePlanner,
-    FileSystemWriter,
-    save,
-)
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystem
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemWriter
 from torch.distributed.checkpoint.metadata import StorageMeta
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from mae.fault_tolerance.checkpoint.folder import remove_checkpoint, set_aside
 from mae.fault_tolerance.checkpoint.io import Checkpoint
@@ -217,9 +214,10 @@ def _publish(
 ) -> ContentRecord:
     """Complete the folder, write its manifest, and give it its name."""
     files = {name: digest for digests, _ in found for name, digest in digests.items()}
-    with hashed_file(temporary / VALUES) as file:
-        torch.save({'values': parts.values, 'places': parts.places}, file)
-    files[VALUES] = file.digest
+    values: Any
+    with hashed_file(temporary / VALUES) as values:
+        torch.save({'values': parts.values, 'places': parts.places}, values)
+    files[VALUES] = values.digest
     for name, digest in files.items():
         if file_size(temporary / name) != digest.size:
             why = f'{name}, written by another process, is not in the work dir of the first'
@@ -234,8 +232,8 @@ def _publish(
         finite=all(finite for _, finite in found),
     )
     # Read back one by one: so they are known to be readable, and are never all in memory.
-    digest = weights_sha256(_Weights(Shards(temporary)))
-    manifest = Manifest(path.name, record, None, about(meta), files, digest)
+    weights = weights_sha256(_Weights(Shards(temporary)))
+    manifest = Manifest(path.name, record, None, about(meta), files, weights)
     before = set_aside(path, 'superseded') if os.path.lexists(path) else None
     try:
         write_text(manifest_path(path), manifest.to_json())

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint import DefaultLoadPlanner
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.distributed.tensor import empty as empty_dtensor
@@ -120,9 +120,10 @@ class Shards:
         self._folder = folder
         self._index = read_index(folder)
         found = read_checkpoint(folder / VALUES, verified=True)
-        self.values, places = found.get('values'), found.get('places')
-        if not isinstance(self.values, dict) or not isinstance(places, dict):
+        values, places = found.get('values'), found.get('places')
+        if not isinstance(values, dict) or not isinstance(places, dict):
             raise CheckpointError(f'{folder / VALUES} holds no values of a checkpoint')
+        self.values: Checkpoint = values
         self.places: dict[str, Place] = {name: tuple(keys) for name, keys in places.items()}
         if self.places.keys() != self._index.state_dict_metadata.keys():
             raise CheckpointError(
