@@ -9,6 +9,7 @@ checkpoint holds is in `state.py`, which checkpoints a work dir has in `folder.p
 import math
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +25,10 @@ from mae.utils.distributed import on_main
 from mae.utils.errors import CheckpointError
 from mae.utils.files import remove_stale_temporaries
 from mae.utils.runner_protocol import RunnerProtocol
+from mae.utils.sharded import is_sharded
 
 _TIMES = 3  # weights, and two averages of the optimizer
+_ASKED = 10  # steps after which processes that must save together agree on the time
 
 
 @HOOKS.register_module()
@@ -34,7 +37,8 @@ class CheckpointHook(Hook):
 
     The training waits until the state is copied to host memory; a thread does the rest. A
     checkpoint is complete before `last_checkpoint` names it, and only then older ones are removed.
-    Only the first process writes, so it alone decides when, and no process waits for another.
+    Only the first process writes, so it alone decides when, and no process waits for another; unless
+    the model is sharded: then all make the state whole for it, one tensor at a time.
 
     Args:
         interval: epochs, iterations or minutes between checkpoints.
@@ -91,7 +95,7 @@ class CheckpointHook(Hook):
         done = runner.iter + 1
         if self.by == 'epoch':
             return
-        if self._is_due(done) or done == runner.max_iters:
+        if self._is_due(runner, done) or done == runner.max_iters:
             self._save(runner, f'iter_{done}.pth', done)
 
     def after_train_epoch(self, runner: RunnerProtocol) -> None:
@@ -114,7 +118,7 @@ class CheckpointHook(Hook):
             return
         if self.best is None or found > self.best:
             self.best = found
-            if is_main_process():
+            if _takes_part(runner):
                 self._saver.save_best(runner, runner.iter, self.best)
 
     def after_train(self, runner: RunnerProtocol) -> None:
@@ -147,7 +151,7 @@ class CheckpointHook(Hook):
     def save_now(self, runner: RunnerProtocol, step: int) -> None:
         """Write a checkpoint between two steps, unless that step has one, and wait for it.
 
-        Does nothing except in the first process.
+        Does nothing except in the first process, and in those that hold a part of a sharded model.
 
         Args:
             step: optimizer steps done.
@@ -155,11 +159,11 @@ class CheckpointHook(Hook):
         Raises:
             SaveError: the disk refused at every attempt.
         """
-        if not is_main_process():
+        if not _takes_part(runner):
             return
         if self._saved_step == step:
             self.wait()
-        if self._saved_step != step or self._saver.writer.failure is not None:
+        if _said_by_first(runner, lambda: self._must_save(step)):
             self._saved_step = step
             self._saver.save_at_once(runner, f'iter_{step}.pth', step)
         self._report(runner)
@@ -172,19 +176,26 @@ class CheckpointHook(Hook):
         """The run continues from its step: the next save sets later checkpoints aside."""
         self._saved_step = -1
         self._saved_time = time.monotonic()
-        if is_main_process():
-            work_dir = Path(runner.work_dir)
-            self.best = self._saver.begin_continuation(work_dir, runner.iter, self.best)
+        work_dir = Path(runner.work_dir)
+        self.best = self._saver.begin_continuation(work_dir, runner.iter, self.best)
 
-    def _is_due(self, done: int) -> bool:
+    def _must_save(self, step: int) -> bool:
+        return self._saved_step != step or self._saver.writer.failure is not None
+
+    def _is_due(self, runner: RunnerProtocol, done: int) -> bool:
         if self.by == 'iter':
             return done % int(self.interval) == 0
+        if is_sharded(runner.model) and done % _ASKED:
+            return False
+        return _said_by_first(runner, self._is_time)
+
+    def _is_time(self) -> bool:
         return is_main_process() and time.monotonic() - self._saved_time >= 60 * self.interval
 
     def _save(self, runner: RunnerProtocol, name: str, step: int) -> None:
         self._saved_time = time.monotonic()
         self._saved_step = step
-        if is_main_process():
+        if _takes_part(runner):
             self._saver.save(runner, name, step)
 
     def _prepare(self, runner: RunnerProtocol) -> list[str]:
@@ -210,6 +221,16 @@ class CheckpointHook(Hook):
     def _log_messages(self, runner: RunnerProtocol) -> None:
         for message in self._saver.writer.messages():
             runner.logger.warning(message)
+
+
+def _takes_part(runner: RunnerProtocol) -> bool:
+    """Whether this process has something to do for a save."""
+    return is_main_process() or is_sharded(runner.model)
+
+
+def _said_by_first(runner: RunnerProtocol, question: Callable[[], bool]) -> bool:
+    """The answer of the first process where all take part in a save, else one's own."""
+    return on_main(question) if is_sharded(runner.model) else question()
 
 
 def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:
