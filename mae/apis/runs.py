@@ -22,6 +22,7 @@ from mae.fault_tolerance.work_dir import tidy_start
 from mae.utils.digest import weights_sha256
 from mae.utils.distributed import is_first_process
 from mae.utils.errors import ConfigError
+from mae.utils.sharded import is_sharded
 from mae.zoo.fetch import find_file
 
 
@@ -64,12 +65,14 @@ def train(config: Config) -> Runner:
         runner.signals, runner.run_state = signals, state
         runner.suggest_config = matching_config
         runner.train()
+        if state is not None or is_sharded(runner.model):
+            digest = weights_sha256(runner.bare_model.state_dict())
         if state is not None:
             state.write(
                 state='finished',
                 step=runner.iter,
                 epoch=runner.epoch,
-                weights_sha256=weights_sha256(runner.bare_model.state_dict()),
+                weights_sha256=digest,
                 exit_code=0,
             )
     return runner
@@ -150,6 +153,7 @@ def test_with_classes(
 ) -> TestResult:
     """Like `test`, with the rows of each class of a segmenter or detector."""
     config.load_from = str(find_file(checkpoint).path)
+    config.parallel = None  # one pass forward is not worth sharding
     runner: Runner = Runner.from_cfg(config)
     runner.suggest_config = matching_config
     if dataloader is not None:

@@ -119,6 +119,16 @@ class AutoScale(TypedDict, total=False):
     base_batch_size: int
 
 
+class ParallelConfig(TypedDict, total=False):
+    """`parallel`; `mae.engine.sharding.Parallelism` says what each means."""
+
+    type: Literal['ddp', 'fsdp']
+    reshard_after_forward: bool
+    shard_size: int | None
+    param_dtype: Literal['bfloat16', 'float16'] | None
+    reduce_dtype: Literal['float32', 'bfloat16', 'float16']
+
+
 class Imports(TypedDict, total=False):
     """`custom_imports`: modules that register what the config names."""
 
@@ -179,6 +189,7 @@ class Run(TypedDict, total=False):
     auto_scale_lr: AutoScale | None
     activation_checkpointing: list[str] | str | None
     find_unused_parameters: bool
+    parallel: ParallelConfig | None
     model_wrapper_cfg: Wrapper
     sync_bn: str | None
     compile: bool | dict[str, Any] | None

@@ -47,6 +47,7 @@ from mae.engine.hooks.logging import LogProcessor
 from mae.engine.img_size import fill_in_img_size
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import configures_one_optimizer, with_rate
+from mae.engine.sharding import Parallelism, check_shardable, shard
 from mae.engine.start import announce, begin, describe, load, resume
 from mae.fault_tolerance.checkpoint import (
     identity_of,
@@ -64,6 +65,7 @@ from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
 from mae.utils.precision import EvalPrecision, cost_of_float32, set_matmul_precision
 from mae.utils.seeding import seed_generators
+from mae.utils.sharded import gather, is_sharded
 from mae.utils.versions import versions
 
 if TYPE_CHECKING:
@@ -225,10 +227,21 @@ class Runner(_Base):
         return built
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> Any:
-        """Wrap for distributed training, with gradients that are views of the reduced buckets.
+        """Wrap for distributed training as `parallel` of the config says.
 
-        On a CPU without the `device_ids` of mmengine.
+        DDP with gradients that are views of the reduced buckets; on a CPU without the `device_ids`
+        of mmengine. With FSDP2 the model stays what it is, and each process keeps its part of it.
+
+        Raises:
+            ConfigError: `parallel` has unknown keys or values, or does not go with the model.
         """
+        parallel = Parallelism.of(self.cfg)
+        for name in parallel.without_effect:
+            self.logger.warning(f"parallel.{name} has no effect with parallel.type='ddp'")
+        if parallel.type == 'fsdp':
+            if self.distributed:
+                return self._shard(model)
+            self.logger.warning("parallel.type='fsdp' has no effect without a launcher")
         if not self.distributed and not is_model_wrapper(model):  # mmengine would log here
             return revert_sync_batchnorm(model.to(get_device()))
         with warnings.catch_warnings():  # newer torch has another name for it, older not
@@ -244,6 +257,13 @@ class Runner(_Base):
             if torch.cuda.is_available():  # mmengine knows the device and `sync_bn`
                 return super().wrap_model({'type': 'MMDistributedDataParallel', **options}, model)
             return MMDistributedDataParallel(module=model, **options)
+
+    def _shard(self, model: nn.Module) -> nn.Module:
+        parallel = check_shardable(model, self.cfg, self.world_size)
+        self.model = model.to(get_device())
+        self._init_model_weights()  # of whole tensors: the same on any number of processes
+        sharded: nn.Module = shard(self.model, parallel)
+        return sharded
 
     def _init_model_weights(self) -> None:
         """Initialise the weights from the seed alone, once, so that loaded weights stay."""
@@ -510,9 +530,13 @@ class Runner(_Base):
         """
         if file_client_args or backend_args:
             raise ConfigError(f'checkpoints go to a disk: {out_dir} cannot have backend_args')
-        if not is_main_process():
+        if not is_main_process() and not is_sharded(self.model):
             return
         checkpoint = mmengine_checkpoint(self, meta or {}, by_epoch=by_epoch)
+        if not is_main_process():
+            gather(checkpoint)
+            return
+        checkpoint = Snapshot().take(checkpoint)
         if not save_optimizer:
             del checkpoint['optimizer']
         if not save_param_scheduler:

@@ -252,14 +252,12 @@ def _restore(
 
 
 def _load_state(runner: 'Runner', choice: Choice) -> dict[str, Any]:
-    """The content of a checkpoint, its tensors laid out as those of the run."""
+    """The content of a checkpoint; that of a folder is laid out as the run is."""
+    if not choice.path.is_dir():
+        return load_checkpoint(choice.path, verified=choice.verified)
     groups = getattr(runner.optim_wrapper, 'param_groups', ())  # not of several optimizers
     layout = Layout(runner.bare_model, (p for group in groups for p in group['params']))
-    if choice.path.is_dir():
-        return read_sharded(choice.path, layout)
-    checkpoint = load_checkpoint(choice.path, verified=choice.verified)
-    spread: dict[str, Any] = layout.spread(checkpoint)
-    return spread
+    return read_sharded(choice.path, layout)
 
 
 def load(

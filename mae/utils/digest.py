@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mae.utils.sharded import full
+
 _PIECE = 1 << 20  # bytes read at a time
 
 
@@ -38,7 +40,8 @@ def tensor_sha256(tensor: Tensor) -> str:
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:
     """SHA-256 over name, dtype, shape and bytes of each weight, in the order of the names.
 
-    Equal for equal weights on any device and however they are stored.
+    Equal for equal weights on any device and however they are stored. Of a sharded model each is
+    made whole in its turn, so all processes must call this.
     """
     state = hashlib.sha256()
     for name in sorted(weights):
@@ -47,6 +50,6 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
 
 
 def _add(state: _Hash, tensor: Tensor, before: str = '', after: str = '') -> None:
-    plain = tensor.detach().cpu().contiguous()
+    plain = full(tensor.detach()).cpu().contiguous()
     state.update(f'{before}{plain.dtype} {tuple(plain.shape)}{after}'.encode())
     state.update(plain.reshape(-1).view(torch.uint8).numpy().data)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mae.registry import OPTIM_WRAPPERS
 from mae.utils.command_line import Amp
 from mae.utils.precision import dtype_of
+from mae.utils.sharded import full, is_sharded, l2_norms, largest, local
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -84,6 +85,8 @@ class StepOptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast, without all-reduce of gradients before the last micro-batch of a step."""
         autocast = torch.autocast(self._device, self._dtype, enabled=self._dtype is not None)
+        if is_sharded(model):  # it has no `no_sync`
+            model.set_requires_gradient_sync(self.should_sync())
         with super().optim_context(model), autocast:
             yield
 
@@ -128,15 +131,19 @@ class StepOptimWrapper(OptimWrapper):
         options = dict(self.clip_grad_kwargs)
         params = [p for group in self.optimizer.param_groups for p in group['params']]
         params = [param for param in params if param.grad is not None]
-        known = self.grad_norms if not self.is_scaled else None  # else times the loss scale
         if not params:
             return
+        grads = [param.grad for param in params]
+        known = self.grad_norms if not self.is_scaled else None  # else times the loss scale
+        if known is None and local(grads[0]) is not grads[0]:  # with one all-reduce for all norms
+            known = l2_norms(grads)
         if known is not None and self._clips_by_l2(options):
             self.grad_norm = torch.linalg.vector_norm(known)
             max_norm = options['max_norm']
             torch.nn.utils.clip_grads_with_norm_(params, max_norm, self.grad_norm, foreach=True)
         else:
-            self.grad_norm = self.clip_func(params, **options)  # None if it clips by value
+            norm = self.clip_func(params, **options)  # None if it clips by value
+            self.grad_norm = None if norm is None else full(norm)
         if self.grad_norm is not None and not self._is_led:
             self.message_hub.update_scalar(f'train/{self.grad_name}', float(self.grad_norm))
 
@@ -169,14 +176,15 @@ class StepOptimWrapper(OptimWrapper):
         if not grads:
             return
         if grads[0].is_cuda:  # two kernels, and the norms are there for an autopsy
-            self.grad_norms = torch.stack(torch._foreach_norm(grads))
+            self.grad_norms = l2_norms(grads)
             self.skipped = 1 - self.grad_norms.sum().isfinite().float()
             return
         # Multiplies by 1, at half the cost of norms on a CPU.
-        self.skipped = torch.zeros(())
-        torch._amp_foreach_non_finite_check_and_unscale_(grads, self.skipped, torch.ones(()))
+        found, one = torch.zeros(()), torch.ones(())
+        torch._amp_foreach_non_finite_check_and_unscale_(list(map(local, grads)), found, one)
+        self.skipped = largest(found, grads[0])
         if self.skipped:
-            self.grad_norms = torch.stack(torch._foreach_norm(grads))
+            self.grad_norms = l2_norms(grads)
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = super().state_dict()

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from mae.fault_tolerance.checkpoint.folder import BEST
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.manifest import ContentRecord, Unverifiable, read_manifest
 from mae.fault_tolerance.checkpoint.save import Pruner, commit, settle
 from mae.fault_tolerance.checkpoint.sharded import Parts, Peers, save_sharded
+from mae.utils.distributed import on_main
 from mae.utils.runner_protocol import RunnerProtocol
+from mae.utils.sharded import full, gather
 
 # Seconds between attempts: a full disk is often freed within the minute.
 BACK_OFF = (0.5, 2.0, 8.0, 30.0)
@@ -30,7 +32,8 @@ Save = Callable[[], Sequence[str]]
 class Saver:
     """Saves the checkpoints of one run, in its first process or, with `peers`, in all.
 
-    The training waits only for the copy, and for the previous save.
+    The training waits only for the copy, and for the previous save. Where the model is sharded the
+    other processes are called too, only to help with the copy.
 
     Args:
         max_keep: number of newest checkpoints kept; -1 keeps all.
@@ -64,6 +67,9 @@ class Saver:
             later step than `start`, another continuation has replaced ours, so there is none.
         """
         self._start, self._last_copy, self._is_best_own = start, None, False
+        return on_main(lambda: self._best_until(work_dir, start, best))
+
+    def _best_until(self, work_dir: Path, start: int, best: float | None) -> float | None:
         try:
             record = read_manifest(work_dir / BEST).content
         except Unverifiable:
@@ -79,7 +85,8 @@ class Saver:
         """Write the state after `step` steps in the thread, as `name` in the work dir."""
         self.writer.finish_previous()  # the snapshot is overwritten
         save = self._copied(runner, name, step)
-        self.writer.submit(name, save, retries=self._retries)
+        if save is not None:
+            self.writer.submit(name, save, retries=self._retries)
 
     def save_best(self, runner: RunnerProtocol, step: int, best: float) -> None:
         """Likewise as `best.pth`; `best` is its metric.
@@ -88,11 +95,12 @@ class Saver:
         """
         if self._last_copy is not None and self._last_copy[0] == step:
             checkpoint = self._last_copy[1]
-            checkpoint = {**checkpoint, 'meta': {**checkpoint['meta'], 'best': best}}
         else:
             self.writer.finish_previous(give_up=False)  # does not replace a numbered one
             checkpoint = self._copy_state(runner, step)
-        self.writer.submit(BEST, self._save_function(runner, BEST, checkpoint), kind='best')
+        if is_main_process():
+            checkpoint = {**checkpoint, 'meta': {**checkpoint['meta'], 'best': best}}
+            self.writer.submit(BEST, self._save_function(runner, BEST, checkpoint), kind='best')
 
     def save_at_once(self, runner: RunnerProtocol, name: str, step: int) -> None:
         """Write the state after `step` steps, and wait until it is on the disk.
@@ -101,17 +109,20 @@ class Saver:
             SaveError: the disk refused at every attempt.
         """
         self.writer.finish_previous()
-        self.writer.run(name, self._copied(runner, name, step), retries=self._retries)
+        save = self._copied(runner, name, step)
+        if save is not None:
+            self.writer.run(name, save, retries=self._retries)
 
-    def _copied(self, runner: RunnerProtocol, name: str, step: int) -> Save:
-        """Copy the state; returns the save of the copy."""
+    def _copied(self, runner: RunnerProtocol, name: str, step: int) -> Save | None:
+        """Copy the state; returns the save of the copy, if this process has one."""
         if self.peers is None:
-            return self._save_function(runner, name, self._copy_state(runner, step))
+            checkpoint = self._copy_state(runner, step)
+            return self._save_function(runner, name, checkpoint) if is_main_process() else None
         peers, self._last_copy = self.peers, None
         parts = Parts.of(runner.training_checkpoint(step))
         shared = {key for key, _ in runner.bare_model.named_parameters()}
         parts.keep_own(shared, peers.rank, peers.count)
-        parts.tensors = self._snapshot.take(parts.tensors)
+        parts.copy_to_host(self._snapshot.take)
         path, start = Path(runner.work_dir) / name, self._start
 
         def settled(record: ContentRecord) -> list[str]:
@@ -126,7 +137,13 @@ class Saver:
         return wants if self.peers is None else self.peers.on_first(lambda: wants)
 
     def _copy_state(self, runner: RunnerProtocol, step: int) -> Checkpoint:
-        checkpoint = self._snapshot.take(runner.training_checkpoint(step))
+        """The copy, which the first process alone keeps."""
+        state = runner.training_checkpoint(step)
+        checkpoint: Checkpoint = {}
+        if is_main_process():
+            checkpoint = self._snapshot.take(state)
+        else:
+            gather(state)
         self._last_copy = (step, checkpoint)
         return checkpoint
 
@@ -154,7 +171,8 @@ def _told(later: Sequence[str]) -> list[str]:
 class Snapshot:
     """Copies nested dicts and lists of tensors into buffers that the next copy reuses.
 
-    For tensors of a GPU they are pinned, so that the copy runs at the speed of the bus.
+    For tensors of a GPU they are pinned, so that the copy runs at the speed of the bus. A tensor
+    that the processes hold in parts is made whole; meanwhile the others must `gather` the same.
     """
 
     def __init__(self) -> None:
@@ -179,9 +197,6 @@ class Snapshot:
         return copy
 
     def _copy(self, value: Any, place: tuple[object, ...]) -> Any:
-        if isinstance(value, DTensor):
-            own = self._copy_tensor(value.to_local().detach(), place)
-            return DTensor(own, value._spec, requires_grad=False)  # `from_local` moves to the GPU
         if isinstance(value, Tensor):
             return self._copy_tensor(value.detach(), place)
         if isinstance(value, dict):
@@ -196,16 +211,19 @@ class Snapshot:
         return value  # numbers, strings, None: immutable
 
     def _copy_tensor(self, value: Tensor, place: tuple[object, ...]) -> Tensor:
-        identity = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
-        if value.numel() and identity in self._seen:
+        whole = full(value)
+        is_own = whole is value  # else its memory is another tensor's next
+        identity = (whole.device, whole.data_ptr(), whole.dtype, whole.shape, whole.stride())
+        if is_own and value.numel() and identity in self._seen:
             return self._seen[identity]
         buffer = self._buffers.get(place)
         if buffer is None or buffer.dtype != value.dtype or buffer.shape != value.shape:
             buffer = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
             self._buffers[place] = buffer
         self._used.add(place)
-        buffer.copy_(value, non_blocking=True)
-        self._seen[identity] = buffer
+        buffer.copy_(whole, non_blocking=True)
+        if is_own:
+            self._seen[identity] = buffer
         return buffer
 
 

@@ -9,6 +9,7 @@ is in `state.py`, which checkpoints a work dir has in `folder.py`.
 import math
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -26,16 +27,15 @@ from mae.fault_tolerance.checkpoint.folder import (
 )
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.sharded import Peers
-from mae.fault_tolerance.checkpoint.sharded_load import is_shard
 from mae.registry import HOOKS
 from mae.utils.distributed import Timeouts, on_main
 from mae.utils.errors import CheckpointError
 from mae.utils.files import remove_stale_temporaries
 from mae.utils.runner_protocol import RunnerProtocol
+from mae.utils.sharded import is_sharded
 
 _TIMES = 3  # weights, and two averages of the optimizer
-# Steps after which the processes ask the first whether it is time, which makes all wait for it.
-_ASKED = 10
+_ASKED = 10  # steps after which processes that must save together agree on the time
 
 
 @HOOKS.register_module()
@@ -44,8 +44,9 @@ class CheckpointHook(Hook):
 
     The training waits until the state is copied to host memory; a thread does the rest. A
     checkpoint is complete before `last_checkpoint` names it, and only then older ones are removed.
-    Only the first process writes, so it alone decides when, and no process waits for another; if
-    checkpoints are `sharded`, all write and wait for one another in the thread.
+    Only the first process writes, so it alone decides when, and no process waits for another. If
+    checkpoints are `sharded`, all write, and wait for one another in the thread. If only the model
+    is, all make the state whole for the first, one tensor at a time.
 
     Args:
         interval: epochs, iterations or minutes between checkpoints.
@@ -109,7 +110,7 @@ class CheckpointHook(Hook):
         done = runner.iter + 1
         if self.by == 'epoch':
             return
-        if self._is_due(done) or done == runner.max_iters:
+        if self._is_due(runner, done) or done == runner.max_iters:
             self._save(runner, f'iter_{done}', done)
 
     def after_train_epoch(self, runner: RunnerProtocol) -> None:
@@ -132,7 +133,7 @@ class CheckpointHook(Hook):
             return
         if self.best is None or found > self.best:
             self.best = found
-            if is_main_process():
+            if is_main_process() or is_sharded(runner.model):
                 self._saver.save_best(runner, runner.iter, self.best)
 
     def after_train(self, runner: RunnerProtocol) -> None:
@@ -165,7 +166,7 @@ class CheckpointHook(Hook):
     def save_now(self, runner: RunnerProtocol, step: int) -> None:
         """Write a checkpoint between two steps, unless that step has one, and wait for it.
 
-        All processes must call it. Unless it is sharded, it does nothing except in the first.
+        All processes must call it. Does nothing except in those that take part in a save.
 
         Args:
             step: optimizer steps done.
@@ -173,11 +174,11 @@ class CheckpointHook(Hook):
         Raises:
             SaveError: the disk refused at every attempt.
         """
-        if not self._writes:
+        if not (is_main_process() or self._is_joint(runner)):
             return
         if self._saved_step == step:
             self.wait()
-        if self._saved_step != step or self._saver.writer.failure is not None:
+        if self._said_by_first(runner, lambda: self._must_save(step)):
             self._saved_step = step
             self._saver.save_at_once(runner, f'iter_{step}{self._suffix}', step)
         self._report(runner)
@@ -190,38 +191,42 @@ class CheckpointHook(Hook):
         """The run continues from its step: the next save sets later checkpoints aside."""
         self._saved_step = -1
         self._saved_time = time.monotonic()
-        work_dir, step, best = Path(runner.work_dir), runner.iter, self.best
-        self.best = on_main(lambda: self._saver.begin_continuation(work_dir, step, best))
+        work_dir = Path(runner.work_dir)
+        self.best = self._saver.begin_continuation(work_dir, runner.iter, self.best)
 
     def is_sharded(self, runner: RunnerProtocol) -> bool:
         """Whether all processes of this run write its checkpoints."""
-        if self.sharded is None:
-            return any(map(is_shard, runner.bare_model.parameters()))
-        return self.sharded
+        return is_sharded(runner.model) if self.sharded is None else self.sharded
 
     @property
     def _suffix(self) -> str:
         return '.pth' if self._saver.peers is None else SHARDED
 
-    @property
-    def _writes(self) -> bool:
-        """Whether this process takes part in a save."""
-        return is_main_process() or self._saver.peers is not None
+    def _is_joint(self, runner: RunnerProtocol) -> bool:
+        """Whether all processes have something to do for a save."""
+        return self._saver.peers is not None or is_sharded(runner.model)
 
-    def _is_due(self, done: int) -> bool:
+    def _said_by_first(self, runner: RunnerProtocol, question: Callable[[], bool]) -> bool:
+        """The answer of the first process where all take part in a save, else one's own."""
+        return on_main(question) if self._is_joint(runner) else question()
+
+    def _must_save(self, step: int) -> bool:
+        return self._saved_step != step or self._saver.writer.failure is not None
+
+    def _is_due(self, runner: RunnerProtocol, done: int) -> bool:
         if self.by == 'iter':
             return done % int(self.interval) == 0
-        if self._saver.peers is None:
-            return is_main_process() and self._is_time()
-        return done % _ASKED == 0 and on_main(self._is_time)
+        if self._is_joint(runner) and done % _ASKED:
+            return False
+        return self._said_by_first(runner, self._is_time)
 
     def _is_time(self) -> bool:
-        return time.monotonic() - self._saved_time >= 60 * self.interval
+        return is_main_process() and time.monotonic() - self._saved_time >= 60 * self.interval
 
     def _save(self, runner: RunnerProtocol, name: str, step: int) -> None:
         self._saved_time = time.monotonic()
         self._saved_step = step
-        if self._writes:
+        if is_main_process() or self._is_joint(runner):
             self._saver.save(runner, f'{name}{self._suffix}', step)
 
     def _prepare(self, runner: RunnerProtocol) -> list[str]:

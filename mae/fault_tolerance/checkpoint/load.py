@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mae.utils.errors import CheckpointError
+from mae.utils.sharded import full, like
 
 Suggest = Callable[[Mapping[str, Tensor]], str | None]
 
@@ -131,7 +132,8 @@ def _fit(
         notes=notes,
     )
     _check(report, path, exact)
-    model.load_state_dict(weights, strict=False)
+    fitting = {n: like(value, own[n]) if n in own else value for n, value in weights.items()}
+    model.load_state_dict(fitting, strict=False)
     return report
 
 
@@ -320,7 +322,7 @@ def remap_head(
         if len(value) != len(there) or len(mine) != len(here) or value.shape[1:] != mine.shape[1:]:
             continue
         new, old = zip(*pairs, strict=True)
-        fitted = mine.detach().clone()
+        fitted = full(mine.detach()).clone()
         fitted[list(new)] = value[list(old)].to(fitted)
         weights[name] = fitted
         moved = True

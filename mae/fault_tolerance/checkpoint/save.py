@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from mae.fault_tolerance.checkpoint.folder import (
     BEST,
@@ -31,6 +30,7 @@ from mae.fault_tolerance.checkpoint.manifest import (
     verify_checkpoint,
 )
 from mae.utils.files import remove, sync_folder, write_temporary, write_text
+from mae.utils.sharded import local
 
 POINTER = 'last_checkpoint'
 _AT_LEAST = 2  # verified checkpoints that always stay
@@ -194,5 +194,5 @@ def about(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_finite(weights: Mapping[str, Tensor]) -> bool:
     """Whether all weights, of a sharded model those of this process, are finite numbers."""
-    own = (value.to_local() if isinstance(value, DTensor) else value for value in weights.values())
-    return all(bool(value.isfinite().all()) for value in own if value.is_floating_point())
+    own = (local(value) for value in weights.values() if value.is_floating_point())
+    return all(bool(value.isfinite().all()) for value in own)

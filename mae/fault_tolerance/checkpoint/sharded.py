@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemWriter
 from torch.distributed.checkpoint.metadata import StorageMeta
 from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.tensor import DTensor
 
 from mae.fault_tolerance.checkpoint.folder import remove_checkpoint, set_aside
 from mae.fault_tolerance.checkpoint.io import Checkpoint
@@ -37,7 +38,7 @@ from mae.fault_tolerance.checkpoint.manifest import (
     manifest_path,
 )
 from mae.fault_tolerance.checkpoint.save import about, is_finite
-from mae.fault_tolerance.checkpoint.sharded_load import VALUES, Place, Shards, is_shard
+from mae.fault_tolerance.checkpoint.sharded_load import VALUES, Place, Shards
 from mae.utils.digest import weights_sha256
 from mae.utils.files import (
     Digest,
@@ -48,6 +49,7 @@ from mae.utils.files import (
     temporary_path,
     write_text,
 )
+from mae.utils.sharded import local
 
 T = TypeVar('T')
 WEIGHTS = 'state_dict'
@@ -149,7 +151,7 @@ class Parts:
         """
         loads = [0] * count
         for name in sorted(self.tensors, key=lambda n: (-_bytes(self.tensors[n]), n)):
-            if is_shard(self.tensors[name]):
+            if isinstance(self.tensors[name], DTensor):
                 continue
             place, writer = self.places[name], 0
             if place[0] == 'optimizer' or str(place[-1]).removeprefix('module.') in shared:
@@ -157,6 +159,15 @@ class Parts:
             loads[writer] += _bytes(self.tensors[name])
             if writer != rank:
                 del self.tensors[name]
+
+    def copy_to_host(self, copy: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+        """Replace the tensors by copies of what this process holds of each."""
+        copies = copy({name: local(value.detach()) for name, value in self.tensors.items()})
+        for name, value in self.tensors.items():
+            own = copies[name]
+            if isinstance(value, DTensor):  # `from_local` would move the copy back to the GPU
+                own = DTensor(own, value._spec, requires_grad=False)
+            self.tensors[name] = own
 
     def _without_tensors(self, value: Any, place: Place) -> Any:
         if isinstance(value, Tensor):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.planner import ReadItem
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 from torch.distributed.tensor import empty as empty_dtensor
 
 from mae.fault_tolerance.checkpoint.io import MANIFEST, Checkpoint, read_checkpoint
@@ -28,11 +28,6 @@ VALUES = 'values.pth'
 Place = tuple[Any, ...]  # the keys that lead to a tensor in a checkpoint
 
 
-def is_shard(value: object) -> bool:
-    """Whether a tensor lies over several processes."""
-    return isinstance(value, DTensor)
-
-
 class Layout:
     """How the weights of a model, and the averages of its optimizer, lie over the processes.
 
@@ -42,31 +37,17 @@ class Layout:
     """
 
     def __init__(self, model: nn.Module, params: Iterable[Tensor] = ()) -> None:
-        self._by_name = {name: p for name, p in model.named_parameters() if is_shard(p)}
-        self._by_number = {n: p for n, p in enumerate(params) if is_shard(p)}
+        self._by_name = dict(model.named_parameters())
+        self._by_number = dict(enumerate(params))
 
     def of(self, place: Place, shape: torch.Size) -> DTensor | None:
         """The sharded parameter, of the same shape, to which a tensor of a checkpoint belongs."""
+        found: Tensor | None
         if place[:2] == ('optimizer', 'state'):
             found = self._by_number.get(place[2])
         else:
             found = self._by_name.get(str(place[-1]).removeprefix('module.'))
         return found if isinstance(found, DTensor) and found.shape == shape else None
-
-    def spread(self, value: Any, place: Place = ()) -> Any:
-        """The checkpoint with whole tensors cut as the model is; each process keeps its part."""
-        if isinstance(value, Tensor) and not is_shard(value):
-            like = self.of(place, value.shape)
-            if like is None:
-                return value
-            # Each process has the whole tensor, so none sends its part.
-            return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
-        if type(value) is dict:
-            return {key: self.spread(item, (*place, key)) for key, item in value.items()}
-        return value
-
-    def __bool__(self) -> bool:
-        return bool(self._by_name)
 
 
 def read_sharded(path: Path, layout: Layout | None = None, *, only: str = '') -> Checkpoint:

@@ -27,6 +27,7 @@ from mae.fault_tolerance.runner import StepWrapper, TrainingRunner
 from mae.utils.command_line import MayDiffer
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.runner_protocol import Schedules
+from mae.utils.sharded import like
 from mae.utils.versions import versions
 
 State = dict[str, Any]
@@ -361,7 +362,8 @@ def restore_optimizer(
             'frozen has changed'
         )
     saved = [{**then, **_of_config(now)} for then, now in zip(saved, wanted, strict=True)]
-    wrapper.load_state_dict({**state, 'param_groups': saved})
+    averages = _parts(optimizer, state['state'])
+    wrapper.load_state_dict({**state, 'state': averages, 'param_groups': saved})
     _lay_out(optimizer)
     stays = optimizer.param_groups  # others than before
     if unknown := set(options) - stays[0].keys():
@@ -375,6 +377,18 @@ def restore_optimizer(
             if not _is_moved(name, scheduled) and _comparable(now[name]) != _comparable(then[name]):
                 lines[name] = f'{name}={now[name]!r} has no effect: {then[name]!r} of {path} stays'
     return '; '.join(f'optim_wrapper.optimizer.{line}' for line in lines.values()) or None
+
+
+def _parts(optimizer: torch.optim.Optimizer, state: Mapping[int, State]) -> dict[int, State]:
+    """The state of an optimizer with averages in parts, as its parameters are."""
+    params = [param for group in optimizer.param_groups for param in group['params']]
+    parts = {number: dict(of_one) for number, of_one in state.items()}
+    for number, param in enumerate(params):
+        of_one = parts.get(number, {})
+        for name, value in of_one.items():
+            if isinstance(value, Tensor) and value.shape == param.shape:
+                of_one[name] = like(value, param)
+    return parts
 
 
 def _lay_out(optimizer: torch.optim.Optimizer) -> None:

@@ -47,9 +47,7 @@ def content(step):
 
 def write(folder, step, pruner=None, start=None):
     path = folder / f'iter_{step}.dcp'
-    save_sharded(
-        Parts.of(content(step)), path, Peers(60), lambda r: settle(r, path, pruner, start)
-    )
+    save_sharded(Parts.of(content(step)), path, Peers(60), lambda r: settle(r, path, pruner, start))
     return path
 
 
