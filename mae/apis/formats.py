@@ -10,7 +10,13 @@ from torch import Tensor
 
 from mae.apis.images import ReadImage
 from mae.config import load_config
-from mae.fault_tolerance.checkpoint import save_checkpoint, save_safetensors, unshared
+from mae.fault_tolerance.checkpoint import (
+    is_of_shards,
+    load_sharded,
+    save_checkpoint,
+    save_safetensors,
+    unshared,
+)
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_folder, write_json
 from mae.zoo.fetch import find_file
@@ -46,7 +52,7 @@ class Conversion:
 def convert(
     source: str | Path,
     out: str | Path,
-    to: str,
+    to: str | None,
     *,
     config: str | Path | None = None,
     facts: Mapping[str, Any] | None = None,
@@ -63,7 +69,8 @@ def convert(
     Args:
         source: file, folder of transformers, name of `list_models`, or address.
         out: `.safetensors` or `.pth` file; for transformers a folder. It must not exist.
-        to: 'mae', 'fair', 'timm', 'transformers', 'mmpretrain' or 'lightly'.
+        to: 'mae', 'fair', 'timm', 'transformers', 'mmpretrain' or 'lightly'; None: all of a folder
+            that several processes wrote, as one `.pth` from which a run resumes.
         config: name or path, for what shapes do not show, such as the number of heads.
         facts: metadata by name, in place of what config and file say; None removes an entry.
         encoder_only: leave out decoder and head.
@@ -87,6 +94,8 @@ def convert(
         ValueError: it cannot be fitted to the sizes asked for.
     """
     out = Path(out)
+    if to is None and is_of_shards(Path(source)):
+        return _join(Path(source), out)
     if not isinstance(to, str) or to not in BY_NAME:
         raise ValueError(f'no format {to!r}; known: {", ".join(BY_NAME)}')
     _check_out(out, to)
@@ -155,6 +164,18 @@ def write_weights(
     else:
         save_checkpoint(exported.checkpoint(), out)
     return []
+
+
+def _join(source: Path, out: Path) -> Conversion:
+    """Write all of a checkpoint of several processes as one file."""
+    if out.suffix != '.pth':
+        raise CheckpointError(f'{out} must end in .pth')
+    _check_out(out, 'mae')
+    checkpoint = load_sharded(source)
+    proof = checkpoint.pop('proof')
+    save_checkpoint(checkpoint, out)
+    step = checkpoint.get('meta', {}).get('step')
+    return Conversion(out, [f'step {step}, values verified by {proof}'])
 
 
 def _processor_of(

@@ -1,7 +1,8 @@
 """Convert a model between the formats of this toolbox and of other libraries.
 
 Those of the authors, timm, transformers, mmpretrain (mmselfsup) and lightly; the format of the
-input is detected.
+input is detected. Without --to a folder iter_N.dcp, which several processes wrote, becomes one .pth
+from which a run resumes.
 """
 
 import argparse
@@ -16,11 +17,13 @@ FORMATS = ('fair', 'timm', 'transformers', 'mmpretrain', 'mae', 'lightly')
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', help='.pth or .safetensors file, or a folder of transformers')
+    parser.add_argument(
+        'source', help='.pth or .safetensors file, or a folder of transformers or iter_N.dcp'
+    )
     parser.add_argument(
         'out', type=Path, help='.safetensors or .pth file; for transformers a folder'
     )
-    parser.add_argument('--to', required=True, choices=FORMATS, help='library that will load it')
+    parser.add_argument('--to', choices=FORMATS, help='library that will load it')
     parser.add_argument(
         '--config', help='config of the model, for what its weights do not tell (heads, grid)'
     )
@@ -62,6 +65,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'state_dict_ema',
     )
     args = parse(parser, argv)
+    if args.to is None and '.dcp' not in Path(args.source).suffixes:
+        parser.error('the following arguments are required: --to')
     for fact in args.facts or ():
         if not fact.partition('=')[1]:
             parser.error(f'--facts takes NAME=VALUE, not {fact!r}')

@@ -284,14 +284,14 @@ def _examine_folder(path: Path, processes: int) -> Choice:
     """Compare sizes, and hashes unless several processes will.
 
     Raises:
-        CheckpointError: it is damaged, or has no manifest, without which nothing tells that.
+        Damaged: it is, or it has no manifest, without which nothing tells that.
         OSError: it cannot be read.
     """
     is_alone = processes == 1
     try:
         verify_folder(path, parts=int(is_alone))
     except Unverifiable as error:
-        raise CheckpointError(f'{error}, and a folder is not used without: copy it too') from None
+        raise Damaged(f'{error}, and a folder is not used without: copy it too') from None
     return Choice(path, verified=is_alone, is_to_hash=not is_alone)
 
 

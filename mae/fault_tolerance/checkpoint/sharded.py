@@ -254,6 +254,7 @@ def _publish(
         raise
     sync_folder(path.parent)
     if before is not None:
+        remove(manifest_path(before))
         remove_checkpoint(before)
     return record
 

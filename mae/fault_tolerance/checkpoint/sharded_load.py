@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor import empty as empty_dtensor
 
+from mae.fault_tolerance.checkpoint.folder import SHARDED
 from mae.fault_tolerance.checkpoint.io import MANIFEST, Checkpoint, read_checkpoint
 from mae.fault_tolerance.checkpoint.manifest import verify_checkpoint
 from mae.fault_tolerance.checkpoint.safe_pickle import Refused, check_archive
@@ -26,6 +27,11 @@ from mae.utils.text import first_line
 
 VALUES = 'values.pth'
 Place = tuple[Any, ...]  # the keys that lead to a tensor in a checkpoint
+
+
+def is_of_shards(path: Path) -> bool:
+    """Whether a path is a folder that several processes wrote."""
+    return path.is_dir() and (SHARDED in path.suffixes or (path / METADATA).is_file())
 
 
 class Layout:

@@ -10,15 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from mae.fault_tolerance.checkpoint.folder import SHARDED
 from mae.fault_tolerance.checkpoint.io import (
     Checkpoint,
     is_safetensors,
     read_checkpoint,
     weights_of,
 )
-from mae.fault_tolerance.checkpoint.shard_index import METADATA
-from mae.fault_tolerance.checkpoint.sharded_load import load_sharded
+from mae.fault_tolerance.checkpoint.sharded_load import is_of_shards, load_sharded
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_file
 
@@ -42,7 +40,7 @@ def read_model(path: Path) -> Checkpoint:
 
 def read_raw(path: Path) -> Checkpoint:
     """`read_model` with the weights where the file has them."""
-    if (path / METADATA).is_file() or (SHARDED in path.suffixes and path.is_dir()):
+    if is_of_shards(path):
         return load_sharded(path, only='state_dict')
     if path.is_dir():
         return _read_folder(path)

@@ -31,6 +31,9 @@ from tests.fault_tolerance.checkpoint.test_hostile import BY_HAND, GADGETS
 from tests.faults.calls import Calls, cut, failing, flip_bit
 
 
+pytestmark = pytest.mark.filterwarnings('ignore:torch.distributed is disabled')
+
+
 def content(step):
     """A checkpoint of a few numbers, with all kinds of values and keys."""
     weights = {'a.weight': torch.arange(12.0).view(3, 4) + step, 'mean': torch.ones(()) * step}
@@ -94,9 +97,8 @@ def restart(folder):
     assert plain(load_sharded(choice.path)['state_dict']) in map(
         plain, (content(step)['state_dict'] for step in (15, 20))
     )
-    assert {path.name for path in folder.glob('*.json')} == {
-        f'{path.name}.json' for path in folder.glob('*.dcp')
-    }
+    assert all(manifest_path(path).exists() for path in folder.glob('*.dcp'))
+    assert all(path.with_suffix('').is_dir() for path in folder.glob('*.json'))
     return int(choice.path.stem[5:])
 
 
@@ -117,7 +119,7 @@ def test_killed_at_any_system_call(tmp_path, name):
     seen = set()
     for number in numbers:
         folder = shutil.copytree(before, tmp_path / str(number))
-        with suppress(RuntimeError), Calls(kill_at=number + 1) as dying:
+        with suppress(RuntimeError, OSError), Calls(kill_at=number + 1) as dying:
             write(folder, 20, Pruner(2))
         assert dying.dead
         seen.add(restart(folder))
@@ -128,7 +130,7 @@ def test_killed_at_any_system_call(tmp_path, name):
 def test_a_full_disk_leaves_nothing(tmp_path):
     write(tmp_path, 15)
     before = sorted(tmp_path.iterdir())
-    for name in ('write', 'fsync', 'open'):
+    for name in ('write', 'fsync', 'replace'):
         with failing(name, after_bytes=100), pytest.raises(OSError, match='No space left'):
             write(tmp_path, 20)
         assert sorted(tmp_path.iterdir()) == before
@@ -235,9 +237,8 @@ def _extension(index):
 
 
 def _huge(index):
-    index.state_dict_metadata['state_dict.mean'].size = torch.Size([10**12])
-    index.state_dict_metadata['state_dict.mean'].chunks[0].sizes = torch.Size([10**12])
-    index.state_dict_metadata['state_dict.mean'].chunks[0].offsets = torch.Size([0])
+    tensor = index.state_dict_metadata['state_dict.a.weight']
+    tensor.size = tensor.chunks[0].sizes = torch.Size([10**12, 4])
 
 
 def _gap(index):
