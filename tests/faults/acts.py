@@ -199,9 +199,9 @@ class TimeChoice(Hook):
 
         real = module.choose_checkpoint
 
-        def timed(*args):
+        def timed(*args, **options):
             start = time.perf_counter()
-            choice = real(*args)
+            choice = real(*args, **options)
             note('choice', time.perf_counter() - start)
             return choice
 

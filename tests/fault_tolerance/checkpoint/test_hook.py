@@ -11,9 +11,13 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mae.apis import convert
+from mae.engine import start
 from mae.engine.hooks import CheckpointHook
 from mae.fault_tolerance.checkpoint import load_checkpoint, newest_verified, save, verified
 from mae.fault_tolerance.checkpoint.hook import check_space
+from mae.fault_tolerance.checkpoint.manifest import read_manifest
+from mae.utils.digest import weights_sha256
 from mae.utils.errors import CheckpointError
 from tests.faults.calls import failing
 
@@ -441,3 +445,46 @@ def test_what_will_be_replaced_counts(tmp_path, monkeypatch):
     for epoch in (1, 2):
         (tmp_path / f'epoch_{epoch}.pth').write_bytes(bytes(12_000_000))
     assert check_space(tmp_path, MODEL, 2) is None
+
+
+# --- folders that all processes write ---------------------------------------------------------
+
+_BY_ALL = {'default_hooks.checkpoint': dict(interval=6, by='iter', sharded=True)}
+
+
+@pytest.mark.filterwarnings('ignore:torch.distributed is disabled')
+def test_a_run_goes_on_from_a_folder_and_from_a_file(make_runner, tmp_path):
+    def finish(folder, **changes):
+        runner = make_runner(folder, changes=changes)
+        runner.train()
+        return weights_sha256(runner.bare_model.state_dict()), Path(runner.work_dir)
+
+    expected, _ = finish('file')
+    found, run = finish('folder', **_BY_ALL)
+    assert found == expected
+    assert sorted(path.name for path in run.glob('iter_*')) == [
+        f'iter_{step}.dcp{ending}' for step in (12, 15) for ending in ('', '.json')
+    ]
+    assert read_manifest(run / 'iter_15.dcp').weights_sha256 == expected
+    assert (run / 'last_checkpoint').read_text() == str(run / 'iter_15.dcp')
+    shutil.rmtree(run / 'iter_15.dcp')
+    newest = str(run / 'iter_12.dcp')
+    found, other = finish('other', resume=True, load_from=newest)
+    assert found == expected
+    assert (other / 'epoch_3.pth').is_file()
+    convert(newest, tmp_path / 'one.pth', None)
+    found, _ = finish('back', **_BY_ALL, resume=True, load_from=str(tmp_path / 'one.pth'))
+    assert found == expected
+    found, _ = finish('folder', **_BY_ALL, resume=True)
+    assert found == expected
+    runner = make_runner('start', changes={'load_from': newest})
+    runner.load_or_resume()
+    found = weights_sha256(runner.bare_model.state_dict())
+    assert found == read_manifest(run / 'iter_12.dcp').weights_sha256
+
+
+def test_a_folder_needs_a_work_dir_that_all_see(make_runner, monkeypatch):
+    monkeypatch.setattr(start, 'not_shared', lambda folder: f'{folder} is not shared')
+    runner = make_runner(changes=_BY_ALL)
+    with pytest.raises(CheckpointError, match=r'run is not shared, or default_hooks\.checkpoint\.'):
+        start._look_whether_shared(runner, Path(runner.work_dir))

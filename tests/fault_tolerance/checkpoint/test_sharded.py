@@ -30,7 +30,6 @@ from mae.utils.files import digest_of, remove_stale_temporaries
 from tests.fault_tolerance.checkpoint.test_hostile import BY_HAND, GADGETS
 from tests.faults.calls import Calls, cut, failing, flip_bit
 
-
 pytestmark = pytest.mark.filterwarnings('ignore:torch.distributed is disabled')
 
 

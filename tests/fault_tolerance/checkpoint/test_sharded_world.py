@@ -19,7 +19,6 @@ from mae.utils.digest import weights_sha256
 from tests.fault_tolerance.checkpoint.test_sharded import plain
 from tests.faults.calls import failing
 
-
 pytestmark = pytest.mark.filterwarnings('ignore:torch.distributed is disabled')
 
 
