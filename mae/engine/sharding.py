@@ -193,7 +193,7 @@ def _mesh(shard_size: int | None) -> DeviceMesh:
 
 
 def _make_contiguous(model: nn.Module) -> None:
-    """FSDP2 takes no other parameters; with channels last the projection of patches saves a copy."""
+    """FSDP2 takes no other parameters, such as those with channels last."""
     for module in model.modules():
         for name, param in module.named_parameters(recurse=False):
             if not param.is_contiguous():

@@ -37,8 +37,8 @@ class CheckpointHook(Hook):
 
     The training waits until the state is copied to host memory; a thread does the rest. A
     checkpoint is complete before `last_checkpoint` names it, and only then older ones are removed.
-    Only the first process writes, so it alone decides when, and no process waits for another; unless
-    the model is sharded: then all make the state whole for it, one tensor at a time.
+    Only the first process writes, so it alone decides when, and no process waits for another. If
+    the model is sharded, all of them make the state whole for it, one tensor at a time.
 
     Args:
         interval: epochs, iterations or minutes between checkpoints.
