@@ -42,7 +42,7 @@ def gather(value: object) -> None:
     elif isinstance(value, dict):
         for item in value.values():
             gather(item)
-    elif type(value) in (list, tuple):
+    elif isinstance(value, list | tuple):
         for item in value:
             gather(item)
 
