@@ -55,6 +55,7 @@ from mae.fault_tolerance.checkpoint import (
     save_checkpoint,
     training_state,
 )
+from mae.fault_tolerance.checkpoint.background import Snapshot
 from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.signals import StopSignals
@@ -536,7 +537,8 @@ class Runner(_Base):
         if not is_main_process():
             gather(checkpoint)
             return
-        checkpoint = Snapshot().take(checkpoint)
+        if is_sharded(self.model):
+            checkpoint = Snapshot().take(checkpoint)
         if not save_optimizer:
             del checkpoint['optimizer']
         if not save_param_scheduler:

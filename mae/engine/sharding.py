@@ -98,7 +98,30 @@ class Parallelism:
         return [name for name in names if getattr(self, name) != getattr(default, name)]
 
 
-def check_shardable(model: nn.Module, config: Mapping[str, Any], world_size: int) -> Parallelism:
+def changed_rounding(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A line for each type of number in which a run goes on with other sums than it began with.
+
+    Args:
+        then: config of the run that was saved.
+        now: config of the run that continues it.
+    """
+    before, after = _types(then), _types(now)
+    return [
+        f'parallel.{name} was {before[name]} and is {after[name]} now: sums are rounded otherwise'
+        for name in after
+        if before[name] != after[name]
+    ]
+
+
+def _types(config: Mapping[str, Any]) -> dict[str, object]:
+    options = dict(config.get('parallel') or {})
+    options = options if options.get('type') == 'fsdp' else {}
+    default = Parallelism()
+    names = ('param_dtype', 'reduce_dtype')
+    return {name: options.get(name, getattr(default, name)) for name in names}
+
+
+def check_shardable(model: Any, config: Mapping[str, Any], world_size: int) -> Parallelism:
     """What a config says, where it means that `model` is sharded over `world_size` processes.
 
     Raises:
@@ -193,7 +216,7 @@ def _mesh(shard_size: int | None) -> DeviceMesh:
 
 
 def _make_contiguous(model: nn.Module) -> None:
-    """FSDP2 takes no other parameters; with channels last the projection of patches saves a copy."""
+    """FSDP2 takes no other parameters, such as those with channels last."""
     for module in model.modules():
         for name, param in module.named_parameters(recurse=False):
             if not param.is_contiguous():

@@ -16,6 +16,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_p
 from mmengine.runner import BaseLoop
 from torch import nn
 
+from mae.engine.sharding import changed_rounding
 from mae.fault_tolerance.checkpoint import (
     Choice,
     advice,
@@ -37,6 +38,7 @@ from mae.fault_tolerance.checkpoint.state import NAMES
 from mae.fault_tolerance.work_dir import not_shared
 from mae.utils.distributed import on_main, together
 from mae.utils.errors import CheckpointError
+from mae.utils.sharded import is_sharded
 from mae.zoo.formats.translate import load_weights
 
 if TYPE_CHECKING:  # the runner imports this file
@@ -60,6 +62,8 @@ def describe(runner: 'Runner') -> None:
 def _origin(runner: 'Runner') -> str:
     config = getattr(runner.cfg, 'filename', None)
     device = f'{runner.world_size} x {get_device().upper()}'
+    if is_sharded(runner.model):
+        device += ', sharded'
     return f'{Path(config).stem if config else "without a config file"}, on {device}'
 
 
@@ -239,6 +243,7 @@ def _restore(
         f'{"another" if change.startswith("teacher ") else "other samples"}'
         for change in changed
     ]
+    warnings += changed_rounding(checkpoint['meta'].get('cfg') or {}, runner.cfg)
     try:
         runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return warnings + restore_state(

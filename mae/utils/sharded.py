@@ -1,6 +1,6 @@
-"""Tensors that the processes hold in parts, under `parallel.type='fsdp'`, and what is whole of them.
+"""Tensors that processes hold in parts, under `parallel.type='fsdp'`, and what is whole of them.
 
-A function here takes a plain tensor as it is, so that its users need not know how a run is laid out.
+A plain tensor is taken as it is, so that callers need not know how a run is laid out.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def gather(value: object) -> None:
     elif isinstance(value, dict):
         for item in value.values():
             gather(item)
-    elif type(value) in (list, tuple):
+    elif isinstance(value, list | tuple):
         for item in value:
             gather(item)
 
@@ -54,6 +54,22 @@ def like(whole: Tensor, tensor: Tensor) -> Tensor:
     mesh, placements = tensor.device_mesh, tensor.placements
     part: Tensor = distribute_tensor(whole, mesh, placements, src_data_rank=None)
     return part.clone()  # or it would keep the whole in memory
+
+
+def copy_parts(module: nn.Module) -> nn.Module:
+    """The parameters and buffers of a sharded module, copied, under the same names.
+
+    A sharded module refuses `deepcopy`. The copies cannot run forward.
+    """
+    copy = nn.Module()
+    for name, param in module.named_parameters(recurse=False):
+        copy.register_parameter(name, nn.Parameter(param.detach().clone(), param.requires_grad))
+    for name, buffer in module.named_buffers(recurse=False):
+        is_saved = name not in module._non_persistent_buffers_set
+        copy.register_buffer(name, buffer.clone(), persistent=is_saved)
+    for name, child in module.named_children():
+        copy.add_module(name, copy_parts(child))
+    return copy
 
 
 def l2_norms(tensors: Sequence[Tensor]) -> Tensor:

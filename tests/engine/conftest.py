@@ -9,6 +9,7 @@ import mae.datasets
 import mae.evaluation
 import mae.models
 from mae.engine import Runner
+from tests.engine.processes import train_in_processes
 
 assert mae.datasets
 assert mae.evaluation
@@ -114,3 +115,24 @@ def make_runner(tmp_path):
         return Runner.from_cfg(config)
 
     return make
+
+
+@pytest.fixture
+def together(make_runner, tmp_path):
+    """Trains in forked processes, with `hook` in the last: exit code; step, bad steps, hash."""
+    make_runner('preload', {'train_cfg.max_epochs': 2}).train()  # its imports, once
+
+    def run(folder, hook=None, changes=(), classify=False, world=2):
+        changes = {
+            'launcher': 'pytorch',
+            'train_dataloader.batch_size': 16,
+            'train_cfg.max_epochs': 2,
+            'default_hooks.checkpoint': dict(interval=4, by_epoch=False),
+            'env_cfg': dict(dist_cfg=dict(timeout=60)),
+            **dict(changes),
+        }
+        return train_in_processes(
+            lambda: make_runner(folder, changes, classify), world, tmp_path, hook
+        )
+
+    return run

@@ -1,104 +1,13 @@
 """What one of two processes meets, both act on: signals and bad numbers."""
 
-import json
-import multiprocessing
-import os
-import signal
-import socket
-import sys
-import traceback
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mae.fault_tolerance.signals import Stopped, StopSignals
 from mae.registry import HOOKS
-from mae.utils.digest import weights_sha256
-
-FORK = multiprocessing.get_context('fork')  # starting Python anew would take seconds
-CHANGES = {
-    'launcher': 'pytorch',
-    'train_dataloader.batch_size': 16,
-    'train_cfg.max_epochs': 2,
-    'default_hooks.checkpoint': dict(interval=4, by_epoch=False),
-    'env_cfg': dict(dist_cfg=dict(timeout=60)),
-}
-
-
-def free_port():
-    with socket.socket() as place:
-        place.bind(('127.0.0.1', 0))
-        return place.getsockname()[1]
-
-
-def child(rank, port, folder, make, hook):
-    torch.set_num_threads(1)
-    os.environ |= {
-        **dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2'),
-        **dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port)),
-    }
-    code = 1
-    try:
-        runner = make()
-        if hook is not None and rank == 1:
-            runner.register_hook(hook)
-        with StopSignals() as runner.signals:
-            try:
-                runner.train()
-                code = 0
-            except Stopped as stopped:
-                code = stopped.code
-        weights = runner.bare_model.state_dict()
-        counts = [h.count.total for h in runner.hooks if hasattr(h, 'count')]
-        text = f'{runner.iter} {counts[0]} {weights_sha256(weights)}'
-        (folder / f'rank{rank}').write_text(text)
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    os._exit(code)
-
-
-@pytest.fixture
-def two(make_runner, tmp_path):
-    """two(folder, hook, changes) trains with `hook` on rank 1: exit code; step, bad steps, hash."""
-
-    make_runner('preload', {'train_cfg.max_epochs': 2}).train()  # its imports, once
-
-    def run(folder, hook=None, changes=(), classify=False):
-        port = free_port()
-        changes = {**CHANGES, **dict(changes)}
-
-        def make():
-            return make_runner(folder, changes, classify)
-
-        processes = [
-            FORK.Process(target=child, args=(rank, port, tmp_path, make, hook)) for rank in (0, 1)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        codes = {process.exitcode for process in processes}
-        assert len(codes) == 1
-        results = {(tmp_path / f'rank{rank}').read_text() for rank in (0, 1)}
-        assert len(results) == 1
-        step, bad, digest = results.pop().split()
-        return codes.pop(), int(step), int(bad), digest
-
-    return run
-
-
-class Interrupt(Hook):
-    def __init__(self, point, step):
-        self.step = step
-        setattr(self, point, self._kill)
-
-    def _kill(self, runner, **others):
-        if runner.iter == self.step:
-            self.step = None
-            os.kill(os.getpid(), signal.SIGUSR1)
+from tests.engine.processes import Interrupt, losses
 
 
 class Spoil(Hook):
@@ -112,8 +21,13 @@ class Spoil(Hook):
                 loss + torch.inf if runner.iter == self.step else loss
             )
         else:
-            param = next(runner.bare_model.parameters())
-            param.register_hook(lambda g: g * torch.nan if runner.iter == self.step else None)
+            runner.bare_model.encoder.norm.register_forward_hook(self._spoil_gradient(runner))
+
+    def _spoil_gradient(self, runner):
+        def hook(module, arguments, output):
+            output.register_hook(lambda g: g * torch.nan if runner.iter == self.step else None)
+
+        return hook
 
 
 @HOOKS.register_module()
@@ -124,25 +38,28 @@ class LeaveOutStep6(Hook):
         runner.train_loop.left_out = [(6, 7)]
 
 
+@pytest.mark.parametrize('parallel', ['ddp', 'fsdp'])
 @pytest.mark.parametrize('loss', [True, False])
-def test_bad_numbers_on_one_rank_are_skipped_on_both(two, loss):
-    code, step, bad, digest = two('run', Spoil(6, loss))
+def test_bad_numbers_on_one_rank_are_skipped_on_both(together, loss, parallel):
+    changes = {'parallel': dict(type=parallel)}
+    code, step, bad, digest = together('run', Spoil(6, loss), changes)
     assert (code, step, bad) == (0, 10, 1)
-    expected = two('without', None, {'custom_hooks': [dict(type='LeaveOutStep6')]})
+    without = {**changes, 'custom_hooks': [dict(type='LeaveOutStep6')]}
+    expected = together('without', None, without)
     assert digest == expected[-1]
 
 
-def test_signal_to_one_rank_stops_both(two, tmp_path):
-    whole = two('whole', None, classify=True)
+def test_signal_to_one_rank_stops_both(together, tmp_path):
+    whole = together('whole', None, classify=True)
     # The wish travels with the exchange of the next step.
     for point, step, stopped in [('after_train_iter', 2, 4), ('after_val_iter', 5, 5)]:
-        code, reached, _, _ = two(f'run{step}', Interrupt(point, step), classify=True)
+        code, reached, _, _ = together(f'run{step}', Interrupt(point, step), classify=True)
         assert (code, reached) == (143, stopped)
         assert Path(tmp_path, f'run{step}', f'iter_{stopped}.pth').exists()
-        assert two(f'run{step}', None, {'resume': True}, classify=True) == whole
+        assert together(f'run{step}', None, {'resume': True}, classify=True) == whole
 
 
-def test_a_probe_stopped_in_mid_epoch_ends_with_the_same_statistics(two):
+def test_a_probe_stopped_in_mid_epoch_ends_with_the_same_statistics(together):
     """The head's BatchNorm sees other images in each process; a checkpoint holds their mean."""
     probe = {
         'model.head.norm': 'batch',
@@ -150,28 +67,19 @@ def test_a_probe_stopped_in_mid_epoch_ends_with_the_same_statistics(two):
         'model.encoder.trainable_pos': False,
         'optim_wrapper.paramwise_cfg': None,
     }
-    whole = two('whole', None, probe, classify=True)
-    code, reached, _, _ = two('run', Interrupt('after_train_iter', 1), probe, classify=True)
+    whole = together('whole', None, probe, classify=True)
+    code, reached, _, _ = together('run', Interrupt('after_train_iter', 1), probe, classify=True)
     assert (code, reached) == (143, 3)  # of five steps an epoch
-    assert two('run', None, {**probe, 'resume': True}, classify=True) == whole
+    assert together('run', None, {**probe, 'resume': True}, classify=True) == whole
 
 
-def losses(folder):
-    """The loss of each step, by the newest log of a work dir; each step was done once."""
-    log = sorted(folder.glob('*/vis_data/scalars.json'))[-1]
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    pairs = [(line['step'], line['loss']) for line in lines if 'loss' in line]
-    assert len(dict(pairs)) == len(pairs)
-    return dict(pairs)
-
-
-def test_a_batch_that_two_processes_do_not_divide(two, make_runner, tmp_path):
+def test_a_batch_that_two_processes_do_not_divide(together, make_runner, tmp_path):
     odd = {'global_batch_size': 33, 'train_dataloader.batch_size': 33, 'train_cfg.max_epochs': 2}
     make_runner('one', odd).train()
     few = {**odd, 'train_dataloader.batch_size': 8}  # six parts of five or six
-    assert two('two', changes=few)[:2] == (0, 8)
+    assert together('two', changes=few)[:2] == (0, 8)
     # Stopped in two processes, and continued in one.
-    assert two('both', Interrupt('after_train_iter', 2), changes=few)[:2] == (143, 4)
+    assert together('both', Interrupt('after_train_iter', 2), changes=few)[:2] == (143, 4)
     make_runner('both', {**odd, 'resume': True}).train()
     expected = losses(tmp_path / 'one')
     assert len(expected) == 8

@@ -5,8 +5,10 @@ from mmengine.hooks import EMAHook as MMEMAHook
 from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
+from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.runner import TrainingRunner
-from mae.registry import HOOKS
+from mae.registry import HOOKS, MODELS
+from mae.utils.sharded import copy_parts, is_sharded, like, local, reshard
 
 
 def update_average(
@@ -26,7 +28,7 @@ def update_average(
     )
     if average.steps % average.interval == 0:
         pairs = [
-            (mean.data, found[name].data.to(mean.device))
+            (local(mean.data), local(found[name].data).to(mean.device))
             for name, mean in average.avg_parameters.items()
             if mean.dtype.is_floating_point
         ]
@@ -57,6 +59,28 @@ class EMAHook(MMEMAHook):
         super().__init__(**options)
         self._is_swapped = False
 
+    def before_run(self, runner: TrainingRunner) -> None:
+        """Make the average; of a sharded model in the same parts, as it cannot be copied itself."""
+        if is_sharded(runner.model):
+            self.src_model = runner.model
+            arguments = {'model': copy_parts(runner.model)}
+            self.ema_model = MODELS.build(self.ema_cfg, default_args=arguments)
+        else:
+            super().before_run(runner)
+
+    def after_load_checkpoint(self, runner: TrainingRunner, checkpoint: Checkpoint) -> None:
+        """Restore the average; without one in the checkpoint the first step begins it."""
+        if is_sharded(runner.model):
+            if not runner._resume:
+                return
+            own = runner.model.state_dict()
+            for key in {'state_dict', 'ema_state_dict'} & checkpoint.keys():
+                checkpoint[key] = {
+                    name: like(value, own.get(name.removeprefix('module.'), value))
+                    for name, value in checkpoint[key].items()
+                }
+        super().after_load_checkpoint(runner, checkpoint)
+
     def after_train_iter(
         self,
         runner: TrainingRunner,
@@ -84,6 +108,7 @@ class EMAHook(MMEMAHook):
             self._swap_ema_parameters()
 
     def _swap_ema_parameters(self) -> None:
+        reshard(self.src_model)
         with torch.no_grad():
             super()._swap_ema_parameters()
         self._is_swapped = not self._is_swapped

@@ -91,7 +91,8 @@ class StepOptimWrapper(OptimWrapper):
             yield
 
     def should_sync(self) -> bool:
-        return self._done + 1 == len(self._weights)
+        done = self._done % len(self._weights)  # a loop without `begin_step` begins anew
+        return done + 1 == len(self._weights)
 
     def should_update(self) -> bool:
         return self._done == len(self._weights)
