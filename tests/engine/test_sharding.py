@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mae.engine.optim.lars import LARS
 from mae.engine.optim.wrapper import StepOptimWrapper
 from mae.engine.sharding import Parallelism, changed_rounding, check_shardable, shard
+from mae.fault_tolerance.checkpoint import load_sharded
 from mae.registry import HOOKS
 from mae.utils.digest import weights_sha256
 from mae.utils.errors import ConfigError
@@ -33,8 +34,13 @@ def same(this, that):
 
 
 def state(path):
-    """A checkpoint but for what is said of the run; its hash is that of the weights as saved."""
-    found = torch.load(path, weights_only=True)
+    """A checkpoint but for what is said of the run; its hash is that of the weights as saved.
+
+    Of a sharded run it is a folder of parts, unless it is the best.
+    """
+    folder = path.with_suffix('.dcp')
+    found = load_sharded(folder) if folder.exists() else torch.load(path, weights_only=True)
+    found.pop('proof', None)
     return {key: value for key, value in found.items() if key != 'meta'}
 
 
