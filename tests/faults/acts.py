@@ -83,6 +83,14 @@ class Signal(Hook):
         os.fsync = sync
 
 
+class Turn(Signal):
+    """`Signal`, with a note of the weights from which the run starts."""
+
+    def before_train(self, runner):
+        note('start', weights_sha256(runner.bare_model.state_dict()))
+        super().before_train(runner)
+
+
 class DieAtCall(Hook):
     """SIGKILL before a system call of a save.
 
@@ -210,5 +218,5 @@ class TimeChoice(Hook):
 
 ACTS = {
     act.__name__: act
-    for act in (Signal, DieAtCall, Spoil, TimeChoice, Refuse, FullLog, Ballast, Cost)
+    for act in (Signal, Turn, DieAtCall, Spoil, TimeChoice, Refuse, FullLog, Ballast, Cost)
 }

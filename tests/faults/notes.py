@@ -9,7 +9,8 @@ RANK = int(os.environ.get('RANK', '0'))
 
 def note(name, value, *, append=False):
     """Leave a value for the harness."""
-    path = Path(f'{os.environ["MAE_FAULT_TRACE"]}{RANK}.{name}')
+    rank = os.environ.get('RANK', '0')  # of a fork another than `RANK`
+    path = Path(f'{os.environ["MAE_FAULT_TRACE"]}{rank}.{name}')
     with path.open('a' if append else 'w') as file:
         file.write(json.dumps(value) + '\n')
 

@@ -26,8 +26,8 @@ def other_world_dense(trial):
 def _change_world(trial, kind, change, step, options):
     """Stopped at a step on a number of processes, and resumed on another."""
     before, after = change
-    expected = _seen(
-        trial.bench.once(f'record-{kind}', lambda folder: _record(trial, kind, options, folder)), 1
+    expected = seen_in(
+        trial.bench.once(f'record-{kind}', lambda folder: record(trial, kind, options, folder)), 1
     )
     fault = dict(do='Signal', at='end', step=step, rank=before - 1)
     line = trial.bench.line(kind, trial.work_dir, processes=before, options=options)
@@ -38,21 +38,21 @@ def _change_world(trial, kind, change, step, options):
     line = trial.bench.line(kind, trial.work_dir, '--resume', processes=after, options=options)
     trial.run(line, record=True, log=trial.folder / 'after', quick=after == 1)
     trial.facts |= {'from': before, 'to': after, 'step': stopped}
-    first = _seen(trial.folder, before, 'before')
-    second = _seen(trial.folder, after, 'after')
+    first = seen_in(trial.folder, before, 'before')
+    second = seen_in(trial.folder, after, 'after')
     twice = set(first) & set(second)
     trial.check(not twice, f'steps {sorted(twice)} were done twice')
     found = {**first, **second}
-    trial.facts |= _compare(expected, found)
+    trial.facts |= compare(expected, found)
     trial.check(found == expected, f'other samples: {trial.facts}')
 
 
-def _record(trial, kind, options, folder):
+def record(trial, kind, options, folder):
     line = trial.bench.line(kind, folder / 'run', options=options)
     trial.bench.run(line, folder / 'log', record=True, quick=True)
 
 
-def _seen(folder, processes, log='log'):
+def seen_in(folder, processes, log='log'):
     """Of each step the samples of all processes, each with key and mask or digest, in order."""
     steps = {}
     for rank in range(processes):
@@ -61,7 +61,7 @@ def _seen(folder, processes, log='log'):
     return {step: sorted(seen) for step, seen in steps.items()}
 
 
-def _compare(expected, found):
+def compare(expected, found):
     wanted, had = (
         Counter((step, i) for step, seen in steps.items() for i, *_ in seen)
         for steps in (expected, found)
@@ -86,7 +86,7 @@ def signal_from_outside(trial):
     trial.finish(line, reference)
 
 
-def _total(facts):
+def total(facts):
     return {name: sum(fact.get(name, 0) for fact in facts) for name in ('repeated', 'missed')}
 
 
@@ -98,7 +98,7 @@ SCENES = [
         full=len(_CHANGES),
         short=(),
         cores=2,
-        sum_up=_total,
+        sum_up=total,
     ),
     Scene(
         'worlddense',
@@ -107,7 +107,7 @@ SCENES = [
         full=2 * len(_CHANGES),
         short=(),
         cores=2,
-        sum_up=_total,
+        sum_up=total,
     ),
     Scene(
         'signals2',
