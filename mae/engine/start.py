@@ -15,6 +15,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import BaseLoop
 from torch import nn
 
+from mae.fault_tolerance.agreement import check_agreement
 from mae.fault_tolerance.checkpoint import (
     Choice,
     check_checkpoint,
@@ -26,10 +27,12 @@ from mae.fault_tolerance.checkpoint import (
     read_model,
     restore_state,
 )
-from mae.fault_tolerance.checkpoint.state import NAMES
+from mae.fault_tolerance.checkpoint.state import NAMES, fingerprint
+from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.work_dir import not_shared
 from mae.utils.distributed import on_main, together
 from mae.utils.errors import CheckpointError
+from mae.utils.launched import elastic_run
 from mae.zoo.formats.translate import load_weights
 
 if TYPE_CHECKING:  # the runner imports this file
@@ -81,10 +84,19 @@ def announce(runner: 'Runner') -> None:
     """Log a line if the work dir holds an earlier run, with what happens to it.
 
     In a run of several processes all of them find out whether they share it.
+
+    Raises:
+        CheckpointError: the starts of an elastic run fail again and again.
+        ConfigError: some processes read other data than the first.
     """
     work_dir = Path(runner.work_dir)
-    if runner.distributed and (warning := not_shared(work_dir)):
-        runner.logger.warning(warning)
+    if elastic_run() is not None and on_main(lambda: _goes_on(runner.run_state)):
+        runner._resume, runner._load_from = True, None
+    if runner.distributed:
+        if runner.is_exact:
+            check_agreement('data', _data_facts(runner))
+        if warning := not_shared(work_dir):
+            runner.logger.warning(warning)
     if not is_main_process() or runner._train_loop is None or runner._has_loaded:
         return
     step = _earlier_step(work_dir, runner)
@@ -100,6 +112,19 @@ def announce(runner: 'Runner') -> None:
     else:
         then = 'this one continues its latest good checkpoint'
     runner.logger.info(f'{work_dir} holds an earlier run, which came to step {step}: {then}')
+
+
+def _data_facts(runner: 'Runner') -> dict[str, object]:
+    dataset = runner.train_dataloader.dataset
+    return {'number of samples': len(dataset), 'fingerprint of them': fingerprint(dataset)}
+
+
+def _goes_on(state: RunState | None) -> bool:
+    """Whether an earlier start of this elastic run has saved, so that `--load-from` is done."""
+    if state is None or state.elastic is None:
+        return False
+    state.elastic.check_progress()
+    return state.elastic.has_saved
 
 
 def _earlier_step(work_dir: Path, runner: 'Runner') -> int:

@@ -3,6 +3,7 @@ from mae.fault_tolerance.checkpoint.folder import (
     check_checkpoint,
     choose_checkpoint,
     list_checkpoints,
+    newest_checkpoint,
     newest_verified,
     verified,
 )
@@ -35,6 +36,7 @@ __all__ = [
     'list_checkpoints',
     'load_checkpoint',
     'mmengine_checkpoint',
+    'newest_checkpoint',
     'newest_verified',
     'on_main',
     'read_model',
