@@ -32,7 +32,8 @@ launch_torchrun() {
     if [[ ${NNODES#*:} != 1 && -z ${MASTER_ADDR:-} ]]; then
         [[ -n ${SLURM_JOB_NODELIST:-} ]] ||
             usage "NNODES=$NNODES needs MASTER_ADDR, the address of node 0, the same on each node"
-        MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+        MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+        MASTER_ADDR=${MASTER_ADDR%%$'\n'*}
     fi
     if [[ $NNODES == *:* || ${MAX_RESTARTS:-0} != 0 ]]; then
         meet_elastically
@@ -85,6 +86,30 @@ cpus_per_task() {
     ((share > 18)) && share=18
     ((share < 1)) && share=1
     echo "$share"
+}
+
+# launch_sbatch PARTITION JOB_NAME LAUNCHER CONFIG [ARGUMENTS]: a batch job, which SLURM may start
+# anew after a time limit or the loss of a node; on each node LAUNCHER, with a process for each GPU.
+launch_sbatch() {
+    local partition=$1 job_name=$2 launcher=$3 gpus=${GPUS:-8} per_node cpus sbatch_args run
+    shift 3
+    per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
+    if ((gpus % per_node)); then
+        usage "GPUS=$gpus is no multiple of GPUS_PER_NODE=$per_node: each node has as many"
+    fi
+    cpus=$((per_node * ${CPUS_PER_TASK:-$(cpus_per_task "$partition" "$per_node")}))
+    read -ra sbatch_args <<<"${SRUN_ARGS:-}"
+    # sbatch reads the job from its input, and copies it: paths are those of here.
+    run=$(printf '%q ' "$tools/$launcher" "$1" "$per_node" "${@:2}")
+    exec sbatch --partition="$partition" --job-name="$job_name" --nodes=$((gpus / per_node)) \
+        --ntasks-per-node=1 --gres=gpu:"$per_node" --cpus-per-task="$cpus" \
+        --requeue --open-mode=append --signal=USR1@120 \
+        ${sbatch_args[@]+"${sbatch_args[@]}"} <<JOB
+#!/usr/bin/env bash
+export PYTHON=$(printf %q "$PYTHON") NNODES=$((gpus / per_node)) MAX_RESTARTS=${MAX_RESTARTS:-3}
+export PORT=${PORT:-\$((20000 + SLURM_JOB_ID % 20000))}
+exec srun --kill-on-bad-exit=1 --cpus-per-task=$cpus $run
+JOB
 }
 
 # launch_srun PARTITION JOB_NAME TOOL [ARGUMENTS]: GPUS tasks through SLURM.
