@@ -3,6 +3,7 @@
 import atexit
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -71,6 +72,8 @@ def _run(main: Callable[[], object]) -> None:
 
 def _end(code: int) -> None:
     """End the process in the order in which Python ends it, up to the garbage collection."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # the launcher ends all
+        signal.signal(signum, signal.SIG_IGN)
     for thread in threading.enumerate():
         if not thread.daemon and thread is not threading.current_thread():
             thread.join()

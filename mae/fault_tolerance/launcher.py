@@ -64,7 +64,7 @@ class Spare(Exception):  # noqa: N818  # no error
 def launch(argv: Sequence[str]) -> int:
     """Run torchrun with a command line; returns the exit status."""
     os.environ[LAUNCHER] = str(os.getpid())
-    logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)  # torchrun's
     _do_not_wait_for_frozen()
     launcher_api.LocalElasticAgent = Agent  # type: ignore[misc]
     args = parse_args(argv)
@@ -186,6 +186,10 @@ class Rendezvous(DynamicRendezvousHandler):
     """c10d's, which says when it waits, and ends when another node has ended the run."""
 
     _closed_since: float | None = None
+
+    def get_backend(self) -> str:
+        """The name under which torchrun asks for it."""
+        return BACKEND
 
     def next_rendezvous(self) -> RendezvousInfo:
         timer = threading.Timer(_QUIET, self._say_why_it_waits)
