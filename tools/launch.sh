@@ -22,13 +22,25 @@ usage() {
 launch_torchrun() {
     local processes=$1 tool=$2 place threads
     shift 2
-    if [[ ${NNODES:-1} == 1 && -z ${PORT:-} ]]; then
+    NNODES=${NNODES:-1} NODE_RANK=${NODE_RANK:-${SLURM_NODEID:-0}}
+    if [[ ! $NNODES =~ ^[1-9][0-9]*(:[1-9][0-9]*)?$ || ${NNODES%:*} -gt ${NNODES#*:} ]]; then
+        usage "NNODES=$NNODES is neither a number of nodes nor the least and the most, as 1:4"
+    fi
+    if [[ ! ${MAX_RESTARTS:-0} =~ ^[0-9]+$ ]]; then
+        usage "MAX_RESTARTS=$MAX_RESTARTS is no number of restarts"
+    fi
+    if [[ ${NNODES#*:} != 1 && -z ${MASTER_ADDR:-} ]]; then
+        [[ -n ${SLURM_JOB_NODELIST:-} ]] ||
+            usage "NNODES=$NNODES needs MASTER_ADDR, the address of node 0, the same on each node"
+        MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+        MASTER_ADDR=${MASTER_ADDR%%$'\n'*}
+    fi
+    if [[ $NNODES == *:* || ${MAX_RESTARTS:-0} != 0 ]]; then
+        meet_elastically
+    elif [[ $NNODES == 1 && -z ${PORT:-} ]]; then
         place=(--nnodes=1 --rdzv-backend=c10d --rdzv-endpoint=127.0.0.1:0 --local-addr=127.0.0.1)
     else
-        if [[ ${NNODES:-1} != 1 && -z ${MASTER_ADDR:-} ]]; then
-            usage "NNODES=$NNODES needs MASTER_ADDR, the address of node 0, the same on each node"
-        fi
-        place=(--nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}"
+        place=(--nnodes="$NNODES" --node-rank="$NODE_RANK"
             --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}")
     fi
     if [[ -z ${OMP_NUM_THREADS:-} ]] && ! command -v nvidia-smi >/dev/null; then
@@ -42,6 +54,21 @@ launch_torchrun() {
     exec "$PYTHON" "$tools/launch.py" "${place[@]}" --nproc-per-node="$processes" \
         --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \
         "$tools/$tool" "$@" --launcher pytorch
+}
+
+# meet_elastically: sets `place` so that a run goes on without a node that is lost, and with it again.
+meet_elastically() {
+    local id=${RDZV_ID:-${SLURM_JOB_ID:-}} endpoint=127.0.0.1:${PORT:-0}
+    if [[ ${NNODES#*:} != 1 ]]; then
+        [[ -n $id ]] || usage "NNODES=$NNODES needs RDZV_ID, a name of the run, the same on each node"
+        endpoint=$MASTER_ADDR:${PORT:-29500}
+    fi
+    export MAE_ELASTIC_RUN=${id:-$(date +%s)-$$}
+    # Shared, the store would hold the addresses of the processes before a restart.
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    place=(--nnodes="$NNODES" --max-restarts="${MAX_RESTARTS:-3}" --rdzv-id="$MAE_ELASTIC_RUN"
+        --rdzv-backend=mae --rdzv-endpoint="$endpoint"
+        --rdzv-conf="is_host=$((NODE_RANK == 0)),join_timeout=600,last_call_timeout=30")
 }
 
 # cpus_per_task PARTITION TASKS: cores of a node of the partition, shared by the tasks on it, at most
@@ -59,6 +86,30 @@ cpus_per_task() {
     ((share > 18)) && share=18
     ((share < 1)) && share=1
     echo "$share"
+}
+
+# launch_sbatch PARTITION JOB_NAME LAUNCHER CONFIG [ARGUMENTS]: a batch job, which SLURM may start
+# anew after a time limit or the loss of a node; on each node LAUNCHER, with a process for each GPU.
+launch_sbatch() {
+    local partition=$1 job_name=$2 launcher=$3 gpus=${GPUS:-8} per_node cpus sbatch_args run
+    shift 3
+    per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
+    if ((gpus % per_node)); then
+        usage "GPUS=$gpus is no multiple of GPUS_PER_NODE=$per_node: each node has as many"
+    fi
+    cpus=$((per_node * ${CPUS_PER_TASK:-$(cpus_per_task "$partition" "$per_node")}))
+    read -ra sbatch_args <<<"${SRUN_ARGS:-}"
+    # sbatch reads the job from its input, and copies it: paths are those of here.
+    run=$(printf '%q ' "$tools/$launcher" "$1" "$per_node" "${@:2}")
+    exec sbatch --partition="$partition" --job-name="$job_name" --nodes=$((gpus / per_node)) \
+        --ntasks-per-node=1 --gres=gpu:"$per_node" --cpus-per-task="$cpus" \
+        --requeue --open-mode=append --signal=USR1@120 \
+        ${sbatch_args[@]+"${sbatch_args[@]}"} <<JOB
+#!/usr/bin/env bash
+export PYTHON=$(printf %q "$PYTHON") NNODES=$((gpus / per_node)) MAX_RESTARTS=${MAX_RESTARTS:-3}
+export PORT=${PORT:-\$((20000 + SLURM_JOB_ID % 20000))}
+exec srun --kill-on-bad-exit=1 --cpus-per-task=$cpus $run
+JOB
 }
 
 # launch_srun PARTITION JOB_NAME TOOL [ARGUMENTS]: GPUS tasks through SLURM.

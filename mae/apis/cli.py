@@ -1,14 +1,18 @@
 """How command lines end: errors of the user in one line, bugs with a traceback."""
 
+import atexit
 import os
 import re
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import mae
+from mae.utils.launched import LAUNCHER, tell_launcher
 
 # Seconds that all processes but the first wait before they print an error: if all of them have it,
 # the first prints it, and the launcher ends the others meanwhile.
@@ -30,7 +34,25 @@ def run_command(main: Callable[[], object]) -> None:
     is printed as `error: ...` on stderr, and the process ends with status 1; with MAE_TRACEBACK=1
     the traceback comes first. Ctrl-C ends it with status 130, another signal that a run listens to
     with 143. Everything else is a bug and keeps its traceback.
+
+    A process of `tools/launch.py` ends without Python's last garbage collection: that takes a
+    second or more, and the others wait for it.
     """
+    if LAUNCHER not in os.environ:
+        _run(main)
+        return
+    code: object = 1
+    try:
+        _run(main)
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    _end(code if isinstance(code, int) else int(code is not None))
+
+
+def _run(main: Callable[[], object]) -> None:
     try:
         main()
         _leave_distributed()
@@ -43,8 +65,22 @@ def run_command(main: Callable[[], object]) -> None:
             raise
         if wants_traceback():
             sys.excepthook(type(error), error, error.__traceback__)
+        tell_launcher(message, final=isinstance(error, ValueError))
         _say(f'error: {message}')
         sys.exit(1)
+
+
+def _end(code: int) -> None:
+    """End the process in the order in which Python ends it, up to the garbage collection."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # the launcher ends all
+        signal.signal(signum, signal.SIG_IGN)
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _leave_distributed() -> None:

@@ -14,6 +14,7 @@ from mae.apis.cli import explain
 from mae.apis.per_class import dense_tables, write_per_class
 from mae.apis.suggest_config import matching_config
 from mae.engine import Runner
+from mae.fault_tolerance.checkpoint import newest_checkpoint
 from mae.fault_tolerance.lock import folder_lock
 from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.signals import EXIT_CODES, Stopped, StopSignals
@@ -22,6 +23,7 @@ from mae.fault_tolerance.work_dir import tidy_start
 from mae.utils.digest import weights_sha256
 from mae.utils.distributed import is_first_process
 from mae.utils.errors import ConfigError
+from mae.utils.launched import elastic_run
 from mae.utils.sharded import is_sharded
 from mae.zoo.fetch import find_file
 
@@ -30,7 +32,7 @@ def train(config: Config) -> Runner:
     """Run the training a config describes, alone in its work dir.
 
     SIGTERM, SIGUSR1 and SIGINT stop it at the next step, with the state saved; `run.json` in the
-    work dir records the outcome.
+    work dir records the outcome. A start of an elastic run resumes by itself.
 
     Args:
         config: from `mae.apis.load_config`, with `work_dir` set.
@@ -49,6 +51,8 @@ def train(config: Config) -> Runner:
                 f'the config describes no training: {key} is missing in {config.filename}'
                 '; one that only evaluates is for tools/test.py'
             )
+    if elastic_run() and not config.get('load_from'):
+        config.resume = True
     work_dir = Path(config.work_dir)
     first = is_first_process(config.get('launcher', 'none'))
     with (
@@ -79,7 +83,10 @@ def train(config: Config) -> Runner:
 
 
 def _run_state(config: Config) -> RunState:
-    return RunState(Path(config.work_dir), resumes=bool(config.get('resume')))
+    work_dir = Path(config.work_dir)
+    run = elastic_run()
+    newest = None if run is None else newest_checkpoint(work_dir)
+    return RunState(work_dir, resumes=bool(config.get('resume')), run_id=run, newest=newest)
 
 
 @contextmanager

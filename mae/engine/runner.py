@@ -49,6 +49,7 @@ from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import configures_one_optimizer, with_rate
 from mae.engine.sharding import Parallelism, check_shardable, shard
 from mae.engine.start import announce, begin, describe, load, resume
+from mae.fault_tolerance.agreement import check_started_alike
 from mae.fault_tolerance.checkpoint import (
     identity_of,
     mmengine_checkpoint,
@@ -166,13 +167,14 @@ class Runner(_Base):
         """Join the process group, let mmengine do the rest, and on a CPU keep freed memory.
 
         Raises:
-            ConfigError: the environment names a GPU that is not there, or the config a precision
-                that the GPU lacks.
+            ConfigError: the environment names a GPU that is not there, the config a precision
+                that the GPU lacks, or the processes have different configs or versions.
         """
         require_visible_gpu()
         if self.distributed and not mmengine.dist.is_distributed():
             limits = Timeouts.of(env_cfg.get('dist_cfg') or {})
             init_distributed(self.launcher, limits.start, Path(self.work_dir))
+            check_started_alike(self.cfg.to_dict())
         if self.distributed:  # mmengine sets what is missing, with a warning of each process
             threads = os.environ.setdefault('OMP_NUM_THREADS', '1')
             os.environ.setdefault('MKL_NUM_THREADS', threads)

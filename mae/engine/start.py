@@ -17,6 +17,7 @@ from mmengine.runner import BaseLoop
 from torch import nn
 
 from mae.engine.sharding import changed_rounding
+from mae.fault_tolerance.agreement import check_agreement
 from mae.fault_tolerance.checkpoint import (
     Choice,
     advice,
@@ -34,10 +35,12 @@ from mae.fault_tolerance.checkpoint import (
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
 from mae.fault_tolerance.checkpoint.manifest import Damaged, verify_folder
 from mae.fault_tolerance.checkpoint.sharded_load import Layout
-from mae.fault_tolerance.checkpoint.state import NAMES
+from mae.fault_tolerance.checkpoint.state import NAMES, fingerprint
+from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.work_dir import not_shared
 from mae.utils.distributed import on_main, together
 from mae.utils.errors import CheckpointError
+from mae.utils.launched import elastic_run
 from mae.utils.sharded import is_sharded
 from mae.zoo.formats.translate import load_weights
 
@@ -92,9 +95,17 @@ def announce(runner: 'Runner') -> None:
     """Log a line if the work dir holds an earlier run, with what happens to it.
 
     In a run of several processes all of them find out whether they share it.
+
+    Raises:
+        CheckpointError: the starts of an elastic run fail again and again.
+        ConfigError: some processes read other data than the first.
     """
     work_dir = Path(runner.work_dir)
+    if elastic_run() is not None and on_main(lambda: _goes_on(runner.run_state)):
+        runner._resume, runner._load_from = True, None
     if runner.distributed:
+        if runner.is_exact:
+            check_agreement('data', _data_facts(runner))
         _look_whether_shared(runner, work_dir)
     if not is_main_process() or runner._train_loop is None or runner._has_loaded:
         return
@@ -130,6 +141,19 @@ def _look_whether_shared(runner: 'Runner', work_dir: Path) -> None:
         on_main(refuse)
     elif warning:
         runner.logger.warning(warning)
+
+
+def _data_facts(runner: 'Runner') -> dict[str, object]:
+    dataset = runner.train_dataloader.dataset
+    return {'number of samples': len(dataset), 'fingerprint of them': fingerprint(dataset)}
+
+
+def _goes_on(state: RunState | None) -> bool:
+    """Whether an earlier start of this elastic run has saved, so that `--load-from` is done."""
+    if state is None or state.elastic is None:
+        return False
+    state.elastic.check_progress()
+    return state.elastic.has_saved
 
 
 def _earlier_step(work_dir: Path, runner: 'Runner') -> int:

@@ -6,20 +6,82 @@ import socket
 import threading
 import time
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from mmengine.hooks import Hook
 
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
+from mae.utils.errors import CheckpointError
 from mae.utils.files import write_json
 from mae.utils.versions import versions
 
 NAME = 'run.json'
 # Seconds between two heartbeats: a run is dead after five of them without one.
 HEARTBEAT = 10.0
+# Starts of an elastic run in a row that may fail without a new checkpoint.
+RESTARTS_IN_VAIN = 3
+
+
+@dataclass(frozen=True)
+class ElasticStart:
+    """One start of an elastic run, beside those before it.
+
+    Attributes:
+        run_id: name of the run.
+        begun_with: newest checkpoint of the work dir when the run was started first.
+        newest: newest checkpoint of the work dir now.
+        restarts_in_vain: starts in a row that followed a failure and found no newer checkpoint.
+        last_failure: why the start before failed, if it did.
+    """
+
+    run_id: str
+    begun_with: str | None
+    newest: str | None
+    restarts_in_vain: int = 0
+    last_failure: str | None = None
+
+    @classmethod
+    def after(cls, earlier: Mapping[str, Any], run_id: str, newest: str | None) -> 'ElasticStart':
+        """The start that follows an earlier `run.json`, {} if there is none.
+
+        Args:
+            newest: name and hash of the newest checkpoint.
+        """
+        before = earlier.get('elastic')
+        if not isinstance(before, dict) or before.get('run_id') != run_id:
+            return cls(run_id, newest, newest)
+        in_vain = before.get('restarts_in_vain')
+        in_vain = in_vain if isinstance(in_vain, int) else 0
+        if newest != before.get('newest') or in_vain > RESTARTS_IN_VAIN:  # the user tries again
+            in_vain = 0
+        elif earlier.get('state') != 'stopped':  # as when another node joins
+            in_vain += 1
+        reason = earlier.get('reason') or 'it was killed'
+        return cls(run_id, before.get('begun_with'), newest, in_vain, str(reason))
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether an earlier start of the run has made a checkpoint."""
+        return self.newest != self.begun_with
+
+    def check_progress(self) -> None:
+        """Refuse to start again and again.
+
+        Raises:
+            CheckpointError: too many starts in a row have failed without a new checkpoint.
+        """
+        if self.restarts_in_vain > RESTARTS_IN_VAIN:
+            since = self.newest.split()[0] if self.newest else 'the start'
+            raise CheckpointError(
+                f'{RESTARTS_IN_VAIN} restarts in a row came to no new checkpoint after {since}, '
+                f'so the run ends; the last one failed: {self.last_failure}'
+            )
 
 
 class RunState:
@@ -31,10 +93,13 @@ class RunState:
 
     Args:
         resumes: whether the run continues an earlier one, if there is one in the work dir.
+        run_id: name of the elastic run of which this is a start; None: of none.
+        newest: name and hash of the newest checkpoint of the work dir, for an elastic run.
         seconds: time between two heartbeats.
 
     Attributes:
         before: step in the `run.json` that it replaces; 0 if there is none.
+        elastic: this start beside earlier ones; None if the run is not elastic.
         is_over: whether the state is final.
 
     Raises:
@@ -42,11 +107,19 @@ class RunState:
     """
 
     def __init__(
-        self, work_dir: Path, *, resumes: bool = False, seconds: float = HEARTBEAT
+        self,
+        work_dir: Path,
+        *,
+        resumes: bool = False,
+        run_id: str | None = None,
+        newest: str | None = None,
+        seconds: float = HEARTBEAT,
     ) -> None:
         self.path = work_dir / NAME
         earlier = _read(self.path)
-        self.before = earlier.get('step', 0)
+        self.before = _number(earlier, 'step')
+        self.elastic = None if run_id is None else ElasticStart.after(earlier, run_id, newest)
+        resumes = resumes or (self.elastic is not None and self.elastic.has_saved)
         self.is_over = False
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -60,7 +133,8 @@ class RunState:
             'exit_code': None,
             'weights_sha256': None,
             'resumed_from': None,
-            'restarts': earlier.get('restarts', 0) + 1 if resumes and earlier else 0,
+            'restarts': _number(earlier, 'restarts') + 1 if resumes and earlier else 0,
+            'elastic': self.elastic and asdict(self.elastic),
             'world_size': None,
             'bad_steps': 0,
             'rollbacks': 0,
@@ -96,13 +170,18 @@ class RunState:
                     write_json(self.path, self._values, flush=False)
 
 
-def _read(path: Path) -> dict[str, int]:
-    """The numbers of an earlier `run.json`; nothing if there is none, or it is not ours."""
+def _read(path: Path) -> dict[str, Any]:
+    """An earlier `run.json`; {} if there is none, or it is not ours."""
     try:
         found = json.loads(path.read_bytes())
-        return {key: value for key, value in found.items() if isinstance(value, int)}
-    except (OSError, AttributeError, ValueError):
+    except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(values: Mapping[str, Any], key: str) -> int:
+    value = values.get(key)
+    return value if isinstance(value, int) else 0
 
 
 def _now() -> str:

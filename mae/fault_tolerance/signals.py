@@ -19,6 +19,7 @@ from mae.fault_tolerance.checkpoint.hook import CheckpointHook
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.step_report import StepReport
 from mae.registry import HOOKS
+from mae.utils.launched import elastic_run
 
 # Exit status by stop signal. Of several signals the last one listed here counts.
 EXIT_CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
@@ -156,8 +157,8 @@ class StopHook(Hook):
 
     Args:
         requeue: return the job to SLURM (`scontrol requeue`) after SIGUSR1, which `sbatch
-            --signal=USR1@120` sends before the time limit, if the run was started with `--resume`
-            without a path.
+            --signal=USR1@120` sends before the time limit, if the run is elastic or was started
+            with `--resume` without a path.
     """
 
     priority = 'LOWEST'
@@ -244,10 +245,11 @@ def _requeue(runner: TrainingRunner) -> None:
     job = os.environ.get('SLURM_JOB_ID')
     if job is None:
         return
-    if not runner.cfg.get('resume'):
+    goes_on = elastic_run() is not None  # by itself, whatever it was first started from
+    if not goes_on and not runner.cfg.get('resume'):
         runner.logger.warning('not requeued: without --resume the job would start anew')
         return
-    if runner.cfg.get('load_from'):
+    if not goes_on and runner.cfg.get('load_from'):
         runner.logger.warning('not requeued: --resume PATH would begin at PATH again; leave it out')
         return
     try:

@@ -3,8 +3,6 @@
 import ctypes
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -18,16 +16,15 @@ import torch.distributed as dist
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 
 from mae.utils.errors import CheckpointError, ConfigError
+from mae.utils.launched import LAUNCHER
+from mae.utils.network import address_towards, interface_of
 
 T = TypeVar('T')
 
 # Seconds after which a silent process counts as dead, unless `env_cfg.dist_cfg` says otherwise.
 STEP_TIMEOUT = 120.0
 START_TIMEOUT = 600.0
-# Process id of `tools/launch.py`, for the processes that it starts.
-LAUNCHER = 'MAE_LAUNCHER_PID'
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
-_SIOCGIFADDR = 0x8915  # of Linux's ioctl
 
 
 class Timeouts(NamedTuple):
@@ -155,26 +152,10 @@ def interface_to_master() -> str | None:
         None if the address is one of this machine alone, of IPv6, or cannot be found out.
     """
     port = int(os.environ.get('MASTER_PORT') or 29500)
-    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((os.environ.get('MASTER_ADDR', '127.0.0.1'), port))  # sends nothing
-        address = probe.getsockname()[0]
-        if not address.startswith('127.'):
-            names = [name for _, name in socket.if_nameindex()]
-            return next((name for name in names if _address_of(probe, name) == address), None)
-    return None
-
-
-def _address_of(probe: socket.socket, interface: str) -> str | None:
-    if sys.platform != 'linux':
+    address = address_towards(os.environ.get('MASTER_ADDR', '127.0.0.1'), port)
+    if address is None or address.startswith('127.'):
         return None
-    import fcntl
-
-    request = struct.pack('256s', interface.encode()[:15])
-    try:
-        found = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
-    except OSError:  # it has none
-        return None
-    return socket.inet_ntoa(found[20:24])
+    return interface_of(address)
 
 
 def _record_flight(folder: Path) -> None:

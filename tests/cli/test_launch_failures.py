@@ -43,3 +43,26 @@ def test_a_killed_process_is_told(tmp_path):
     result, _ = launch(tmp_path, failure, WAIT)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == 'rank 0 was stopped by SIGKILL'
+
+
+def test_a_restart_that_cannot_help_is_not_made(tmp_path):
+    """The first start is killed, the second fails by what the user has to mend."""
+    tool = tmp_path / 'tool.py'
+    tool.write_text(
+        'import os, signal, sys\n'
+        'from mae.utils.launched import tell_launcher\n'
+        'if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":\n'
+        '    os.kill(os.getpid(), signal.SIGKILL)\n'
+        'tell_launcher("no such file", final=True)\n'
+        'sys.exit("error: no such file")\n'
+    )
+    place = [word.replace('c10d', 'mae') for word in PLACE[:-1]]
+    place += ['--nproc-per-node=1', '--rdzv-id=7', '--max-restarts=5', '--rdzv-conf=is_host=1']
+    result = subprocess.run(
+        [sys.executable, LAUNCH, *place, tool], env=os.environ, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert [line for line in result.stderr.splitlines() if 'restart' in line] == [
+        'rank 0 was stopped by SIGKILL: restart 1 of 5'
+    ]
+    assert result.stderr.splitlines()[-1] == 'error: no such file'

@@ -10,7 +10,7 @@ import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 VARIABLES = [
-    *('NNODES', 'NODE_RANK', 'PORT', 'MASTER_ADDR'),
+    *('NNODES', 'NODE_RANK', 'PORT', 'MASTER_ADDR', 'MAX_RESTARTS', 'RDZV_ID', 'SLURM_JOB_ID'),
     *('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS'),
 ]
 
@@ -18,7 +18,7 @@ VARIABLES = [
 @pytest.fixture
 def launch(tmp_path):
     """launch(script, *arguments, **variables) is the command line that it would start."""
-    for name in ('python', 'srun'):
+    for name in ('python', 'srun', 'sbatch'):
         fake = tmp_path / 'bin' / name
         fake.parent.mkdir(exist_ok=True)
         fake.write_text(
@@ -26,6 +26,8 @@ def launch(tmp_path):
             'echo "MASTER_PORT=${MASTER_PORT:-}" >&2\n'
             'echo "OMP_NUM_THREADS=${OMP_NUM_THREADS:-}" >&2\n'
             'echo "PYTHONPATH=$PYTHONPATH" >&2\n'
+            'echo "ELASTIC=${MAE_ELASTIC_RUN:-} ${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-}" >&2\n'
+            + ('cat\n' if name == 'sbatch' else '')
         )
         fake.chmod(0o755)
 
@@ -115,24 +117,76 @@ def test_processes_share_the_cores(launch):
     assert 'OMP_NUM_THREADS=1\n' in launch('dist_train.sh', 'CONFIG', str(cores + 1)).stderr
 
 
+ELASTIC = {'NNODES': '1:4', 'MASTER_ADDR': 'node0', 'RDZV_ID': 'run7'}
+
+
+def test_an_elastic_run(launch):
+    result = launch('dist_train.sh', 'CONFIG', '8', '--seed', '1', NODE_RANK='1', **ELASTIC)
+    words = result.stdout.splitlines()
+    assert {
+        *('--nnodes=1:4', '--max-restarts=3', '--rdzv-id=run7', '--rdzv-backend=mae'),
+        *('--rdzv-endpoint=node0:29500', '--nproc-per-node=8'),
+        '--rdzv-conf=is_host=0,join_timeout=600,last_call_timeout=30',
+    } <= set(words)
+    assert words[-4:] == ['--seed', '1', '--launcher', 'pytorch']
+    assert 'ELASTIC=run7 1\n' in result.stderr
+    first = launch('dist_train.sh', 'CONFIG', '8', **ELASTIC).stdout
+    assert 'is_host=1' in first
+
+
+def test_restarts_on_one_node_need_no_name(launch):
+    result = launch('dist_train.sh', 'CONFIG', '2', MAX_RESTARTS='5')
+    words = result.stdout.splitlines()
+    assert {'--nnodes=1', '--max-restarts=5', '--rdzv-endpoint=127.0.0.1:0'} <= set(words)
+    assert re.search(r'ELASTIC=\d+-\d+ 1\n', result.stderr)
+    assert 'ELASTIC= \n' in launch('dist_train.sh', 'CONFIG', '2', MAX_RESTARTS='0').stderr
+
+
+def test_a_job_has_a_name(launch):
+    variables = {**ELASTIC, 'RDZV_ID': '', 'SLURM_JOB_ID': '17', 'SLURM_NODEID': '2'}
+    words = launch('dist_train.sh', 'CONFIG', '8', **variables).stdout.splitlines()
+    assert '--rdzv-id=17' in words
+    assert any('is_host=0' in word for word in words)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        ({'RDZV_ID': ''}, 'NNODES=1:4 needs RDZV_ID'),
+        ({'MASTER_ADDR': ''}, 'NNODES=1:4 needs MASTER_ADDR'),
+        ({'NNODES': '4:1'}, 'NNODES=4:1 is neither'),
+        ({'NNODES': '1:'}, 'NNODES=1: is neither'),
+        ({'NNODES': 'two'}, 'NNODES=two is neither'),
+        ({'MAX_RESTARTS': '-1'}, 'MAX_RESTARTS=-1 is no number'),
+    ],
+)
+def test_bad_variables(launch, changes, expected):
+    result = launch('dist_train.sh', 'CONFIG', '8', **{**ELASTIC, **changes})
+    assert (result.returncode, result.stdout) == (2, '')
+    assert result.stderr.startswith(f'usage: {expected}')
+    assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ('arguments', 'rest'),
     [
-        ([], []),
-        (['WORK_DIR'], ['--work-dir', 'WORK_DIR']),
-        (['--seed', '1'], ['--seed', '1']),
-        (['WORK_DIR', '--seed', '1'], ['--work-dir', 'WORK_DIR', '--seed', '1']),
+        ([], ''),
+        (['WORK_DIR'], '--work-dir WORK_DIR'),
+        (['--seed', '1'], '--seed 1'),
+        (['WORK DIR', '--seed', '1'], '--work-dir WORK\\ DIR --seed 1'),
     ],
 )
 def test_slurm_train(launch, arguments, rest):
-    result = launch('slurm_train.sh', 'PARTITION', 'JOB', 'CONFIG', *arguments)
-    words = result.stdout.splitlines()
-    assert words == [
-        *('srun', '--partition=PARTITION', '--job-name=JOB', '--gres=gpu:8', '--ntasks=8'),
-        *('--ntasks-per-node=8', '--cpus-per-task=10', '--kill-on-bad-exit=1'),
-        *('python', '-u', f'{TOOLS}/train.py', 'CONFIG', *rest, '--launcher', 'slurm'),
+    words = launch('slurm_train.sh', 'PARTITION', 'JOB', 'CONFIG', *arguments).stdout.splitlines()
+    at = words.index('#!/usr/bin/env bash')
+    assert words[:at] == [
+        *('sbatch', '--partition=PARTITION', '--job-name=JOB', '--nodes=1', '--ntasks-per-node=1'),
+        *('--gres=gpu:8', '--cpus-per-task=80', '--requeue', '--open-mode=append'),
+        '--signal=USR1@120',
     ]
-    assert re.search(r'MASTER_PORT=\d{5}\n', result.stderr)
+    run = f'exec srun --kill-on-bad-exit=1 --cpus-per-task=80 {TOOLS}/dist_train.sh CONFIG 8 {rest}'
+    assert words[-1].rstrip() == run.rstrip()
+    assert 'export PYTHON=python NNODES=1 MAX_RESTARTS=3' in words
 
 
 def test_slurm_variables(launch):
@@ -162,12 +216,14 @@ def test_each_task_gets_its_share_of_a_node(launch, tmp_path, nodes, gpus, expec
     fake.write_text(f'#!/bin/sh\nprintf "{nodes}\\n"\n')
     fake.chmod(0o755)
     variables = {'GPUS': '16', 'GPUS_PER_NODE': gpus}
-    words = launch('slurm_train.sh', 'PARTITION', 'JOB', 'CONFIG', **variables).stdout.splitlines()
+    arguments = ['PARTITION', 'JOB', 'CONFIG', 'CHECKPOINT']
+    words = launch('slurm_test.sh', *arguments, **variables).stdout.splitlines()
     assert f'--cpus-per-task={expected}' in words
 
 
 def test_few_gpus_lie_on_one_node(launch):
-    words = launch('slurm_train.sh', 'PARTITION', 'JOB', 'CONFIG', GPUS='2').stdout.splitlines()
+    arguments = ['PARTITION', 'JOB', 'CONFIG', 'CHECKPOINT']
+    words = launch('slurm_test.sh', *arguments, GPUS='2').stdout.splitlines()
     assert {'--ntasks=2', '--ntasks-per-node=2', '--gres=gpu:2'} < set(words)
 
 

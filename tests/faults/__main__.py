@@ -49,6 +49,9 @@ def main(argv=None):
     chosen = [s for s in scenes.ALL if not args.scenes or s.name in args.scenes]
     jobs: dict[int, list] = {}  # by the cores that they keep busy
     for scene in chosen:
+        if obstacle := scene.obstacle():
+            console.print(f'{scene.name} skipped: {obstacle}', markup=False)
+            continue
         numbers = args.trials or scene.numbers(bench, short=args.short)
         left = board.left(scene, numbers) if args.resume else list(numbers)
         if not args.resume and not args.trials:

@@ -216,7 +216,21 @@ class TimeChoice(Hook):
         module.choose_checkpoint = timed
 
 
+class Pace(Hook):
+    """Makes steps last longer, for a run that shall outlast a restart.
+
+    Args:
+        seconds: more, for each step.
+    """
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def before_train_iter(self, runner, **others):
+        time.sleep(self.seconds)
+
+
 ACTS = {
     act.__name__: act
-    for act in (Signal, Turn, DieAtCall, Spoil, TimeChoice, Refuse, FullLog, Ballast, Cost)
+    for act in (Signal, Turn, DieAtCall, Spoil, TimeChoice, Refuse, FullLog, Ballast, Cost, Pace)
 }

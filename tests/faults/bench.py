@@ -191,21 +191,26 @@ class Bench:
         self._made: set[str] = set()
         self._references: dict[str, Reference] = {}
 
-    def line(self, kind, work_dir, *arguments, processes=1, workers=0, options=()):
-        """The command line of a run of a kind, or of a config file."""
+    def line(self, kind, work_dir, *arguments, processes=1, workers=0, options=(), launched=False):
+        """The command line of a run of a kind, or of a config file.
+
+        Args:
+            launched: by `tools/dist_train.sh`, one process too.
+        """
+        launched = launched or processes > 1
         words = [self.configs.get(kind, kind)]
-        words += [processes] if processes > 1 else []
+        words += [processes] if launched else []
         words += ['--work-dir', work_dir, *arguments]
         options = [*options, *([f'train_dataloader.num_workers={workers}'] if workers else [])]
         words += ['--cfg-options', *options] if options else []
         first = (
             [ROOT / 'tools/dist_train.sh']
-            if processes > 1
+            if launched
             else [sys.executable, ROOT / 'tools/train.py']
         )
         return [str(word) for word in (*first, *words)]
 
-    def start(self, line, log, *, fault=None, record=False, quick=False):
+    def start(self, line, log, *, fault=None, record=False, quick=False, env=None):
         """Start a command line.
 
         Args:
@@ -214,9 +219,10 @@ class Bench:
             fault: what shall happen in it, see `inside.py`.
             record: note the samples, keys and masks of each step.
             quick: fork a process that has done the imports, instead of starting Python.
+            env: more variables of the environment.
         """
-        env = {'MAE_FAULT': json.dumps(fault or {}), 'MAE_FAULT_TRACE': f'{log}.trace'}
-        env['MAE_FAULT_RECORD'] = '1' if record else ''
+        env = {**(env or {}), 'MAE_FAULT': json.dumps(fault or {})}
+        env |= {'MAE_FAULT_TRACE': f'{log}.trace', 'MAE_FAULT_RECORD': '1' if record else ''}
         return (Forked if quick else Spawned)(line, log, env)
 
     def run(self, line, log, *, patience=PATIENCE, **options):

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -82,6 +83,15 @@ class Spawned:
     def members(self):
         """Process ids of all that it started and that live, itself included."""
         return [pid for pid in _pids() if f'{_MARK}={self._mark}'.encode() in _environ(pid)]
+
+    def ranks(self):
+        """Process ids of the ranks that it has started as a launcher, by rank."""
+        found = {}
+        for pid in self.members():
+            rank = re.search(rb'(?:^|\0)RANK=(\d+)', _environ(pid))
+            if rank and _parent(pid) == self.pid:
+                found[int(rank[1])] = pid
+        return found
 
     def kill(self):
         """SIGKILL to all of them."""
@@ -179,7 +189,16 @@ def _environ(pid):
 
 
 def _session(pid):
+    return _stat(pid, 3)
+
+
+def _parent(pid):
+    return _stat(pid, 1)
+
+
+def _stat(pid, field):
+    """A number of /proc/PID/stat, counted from its state; 0 of a process that is dead."""
     with contextlib.suppress(OSError):
         fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-        return int(fields[3]) if fields[0] != 'Z' else 0
+        return int(fields[field]) if fields[0] != 'Z' else 0
     return 0

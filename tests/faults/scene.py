@@ -93,6 +93,7 @@ class Scene:
         cores: that a trial keeps busy.
         share: of the cases that must pass.
         sum_up: figures of the row, from the facts of its trials.
+        obstacle: why it cannot be played here; None if it can.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Scene:
     share: float = 1.0
     cores: int = 1
     sum_up: Callable[[list[dict[str, Any]]], dict[str, Any]] = lambda facts: {}
+    obstacle: Callable[[], str | None] = lambda: None
 
     def numbers(self, bench, *, short):
         """Of the trials."""

@@ -112,6 +112,14 @@ def remove_checkpoint(path: Path) -> None:
     remove(manifest_path(path))
 
 
+def newest_checkpoint(work_dir: Path) -> str | None:
+    """Name and hash of the newest checkpoint with a manifest; None without one."""
+    for found in list_checkpoints(work_dir, 1):
+        if found.record is not None:
+            return f'{found.path.name} {found.record.sha256[:12]}'
+    return None
+
+
 def verified(work_dir: Path) -> Iterator[FoundCheckpoint]:
     """The checkpoints that match their manifests, from the latest step to the earliest."""
     for found in list_checkpoints(work_dir, by_hash=True):

@@ -1,0 +1,32 @@
+"""What the launcher (`tools/launch.py`) and the processes that it starts tell each other."""
+
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+# Process id of the launcher.
+LAUNCHER = 'MAE_LAUNCHER_PID'
+# Name of the elastic run of which the processes are a start.
+ELASTIC_RUN = 'MAE_ELASTIC_RUN'
+# Torch's agent names the file; it reads `message` and `timestamp`, we read `final`.
+_ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
+
+
+def elastic_run() -> str | None:
+    """Name of the elastic run of which this process is a start; None if it is of none."""
+    return os.environ.get(ELASTIC_RUN) or None
+
+
+def tell_launcher(message: str, *, final: bool) -> None:
+    """Leave word of a failure for the launcher, if there is one.
+
+    Args:
+        message: in one line.
+        final: whether another start would fail in the same way.
+    """
+    if path := os.environ.get(_ERROR_FILE):
+        told = {'message': message, 'timestamp': int(time.time()), 'final': final}
+        with suppress(OSError):  # the disk may be what failed
+            Path(path).write_text(json.dumps(told))
