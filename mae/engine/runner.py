@@ -266,8 +266,14 @@ class Runner(_Base):
 
         Raises:
             ConfigError: `compile` or `cuda_graph` cannot do that here.
+            ValueError: the device lacks the attention backend that the model states.
         """
-        if target == 'train_step' and self.cfg.get('cuda_graph'):
+        trains = target == 'train_step'
+        if hasattr(self.bare_model, 'check_attention'):
+            precision: Any = self.optim_wrapper if trains else self.eval_precision
+            dtype = getattr(precision, 'dtype', None) or torch.float32
+            self.bare_model.check_attention(torch.device(get_device()), dtype)
+        if trains and self.cfg.get('cuda_graph'):
             check_recordable(self)
             loop: Any = self.train_loop
             loop.graphed_step = GraphedStep(self.bare_model)

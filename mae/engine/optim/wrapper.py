@@ -39,6 +39,7 @@ class StepOptimWrapper(OptimWrapper):
             memory that lasts. None does so on a GPU, for models that can.
 
     Attributes:
+        dtype: of autocast; None without it.
         skipped: float (), 1 where the last step was skipped, else 0.
         skips_on_device: the device decides whether to skip; reading `skipped` waits for it.
         losses: weighted losses of the micro-batches of the last step, in this process.
@@ -62,13 +63,13 @@ class StepOptimWrapper(OptimWrapper):
     ) -> None:
         super().__init__(optimizer, clip_grad=None if clip_grad is None else dict(clip_grad))
         self._device = get_device()
-        self._dtype = dtype_of(amp, 'optim_wrapper.amp', self._device)
+        self.dtype = dtype_of(amp, 'optim_wrapper.amp', self._device)
         self.amp = amp
         self._scaler = torch.amp.GradScaler(self._device, enabled=amp == 'float16')
-        if weight_copies and self._dtype is None:
+        if weight_copies and self.dtype is None:
             raise ConfigError("optim_wrapper.weight_copies=True needs amp, such as 'bfloat16'")
         self._requires_copies = weight_copies is True
-        by_default = weight_copies is None and self._device == 'cuda' and self._dtype is not None
+        by_default = weight_copies is None and self._device == 'cuda' and self.dtype is not None
         self._wants_copies = self._requires_copies or by_default
         self._copies: WeightCopies | None = None
         self._weights: Sequence[float] = [1.0]
@@ -95,7 +96,7 @@ class StepOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast, without all-reduce of gradients before the last micro-batch of a step."""
-        autocast = torch.autocast(self._device, self._dtype, enabled=self._dtype is not None)
+        autocast = torch.autocast(self._device, self.dtype, enabled=self.dtype is not None)
         if self._done in (0, len(self._weights)):  # the first micro-batch of a step
             self._copy_weights(model)
         with super().optim_context(model), autocast:
@@ -108,7 +109,7 @@ class StepOptimWrapper(OptimWrapper):
             ConfigError: they are asked for, and the model cannot compute with them.
         """
         if self._copies is None and self._wants_copies:
-            self._copies = WeightCopies.of(model, self._dtype, required=self._requires_copies)
+            self._copies = WeightCopies.of(model, self.dtype, required=self._requires_copies)
             self._wants_copies = self._copies is not None
         if self._copies is not None:
             self._copies.write()
