@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -25,6 +25,7 @@ from mae.benchmark.fusion import Counts, count_fused
 from mae.benchmark.ours import build_optim_wrapper, meta_model
 from mae.benchmark.report import Report
 from mae.benchmark.settings import Settings
+from mae.engine.optim.weight_copies import WeightCopies
 from mae.models.layers.block import draw_paths
 from mae.registry import MODELS
 from mae.utils.hardware import software
@@ -42,6 +43,7 @@ _KINDS = {
     'additions': ('add',),
     'fused kernels': ('fused',),
 }
+_WRITTEN = ('copy_', '_foreach_copy_')  # what they change they do not read
 _FREE = ('empty', 'empty_like', 'new_empty', 'empty_strided', '_unsafe_view', 'detach')
 
 
@@ -71,14 +73,15 @@ class Tally(TorchDispatchMode):
 
 def _traffic(func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> int:
     """Bytes of what an operator reads, and of what it returns or changes in place."""
-    total = 0
+    total, name = 0, func.overloadpacket.__name__
     for number, argument in enumerate(func._schema.arguments):
         value = args[number] if number < len(args) else kwargs.get(argument.name)
         changed = argument.alias_info is not None and argument.alias_info.is_write
         # `out=` is returned and only written. What is changed and not returned counts twice, but
         # for the gradients that an optimizer may change and does not.
         changed = changed and not func._schema.returns and argument.name != 'grads'
-        times = int(not argument.is_out) + int(changed)
+        is_read = not argument.is_out and not (number == 0 and name in _WRITTEN)
+        times = int(is_read) + int(changed)
         total += times * _all_bytes(value)
     return total + _all_bytes(out)
 
@@ -127,15 +130,35 @@ def run(settings: Settings, *, command: str = '') -> Report:
 
 
 def count(settings: Settings) -> Tally:
-    """The operators of one step."""
+    """The operators of a step that is not the first."""
     tally = Tally()
     with FakeTensorMode():
         model, forward = fake_step(settings)
         optimizer = build_optim_wrapper(settings, model).optimizer
+        _allocate_state(optimizer)
+        copies = _weight_copies(settings, model)
         with tally:
+            if copies is not None:
+                copies.write()
             forward().backward()
             optimizer.step()
     return tally
+
+
+def _allocate_state(optimizer: torch.optim.Optimizer) -> None:
+    """Take a step, as the first one also makes the moments and fills them with zeros."""
+    for param in (param for group in optimizer.param_groups for param in group['params']):
+        param.grad = torch.empty_like(param)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def _weight_copies(settings: Settings, module: nn.Module) -> WeightCopies | None:
+    """As the optimizer wrapper makes them on a GPU."""
+    unwanted = settings.config.optim_wrapper.get('weight_copies') is False
+    if unwanted or settings.dtype == torch.float32:
+        return None
+    return WeightCopies.of(module, settings.dtype, required=False)
 
 
 def fake_step(settings: Settings) -> tuple[Any, Callable[[], Tensor]]:
@@ -203,6 +226,8 @@ def _one_block(
     if device is not None:
         block.to_empty(device=device)
         block.attn.backend = 'flash'
+    if (copies := _weight_copies(settings, block)) is not None:
+        copies.write()
     shape = (images, (K if name == 'encoder' else L) + prefix, part.embed_dim)
     x = torch.zeros(shape, requires_grad=True)
     scales = draw_paths(part.blocks, x)[-1]

@@ -19,6 +19,7 @@ from mae.benchmark.inputs import (
 from mae.benchmark.settings import LEARNING_RATE, Settings
 from mae.datasets import collate_dense
 from mae.engine.compile import compile_blocks
+from mae.engine.cuda_graph import GraphedStep
 from mae.evaluation.knn_evaluation import features_of
 from mae.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mae.utils.seeding import seed_generators
@@ -42,6 +43,8 @@ class Ours:
         self._wrapper = build_optim_wrapper(settings, model)
         self._figure = self._first_loss()
         compile_blocks(model.blocks(), settings.compile)  # what `compile=True` in a config does
+        graphed = GraphedStep(self.model) if settings.cuda_graph else None
+        self._train_step = graphed or self.model.train_step
 
     def loss(self, size: int) -> Tensor:
         """Forward pass, from the uint8 images of a collated batch."""
@@ -54,7 +57,7 @@ class Ours:
     def step(self) -> None:
         """One optimizer step of one micro-batch."""
         self._wrapper.begin_step([1.0])
-        self.model.train_step(self._batch, self._wrapper)
+        self._train_step(self._batch, self._wrapper)
 
     def check(self) -> float:
         """The loss of the whole batch at the start, not compiled; masks follow from the keys."""

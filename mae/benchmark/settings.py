@@ -24,6 +24,7 @@ class Settings:
         device: device of all systems.
         dtype: bfloat16 by autocast, or float32 throughout.
         compile: ours as the config switch `compile` does it, the peers' models whole.
+        cuda_graph: ours as the config switch `cuda_graph` does it; the peers are as they are.
         seed: seed of weights, images and masks.
         cpu_time: seconds of the processor in the place of the clock's, on a CPU that others use.
     """
@@ -33,6 +34,7 @@ class Settings:
     device: torch.device
     dtype: torch.dtype
     compile: bool = False
+    cuda_graph: bool = False
     seed: int = 0
     cpu_time: bool = False
 

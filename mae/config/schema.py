@@ -193,6 +193,7 @@ class Run(TypedDict, total=False):
     model_wrapper_cfg: Wrapper
     sync_bn: str | None
     compile: bool | dict[str, Any] | None
+    cuda_graph: bool | None
     launcher: Literal['none', 'pytorch', 'slurm']
 
 

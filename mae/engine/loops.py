@@ -8,6 +8,7 @@ from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mae.engine.cuda_graph import GraphedStep
 from mae.engine.data_loaders import has_own_sampler
 from mae.engine.device_prefetcher import Batch, StepLoader
 from mae.fault_tolerance.runner import TrainingRunner
@@ -84,6 +85,7 @@ class TrainLoop(BaseLoop):
         self._is_moved = False  # to a checkpoint's step, and no step done since
         self.left_out: list[tuple[int, int]] = []  # ranges a <= step < b that are not trained on
         self._statistics: list[Tensor] = []  # of batch norms, different by process after a step
+        self.graphed_step: GraphedStep | None = None  # with `cuda_graph`, for `train_step`
         self.reports = Reports(_LAG if torch.cuda.is_available() else 0)
 
     def go_to(self, step: int) -> None:
@@ -157,9 +159,10 @@ class TrainLoop(BaseLoop):
         weights = [len(batch['ids']) * share for batch in batches]
         runner.optim_wrapper.begin_step(weights)
         model: Any = runner.model  # mmengine's or its wrapper: a module with `train_step`
+        train_step = self.graphed_step or model.train_step
         to_device = self.dataloader.prefetcher.to_device
         # Each micro-batch is copied when its turn comes: only the ones in use are on the device.
-        outputs = [model.train_step(to_device(batch), runner.optim_wrapper) for batch in batches]
+        outputs = [train_step(to_device(batch), runner.optim_wrapper) for batch in batches]
         average(self._statistics)
         logs = self._measure(outputs, weights)
         runner.call_hook('after_train_iter', batch_idx=step, data_batch=batches, outputs=logs)

@@ -36,6 +36,7 @@ from torch.utils.data import DataLoader
 
 from mae.engine.classes import check_classes, check_num_classes
 from mae.engine.compile import CompileTimeHook, compile_blocks, without_recompiling
+from mae.engine.cuda_graph import GraphedStep, check_recordable, require_gpu
 from mae.engine.data_loaders import (
     build_data_loader,
     has_own_sampler,
@@ -168,9 +169,12 @@ class Runner(_Base):
 
         Raises:
             ConfigError: the environment names a GPU that is not there, the config a precision
-                that the GPU lacks, or the processes have different configs or versions.
+                that the GPU lacks or a CUDA graph where there is none, or the processes have
+                different configs or versions.
         """
         require_visible_gpu()
+        if self.cfg.get('cuda_graph'):
+            require_gpu(distributed=self.distributed)
         if self.distributed and not mmengine.dist.is_distributed():
             limits = Timeouts.of(env_cfg.get('dist_cfg') or {})
             init_distributed(self.launcher, limits.start, Path(self.work_dir))
@@ -281,8 +285,23 @@ class Runner(_Base):
     def _maybe_compile(self, target: str) -> None:
         """Compile the blocks of the model; of a model without blocks as mmengine does.
 
-        Training on a GPU compiles them unless `compile=False`.
+        Training on a GPU compiles them unless `compile=False`. With `cuda_graph` its steps are
+        recorded, compiled or not.
+
+        Raises:
+            ConfigError: `compile` or `cuda_graph` cannot do that here.
+            ValueError: the device lacks the attention backend that the model states.
         """
+        trains = target == 'train_step'
+        if hasattr(self.bare_model, 'check_attention'):
+            precision: Any = self.optim_wrapper if trains else self.eval_precision
+            dtype = getattr(precision, 'dtype', None) or torch.float32
+            self.bare_model.check_attention(torch.device(get_device()), dtype)
+        if trains and self.cfg.get('cuda_graph'):
+            check_recordable(self)
+            loop: Any = self.train_loop
+            loop.graphed_step = GraphedStep(self.bare_model)
+            self.logger.info('the first step is recorded as a CUDA graph, which the others replay')
         options = self.cfg.get('compile')
         if not hasattr(self.bare_model, 'blocks'):
             super()._maybe_compile(target)

@@ -110,6 +110,25 @@ def test_number_out_of_range(refused, option, message):
     assert f' {message}' in refused(option)
 
 
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('cuda_graph=True', 'cuda_graph=True needs a GPU, and torch sees none'),
+        ('compile=dict(mode="fast")', 'compile.mode must be one of default, '),
+        (
+            'model.encoder.attention_backend=cudnn',
+            "attention_backend='cudnn' needs a GPU; on a CPU",
+        ),
+        ('optim_wrapper.amp=float8', "optim_wrapper.amp must be 'bfloat16', 'float16'"),
+        ('eval_amp=float8', 'eval_amp'),
+    ],
+)
+def test_what_this_device_does_not_have(refused, option, message):
+    error = refused(option)
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize('ratio', [0, 1, 1.5, -0.5])
 def test_mask_ratio_out_of_range(refused, ratio):
     assert 'mask_ratio' in refused(f'model.masker.mask_ratio={ratio}')

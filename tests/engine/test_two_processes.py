@@ -1,10 +1,12 @@
 """What one of two processes meets, both act on: signals and bad numbers."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torch._dynamo.utils import counters
 
 from mae.registry import HOOKS
 from tests.engine.processes import Interrupt, losses
@@ -71,6 +73,54 @@ def test_a_probe_stopped_in_mid_epoch_ends_with_the_same_statistics(together):
     code, reached, _, _ = together('run', Interrupt('after_train_iter', 1), probe, classify=True)
     assert (code, reached) == (143, 3)  # of five steps an epoch
     assert together('run', None, {**probe, 'resume': True}, classify=True) == whole
+
+
+class CountGraphs(Hook):
+    """How many graphs have been compiled after each epoch of training and validation."""
+
+    def __init__(self, file):
+        self.file, self.counts = file, []
+
+    def after_train_epoch(self, runner):
+        self.counts.append(counters['stats']['unique_graphs'])
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.after_train_epoch(runner)
+
+    def after_train(self, runner):
+        self.file.write_text(json.dumps(self.counts))
+
+
+DEEPER = {'model.decoder.depth': 3}
+ODD_VALIDATION = {'val_dataloader.batch_size': 16}  # 25 images a process
+
+
+@pytest.mark.parametrize(
+    ('classify', 'changes', 'expected'),
+    [
+        # A block of the encoder, one of the decoder, and its last one.
+        (False, DEEPER, [3, 3]),
+        # All rates of drop path, and in evaluation, whose last batch runs uncompiled.
+        (True, ODD_VALIDATION, [1, 2, 2, 2]),
+    ],
+    ids=['pre-training', 'fine-tuning'],
+)
+def test_the_graphs_of_two_processes(together, tmp_path, classify, changes, expected):
+    hook = CountGraphs(tmp_path / 'graphs')
+    changes = {**changes, 'compile': dict(backend='aot_eager')}
+    assert together('compiled', hook, changes, classify=classify)[:2] == (0, 10)
+    trial = 1  # of the compiler
+    assert json.loads(hook.file.read_text()) == [trial + count for count in expected]
+
+
+def test_copies_of_weights_leave_the_bits_as_they_are(together):
+    changes = {'optim_wrapper.amp': 'bfloat16', 'train_dataloader.batch_size': 8}  # accumulated
+    found = [
+        together(f'copies-{copies}', None, {**changes, 'optim_wrapper.weight_copies': copies})
+        for copies in (False, True)
+    ]
+    assert found[0] == found[1]
+    assert found[0][:2] == (0, 10)
 
 
 def test_a_batch_that_two_processes_do_not_divide(together, make_runner, tmp_path):

@@ -52,7 +52,7 @@ class CheckedDevice:
             config: name of a shipped config.
             batch: images of a step.
             dtype: a key of `DTYPES`.
-            options: 'compile', and dotted config keys under 'changes'.
+            options: 'compile' and 'cuda_graph', and dotted config keys under 'changes'.
         """
         changes = options.pop('changes', {})
         if self.quick:

@@ -1,5 +1,7 @@
 """The device computes what a CPU does: masks, losses, gradients; it skips what is not finite.
 
+With copies of the weights, and replayed as a CUDA graph, a step has the bits that it has without.
+
 Shapes: B images.
 """
 
@@ -16,6 +18,7 @@ from mae.benchmark.on_device.checking import BASE, MINI, Check, CheckedDevice, U
 from mae.benchmark.ours import build_model, build_optim_wrapper
 from mae.benchmark.report import Figures
 from mae.benchmark.settings import Settings
+from mae.engine.cuda_graph import GraphedStep
 from mae.registry import MODELS
 
 _MASKERS = ('RandomMasker', 'GridMasker', 'BlockMasker')
@@ -32,6 +35,9 @@ def checks(place: CheckedDevice) -> Iterator[Check]:
         for dtype in _TOLERANCES:
             yield f'{name}, {dtype}', partial(_gradients_agree, place, config, batch, dtype)
     yield 'step that is not finite', lambda: _skips(place)
+    yield 'copies of weights', partial(_same_bits, place, weight_copies=True)
+    if place.on_gpu:
+        yield 'CUDA graph', partial(_same_bits, place, cuda_graph=True)
 
 
 def _masks(place: CheckedDevice, kind: str) -> Figures:
@@ -89,6 +95,35 @@ def _model_and_batch(settings: Settings) -> tuple[Any, dict[str, Tensor]]:
     numbers = torch.arange(size)
     keys = (numbers + 1) * 0x9E3779B97F4A7C1
     return model, {'inputs': images, 'keys': keys, 'labels': numbers * 0, 'ids': numbers}
+
+
+def _same_bits(
+    place: CheckedDevice, *, weight_copies: bool = False, cuda_graph: bool = False
+) -> Figures:
+    """Five steps in bfloat16: plain ones, and as the arguments say."""
+    losses, weights = zip(
+        _five_steps(place, weight_copies=False, cuda_graph=False),
+        _five_steps(place, weight_copies=weight_copies, cuda_graph=cuda_graph),
+        strict=True,
+    )
+    different = sum(not torch.equal(a, b) for a, b in zip(*weights, strict=True))
+    figures = {'losses': losses[0], 'found': losses[1], 'different_weights': different}
+    return _expect(figures, losses[0] == losses[1] and not different)
+
+
+def _five_steps(
+    place: CheckedDevice, *, weight_copies: bool, cuda_graph: bool
+) -> tuple[list[float], list[Tensor]]:
+    """The loss of each, and the weights after the last."""
+    settings = place.settings(MINI, 64, changes={'optim_wrapper.weight_copies': weight_copies})
+    model, batch = _model_and_batch(settings)
+    wrapper = build_optim_wrapper(settings, model)
+    train_step = GraphedStep(model) if cuda_graph else model.train_step
+    losses = []
+    for _ in range(5):
+        wrapper.begin_step([1.0])
+        losses.append(float(train_step(batch, wrapper)['loss']))
+    return losses, [value.detach().clone() for value in model.state_dict().values()]
 
 
 def _skips(place: CheckedDevice) -> Figures:

@@ -18,33 +18,39 @@ def _recompute(kind: str) -> dict[str, Any]:
 
 
 _RESIDUAL = {f'model.{part}.bf16_residual': True for part in ('encoder', 'decoder')}
-# Name, config, batch, changes, compiled. The last ones cost most and are left out first.
-_VARIANTS: tuple[tuple[str, str, int, dict[str, Any], bool], ...] = (
-    ('ViT-B, 64', BASE, 64, {}, False),
-    ('ViT-B, 64, compiled', BASE, 64, {}, True),
-    ('ViT-B, 128', BASE, 128, {}, False),
-    ('ViT-B, 256', BASE, 256, {}, False),
-    ('ViT-B, 512', BASE, 512, {}, False),
-    ('ViT-B, 256, bf16 residual', BASE, 256, _RESIDUAL, False),
-    ('ViT-B, 256, cheap recomputed', BASE, 256, _recompute('cheap'), False),
-    ('ViT-B, 256, blocks recomputed', BASE, 256, _recompute('blocks'), False),
-    ('ViT-L, 128', LARGE, 128, {}, False),
-    ('ViT-H, 128', HUGE, 128, {}, False),
+_CAST = {'optim_wrapper.weight_copies': False}
+_COMPILED, _GRAPH = {'compile': True}, {'cuda_graph': True}
+# Name, config, batch, changes, settings. The last ones cost most and are left out first.
+_VARIANTS: tuple[tuple[str, str, int, dict[str, Any], dict[str, bool]], ...] = (
+    ('ViT-B, 64', BASE, 64, {}, {}),
+    ('ViT-B, 64, weights cast by autocast', BASE, 64, _CAST, {}),
+    ('ViT-B, 64, CUDA graph', BASE, 64, {}, _GRAPH),
+    ('ViT-B, 64, compiled', BASE, 64, {}, _COMPILED),
+    ('ViT-B, 64, compiled, CUDA graph', BASE, 64, {}, _COMPILED | _GRAPH),
+    ('ViT-B, 128', BASE, 128, {}, {}),
+    ('ViT-B, 256', BASE, 256, {}, {}),
+    ('ViT-B, 512', BASE, 512, {}, {}),
+    ('ViT-B, 256, bf16 residual', BASE, 256, _RESIDUAL, {}),
+    ('ViT-B, 256, cheap recomputed', BASE, 256, _recompute('cheap'), {}),
+    ('ViT-B, 256, blocks recomputed', BASE, 256, _recompute('blocks'), {}),
+    ('ViT-L, 128', LARGE, 128, {}, {}),
+    ('ViT-H, 128', HUGE, 128, {}, {}),
 )
 
 
 def checks(place: CheckedDevice) -> Iterator[Check]:
     """One check a variant."""
-    for name, config, batch, changes, compiled in _VARIANTS:
-        if not (place.quick and compiled):
-            yield name, partial(_measure, place, config, batch, changes, compiled)
+    for name, config, batch, changes, how in _VARIANTS:
+        compiled, graphed = how.get('compile', False), how.get('cuda_graph', False)
+        if not (place.quick and compiled) and (place.on_gpu or not graphed):
+            yield name, partial(_measure, place, config, batch, changes, how)
 
 
 def _measure(
-    place: CheckedDevice, config: str, batch: int, changes: dict[str, Any], compiled: bool
+    place: CheckedDevice, config: str, batch: int, changes: dict[str, Any], how: dict[str, bool]
 ) -> Figures:
     """Eight steps after three; the peak is the allocator's, weights and optimizer included."""
-    settings = place.settings(config, batch, changes=changes, compile=compiled)
+    settings = place.settings(config, batch, changes=changes, **how)
     model = meta_model(settings)
     flops = training_flops(pretraining_flops(model), model.encoder) * settings.batch_size
     if place.on_gpu:

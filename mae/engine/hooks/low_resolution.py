@@ -25,6 +25,7 @@ class LowResolutionHook(Hook):
     """
 
     priority = 'VERY_HIGH'  # before other hooks use the model
+    changes_shapes = True
 
     def __init__(self, img_size: int | tuple[int, int], epochs: int) -> None:
         if epochs < 1:

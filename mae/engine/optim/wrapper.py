@@ -10,8 +10,10 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
+from mae.engine.optim.weight_copies import WeightCopies
 from mae.registry import OPTIM_WRAPPERS
 from mae.utils.command_line import Amp
+from mae.utils.errors import ConfigError
 from mae.utils.precision import dtype_of
 from mae.utils.sharded import full, l2_norms, largest, local
 
@@ -34,8 +36,12 @@ class StepOptimWrapper(OptimWrapper):
         amp: 'bfloat16' (no scaler), 'float16' (with a gradient scaler) or None for float32.
         clip_grad: arguments of `torch.nn.utils.clip_grad_norm_`, or None.
         skip_nonfinite: False also takes steps that are not finite.
+        weight_copies: True copies the weights of linear layers to the type of `amp` once a step,
+            where autocast casts them in each forward pass: the same bits in fewer kernels, for
+            memory that lasts. None does so on a GPU, for models that can.
 
     Attributes:
+        dtype: of autocast; None without it.
         skipped: float (), 1 where the last step was skipped, else 0.
         skips_on_device: the device decides whether to skip; reading `skipped` waits for it.
         losses: weighted losses of the micro-batches of the last step, in this process.
@@ -45,7 +51,7 @@ class StepOptimWrapper(OptimWrapper):
             without clipping by a norm.
 
     Raises:
-        ConfigError: unknown `amp`, or one that the device lacks.
+        ConfigError: unknown `amp`, or one that the device lacks; copies of weights without `amp`.
     """
 
     def __init__(
@@ -55,12 +61,19 @@ class StepOptimWrapper(OptimWrapper):
         amp: Amp | None = None,
         clip_grad: Mapping[str, Any] | None = None,
         skip_nonfinite: bool = True,
+        weight_copies: bool | None = None,
     ) -> None:
         super().__init__(optimizer, clip_grad=None if clip_grad is None else dict(clip_grad))
         self._device = get_device()
-        self._dtype = dtype_of(amp, 'optim_wrapper.amp', self._device)
+        self.dtype = dtype_of(amp, 'optim_wrapper.amp', self._device)
         self.amp = amp
         self._scaler = torch.amp.GradScaler(self._device, enabled=amp == 'float16')
+        if weight_copies and self.dtype is None:
+            raise ConfigError("optim_wrapper.weight_copies=True needs amp, such as 'bfloat16'")
+        self._requires_copies = weight_copies is True
+        by_default = weight_copies is None and self._device == 'cuda' and self.dtype is not None
+        self._wants_copies = self._requires_copies or by_default
+        self._copies: WeightCopies | None = None
         self._weights: Sequence[float] = [1.0]
         self._done = 0
         self._skip_nonfinite = skip_nonfinite
@@ -85,11 +98,40 @@ class StepOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast, without all-reduce of gradients before the last micro-batch of a step."""
-        autocast = torch.autocast(self._device, self._dtype, enabled=self._dtype is not None)
+        autocast = torch.autocast(self._device, self.dtype, enabled=self.dtype is not None)
+        if self._done in (0, len(self._weights)):  # the first micro-batch of a step
+            self._copy_weights(model)
         if isinstance(model, FSDPModule):  # it has no `no_sync`
             model.set_requires_gradient_sync(self.should_sync())
         with super().optim_context(model), autocast:
             yield
+
+    def _copy_weights(self, model: nn.Module) -> None:
+        """Write the copies of this step.
+
+        Raises:
+            ConfigError: they are asked for, and the model cannot compute with them.
+        """
+        if self._copies is None and self._wants_copies:
+            self._copies = WeightCopies.of(model, self.dtype, required=self._requires_copies)
+            self._wants_copies = self._copies is not None
+        if self._copies is not None:
+            self._copies.write()
+
+    @property
+    def loss_weights(self) -> Sequence[float]:
+        """Of the micro-batches of this step."""
+        return self._weights
+
+    def update_by_gradients(self, loss: Tensor) -> None:
+        """Update with the gradients that a replayed CUDA graph has left, where they stay.
+
+        Args:
+            loss: of the only micro-batch, without its weight.
+        """
+        self.losses = [loss * self._weights[0]] if self._skip_nonfinite else []
+        self._done = len(self._weights)
+        self.step()
 
     def should_sync(self) -> bool:
         done = self._done % len(self._weights)  # a loop without `begin_step` begins anew
@@ -110,6 +152,8 @@ class StepOptimWrapper(OptimWrapper):
             kwargs['gradient'] = seen * 0 + 1  # exactly 1, or NaN
         super().backward(self._scaler.scale(loss), **kwargs)
         self._done += 1
+        if self._copies is not None and self._done == len(self._weights):
+            self._copies.withdraw()
 
     def step(self, **kwargs: object) -> None:
         if self._skip_nonfinite:

@@ -6,10 +6,13 @@ Shapes: B images, C channels, H W pixels, D width.
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mae.models.algorithms.parts import Part, build_part
+from mae.models.layers.attention import Attention
+from mae.models.layers.attention_backends import try_backend
 from mae.models.layers.block import Block
 from mae.models.layers.cross import CrossBlock
 from mae.models.layers.pos_embed import describe_resampling
@@ -186,6 +189,24 @@ class Algorithm(BaseModel):
     def blocks(self) -> list[Block | CrossBlock]:
         """The transformer blocks, in the order of their parameters; `compile` compiles each."""
         return [module for module in self.modules() if isinstance(module, Block | CrossBlock)]
+
+    def check_attention(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Refuse an `attention_backend` before the first step.
+
+        Args:
+            device: on which the blocks will run.
+            dtype: of their products.
+
+        Raises:
+            ValueError: names the part whose backend the device lacks for these types and widths.
+        """
+        for name, module in self.named_modules():
+            if isinstance(module, Attention) and module.backend != 'auto':
+                head_dim = module.qkv.in_features // module.num_heads
+                try:
+                    try_backend(module.backend, head_dim, device, dtype)
+                except ValueError as error:
+                    raise ValueError(f'model.{name.partition(".")[0]}.{error}') from error
 
     def no_weight_decay(self) -> set[str]:
         """Names of the tokens and positions, which fine-tuning does not decay."""

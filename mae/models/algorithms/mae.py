@@ -21,6 +21,7 @@ from mae.models.algorithms.parts import (
     check_target,
     target_dim_of,
 )
+from mae.models.layers.block import Block
 from mae.models.layers.shapes import check_keys
 from mae.models.masking.mask import Mask
 from mae.registry import MODELS
@@ -137,6 +138,16 @@ class MAE(Algorithm):
         """Identity of the target, such as the hash of a frozen teacher; None if it has none."""
         fingerprint = getattr(self.target, 'fingerprint', None)
         return None if fingerprint is None else str(fingerprint())
+
+    def work_on_host(self) -> str | None:
+        """What draws random numbers on the host in a training step; None: nothing."""
+        paths = [block.drop_path for block in self.blocks() if isinstance(block, Block)]
+        if any(path.rate for path in paths):
+            return 'drop path draws'
+        preprocessor = self.data_preprocessor
+        if any(getattr(preprocessor, name, None) is not None for name in ('mix', 'erase')):
+            return 'mixup or erasing draws'
+        return None
 
     def _facts_for_parts(self) -> dict[str, Any]:
         """Facts that constructors of target and decoder may name as keywords."""

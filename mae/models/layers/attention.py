@@ -20,6 +20,7 @@ from mae.models.layers.attention_backends import (
     choose_backend,
     kernel_attention,
 )
+from mae.models.layers.linear import Linear
 
 # Bytes of scores at a time, so that they stay in the cache from product to softmax to product.
 # Measured with bfloat16 at 50 and 197 tokens, 1 to 16 images: 1.0 to 1.3 times all images at once.
@@ -70,8 +71,8 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.recompute = recompute
         self.backend = backend
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
         """(B, N, D) to (B, Q, D); only the first Q = `num_queries` tokens act as queries."""
@@ -83,7 +84,7 @@ class Attention(nn.Module):
     def _projected(self, x: Tensor, num_queries: int | None) -> tuple[Tensor, ...]:
         if num_queries is None:
             return (self.qkv(x),)
-        D, weight, bias = x.shape[-1], self.qkv.weight, self.qkv.bias
+        D, (weight, bias) = x.shape[-1], self.qkv.weights()
         q = F.linear(x[:, :num_queries], weight[:D], bias[:D])
         return q, F.linear(x, weight[D:], bias[D:])
 

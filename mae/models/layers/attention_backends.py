@@ -98,6 +98,18 @@ def choose_backend(backend: Backend, keys: Tensor, head_dim: int) -> tuple[Backe
     return (backend,)
 
 
+def try_backend(backend: Backend, head_dim: int, device: torch.device, dtype: torch.dtype) -> None:
+    """Compute a little with it: compiled blocks could not say in a line what is missing.
+
+    Raises:
+        ValueError: the device does not have it, or it does not take this type or width.
+    """
+    heads = torch.zeros(1, 1, 8, head_dim, device=device, dtype=dtype)
+    chosen = choose_backend(backend, heads, head_dim)
+    if chosen != ('products',):
+        kernel_attention(heads, heads, heads, chosen)
+
+
 def kernel_attention(q: Tensor, k: Tensor, v: Tensor, chosen: tuple[Backend, ...]) -> Tensor:
     """Attention (B, H, Q, d) by one of PyTorch's kernels.
 

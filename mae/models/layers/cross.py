@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mae.models.layers.attention import attend, check_heads
 from mae.models.layers.block import NORM_EPS, Mlp
+from mae.models.layers.linear import Linear
 from mae.utils.ratio import exact
 
 
@@ -17,9 +18,9 @@ class CrossAttention(nn.Module):
         super().__init__()
         check_heads(dim, num_heads)
         self.num_heads = num_heads
-        self.q = nn.Linear(dim, dim)
-        self.kv = nn.Linear(dim, 2 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.q = Linear(dim, dim)
+        self.kv = Linear(dim, 2 * dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Queries (B, Q, D) and a memory (B, N, D) to (B, Q, D)."""

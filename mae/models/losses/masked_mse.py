@@ -3,6 +3,7 @@
 Shapes: B images, M predicted patches, T values predicted of a patch.
 """
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mae.models.layers.shapes import check_shape
@@ -22,4 +23,5 @@ class MaskedMSELoss(nn.Module):
         hint = 'MaskedMSELoss compares values, not numbers of classes'
         check_shape('target', target, 'B', 'M', 'T', hint=hint)
         check_shape('pred', pred, *target.shape, hint='as the target is')
-        return (pred.to(target.dtype) - target).square().mean(dim=-1).mean(dim=-1)
+        error = F.mse_loss(pred.to(target.dtype), target, reduction='none')  # B,M,T
+        return error.mean(dim=-1).mean(dim=-1)

@@ -18,6 +18,23 @@ def test_masked_mse():
         assert math.isclose(loss[image], sum(errors) / 12, rel_tol=1e-5)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_masked_mse_has_the_bits_of_the_formula_written_out(dtype):
+    torch.manual_seed(0)
+    target, found = torch.randn(3, 7, 48), []
+    values = torch.randn(3, 7, 48).to(dtype)
+
+    def written_out(pred, target):
+        return (pred.to(target.dtype) - target).square().mean(dim=-1).mean(dim=-1)
+
+    for loss in (MaskedMSELoss(), written_out):
+        pred = values.clone().requires_grad_()
+        out = loss(pred, target)
+        out.mean().backward()
+        found.append((out, pred.grad))
+    assert all(map(torch.equal, *found))
+
+
 def test_masked_mse_works_in_the_targets_precision():
     target = torch.randn(2, 3, 4)
     loss = MaskedMSELoss()(torch.zeros(2, 3, 4, dtype=torch.bfloat16), target)
