@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -23,14 +24,19 @@ _LOST_PEER = ('DistBackendError', 'DistNetworkError', 'DistStoreError')
 _PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re.S)
 
 
-def run_command(main: Callable[[], object]) -> None:
+def run_command(main: Callable[[], object], *, stops: bool = False) -> None:
     """Call the `main` of a tool.
 
     What the user can fix (a wrong config, missing data, an unreadable checkpoint, a full disk)
     is printed as `error: ...` on stderr, and the process ends with status 1; with MAE_TRACEBACK=1
     the traceback comes first. Ctrl-C ends it with status 130, another signal that a run listens to
     with 143. Everything else is a bug and keeps its traceback.
+
+    Args:
+        stops: SIGTERM and SIGUSR1 end the process with 143, until a run handles them itself.
     """
+    for asked in (signal.SIGTERM, signal.SIGUSR1) if stops else ():
+        signal.signal(asked, lambda *_: sys.exit(143))
     try:
         main()
         _leave_distributed()
