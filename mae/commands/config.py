@@ -9,7 +9,9 @@ from mae.utils.command_line import parse
 
 def config_print(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Print all values of a config; `argv` stands for the command line."""
-    parser = argparse.ArgumentParser(prog=prog, description='All values of a config, inherited too.')
+    parser = argparse.ArgumentParser(
+        prog=prog, description='All values of a config, inherited too.'
+    )
     parser.add_argument('config', help='path of a config, or the name of a shipped one')
     _add_options(parser)
     args = parse(parser, argv)

@@ -15,9 +15,7 @@ from mae.utils.command_line import add_eval_amp, eval_amp_of, parse
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument(
-        'model', help='name of published weights (`mae zoo list`), or a config'
-    )
+    parser.add_argument('model', help='name of published weights (`mae zoo list`), or a config')
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files and folders')
     parser.add_argument('--weights', help='path or address of weights, if not the published ones')
     parser.add_argument(

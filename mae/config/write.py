@@ -12,6 +12,10 @@ _WIDTH = 100
 _INDENT = '    '
 
 
+class Variable(str):
+    """A value that the file states as one of its own variables, such as `val_dataloader`."""
+
+
 def write_config(
     path: Path,
     about: str,
@@ -73,17 +77,26 @@ def _lines(
 ) -> Iterator[str]:
     """The lines that assign a value, its reason at the end of the first or on a line above."""
     equals = '=' if indent else ' = '
-    reason = f'# {reasons[key]}' if key in reasons else ''
-    inside = any(other.startswith(f'{key}.') for other in reasons)
+    inside = [reasons[other] for other in reasons if other.startswith(f'{key}.')]
+    is_chain = len(inside) == 1 and key not in reasons and _is_chain(value)
+    reason = inside[0] if is_chain else reasons.get(key, '')
+    reason = f'# {reason}' if reason else ''
     line = f'{indent}{name}{equals}{_literal(value)}{end}'
     is_dict = isinstance(value, Mapping) and bool(value)
-    if is_dict and (inside or len(line) > _WIDTH):
+    if is_dict and (len(line) > _WIDTH or (inside and not is_chain)):
         yield from _with_reason(f'{indent}{name}{equals}dict(', reason, indent)
         for word, inner in value.items():
             yield from _lines(f'{key}.{word}', word, inner, reasons, indent + _INDENT, ',')
         yield f'{indent}){end}'
     else:
         yield from _with_reason(line, reason, indent)
+
+
+def _is_chain(value: Any) -> bool:
+    """Whether dicts within dicts lead to a single value, which a reason then belongs to."""
+    while isinstance(value, Mapping) and len(value) == 1:
+        (value,) = value.values()
+    return not isinstance(value, Mapping)
 
 
 def _with_reason(line: str, reason: str, indent: str) -> Iterator[str]:
@@ -96,6 +109,8 @@ def _with_reason(line: str, reason: str, indent: str) -> Iterator[str]:
 
 def _literal(value: Any) -> str:
     """The value as a config writes it: dicts as calls of `dict`."""
+    if isinstance(value, Variable):
+        return str(value)
     if isinstance(value, Mapping):
         if all(isinstance(name, str) and name.isidentifier() for name in value):
             return f'dict({", ".join(f"{name}={_literal(item)}" for name, item in value.items())})'

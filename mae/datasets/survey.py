@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL.ImageFile import ImageFile
 
 from mae.datasets.sources.folder import IMAGE_EXTENSIONS, ImageFolder
 from mae.datasets.sources.walk import class_folders, list_folder
@@ -26,6 +27,7 @@ SAMPLE = 256
 ARRAYS = ('.npy',)
 _GREY_MODES = ('1', 'L', 'LA', 'La')
 _FEW_LEVELS = 32  # of 256: what the upper 8 of 16 bits give where 13 are used
+_SAMPLES_PER_PIXEL = 277  # TIFF 6.0
 _MOST_PIXELS = 1 << 16  # of an image that go into means and deviations
 _SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 
@@ -220,6 +222,7 @@ def _look(path: str) -> Look | str:
             return _look_at_array(data, decode.max_pixels)
         with open_image(data, decode.formats, decode.max_pixels) as image:
             mode, info = image.mode, image.info
+            _require_few_channels(image)
         channels = 1 if mode in _GREY_MODES or mode.startswith('I') else 3
         pixels = DecodeImage(channels).decode(data)
         has_alpha = mode in ('LA', 'La', 'RGBA', 'RGBa', 'PA') or 'transparency' in info
@@ -243,13 +246,18 @@ def _measure(pixels: torch.Tensor, has_alpha: bool, bits: int) -> Look:
     return Look(C, (H, W), has_alpha, bits, int(some.max()), tuple((m, s) for m, s in sums))
 
 
+def _require_few_channels(image: ImageFile) -> None:
+    """Raises ValueError for a TIFF of which Pillow would read the first three channels alone."""
+    if image.format == 'TIFF' and (samples := image.tag_v2.get(_SAMPLES_PER_PIXEL, 1)) > 4:
+        raise ValueError(f'it has {samples} channels')
+
+
 def _reason(error: Exception) -> str:
     text = first_line(error)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if 'cannot identify' in text or 'unknown' in text.lower() and 'mode' in text.lower():
-        return f'{text}; more than three channels are read from arrays (.npy)'
-    return text
+    is_deep = isinstance(error, SyntaxError) or text.endswith(' channels')  # Pillow: unknown mode
+    return f'{text}; more than three channels are read from arrays (.npy)' if is_deep else text
 
 
 def _require_one_kind(
@@ -259,7 +267,11 @@ def _require_one_kind(
     kinds = {look.channels for look in looks}
     if len(kinds) == 1 or kinds <= {1, 3}:
         return
-    first = {look.channels: path for path, look in zip(paths, found, strict=True) if isinstance(look, Look)}
+    first = {
+        look.channels: path
+        for path, look in zip(paths, found, strict=True)
+        if isinstance(look, Look)
+    }
     named = ', '.join(f'{number} in {printable(first[number])}' for number in sorted(kinds))
     raise DataError(
         f'{folder}: images of different channels, {named}: a model takes one number; put each kind '
