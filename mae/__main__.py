@@ -11,7 +11,7 @@ from mae.version import __version__
 
 
 @dataclass(frozen=True)
-class Command:
+class CommandRow:
     """A row of the table.
 
     Attributes:
@@ -29,19 +29,19 @@ class Command:
 
 # A new command is a row here and a module in `mae/commands`.
 COMMANDS = {
-    'pretrain': Command('pre-train on a folder of your images', 'pretrain', trains=True),
-    'finetune': Command('fine-tune on class folders of your images', 'finetune', trains=True),
-    'train': Command('train what a config describes', 'train', trains=True),
-    'test': Command('evaluate a checkpoint as a config describes', 'test'),
-    'predict': Command('classes, label maps or objects of images', 'predict'),
-    'features': Command('features of images as a matrix in a file', 'features'),
-    'reconstruct': Command('a picture of images | masked | reconstructed', 'reconstruct'),
-    'zoo list': Command('names of published weights', 'zoo', 'zoo_list'),
-    'zoo get': Command('fetch published weights, verified', 'zoo', 'zoo_get'),
-    'zoo convert': Command("between the formats of this and other libraries' models", 'convert'),
-    'config print': Command('all values of a config', 'config', 'config_print'),
-    'config diff': Command('values in which two configs differ', 'config', 'config_diff'),
-    'config new': Command('a config file that inherits another', 'config', 'config_new'),
+    'pretrain': CommandRow('pre-train on a folder of your images', 'pretrain', trains=True),
+    'finetune': CommandRow('fine-tune on class folders of your images', 'finetune', trains=True),
+    'train': CommandRow('train what a config describes', 'train', trains=True),
+    'test': CommandRow('evaluate a checkpoint as a config describes', 'test'),
+    'predict': CommandRow('classes, label maps or objects of images', 'predict'),
+    'features': CommandRow('features of images as a matrix in a file', 'features'),
+    'reconstruct': CommandRow('a picture of images | masked | reconstructed', 'reconstruct'),
+    'zoo list': CommandRow('names of published weights', 'zoo', 'zoo_list'),
+    'zoo get': CommandRow('fetch published weights, verified', 'zoo', 'zoo_get'),
+    'zoo convert': CommandRow("between the formats of this and other libraries' models", 'convert'),
+    'config print': CommandRow('all values of a config', 'config', 'config_print'),
+    'config diff': CommandRow('values in which two configs differ', 'config', 'config_diff'),
+    'config new': CommandRow('a config file that inherits another', 'config', 'config_new'),
 }
 
 
@@ -77,7 +77,7 @@ def _refuse(words: Sequence[str]) -> None:
     sys.exit(2)
 
 
-def _usage(commands: dict[str, Command]) -> str:
+def _usage(commands: dict[str, CommandRow]) -> str:
     width = max(map(len, commands))
     rows = [f'  {name:{width}}  {row.text}' for name, row in commands.items()]
     lines = ['usage: mae COMMAND ..., and mae COMMAND --help for its arguments', '', *rows]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mae.apis.recipe_rules import (
     FEWEST_IMAGES,
     PER_DEVICE,
-    Choice,
+    Chosen,
     Given,
     Images,
     Machine,
@@ -21,6 +21,7 @@ from mae.utils.errors import DataError
 
 # The paper's rate of fine-tuning (table 9) and the batch it belongs to.
 PAPER_LR, PAPER_BATCH = 4e-3, 1024
+WARMUP_EPOCHS = 5
 GPU_STEPS = 10_000
 EPOCHS = {'cpu': (5, 200), 'gpu': (50, 200)}
 # Mixed images are for long runs: the paper's have 50 epochs or more.
@@ -33,7 +34,7 @@ FEWEST_IN_CLASS = 2
 
 
 @dataclass(frozen=True)
-class Weights:
+class PretrainedSize:
     """What the rules ask of the weights.
 
     Attributes:
@@ -61,17 +62,17 @@ class FinetuningRecipe:
         minutes: estimated, on a CPU; None on a GPU, which is not measured yet.
     """
 
-    img_size: Choice
-    batch_size: Choice
+    img_size: Chosen
+    batch_size: Chosen
     per_device: int
-    base_lr: Choice
-    epochs: Choice
-    mixes: Choice
+    base_lr: Chosen
+    epochs: Chosen
+    mixes: Chosen
     minutes: float | None
 
 
 def finetuning_recipe(
-    images: Images, weights: Weights, machine: Machine, given: Given
+    images: Images, weights: PretrainedSize, machine: Machine, given: Given
 ) -> FinetuningRecipe:
     """Choose the values of a fine-tuning on `images`, those to train on.
 
@@ -83,9 +84,9 @@ def finetuning_recipe(
         raise DataError(
             f'{images.number} images to train on are too few: give {FEWEST_IMAGES} or more'
         )
-    img_size = Choice(weights.img_size, 'as the weights were trained')
+    img_size = Chosen(weights.img_size, 'as the weights were trained')
     if given.img_size is not None:
-        img_size = Choice(given.img_size, 'given: positions are resampled')
+        img_size = Chosen(given.img_size, 'given: positions are resampled')
     require_patches(img_size.value, weights.patch_size)
     batch_size = choose_batch_size(images, machine, given)
     cost = WHOLE_IMAGE * core_seconds(images, weights.arch, img_size.value, weights.patch_size)
@@ -98,7 +99,7 @@ def finetuning_recipe(
         min(batch_size.value, PER_DEVICE[weights.arch]),
         choose_lr(batch_size.value, PAPER_LR, PAPER_BATCH),
         epochs,
-        Choice(mixes, '' if mixes else why),
+        Chosen(mixes, '' if mixes else why),
         None if machine.has_gpu else epochs.value * images.number * cost / machine.cores / 60,
     )
 

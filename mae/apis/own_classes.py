@@ -8,13 +8,30 @@ from typing import Any
 
 from mae.apis.finetune_rules import (
     HELD_OUT,
+    WARMUP_EPOCHS,
     FinetuningRecipe,
-    Weights,
+    PretrainedSize,
     finetuning_recipe,
     require_classes,
 )
-from mae.apis.own_data import Choices, machine_at_hand, places_for, say, say_survey, write_recipe
-from mae.apis.recipe_rules import Choice, Given, Images, Machine
+from mae.apis.own_data import (
+    Choices,
+    machine_at_hand,
+    places_for,
+    say,
+    say_config,
+    say_survey,
+    write_recipe,
+)
+from mae.apis.recipe_rules import (
+    Chosen,
+    Given,
+    Images,
+    Machine,
+    choose_interval,
+    choose_warmup,
+    estimate,
+)
 from mae.apis.runs import train
 from mae.config import load_config
 from mae.datasets.sources.walk import class_folders
@@ -91,7 +108,7 @@ def write_finetuning(
     loaded = _Loaded.read(checkpoint)
     share = 1.0 if val else 1 - HELD_OUT
     number = int(found.num_readable * share)
-    images = Images(number, found.short_side, found.megapixels, loaded.channels)
+    images = Images(number, found.short_side, found.megapixels)
     machine = machine_at_hand()
     recipe = finetuning_recipe(images, loaded.weights, machine, given)
     choices = _choices(found, val, loaded, recipe, machine)
@@ -101,6 +118,8 @@ def write_finetuning(
         f'{loaded.architecture}: {recipe.img_size.value} x {recipe.img_size.value} pixels, '
         f'{recipe.batch_size.value} images a step, {recipe.epochs.value:,} epochs'
     )
+    say(estimate(recipe.minutes))
+    say_config(path)
     return path
 
 
@@ -122,7 +141,7 @@ class _Loaded:
 
     @classmethod
     def read(cls, checkpoint: str | Path) -> '_Loaded':
-        path = find_file(checkpoint).path
+        path = find_file(checkpoint).path.absolute()
         found = load_weights(path)
         return cls(path, architecture_of(found['state_dict'], path), found['facts'])
 
@@ -131,7 +150,7 @@ class _Loaded:
         return self.architecture.in_channels
 
     @property
-    def weights(self) -> Weights:
+    def weights(self) -> PretrainedSize:
         """What the rules ask.
 
         Raises:
@@ -145,7 +164,7 @@ class _Loaded:
                 'takes a config of your own (`mae config new`)'
             )
         nearest = min(ARCHS, key=lambda name: abs(ARCHS[name]['embed_dim'] - self._width))
-        return Weights(nearest, rows * patch, patch)
+        return PretrainedSize(nearest, rows * patch, patch)
 
     @property
     def _width(self) -> int:
@@ -184,27 +203,27 @@ def _choices(
 ) -> Choices:
     epochs = recipe.epochs.value
     choices: Choices = {
-        'load_from': Choice(str(loaded.path), ''),
+        'load_from': Chosen(str(loaded.path), ''),
         'global_batch_size': recipe.batch_size,
         'base_lr': recipe.base_lr,
         'model.encoder.img_size': recipe.img_size,
         **{
-            f'model.encoder.{key}': Choice(value, 'of the weights' if key == 'arch' else '')
+            f'model.encoder.{key}': Chosen(value, 'of the weights' if key == 'arch' else '')
             for key, value in loaded.encoder().items()
         },
-        'model.head.num_classes': Choice(len(found.classes), 'class folders'),
+        'model.head.num_classes': Chosen(len(found.classes), 'class folders'),
     }
     if not recipe.mixes.value:
-        choices['model.preprocessor.mixup'] = Choice(None, recipe.mixes.why)
+        choices['model.preprocessor.mixup'] = Chosen(None, recipe.mixes.why)
     choices |= _inputs(found, val, loaded, recipe.per_device)
     choices |= {
-        'param_scheduler.warmup_epochs': Choice(min(5, epochs / 10), 'a tenth of the run'),
+        'param_scheduler.warmup_epochs': choose_warmup(epochs, WARMUP_EPOCHS),
         'train_cfg.max_epochs': recipe.epochs,
-        'train_cfg.val_interval': Choice(max(1, epochs // 10), 'epochs: ten in a run'),
-        'default_hooks.checkpoint.interval': Choice(max(1, epochs // 10), 'likewise'),
+        'train_cfg.val_interval': choose_interval(epochs),
+        'default_hooks.checkpoint.interval': choose_interval(epochs),
     }
     if machine.amp != 'bfloat16':
-        choices['optim_wrapper.amp'] = Choice(machine.amp, 'this device computes no bfloat16')
+        choices['optim_wrapper.amp'] = Chosen(machine.amp, 'this device computes no bfloat16')
     return choices
 
 
@@ -222,7 +241,7 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choice
         )
     for name in 'mean', 'std':
         if name in loaded.facts and loaded.channels != 3:
-            choices[f'model.preprocessor.{name}'] = Choice(list(loaded.facts[name]), '')
+            choices[f'model.preprocessor.{name}'] = Chosen(list(loaded.facts[name]), '')
     steps: dict[str, Any] = {}
     if loaded.channels != 3:
         decode = {'type': 'DecodeImage', 'channels': loaded.channels}
@@ -236,24 +255,24 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choice
     for kind, source in zip(('train', 'val'), _sources(found, val), strict=True):
         place = f'{kind}_dataloader'
         batch = per_device if kind == 'train' else 2 * per_device
-        choices[f'{place}.batch_size'] = Choice(batch, '')
+        choices[f'{place}.batch_size'] = Chosen(batch, '')
         choices[f'{place}.dataset.source'] = source
         if steps:
-            choices[f'{place}.dataset.pipeline'] = Choice(steps[kind], '')
+            choices[f'{place}.dataset.pipeline'] = Chosen(steps[kind], '')
     return choices
 
 
-def _sources(found: Survey, val: str) -> tuple[Choice, Choice]:
+def _sources(found: Survey, val: str) -> tuple[Chosen, Chosen]:
     """Of training and validation."""
     if val:
         splits = (found.split, val)
-        train, test = (Choice({'root': found.root, 'split': split}, '') for split in splits)
+        train, test = (Chosen({'root': found.root, 'split': split}, '') for split in splits)
         return train, test
     folder = {'type': 'ImageFolder', 'root': found.root}
     share = 1 - HELD_OUT
     part = {'_delete_': True, 'type': 'Subset', 'source': folder, 'fraction': share}
     why = f'{HELD_OUT:.0%} of each class are held out to validate'
-    return Choice(part, why), Choice({**part, 'others': True}, '')
+    return Chosen(part, why), Chosen({**part, 'others': True}, '')
 
 
 def _with_val(found: Survey, val: str) -> Survey:

@@ -7,15 +7,20 @@ from typing import Any
 
 import torch
 
-from mae.apis.recipe_rules import (
+from mae.apis.pretrain_rules import (
     DECODERS,
-    Choice,
+    WARMUP_EPOCHS,
+    PretrainingRecipe,
+    described,
+    pretraining_recipe,
+)
+from mae.apis.recipe_rules import (
+    Chosen,
     Given,
     Images,
     Machine,
-    Recipe,
-    described,
-    pretraining_recipe,
+    choose_interval,
+    choose_warmup,
 )
 from mae.apis.runs import train
 from mae.config import load_config
@@ -26,10 +31,11 @@ from mae.engine import Runner
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hardware import cores_at_hand
 from mae.utils.precision import cpu_computes_bfloat16
+from mae.utils.text import printable
 
 PRETRAIN_BASE = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _AMPERE = (8, 0)  # the first compute capability with bfloat16
-Choices = dict[str, Choice]  # by dotted key of a config
+Choices = dict[str, Chosen]  # by dotted key of a config
 
 
 def pretrain(
@@ -44,7 +50,7 @@ def pretrain(
 ) -> Runner:
     """Pre-train on a folder of images, with a config that is written for them.
 
-    The rules are in `mae.apis.recipe_rules` (docs: own_data). The config is a file in `out` that
+    The rules are in `mae.apis.pretrain_rules` (docs: own_data). The config is a file in `out` that
     says why each value was chosen; `mae train` takes it, changed too.
 
     Args:
@@ -82,7 +88,7 @@ def write_pretraining(data: str | Path, out: str | Path | None, given: Given) ->
     root, out = places_for(data, out)
     found = survey(str(root), split=split_of(str(root)))
     machine = machine_at_hand()
-    images = Images(found.num_readable, found.short_side, found.megapixels, found.channels)
+    images = Images(found.num_readable, found.short_side, found.megapixels)
     say_survey(found)
     recipe = pretraining_recipe(images, machine, given)
     choices = _pretraining_choices(found, recipe, machine)
@@ -91,7 +97,7 @@ def write_pretraining(data: str | Path, out: str | Path | None, given: Given) ->
     path = write_recipe(out, 'pretrain', PRETRAIN_BASE, about, found, choices)
     for line in lines:
         say(line)
-    say(f'config: {path}; to change it and train again: mae train {shlex.quote(str(path))}')
+    say_config(path)
     return path
 
 
@@ -124,7 +130,7 @@ def places_for(data: str | Path, out: str | Path | None, suffix: str = '') -> tu
     return root, out
 
 
-def _pretraining_choices(found: Survey, recipe: Recipe, machine: Machine) -> Choices:
+def _pretraining_choices(found: Survey, recipe: PretrainingRecipe, machine: Machine) -> Choices:
     arch, epochs = recipe.arch.value, recipe.epochs.value
     choices: Choices = {
         'global_batch_size': recipe.batch_size,
@@ -135,18 +141,18 @@ def _pretraining_choices(found: Survey, recipe: Recipe, machine: Machine) -> Cho
     }
     if arch in DECODERS:
         sizes = dict(zip(('embed_dim', 'depth', 'num_heads'), DECODERS[arch], strict=True))
-        choices['model.decoder'] = Choice(sizes, 'in proportion to the encoder')
+        choices['model.decoder'] = Chosen(sizes, 'in proportion to the encoder')
     choices |= _input_choices(found)
     choices |= {
-        'train_dataloader.batch_size': Choice(recipe.per_device, 'at once on a device'),
-        'train_dataloader.dataset.source': Choice(_source(found), ''),
-        'param_scheduler.warmup_epochs': Choice(min(40, epochs / 10), 'a tenth of the run'),
+        'train_dataloader.batch_size': Chosen(recipe.per_device, 'at once on a device'),
+        'train_dataloader.dataset.source': Chosen(_source(found), ''),
+        'param_scheduler.warmup_epochs': choose_warmup(epochs, WARMUP_EPOCHS),
         'train_cfg.max_epochs': recipe.epochs,
-        'default_hooks.checkpoint.interval': Choice(max(1, epochs // 10), 'epochs: ten in a run'),
+        'default_hooks.checkpoint.interval': choose_interval(epochs),
     }
     if machine.amp != 'bfloat16':
         why = 'this device computes no bfloat16'
-        choices['optim_wrapper.amp'] = Choice(machine.amp, why)
+        choices['optim_wrapper.amp'] = Chosen(machine.amp, why)
     return choices
 
 
@@ -164,10 +170,10 @@ def _input_choices(found: Survey) -> Choices:
     flip = {'type': 'RandomFlip', 'prob': 0.5}
     kind = 'all images are grey' if found.channels == 1 else 'as the arrays have'
     return {
-        'model.encoder.in_channels': Choice(found.channels, kind),
-        'model.preprocessor.mean': Choice(list(found.mean), 'of the images looked at'),
-        'model.preprocessor.std': Choice(list(found.std), ''),
-        'train_dataloader.dataset.pipeline': Choice([crop, flip, {'type': 'PackInputs'}], ''),
+        'model.encoder.in_channels': Chosen(found.channels, kind),
+        'model.preprocessor.mean': Chosen(list(found.mean), 'of the images looked at'),
+        'model.preprocessor.std': Chosen(list(found.std), ''),
+        'train_dataloader.dataset.pipeline': Chosen([crop, flip, {'type': 'PackInputs'}], ''),
     }
 
 
@@ -188,18 +194,18 @@ def write_recipe(
         ConfigError: there is another config of this kind, which may have been edited.
     """
     path, quarantine = out / 'config' / f'{kind}.py', out / 'config' / 'unreadable.jsonl'
-    choices = {**choices, 'work_dir': Choice(str(out), '')}
+    choices = {**choices, 'work_dir': Chosen(str(out), '')}
     loaders = [key for key in ('train_dataloader', 'val_dataloader') if _has(choices, key)]
     if found.unreadable:
         why = f'{len(found.unreadable)} that cannot be read'
         for key in loaders:
-            choices[f'{key}.dataset.quarantine'] = Choice(str(quarantine), why)
+            choices[f'{key}.dataset.quarantine'] = Chosen(str(quarantine), why)
     values = {key: choice.value for key, choice in choices.items()}
     if 'val_dataloader' in loaders:
         values['test_dataloader'] = Variable('val_dataloader')
     reasons = {key: choice.why for key, choice in choices.items() if choice.why}
     looked = '\n'.join([f'{found.num_images:,} images.', *found.describe()])
-    about = f'{about}\n\n{looked}\nWritten by `mae {kind}`; change it, and `mae train` takes it.\n'
+    about = f'{printable(about)}\n\n{looked}\nWritten by `mae {kind}`; change it, and `mae train` takes it.\n'
     text = config_text(about, base, values, reasons)
     if path.exists() and path.read_text(encoding='utf-8') != text:
         raise ConfigError(
@@ -225,6 +231,11 @@ def say_survey(found: Survey) -> None:
         say(f'warning: {line}')
 
 
+def say_config(path: Path) -> None:
+    """Print where the config is, and what takes it."""
+    say(f'config: {path}; to change it and train again: mae train {shlex.quote(str(path))}')
+
+
 def say(line: str) -> None:
     """Print a line at once, as training that follows takes long."""
-    print(line, flush=True)
+    print(printable(line), flush=True)

@@ -29,9 +29,9 @@ def config_diff(argv: Sequence[str] | None = None, prog: str | None = None) -> N
         parser.add_argument(name, help='path of a config, or the name of a shipped one')
     args = parse(parser, argv)
     from mae.config import load_config
-    from mae.config.diff import differences
+    from mae.config.diff import config_differences
 
-    found = differences(*(load_config(name).to_dict() for name in (args.first, args.second)))
+    found = config_differences(*(load_config(name).to_dict() for name in (args.first, args.second)))
     for one in found:
         print(f'{one.key}: {one.first!r} -> {one.second!r}')
     if not found:

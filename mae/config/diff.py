@@ -17,7 +17,7 @@ class Difference:
     second: Any
 
 
-def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
+def config_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
     """The keys that differ, dotted and in the order of the first config.
 
     Lists are compared element by element where they have the same length, else as a whole; so are

@@ -1,4 +1,4 @@
-"""`mae pretrain` and `mae finetune` on folders of small images: what is trained, what is refused."""
+"""`mae pretrain` and `mae finetune` on folders of small images: what is trained or refused."""
 
 import os
 import re

@@ -1,11 +1,16 @@
 """The rules of `mae pretrain` and `mae finetune`: bounds that hold for all data and machines."""
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 
-from mae.apis.finetune_rules import Weights, finetuning_recipe, require_classes
-from mae.apis.recipe_rules import Given, Images, Machine, pretraining_recipe
+from mae.apis import finetune_rules as tuning
+from mae.apis import pretrain_rules as training
+from mae.apis import recipe_rules as rules
+from mae.apis.finetune_rules import PretrainedSize, finetuning_recipe, require_classes
+from mae.apis.pretrain_rules import pretraining_recipe
+from mae.apis.recipe_rules import Given, Images, Machine
 from mae.utils.errors import ConfigError, DataError
 
 CPU, GPU = Machine(False, 2), Machine(True, 16)
@@ -15,7 +20,7 @@ NOTHING = Given()
 
 
 def images(number=200, short_side=500, megapixels=0.5):
-    return Images(number, short_side, megapixels, 3)
+    return Images(number, short_side, megapixels)
 
 
 def recipe(number=200, side=500, machine=CPU, **given):
@@ -97,14 +102,14 @@ def test_what_cannot_be(given, error, message):
 
 
 def test_fine_tuning():
-    weights = Weights('tiny', 224, 16)
+    weights = PretrainedSize('tiny', 224, 16)
     found = finetuning_recipe(images(160), weights, CPU, NOTHING)
     assert found.img_size.value == 224
     assert found.base_lr.value * found.batch_size.value / 256 == pytest.approx(4e-3 / 8, rel=0.05)
     assert found.mixes.value == (found.epochs.value >= 50)
     larger = finetuning_recipe(images(160), weights, CPU, Given(img_size=448))
     assert larger.epochs.value < found.epochs.value
-    with pytest.raises(DataError, match='^3 images to train on are too few'):
+    with pytest.raises(DataError, match=r'^3 images to train on are too few'):
         finetuning_recipe(images(3), weights, CPU, NOTHING)
 
 
@@ -126,3 +131,30 @@ def test_classes_that_cannot_be_learned(classes, holds_out, message):
 def test_classes_that_can():
     require_classes('photos', {'a': 2, 'b': 2}, holds_out=True)
     require_classes('photos', {'a': 1, 'b': 1}, holds_out=False)
+
+
+def test_the_guide_has_the_numbers_of_the_rules():
+    guide = (Path(__file__).parents[2] / 'docs/en/user_guides/own_data.md').read_text()
+    decoders = [f'`{name}`: {size[0]}' for name, size in training.DECODERS.items()]
+    (_, first), *others = training.ARCH_BY_IMAGES
+    arch = ', '.join([f'`{first}`', *(f'from {least:,} images `{name}`' for least, name in others)])
+    for text in (
+        ', '.join(f'{size}/{patch}' for size, patch in training.SIZES),
+        f'at most {training.ENLARGED} times',
+        f'on a GPU {arch}',
+        *decoders,
+        f'leaves an epoch {rules.STEPS_PER_EPOCH} steps: {rules.SMALLEST_BATCH} to '
+        f'{rules.LARGEST_BATCH["cpu"]} on a CPU, to {rules.LARGEST_BATCH["gpu"]:,} on a GPU',
+        f'what {rules.CPU_SECONDS} seconds are enough for by the table below, at least '
+        f'{training.EPOCHS["cpu"][0]}; on a GPU {training.GPU_STEPS:,} steps, at least '
+        f'{training.EPOCHS["gpu"][0]} epochs; at most {training.EPOCHS["gpu"][1]:,} |',
+        f'Fewer than {rules.FEWEST_IMAGES} images are refused',
+        f'| 2.4e-3 x (batch / {training.PAPER_BATCH:,}) ** .5 |',
+        f'| 4e-3 x (batch / {tuning.PAPER_BATCH:,}) ** .5, layer',
+        f'at {tuning.WHOLE_IMAGE} times the cost of pre-training, at least '
+        f'{tuning.EPOCHS["cpu"][0]}; on a GPU {tuning.GPU_STEPS:,} steps, at least '
+        f'{tuning.EPOCHS["gpu"][0]} epochs; at most {tuning.EPOCHS["gpu"][1]} |',
+        f'| from {tuning.MIXED_FROM} epochs on |',
+    ):
+        assert text in guide
+    assert (training.PAPER_LR, tuning.PAPER_LR) == (2.4e-3, 4e-3)

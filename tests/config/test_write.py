@@ -3,7 +3,7 @@
 import pytest
 
 from mae.config import load_config
-from mae.config.diff import ABSENT, Difference, differences
+from mae.config.diff import ABSENT, Difference, config_differences
 from mae.config.write import Variable, config_text, write_config
 from mae.utils.errors import ConfigError
 
@@ -28,7 +28,7 @@ def test_a_written_config_says_what_was_given(tmp_path):
     about = 'With """quotes""" and a \\ in it.'
     write_config(path, about, BASE, VALUES, REASONS)
     loaded, base = (load_config(name).to_dict() for name in (path, BASE))
-    changed = {found.key: found.second for found in differences(base, loaded)}
+    changed = {found.key: found.second for found in config_differences(base, loaded)}
     wanted = {**VALUES, **{f'model.decoder.{k}': v for k, v in VALUES['model.decoder'].items()}}
     source = wanted.pop('train_dataloader.dataset.source')
     del wanted['model.decoder']
@@ -79,8 +79,8 @@ def test_differences():
         'e': {'type': 'P', 'f': 1},
     }
     second = {'a': 1, 'b': {'type': 'X', 'c': [1, {'d': 3}]}, 'e': {'type': 'Q', 'f': 1}, 'new': 5}
-    assert differences(first, first) == []
-    assert differences(first, second) == [
+    assert config_differences(first, first) == []
+    assert config_differences(first, second) == [
         Difference('b.c.1.d', 2, 3),
         Difference('only', None, ABSENT),
         Difference('e', first['e'], second['e']),

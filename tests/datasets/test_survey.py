@@ -96,7 +96,7 @@ def arrays_among_images(root):
         (lambda root: None, r': no images; expected files ending in \.jpg .* \.npy$'),
         (
             five_channels,
-            r': none of 2 images can be read, such as .*a\.tif: it has 5 channels; .*arrays \(\.npy\)$',
+            r': none of 2 images can be read, .*a\.tif: it has 5 channels; .*arrays \(\.npy\)$',
         ),
         (several_kinds, r': images of different channels, 3 in .*b\.npy, 5 in .*a\.npy: a model '),
         (arrays_among_images, r': 1 arrays \(\.npy\) among 1 image files: put those '),
