@@ -87,6 +87,7 @@ setup(
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
     extras_require={**EXTRAS, 'all': sorted(set().union(*EXTRAS.values()))},
+    entry_points={'console_scripts': ['mae = mae.__main__:main']},
     packages=find_packages(include=['mae', 'mae.*']),
     package_data={'mae': ['py.typed', 'utils/*.txt']},
     cmdclass={'build_py': BuildWithConfigs},

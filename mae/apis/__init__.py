@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from mae.apis.features import FeatureExtractor
     from mae.apis.formats import convert
     from mae.apis.model import init_model
+    from mae.apis.own_classes import finetune
+    from mae.apis.own_data import pretrain
     from mae.apis.publication import publish
     from mae.apis.reconstruct import reconstruct
     from mae.apis.runs import test, train
@@ -26,10 +28,12 @@ __all__ = [
     'convert',
     'fetch',
     'find_config',
+    'finetune',
     'get_model',
     'init_model',
     'list_models',
     'load_config',
+    'pretrain',
     'publish',
     'reconstruct',
     'test',
@@ -46,10 +50,12 @@ import_late(
         'convert': 'mae.apis.formats',
         'fetch': 'mae.zoo.fetch',
         'find_config': 'mae.config',
+        'finetune': 'mae.apis.own_classes',
         'get_model': 'mae.apis.zoo',
         'init_model': 'mae.apis.model',
         'list_models': 'mae.apis.zoo',
         'load_config': 'mae.config',
+        'pretrain': 'mae.apis.own_data',
         'publish': 'mae.apis.publication',
         'reconstruct': 'mae.apis.reconstruct',
         'test': 'mae.apis.runs',

@@ -27,7 +27,7 @@ _LOST_PEER = ('DistBackendError', 'DistNetworkError', 'DistStoreError')
 _PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re.S)
 
 
-def run_command(main: Callable[[], object]) -> None:
+def run_command(main: Callable[[], object], *, stops: bool = False) -> None:
     """Call the `main` of a tool.
 
     What the user can fix (a wrong config, missing data, an unreadable checkpoint, a full disk)
@@ -37,7 +37,12 @@ def run_command(main: Callable[[], object]) -> None:
 
     A process of `tools/launch.py` ends without Python's last garbage collection: that takes a
     second or more, and the others wait for it.
+
+    Args:
+        stops: SIGTERM and SIGUSR1 end the process with 143, until a run handles them itself.
     """
+    for asked in (signal.SIGTERM, signal.SIGUSR1) if stops else ():
+        signal.signal(asked, lambda *_: sys.exit(143))
     if LAUNCHER not in os.environ:
         _run(main)
         return

@@ -6,12 +6,14 @@ import inspect
 import re
 import shlex
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
 
 from mae import datasets, engine, evaluation, models  # noqa: F401  (register what docs name)
+from mae.__main__ import COMMANDS
 from mae.apis import find_config, list_models, load_config
 from mae.config import parse_options
 from mae.config.check import check_config
@@ -157,7 +159,13 @@ def test_command_is_understood(command):
         env[key] = value
     if words[0] == 'python':
         words.pop(0)
-    if words[0] == 'make':
+    if words[0] == 'mae':
+        name = next(name for name in COMMANDS if words[1:][: len(name.split())] == name.split())
+        row = COMMANDS[name]
+        if row.function == 'main':
+            commands = import_module(f'mae.commands.{row.module}')
+            commands.parse_args(words[1 + len(name.split()) :], name)
+    elif words[0] == 'make':
         verbs = re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), re.M)
         assert {word for word in words[1:] if '=' not in word} <= {*verbs}
     elif words[0].startswith('tools/visualization/'):

@@ -7,6 +7,9 @@ ROOT = Path(__file__).parents[2]
 # A name that several modules share because it is how they are called.
 PROTOCOLS = {
     'run': ('mae/benchmark/', '`tools/benchmark.py` calls the `run` of the module of its command'),
+    'main': ('mae/', '`mae` and `tools/` call the `main` of a command'),
+    'parse_args': ('mae/commands/', 'each command line has its own, for `main` and for tests'),
+    'finetune': ('mae/', "a job: with images of one's own, and of a peer in the benchmark"),
     'step': ('mae/benchmark/peers/', 'a peer names its functions after the commands it takes part'),
     'loader': ('mae/benchmark/peers/', 'likewise'),
     'checks': (
