@@ -14,6 +14,13 @@ from mae.utils.command_line import add_eval_amp, eval_amp_of, parse
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
+    parser = _parser()
+    args = parse(parser, argv)
+    _check(parser, args)
+    return args
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'model', help='name of published weights (tools/download.py --list), or a config'
@@ -49,7 +56,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     add_eval_amp(parser)
-    args = parse(parser, argv)
+    return parser
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse what does not go together."""
     if args.out is not None and args.out.suffix not in ('', '.json'):
         parser.error(f'--out must end in .json, or be a folder of label maps, not {args.out}')
     if args.topk < 1:
@@ -58,7 +69,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f'--min-score must lie in 0..1, not {args.min_score}')
     if args.annotations is not None and args.out is None:
         parser.error('--annotations is for the file of --out')
-    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
