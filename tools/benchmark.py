@@ -15,6 +15,7 @@ _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
 _SEGMENT = 'vit-base-p16_upernet-8xb2-polylr-160k_ade20k-512'
 _DETECT = 'vit-base-p16_mask-rcnn-vitdet-64xb1-steplr-100e_coco-1024'
+_TEST = 'vit-base-p16_test-8xb128_in-c'
 _SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 # What only some tasks take.
 _EXTRA = ('peers', 'rounds', 'equal_allocator', 'steps', 'at', 'data', 'workers', 'bank')
@@ -25,12 +26,40 @@ _TINY = [
     'model.encoder.arch.depth=1',
     'model.decoder.embed_dim=16',
 ]
+# Images and a network so small that reading them and counting the hits is what costs.
+_TINY_IMAGES = [
+    'model.encoder.img_size=32',
+    'model.encoder.arch=dict(embed_dim=16, depth=1, num_heads=1)',
+]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
     parser = argparse.ArgumentParser(description=__doc__)
     tasks = parser.add_subparsers(dest='task', required=True)
+    _compute_tasks(tasks)
+    _data_tasks(tasks)
+    _count_options(tasks)
+    _gpu_options(tasks)
+    args = parse(parser, argv)
+    _check(parser, args)
+    return args
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse numbers that mean nothing."""
+    if getattr(args, 'minutes', 1) <= 0:
+        parser.error(f'--minutes must be more than 0, not {args.minutes}')
+    for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
+        value = getattr(args, name, least)
+        if value < least:
+            parser.error(f'--{name} must be at least {least}, not {value}')
+    if min(getattr(args, 'at', [0])) < 0:
+        parser.error(f'--at takes numbers of iterations, not {min(args.at)}')
+
+
+def _compute_tasks(tasks: Any) -> None:
+    """Steps, features and kernels of a model."""
     step = _task(tasks, 'step', 'pre-training step: forward, backward, update', _PRETRAIN)
     finetune = _task(tasks, 'finetune', 'fine-tuning step of a classifier', _FINETUNE)
     segment = _task(tasks, 'segment', 'training step of a segmenter', _SEGMENT)
@@ -56,6 +85,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         )
     attention = _task(tasks, 'attention', 'every kernel of attention, at its shapes', _PRETRAIN)
     _model_options(attention, batch=16)
+
+
+def _data_tasks(tasks: Any) -> None:
+    """What is around a model: data, the runner, the start of a tool."""
     loader = _task(tasks, 'loader', 'input pipeline: JPEG photographs to batches', _PRETRAIN)
     _sizes(loader, batch=64, steps=16)
     loader.add_argument(
@@ -68,6 +101,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     loader.add_argument(
         '--workers', type=int, default=1, metavar='N', help='data workers of each loader'
     )
+    text = 'a test on the folders of ImageNet-C beside one on a plain list, in CPU time'
+    groups = _task(tasks, 'groups', text, _TEST, rounds=30)
+    _sizes(groups, batch=128, steps=26)
+    groups.set_defaults(cfg_options=_TINY_IMAGES)
     runner = _task(tasks, 'runner', 'cost of everything around the step', _SMALL)
     _sizes(runner, batch=4, steps=100)
     runner.set_defaults(cfg_options=_TINY)
@@ -82,32 +119,26 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     start = tasks.add_parser('start', help=(text := 'CPU time to an error, and to the first step'))
     start.description = f'{text} of a command line that trains.'
     _measuring(start, 'start', rounds=5)
+
+
+def _count_options(tasks: Any) -> None:
     count = _task(tasks, 'count', 'operators and bytes of a step, on no device', _PRETRAIN)
     count.add_argument('--batch', type=int, default=256, metavar='N', help='images in one step')
     count.add_argument('--dtype', choices=['bfloat16', 'float32'], default='bfloat16')
     count.add_argument(
         '--compile', action='store_true', help='count the blocks as torch.compile fuses them'
     )
-    _gpu_options(tasks)
-    args = parse(parser, argv)
-    if getattr(args, 'minutes', 1) <= 0:
-        parser.error(f'--minutes must be more than 0, not {args.minutes}')
-    for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
-        value = getattr(args, name, least)
-        if value < least:
-            parser.error(f'--{name} must be at least {least}, not {value}')
-    if min(getattr(args, 'at', [0])) < 0:
-        parser.error(f'--at takes numbers of iterations, not {min(args.at)}')
-    return args
 
 
-def _task(tasks: Any, name: str, text: str, config: str) -> argparse.ArgumentParser:
+def _task(
+    tasks: Any, name: str, text: str, config: str, rounds: int = 10
+) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = tasks.add_parser(name, help=text, description=text)
     parser.add_argument('--config', default=config, help='path or name (default: %(default)s)')
     parser.add_argument(
         '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change the config'
     )
-    _measuring(parser, name, rounds=10)
+    _measuring(parser, name, rounds)
     return parser
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from mae.apis.coco_results import CocoIds
 from mae.apis.dense import DenseInferencer, ImagePipeline
 from mae.apis.images import Pictures
-from mae.apis.inference import Failure, report_failures
+from mae.apis.inference import Failure, collect_all, report_failures
 from mae.apis.zoo import LoadedModel
 from mae.models.algorithms import Detector
 from mae.utils.files import write_json
@@ -139,10 +139,7 @@ class DetectionInferencer(DenseInferencer):
         Raises:
             DataError: none can be read.
         """
-        failed: list[Failure] = []
-        found = list(self.stream(images, failed))
-        report_failures(len(found), failed)
-        return DetectionResults(found, failed)
+        return DetectionResults(*collect_all(self.stream, images))
 
 
 def save_detections(

@@ -187,6 +187,20 @@ def _ready(
         yield names, items
 
 
+def collect_all(
+    stream: Callable[[Pictures, list[Failure]], Iterator[Item]], images: Pictures
+) -> tuple[list[Item], list[Failure]]:
+    """All that a stream gives of images, and what could not be read, which is printed too.
+
+    Raises:
+        DataError: none could be read.
+    """
+    failed: list[Failure] = []
+    found = list(stream(images, failed))
+    report_failures(len(found), failed)
+    return found, failed
+
+
 def report_failures(number_read: int, failed: list[Failure]) -> None:
     """Print on stderr what could not be read.
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mae.apis.dense import DenseInferencer
 from mae.apis.images import Pictures
-from mae.apis.inference import Failure, report_failures
+from mae.apis.inference import Failure, collect_all, report_failures
 from mae.models.algorithms import Segmenter
 from mae.utils.errors import DataError
 from mae.utils.files import whole_file, whole_folder, write_json
@@ -84,10 +84,7 @@ class SegmentationInferencer(DenseInferencer):
         Raises:
             DataError: none can be read.
         """
-        failed: list[Failure] = []
-        found = list(self.stream(images, failed))
-        report_failures(len(found), failed)
-        return Segmentations(found, failed)
+        return Segmentations(*collect_all(self.stream, images))
 
 
 def save_segmentations(inferencer: SegmentationInferencer, images: Pictures, folder: Path) -> int:

@@ -7,6 +7,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     'runner': ('mmengine',),
     'evaluate': ('timm',),
     'finetune': ('timm',),
+    'groups': ('ImageFolder',),
     'start': ('mmpretrain',),
     'segment': ('transformers',),
     'detect': ('torchvision',),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mae.benchmark import OURS
-from mae.benchmark.measure import Work, alternate, clock_of, machine_facts
+from mae.benchmark.measure import Work, alternate, clock_of
 from mae.benchmark.ours import meta_model
 from mae.benchmark.report import Report, build_report, throughput
 from mae.benchmark.settings import Settings
@@ -61,11 +61,9 @@ def run(
     return build_report(
         'attention',
         systems,
-        machine=machine_facts(settings.device),
-        config=settings.name,
+        **settings.facts,
         skipped=skipped,
         command=command,
-        batch_size=settings.batch_size,
         dtype=str(settings.dtype).removeprefix('torch.'),
     )
 

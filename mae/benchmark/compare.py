@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from mae.benchmark.measure import Clock, MatmulPeak, Timing, alternate, clock_of, machine_facts
+from mae.benchmark.measure import Clock, MatmulPeak, Timing, alternate, clock_of
 from mae.benchmark.memory import require_memory_to_train
 from mae.benchmark.ours import TASKS, meta_model
 from mae.benchmark.report import Figures, Report, build_report, throughput
@@ -71,12 +71,10 @@ def run(
     return build_report(
         task,
         systems,
-        machine=machine_facts(settings.device),
-        config=settings.name,
+        **settings.facts,
         skipped=skipped,
         command=command,
         equal_allocator=equal_allocator,
-        batch_size=settings.batch_size,
         dtype=str(settings.dtype).removeprefix('torch.'),
         compile=settings.compile,
         steps_per_round=steps,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from mae.benchmark import OURS
-from mae.benchmark.measure import alternate, clock_of, machine_facts
+from mae.benchmark.measure import alternate, clock_of
 from mae.benchmark.memory import require_memory_to_evaluate
 from mae.benchmark.ours import meta_model
 from mae.benchmark.report import Report, build_report, throughput
@@ -66,11 +66,9 @@ def run(
     return build_report(
         'evaluate',
         systems,
-        machine=machine_facts(settings.device),
-        config=settings.name,
+        **settings.facts,
         skipped=skipped,
         command=command,
-        batch_size=settings.batch_size,
         dtype=str(settings.dtype).removeprefix('torch.'),
         compile=settings.compile,
         equal_allocator=equal_allocator,

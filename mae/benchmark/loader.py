@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from mae.benchmark import OURS
 from mae.benchmark.inputs import LoaderInputs, write_photos
-from mae.benchmark.measure import alternate, clock_of, machine_facts
+from mae.benchmark.measure import alternate, clock_of
 from mae.benchmark.report import Report, build_report, throughput
 from mae.benchmark.settings import Settings
 from mae.benchmark.worker import reason
@@ -87,11 +87,9 @@ def run(
     return build_report(
         'loader',
         {name: throughput(timing, images) for name, timing in timings.items()},
-        machine=machine_facts(settings.device),
-        config=settings.name,
+        **settings.facts,
         skipped=skipped,
         command=command,
-        batch_size=settings.batch_size,
         workers=workers,
         batches_per_round=inputs.batches,
         data=str(data) if data else f'256 photographs of 500x375 pixels, {size} bytes each',

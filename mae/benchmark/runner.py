@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 
 from mae.benchmark import OURS
-from mae.benchmark.measure import Timing, machine_facts, quartiles, synchronize
+from mae.benchmark.measure import Timing, quartiles, synchronize
 from mae.benchmark.report import Figures, Report, build_report, throughput
 from mae.benchmark.settings import Settings
 from mae.benchmark.worker import reason
@@ -68,11 +68,9 @@ def run(
     return build_report(
         'runner',
         systems,
-        machine=machine_facts(settings.device),
-        config=settings.name,
+        **settings.facts,
         skipped=skipped,
         command=command,
-        batch_size=settings.batch_size,
         at=list(at),
         iterations_per_round=steps,
     )

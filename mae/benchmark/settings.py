@@ -9,6 +9,8 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mae.benchmark.measure import machine_facts
+
 DTYPES = {'bfloat16': torch.bfloat16, 'float32': torch.float32}
 # A rate at which thousands of steps on one random batch stay finite; of no meaning to the speed.
 LEARNING_RATE = 1e-4
@@ -47,6 +49,12 @@ class Settings:
     def least_batch(self) -> int:
         """Images of a step at least: what a segmenter pools to one pixel has no spread in one."""
         return 2 if self.config.model['type'] == 'Segmenter' else 1
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a report says of every comparison."""
+        machine = machine_facts(self.device)
+        return {'machine': machine, 'config': self.name, 'batch_size': self.batch_size}
 
     def require_training(self, algorithm: str = '') -> None:
         """Refuse a config of another kind.

@@ -14,6 +14,13 @@ from mae.utils.command_line import add_eval_amp, eval_amp_of, parse
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     """Read the command line, without importing anything heavy."""
+    parser = _parser(prog)
+    args = parse(parser, argv)
+    _check(parser, args)
+    return args
+
+
+def _parser(prog: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument('model', help='name of published weights (`mae zoo list`), or a config')
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files and folders')
@@ -47,7 +54,11 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     add_eval_amp(parser)
-    args = parse(parser, argv)
+    return parser
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse what does not go together."""
     if args.out is not None and args.out.suffix not in ('', '.json'):
         parser.error(f'--out must end in .json, or be a folder of label maps, not {args.out}')
     if args.topk < 1:
@@ -56,7 +67,6 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         parser.error(f'--min-score must lie in 0..1, not {args.min_score}')
     if args.annotations is not None and args.out is None:
         parser.error('--annotations is for the file of --out')
-    return args
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:

@@ -17,6 +17,7 @@ from mae.utils.text import first_line
 Sample = dict[str, Any]
 Request = int | tuple[int, int]
 
+_TRIED = 8  # samples of `try_few`: less than two seconds even of large images
 _TRIES = 16  # replacements of one sample: if none can be read, more than a few files are at fault
 
 
@@ -71,6 +72,7 @@ class SeededDataset(Dataset[Sample]):
         self.source: Source = source if quarantine is None else Quarantined(source, quarantine)
         self.pipeline = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline]
         self.is_random = any(getattr(t, 'is_random', True) for t in self.pipeline)
+        self.has_targets = any(getattr(t, 'has_targets', False) for t in self.pipeline)
         self._length = len(self.source)
         self._num_classes = len(self.metainfo.get('classes') or ())
 
@@ -107,6 +109,22 @@ class SeededDataset(Dataset[Sample]):
         index = sample_id % self._length
         name: str = self.source.get_data_info(index).get('img_path', f'sample {index}')
         return name
+
+    def try_few(self, labels: tuple[int, int] | None = None) -> None:
+        """Read eight samples, spread from the first to the last, and drop them.
+
+        Args:
+            labels: number of classes and ignored label, which label maps must keep to.
+
+        Raises:
+            ConfigError: as of `read`.
+            DataError: one cannot be read, or has a label that is neither; names the path.
+        """
+        last = len(self) - 1
+        for index in sorted({round(part * last / (_TRIED - 1)) for part in range(_TRIED)}):
+            sample = self[index]
+            if labels is not None and 'map' in sample:
+                check_map_labels(sample['map'], *labels, self.name(index))
 
     def read(self, sample_id: int, key: int) -> Sample:
         """One sample; does not restore the generators' state.

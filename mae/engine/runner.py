@@ -32,6 +32,7 @@ from mmengine.runner import BaseLoop
 from mmengine.runner import LogProcessor as MMLogProcessor
 from mmengine.runner import Runner as MMRunner
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mae.engine.classes import check_classes, check_num_classes
@@ -63,7 +64,7 @@ from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.signals import StopSignals
 from mae.registry import LOOPS, RUNNERS, find
 from mae.utils.allocator import keep_freed_memory
-from mae.utils.distributed import Timeouts, init_distributed, require_visible_gpu
+from mae.utils.distributed import Timeouts, init_distributed, on_main, require_visible_gpu
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
 from mae.utils.precision import EvalPrecision, cost_of_float32, set_matmul_precision
@@ -240,7 +241,8 @@ class Runner(_Base):
         of mmengine. With FSDP2 the model stays what it is, and each process keeps its part of it.
 
         Raises:
-            ConfigError: `parallel` has unknown keys or values, or does not go with the model.
+            ConfigError: `parallel` has unknown keys or values, or does not go with the model; or
+                batch norms of several processes on CPUs are to be synchronised.
         """
         parallel = Parallelism.of(self.cfg)
         for name in parallel.without_effect:
@@ -251,6 +253,7 @@ class Runner(_Base):
             self.logger.warning("parallel.type='fsdp' has no effect without a launcher")
         if not self.distributed and not is_model_wrapper(model):  # mmengine would log here
             return revert_sync_batchnorm(model.to(get_device()))
+        _require_gpu_to_synchronise(model, self.cfg.get('sync_bn'), self.world_size)
         with warnings.catch_warnings():  # newer torch has another name for it, older not
             warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', FutureWarning)
             is_wrapped = is_model_wrapper(model)
@@ -369,12 +372,29 @@ class Runner(_Base):
         return built
 
     def build_val_loop(self, loop: object) -> BaseLoop:
-        """Build as mmengine does; refuse to validate a classifier on other classes."""
+        """Build as mmengine does; refuse to validate a classifier on other classes.
+
+        Raises:
+            ConfigError: the classes are not those of training.
+            DataError: a validation map or annotation cannot be read, of a few that are tried.
+        """
         self._build_own_loader('val_dataloader')
         built = super().build_val_loop(loop)
         if isinstance(self._train_loop, BaseLoop) and hasattr(self.bare_model, 'num_classes'):
             check_classes(self.train_dataloader.dataset, built.dataloader.dataset)
+        if getattr(built.dataloader.dataset, 'has_targets', False):
+            on_main(lambda: self._try_validation(built))
         return built
+
+    def _try_validation(self, loop: Any) -> None:
+        """Read a few samples with maps or objects now: the first validation may be hours away."""
+        metrics = getattr(loop.evaluator, 'metrics', ())
+        ignored = [m.ignore_index for m in metrics if hasattr(m, 'ignore_index')]
+        labels = (self.bare_model.num_classes, ignored[0]) if ignored else None
+        try:
+            loop.dataloader.dataset.try_few(labels)
+        except (ConfigError, DataError) as error:
+            raise type(error)(f'val_dataloader: {error}') from None
 
     def build_test_loop(self, loop: object) -> BaseLoop:
         """Build as mmengine does, with a data loader of ours."""
@@ -565,6 +585,19 @@ class Runner(_Base):
         if not save_param_scheduler:
             del checkpoint['param_schedulers']
         save_checkpoint(checkpoint, Path(out_dir) / filename)
+
+
+def _require_gpu_to_synchronise(model: nn.Module, sync_bn: str | None, world_size: int) -> None:
+    """Refuse what torch has no kernels for: statistics of one process alone would be others."""
+    if torch.cuda.is_available() or world_size == 1:
+        return
+    norms = {type(module) for module in model.modules() if isinstance(module, _BatchNorm)}
+    if nn.SyncBatchNorm in norms or (norms and sync_bn is not None):
+        raise ConfigError(
+            f'sync_bn={sync_bn!r}: PyTorch synchronises batch norms on GPUs only; on '
+            f'{world_size} CPU processes set sync_bn=None, each then has statistics of its own '
+            'images, or train in one process'
+        )
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:

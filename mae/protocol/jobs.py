@@ -4,7 +4,6 @@
 """
 
 import gc
-import multiprocessing
 import os
 import runpy
 import shlex
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkProcess
+from multiprocessing.popen_fork import Popen
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -66,6 +67,34 @@ def imports_blocked(*names: str) -> Iterator[None]:
             del modules[name]
 
 
+class _Popen(Popen):
+    """Notes the CPU time of a child where it is waited for, the one place that tells it."""
+
+    cpu_seconds: float | None = None  # known once the child has ended
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        if self.returncode is None:
+            pid, status, usage = os.wait4(self.pid, flag)
+            if pid == self.pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+                self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        return self.returncode
+
+
+class _Process(ForkProcess):
+    """A forked process that tells the CPU time of itself and of the children it waited for."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Popen:  # noqa: N802 - multiprocessing's name
+        return _Popen(process_obj)
+
+    @property
+    def cpu_seconds(self) -> float:
+        seconds: float | None = cast(Any, self)._popen.cpu_seconds
+        assert seconds is not None, 'it has ended'
+        return seconds
+
+
 class JobError(Exception):
     """A job failed; the message says how to repeat it and shows the end of its log."""
 
@@ -83,7 +112,8 @@ class Job:
         shares: start it in its turn even if no core is free; it then shares cores with others.
         cost: about how long it takes, in any unit common to all jobs.
         epochs: length of a training run; 0 if it trains nothing.
-        seconds: how long it took, once it is done.
+        seconds: how long it took by the clock, once it is done.
+        cpu_seconds: CPU time of its processes, once it is done.
     """
 
     name: str
@@ -95,8 +125,9 @@ class Job:
     epochs: int = 0
     shares: bool = False
     seconds: float | None = None
+    cpu_seconds: float | None = None
     _started: float = field(default=0.0, repr=False)
-    _process: multiprocessing.process.BaseProcess | None = field(default=None, repr=False)
+    _process: _Process | None = field(default=None, repr=False)
 
     @property
     def command(self) -> str:
@@ -133,7 +164,7 @@ class Job:
         self._started = time.time()
         sys.stdout.flush()
         sys.stderr.flush()
-        self._process = multiprocessing.get_context('fork').Process(target=self._child)
+        self._process = _Process(target=self._child)
         self._process.start()
 
     def finish(self) -> None:
@@ -145,6 +176,7 @@ class Job:
         assert self._process is not None
         self._process.join()
         self.seconds = time.time() - self._started
+        self.cpu_seconds = self._process.cpu_seconds
         if self._process.exitcode:
             lines = self.log.read_text(encoding='utf-8', errors='replace').splitlines()
             raise JobError(

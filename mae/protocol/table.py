@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 
 def table_of(plan: Plan, command: str) -> Table:
-    """The content of protocol.json: metrics in percent, times in seconds.
+    """The content of protocol.json: metrics in percent, times in seconds as in a result.json.
 
     Args:
         plan: after `execute`.
@@ -33,8 +33,7 @@ def table_of(plan: Plan, command: str) -> Table:
         'pretrain': pretrain,
         'rows': rows,
         'order': order_of(rows),
-        'seconds': sum(row['seconds'] for row in spent),
-        'device_seconds': sum(row['device_seconds'] for row in spent),
+        **_cost(spent),
         'device': 'GPU' if plan.settings.gpus else 'CPU core',
         'devices': plan.settings.gpus or plan.settings.cores,
         'machine': gpu_name() if plan.settings.gpus else cpu_name(),
@@ -159,6 +158,9 @@ def _pretrain(plan: Plan) -> Table:
     return found
 
 
-def _cost(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def _cost(results: Iterable[Mapping[str, Any]]) -> Table:
+    """Sums of the times; None where one of them is not known."""
     found = list(results)
-    return {key: sum(result[key] for result in found) for key in ('seconds', 'device_seconds')}
+    keys = ('seconds', 'cpu_seconds', 'device_seconds')
+    times = {key: [result.get(key) for result in found] for key in keys}
+    return {key: None if None in each else sum(each) for key, each in times.items()}

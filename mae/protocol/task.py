@@ -41,7 +41,11 @@ class Task(Job):
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """Content of result.json: `metrics`, `seconds`, `command`, ...; None before it is done."""
+        """Content of result.json, None before it is done: `metrics`, `command`, and the times.
+
+        `seconds` are those of the clock, `cpu_seconds` the CPU time of all processes (older files
+        have none), `device_seconds` those of the clock times the number of devices.
+        """
         if self.anew and self.seconds is None:
             return None
         return _read(self.work_dir / _RESULT)
@@ -80,12 +84,13 @@ class Task(Job):
             ValueError: the log holds no result.
         """
         super().finish()
-        self._sessions[-1]['seconds'] = self.seconds
+        self._sessions[-1] |= {'seconds': self.seconds, 'cpu_seconds': self.cpu_seconds}
         self._note()
         seconds = sum(session['seconds'] for session in self._sessions)
         result = {
             'metrics': self._metrics(),
             'seconds': seconds,
+            'cpu_seconds': _cpu_seconds(self._sessions),
             'device_seconds': seconds * self.devices,
             'sessions': len(self._sessions),
             'command': self._original,
@@ -144,6 +149,13 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     value: dict[str, Any] = strict_json.loads_numbers(path.read_bytes())
     return value
+
+
+def _cpu_seconds(sessions: list[dict[str, Any]]) -> float:
+    """CPU time of all sessions; one that was killed counts as if as busy as those that ended."""
+    ended = [session for session in sessions if session.get('cpu_seconds') is not None]
+    spent, lasted = (sum(s[key] for s in ended) for key in ('cpu_seconds', 'seconds'))
+    return float(spent + spent / lasted * sum(s['seconds'] for s in sessions if s not in ended))
 
 
 def _last_change(folder: Path) -> float:

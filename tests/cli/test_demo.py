@@ -304,6 +304,19 @@ def test_output_goes_to_the_log(tools, job):
     assert noisy.fraction() == 1
 
 
+def test_cpu_time_is_that_of_the_process_and_its_children(tools, job):
+    burn = 'import time\nwhile time.process_time() < {}: pass'
+    sleeper = job('time.sleep(1)', name='sleeper')
+    busy = job(
+        f'import subprocess\nsubprocess.run([sys.executable, "-c", {burn.format(0.4)!r}])\n'
+        'end = time.process_time() + .4\nwhile time.process_time() < end: pass',
+        name='busy',
+    )
+    tools.jobs.run_jobs([sleeper, busy], 2, tools.jobs.JobProgress(2.0), no_more)
+    assert sleeper.cpu_seconds < 0.5 * sleeper.seconds
+    assert 0.8 <= busy.cpu_seconds < 2.0
+
+
 def test_failure_names_the_command_and_shows_the_log(tools, job):
     bad = job("print('line before')\nraise ValueError('the config is wrong')", name='bad')
     never = job("open('ran', 'w')", name='never')

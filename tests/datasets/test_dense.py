@@ -15,6 +15,7 @@ from mae.datasets.seeded import SeededDataset
 from mae.datasets.sources.coco import CocoInstances
 from mae.datasets.sources.digit_scenes import DigitScenes
 from mae.datasets.sources.label_maps import LabelMapFolder
+from mae.datasets.transforms.dense_resize import Pad, ResizeInside, ResizeToFit
 from mae.datasets.transforms.load_map import LoadMap
 from mae.datasets.transforms.pack_dense import pack_bits
 from mae.models.preprocessors.dense import DensePreprocessor, unpack_bits
@@ -210,6 +211,29 @@ def test_behind_a_resize_the_map_keeps_its_size(ade):
     assert sample['inputs'].shape == (3, 40, 60)
     assert sample['map'].shape == (20, 30)
     assert sample['original'].tolist() == [20, 30]
+
+
+@pytest.mark.parametrize(
+    ('shape', 'size', 'expected'),
+    [
+        ((60, 40), (32, 64), (32, 21)),  # upright in a wide frame
+        ((40, 60), (32, 64), (32, 48)),
+        ((40, 120), (32, 64), (21, 64)),
+        ((3, 200), (16, 16), (1, 16)),
+    ],
+)
+def test_every_aspect_fits_every_frame(shape, size, expected):
+    resize, pad = ResizeToFit(size), Pad(size)
+    found = pad.transform(resize.transform({'img': torch.zeros(3, *shape, dtype=torch.uint8)}))
+    assert found['shape'] == expected
+    assert found['img'].shape[1:] == size
+
+
+@pytest.mark.parametrize('shape', [(40, 61), (61, 40), (33, 33)])
+def test_in_a_square_the_long_side_decides(shape):
+    img = torch.randint(256, (3, *shape), dtype=torch.uint8)
+    fitted = ResizeToFit(48).transform({'img': img})['img']
+    assert torch.equal(fitted, ResizeInside(48).transform({'img': img})['img'])
 
 
 def test_two_bytes_of_imagenet_s(tmp_path):

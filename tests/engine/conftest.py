@@ -68,51 +68,56 @@ def _plain_config_text(monkeypatch):
     monkeypatch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
 
 
-@pytest.fixture
-def make_runner(tmp_path):
+def tiny_runner(work_dir, changes=None, classify=False):
     """A runner of a tiny pre-training or, with `classify=True`, of a classifier.
 
-    `changes` are dotted config keys; `folder` is its work dir below `tmp_path`.
+    `changes` are dotted config keys.
     """
+    config = dict(
+        default_scope='mae',
+        base_lr=4e-2,
+        global_batch_size=32,
+        model=CLASSIFIER if classify else MAE,
+        train_dataloader=loader('train', 16, 'GlobalBatchSampler', dict(type='RandomFlip')),
+        optim_wrapper=dict(
+            type='StepOptimWrapper',
+            optimizer=dict(type='AdamW', betas=(0.9, 0.95), weight_decay=0.05),
+            constructor='GroupedOptimConstructor',
+            paramwise_cfg=dict(layer_decay=0.65 if classify else None),
+        ),
+        param_scheduler=dict(type='WarmupCosineLR', warmup_epochs=1),
+        train_cfg=dict(type='TrainLoop', max_epochs=3),
+        default_hooks=dict(
+            runtime_info=dict(type='RuntimeInfoHook'),
+            timer=dict(type='IterTimerHook'),
+            logger=dict(type='LoggerHook', interval=1),
+            param_scheduler=dict(type='ParamSchedulerHook'),
+            checkpoint=dict(type='CheckpointHook', interval=1),
+        ),
+        visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
+        randomness=dict(seed=0),
+        env_cfg=dict(cudnn_benchmark=False),
+        work_dir=str(work_dir),
+        # mmengine keeps one visualizer and message hub per name of an experiment.
+        experiment_name=f'test{next(_NUMBER)}',
+    )
+    if classify:
+        config |= dict(
+            val_dataloader=loader('val', 5, 'ShardSampler'),
+            val_cfg=dict(type='ValLoop'),
+            val_evaluator=dict(type='Accuracy', topk=(1, 5)),
+        )
+    config = Config(config)
+    config.merge_from_dict(changes or {})
+    return Runner.from_cfg(config)
+
+
+@pytest.fixture
+def make_runner(tmp_path):
+    """`tiny_runner` of changes in a work dir below `tmp_path`."""
 
     def make(folder='run', changes=None, classify=False):
-        config = dict(
-            default_scope='mae',
-            base_lr=4e-2,
-            global_batch_size=32,
-            model=CLASSIFIER if classify else MAE,
-            train_dataloader=loader('train', 16, 'GlobalBatchSampler', dict(type='RandomFlip')),
-            optim_wrapper=dict(
-                type='StepOptimWrapper',
-                optimizer=dict(type='AdamW', betas=(0.9, 0.95), weight_decay=0.05),
-                constructor='GroupedOptimConstructor',
-                paramwise_cfg=dict(layer_decay=0.65 if classify else None),
-            ),
-            param_scheduler=dict(type='WarmupCosineLR', warmup_epochs=1),
-            train_cfg=dict(type='TrainLoop', max_epochs=3),
-            default_hooks=dict(
-                runtime_info=dict(type='RuntimeInfoHook'),
-                timer=dict(type='IterTimerHook'),
-                logger=dict(type='LoggerHook', interval=1),
-                param_scheduler=dict(type='ParamSchedulerHook'),
-                checkpoint=dict(type='CheckpointHook', interval=1),
-            ),
-            visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
-            randomness=dict(seed=0),
-            env_cfg=dict(cudnn_benchmark=False),
-            work_dir=str(tmp_path / folder),
-            # mmengine keeps one visualizer and message hub per name of an experiment.
-            experiment_name=f'test{next(_NUMBER)}',
-        )
-        if classify:
-            config |= dict(
-                val_dataloader=loader('val', 5, 'ShardSampler'),
-                val_cfg=dict(type='ValLoop'),
-                val_evaluator=dict(type='Accuracy', topk=(1, 5)),
-            )
-        config = Config(config)
-        config.merge_from_dict(changes or {})
-        return Runner.from_cfg(config)
+        return tiny_runner(tmp_path / folder, changes, classify)
 
     return make
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from PIL import Image
 
 from mae.fault_tolerance.signals import Stopped, StopSignals
 from mae.utils.digest import weights_sha256
+from mae.utils.errors import DataError
 from tests.engine.dense import FREE_OF_BATCHES, changes_of, validation_of
 
 KINDS = ('segmenter', 'detector')
@@ -131,6 +133,39 @@ def test_stopped_and_resumed_is_the_uninterrupted_run(make, kind, stop):
     second = trained(resumed)
     assert first.losses + second.losses == expected.losses
     assert state_of(resumed) == state_of(whole)
+
+
+@pytest.mark.parametrize(
+    ('spoilt', 'message'),
+    [
+        ((20, 32), r'3\.png: the map has 20x32 pixels, its image .*3\.png 32x32'),
+        (77, r'3\.png: 1024 pixels of the label map are neither one of the 11 classes nor '),
+        (b'', r'3\.png: no label map that can be read: the file is empty'),
+    ],
+    ids=['size', 'label', 'empty'],
+)
+def test_validation_maps_are_tried_before_the_first_step(make, tmp_path, spoilt, message):
+    folders = [tmp_path / 'data' / name for name in ('images', 'maps')]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for number in range(4):
+            Image.new('L', (32, 32), number).save(folder / f'{number}.png')
+    last = folders[1] / '3.png'
+    if isinstance(spoilt, bytes):
+        last.write_bytes(spoilt)
+    else:
+        size, label = (spoilt[::-1], 0) if isinstance(spoilt, tuple) else ((32, 32), spoilt)
+        Image.new('L', size, label).save(last)
+    changes = {**changes_of('segmenter'), **validation_of('segmenter')}
+    dataset = changes['val_dataloader']['dataset']
+    dataset['source'] = dict(
+        type='LabelMapFolder', root=str(tmp_path / 'data'), images='images', maps='maps'
+    )
+    dataset['pipeline'][:0] = [dict(type='DecodeImage', channels=1), dict(type='LoadMap')]
+    runner = make('run', changes)
+    with pytest.raises(DataError, match='^val_dataloader: .*' + message):
+        runner.train()
+    assert runner.iter == 0
 
 
 class Validations(Hook):

@@ -15,6 +15,7 @@ from mae.utils.errors import ConfigError
 
 FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
 KNN = 'vit-base-p16_knn-8xb512_in1k'
+COCO = 'vit-base-p16_mask-rcnn-vitdet-64xb1-steplr-100e_coco-1024'
 DIGITS = 'vit-mini-p4_ft-1xb50-coslr-80e_digits-16'
 
 
@@ -43,6 +44,12 @@ def test_images_that_are_not_square():
     config = load_config(FINETUNE, {'model.encoder.img_size': (112, 224)})
     assert sizes(config.train_dataloader.dataset) == [[112, 224]]
     assert sizes(config.val_dataloader.dataset) == [256, [112, 224]]
+
+
+def test_evaluation_of_objects_follows():
+    config = load_config(COCO, {'model.encoder.img_size': (512, 1024)})
+    assert sizes(config.train_dataloader.dataset) == [[512, 1024]] * 2
+    assert sizes(config.val_dataloader.dataset) == [[512, 1024]] * 2
 
 
 def test_sources():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torch import nn
 
 from mae.engine import Runner
 from mae.fault_tolerance.checkpoint import load_checkpoint
@@ -338,3 +339,31 @@ def test_gradients_are_views_of_the_reduced_buckets(make_runner, monkeypatch, gp
     (options,) = given
     assert options['gradient_as_bucket_view'] is True
     assert options['broadcast_buffers'] is False
+
+
+@pytest.mark.parametrize(
+    ('norm', 'sync_bn', 'world_size'),
+    [
+        ('batch', 'torch', 2),
+        ('sync', None, 2),
+        ('batch', None, 2),
+        ('layer', 'torch', 2),
+        ('batch', 'torch', 1),
+    ],
+)
+def test_batch_norms_of_several_cpus_are_not_synchronised(
+    make_runner, monkeypatch, norm, sync_bn, world_size
+):
+    """PyTorch raises in the first step; without a word each process had its own statistics."""
+    runner = make_runner(changes={'sync_bn': sync_bn})
+    kinds = {'batch': nn.BatchNorm1d, 'sync': nn.SyncBatchNorm, 'layer': nn.LayerNorm}
+    model = nn.Sequential(nn.Linear(4, 4), kinds[norm](4))
+    runner._world_size = world_size
+    monkeypatch.setattr(Runner, 'distributed', True)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr('mae.engine.runner.MMDistributedDataParallel', lambda **options: 'wrapped')
+    if (norm, sync_bn, world_size) not in (('batch', 'torch', 2), ('sync', None, 2)):
+        assert runner.wrap_model(None, model) == 'wrapped'
+        return
+    with pytest.raises(ConfigError, match=r'on 2 CPU processes set sync_bn=None'):
+        runner.wrap_model(None, model)

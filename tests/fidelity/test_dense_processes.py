@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from tests.engine.conftest import make_runner  # noqa: F401  (its tiny runs)
+from tests.engine.conftest import tiny_runner
 from tests.engine.dense import FREE_OF_BATCHES, changes_of
 
 
@@ -46,7 +46,7 @@ def packed(sizes):
 
 
 @pytest.mark.parametrize('kind', ['segmenter', 'detector'])
-def test_two_processes_train_as_one(kind, make_runner, processes):  # noqa: F811
+def test_two_processes_train_as_one(kind, tmp_path, processes):
     changes = changes_of(kind, **FREE_OF_BATCHES[kind]) | {
         'train_cfg.max_epochs': 1,
         'launcher': 'pytorch',
@@ -55,7 +55,7 @@ def test_two_processes_train_as_one(kind, make_runner, processes):  # noqa: F811
 
     def train(number):
         changes['train_dataloader']['batch_size'] = 4 // number
-        runner, seen = make_runner(f'of{number}', deepcopy(changes)), Seen()
+        runner, seen = tiny_runner(tmp_path / f'of{number}', deepcopy(changes)), Seen()
         runner.register_hook(seen)
         runner.train()
         return seen.samples, seen.losses

@@ -91,6 +91,27 @@ def test_both_pages_show(value):
     assert value in text_of(html(TABLE))
 
 
+def with_cpu_time(table):
+    """The table of runs on CPUs, half busy."""
+    halved = [{**row, 'cpu_seconds': row['seconds'] / 2} for row in (table['pretrain'], *ROWS)]
+    cost = {'device': 'CPU core', 'cpu_seconds': table['seconds'] / 2}
+    return {**table, **cost, 'pretrain': halved[0], 'rows': halved[1:]}
+
+
+def test_on_cpus_the_cpu_time_is_the_cost():
+    text = markdown(with_cpu_time(TABLE))
+    assert '| CPU time, min:s |' in text
+    assert '| pre-training |  |  | 1 | 1:40 |' in text
+    assert '12:20 (min:s) of runs by the clock, 6:10 of CPU time; on 2 CPU core(s)' in text
+
+
+def test_without_the_cpu_time_of_every_run_the_clock_counts():
+    text = markdown({**with_cpu_time(TABLE), 'cpu_seconds': None})
+    assert '| CPU core, min:s |' in text
+    assert '| pre-training |  |  | 1 | 6:40 |' in text
+    assert '24:40 of one CPU core by the clock' in text
+
+
 def test_page_lists_each_command_once():
     text = text_of(html(TABLE))
     assert text.count('python tools/train.py vit-mini-p4_x --seed 1') == 1

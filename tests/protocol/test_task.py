@@ -78,6 +78,7 @@ def test_result_is_what_was_logged_and_what_it_cost(task):
     result = run(done)
     assert result['metrics']['top1'] == 60.0
     assert result['device_seconds'] == pytest.approx(4 * result['seconds'])
+    assert 0 < result['cpu_seconds'] == done.cpu_seconds
     assert result['sessions'] == 1
     assert result['command'].endswith('--load-from weights.pth --seed 1')
     assert result == task().result
@@ -92,6 +93,8 @@ def test_killed_before_a_checkpoint_begins_anew(task):
     assert '--resume' not in words
     assert result['sessions'] == 2
     assert 40 <= result['seconds'] < 50  # the forty until the last sign of life count
+    busy = cut.cpu_seconds / cut.seconds  # what the killed session spent is not known
+    assert result['cpu_seconds'] == pytest.approx(busy * result['seconds'])
 
 
 def test_killed_after_a_checkpoint_is_resumed(task):

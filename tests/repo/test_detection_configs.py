@@ -37,10 +37,6 @@ VITDETS = {
 STEMS = sorted(path.stem for path in FOLDER.glob('*.py'))
 
 
-def load(stem: str) -> Config:
-    return load_config(FOLDER / f'{stem}.py')
-
-
 def build(config: Config) -> torch.nn.Module:
     with torch.device('meta'):
         return MODELS.build(config.model)
@@ -53,7 +49,7 @@ def test_all_required_leaves_exist():
 
 @pytest.mark.parametrize('stem', PARAMETERS)
 def test_parameters_are_those_published(stem):
-    found = sum(p.numel() for p in build(load(stem)).parameters()) / 1e6
+    found = sum(p.numel() for p in build(load_config(stem)).parameters()) / 1e6
     assert found == pytest.approx(PARAMETERS[stem], rel=0.005)
 
 
@@ -61,7 +57,7 @@ def test_parameters_are_those_published(stem):
 def test_vitdets_encoder_is_that_of_transformers(stem):
     """Their positions have one more, of a cls token that is not there."""
     transformers = pytest.importorskip('transformers')
-    encoder = build(load(stem)).encoder
+    encoder = build(load_config(stem)).encoder
     blocks = VITDETS[stem][2]
     config = transformers.VitDetConfig(
         hidden_size=encoder.embed_dim,
@@ -82,7 +78,7 @@ def test_vitdets_encoder_is_that_of_transformers(stem):
 
 @pytest.mark.parametrize('stem', STEMS)
 def test_recipe(stem):
-    config, promise = load(stem), parse_name(stem)
+    config, promise = load_config(stem), parse_name(stem)
     encoder, model = config.model.encoder, build(config)
     constructor = GroupedOptimConstructor(config.optim_wrapper, config.optim_wrapper.paramwise_cfg)
     found = {
@@ -139,7 +135,7 @@ def coco(tmp_path_factory) -> Path:
 
 def twin(stem: str, coco: Path, work_dir: Path) -> Config:
     """The config with images of 64 pixels, four narrow blocks, and two images a step."""
-    config = deepcopy(load(stem))
+    config = deepcopy(load_config(stem))
     model = config.model
     model.encoder.update(arch=dict(embed_dim=32, depth=4, num_heads=2), img_size=64)
     model.encoder.update(global_blocks=[0, 1, 2, 3] if 'fpn' in stem else [1, 3], window_size=3)
@@ -157,9 +153,8 @@ def twin(stem: str, coco: Path, work_dir: Path) -> Config:
         if not find_spec('pycocotools'):  # the masks of scenes need none
             use_scenes(loader.dataset, model)
         for step in loader.dataset.pipeline:
-            for key in ('size', 'long_side'):
-                if key in step:
-                    step[key] = 64
+            if 'size' in step:
+                step.size = 64
     config.train_cfg.update(max_epochs=1, val_interval=1)
     config.param_scheduler.warmup_epochs = 0
     config.work_dir, config.experiment_name = str(work_dir), stem

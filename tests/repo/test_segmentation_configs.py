@@ -33,10 +33,6 @@ LINEARS = {
 }
 
 
-def load(stem: str) -> Config:
-    return load_config(FOLDER / f'{stem}.py')
-
-
 def build(config: Config) -> torch.nn.Module:
     with torch.device('meta'):
         return MODELS.build(config.model)
@@ -61,7 +57,7 @@ def count(D: int, depth: int, heads: int, classes: int = 150) -> int:
 
 @pytest.mark.parametrize('stem', UPERNETS)
 def test_parameters_are_those_counted(stem):
-    found = sum(p.numel() for p in build(load(stem)).parameters())
+    found = sum(p.numel() for p in build(load_config(stem)).parameters())
     assert found == pytest.approx(count(*UPERNETS[stem][0]), rel=1e-3)
 
 
@@ -82,7 +78,7 @@ def rates(config: Config) -> dict[str, tuple[float, float]]:
 @pytest.mark.parametrize('stem', UPERNETS)
 def test_recipe_of_ade20k(stem):
     (_, depth, _), taps, (lr, decay, drop_path) = UPERNETS[stem]
-    config, found = load(stem), rates(load(stem))
+    config, found = load_config(stem), rates(load_config(stem))
     assert config.model.taps == taps
     assert config.model.encoder.drop_path_rate == drop_path
     assert found['head.classify.weight'] == (lr, 0.05)
@@ -102,7 +98,7 @@ def test_recipe_of_ade20k(stem):
 @pytest.mark.parametrize('stem', LINEARS)
 def test_recipe_of_imagenet_s(stem):
     sup, source, number = LINEARS[stem]
-    config, found = load(stem), rates(load(stem))
+    config, found = load_config(stem), rates(load_config(stem))
     lr, decay = (1e-4, 0.4) if sup else (5e-4, 0.6)
     assert found['head.fc.weight'] == (lr, 0.05)
     # mmsegmentation's constructor compares names without their prefix, and exempts neither.
@@ -125,7 +121,7 @@ def test_recipe_of_imagenet_s(stem):
 
 @pytest.mark.parametrize('stem', STEMS)
 def test_it_reads_what_prepare_checks(stem):
-    config = load(stem)
+    config = load_config(stem)
     (part,) = CATALOGUE['ade20k' if 'ade20k' in stem else 'imagenet-s'].parts
     loaders = (config.train_dataloader, config.val_dataloader)
     sources = [loader.dataset.source for loader in loaders]
@@ -176,7 +172,7 @@ def stored(draw: np.random.Generator, size: tuple[int, int], *, rg: bool) -> np.
 
 def twin(stem: str, data: Path, work_dir: Path) -> Config:
     """The config with four narrow blocks and images of 64 or 32 pixels, two a device."""
-    config, side = deepcopy(load(stem)), 64 if 'upernet' in stem else 32
+    config, side = deepcopy(load_config(stem)), 64 if 'upernet' in stem else 32
     model = config.model
     model.encoder.update(arch=dict(embed_dim=32, depth=4, num_heads=2), img_size=side)
     if side == 64:

@@ -1,4 +1,4 @@
-"""COCO 2017: large-scale jitter on a square of 1024; evaluation with the long side at 1024."""
+"""COCO 2017: large-scale jitter on the model's image size; evaluation of whole images in it."""
 
 train_dataloader = dict(
     batch_size=1,
@@ -43,7 +43,7 @@ val_dataloader = dict(
         ),
         pipeline=[
             dict(type='DecodeImage'),
-            dict(type='ResizeInside', long_side=1024),
+            dict(type='ResizeToFit'),
             dict(type='Pad'),
             dict(type='LoadInstances'),  # at the size of the file, as the figures are
             dict(type='PackDense'),

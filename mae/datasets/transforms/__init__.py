@@ -11,6 +11,7 @@ from mae.datasets.transforms.dense_resize import (
     LargeScaleJitter,
     Pad,
     ResizeInside,
+    ResizeToFit,
 )
 from mae.datasets.transforms.flip import RandomFlip, RandomShift
 from mae.datasets.transforms.load_instances import LoadInstances
@@ -43,5 +44,6 @@ __all__ = [
     'RandomShift',
     'ResizeInside',
     'ResizeShort',
+    'ResizeToFit',
     'Transform',
 ]

@@ -1,4 +1,4 @@
-"""What every transform here is: mmcv's base class plus two facts, on randomness and on size."""
+"""What every transform here is: mmcv's base class plus facts on randomness, size and targets."""
 
 from abc import abstractmethod
 from typing import Any
@@ -26,11 +26,13 @@ class Transform(BaseTransform):
         sets_size: True if the result has the size of the argument `size`, whatever the input's.
         keeps_size: True if the result has the input's size. A pipeline is compared with the
             model's image size only if its last transforms set or keep the size.
+        has_targets: True if it gives samples with a label map or objects.
     """
 
     is_random = True
     sets_size = False
     keeps_size = False
+    has_targets = False
 
     @abstractmethod
     def transform(self, results: Results) -> Results:

@@ -65,6 +65,27 @@ class ResizeInside(Transform):
 
 
 @TRANSFORMS.register_module()
+class ResizeToFit(Transform):
+    """The largest size of the same aspect within `size`; `Pad` fills the rest.
+
+    Args:
+        size: in pixels, a number or (height, width).
+        interpolation: of the pixels; maps and masks take the nearest one.
+    """
+
+    is_random = False
+
+    def __init__(self, size: Size, *, interpolation: Interpolation = 'bilinear') -> None:
+        self.size = to_size(size)
+        self.interpolation = _mode('ResizeToFit', interpolation)
+
+    def transform(self, results: Results) -> Results:
+        height, width = _fitting(results, self.size)
+        resize_sample(results, height, width, self.interpolation)
+        return results
+
+
+@TRANSFORMS.register_module()
 class LargeScaleJitter(Transform):
     """Resize by a random factor, then cut a random part (Ghiasi et al. 2021, "Copy-Paste").
 
@@ -92,10 +113,7 @@ class LargeScaleJitter(Transform):
         self.interpolation = _mode('LargeScaleJitter', interpolation)
 
     def transform(self, results: Results) -> Results:
-        factor = random.uniform(*self.scale)
-        height, width = results['img'].shape[-2:]
-        fit = factor * min(self.size[0] / height, self.size[1] / width)
-        height, width = (max(1, int(side * fit + 0.5)) for side in (height, width))
+        height, width = _fitting(results, self.size, random.uniform(*self.scale))
         resize_sample(results, height, width, self.interpolation)
         rows, columns = min(height, self.size[0]), min(width, self.size[1])
         top, left = random.randint(0, height - rows), random.randint(0, width - columns)
@@ -183,6 +201,13 @@ class Pad(Transform):
         results['shape'] = (height, width)
         pad_sample(results, *self.size, fill=self.fill, map_fill=self.map_fill)
         return results
+
+
+def _fitting(results: Results, size: tuple[int, int], factor: float = 1.0) -> tuple[int, int]:
+    """The image's height and width, enlarged or reduced to fit `size` times a factor."""
+    height, width = results['img'].shape[-2:]
+    fit = factor * min(size[0] / height, size[1] / width)
+    return max(1, int(height * fit + 0.5)), max(1, int(width * fit + 0.5))
 
 
 def _check_range(name: str, value: tuple[float, float]) -> tuple[float, float]:

@@ -102,7 +102,7 @@ def refuse_annotated(results: Results, name: str) -> None:
     if is_annotated(results):
         raise ValueError(
             f'{name} moves the image, but not its label map or objects; take RandomResizedCrop, '
-            'RandomCrop, ResizeInside, LargeScaleJitter or RandomFlip'
+            'RandomCrop, ResizeInside, ResizeToFit, LargeScaleJitter or RandomFlip'
         )
 
 

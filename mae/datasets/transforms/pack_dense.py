@@ -27,6 +27,7 @@ class PackDense(Transform):
 
     is_random = False
     keeps_size = True
+    has_targets = True
 
     def transform(self, results: Results) -> Results:
         """A new dict.

@@ -58,11 +58,19 @@ class Block(nn.Module):
             num_queries: only the first Q tokens act as queries; None: all.
             scales: (2, B), see `draw_paths`; None draws them if there is a rate.
         """
-        if scales is None:
+        return self._run(self._branches, x, num_queries, scales)
+
+    def _run(
+        self, branches: Callable[..., Tensor], x: Tensor, fact: Any, scales: Tensor | None
+    ) -> Tensor:
+        """`branches(x, fact, scales)`; if `checkpointed`, computed again in the backward pass."""
+        if scales is None:  # all draws are made here, so that the second run has the same
             scales = draw_paths([self], x)[0]
-        if self.checkpointed and self.training:
-            return compute_again(self._branches, x, num_queries, scales)
-        return self._branches(x, num_queries, scales)
+        if not (self.checkpointed and self.training):
+            return branches(x, fact, scales)
+        options = {'use_reentrant': False, 'preserve_rng_state': False}
+        out: Tensor = checkpoint(branches, x, fact, scales, **options)
+        return out
 
     def _branches(self, x: Tensor, num_queries: int | None, scales: Tensor | None) -> Tensor:
         first, second = (None, None) if scales is None else scales.unbind()
@@ -71,12 +79,6 @@ class Block(nn.Module):
         )
         out: Tensor = self.drop_path(x, x, lambda x: self.mlp(self.norm2(x)), second)
         return out
-
-
-def compute_again(branches: Callable[..., Tensor], x: Tensor, *arguments: Any) -> Tensor:
-    """`branches(x, *arguments)`, computed again in the backward pass; it draws nothing."""
-    out: Tensor = checkpoint(branches, x, *arguments, use_reentrant=False, preserve_rng_state=False)
-    return out
 
 
 class Mlp(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mae.models.layers.attention import split_heads
-from mae.models.layers.block import Block, compute_again, draw_paths
+from mae.models.layers.block import Block
 from mae.models.layers.rel_pos import AxisBias, TableBias
 from mae.models.layers.windows import from_windows, to_windows
 
@@ -57,11 +57,7 @@ class DenseBlock(Block):
         """(B, N, D) to (B, N, D), of patches that lie on a grid (h, w); all tokens are queries."""
         assert grid_size is not None
         assert num_queries is None
-        if scales is None:
-            scales = draw_paths([self], x)[0]
-        if self.checkpointed and self.training:
-            return compute_again(self._grid_branches, x, grid_size, scales)
-        return self._grid_branches(x, grid_size, scales)
+        return self._run(self._grid_branches, x, grid_size, scales)
 
     def _grid_branches(
         self, x: Tensor, grid_size: tuple[int, int], scales: Tensor | None

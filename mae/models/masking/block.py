@@ -79,7 +79,8 @@ class BlockMasker(Masker):
         area_draw, aspect_draw, top_draw, left_draw = uniform.chunk(4, dim=1)
         largest = max(self.min_patches, int(h * w * exact(self.mask_ratio)))
         area = self.min_patches + area_draw * (largest - self.min_patches)
-        aspect = exp_alike((2 * aspect_draw - 1) * -math.log(self.min_aspect), self.exp_table)
+        power = (2 * aspect_draw - 1) * -math.log(self.min_aspect)
+        aspect = reproducible_exp(power, self.exp_table)
         height = (area * aspect).sqrt().round().clamp(1, h)
         width = (area / aspect).sqrt().round().clamp(1, w)
         top = (top_draw * (h - height + 1)).floor()
@@ -87,18 +88,18 @@ class BlockMasker(Masker):
         return top, left, height, width
 
 
-_STEPS = 64  # of the table in `exp_alike`, from one power of e to the next
+_STEPS = 64  # of the table in `reproducible_exp`, from one power of e to the next
 _ORDER = 6  # of its series: the remainder lies below 1e-17 of the value
 
 
 def exp_table(largest: float) -> Tensor:
-    """Powers of e for `exp_alike`: bits of float64 as int64, which no `module.to(dtype)` rounds."""
+    """Powers of e for `reproducible_exp`: float64 as int64, which no `module.to(dtype)` rounds."""
     ends = math.ceil(largest * _STEPS) + 1
     powers = [math.exp(step / _STEPS) for step in range(-ends, ends + 1)]
     return torch.tensor(powers, dtype=torch.float64).view(torch.int64)
 
 
-def exp_alike(x: Tensor, table: Tensor) -> Tensor:
+def reproducible_exp(x: Tensor, table: Tensor) -> Tensor:
     """exp(x) to about two units of the last place, with the same bits on every device.
 
     `torch.exp` is another function on each device, and a side of a rectangle that it moves over a

@@ -30,6 +30,7 @@ def sample(height=40, width=60):
         {'type': 'ResizeShort', 'size': 52},
         {'type': 'CenterCrop', 'size': (27, 38)},
         {'type': 'ResizeInside', 'long_side': 45},
+        {'type': 'ResizeToFit', 'size': (30, 90)},
         {'type': 'LargeScaleJitter', 'size': 36, 'scale': (0.8, 1.5)},
         {'type': 'RandomFlip'},
     ],

@@ -6,7 +6,7 @@ from skimage.measure import label
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mae.models.masking import BlockMasker, RandomMasker, block
-from mae.models.masking.block import exp_alike, exp_table
+from mae.models.masking.block import exp_table, reproducible_exp
 from mae.utils.hashing import sample_keys
 
 KEYS = sample_keys(0, 0, torch.arange(64))
@@ -43,13 +43,13 @@ def test_images_differ():
 def test_the_exponential_is_exact_to_a_few_units_of_the_last_place(largest):
     x = torch.linspace(-largest, largest, 10001, dtype=torch.float64)
     exact = torch.tensor([math.exp(value) for value in x.tolist()], dtype=torch.float64)
-    assert (exp_alike(x, exp_table(largest)) / exact - 1).abs().max() < 4 * 2**-52
+    assert (reproducible_exp(x, exp_table(largest)) / exact - 1).abs().max() < 4 * 2**-52
 
 
 def test_rectangles_are_those_of_the_librarys_exponential(monkeypatch):
     masker, keys = BlockMasker(0.5), sample_keys(0, 0, torch.arange(3000))
     found = masker._rectangles((14, 14), keys)
-    monkeypatch.setattr(block, 'exp_alike', lambda x, table: x.exp())
+    monkeypatch.setattr(block, 'reproducible_exp', lambda x, table: x.exp())
     for here, there in zip(found, masker._rectangles((14, 14), keys), strict=True):
         assert torch.equal(here, there)
 
