@@ -19,7 +19,6 @@ from torch import nn
 from mae.engine.sharding import changed_rounding
 from mae.fault_tolerance.checkpoint import (
     Choice,
-    advice,
     check_checkpoint,
     check_resumable,
     choose_checkpoint,
@@ -27,13 +26,12 @@ from mae.fault_tolerance.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     read_model,
-    read_sharded,
     restore_state,
-    set_aside_damaged,
 )
+from mae.fault_tolerance.checkpoint.folder import advice, set_aside_damaged
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
 from mae.fault_tolerance.checkpoint.manifest import Damaged, verify_folder
-from mae.fault_tolerance.checkpoint.sharded_load import Layout
+from mae.fault_tolerance.checkpoint.sharded_load import Layout, read_sharded
 from mae.fault_tolerance.checkpoint.state import NAMES
 from mae.fault_tolerance.work_dir import not_shared
 from mae.utils.distributed import on_main, together

@@ -43,7 +43,9 @@ def test_after_a_step_all_stays(tmp_path, step, stays):
     assert found == (['config.py', 'now/now.log', 'run.json'] if stays else [])
 
 
-@pytest.mark.parametrize('result', ['now/vis_data/scalars.json', 'iter_3.pth'])
+@pytest.mark.parametrize(
+    'result', ['now/vis_data/scalars.json', 'iter_3.pth', 'iter_3.dcp/.metadata']
+)
 def test_after_a_result_all_stays(tmp_path, result):
     assert run_that_fails(tmp_path, **{result: '1'}) == sorted(['config.py', 'now/now.log', result])
 

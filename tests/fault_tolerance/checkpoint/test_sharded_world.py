@@ -1,6 +1,7 @@
 """Checkpoints of several processes: of a sharded model, of one that all have, and in turns."""
 
 import multiprocessing
+import re
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from mae.fault_tolerance.checkpoint.background import Snapshot
+from mae.fault_tolerance.checkpoint.background import Snapshot, Writer
 from mae.fault_tolerance.checkpoint.manifest import read_manifest
 from mae.fault_tolerance.checkpoint.save import settle
 from mae.fault_tolerance.checkpoint.sharded import Parts, Peers, save_sharded
@@ -145,6 +146,29 @@ def fail(rank, folder):
         dist.barrier()  # the first process removes the folder
         assert not [path for path in folder.iterdir() if 'dcp' in path.name]
         save(model, optimizer, 2, folder)
+
+
+def try_again(rank, folder):
+    """The disk of one process refuses once: all try again."""
+    peers, writer, path = Peers(60), Writer((0.01, 0.01)), folder / 'iter_1.dcp'
+    with failing(times=1 if rank else 0, after_bytes=0):
+        writer.submit(
+            path.name,
+            lambda: save_sharded(
+                Parts.of({'state_dict': {}}), path, peers, lambda record: ['done']
+            ),
+            retries=lambda wants: peers.on_first(lambda: wants),
+        )
+        writer.wait()
+    writer.raise_failure()
+    first, last = writer.messages()
+    assert re.search(r'iter_1.dcp could not be saved \(attempt 1\).*\(process 1\); trying', first)
+    assert last == 'done'
+
+
+def test_all_try_again(tmp_path):
+    in_processes(2, try_again, tmp_path)
+    assert load_sharded(tmp_path / 'iter_1.dcp')['state_dict'] == {}
 
 
 def test_a_full_disk_of_one_process_is_an_error_in_all(tmp_path):
