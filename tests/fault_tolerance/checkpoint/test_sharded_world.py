@@ -110,9 +110,9 @@ def test_two_one_three_four_and_all_whole(tmp_path):
     hashes = {read_manifest(tmp_path / f'iter_{n}.dcp').weights_sha256 for n in range(1, 6)}
     assert len(hashes) == 1
     contents = [load_sharded(tmp_path / f'iter_{n}.dcp') for n in range(1, 6)]
-    for content in contents:
-        assert content.pop('meta')
-    assert all(plain(content) == plain(contents[0]) for content in contents)
+    for found in contents:
+        assert found.pop('meta')
+    assert all(plain(found) == plain(contents[0]) for found in contents)
 
 
 def share(rank, folder):
