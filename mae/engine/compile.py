@@ -18,6 +18,7 @@ from torch import nn
 
 from mae.utils.errors import ConfigError
 from mae.utils.runner_protocol import RunnerProtocol
+from mae.utils.sharded import is_sharded
 from mae.utils.suggest import did_you_mean
 
 
@@ -59,7 +60,10 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
 
     config.fallback_random = True  # drop path draws the same numbers as uncompiled
     for block in blocks:
-        block.compile(**arguments)
+        if is_sharded(block):  # without the hooks that gather its weights, which differ by block
+            block.forward = torch.compile(block.forward, **arguments)  # type: ignore[method-assign]
+        else:
+            block.compile(**arguments)
     return True
 
 

@@ -241,7 +241,7 @@ class Runner(_Base):
             self.logger.warning(f"parallel.{name} has no effect with parallel.type='ddp'")
         if parallel.type == 'fsdp':
             if self.distributed:
-                return self._shard(model)
+                return self._shard(model, parallel)
             self.logger.warning("parallel.type='fsdp' has no effect without a launcher")
         if not self.distributed and not is_model_wrapper(model):  # mmengine would log here
             return revert_sync_batchnorm(model.to(get_device()))
@@ -259,8 +259,8 @@ class Runner(_Base):
                 return super().wrap_model({'type': 'MMDistributedDataParallel', **options}, model)
             return MMDistributedDataParallel(module=model, **options)
 
-    def _shard(self, model: nn.Module) -> nn.Module:
-        parallel = check_shardable(model, self.cfg, self.world_size)
+    def _shard(self, model: nn.Module, parallel: Parallelism) -> nn.Module:
+        check_shardable(model, parallel, self.cfg, self.world_size)
         self.model = model.to(get_device())
         self._init_model_weights()  # of whole tensors: the same on any number of processes
         sharded: nn.Module = shard(self.model, parallel)

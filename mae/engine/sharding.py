@@ -58,7 +58,9 @@ class Parallelism:
         Raises:
             ConfigError: an unknown key or value.
         """
-        options = dict(config.get('parallel') or {})
+        options = config.get('parallel') or {}
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"parallel must be a dict such as dict(type='fsdp'), not {options!r}")
         known = [field.name for field in fields(cls)]
         for name in options:
             if name not in known:
@@ -121,13 +123,17 @@ def _types(config: Mapping[str, Any]) -> dict[str, object]:
     return {name: options.get(name, getattr(default, name)) for name in names}
 
 
-def check_shardable(model: Any, config: Mapping[str, Any], world_size: int) -> Parallelism:
-    """What a config says, where it means that `model` is sharded over `world_size` processes.
+def check_shardable(
+    model: Any, parallel: Parallelism, config: Mapping[str, Any], world_size: int
+) -> None:
+    """Refuse to shard a model over a number of processes where something does not go with it.
+
+    Args:
+        config: of the run.
 
     Raises:
-        ConfigError: the model, the number of processes or another key does not go with it.
+        ConfigError: the model, the number of processes or another key.
     """
-    parallel = Parallelism.of(config)
     what = "parallel.type='fsdp'"
     if config.get('model_wrapper_cfg') is not None:
         raise ConfigError(f'{what} wraps the model itself: leave out model_wrapper_cfg')
@@ -144,7 +150,6 @@ def check_shardable(model: Any, config: Mapping[str, Any], world_size: int) -> P
             )
     _check_size(parallel.shard_size, world_size)
     _check_types(parallel.param_dtype, config)
-    return parallel
 
 
 def _check_size(shard_size: int | None, world_size: int) -> None:

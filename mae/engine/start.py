@@ -241,7 +241,9 @@ def _restore(
         f'{"another" if change.startswith("teacher ") else "other samples"}'
         for change in changed
     ]
-    warnings += changed_rounding(checkpoint['meta'].get('cfg') or {}, runner.cfg)
+    config = checkpoint['meta'].get('cfg')
+    if isinstance(config, dict):  # mmengine stores a text
+        warnings += changed_rounding(config, runner.cfg)
     try:
         runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return warnings + restore_state(

@@ -4,7 +4,6 @@ A plain tensor is taken as it is, so that callers need not know how a run is lai
 """
 
 from collections.abc import Sequence
-from typing import TypeGuard
 
 import torch
 import torch.distributed as dist
@@ -13,7 +12,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
-def is_sharded(model: nn.Module) -> TypeGuard[FSDPModule]:
+def is_sharded(model: nn.Module) -> bool:
     """Whether each process holds a part of the weights; its state dict has `DTensor`s then."""
     return isinstance(model, FSDPModule)
 
@@ -21,7 +20,7 @@ def is_sharded(model: nn.Module) -> TypeGuard[FSDPModule]:
 def reshard(model: nn.Module) -> None:
     """Let `parameters()` of a model be the parts again, which a forward pass may leave whole."""
     for module in model.modules():
-        if is_sharded(module):
+        if isinstance(module, FSDPModule):
             module.reshard()
 
 

@@ -11,8 +11,6 @@ import sys
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 import mae.datasets
@@ -20,6 +18,8 @@ import mae.models
 from mae.apis import load_config
 from mae.benchmark.ours import build_model, build_optim_wrapper
 from mae.benchmark.settings import Settings
+from mae.engine.sharding import Parallelism, shard
+from mae.utils.sharded import local
 from tests.benchmark.conftest import PRETRAIN
 
 assert mae.datasets
@@ -46,8 +46,7 @@ def loopback_bytes_together():
 
 
 def local_bytes(tensors):
-    parts = [x.to_local() if isinstance(x, DTensor) else x for x in tensors]
-    return sum(x.numel() * x.element_size() for x in parts)
+    return sum(x.numel() * x.element_size() for x in map(local, tensors))
 
 
 class Loss(torch.nn.Module):
@@ -63,15 +62,6 @@ class Loss(torch.nn.Module):
         return self.model(**self.model.data_preprocessor(batch, True), mode='loss')['loss']
 
 
-def shard(loss):
-    loss.model.encoder.patch_embed.proj.weight.data = (
-        loss.model.encoder.patch_embed.proj.weight.data.contiguous()
-    )
-    for block in loss.model.blocks():
-        fully_shard(block)
-    return fully_shard(loss)
-
-
 def step(rank, parallel, world):
     """Figures of the second step, whose collectives find all connections open."""
     dist.init_process_group('gloo', rank=rank, world_size=world)
@@ -84,7 +74,8 @@ def step(rank, parallel, world):
         return future.then(lambda done: done.value()[0])
 
     if parallel == 'fsdp':
-        wrapped = shard(loss)
+        shard(loss.model, Parallelism(type='fsdp'))
+        wrapped = loss
         optimizer = build_optim_wrapper(settings, loss.model).optimizer
     else:
         optimizer = build_optim_wrapper(settings, loss.model).optimizer

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from mmengine.hooks import Hook
+from torch._dynamo.utils import counters
 
 from mae.engine.optim.lars import LARS
 from mae.engine.optim.wrapper import StepOptimWrapper
@@ -124,10 +125,26 @@ def test_gathered_in_bfloat16(together, tmp_path):
     assert {weight.dtype for weight in weights} == {torch.float32}
 
 
+@HOOKS.register_module()
+class NoteGraphs(Hook):
+    """Writes down how many graphs a run has compiled."""
+
+    def before_train(self, runner):
+        counters.clear()
+
+    def after_train(self, runner):
+        if runner.rank == 0:
+            found = counters['stats']['unique_graphs']
+            Path(runner.work_dir, 'graphs').write_text(f'{found}')
+
+
 def test_compiled(together, tmp_path):
-    changes = {**FSDP, 'compile': dict(backend='aot_eager')}
+    """The blocks of the encoder share their code, and the decoder's has its own."""
+    noted = {'custom_hooks': [dict(type='NoteGraphs')]}
+    changes = {**FSDP, **noted, 'compile': dict(backend='aot_eager')}
     assert together('compiled', changes=changes)[:3] == (0, 10, 0)
     assert together('plain', changes=FSDP)[:3] == (0, 10, 0)
+    assert (tmp_path / 'compiled/graphs').read_text() == '2'
     expected = losses(tmp_path / 'plain')
     assert losses(tmp_path / 'compiled') == pytest.approx(expected, rel=1e-5)
 
@@ -182,13 +199,14 @@ HALF = {'parallel': dict(type='fsdp', param_dtype='bfloat16')}
 )
 def test_what_does_not_go_with_it(make_runner, changes, message):
     runner = make_runner(changes=changes, classify=True)
+    parallel = Parallelism.of({**FSDP, **runner.cfg})
     with pytest.raises(ConfigError, match=re.escape(message)):
-        check_shardable(runner.bare_model, {**FSDP, **runner.cfg}, 6)
+        check_shardable(runner.bare_model, parallel, runner.cfg, 6)
 
 
 def test_a_model_without_blocks():
     with pytest.raises(ConfigError, match='a Linear names none'):
-        check_shardable(torch.nn.Linear(2, 3), FSDP, 2)
+        check_shardable(torch.nn.Linear(2, 3), Parallelism(type='fsdp'), {}, 2)
 
 
 @pytest.mark.parametrize(

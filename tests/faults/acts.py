@@ -192,8 +192,11 @@ class Spoil(Hook):
                 loss * torch.nan if is_bad() else loss
             )
         else:
-            param = next(p for p in runner.bare_model.parameters() if p.requires_grad)
-            param.register_hook(lambda grad: grad * torch.nan if is_bad() else None)
+            # That of a weight would not do: sharded weights have their gradients from elsewhere.
+            def spoil(module, arguments, output):
+                output.register_hook(lambda grad: grad * torch.nan if is_bad() else None)
+
+            runner.bare_model.encoder.norm.register_forward_hook(spoil)
 
     def after_run(self, runner):
         note('weights', weights_sha256(runner.bare_model.state_dict()))

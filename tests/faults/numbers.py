@@ -8,7 +8,7 @@ from tests.faults.bench import state_of
 from tests.faults.notes import notes
 from tests.faults.scene import Scene
 
-_CASES = list(product(('loss', 'gradient'), (True, False)))
+_CASES = list(product(('loss', 'gradient'), (True, False), ('ddp', 'fsdp')))
 _FIRST = 8
 _GUARD = [
     'default_hooks.guard.patience=3',
@@ -20,9 +20,10 @@ _GUARD = [
 
 def spoil(trial):
     """One step: skipped by both. All from one on: back, twice, then the end."""
-    what, once = _CASES[trial.number]
+    what, once, parallel = _CASES[trial.number]
     fault = dict(do='Spoil', what=what, first=_FIRST, last=_FIRST if once else None)
-    line = trial.bench.line('mae', trial.work_dir, processes=2, options=_GUARD)
+    options = [*_GUARD, f'parallel.type={parallel}']
+    line = trial.bench.line('mae', trial.work_dir, processes=2, options=options)
     trial.run(line, code=0 if once else 1, fault=fault)
     state = state_of(trial.work_dir)
     trial.facts |= {key: state.get(key) for key in ('bad_steps', 'rollbacks', 'reason', 'step')}
@@ -50,7 +51,8 @@ def spoil(trial):
 SCENES = [
     Scene(
         'numbers',
-        'NaN in loss or gradient of one of two processes: skipped by both; for good: ended',
+        'NaN in loss or gradient of one of two processes, with DDP and FSDP2: skipped by both; for '
+        'good: ended',
         spoil,
         full=len(_CASES),
         short=(0,),

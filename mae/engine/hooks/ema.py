@@ -71,7 +71,7 @@ class EMAHook(MMEMAHook):
     def after_load_checkpoint(self, runner: TrainingRunner, checkpoint: Checkpoint) -> None:
         """Restore the average; without one in the checkpoint the first step begins it."""
         if is_sharded(runner.model):
-            if not runner._resume:
+            if runner.resumed_from is None:
                 return
             own = runner.model.state_dict()
             for key in {'state_dict', 'ema_state_dict'} & checkpoint.keys():

@@ -8,11 +8,12 @@ import torch
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from mae.registry import OPTIM_WRAPPERS
 from mae.utils.command_line import Amp
 from mae.utils.precision import dtype_of
-from mae.utils.sharded import full, is_sharded, l2_norms, largest, local
+from mae.utils.sharded import full, l2_norms, largest, local
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -85,7 +86,7 @@ class StepOptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast, without all-reduce of gradients before the last micro-batch of a step."""
         autocast = torch.autocast(self._device, self._dtype, enabled=self._dtype is not None)
-        if is_sharded(model):  # it has no `no_sync`
+        if isinstance(model, FSDPModule):  # it has no `no_sync`
             model.set_requires_gradient_sync(self.should_sync())
         with super().optim_context(model), autocast:
             yield
