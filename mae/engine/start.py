@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop
 from torch import nn
 
@@ -260,7 +261,8 @@ def _load_state(runner: 'Runner', choice: Choice) -> dict[str, Any]:
     """The content of a checkpoint; that of a folder is laid out as the run is."""
     if not choice.path.is_dir():
         return load_checkpoint(choice.path, verified=choice.verified)
-    groups = getattr(runner.optim_wrapper, 'param_groups', ())  # not of several optimizers
+    wrapper: Any = runner.optim_wrapper
+    groups = () if isinstance(wrapper, OptimWrapperDict) else wrapper.param_groups
     layout = Layout(runner.bare_model, (p for group in groups for p in group['params']))
     return read_sharded(choice.path, layout)
 
