@@ -154,8 +154,9 @@ class CheckpointHook(Hook):
         self.wait()
         self._report(runner)
         on_main(self._saver.writer.raise_failure)
-        if self._saver.peers is not None and self._last is not None:
-            on_main(partial(write_weights_of, self._last))
+        last = self._last or Path(runner.resumed_from or '')
+        if self._saver.peers is not None and SHARDED in last.suffixes:
+            on_main(partial(write_weights_of, last))
 
     def after_all(self, runner: RunnerProtocol) -> None:
         """Wait for the last save, however the training ended."""
