@@ -32,7 +32,7 @@ from mae.fault_tolerance.checkpoint import (
 from mae.fault_tolerance.checkpoint.folder import advice, set_aside_damaged
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
 from mae.fault_tolerance.checkpoint.manifest import Damaged, verify_folder
-from mae.fault_tolerance.checkpoint.sharded_load import Layout, read_sharded
+from mae.fault_tolerance.checkpoint.sharded_load import ShardLayout, read_sharded
 from mae.fault_tolerance.checkpoint.state import NAMES
 from mae.fault_tolerance.work_dir import not_shared
 from mae.utils.distributed import on_main, together
@@ -263,7 +263,7 @@ def _load_state(runner: 'Runner', choice: Choice) -> dict[str, Any]:
         return load_checkpoint(choice.path, verified=choice.verified)
     wrapper: Any = runner.optim_wrapper
     groups = () if isinstance(wrapper, OptimWrapperDict) else wrapper.param_groups
-    layout = Layout(runner.bare_model, (p for group in groups for p in group['params']))
+    layout = ShardLayout(runner.bare_model, (p for group in groups for p in group['params']))
     return read_sharded(choice.path, layout)
 
 

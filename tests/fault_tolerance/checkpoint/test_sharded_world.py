@@ -15,7 +15,7 @@ from mae.fault_tolerance.checkpoint.background import Snapshot, Writer
 from mae.fault_tolerance.checkpoint.manifest import read_manifest
 from mae.fault_tolerance.checkpoint.save import settle
 from mae.fault_tolerance.checkpoint.sharded import Parts, Peers, save_sharded
-from mae.fault_tolerance.checkpoint.sharded_load import Layout, load_sharded, read_sharded
+from mae.fault_tolerance.checkpoint.sharded_load import ShardLayout, load_sharded, read_sharded
 from mae.utils.digest import weights_sha256
 from tests.fault_tolerance.checkpoint.test_sharded import content, plain
 from tests.faults.calls import failing
@@ -92,7 +92,7 @@ def go_on(rank, folder, number, sharded):
     model, optimizer = build(sharded)
     params = [param for group in optimizer.param_groups for param in group['params']]
     path = folder / f'iter_{number}.dcp'
-    found = read_sharded(path, Layout(model, params))
+    found = read_sharded(path, ShardLayout(model, params))
     state = found['optimizer']['state'][0]['exp_avg']
     assert isinstance(state, DTensor) == sharded
     model.load_state_dict(found['state_dict'])
