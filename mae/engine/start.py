@@ -48,8 +48,9 @@ def describe(runner: 'Runner') -> None:
     """Log what runs: the model, the data, where it is written, and how long it takes, in steps."""
     loop: Any = runner.train_loop  # ours or one of mmengine's
     model = runner.bare_model
+    name = type(model).__name__.removeprefix('FSDP')  # by which torch marks what it shards
     for part, text in (
-        ('run', f'{type(model).__name__}, {_origin(runner)}'),
+        ('run', f'{name}, {_origin(runner)}'),
         ('data', _data(runner)),
         ('model', _model(model)),
         ('work dir', f'{runner.work_dir}, with log and checkpoints'),
