@@ -22,7 +22,8 @@ def run_that_fails(work_dir, **files):
     """Names of the files that stay."""
     with pytest.raises(ValueError, match='bad data'), tidy_start(work_dir):
         fail(work_dir, files)
-    return sorted(str(path.relative_to(work_dir)) for path in work_dir.rglob('*.*'))
+    stays = (path for path in work_dir.rglob('*') if path.is_file())
+    return sorted(str(path.relative_to(work_dir)) for path in stays)
 
 
 def test_before_its_first_result_nothing_stays(tmp_path):
