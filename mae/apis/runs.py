@@ -69,8 +69,8 @@ def train(config: Config) -> Runner:
         runner.signals, runner.run_state = signals, state
         runner.suggest_config = matching_config
         runner.train()
-        if state is not None or is_sharded(runner.model):
-            digest = weights_sha256(runner.bare_model.state_dict())
+        takes_part = state is not None or is_sharded(runner.model)
+        digest = weights_sha256(runner.bare_model.state_dict()) if takes_part else None
         if state is not None:
             state.write(
                 state='finished',

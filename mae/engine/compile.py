@@ -61,7 +61,7 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
     config.fallback_random = True  # drop path draws the same numbers as uncompiled
     for block in blocks:
         if is_sharded(block):  # without the hooks that gather its weights, which differ by block
-            block.forward = torch.compile(block.forward, **arguments)  # type: ignore[method-assign]
+            block.forward = torch.compile(block.forward, **arguments)
         else:
             block.compile(**arguments)
     return True

@@ -15,6 +15,7 @@ from mmengine.dist import get_world_size
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
+    FSDPModule,
     MixedPrecisionPolicy,
     fully_shard,
     register_fsdp_forward_method,
@@ -208,6 +209,7 @@ def shard(model: Any, parallel: Parallelism) -> Any:
     for name in _FORWARD_METHODS:
         if hasattr(model, name):
             register_fsdp_forward_method(model, name)
+    _gather_once(model)
     return model
 
 
@@ -218,6 +220,17 @@ def _mesh(shard_size: int | None) -> DeviceMesh:
         return init_device_mesh(device, (world,))
     shape = (world // shard_size, shard_size)
     return init_device_mesh(device, shape, mesh_dim_names=('copy', 'part'))
+
+
+def _gather_once(model: nn.Module) -> None:
+    """Make the memory for gathered weights, which stays of the kind that it is made as.
+
+    If a validation were the first to gather, in inference mode, no training could write to it.
+    """
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.unshard()
+            module.reshard()
 
 
 def _make_contiguous(model: nn.Module) -> None:

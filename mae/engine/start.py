@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop
 from torch import nn
 
@@ -20,7 +21,6 @@ from mae.engine.sharding import changed_rounding
 from mae.fault_tolerance.agreement import check_agreement
 from mae.fault_tolerance.checkpoint import (
     Choice,
-    advice,
     check_checkpoint,
     check_resumable,
     choose_checkpoint,
@@ -28,13 +28,12 @@ from mae.fault_tolerance.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     read_model,
-    read_sharded,
     restore_state,
-    set_aside_damaged,
 )
+from mae.fault_tolerance.checkpoint.folder import advice, set_aside_damaged
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
 from mae.fault_tolerance.checkpoint.manifest import Damaged, verify_folder
-from mae.fault_tolerance.checkpoint.sharded_load import Layout
+from mae.fault_tolerance.checkpoint.sharded_load import ShardLayout, read_sharded
 from mae.fault_tolerance.checkpoint.state import NAMES, fingerprint
 from mae.fault_tolerance.run_json import RunState
 from mae.fault_tolerance.work_dir import not_shared
@@ -52,8 +51,9 @@ def describe(runner: 'Runner') -> None:
     """Log what runs: the model, the data, where it is written, and how long it takes, in steps."""
     loop: Any = runner.train_loop  # ours or one of mmengine's
     model = runner.bare_model
+    name = type(model).__name__.removeprefix('FSDP')  # by which torch marks what it shards
     for part, text in (
-        ('run', f'{type(model).__name__}, {_origin(runner)}'),
+        ('run', f'{name}, {_origin(runner)}'),
         ('data', _data(runner)),
         ('model', _model(model)),
         ('work dir', f'{runner.work_dir}, with log and checkpoints'),
@@ -286,8 +286,9 @@ def _load_state(runner: 'Runner', choice: Choice) -> dict[str, Any]:
     """The content of a checkpoint; that of a folder is laid out as the run is."""
     if not choice.path.is_dir():
         return load_checkpoint(choice.path, verified=choice.verified)
-    groups = getattr(runner.optim_wrapper, 'param_groups', ())  # not of several optimizers
-    layout = Layout(runner.bare_model, (p for group in groups for p in group['params']))
+    wrapper: Any = runner.optim_wrapper
+    groups = () if isinstance(wrapper, OptimWrapperDict) else wrapper.param_groups
+    layout = ShardLayout(runner.bare_model, (p for group in groups for p in group['params']))
     return read_sharded(choice.path, layout)
 
 

@@ -76,8 +76,10 @@ def not_shared(work_dir: str | Path) -> str | None:
 
 
 def _has_result(path: Path) -> bool:
+    if path.suffix in ('.pth', '.dcp'):
+        return True
     if path.is_dir():
         return any(file.stat().st_size for file in path.rglob('scalars.json'))
     if path.name == 'run.json':
         return bool(json.loads(path.read_bytes())['step'])
-    return path.suffix == '.pth' or path.name == 'bad_samples.jsonl'
+    return path.name == 'bad_samples.jsonl'

@@ -14,7 +14,7 @@ from mae.protocol.presets import Preset, Stage
 from mae.protocol.recipes import RECIPES, Recipe, find_recipe, shipped_name
 from mae.utils.errors import CheckpointError, ConfigError
 
-_WEIGHTS = ('.pth', '.pt', '.bin', '.safetensors')
+_WEIGHTS = ('.pth', '.pt', '.bin', '.safetensors', '.dcp')
 SOURCE = 'train_dataloader.dataset.source'
 
 
@@ -34,7 +34,7 @@ def preset_of(start: str, protocols: Sequence[str], data: str | None = None) -> 
     if path.suffix not in _WEIGHTS:
         key, arch = find_recipe(_pretraining(start), data)
         pretrain, checkpoint = Stage('pretrain', 'pre-training', 'pretrain', start), None
-    elif path.is_file():
+    elif path.exists():
         (key, arch), pretrain, checkpoint = find_recipe(path, data), None, path
     else:
         raise CheckpointError(f'no such checkpoint: {path}')

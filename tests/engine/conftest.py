@@ -125,7 +125,8 @@ def make_runner(tmp_path):
 @pytest.fixture
 def together(make_runner, tmp_path):
     """Trains in forked processes, with `hook` in the last: exit code; step, bad steps, hash."""
-    make_runner('preload', {'train_cfg.max_epochs': 2}).train()  # its imports, once
+    # Its imports, once; a watchdog that is armed where it is forked would hang.
+    make_runner('preload', {'train_cfg.max_epochs': 2, 'default_hooks.watchdog': None}).train()
 
     def run(folder, hook=None, changes=(), classify=False, world=2):
         changes = {

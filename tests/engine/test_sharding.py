@@ -14,7 +14,7 @@ from mae.engine.optim.wrapper import StepOptimWrapper
 from mae.engine.sharding import Parallelism, changed_rounding, check_shardable, shard
 from mae.fault_tolerance.checkpoint import load_sharded
 from mae.registry import HOOKS
-from mae.utils.digest import weights_sha256
+from mae.utils.digest import tensor_sha256, weights_sha256
 from mae.utils.errors import ConfigError
 from mae.utils.sharded import is_sharded
 from tests.engine.processes import Interrupt, losses
@@ -77,9 +77,9 @@ class NoteStart(Hook):
             Path(runner.work_dir, 'start').write_text(found)
 
 
-def test_resumed_by_any_number_of_processes(together, make_runner, tmp_path):
+def test_resumed_by_any_number_of_processes(together, tmp_path):
     """Sharded over two, one and three; whole in two; in two copies of two parts."""
-    make_runner('one', {'train_cfg.max_epochs': 2}).train()
+    assert together('one', world=1)[:3] == (0, 10, 0)
     copies = {'parallel': dict(type='fsdp', shard_size=2, reshard_after_forward=False)}
     noted = {'custom_hooks': [dict(type='NoteStart')]}
     step, digest = 0, None
@@ -97,20 +97,32 @@ def test_resumed_by_any_number_of_processes(together, make_runner, tmp_path):
     assert losses(tmp_path / 'run') == pytest.approx(losses(tmp_path / 'one'), rel=1e-5)
 
 
+@HOOKS.register_module()
+class NoteFeatures(Hook):
+    """Writes down the hash of features, as k-NN computes them; nothing runs forward before."""
+
+    def before_train(self, runner):
+        images = torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8)
+        with torch.inference_mode():
+            found = runner.bare_model.extract_features(images)
+        if runner.rank == 0:
+            Path(runner.work_dir, 'features').write_text(tensor_sha256(found))
+
+
 def test_averages_and_validation(together, tmp_path):
     """All that saves or reads weights beside the training, at times that one process decides."""
     changes = {
-        'custom_hooks': [dict(type='EMAHook')],
-        'default_hooks.checkpoint': dict(interval=1e-6, by='minutes', save_best='accuracy/top1'),
+        'custom_hooks': [dict(type='EMAHook'), dict(type='NoteFeatures')],
+        'default_hooks.checkpoint': dict(interval=1e-6, by='minutes', save_best='top1'),
     }
     expected = together('ddp', None, changes, classify=True)
     changes = {**changes, **FSDP}
-    assert together('fsdp', None, changes, classify=True) == expected
+    assert together('fsdp', Interrupt('after_val_iter', 5), changes, classify=True)[:2] == (143, 5)
+    features = {(tmp_path / name / 'features').read_text() for name in ('ddp', 'fsdp')}
+    assert len(features) == 1
+    assert together('fsdp', None, {**changes, 'resume': True}, classify=True) == expected
     for name in ('best.pth', 'iter_10.pth'):
         assert same(state(tmp_path / 'fsdp' / name), state(tmp_path / 'ddp' / name)), name
-    assert together('run', Interrupt('after_val_iter', 5), changes, classify=True)[0] == 143
-    assert together('run', None, {**changes, 'resume': True}, classify=True) == expected
-    assert same(state(tmp_path / 'run/iter_10.pth'), state(tmp_path / 'ddp/iter_10.pth'))
 
 
 def test_gathered_in_bfloat16(together, tmp_path):
@@ -225,11 +237,13 @@ def test_unknown_keys_and_values(make_runner, key, value, message):
         make_runner(changes={'parallel': {'type': 'fsdp', key: value}})
 
 
-def test_what_has_no_effect_is_said(make_runner, caplog):
-    make_runner('one', {'parallel': dict(type='fsdp')})
-    assert "parallel.type='fsdp' has no effect without a launcher" in caplog.text
+def test_what_has_no_effect_is_said(make_runner, capfd):
+    make_runner('one', FSDP)
     make_runner('two', {'parallel': dict(type='ddp', shard_size=8)})
-    assert "parallel.shard_size has no effect with parallel.type='ddp'" in caplog.text
+    said = capfd.readouterr()
+    said = said.out + said.err
+    assert "parallel.type='fsdp' has no effect without a launcher" in said
+    assert "parallel.shard_size has no effect with parallel.type='ddp'" in said
 
 
 def test_another_rounding_is_told_of():

@@ -123,14 +123,14 @@ def test_copies_of_weights_leave_the_bits_as_they_are(together):
     assert found[0][:2] == (0, 10)
 
 
-def test_a_batch_that_two_processes_do_not_divide(together, make_runner, tmp_path):
+def test_a_batch_that_two_processes_do_not_divide(together, tmp_path):
     odd = {'global_batch_size': 33, 'train_dataloader.batch_size': 33, 'train_cfg.max_epochs': 2}
-    make_runner('one', odd).train()
+    assert together('one', changes=odd, world=1)[0] == 0
     few = {**odd, 'train_dataloader.batch_size': 8}  # six parts of five or six
     assert together('two', changes=few)[:2] == (0, 8)
     # Stopped in two processes, and continued in one.
     assert together('both', Interrupt('after_train_iter', 2), changes=few)[:2] == (143, 4)
-    make_runner('both', {**odd, 'resume': True}).train()
+    assert together('both', changes={**odd, 'resume': True}, world=1)[0] == 0
     expected = losses(tmp_path / 'one')
     assert len(expected) == 8
     assert losses(tmp_path / 'two') == pytest.approx(expected, rel=1e-5)

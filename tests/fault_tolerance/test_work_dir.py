@@ -22,7 +22,8 @@ def run_that_fails(work_dir, **files):
     """Names of the files that stay."""
     with pytest.raises(ValueError, match='bad data'), tidy_start(work_dir):
         fail(work_dir, files)
-    return sorted(str(path.relative_to(work_dir)) for path in work_dir.rglob('*.*'))
+    stays = (path for path in work_dir.rglob('*') if path.is_file())
+    return sorted(str(path.relative_to(work_dir)) for path in stays)
 
 
 def test_before_its_first_result_nothing_stays(tmp_path):
@@ -43,7 +44,9 @@ def test_after_a_step_all_stays(tmp_path, step, stays):
     assert found == (['config.py', 'now/now.log', 'run.json'] if stays else [])
 
 
-@pytest.mark.parametrize('result', ['now/vis_data/scalars.json', 'iter_3.pth'])
+@pytest.mark.parametrize(
+    'result', ['now/vis_data/scalars.json', 'iter_3.pth', 'iter_3.dcp/.metadata']
+)
 def test_after_a_result_all_stays(tmp_path, result):
     assert run_that_fails(tmp_path, **{result: '1'}) == sorted(['config.py', 'now/now.log', result])
 

@@ -21,7 +21,11 @@ _FORKS = multiprocessing.get_context('forkserver')
 _FORKS.set_forkserver_preload(
     [
         'mae.apis',
+        'mae.apis.runs',
         'mae.config',
+        'mae.datasets',
+        'mae.evaluation',
+        'mae.models',
         'sklearn.datasets',
         'sklearn.model_selection',
         'tests.faults.inside',

@@ -9,6 +9,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from mae.engine.optim.weight_copies import WeightCopies
 from mae.registry import OPTIM_WRAPPERS
@@ -181,9 +182,10 @@ class StepOptimWrapper(OptimWrapper):
             return
         grads = [param.grad for param in params]
         known = self.grad_norms if not self.is_scaled else None  # else times the loss scale
-        if known is None and local(grads[0]) is not grads[0]:  # with one all-reduce for all norms
-            known = l2_norms(grads)
-        if known is not None and self._clips_by_l2(options):
+        by_l2 = self._clips_by_l2(options)
+        if by_l2 and known is None and isinstance(grads[0], DTensor):
+            known = l2_norms(grads)  # with one all-reduce, where torch has one for each
+        if by_l2 and known is not None:
             self.grad_norm = torch.linalg.vector_norm(known)
             max_norm = options['max_norm']
             torch.nn.utils.clip_grads_with_norm_(params, max_norm, self.grad_norm, foreach=True)

@@ -1,18 +1,16 @@
 from mae.fault_tolerance.checkpoint.folder import (
     Choice,
-    advice,
     check_checkpoint,
     choose_checkpoint,
     list_checkpoints,
     newest_checkpoint,
     newest_verified,
-    set_aside_damaged,
     verified,
 )
 from mae.fault_tolerance.checkpoint.io import load_checkpoint
 from mae.fault_tolerance.checkpoint.load import LoadReport, fit_weights
 from mae.fault_tolerance.checkpoint.save import save_checkpoint
-from mae.fault_tolerance.checkpoint.sharded_load import is_of_shards, load_sharded, read_sharded
+from mae.fault_tolerance.checkpoint.sharded_load import is_of_shards, load_sharded
 from mae.fault_tolerance.checkpoint.state import (
     check_resumable,
     identity_of,
@@ -31,7 +29,6 @@ from mae.utils.distributed import on_main, together  # from here until 0.2
 __all__ = [
     'Choice',
     'LoadReport',
-    'advice',
     'check_checkpoint',
     'check_resumable',
     'choose_checkpoint',
@@ -47,11 +44,9 @@ __all__ = [
     'on_main',
     'read_model',
     'read_raw',
-    'read_sharded',
     'restore_state',
     'save_checkpoint',
     'save_safetensors',
-    'set_aside_damaged',
     'together',
     'training_state',
     'unshared',

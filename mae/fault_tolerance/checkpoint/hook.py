@@ -10,6 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,9 @@ from mae.fault_tolerance.checkpoint.folder import (
     size_of,
 )
 from mae.fault_tolerance.checkpoint.io import Checkpoint
+from mae.fault_tolerance.checkpoint.save import save_checkpoint
 from mae.fault_tolerance.checkpoint.sharded import Peers
+from mae.fault_tolerance.checkpoint.sharded_load import read_sharded
 from mae.registry import HOOKS
 from mae.utils.distributed import Timeouts, on_main
 from mae.utils.errors import CheckpointError
@@ -34,6 +37,7 @@ from mae.utils.files import remove_stale_temporaries
 from mae.utils.runner_protocol import RunnerProtocol
 from mae.utils.sharded import is_sharded
 
+FINAL = 'final.pth'
 _TIMES = 3  # weights, and two averages of the optimizer
 _ASKED = 10  # steps after which processes that must save together agree on the time
 
@@ -41,6 +45,8 @@ _ASKED = 10  # steps after which processes that must save together agree on the 
 @HOOKS.register_module()
 class CheckpointHook(Hook):
     """Saves every few epochs, iterations or minutes, at the end, and the best so far.
+
+    After `sharded` ones the weights of the last are written as one file, `final.pth`.
 
     The training waits until the state is copied to host memory; a thread does the rest. A
     checkpoint is complete before `last_checkpoint` names it, and only then older ones are removed.
@@ -94,6 +100,7 @@ class CheckpointHook(Hook):
         self._saver = Saver(max_keep, self.back_off)
         self._saved_step = -1
         self._saved_time = time.monotonic()
+        self._last: Path | None = None
 
     def before_train(self, runner: RunnerProtocol) -> None:
         """Remove what killed runs left, and check the free space of the disk."""
@@ -147,6 +154,9 @@ class CheckpointHook(Hook):
         self.wait()
         self._report(runner)
         on_main(self._saver.writer.raise_failure)
+        last = self._last or Path(runner.resumed_from or '')
+        if self._saver.peers is not None and SHARDED in last.suffixes:
+            on_main(partial(write_weights_of, last))
 
     def after_all(self, runner: RunnerProtocol) -> None:
         """Wait for the last save, however the training ended."""
@@ -180,7 +190,7 @@ class CheckpointHook(Hook):
             self.wait()
         if self._said_by_first(runner, lambda: self._must_save(step)):
             self._saved_step = step
-            self._saver.save_at_once(runner, f'iter_{step}{self._suffix}', step)
+            self._saver.save_at_once(runner, self._named(runner, f'iter_{step}'), step)
         self._report(runner)
 
     def wait(self) -> None:
@@ -198,9 +208,10 @@ class CheckpointHook(Hook):
         """Whether all processes of this run write its checkpoints."""
         return is_sharded(runner.model) if self.sharded is None else self.sharded
 
-    @property
-    def _suffix(self) -> str:
-        return '.pth' if self._saver.peers is None else SHARDED
+    def _named(self, runner: RunnerProtocol, name: str) -> str:
+        """The whole name of the checkpoint that is about to be written."""
+        self._last = Path(runner.work_dir) / f'{name}{SHARDED if self._saver.peers else ".pth"}'
+        return self._last.name
 
     def _is_joint(self, runner: RunnerProtocol) -> bool:
         """Whether all processes have something to do for a save."""
@@ -227,7 +238,7 @@ class CheckpointHook(Hook):
         self._saved_time = time.monotonic()
         self._saved_step = step
         if is_main_process() or self._is_joint(runner):
-            self._saver.save(runner, f'{name}{self._suffix}', step)
+            self._saver.save(runner, self._named(runner, name), step)
 
     def _prepare(self, runner: RunnerProtocol) -> list[str]:
         """Check work dir and disk, in the first process; returns warnings."""
@@ -252,6 +263,18 @@ class CheckpointHook(Hook):
     def _log_messages(self, runner: RunnerProtocol) -> None:
         for message in self._saver.writer.messages():
             runner.logger.warning(message)
+
+
+def write_weights_of(folder: Path) -> None:
+    """Write the weights of a folder beside it as one file, `final.pth`, with what is said of them.
+
+    Raises:
+        CheckpointError: the folder cannot be read.
+        OSError: the disk refused.
+    """
+    found = read_sharded(folder, only='state_dict')
+    weights = {key: found[key] for key in ('meta', 'state_dict')}
+    save_checkpoint(weights, folder.with_name(FINAL))
 
 
 def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:

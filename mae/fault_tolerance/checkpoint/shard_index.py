@@ -38,7 +38,7 @@ _RECORDS = frozenset({
 })  # fmt: skip
 
 
-def read_index(folder: Path) -> Metadata:
+def read_shard_index(folder: Path) -> Metadata:
     """Read and check the `.metadata` of a folder.
 
     Every tensor must be there as a whole, cut along its first dimension, in files of the folder

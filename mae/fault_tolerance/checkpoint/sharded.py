@@ -38,7 +38,7 @@ from mae.fault_tolerance.checkpoint.manifest import (
     manifest_path,
 )
 from mae.fault_tolerance.checkpoint.save import about, is_finite
-from mae.fault_tolerance.checkpoint.sharded_load import VALUES, Place, Shards
+from mae.fault_tolerance.checkpoint.sharded_load import VALUES, KeyPath, Shards
 from mae.utils.digest import weights_sha256
 from mae.utils.files import (
     Digest,
@@ -131,7 +131,7 @@ class Parts:
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     values: Checkpoint = field(default_factory=dict)
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, KeyPath] = field(default_factory=dict)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> 'Parts':
@@ -169,7 +169,7 @@ class Parts:
                 own = DTensor(own, value._spec, requires_grad=False)
             self.tensors[name] = own
 
-    def _without_tensors(self, value: Any, place: Place) -> Any:
+    def _without_tensors(self, value: Any, place: KeyPath) -> Any:
         if isinstance(value, Tensor):
             name = '.'.join(map(str, place))
             assert name not in self.places, name

@@ -21,12 +21,12 @@ from mae.fault_tolerance.checkpoint.folder import SHARDED
 from mae.fault_tolerance.checkpoint.io import MANIFEST, Checkpoint, read_checkpoint
 from mae.fault_tolerance.checkpoint.manifest import verify_checkpoint
 from mae.fault_tolerance.checkpoint.safe_pickle import Refused, check_archive
-from mae.fault_tolerance.checkpoint.shard_index import METADATA, read_index
+from mae.fault_tolerance.checkpoint.shard_index import METADATA, read_shard_index
 from mae.utils.errors import CheckpointError
 from mae.utils.text import first_line
 
 VALUES = 'values.pth'
-Place = tuple[Any, ...]  # the keys that lead to a tensor in a checkpoint
+KeyPath = tuple[Any, ...]  # the keys that lead to a tensor in a checkpoint
 
 
 def is_of_shards(path: Path) -> bool:
@@ -34,7 +34,7 @@ def is_of_shards(path: Path) -> bool:
     return path.is_dir() and (SHARDED in path.suffixes or (path / METADATA).is_file())
 
 
-class Layout:
+class ShardLayout:
     """How the weights of a model, and the averages of its optimizer, lie over the processes.
 
     Args:
@@ -46,7 +46,7 @@ class Layout:
         self._by_name = dict(model.named_parameters())
         self._by_number = dict(enumerate(params))
 
-    def of(self, place: Place, shape: torch.Size) -> DTensor | None:
+    def of(self, place: KeyPath, shape: torch.Size) -> DTensor | None:
         """The sharded parameter, of the same shape, to which a tensor of a checkpoint belongs."""
         found: Tensor | None
         if place[:2] == ('optimizer', 'state'):
@@ -56,7 +56,7 @@ class Layout:
         return found if isinstance(found, DTensor) and found.shape == shape else None
 
 
-def read_sharded(path: Path, layout: Layout | None = None, *, only: str = '') -> Checkpoint:
+def read_sharded(path: Path, layout: ShardLayout | None = None, *, only: str = '') -> Checkpoint:
     """Read a folder that has been compared with its manifest.
 
     Args:
@@ -78,7 +78,7 @@ def read_sharded(path: Path, layout: Layout | None = None, *, only: str = '') ->
     return {**shards.values, 'proof': MANIFEST}
 
 
-def load_sharded(path: Path, layout: Layout | None = None, *, only: str = '') -> Checkpoint:
+def load_sharded(path: Path, layout: ShardLayout | None = None, *, only: str = '') -> Checkpoint:
     """Compare a folder with its manifest, then read it as `read_sharded` does.
 
     Raises:
@@ -105,19 +105,19 @@ class Shards:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._index = read_index(folder)
+        self._index = read_shard_index(folder)
         found = read_checkpoint(folder / VALUES, verified=True)
         values, places = found.get('values'), found.get('places')
         if not isinstance(values, dict) or not isinstance(places, dict):
             raise CheckpointError(f'{folder / VALUES} holds no values of a checkpoint')
         self.values: Checkpoint = values
-        self.places: dict[str, Place] = {name: tuple(keys) for name, keys in places.items()}
+        self.places: dict[str, KeyPath] = {name: tuple(keys) for name, keys in places.items()}
         if self.places.keys() != self._index.state_dict_metadata.keys():
             raise CheckpointError(
                 f'{folder} is of two checkpoints: {VALUES} names other tensors than {METADATA}'
             )
 
-    def new_tensor(self, name: str, layout: Layout | None = None) -> Tensor:
+    def new_tensor(self, name: str, layout: ShardLayout | None = None) -> Tensor:
         """A tensor to read one into, empty: whole, or laid out as the parameter is."""
         stored: Any = self._index.state_dict_metadata[name]
         size, dtype = stored.size, stored.properties.dtype
@@ -162,7 +162,7 @@ class Shards:
         return shard
 
 
-def _put(checkpoint: Checkpoint, place: Place, value: Tensor, path: Path) -> None:
+def _put(checkpoint: Checkpoint, place: KeyPath, value: Tensor, path: Path) -> None:
     """Put a tensor where None holds its place."""
     inner: Any = checkpoint
     try:

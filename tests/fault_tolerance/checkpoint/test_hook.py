@@ -467,6 +467,9 @@ def test_a_run_goes_on_from_a_folder_and_from_a_file(make_runner, tmp_path):
     ]
     assert read_manifest(run / 'iter_15.dcp').weights_sha256 == expected
     assert (run / 'last_checkpoint').read_text() == str(run / 'iter_15.dcp')
+    final = load_checkpoint(run / 'final.pth')
+    assert weights_sha256(final['state_dict']) == expected
+    assert 'optimizer' not in final
     shutil.rmtree(run / 'iter_15.dcp')
     newest = str(run / 'iter_12.dcp')
     found, other = finish('other', resume=True, load_from=newest)

@@ -1,6 +1,7 @@
 """Checkpoints of several processes: of a sharded model, of one that all have, and in turns."""
 
 import multiprocessing
+import re
 from datetime import timedelta
 
 import pytest
@@ -10,13 +11,13 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from mae.fault_tolerance.checkpoint.background import Snapshot
+from mae.fault_tolerance.checkpoint.background import Snapshot, Writer
 from mae.fault_tolerance.checkpoint.manifest import read_manifest
 from mae.fault_tolerance.checkpoint.save import settle
 from mae.fault_tolerance.checkpoint.sharded import Parts, Peers, save_sharded
-from mae.fault_tolerance.checkpoint.sharded_load import Layout, load_sharded, read_sharded
+from mae.fault_tolerance.checkpoint.sharded_load import ShardLayout, load_sharded, read_sharded
 from mae.utils.digest import weights_sha256
-from tests.fault_tolerance.checkpoint.test_sharded import plain
+from tests.fault_tolerance.checkpoint.test_sharded import content, plain
 from tests.faults.calls import failing
 
 pytestmark = pytest.mark.filterwarnings('ignore:torch.distributed is disabled')
@@ -91,7 +92,7 @@ def go_on(rank, folder, number, sharded):
     model, optimizer = build(sharded)
     params = [param for group in optimizer.param_groups for param in group['params']]
     path = folder / f'iter_{number}.dcp'
-    found = read_sharded(path, Layout(model, params))
+    found = read_sharded(path, ShardLayout(model, params))
     state = found['optimizer']['state'][0]['exp_avg']
     assert isinstance(state, DTensor) == sharded
     model.load_state_dict(found['state_dict'])
@@ -109,9 +110,9 @@ def test_two_one_three_four_and_all_whole(tmp_path):
     hashes = {read_manifest(tmp_path / f'iter_{n}.dcp').weights_sha256 for n in range(1, 6)}
     assert len(hashes) == 1
     contents = [load_sharded(tmp_path / f'iter_{n}.dcp') for n in range(1, 6)]
-    for content in contents:
-        assert content.pop('meta')
-    assert all(plain(content) == plain(contents[0]) for content in contents)
+    for found in contents:
+        assert found.pop('meta')
+    assert all(plain(found) == plain(contents[0]) for found in contents)
 
 
 def share(rank, folder):
@@ -145,6 +146,28 @@ def fail(rank, folder):
         dist.barrier()  # the first process removes the folder
         assert not [path for path in folder.iterdir() if 'dcp' in path.name]
         save(model, optimizer, 2, folder)
+
+
+def try_again(rank, folder):
+    """The disk of one process refuses once: all try again."""
+    peers, writer, path = Peers(60), Writer((0.01, 0.01)), folder / 'iter_1.dcp'
+    with failing(times=1 if rank else 0, after_bytes=0):
+        writer.submit(
+            path.name,
+            lambda: save_sharded(Parts.of(content(1)), path, peers, lambda record: ['done']),
+            retries=lambda wants: peers.on_first(lambda: wants),
+        )
+        writer.wait()
+    writer.raise_failure()
+    first, last = writer.messages()
+    assert re.search(r'iter_1.dcp could not be saved \(attempt 1\).*\(process 1\); trying', first)
+    assert last == 'done'
+
+
+def test_all_try_again(tmp_path):
+    in_processes(2, try_again, tmp_path)
+    found = load_sharded(tmp_path / 'iter_1.dcp')
+    assert plain(found['optimizer']) == plain(content(1)['optimizer'])
 
 
 def test_a_full_disk_of_one_process_is_an_error_in_all(tmp_path):
