@@ -27,8 +27,8 @@ def check_started_alike(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: see `check_agreement`.
     """
-    check_agreement('program', {**versions(), 'mae code': _code_digest()})
-    check_agreement('config', config_facts(config))
+    check_agreement('code or libraries', {**versions(), 'mae code': _code_digest()})
+    check_agreement('config values', config_facts(config))
 
 
 def check_agreement(what: str, facts: Mapping[str, object]) -> None:
@@ -37,7 +37,7 @@ def check_agreement(what: str, facts: Mapping[str, object]) -> None:
     All processes must call it.
 
     Args:
-        what: the facts are about, for the message.
+        what: the facts are about, for the message: 'data'.
         facts: plain values by name.
 
     Raises:
@@ -56,7 +56,7 @@ def check_agreement(what: str, facts: Mapping[str, object]) -> None:
     first, other = (values.get(name, 'missing')[:_LONGEST] for values in (here, there))
     more = f' and {len(differ) - 1} more' if len(differ) > 1 else ''
     raise ConfigError(
-        f'process {differ[0]} ({found[differ[0]][0]}){more} has another {what} than process 0 '
+        f'process {differ[0]} ({found[differ[0]][0]}){more} has other {what} than process 0 '
         f'({found[0][0]}): {name} is {other} there, {first} on process 0; start the same on every '
         'node'
     )
