@@ -10,7 +10,6 @@ from typing import Any
 
 from mmengine.dist import all_gather_object
 
-import mae
 from mae.utils.errors import ConfigError
 from mae.utils.versions import versions
 
@@ -64,7 +63,7 @@ def check_agreement(what: str, facts: Mapping[str, object]) -> None:
 
 @cache
 def _code_digest() -> str:
-    root = Path(mae.__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob('*.py')):
         digest.update(f'{path.relative_to(root)}\n'.encode() + path.read_bytes())

@@ -66,7 +66,7 @@ def launch(argv: Sequence[str]) -> int:
     os.environ[LAUNCHER] = str(os.getpid())
     logging.disable(logging.CRITICAL)  # torchrun's
     _do_not_wait_for_frozen()
-    launcher_api.LocalElasticAgent = Agent  # type: ignore[misc]
+    launcher_api.LocalElasticAgent = Agent  # type: ignore[attr-defined]
     args = parse_args(argv)
     place = f'{args.rdzv_endpoint or f"{args.master_addr}:{args.master_port}"}'
     try:
@@ -170,7 +170,7 @@ def _do_not_wait_for_frozen() -> None:
                     os.kill(pid, signal.SIGKILL)
         close(context, *args, **kwargs)
 
-    PContext.close = close_now  # type: ignore[method-assign]
+    PContext.close = close_now  # type: ignore[assignment]
 
 
 def _is_frozen(pid: int) -> bool:

@@ -20,7 +20,6 @@ import torch.distributed as dist
 from mae.fault_tolerance.checkpoint import choose_checkpoint
 from mae.utils.distributed import (
     Timeouts,
-    die_with_parent,
     init_distributed,
     interface_to_master,
     on_main,
@@ -28,6 +27,7 @@ from mae.utils.distributed import (
     together,
 )
 from mae.utils.errors import ConfigError
+from mae.utils.launched import die_with_parent
 from tests.faults.calls import cut
 
 
