@@ -153,7 +153,9 @@ def _how_it_ended(failure: ProcessFailure) -> str:
 
 
 def _is_final(failure: ProcessFailure) -> bool:
-    return bool(failure.exitcode > 0 and (failure.error_file_data or {}).get('final'))
+    """Whether the user has to mend it: the command line, which ends with status 2, or more."""
+    told = failure.exitcode > 0 and (failure.error_file_data or {}).get('final')
+    return failure.exitcode == 2 or bool(told)
 
 
 def _do_not_wait_for_frozen() -> None:
