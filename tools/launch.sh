@@ -18,11 +18,9 @@ usage() {
     exit 2
 }
 
-# launch_torchrun PROCESSES TOOL [ARGUMENTS]: PROCESSES on each of NNODES nodes.
-launch_torchrun() {
-    local processes=$1 tool=$2 place threads
-    shift 2
-    NNODES=${NNODES:-1} NODE_RANK=${NODE_RANK:-${SLURM_NODEID:-0}}
+# place_node: NNODES, NODE_RANK and MASTER_ADDR as they were given, or in a job of SLURM as it says.
+place_node() {
+    NNODES=${NNODES:-1}
     if [[ ! $NNODES =~ ^[1-9][0-9]*(:[1-9][0-9]*)?$ || ${NNODES%:*} -gt ${NNODES#*:} ]]; then
         usage "NNODES=$NNODES is neither a number of nodes nor the least and the most, as 1:4"
     fi
@@ -35,6 +33,15 @@ launch_torchrun() {
         MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
         MASTER_ADDR=${MASTER_ADDR%%$'\n'*}
     fi
+    [[ ${NNODES#*:} == 1 ]] || NODE_RANK=${NODE_RANK:-${SLURM_NODEID:-0}}
+    NODE_RANK=${NODE_RANK:-0}
+}
+
+# launch_torchrun PROCESSES TOOL [ARGUMENTS]: PROCESSES on each of NNODES nodes.
+launch_torchrun() {
+    local processes=$1 tool=$2 place threads
+    shift 2
+    place_node
     if [[ $NNODES == *:* || ${MAX_RESTARTS:-0} != 0 ]]; then
         meet_elastically
     elif [[ $NNODES == 1 && -z ${PORT:-} ]]; then

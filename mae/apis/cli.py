@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mae
-from mae.utils.launched import LAUNCHER, tell_launcher
+from mae.utils.launched import LAUNCHER, die_with_parent, tell_launcher
 
 # Seconds that all processes but the first wait before they print an error: if all of them have it,
 # the first prints it, and the launcher ends the others meanwhile.
@@ -59,6 +59,8 @@ def run_command(main: Callable[[], object], *, stops: bool = False) -> None:
 
 def _run(main: Callable[[], object]) -> None:
     try:
+        if LAUNCHER in os.environ:
+            die_with_parent()
         main()
         _leave_distributed()
     except KeyboardInterrupt:

@@ -10,7 +10,6 @@ from typing import Any
 
 from mmengine.dist import all_gather_object
 
-import mae
 from mae.utils.errors import ConfigError
 from mae.utils.versions import versions
 
@@ -27,8 +26,8 @@ def check_started_alike(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: see `check_agreement`.
     """
-    check_agreement('program', {**versions(), 'mae code': _code_digest()})
-    check_agreement('config', config_facts(config))
+    check_agreement('code or libraries', {**versions(), 'mae code': _code_digest()})
+    check_agreement('config values', config_facts(config))
 
 
 def check_agreement(what: str, facts: Mapping[str, object]) -> None:
@@ -37,7 +36,7 @@ def check_agreement(what: str, facts: Mapping[str, object]) -> None:
     All processes must call it.
 
     Args:
-        what: the facts are about, for the message.
+        what: the facts are about, for the message: 'data'.
         facts: plain values by name.
 
     Raises:
@@ -56,7 +55,7 @@ def check_agreement(what: str, facts: Mapping[str, object]) -> None:
     first, other = (values.get(name, 'missing')[:_LONGEST] for values in (here, there))
     more = f' and {len(differ) - 1} more' if len(differ) > 1 else ''
     raise ConfigError(
-        f'process {differ[0]} ({found[differ[0]][0]}){more} has another {what} than process 0 '
+        f'process {differ[0]} ({found[differ[0]][0]}){more} has other {what} than process 0 '
         f'({found[0][0]}): {name} is {other} there, {first} on process 0; start the same on every '
         'node'
     )
@@ -64,7 +63,7 @@ def check_agreement(what: str, facts: Mapping[str, object]) -> None:
 
 @cache
 def _code_digest() -> str:
-    root = Path(mae.__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob('*.py')):
         digest.update(f'{path.relative_to(root)}\n'.encode() + path.read_bytes())

@@ -66,7 +66,7 @@ def launch(argv: Sequence[str]) -> int:
     os.environ[LAUNCHER] = str(os.getpid())
     logging.disable(logging.CRITICAL)  # torchrun's
     _do_not_wait_for_frozen()
-    launcher_api.LocalElasticAgent = Agent  # type: ignore[misc]
+    launcher_api.LocalElasticAgent = Agent  # type: ignore[attr-defined]
     args = parse_args(argv)
     place = f'{args.rdzv_endpoint or f"{args.master_addr}:{args.master_port}"}'
     try:
@@ -153,7 +153,9 @@ def _how_it_ended(failure: ProcessFailure) -> str:
 
 
 def _is_final(failure: ProcessFailure) -> bool:
-    return bool(failure.exitcode > 0 and (failure.error_file_data or {}).get('final'))
+    """Whether the user has to mend it: the command line, which ends with status 2, or more."""
+    told = failure.exitcode > 0 and (failure.error_file_data or {}).get('final')
+    return failure.exitcode == 2 or bool(told)
 
 
 def _do_not_wait_for_frozen() -> None:
@@ -170,7 +172,7 @@ def _do_not_wait_for_frozen() -> None:
                     os.kill(pid, signal.SIGKILL)
         close(context, *args, **kwargs)
 
-    PContext.close = close_now  # type: ignore[method-assign]
+    PContext.close = close_now  # type: ignore[assignment]
 
 
 def _is_frozen(pid: int) -> bool:

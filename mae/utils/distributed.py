@@ -1,12 +1,8 @@
 """The processes of a run, with or without GPUs: initialising, destroying, and failing as one."""
 
-import ctypes
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -16,7 +12,7 @@ import torch.distributed as dist
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 
 from mae.utils.errors import CheckpointError, ConfigError
-from mae.utils.launched import LAUNCHER
+from mae.utils.launched import die_with_parent
 from mae.utils.network import address_towards, interface_of
 
 T = TypeVar('T')
@@ -24,7 +20,6 @@ T = TypeVar('T')
 # Seconds after which a silent process counts as dead, unless `env_cfg.dist_cfg` says otherwise.
 STEP_TIMEOUT = 120.0
 START_TIMEOUT = 600.0
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 class Timeouts(NamedTuple):
@@ -123,23 +118,6 @@ def set_timeout(seconds: float) -> None:
         if change is None:
             change = dist.distributed_c10d._set_pg_timeout
         change(timedelta(seconds=seconds))
-
-
-def die_with_parent() -> None:
-    """Ask the system, on Linux, for SIGTERM when the process that started this one ends.
-
-    Raises:
-        ValueError: the launcher has ended already.
-    """
-    if sys.platform != 'linux':
-        return
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    with suppress(PermissionError, KeyError):
-        try:
-            os.kill(int(os.environ[LAUNCHER]), 0)
-        except ProcessLookupError:
-            raise ValueError('the launcher of this process has ended') from None
 
 
 def interface_to_master() -> str | None:

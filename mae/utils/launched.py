@@ -1,7 +1,10 @@
 """What the launcher (`tools/launch.py`) and the processes that it starts tell each other."""
 
+import ctypes
 import json
 import os
+import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +15,29 @@ LAUNCHER = 'MAE_LAUNCHER_PID'
 ELASTIC_RUN = 'MAE_ELASTIC_RUN'
 # Torch's agent names the file; it reads `message` and `timestamp`, we read `final`.
 _ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def elastic_run() -> str | None:
     """Name of the elastic run of which this process is a start; None if it is of none."""
     return os.environ.get(ELASTIC_RUN) or None
+
+
+def die_with_parent() -> None:
+    """Ask the system, on Linux, for SIGTERM when the process that started this one ends.
+
+    Raises:
+        ValueError: the launcher has ended already.
+    """
+    if sys.platform != 'linux':
+        return
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    with suppress(PermissionError, KeyError):
+        try:
+            os.kill(int(os.environ[LAUNCHER]), 0)
+        except ProcessLookupError:
+            raise ValueError('the launcher of this process has ended') from None
 
 
 def tell_launcher(message: str, *, final: bool) -> None:

@@ -76,6 +76,31 @@ def test_from_start_to_end_and_over_an_interruption(start, tmp_path):
     assert state['versions']['torch']
 
 
+def test_a_later_start_of_an_elastic_run_goes_on(start, tmp_path, monkeypatch):
+    """`--load-from` counts until the run has a checkpoint of its own, beside older ones too."""
+    start()
+    weights = str(tmp_path / 'weights.pth')
+    (tmp_path / 'run' / 'epoch_1.pth').rename(weights)
+    monkeypatch.setenv('MAE_ELASTIC_RUN', 'run7')
+    for _ in range(2):
+        with pytest.raises(NonFiniteError):
+            start(lambda: _raise(NonFiniteError('before its first save')), load_from=weights)
+        state = state_in(tmp_path / 'run')
+        assert state['resumed_from'] is None
+    assert state['elastic']['restarts_in_vain'] == 1
+    with pytest.raises(Stopped):
+        start(lambda: os.kill(os.getpid(), signal.SIGTERM), load_from=weights)
+    assert state_in(tmp_path / 'run')['resumed_from'] is None
+    start(load_from=weights)
+    state = state_in(tmp_path / 'run')
+    assert state['resumed_from'] == str(tmp_path / 'run' / 'iter_2.pth')
+    assert (state['elastic']['restarts_in_vain'], state['restarts']) == (0, 1)
+
+
+def _raise(error):
+    raise error
+
+
 def test_a_failed_run_says_why_and_where(start, tmp_path):
     def fail():
         raise ValueError('the reason')

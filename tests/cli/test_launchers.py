@@ -10,7 +10,8 @@ import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 VARIABLES = [
-    *('NNODES', 'NODE_RANK', 'PORT', 'MASTER_ADDR', 'MAX_RESTARTS', 'RDZV_ID', 'SLURM_JOB_ID'),
+    *('NNODES', 'NODE_RANK', 'PORT', 'MASTER_ADDR', 'MAX_RESTARTS', 'RDZV_ID'),
+    *('SLURM_JOB_ID', 'SLURM_NODEID', 'SLURM_JOB_NODELIST'),
     *('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS'),
 ]
 
@@ -147,6 +148,8 @@ def test_a_job_has_a_name(launch):
     words = launch('dist_train.sh', 'CONFIG', '8', **variables).stdout.splitlines()
     assert '--rdzv-id=17' in words
     assert any('is_host=0' in word for word in words)
+    variables |= {'NNODES': '1', 'MAX_RESTARTS': '1'}  # a run of its own on the third node
+    assert 'is_host=1' in launch('dist_train.sh', 'CONFIG', '8', **variables).stdout
 
 
 @pytest.mark.parametrize(

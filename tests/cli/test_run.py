@@ -1,7 +1,11 @@
 """How a tool ends: the user's mistakes in one line, bugs with their traceback."""
 
 import errno
+import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import torch.distributed as dist
@@ -143,3 +147,39 @@ def test_error_in_a_data_worker(ended):
         next(iter(loader))
     assert 'Traceback' in str(error.value)
     assert ended(error.value) == (1, 'error: /data/x.jpg: cannot be decoded: truncated\n')
+
+
+LAUNCHED = """
+import atexit, sys, threading, time
+from mae.apis.cli import run_command
+
+def main():
+    atexit.register(lambda: print('at exit', flush=True))
+    threading.Thread(target=lambda: (time.sleep(0.2), print('saved'))).start()
+    {ends}
+
+run_command(main)
+print('not reached')
+"""
+
+
+@pytest.mark.parametrize(
+    ('ends', 'code', 'said', 'told'),
+    [
+        ('pass', 0, '', None),
+        ('sys.exit(143)', 143, '', None),
+        ('raise ValueError("no such file")', 1, 'error: no such file\n', True),
+        ('raise OSError(5, "Input/output error")', 1, 'error: Input/output error\n', False),
+        ('raise LookupError("a bug")', 1, 'Traceback', None),
+    ],
+)
+def test_a_process_of_the_launcher(tmp_path, ends, code, said, told):
+    """It ends as any other, with its status, and leaves word of what it cannot mend."""
+    file = tmp_path / 'error.json'
+    env = {**os.environ, 'MAE_LAUNCHER_PID': str(os.getpid()), 'TORCHELASTIC_ERROR_FILE': str(file)}
+    result = subprocess.run(
+        [sys.executable, '-c', LAUNCHED.format(ends=ends)], env=env, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stdout) == (code, 'saved\nat exit\n')
+    assert result.stderr.startswith(said)
+    assert (json.loads(file.read_text())['final'] if file.exists() else None) is told

@@ -133,6 +133,7 @@ def test_what_a_restart_cannot_mend(final, tmp_path, monkeypatch):
     assert launcher._is_final(failure) is final
     assert not launcher._is_final(ProcessFailure(0, 1, -9, str(file)))
     assert not launcher._is_final(ProcessFailure(0, 1, 1, str(tmp_path / 'none')))
+    assert launcher._is_final(ProcessFailure(0, 1, 2, str(tmp_path / 'none')))  # argparse's status
 
 
 def test_a_config_with_another_text_is_another_run(tmp_path):

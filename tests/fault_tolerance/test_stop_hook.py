@@ -189,6 +189,16 @@ def test_requeue(make_runner, scontrol, signum, changes, calls):
     assert scontrol() == calls
 
 
+def test_an_elastic_run_is_requeued_whatever_it_was_started_from(
+    make_runner, scontrol, monkeypatch
+):
+    monkeypatch.setenv('MAE_ELASTIC_RUN', '17')
+    changes = {**CHANGES, 'default_hooks.stop.type': 'StopHook'}
+    runner = make_runner('run', changes)
+    *_, code = run(runner, Send('after_train_iter', 2, signal.SIGUSR1))
+    assert (code, scontrol()) == (143, ['requeue 17'])
+
+
 def test_without_the_hook_a_signal_ends_the_run_at_once(make_runner):
     runner = make_runner('run', {**CHANGES, 'default_hooks.stop': None})
     *_, code = run(runner, Send('after_train_iter', 2))

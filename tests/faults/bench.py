@@ -289,6 +289,13 @@ def state_of(work_dir):
         return {}
 
 
+def losses_of(work_dir):
+    """(step, loss) of each line of the newest scalars, which hold the whole run."""
+    newest = max(work_dir.glob('*/vis_data/scalars.json'))
+    lines = map(json.loads, newest.read_text().splitlines())
+    return [(line['step'], line['loss']) for line in lines if 'loss' in line]
+
+
 def tail(log, lines=12):
     """The last lines of a log, for a report."""
     text = Path(log).read_text(errors='replace') if os.path.exists(log) else ''

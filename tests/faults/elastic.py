@@ -1,12 +1,11 @@
 """Runs that go on by themselves: a process is killed, a node is lost, a node comes back."""
 
-import json
 import os
 import signal
 import time
 
 from tests.faults import netns
-from tests.faults.bench import PATIENCE, state_of, tail
+from tests.faults.bench import PATIENCE, losses_of, state_of, tail
 from tests.faults.nodes import OPTIONS, PACE, Pair, pair, reach, slowest, step_of
 from tests.faults.process import Hung
 from tests.faults.scene import Scene
@@ -50,7 +49,7 @@ def lose_node(trial):
         code, _ = run.wait(0, 0)
         trial.check(code == 0, f'exit status {code}: {tail(trial.log)}')
         trial.check(state_of(trial.work_dir)['world_size'] == 1, 'not alone')
-        _check_losses(trial, expected)
+        trial.check_losses(expected)
 
 
 def bring_back(trial):
@@ -67,7 +66,7 @@ def bring_back(trial):
         trial.check(codes == [0, 0], f'exit status {codes}: {tail(trial.log)}')
         trial.facts['orphans'] = run.orphans()
         trial.check(seconds < _SOON, f'back after {seconds:.0f} s')
-        _check_losses(trial, expected)
+        trial.check_losses(expected)
 
 
 def _lose(trial, run: Pair, pace=PACE):
@@ -100,24 +99,7 @@ def _undisturbed_losses(trial):
         line = trial.bench.line('mae', folder / 'run', processes=2, options=OPTIONS)
         trial.bench.run(line, folder / 'log')
 
-    return _losses(trial.bench.once('losses', make) / 'run')
-
-
-def _losses(work_dir):
-    """(step, loss) of each line of the newest scalars."""
-    newest = max(work_dir.glob('*/vis_data/scalars.json'))
-    lines = map(json.loads, newest.read_text().splitlines())
-    return [(line['step'], line['loss']) for line in lines if 'loss' in line]
-
-
-def _check_losses(trial, expected):
-    """Every step once, with the loss of an undisturbed run."""
-    found = _losses(trial.work_dir)
-    steps = [step for step, _ in found]
-    trial.check(steps == [step for step, _ in expected], f'not every step once: {steps}')
-    off = max(abs(loss - to) / to for (_, loss), (_, to) in zip(found, expected, strict=True))
-    trial.facts['losses_off'] = off
-    trial.check(off < 1e-5, f'losses are off by {off}')
+    return losses_of(trial.bench.once('losses', make) / 'run')
 
 
 SCENES = [

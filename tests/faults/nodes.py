@@ -32,7 +32,6 @@ class Pair:
         """Start the launcher of a node."""
         bench, work_dir = self.trial.bench, work_dir or self.trial.work_dir
         line = bench.line('mae', work_dir, *arguments, options=options, launched=True)
-        line.insert(2, '1')
         self.processes[number] = bench.start(
             [*self.nodes[number].prefix, *line],
             self.logs[number],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.bench import PATIENCE, Bench, state_of, tail
+from tests.faults.bench import PATIENCE, Bench, losses_of, state_of, tail
 from tests.faults.inside import phase_of
 
 
@@ -64,6 +64,15 @@ class Trial:
     def phase(self):
         """(phase, step) of the run, as far as it has got."""
         return phase_of(f'{self.log}.trace', self.work_dir)
+
+    def check_losses(self, expected):
+        """Every step must be logged once, with the loss of an undisturbed run to 1e-5."""
+        found = losses_of(self.work_dir)
+        steps = [step for step, _ in found]
+        self.check(steps == [step for step, _ in expected], f'not every step once: {steps}')
+        pairs = zip(found, expected, strict=True)
+        self.facts['losses_off'] = off = max(abs(loss - to) / to for (_, loss), (_, to) in pairs)
+        self.check(off < 1e-5, f'losses are off by {off}')
 
     def finish(self, line, reference, *, quick=False, fault=None):
         """Run a line with --resume in it to the end, which must be that of `reference`."""

@@ -3,7 +3,7 @@
 import signal
 from collections import Counter
 
-from tests.faults.bench import state_of
+from tests.faults.bench import losses_of, state_of
 from tests.faults.notes import notes
 from tests.faults.scene import Scene
 from tests.faults.stop import DENSE, OPTIONS
@@ -45,6 +45,26 @@ def _change_world(trial, kind, change, step, options):
     found = {**first, **second}
     trial.facts |= compare(expected, found)
     trial.check(found == expected, f'other samples: {trial.facts}')
+
+
+def three_processes(trial):
+    """Two processes, then one, then three, which do not divide the batch: samples and losses."""
+    options = (*OPTIONS, 'default_hooks.logger.interval=1')
+    alone = trial.bench.once('record-mae-1', lambda folder: record(trial, 'mae', options, folder))
+    found = {}
+    stops = trial.rng.randint(2, 9), trial.rng.randint(11, 20), None
+    for processes, step in zip((2, 1, 3), stops, strict=True):
+        log = trial.folder / f'log{processes}'
+        fault = step and dict(do='Signal', at='end', step=step, rank=processes - 1)
+        details = dict(processes=processes, options=options)
+        line = trial.bench.line('mae', trial.work_dir, '--resume', **details)
+        trial.run(line, code=143 if step else 0, fault=fault, record=True, log=log)
+        seen = _seen(trial.folder, processes, log.name)
+        trial.check(not set(found) & set(seen), 'a step was done twice')
+        found |= seen
+    trial.facts |= _compare(_seen(alone, 1), found)
+    trial.check(found == _seen(alone, 1), f'other samples: {trial.facts}')
+    trial.check_losses(losses_of(alone / 'run'))
 
 
 def record(trial, kind, options, folder):
@@ -96,6 +116,15 @@ SCENES = [
         'stopped and resumed with another number of processes (1, 2, 4): samples, keys, masks',
         other_world,
         full=len(_CHANGES),
+        short=(),
+        cores=2,
+        sum_up=total,
+    ),
+    Scene(
+        'world3',
+        'two processes, then one, then three: samples, keys, masks, losses',
+        three_processes,
+        full=1,
         short=(),
         cores=2,
         sum_up=total,

@@ -5,12 +5,9 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -20,7 +17,6 @@ import torch.distributed as dist
 from mae.fault_tolerance.checkpoint import choose_checkpoint
 from mae.utils.distributed import (
     Timeouts,
-    die_with_parent,
     init_distributed,
     interface_to_master,
     on_main,
@@ -197,63 +193,10 @@ def test_flight_recorder_writes_to_the_work_dir(gpus, tmp_path, monkeypatch):
     assert [os.environ[name] for name in names] == ['7', '1', f'{tmp_path}/nccl_trace_rank_']
 
 
-# --- death with the launcher ---------------------------------------------------------------
-
-LINUX = pytest.mark.skipif(sys.platform != 'linux', reason='prctl, ioctl and ip are of Linux')
-FORK = multiprocessing.get_context('fork')
-
-
-def rank_of(pipe):
-    signal.signal(signal.SIGTERM, lambda *_: pipe.send('told'))
-    die_with_parent()
-    pipe.send(os.getpid())
-    time.sleep(60)
-
-
-def launcher_of(pipe):
-    FORK.Process(target=rank_of, args=(pipe,)).start()
-    time.sleep(60)
-
-
-@LINUX
-def test_a_process_is_told_when_its_launcher_is_killed(monkeypatch):
-    monkeypatch.delenv('MAE_LAUNCHER_PID', raising=False)
-    ours, theirs = FORK.Pipe()
-    launcher = FORK.Process(target=launcher_of, args=(theirs,))
-    launcher.start()
-    assert ours.poll(60)
-    pid = ours.recv()
-    launcher.kill()
-    try:
-        assert ours.poll(10)
-        assert ours.recv() == 'told'
-    finally:
-        launcher.join()
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-@LINUX
-def test_a_process_whose_launcher_has_ended_does_not_begin(monkeypatch):
-    ended = FORK.Process(target=os.getpid)
-    ended.start()
-    ended.join()
-
-    def check():
-        os.environ['MAE_LAUNCHER_PID'] = str(ended.pid)
-        try:
-            die_with_parent()
-        except ValueError as error:
-            os._exit(7 if 'launcher of this process has ended' in str(error) else 1)
-
-    child = FORK.Process(target=check)  # the request to the system would stay with this process
-    child.start()
-    child.join(60)
-    assert child.exitcode == 7
-
-
 # --- two nodes: network namespaces with a cable between them -------------------------------
 
+LINUX = pytest.mark.skipif(sys.platform != 'linux', reason='ioctl and ip are of Linux')
+FORK = multiprocessing.get_context('fork')
 NEW_NET, NEW_MOUNTS = 0x40000000, 0x20000
 
 
