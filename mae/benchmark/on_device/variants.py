@@ -21,7 +21,7 @@ _RESIDUAL = {f'model.{part}.bf16_residual': True for part in ('encoder', 'decode
 _CAST = {'optim_wrapper.weight_copies': False}
 _COMPILED, _GRAPH = {'compile': True}, {'cuda_graph': True}
 # Name, config, batch, changes, settings. The last ones cost most and are left out first.
-_VARIANTS: tuple[tuple[str, str, int, dict[str, Any], dict[str, bool]], ...] = (
+_VARIANTS: tuple[tuple[str, str, int, dict[str, Any], dict[str, Any]], ...] = (
     ('ViT-B, 64', BASE, 64, {}, {}),
     ('ViT-B, 64, weights cast by autocast', BASE, 64, _CAST, {}),
     ('ViT-B, 64, CUDA graph', BASE, 64, {}, _GRAPH),
@@ -47,7 +47,7 @@ def checks(place: CheckedDevice) -> Iterator[Check]:
 
 
 def _measure(
-    place: CheckedDevice, config: str, batch: int, changes: dict[str, Any], how: dict[str, bool]
+    place: CheckedDevice, config: str, batch: int, changes: dict[str, Any], how: dict[str, Any]
 ) -> Figures:
     """Eight steps after three; the peak is the allocator's, weights and optimizer included."""
     settings = place.settings(config, batch, changes=changes, **how)
