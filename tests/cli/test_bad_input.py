@@ -119,7 +119,7 @@ def test_number_out_of_range(refused, option, message):
             'model.encoder.attention_backend=cudnn',
             "attention_backend='cudnn' needs a GPU; on a CPU",
         ),
-        ('optim_wrapper.amp=float8', "optim_wrapper.amp must be 'bfloat16', 'float16'"),
+        ('optim_wrapper.amp=float8', "optim_wrapper.amp must be 'bfloat16' or 'float16' or None"),
         ('eval_amp=float8', 'eval_amp'),
     ],
 )

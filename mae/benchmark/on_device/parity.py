@@ -101,14 +101,11 @@ def _same_bits(
     place: CheckedDevice, *, weight_copies: bool = False, cuda_graph: bool = False
 ) -> Figures:
     """Five steps in bfloat16: plain ones, and as the arguments say."""
-    losses, weights = zip(
-        _five_steps(place, weight_copies=False, cuda_graph=False),
-        _five_steps(place, weight_copies=weight_copies, cuda_graph=cuda_graph),
-        strict=True,
-    )
-    different = sum(not torch.equal(a, b) for a, b in zip(*weights, strict=True))
-    figures = {'losses': losses[0], 'found': losses[1], 'different_weights': different}
-    return _expect(figures, losses[0] == losses[1] and not different)
+    expected, plain = _five_steps(place, weight_copies=False, cuda_graph=False)
+    losses, weights = _five_steps(place, weight_copies=weight_copies, cuda_graph=cuda_graph)
+    different = sum(not torch.equal(a, b) for a, b in zip(weights, plain, strict=True))
+    figures = {'losses': losses, 'expected': expected, 'different_weights': different}
+    return _expect(figures, losses == expected and not different)
 
 
 def _five_steps(

@@ -10,7 +10,7 @@ from mae.utils.errors import ConfigError
 
 
 class WeightCopies:
-    """The copies that layers with an attribute `weight_copies` compute with, see `Linear`.
+    """The copies that layers with an attribute `weight_copies` compute with, see `AmpLinear`.
 
     Autocast casts each weight in each forward pass, by a kernel of its own: in every micro-batch,
     and again where a pass is recomputed. Here one call writes all of them at the start of a step,

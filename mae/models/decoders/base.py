@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mae.models.layers.init import init_token, init_transformer
-from mae.models.layers.linear import Linear
+from mae.models.layers.linear import AmpLinear
 from mae.models.layers.pos_embed import resample_pos_embed, sincos_pos_embed
 from mae.models.layers.shapes import check_ids, check_like, check_shape
 from mae.models.layers.tokens import take
@@ -46,7 +46,7 @@ class Decoder(nn.Module):
         self.num_prefix_tokens = num_prefix_tokens
         self.pos_antialias = pos_antialias
 
-        self.embed = Linear(encoder_dim, embed_dim)
+        self.embed = AmpLinear(encoder_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         pos_embed = sincos_pos_embed(embed_dim, grid_size, num_prefix_tokens)
         self.pos_embed = nn.Parameter(pos_embed, requires_grad=False)

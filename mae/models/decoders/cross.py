@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mae.models.decoders.base import Decoder
 from mae.models.layers.block import NORM_EPS, to_bf16
 from mae.models.layers.cross import CrossBlock
-from mae.models.layers.linear import Linear
+from mae.models.layers.linear import AmpLinear
 from mae.registry import MODELS
 
 
@@ -67,7 +67,7 @@ class CrossDecoder(Decoder):
             CrossBlock(embed_dim, num_heads, mlp_ratio=mlp_ratio) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
-        self.pred = Linear(embed_dim, target_dim)
+        self.pred = AmpLinear(embed_dim, target_dim)
 
     def forward(self, latent: Tensor, ids_keep: Tensor, ids_hide: Tensor) -> Tensor:
         """Predict hidden patches.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mae.models.decoders.base import Decoder
 from mae.models.layers.attention_backends import Backend
 from mae.models.layers.block import NORM_EPS, Block, Recompute, to_bf16
-from mae.models.layers.linear import Linear
+from mae.models.layers.linear import AmpLinear
 from mae.registry import MODELS
 
 
@@ -81,7 +81,7 @@ class TransformerDecoder(Decoder):
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-        self.pred = Linear(embed_dim, target_dim)
+        self.pred = AmpLinear(embed_dim, target_dim)
 
     def forward(self, latent: Tensor, ids_keep: Tensor, ids_hide: Tensor) -> Tensor:
         """Predict the hidden patches.

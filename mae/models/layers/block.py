@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mae.models.layers.attention import Attention
 from mae.models.layers.attention_backends import Backend
-from mae.models.layers.linear import Linear
+from mae.models.layers.linear import AmpLinear
 from mae.utils.ratio import exact
 
 NORM_EPS = 1e-6
@@ -86,9 +86,9 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, *, recompute: bool = False) -> None:
         super().__init__()
-        self.fc1 = Linear(dim, hidden_dim)
+        self.fc1 = AmpLinear(dim, hidden_dim)
         self.act = nn.GELU()
-        self.fc2 = Linear(hidden_dim, dim)
+        self.fc2 = AmpLinear(hidden_dim, dim)
         self.recompute = recompute
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mae.models.layers.attention import attend, check_heads
 from mae.models.layers.block import NORM_EPS, Mlp
-from mae.models.layers.linear import Linear
+from mae.models.layers.linear import AmpLinear
 from mae.utils.ratio import exact
 
 
@@ -18,9 +18,9 @@ class CrossAttention(nn.Module):
         super().__init__()
         check_heads(dim, num_heads)
         self.num_heads = num_heads
-        self.q = Linear(dim, dim)
-        self.kv = Linear(dim, 2 * dim)
-        self.proj = Linear(dim, dim)
+        self.q = AmpLinear(dim, dim)
+        self.kv = AmpLinear(dim, 2 * dim)
+        self.proj = AmpLinear(dim, dim)
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Queries (B, Q, D) and a memory (B, N, D) to (B, Q, D)."""

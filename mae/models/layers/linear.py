@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
-class Linear(nn.Linear):
-    """`nn.Linear`, which autocast need not cast the weights of where a step has copied them.
+class AmpLinear(nn.Linear):
+    """`nn.Linear` that computes with copies of its weights, where there are some.
 
-    Autocast casts all weights in each forward pass, and again where a pass is recomputed. The
-    copies have the same bits, and their gradients arrive at the weights in float32 as they would.
+    Autocast casts all weights in each forward pass, and again where a pass is recomputed. Copies
+    made once a step have the same bits, and their gradients reach the weights as those of a cast.
 
     Attributes:
         weight_copies: weight and bias in the type of autocast, as they are in this step; None:
@@ -38,7 +38,7 @@ class Linear(nn.Linear):
 
 
 class Copied(torch.autograd.Function):
-    """What a cast of a weight does, but that the result is there already."""
+    """A cast of a weight whose result is there already."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, copy: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mae.engine.optim import StepOptimWrapper
 from mae.engine.optim.weight_copies import WeightCopies
-from mae.models.layers.linear import Linear
+from mae.models.layers.linear import AmpLinear
 from mae.utils import precision
 from mae.utils.digest import weights_sha256
 from mae.utils.errors import ConfigError
@@ -40,7 +40,7 @@ def train(make_runner, folder, copies, changes=(), classify=False):
     hook = Losses()
     runner.register_hook(hook)
     runner.train()
-    layers = [layer for layer in runner.model.modules() if isinstance(layer, Linear)]
+    layers = [layer for layer in runner.model.modules() if isinstance(layer, AmpLinear)]
     assert layers
     assert all(layer.weight_copies is None for layer in layers)  # none outlives its step
     return hook.losses, weights_sha256(runner.bare_model.state_dict())
@@ -86,7 +86,7 @@ class Casts(TorchDispatchMode):
 
 @pytest.mark.parametrize(('copies', 'casts', 'writes'), [(False, 3, 0), (None, 3, 0), (True, 0, 1)])
 def test_a_step_writes_once_what_each_pass_would_cast(copies, casts, writes):
-    model = Linear(31, 37)
+    model = AmpLinear(31, 37)
     optimizer = torch.optim.AdamW(model.parameters())
     wrapper = StepOptimWrapper(optimizer, amp='bfloat16', weight_copies=copies)
     before = model.weight.detach().clone()
@@ -103,7 +103,7 @@ def test_a_step_writes_once_what_each_pass_would_cast(copies, casts, writes):
 
 def test_of_weights_that_are_cut_into_parts_there_are_none():
     """As of a wrapper that shards them."""
-    model = Linear(4, 3)
+    model = AmpLinear(4, 3)
     assert WeightCopies.of(model, torch.bfloat16, required=True) is not None
     model.weight = nn.Parameter(model.weight.detach().flatten()[:6])
     assert WeightCopies.of(model, torch.bfloat16, required=False) is None

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from mae.models.layers.attention import Attention
-from mae.models.layers.linear import Linear
+from mae.models.layers.linear import AmpLinear
 
 
 def with_copies(module, dtype):
     """The same module, whose layers have copies."""
     twin = copy.deepcopy(module)
     for layer in twin.modules():
-        if isinstance(layer, Linear):
+        if isinstance(layer, AmpLinear):
             layer.weight_copies = tuple(x.detach().to(dtype) for x in (layer.weight, layer.bias))
     return twin
 
@@ -40,7 +40,7 @@ def test_the_same_bits_as_by_autocast(dtype, queries):
 
 
 def test_the_copies_are_what_is_read():
-    module, x = Linear(4, 3), torch.randn(2, 4)
+    module, x = AmpLinear(4, 3), torch.randn(2, 4)
     copied = with_copies(module, torch.bfloat16)
     nn.init.zeros_(copied.weight)
     expected = results(module, x, torch.bfloat16)[0]
@@ -48,12 +48,12 @@ def test_the_copies_are_what_is_read():
 
 
 def test_without_autocast_the_weights_are_read():
-    module, x = Linear(4, 3), torch.randn(2, 4)
+    module, x = AmpLinear(4, 3), torch.randn(2, 4)
     expected = results(module, x, None)
     assert all(map(torch.equal, results(with_copies(module, torch.bfloat16), x, None), expected))
 
 
 def test_copies_are_no_part_of_the_state():
-    module = with_copies(Linear(4, 3), torch.bfloat16)
+    module = with_copies(AmpLinear(4, 3), torch.bfloat16)
     assert list(module.state_dict()) == ['weight', 'bias']
     assert len(list(module.parameters())) == 2
