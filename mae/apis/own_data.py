@@ -205,7 +205,10 @@ def write_recipe(
         values['test_dataloader'] = Variable('val_dataloader')
     reasons = {key: choice.why for key, choice in choices.items() if choice.why}
     looked = '\n'.join([f'{found.num_images:,} images.', *found.describe()])
-    about = f'{printable(about)}\n\n{looked}\nWritten by `mae {kind}`; change it, and `mae train` takes it.\n'
+    about = (
+        f'{printable(about)}\n\n{looked}\n'
+        f'Written by `mae {kind}`; change it, and `mae train` takes it.\n'
+    )
     text = config_text(about, base, values, reasons)
     if path.exists() and path.read_text(encoding='utf-8') != text:
         raise ConfigError(
