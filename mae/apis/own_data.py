@@ -26,6 +26,7 @@ from mae.apis.runs import train
 from mae.config import load_config
 from mae.config.write import Variable, config_text, write_config
 from mae.datasets import write_quarantine
+from mae.datasets.sources.walk import class_folders
 from mae.datasets.survey import ARRAYS, Survey, split_of, survey
 from mae.engine import Runner
 from mae.utils.errors import ConfigError, DataError
@@ -90,6 +91,8 @@ def write_pretraining(data: str | Path, out: str | Path | None, given: Given) ->
     machine = machine_at_hand()
     images = Images(found.num_readable, found.short_side, found.megapixels)
     say_survey(found)
+    if len(names := class_folders(found.folder)) > 1:
+        say(f'{len(names)} folders in it, such as {names[0]}: labels are for `mae finetune`')
     recipe = pretraining_recipe(images, machine, given)
     choices = _pretraining_choices(found, recipe, machine)
     lines = [*described(recipe)]
