@@ -48,6 +48,7 @@ def pretrain(
     patch_size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    resume: bool = False,
 ) -> Runner:
     """Pre-train on a folder of images, with a config that is written for them.
 
@@ -63,6 +64,7 @@ def pretrain(
         patch_size: side in pixels.
         epochs: length of the run.
         batch_size: images of a step.
+        resume: continue the run in `out`, from its newest checkpoint.
 
     Returns:
         The runner, when the last epoch is done.
@@ -73,7 +75,7 @@ def pretrain(
         ValueError: as `mae.apis.train`.
     """
     given = Given(arch, img_size, patch_size, epochs, batch_size)
-    return train(load_config(write_pretraining(data, out, given)))
+    return train_written(write_pretraining(data, out, given), resume=resume)
 
 
 def write_pretraining(data: str | Path, out: str | Path | None, given: Given) -> Path:
@@ -102,6 +104,16 @@ def write_pretraining(data: str | Path, out: str | Path | None, given: Given) ->
         say(line)
     say_config(path)
     return path
+
+
+def train_written(config: Path, *, resume: bool) -> Runner:
+    """Train from a config that was written, or continue its run.
+
+    Raises:
+        ValueError: as `mae.apis.train`.
+    """
+    # A fine-tuning names its pre-trained weights, which are not what it continues from.
+    return train(load_config(config, {'resume': True, 'load_from': None} if resume else {}))
 
 
 def machine_at_hand() -> Machine:

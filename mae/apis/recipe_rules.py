@@ -189,7 +189,8 @@ def choose_warmup(epochs: int, paper_epochs: int) -> Chosen:
 
 def choose_interval(epochs: int) -> Chosen:
     """Epochs between checkpoints, and between validations."""
-    return Chosen(max(1, epochs // 10), 'epochs: about ten times in a run')
+    interval = max(1, epochs // 10)
+    return Chosen(interval, 'epochs: about ten times in a run' if interval > 1 else 'each epoch')
 
 
 def estimate(minutes: float | None) -> str:

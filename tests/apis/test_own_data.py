@@ -90,6 +90,17 @@ def test_the_same_again_is_the_same_and_an_edited_config_stays(places, capsys):
     assert 'warning: cannot be read and is left out: ' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_run_is_continued_where_asked(places, monkeypatch, resume):
+    root, out = places
+    monkeypatch.setattr('mae.apis.own_data.train', lambda config: config)
+    config = pretrain(root, out, **SMALL, resume=resume)
+    assert (config.resume, config.work_dir) == (resume, str(out))
+    tuned, weights = root.parent / 'other', out / 'epoch_1.pth'
+    config = finetune(root, weights, tuned, **SMALL, resume=resume)
+    assert config.load_from == (None if resume else str(weights))
+
+
 def test_grey_images_make_a_model_of_one_channel(tmp_path):
     for index in range(16):
         save(tmp_path / 'grey' / f'{index}.png', noise(40, 40, 1, seed=index))
