@@ -266,10 +266,8 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choice
 def _sources(found: Survey, val: str) -> tuple[Chosen, Chosen]:
     """Of training and validation."""
     if val:
-        splits = (found.split, val)
-        train, test = (Chosen({'root': found.root, 'split': split}, '') for split in splits)
-        return train, test
-    folder = {'type': 'ImageFolder', 'root': found.root}
+        return Chosen(found.source, ''), Chosen({**found.source, 'split': val}, '')
+    folder = {'type': 'ImageFolder', **found.source}
     share = 1 - HELD_OUT
     part = {'_delete_': True, 'type': 'Subset', 'source': folder, 'fraction': share}
     why = f'{HELD_OUT:.0%} of each class are held out to validate'

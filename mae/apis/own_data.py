@@ -3,7 +3,6 @@
 import os
 import shlex
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -27,7 +26,7 @@ from mae.config import load_config
 from mae.config.write import Variable, config_text, write_config
 from mae.datasets import write_quarantine
 from mae.datasets.sources.walk import class_folders
-from mae.datasets.survey import ARRAYS, Survey, split_of, survey
+from mae.datasets.survey import Survey, split_of, survey
 from mae.engine import Runner
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hardware import cores_at_hand
@@ -160,7 +159,7 @@ def _pretraining_choices(found: Survey, recipe: PretrainingRecipe, machine: Mach
     choices |= _input_choices(found)
     choices |= {
         'train_dataloader.batch_size': Chosen(recipe.per_device, 'at once on a device'),
-        'train_dataloader.dataset.source': Chosen(_source(found), ''),
+        'train_dataloader.dataset.source': Chosen({**found.source, 'labelled': False}, ''),
         'param_scheduler.warmup_epochs': choose_warmup(epochs, WARMUP_EPOCHS),
         'train_cfg.max_epochs': recipe.epochs,
         'default_hooks.checkpoint.interval': choose_interval(epochs),
@@ -169,11 +168,6 @@ def _pretraining_choices(found: Survey, recipe: PretrainingRecipe, machine: Mach
         why = 'this device computes no bfloat16'
         choices['optim_wrapper.amp'] = Chosen(machine.amp, why)
     return choices
-
-
-def _source(found: Survey) -> dict[str, Any]:
-    source: dict[str, Any] = {'root': found.root, 'split': found.split, 'labelled': False}
-    return source | ({'extensions': list(ARRAYS)} if found.extensions == ARRAYS else {})
 
 
 def _input_choices(found: Survey) -> Choices:
