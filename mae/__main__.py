@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import NoReturn
 
 from mae.apis.cli import run_command
 from mae.utils.suggest import did_you_mean
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_command(lambda: function(rest, f'mae {name}'), stops=command.trains)
 
 
-def _refuse(words: Sequence[str]) -> None:
+def _refuse(words: Sequence[str]) -> NoReturn:
     """End with the commands of a group, or with the nearest name of a misspelt one."""
     group = {name: row for name, row in COMMANDS.items() if name.split()[0] == words[0]}
     if group and (len(words) == 1 or words[1] in ('-h', '--help')):

@@ -89,7 +89,9 @@ def finetuning_recipe(
         img_size = Chosen(given.img_size, 'given: positions are resampled')
     require_patches(img_size.value, weights.patch_size)
     batch_size = choose_batch_size(images, machine, given)
-    cost = WHOLE_IMAGE * core_seconds(images, weights.arch, img_size.value, weights.patch_size)
+    cost = WHOLE_IMAGE * core_seconds(
+        images, machine, weights.arch, img_size.value, weights.patch_size
+    )
     epochs = choose_epochs(images, machine, given, batch_size.value, cost, EPOCHS, GPU_STEPS)
     mixes = epochs.value >= MIXED_FROM
     why = f'less than {MIXED_FROM} epochs are too short to learn from mixed images'

@@ -21,6 +21,7 @@ from mae.apis.own_data import (
     say,
     say_config,
     say_survey,
+    train_written,
     write_recipe,
 )
 from mae.apis.recipe_rules import (
@@ -32,8 +33,6 @@ from mae.apis.recipe_rules import (
     choose_warmup,
     estimate,
 )
-from mae.apis.runs import train
-from mae.config import load_config
 from mae.datasets.sources.walk import class_folders
 from mae.datasets.survey import Survey, split_of, survey
 from mae.engine import Runner
@@ -55,6 +54,7 @@ def finetune(
     img_size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    resume: bool = False,
 ) -> Runner:
     """Fine-tune pre-trained weights on class folders, with a config that is written for them.
 
@@ -69,6 +69,7 @@ def finetune(
         img_size: side in pixels; None of this and the following leaves the value to the rules.
         epochs: length of the run.
         batch_size: images of a step.
+        resume: continue the run in `out`, from its newest checkpoint.
 
     Returns:
         The runner, when the last epoch is done.
@@ -80,7 +81,7 @@ def finetune(
         ValueError: as `mae.apis.train`.
     """
     given = Given(img_size=img_size, epochs=epochs, batch_size=batch_size)
-    return train(load_config(write_finetuning(data, checkpoint, out, given)))
+    return train_written(write_finetuning(data, checkpoint, out, given), resume=resume)
 
 
 def write_finetuning(
@@ -265,10 +266,8 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choice
 def _sources(found: Survey, val: str) -> tuple[Chosen, Chosen]:
     """Of training and validation."""
     if val:
-        splits = (found.split, val)
-        train, test = (Chosen({'root': found.root, 'split': split}, '') for split in splits)
-        return train, test
-    folder = {'type': 'ImageFolder', 'root': found.root}
+        return Chosen(found.source, ''), Chosen({**found.source, 'split': val}, '')
+    folder = {'type': 'ImageFolder', **found.source}
     share = 1 - HELD_OUT
     part = {'_delete_': True, 'type': 'Subset', 'source': folder, 'fraction': share}
     why = f'{HELD_OUT:.0%} of each class are held out to validate'

@@ -3,7 +3,6 @@
 import os
 import shlex
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,7 +25,8 @@ from mae.apis.runs import train
 from mae.config import load_config
 from mae.config.write import Variable, config_text, write_config
 from mae.datasets import write_quarantine
-from mae.datasets.survey import ARRAYS, Survey, split_of, survey
+from mae.datasets.sources.walk import class_folders
+from mae.datasets.survey import Survey, split_of, survey
 from mae.engine import Runner
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hardware import cores_at_hand
@@ -47,6 +47,7 @@ def pretrain(
     patch_size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    resume: bool = False,
 ) -> Runner:
     """Pre-train on a folder of images, with a config that is written for them.
 
@@ -62,6 +63,7 @@ def pretrain(
         patch_size: side in pixels.
         epochs: length of the run.
         batch_size: images of a step.
+        resume: continue the run in `out`, from its newest checkpoint.
 
     Returns:
         The runner, when the last epoch is done.
@@ -72,7 +74,7 @@ def pretrain(
         ValueError: as `mae.apis.train`.
     """
     given = Given(arch, img_size, patch_size, epochs, batch_size)
-    return train(load_config(write_pretraining(data, out, given)))
+    return train_written(write_pretraining(data, out, given), resume=resume)
 
 
 def write_pretraining(data: str | Path, out: str | Path | None, given: Given) -> Path:
@@ -90,6 +92,8 @@ def write_pretraining(data: str | Path, out: str | Path | None, given: Given) ->
     machine = machine_at_hand()
     images = Images(found.num_readable, found.short_side, found.megapixels)
     say_survey(found)
+    if len(names := class_folders(found.folder)) > 1:
+        say(f'{len(names)} folders in it, such as {names[0]}: labels are for `mae finetune`')
     recipe = pretraining_recipe(images, machine, given)
     choices = _pretraining_choices(found, recipe, machine)
     lines = [*described(recipe)]
@@ -99,6 +103,16 @@ def write_pretraining(data: str | Path, out: str | Path | None, given: Given) ->
         say(line)
     say_config(path)
     return path
+
+
+def train_written(config: Path, *, resume: bool) -> Runner:
+    """Train from a config that was written, or continue its run.
+
+    Raises:
+        ValueError: as `mae.apis.train`.
+    """
+    # A fine-tuning names its pre-trained weights, which are not what it continues from.
+    return train(load_config(config, {'resume': True, 'load_from': None} if resume else {}))
 
 
 def machine_at_hand() -> Machine:
@@ -145,7 +159,7 @@ def _pretraining_choices(found: Survey, recipe: PretrainingRecipe, machine: Mach
     choices |= _input_choices(found)
     choices |= {
         'train_dataloader.batch_size': Chosen(recipe.per_device, 'at once on a device'),
-        'train_dataloader.dataset.source': Chosen(_source(found), ''),
+        'train_dataloader.dataset.source': Chosen({**found.source, 'labelled': False}, ''),
         'param_scheduler.warmup_epochs': choose_warmup(epochs, WARMUP_EPOCHS),
         'train_cfg.max_epochs': recipe.epochs,
         'default_hooks.checkpoint.interval': choose_interval(epochs),
@@ -154,11 +168,6 @@ def _pretraining_choices(found: Survey, recipe: PretrainingRecipe, machine: Mach
         why = 'this device computes no bfloat16'
         choices['optim_wrapper.amp'] = Chosen(machine.amp, why)
     return choices
-
-
-def _source(found: Survey) -> dict[str, Any]:
-    source: dict[str, Any] = {'root': found.root, 'split': found.split, 'labelled': False}
-    return source | ({'extensions': list(ARRAYS)} if found.extensions == ARRAYS else {})
 
 
 def _input_choices(found: Survey) -> Choices:
@@ -205,7 +214,10 @@ def write_recipe(
         values['test_dataloader'] = Variable('val_dataloader')
     reasons = {key: choice.why for key, choice in choices.items() if choice.why}
     looked = '\n'.join([f'{found.num_images:,} images.', *found.describe()])
-    about = f'{printable(about)}\n\n{looked}\nWritten by `mae {kind}`; change it, and `mae train` takes it.\n'
+    about = (
+        f'{printable(about)}\n\n{looked}\n'
+        f'Written by `mae {kind}`; change it, and `mae train` takes it.\n'
+    )
     text = config_text(about, base, values, reasons)
     if path.exists() and path.read_text(encoding='utf-8') != text:
         raise ConfigError(

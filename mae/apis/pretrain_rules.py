@@ -82,7 +82,7 @@ def pretraining_recipe(images: Images, machine: Machine, given: Given) -> Pretra
     img_size, patch_size = _sizes(images, given)
     batch_size = choose_batch_size(images, machine, given)
     base_lr = choose_lr(batch_size.value, PAPER_LR, PAPER_BATCH)
-    cost = core_seconds(images, arch.value, img_size.value, patch_size.value)
+    cost = core_seconds(images, machine, arch.value, img_size.value, patch_size.value)
     epochs = choose_epochs(images, machine, given, batch_size.value, cost, EPOCHS, GPU_STEPS)
     minutes = epochs.value * images.number * cost / machine.cores / 60
     return PretrainingRecipe(

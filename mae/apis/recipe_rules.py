@@ -22,6 +22,7 @@ CPU_SECONDS = 300  # of a run, by the estimate below
 # with 16 to 196 patches; the other sizes relative to it, the last two by their operations alone.
 _STEP, _PER_PATCH = 0.002, 0.0002
 _COST = {'tiny': 1.0, 'small': 1.9, 'base': 4.4, 'large': 9.3, 'huge': 22.0}
+_FLOAT32 = 1.5  # times as long, measured likewise
 _DECODE_MEGAPIXEL, _CROP = 0.006, 0.003  # of a loader, a JPEG and its crop
 
 
@@ -135,11 +136,14 @@ def choose_lr(batch_size: int, paper_lr: float, paper_batch: int) -> Chosen:
     return Chosen(base_lr, f'{why}{paper_batch:,}) ** .5')
 
 
-def core_seconds(images: Images, arch: str, img_size: int, patch_size: int) -> float:
+def core_seconds(
+    images: Images, machine: Machine, arch: str, img_size: int, patch_size: int
+) -> float:
     """Of a CPU for one image once in pre-training, loading included."""
     patches = (img_size // patch_size) ** 2
     load = _DECODE_MEGAPIXEL * images.megapixels + _CROP
-    return load + (_STEP + _PER_PATCH * patches) * _COST[arch]
+    precision = 1.0 if machine.amp else _FLOAT32
+    return load + (_STEP + _PER_PATCH * patches) * _COST[arch] * precision
 
 
 def choose_epochs(
@@ -189,7 +193,8 @@ def choose_warmup(epochs: int, paper_epochs: int) -> Chosen:
 
 def choose_interval(epochs: int) -> Chosen:
     """Epochs between checkpoints, and between validations."""
-    return Chosen(max(1, epochs // 10), 'epochs: about ten times in a run')
+    interval = max(1, epochs // 10)
+    return Chosen(interval, 'epochs: about ten times in a run' if interval > 1 else 'each epoch')
 
 
 def estimate(minutes: float | None) -> str:

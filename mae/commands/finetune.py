@@ -36,6 +36,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         ('batch-size', 'images of a step'),
     ):
         parser.add_argument(f'--{name}', type=int, metavar='N', help=text)
+    parser.add_argument('--resume', action='store_true', help='continue the run in the work dir')
     parser.add_argument(
         '--config-only', action='store_true', help='write the config, and do not train'
     )
@@ -47,11 +48,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Fine-tune; `argv` stands for the command line."""
     args = parse_args(argv, prog)
     print(f'looking at {args.data}', flush=True)
-    from mae.apis import load_config, train
     from mae.apis.own_classes import write_finetuning
+    from mae.apis.own_data import train_written
     from mae.apis.recipe_rules import Given
 
     given = Given(img_size=args.img_size, epochs=args.epochs, batch_size=args.batch_size)
     config = write_finetuning(args.data, args.checkpoint, args.work_dir, given)
     if not args.config_only:
-        train(load_config(config))
+        train_written(config, resume=args.resume)

@@ -28,6 +28,7 @@ from mae.datasets.sources.select_classes import SelectClasses
 from mae.datasets.sources.subset import Subset
 from mae.datasets.sources.torchvision_images import TorchvisionImages
 from mae.datasets.sources.torchvision_sets import HOMES as TORCHVISION_SETS
+from mae.datasets.survey import survey
 
 __all__ = [
     'TORCHVISION_SETS',
@@ -55,6 +56,7 @@ __all__ = [
     'collate',
     'collate_dense',
     'read_quarantine',
+    'survey',
     'transforms',
     'verify',
     'write_quarantine',

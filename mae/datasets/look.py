@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from mae.datasets.transforms import DecodeImage
 from mae.datasets.transforms.image_file import NPY, open_image, read_image_bytes, read_npy
@@ -73,8 +74,10 @@ def _measure(pixels: torch.Tensor, has_alpha: bool, bits: int) -> Look:
 
 def _require_few_channels(image: ImageFile) -> None:
     """Raises ValueError for a TIFF of which Pillow would read the first three channels alone."""
-    if image.format == 'TIFF' and (samples := image.tag_v2.get(_SAMPLES_PER_PIXEL, 1)) > 4:
-        raise ValueError(f'it has {samples} channels')
+    if isinstance(image, TiffImageFile):
+        samples = image.tag_v2.get(_SAMPLES_PER_PIXEL, 1)
+        if samples > 4:
+            raise ValueError(f'it has {samples} channels')
 
 
 def _reason(error: Exception) -> str:

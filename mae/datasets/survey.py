@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,13 @@ class Survey:
     unreadable: tuple[tuple[str, str], ...]
     classes: dict[str, int]
     extensions: tuple[str, ...] = IMAGE_EXTENSIONS
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Keywords of the `ImageFolder` that was looked at."""
+        usual = self.extensions == IMAGE_EXTENSIONS
+        endings = {} if usual else {'extensions': list(self.extensions)}
+        return {'root': self.root, 'split': self.split, **endings}
 
     @property
     def folder(self) -> str:
@@ -152,7 +160,7 @@ def survey(root: str, *, split: str = '', labelled: bool = False, sample: int = 
             f'{reason}'
         )
     _require_one_kind(source.folder, looks, paths, found)
-    classes = _count_classes(root, split) if labelled else {}
+    classes = _count_classes(root, split, extensions) if labelled else {}
     return Survey(root, split, total, looks, bad, classes, extensions)
 
 
@@ -202,14 +210,14 @@ def _require_one_kind(
     )
 
 
-def _count_classes(root: str, split: str) -> dict[str, int]:
+def _count_classes(root: str, split: str, extensions: tuple[str, ...]) -> dict[str, int]:
     """Number of images of each class folder.
 
     Raises:
         DataError: there are none, or images lie beside them.
     """
-    source = ImageFolder(root, split)
-    loose = [f for f in list_folder(source.folder)[1] if f.lower().endswith(IMAGE_EXTENSIONS)]
+    source = ImageFolder(root, split, extensions=extensions)
+    loose = [f for f in list_folder(source.folder)[1] if f.lower().endswith(extensions)]
     if loose:
         raise DataError(
             f'{source.folder}: {len(loose)} images beside its class folders, such as '

@@ -324,7 +324,7 @@ def test_malformed_command_line(tool, argv, message, capsys):
 
 
 def test_download_of_a_pattern_that_nothing_matches():
-    with pytest.raises(ValueError, match=r"'resnet'; --list alone"):
+    with pytest.raises(ValueError, match=r"'resnet'; `mae zoo list` shows all"):
         call('download', '--list', 'resnet')
 
 

@@ -90,6 +90,17 @@ def test_the_same_again_is_the_same_and_an_edited_config_stays(places, capsys):
     assert 'warning: cannot be read and is left out: ' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_run_is_continued_where_asked(places, monkeypatch, resume):
+    root, out = places
+    monkeypatch.setattr('mae.apis.own_data.train', lambda config: config)
+    config = pretrain(root, out, **SMALL, resume=resume)
+    assert (config.resume, config.work_dir) == (resume, str(out))
+    tuned, weights = root.parent / 'other', out / 'epoch_1.pth'
+    config = finetune(root, weights, tuned, **SMALL, resume=resume)
+    assert config.load_from == (None if resume else str(weights))
+
+
 def test_grey_images_make_a_model_of_one_channel(tmp_path):
     for index in range(16):
         save(tmp_path / 'grey' / f'{index}.png', noise(40, 40, 1, seed=index))
@@ -101,10 +112,23 @@ def test_grey_images_make_a_model_of_one_channel(tmp_path):
 
 def test_arrays_of_five_channels(tmp_path):
     for index in range(16):
-        save(tmp_path / 'bands' / f'{index}.npy', noise(20, 20, 5, seed=index))
+        name = 'ab'[index % 2]
+        save(tmp_path / 'bands' / name / f'{index}.npy', noise(20, 20, 5, seed=index))
     runner = pretrain(tmp_path / 'bands', tmp_path / 'out', **SMALL)
     assert runner.bare_model.encoder.in_channels == 5
     assert len(runner.bare_model.data_preprocessor.mean.flatten()) == 5
+    given = Given(batch_size=4)
+    checkpoint = tmp_path / 'out/epoch_1.pth'
+    with pytest.raises(DataError, match=r'^12 images to train on are too few'):
+        write_finetuning(tmp_path / 'bands', checkpoint, tmp_path / 'tuned', given)
+    for index in range(16, 24):
+        save(tmp_path / 'bands/b' / f'{index}.npy', noise(20, 20, 5, seed=index))
+    path = write_finetuning(tmp_path / 'bands', checkpoint, tmp_path / 'tuned', given)
+    config = load_config(path)
+    assert config.model.encoder.in_channels == 5
+    assert config.val_dataloader.dataset.pipeline[0].channels == 5
+    assert config.val_dataloader.dataset.source.source.extensions == ['.npy']
+    assert len(config.model.preprocessor.mean) == 5
 
 
 def test_of_splits_training_takes_one_and_validation_another(tmp_path, places):

@@ -55,6 +55,7 @@ def test_200_photographs_take_minutes_on_two_cores():
     found = recipe(200)
     assert 4 <= found.minutes <= 5
     assert recipe(200, machine=Machine(False, 4)).epochs.value > found.epochs.value
+    assert recipe(200, machine=Machine(False, 2, None)).epochs.value < found.epochs.value
 
 
 @pytest.mark.parametrize(

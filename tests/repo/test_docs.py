@@ -160,11 +160,7 @@ def test_command_is_understood(command):
     if words[0] == 'python':
         words.pop(0)
     if words[0] == 'mae':
-        name = next(name for name in COMMANDS if words[1:][: len(name.split())] == name.split())
-        row = COMMANDS[name]
-        if row.function == 'main':
-            commands = import_module(f'mae.commands.{row.module}')
-            commands.parse_args(words[1 + len(name.split()) :], name)
+        parse_mae(words[1:])
     elif words[0] == 'make':
         verbs = re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), re.M)
         assert {word for word in words[1:] if '=' not in word} <= {*verbs}
@@ -189,6 +185,16 @@ def test_command_is_understood(command):
         assert args.task in ('start', 'gpu') or load_config(args.config)
     elif words[0] not in FOREIGN:
         train_or_test(words[0], words[1:], env)
+
+
+def parse_mae(words):
+    """Parse the line as the command would, where its parser is a function of its own."""
+    if words == ['--help']:
+        return
+    name = next(name for name in COMMANDS if words[: len(name.split())] == name.split())
+    if COMMANDS[name].function == 'main':
+        parse = import_module(f'mae.commands.{COMMANDS[name].module}').parse_args
+        parse(words[len(name.split()) :], name)
 
 
 def train_or_test(script, words, env):

@@ -47,6 +47,11 @@ def test_wheel_has_no_other_top_level(wheel):
     assert tops == {'mae', f'mae_toolbox-{__version__}.dist-info'}
 
 
+def test_wheel_brings_the_command(wheel):
+    text = wheel.read(f'mae_toolbox-{__version__}.dist-info/entry_points.txt').decode()
+    assert text.split() == ['[console_scripts]', 'mae', '=', 'mae.__main__:main']
+
+
 def test_wheel_says_what_the_requirements_say(wheel):
     info = f'mae_toolbox-{__version__}.dist-info'
     metadata = message_from_string(wheel.read(f'{info}/METADATA').decode())
