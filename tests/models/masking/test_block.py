@@ -6,7 +6,7 @@ from skimage.measure import label
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mae.models.masking import BlockMasker, RandomMasker, block
-from mae.models.masking.block import reproducible_exp, exp_table
+from mae.models.masking.block import exp_table, reproducible_exp
 from mae.utils.hashing import sample_keys
 
 KEYS = sample_keys(0, 0, torch.arange(64))
