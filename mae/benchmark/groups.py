@@ -124,7 +124,8 @@ class Test:
         self._model = init_model(config)
         metric = _METRICS[source['type']]
         self._evaluator = Evaluator(METRICS.build(metric))
-        self._evaluator.dataset_meta = loader.dataset.metainfo
+        dataset: Any = loader.dataset
+        self._evaluator.dataset_meta = dataset.metainfo
         self._batches: Iterator[Any] = iter(loader)
         self._count = 0
 

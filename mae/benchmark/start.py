@@ -98,7 +98,7 @@ def run(peers: Sequence[str], *, rounds: int = 5, command: str = '') -> Report:
     with tempfile.TemporaryDirectory() as folder:
         configs = _write(Path(folder))
         for _ in range(rounds):
-            torch_seconds.append(cpu_seconds([sys.executable, '-c', 'import torch'], folder))
+            torch_seconds.append(processor_seconds([sys.executable, '-c', 'import torch'], folder))
             for name, tool in tools.items():
                 if name in skipped:
                     continue
@@ -106,13 +106,13 @@ def run(peers: Sequence[str], *, rounds: int = 5, command: str = '') -> Report:
                 words = [*start, str(configs[name]), '--work-dir', str(Path(folder, name))]
                 words += _OPTIONS.get(name, ())
                 try:
-                    steps[name].append(cpu_seconds(words, folder, until=_FIRST_STEP))
+                    steps[name].append(processor_seconds(words, folder, until=_FIRST_STEP))
                 except ValueError as error:
                     if name == OURS:
                         raise
                     skipped[name] = reason(error)
                     continue
-                errors[name].append(cpu_seconds([*start, _WRONG_CONFIG], folder))
+                errors[name].append(processor_seconds([*start, _WRONG_CONFIG], folder))
     return build_report(
         'start',
         {name: _figures(steps[name], errors[name]) for name in tools if name not in skipped},
@@ -124,7 +124,7 @@ def run(peers: Sequence[str], *, rounds: int = 5, command: str = '') -> Report:
     )
 
 
-def cpu_seconds(words: Sequence[str], folder: str, until: str | None = None) -> float:
+def processor_seconds(words: Sequence[str], folder: str, until: str | None = None) -> float:
     """Processor seconds of a command until it prints a line that holds a text, or until it ends.
 
     Args:

@@ -92,10 +92,12 @@ class CorruptionError(Accuracy):
                     'CorruptionError: the batch has no groups: the source must be an ImageNetC or '
                     'Groups, and the pipeline end with PackInputs'
                 )
-            columns = hit_columns(logits, labels, (1,)).double().T  # B,4
-            counts = columns.new_zeros(len(self._groups), columns.shape[1])
-            counts.index_add_(0, groups.to(logits.device, non_blocking=True), columns)
-            self.add(counts, logits.shape[1])
+            columns = hit_columns(logits, labels, (1,)).double()  # 4,B
+            if self._counts is None:
+                self._counts = columns.new_zeros(len(columns), len(self._groups))
+            groups = groups.to(logits.device, non_blocking=True)
+            self._counts.index_add_(1, groups, columns)  # in place: a sum for each batch less
+            self._num_classes = logits.shape[1]
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Add up the counts of all processes.
@@ -105,7 +107,7 @@ class CorruptionError(Accuracy):
             baseline; `ce_<corruption>`; `error_<corruption>`, the mean over its severities;
             `error_<corruption>_<severity>`; and `num_samples`.
         """
-        counts = self.reduced()  # G,4
+        counts = self.reduced().T  # G,4
         self.require_sound(counts[:, 1:].sum(0))
         hits, totals = counts[:, 0].tolist(), counts[:, -1].tolist()
         errors: Errors = {}

@@ -34,6 +34,7 @@ class Groups:
         self.sources = {name: _built(name, source) for name, source in sources.items()}
         self._parts = list(self.sources.values())
         self._stops = list(accumulate(map(len, self._parts)))
+        self._starts = [0, *self._stops[:-1]]
         self.metainfo: dict[str, Any] = {'groups': tuple(self.sources)}
         lists = {tuple(getattr(p, 'metainfo', {}).get('classes') or ()) for p in self._parts}
         if len(lists) == 1 and (classes := lists.pop()):
@@ -44,10 +45,10 @@ class Groups:
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """That of the source, and `group` int."""
-        index = range(len(self))[index]  # from the end if negative; IndexError beyond
+        if not 0 <= index < self._stops[-1]:
+            index = range(len(self))[index]  # from the end if negative; IndexError beyond
         group = bisect_right(self._stops, index)
-        start = self._stops[group - 1] if group else 0
-        info = self._parts[group].get_data_info(index - start)
+        info = self._parts[group].get_data_info(index - self._starts[group])
         info['group'] = group
         return info
 

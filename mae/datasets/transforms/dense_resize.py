@@ -203,7 +203,7 @@ class Pad(Transform):
         return results
 
 
-def _fitting(results: Results, size: tuple[int, int], factor: float = 1.0) -> tuple[int, int]:
+def _fitting(results: Results, size: list[int], factor: float = 1.0) -> tuple[int, int]:
     """The image's height and width, enlarged or reduced to fit `size` times a factor."""
     height, width = results['img'].shape[-2:]
     fit = factor * min(size[0] / height, size[1] / width)

@@ -68,8 +68,9 @@ class Block(nn.Module):
             scales = draw_paths([self], x)[0]
         if not (self.checkpointed and self.training):
             return branches(x, fact, scales)
-        options = {'use_reentrant': False, 'preserve_rng_state': False}
-        out: Tensor = checkpoint(branches, x, fact, scales, **options)
+        out: Tensor = checkpoint(
+            branches, x, fact, scales, use_reentrant=False, preserve_rng_state=False
+        )
         return out
 
     def _branches(self, x: Tensor, num_queries: int | None, scales: Tensor | None) -> Tensor:
