@@ -22,7 +22,7 @@ demo: $(stamp) ## Pre-train, k-NN, fine-tune and from scratch on handwritten dig
 	$(bin)/python tools/demo.py $(ARGS)
 
 test: $(stamp) ## The whole test suite
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(JOBS) $(ARGS)
 
 faults: $(stamp) ## The fault harness: runs killed and damaged, about 45 minutes; ARGS='--short'
 	$(bin)/python -m tests.faults --jobs $(JOBS) $(ARGS)
