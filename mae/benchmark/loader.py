@@ -132,8 +132,10 @@ def _passes(
     for kind, images in stored.items():
         place = '' if kind == 'files' else f' at {kind}'
         passes[OURS + place] = Pass(our_loader(inputs, images.source), inputs.batches)
-        for peer in [peer for peer in peers if images.files and peer not in skipped]:
-            theirs = replace(inputs, root=images.files)
+        if images.files is None:
+            continue
+        theirs = replace(inputs, root=images.files)
+        for peer in [peer for peer in peers if peer not in skipped]:
             try:
                 loader = import_module(f'mae.benchmark.peers.{peer}').loader(theirs)
                 passes[peer + place] = Pass(loader, inputs.batches)
