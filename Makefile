@@ -21,8 +21,9 @@ help: ## This list
 demo: $(stamp) ## Pre-train, k-NN, fine-tune and from scratch on handwritten digits, with a report
 	$(bin)/python tools/demo.py $(ARGS)
 
+# Bytecode is kept: the processes that tests start need not compile the package anew.
 test: $(stamp) ## The whole test suite
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(bin)/python -m pytest -n $(JOBS) $(ARGS)
 
 faults: $(stamp) ## The fault harness: runs killed and damaged, about 45 minutes; ARGS='--short'
 	$(bin)/python -m tests.faults --jobs $(JOBS) $(ARGS)

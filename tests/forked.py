@@ -1,7 +1,8 @@
-"""A test in a forked process, for what would leave a mark on the one it runs in."""
+"""Tests in forked processes: what would leave a mark, and what two processes do together."""
 
 import functools
 import os
+import socket
 import sys
 import traceback
 
@@ -24,3 +25,25 @@ def forked(test):
         os._exit(0)
 
     return in_fork
+
+
+def in_two_processes(call):
+    """Exit codes of `call()` in two forks, which find what torchrun tells its processes."""
+    with socket.socket() as place:
+        place.bind(('127.0.0.1', 0))
+        port = place.getsockname()[1]
+    children = [os.fork() or _child(call, rank, port) for rank in range(2)]
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def _child(call, rank, port):
+    os.environ |= {'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2'}
+    os.environ |= {'LOCAL_WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+    code = 1
+    try:
+        code = call()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)

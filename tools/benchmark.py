@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mae.benchmark import GPU_ROWS, PEERS
+from mae.benchmark import GPU_ROWS, PEERS, STORAGES
 from mae.utils.command_line import parse
 
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
@@ -18,7 +18,7 @@ _DETECT = 'vit-base-p16_mask-rcnn-vitdet-64xb1-steplr-100e_coco-1024'
 _TEST = 'vit-base-p16_test-8xb128_in-c'
 _SMALL = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 # What only some tasks take.
-_EXTRA = ('peers', 'rounds', 'equal_allocator', 'steps', 'at', 'data', 'workers', 'bank')
+_EXTRA = ('peers', 'rounds', 'equal_allocator', 'steps', 'at', 'data', 'workers', 'storage', 'bank')
 _TRAINING = ('step', 'finetune', 'segment', 'detect')
 # A step of a few milliseconds, beside which the cost of the runner shows.
 _TINY = [
@@ -66,11 +66,7 @@ def _compute_tasks(tasks: Any) -> None:
     detect = _task(tasks, 'detect', 'training step of a detector', _DETECT)
     for task, batch in (step, 16), (finetune, 16), (segment, 2), (detect, 1):
         _model_options(task, batch)
-        task.add_argument(
-            '--cpu-time',
-            action='store_true',
-            help='seconds of the processor in the place of the clock, on a CPU that others use',
-        )
+        _cpu_time(task)
         task.add_argument('--no-memory', action='store_true', help='leave out the memory figures')
     evaluate = _task(tasks, 'evaluate', 'features of whole images, and k-NN', _PRETRAIN)
     _model_options(evaluate, batch=32)
@@ -99,8 +95,21 @@ def _data_tasks(tasks: Any) -> None:
         'scikit-learn and scikit-image, cut to 500x375)',
     )
     loader.add_argument(
-        '--workers', type=int, default=1, metavar='N', help='data workers of each loader'
+        '--workers',
+        type=int,
+        default=1,
+        metavar='N',
+        help='data workers of each loader; 0 reads in this process, on one thread',
     )
+    loader.add_argument(
+        '--storage',
+        nargs='+',
+        choices=STORAGES,
+        default=STORAGES,
+        help='what is read: JPEG files, packed ones of a short side of 256 pixels, packed pixels '
+        '(default: all)',
+    )
+    _cpu_time(loader)
     text = 'a test on the folders of ImageNet-C beside one on a plain list, in CPU time'
     groups = _task(tasks, 'groups', text, _TEST, rounds=30)
     _sizes(groups, batch=128, steps=26)
@@ -176,6 +185,14 @@ def _measuring(parser: argparse.ArgumentParser, name: str, rounds: int) -> None:
     )
     parser.add_argument(
         '--rounds', type=int, default=rounds, metavar='N', help='measurements of each system'
+    )
+
+
+def _cpu_time(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--cpu-time',
+        action='store_true',
+        help='seconds of the processor in the place of the clock, on a CPU that others use',
     )
 
 

@@ -13,6 +13,9 @@ PEERS: dict[str, tuple[str, ...]] = {
     'detect': ('torchvision',),
     'attention': ('products', 'flash', 'cudnn', 'efficient', 'math'),
 }
+# What the loaders read: JPEG files; the same with a short side of 256 pixels, ours in shards of
+# `tools/data/pack.py` and the peers' as files; and shards of such pixels, which only ours read.
+STORAGES = ('files', 'packed', 'pixels')
 # What a peer calls a task whose own name means something else in the toolbox.
 FUNCTIONS = {'detect': 'train_detector'}
 # What `tools/benchmark.py gpu` asks a device, by number.

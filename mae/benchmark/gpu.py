@@ -59,7 +59,7 @@ _QUICK = {
     8: (),  # compiling takes minutes, however small the model
     9: ('check profile', f'count {_MINI} --batch 4'),
     10: (f'finetune {_TUNED} {_BRIEF}',),
-    12: ('loader --workers 0 --batch 8 --rounds 1 --steps 1 --peers',),
+    12: ('loader --workers 0 --batch 8 --rounds 1 --steps 1 --storage files --peers',),
 }
 # Seconds that a row should take, of which it gets half as much again; in the order in which they
 # are run, so that what decides most is known if time runs out.

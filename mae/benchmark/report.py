@@ -122,6 +122,7 @@ def show(report: Report, console: Console | None = None) -> None:
     systems, ratio = report['systems'], report['ratio']
     columns = [c for c in _COLUMNS if any(f.get(c[0]) not in (None, '') for f in systems.values())]
     title = f'{report["task"]}: {report["config"]}, {report["device"]}'
+    title += ', seconds of the processor' if report.get('cpu_time') else ''
     table = Table('system', *(heading for _, heading, _ in columns), 'ours/theirs', title=title)
     for name, figures in systems.items():
         cells = [_cell(figures.get(key), layout, key) for key, _, layout in columns]

@@ -28,7 +28,10 @@ class _Checks(Dataset[Checked]):
 
     def __getitem__(self, index: int) -> Checked:
         path = self.dataset.name(index)
+        check = getattr(self.dataset.source, 'check', None)
         try:
+            if check is not None:
+                check(index)
             self.dataset[index]
         except DataError as error:
             return Checked(path, str(error).removeprefix(f'{path}: '))
@@ -37,6 +40,8 @@ class _Checks(Dataset[Checked]):
 
 def verify(dataset: SeededDataset, num_workers: int = 0) -> Iterator[Checked]:
     """Puts each sample through the whole pipeline, as training would, in the dataset's order.
+
+    Of packed images the checksums are compared, too: pixels that changed still are an image.
 
     Args:
         dataset: maps a sample id to a sample, such as `SeededDataset`.

@@ -28,6 +28,7 @@ from mae.utils.errors import DataError
 from mae.utils.files import whole_file, writer_of
 
 _NUMBERS = ('starts', 'sizes', 'checksums', 'labels')
+_NEWER = ('left_out', 'pixels')  # of a job, than work begun by versions that did not know them
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,19 @@ class Packing:
             images keep their bytes. None: all keep them.
         quality: JPEG quality of resized images, 1..100.
         per_shard: number of images in a file.
+        pixels: keep all images decoded, as uint8 arrays (H, W, 3) of numpy's format.
     """
 
     short_side: int | None = 256
     quality: int = 90
     per_shard: int = 10_000
+    pixels: bool = False
+
+    def of(self, source: Any) -> dict[str, Any]:
+        """All that the shards of a source depend on."""
+        job = {'images': len(source), 'source': os.path.realpath(source.folder), **vars(self)}
+        job['left_out'] = getattr(source, 'left_out', [])
+        return {name: value for name, value in job.items() if value or name not in _NEWER}
 
 
 def pack(
@@ -79,10 +88,7 @@ def pack(
         )
     part = folder.with_name(f'{folder.name}.part')
     part.mkdir(parents=True, exist_ok=True)
-    job = {'images': len(source), 'source': os.path.realpath(source.folder), **vars(packing)}
-    if left_out := getattr(source, 'left_out', []):
-        job['left_out'] = left_out
-    _claim(part, job)
+    _claim(part, packing.of(source))
     numbers = range(-(-len(source) // packing.per_shard))
     labels = np.asarray(source.get_gt_labels())
     missing = [n for n in numbers if not _is_done(source, labels, part, packing, n)]
@@ -186,14 +192,19 @@ def _content(info: dict[str, Any], packing: Packing) -> bytes:
     decode, resize = _steps(packing.short_side or 1)
     with decoding(info['img_path']):
         content = bytes(decode.read(info))
-    if packing.short_side is None:
+    if packing.short_side is None and not packing.pixels:
         return content
     img: Tensor = decode({'img_path': info['img_path'], 'img_bytes': content})['img']
-    if min(img.shape[-2:]) <= packing.short_side:
+    is_larger = packing.short_side is not None and min(img.shape[-2:]) > packing.short_side
+    if is_larger:
+        img = resize({'img': img})['img']
+    elif not packing.pixels:
         return content
-    small = resize({'img': img})['img'].permute(1, 2, 0).numpy()
-    stream = io.BytesIO()
-    Image.fromarray(small).save(stream, 'JPEG', quality=packing.quality)
+    pixels, stream = np.ascontiguousarray(img.permute(1, 2, 0).numpy()), io.BytesIO()
+    if packing.pixels:
+        np.save(stream, pixels, allow_pickle=False)
+    else:
+        Image.fromarray(pixels).save(stream, 'JPEG', quality=packing.quality)
     return stream.getvalue()
 
 

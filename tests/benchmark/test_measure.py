@@ -1,10 +1,13 @@
 import time
+from multiprocessing import get_context
 from statistics import quantiles
 
 import pytest
 
 from mae.benchmark import measure
-from mae.benchmark.measure import Timing, alternate, clock_of
+from mae.benchmark.measure import Timing, alternate, clock_of, processor_seconds
+
+FORK = get_context('fork')
 
 
 def test_order_rotates_and_everyone_works_alike(monkeypatch):
@@ -39,6 +42,27 @@ def test_median_and_spread():
 def test_nothing_to_measure(rounds, steps):
     with pytest.raises(ValueError, match='at least 1, not'):
         alternate({'a': clock_of(lambda: None)}, rounds=rounds, steps=steps)
+
+
+def test_processor_time_counts_the_processes_that_were_started(monkeypatch):
+    pipes = FORK.Pipe(), FORK.Pipe()
+
+    def work():
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
+        pipes[0][0].send('done')
+        pipes[1][1].recv()
+
+    before = processor_seconds()
+    worker = FORK.Process(target=work)
+    worker.start()
+    pipes[0][1].recv()
+    assert 0.2 <= processor_seconds() - before < 0.4
+    waiting = clock_of(lambda: time.sleep(0.05), cpu_time=True)
+    assert waiting(2) < 0.05
+    pipes[1][0].send('end')
+    worker.join()
 
 
 def test_host_waits_for_a_gpu_around_the_steps_only(monkeypatch):

@@ -134,8 +134,7 @@ def test_config_without_training(make_settings, run):
         run(make_settings(KNN), [])
 
 
-def test_finetune_beside_timm(make_settings):
-    """In processes of their own, as the tool starts them."""
+def test_finetune_beside_timm(forked_workers, make_settings):
     report = compare.run(make_settings(FINETUNE), ['timm'], task='finetune', rounds=1, steps=1)
     ours, theirs = report['systems']['mae'], report['systems']['timm']
     assert ours['loss'] == pytest.approx(theirs['loss'], rel=1e-5)
@@ -177,11 +176,15 @@ def test_evaluate_beside_timm(forked_workers, make_settings):
 
 def test_loader(tool, tmp_path):
     write_photos(tmp_path, 8)
-    options = '--rounds', '1', '--steps', '3', '--batch', '4', '--workers', '0'
+    options = '--rounds', '1', '--steps', '3', '--batch', '4', '--workers', '0', '--cpu-time'
     report = tool('loader', *options, '--data', str(tmp_path))
-    assert set(report['systems']) == {'mae', *PEERS['loader']}
-    assert set(report['ratio']) == set(PEERS['loader'])
+    theirs = {f'{peer}{place}' for peer in PEERS['loader'] for place in ('', ' at packed')}
+    assert set(report['systems']) == {'mae', 'mae at packed', 'mae at pixels', *theirs}
+    assert set(report['ratio']) == theirs
+    assert report['skipped'] == {}
     assert report['batches_per_round'] == 4  # the images are read twice, as a whole
+    sizes = report['bytes_per_image']
+    assert sizes['packed'] < sizes['files'] < sizes['pixels'] == 256 * 341 * 3 + 128
 
 
 def test_photographs(tmp_path):

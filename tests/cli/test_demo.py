@@ -76,7 +76,6 @@ def smoke(tmp_path_factory):
     return SimpleNamespace(folder=folder, work_dir=work_dir, summary=summary, output=result.stdout)
 
 
-@pytest.mark.xdist_group('demo')
 def test_smoke_fills_the_summary(smoke):
     summary = smoke.summary
     pretrain = summary['pretrain']
@@ -103,7 +102,6 @@ def test_smoke_fills_the_summary(smoke):
     assert summary['setup']['labels'] == 100
 
 
-@pytest.mark.xdist_group('demo')
 def test_smoke_numbers_are_those_of_the_logs(smoke):
     (log,) = (smoke.work_dir / 'pretrain').glob('*/vis_data/scalars.json')
     losses = [json.loads(line)['loss'] for line in log.read_text().splitlines()]
@@ -117,7 +115,6 @@ def test_smoke_numbers_are_those_of_the_logs(smoke):
     assert smoke.summary['knn']['top1'] == knn['top1']
 
 
-@pytest.mark.xdist_group('demo')
 def test_smoke_writes_a_report_and_says_where(smoke):
     html = (smoke.work_dir / 'report.html').read_text()
     assert html.count('src="data:image/png;base64,') == 27
@@ -130,7 +127,6 @@ def test_smoke_writes_a_report_and_says_where(smoke):
     assert f'pre-training adds {smoke.summary["margin"]["scratch"]:.1f} at 2 epochs' in smoke.output
 
 
-@pytest.mark.xdist_group('demo')
 def test_seeds_choose_other_labels_and_are_told_to_the_tools(smoke, tools):
     commands = [shlex.split(line) for line in smoke.summary['commands']]
     rates = next(stage for stage in DEMO.stages if stage.key == 'scratch').base_lrs
@@ -145,7 +141,6 @@ def test_seeds_choose_other_labels_and_are_told_to_the_tools(smoke, tools):
         assert [words[words.index('--seed') + 1] for words in trials] == ['0', '1', '2']
 
 
-@pytest.mark.xdist_group('demo')
 def test_a_listed_command_repeats_its_part(smoke, tool, tmp_path, monkeypatch):
     (line,) = [c for c in smoke.summary['commands'] if 'tools/test.py' in c]
     words = shlex.split(line)

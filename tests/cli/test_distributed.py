@@ -1,6 +1,7 @@
 """Two processes on the CPU, as `tools/dist_train.sh CONFIG 2` starts them, do what one does.
 
-Among them are metrics of mmengine and mmpretrain, named in the config.
+Those that test are forks: `test_robustness.py` starts such by `tools/dist_test.sh`. Among the
+metrics are those of mmengine and mmpretrain, named in the config.
 """
 
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.fileio import load
+
+from tests.forked import in_two_processes
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 NO_DROP_PATH = 'model.encoder.drop_path_rate=0.0'  # it depends on the process
@@ -75,7 +78,8 @@ def test_two_processes_train_and_test_as_one(
     options = '--work-dir', tmp_path / 'tested', '--out'
     result = tool('test', config, checkpoint, *options, outs[0])
     assert result.code == 0, result.stderr
-    launch('dist_test.sh', config, checkpoint, '2', *options, outs[1], cwd=tmp_path)
+    words = [config, checkpoint, *options, outs[1], '--launcher', 'pytorch']
+    assert in_two_processes(lambda: tool('test', *words).code) == [0, 0]
     check_metrics(*(json.loads(out.read_text()) for out in outs), tmp_path / 'results.pkl')
 
 

@@ -1,10 +1,7 @@
 """A target of a user's own, as the guide shows it: a file, a config, and the command line."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,27 +29,18 @@ def folder(tmp_path):
     return tmp_path
 
 
-def train(folder, *arguments):
-    python_path = os.pathsep.join([str(folder), str(ROOT)])
-    return subprocess.run(
-        [sys.executable, ROOT / 'tools/train.py', 'my_config.py', '--work-dir', 'out', *arguments],
-        cwd=folder,
-        env={**os.environ, 'PYTHONPATH': python_path, 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_it_trains(folder):
-    done = train(folder)
-    assert done.returncode == 0, done.stderr[-2000:]
+@forked  # a class registered here would stay
+def test_it_trains(folder, tool, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    done = tool('train', 'my_config.py', '--work-dir', 'out')
+    assert done.code == 0, done.stderr[-2000:]
     saved = torch.load(folder / 'out/epoch_2.pth', weights_only=True)
     assert saved['state_dict']['decoder.pred.weight'].shape == (9, 64)
     assert json.loads((folder / 'out/run.json').read_text())['state'] == 'finished'
 
 
-@forked  # a class registered here would stay
+@forked
 def test_a_slip_in_it_is_one_line(folder, tool, monkeypatch):
     file = folder / 'my_targets.py'
     file.write_text(file.read_text().replace('9 * in_channels', '8 * in_channels'))

@@ -65,7 +65,6 @@ def continued(tmp_path_factory):
     return SimpleNamespace(work_dir=work_dir, before=before, output=output, errors=errors)
 
 
-@pytest.mark.xdist_group('protocol')
 def test_finished_runs_are_not_repeated(continued):
     assert set(continued.before) == {'pretrain', 'scratch-seed0', 'knn'}
     for name, written in continued.before.items():
@@ -74,7 +73,6 @@ def test_finished_runs_are_not_repeated(continued):
         assert json.loads(path.read_text())['sessions'] == 1
 
 
-@pytest.mark.xdist_group('protocol')
 def test_cut_run_is_resumed(continued):
     folder = continued.work_dir / 'linear-seed0'
     assert json.loads((folder / 'result.json').read_text())['sessions'] == 2
@@ -82,7 +80,6 @@ def test_cut_run_is_resumed(continued):
     assert (folder / 'last_checkpoint').read_text().endswith(f'epoch_{EPOCHS}.pth')
 
 
-@pytest.mark.xdist_group('protocol')
 def test_table_is_complete(continued):
     table = json.loads((continued.work_dir / 'protocol.json').read_text())
     assert [row['title'] for row in table['rows']] == ROWS
@@ -95,7 +92,6 @@ def test_table_is_complete(continued):
     assert table['command'].endswith(SMALL[-1])
 
 
-@pytest.mark.xdist_group('protocol')
 def test_pages_and_the_terminal_say_the_same(continued):
     page = (continued.work_dir / 'protocol.html').read_text()
     markdown = (continued.work_dir / 'protocol.md').read_text()
@@ -106,7 +102,6 @@ def test_pages_and_the_terminal_say_the_same(continued):
     assert 'protocol.md' in continued.output
 
 
-@pytest.mark.xdist_group('protocol')
 def test_data_that_nobody_reads_is_said(continued):
     assert continued.errors.count('warning: --data has no effect') == 1
 

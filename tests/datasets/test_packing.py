@@ -1,4 +1,5 @@
 import importlib.util
+import io
 import os
 import pickle
 import shutil
@@ -10,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mae.datasets import ImageFolder, PackedImages, packing
+from mae.datasets import ImageFolder, PackedImages, SeededDataset, packing, verify
 from mae.datasets.packing import Packing, pack
 from mae.datasets.quarantine import Quarantined
+from mae.datasets.sources.array_file import write_arrays
 from mae.datasets.transforms import DecodeImage
 from mae.utils.errors import DataError
 
@@ -72,6 +74,66 @@ def test_keep_copies_all_bytes(source, tmp_path):
     for index in range(len(source)):
         assert kept.get_data_info(index)['img_bytes'] == original(source, index)
         kept.check(index)
+
+
+def samples(source, channels=3, *first):
+    """What training gets of each image, at two draws of the crop."""
+    decode = {'type': 'DecodeImage', 'channels': channels}
+    crop = {'type': 'DecodeRandomResizedCrop', 'size': 24, 'decode': decode}
+    steps = [decode, *first] if first else []
+    dataset = SeededDataset(source, [*steps, crop, {'type': 'PackInputs'}])
+    return [dataset[index, key] for index in range(len(source)) for key in (3, 8)]
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.pop('inputs'), other.pop('inputs'))
+        assert one == other
+
+
+def test_pixels_give_the_samples_of_the_files(source, tmp_path):
+    pack(source, tmp_path / 'kept', Packing(None, per_shard=7, pixels=True))
+    kept = PackedImages(str(tmp_path / 'kept'))
+    assert contents(kept) == contents(source)
+    for channels in (3, 1):
+        assert_same(samples(kept, channels), samples(source, channels))
+    info = kept.get_data_info(5)
+    image = np.load(io.BytesIO(info['img_bytes']))
+    assert (image.dtype, image.shape[2]) == (np.uint8, 3)
+    assert np.array_equal(image, DecodeImage()(dict(info))['img'].permute(1, 2, 0))
+
+
+def test_pixels_of_a_short_side_are_those_resized(source, tmp_path):
+    pack(source, tmp_path / 'small', Packing(60, pixels=True), workers=1)
+    small = PackedImages(str(tmp_path / 'small'))
+    sizes = [DecodeImage()(small.get_data_info(index))['img'].shape for index in range(len(small))]
+    assert {min(size[1:]) for size in sizes} == {60}
+    assert_same(samples(small), samples(source, 3, {'type': 'ResizeShort', 'size': 60}))
+
+
+def test_changed_pixels_are_found_though_they_are_an_image(source, tmp_path):
+    pack(source, tmp_path / 'p', Packing(30, pixels=True))
+    shard = tmp_path / 'p/data-00000.bin'
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    packed = PackedImages(str(tmp_path / 'p'))
+    dataset = SeededDataset(packed, [{'type': 'DecodeImage'}, {'type': 'PackInputs'}])
+    reasons = [checked.reason for checked in verify(dataset)]
+    assert reasons[:-1] == [None] * 23
+    assert reasons[-1] == 'damaged: its checksum is another'
+    assert dataset[23]['inputs'].shape[0] == 3  # no checksum is computed in training
+
+
+def test_work_of_an_older_version_goes_on_unless_it_keeps_pixels(source, tmp_path):
+    part = tmp_path / 'p.part'
+    part.mkdir()
+    older = {'images': 24, 'source': os.path.realpath(source.folder)}
+    write_arrays(part / 'job.idx', {**older, 'short_side': 30, 'quality': 90, 'per_shard': 7}, {})
+    with pytest.raises(DataError, match=r'begun with pixels=None, not True; remove it'):
+        pack(source, tmp_path / 'p', Packing(30, per_shard=7, pixels=True))
+    pack(source, tmp_path / 'p', Packing(30, per_shard=7))
 
 
 def test_an_interrupted_run_goes_on(source, tmp_path, monkeypatch):
@@ -197,7 +259,7 @@ def test_what_is_in_quarantine_is_left_out(tmp_path, photo):
     with pytest.raises(DataError, match=r'others\.part: begun with left_out=\[1\], not None; '):
         packing._claim(part, {'images': 2})
     shutil.rmtree(part)
-    pack(left, tmp_path / 'others', Packing(), workers=2)
+    pack(pickle.loads(pickle.dumps(left)), tmp_path / 'others', Packing())  # noqa: S301
     assert contents(PackedImages(str(tmp_path / 'others'))) == [('a/1.jpg', 0), ('b/2.jpg', 1)]
     with pytest.raises(DataError, match='lies within'):
         pack(left, root / 'packed', Packing())
@@ -239,8 +301,11 @@ def test_tool(tree, tmp_path, capsys):
     packed = PackedImages(str(tmp_path / 'x'))
     shapes = [DecodeImage()(packed.get_data_info(i))['img'].shape for i in range(6)]
     assert {min(shape[1:]) for shape in shapes} == {64}
-    with pytest.raises(SystemExit):
-        tool.main([str(tree), 'x', '--quality', '0'])
+    tool.main([str(tree / 'val'), str(tmp_path / 'y'), '--short-side', '64', '--pixels'])
+    assert PackedImages(str(tmp_path / 'y')).get_data_info(0)['img_bytes'].startswith(b'\x93NUMPY')
+    for slip in (['0'], ['80', '--pixels'], ['80', '--keep']):
+        with pytest.raises(SystemExit):
+            tool.main([str(tree), 'x', '--quality', *slip])
 
 
 @pytest.mark.parametrize('short_side', [None, 30])

@@ -11,8 +11,6 @@ from mae.utils.errors import ConfigError
 
 EPOCHS = 3
 
-pytestmark = pytest.mark.xdist_group('watched run')
-
 
 def digits(split, batch_size, **sampler):
     """A loader as a config states it."""

@@ -21,9 +21,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='shorter side of larger images, in pixels (default: 256); others keep their bytes',
     )
     parser.add_argument(
-        '--quality', type=int, default=90, help='JPEG quality of the images made smaller'
+        '--quality', type=int, help='JPEG quality of the images made smaller (default: 90)'
     )
-    parser.add_argument('--keep', action='store_true', help='copy all images as they are')
+    parser.add_argument(
+        '--keep', action='store_true', help='keep the size of all images, and their bytes'
+    )
+    parser.add_argument(
+        '--pixels', action='store_true', help='keep pixels: nothing to decode, ten times the space'
+    )
     parser.add_argument('--list-file', help='lines `path label`, instead of class folders')
     parser.add_argument('--split', default='', help='folder in SOURCE, or first word of its tables')
     parser.add_argument('--unlabelled', action='store_true', help='images without classes')
@@ -37,6 +42,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parse(parser, argv, may_be_empty=['--split'])
     if args.short_side < 1 or args.workers < 1 or args.per_shard < 1:
         parser.error('--short-side, --workers and --per-shard must be at least 1')
+    if args.quality is not None and (args.pixels or args.keep):
+        parser.error(f'--quality has no effect with --{"pixels" if args.pixels else "keep"}')
+    args.quality = 90 if args.quality is None else args.quality
     if not 1 <= args.quality <= 100:
         parser.error('--quality must lie in 1..100')
     return args
@@ -66,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     source = open_source(args)
     if args.quarantine is not None:
         source = Quarantined(source, args.quarantine)
-    packing = Packing(None if args.keep else args.short_side, args.quality, args.per_shard)
+    packing = Packing(
+        None if args.keep else args.short_side, args.quality, args.per_shard, args.pixels
+    )
     with Progress() as bar:
         task = bar.add_task('packing', total=len(source))
         pack(

@@ -1,7 +1,8 @@
 """Images packed into a few large files, for disks that are slow with many small ones.
 
 `tools/data/pack.py` writes them: `index.idx` (see `array_file`) says in which shard, `data-*.bin`,
-and where in it each image is; an image is its file's bytes, unchanged or encoded again.
+and where in it each image is; an image is its file's bytes, unchanged or encoded again, or its
+pixels as the bytes of a `.npy` file.
 """
 
 import os

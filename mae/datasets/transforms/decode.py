@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from torch import Tensor
 
@@ -104,8 +105,8 @@ class DecodeImage(Transform):
         """uint8 (C, H, W) of an encoded image."""
         if self.plain_frame(data):  # saves reading the header with Pillow, a tenth of the time
             return decode_jpeg(data)
-        if data.startswith(NPY) and 'NPY' in self.formats:
-            return self.convert(read_npy(data, self.max_pixels))
+        if (pixels := self.array(data)) is not None:
+            return self.convert(pixels)
         with open_image(data, self.formats, self.max_pixels) as image:
             if self.backend == 'turbo' and self._turbo_reads(image):
                 with suppress(ValueError):  # some rare samplings: Pillow reads them, or raises
@@ -116,6 +117,15 @@ class DecodeImage(Transform):
         """The header of a JPEG that can be decoded as it is; None for everything else."""
         fast = self.backend == 'turbo' and self.channels == 3 and 'JPEG' in self.formats
         return plain_frame(data, self.max_pixels) if fast else None
+
+    def array(self, data: bytes) -> NDArray[Any] | None:
+        """The pixels of a `.npy` file, (H, W) or (H, W, C), not copied; None for everything else.
+
+        Raises:
+            ValueError: larger than `max_pixels`, cut off or damaged, or no array of pixels.
+        """
+        is_one = data.startswith(NPY) and 'NPY' in self.formats
+        return read_npy(data, self.max_pixels) if is_one else None
 
     def _turbo_reads(self, image: ImageFile.ImageFile) -> bool:
         """Whether the pixels are Pillow's: grey of colour images, and CMYK, would differ."""

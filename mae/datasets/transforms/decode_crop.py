@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from mae.datasets.transforms.base import Results, Size
-from mae.datasets.transforms.crop import Oversize, RandomResizedCrop
+from mae.datasets.transforms.crop import Box, Oversize, RandomResizedCrop
 from mae.datasets.transforms.decode import DecodeImage, decoding
 from mae.datasets.transforms.geometry import note_move, refuse_annotated
 from mae.datasets.transforms.jpeg import decode_upper_rows
@@ -14,7 +16,8 @@ from mae.registry import TRANSFORMS
 class DecodeRandomResizedCrop(RandomResizedCrop):
     """`DecodeImage` and `RandomResizedCrop` in one: the same crop, the same pixels, faster.
 
-    Of sequential upright RGB JPEGs, the rows below the crop are not decoded.
+    Of sequential upright RGB JPEGs, the rows below the crop are not decoded; of `.npy` files, what
+    lies outside of it is not copied.
 
     Args:
         size: side of the result in pixels, or (height, width).
@@ -47,13 +50,19 @@ class DecodeRandomResizedCrop(RandomResizedCrop):
             return super().transform(self.decode(results))
         refuse_annotated(results, 'DecodeRandomResizedCrop of a file')
         note_move(results, 'a crop')
-        box = None
         with decoding(results['img_path']):
-            data = self.decode.read(results)
-            if frame := self.decode.plain_frame(data):
-                box = self.draw(frame.height, frame.width)
-                img = decode_upper_rows(data, frame, box.top + box.height)
-            else:
-                img = self.decode.decode(data)
-        results['img'] = self.cut(img, box or self.draw(*img.shape[-2:]))
+            part = self._decode(self.decode.read(results))
+        results['img'] = self.cut(*part)
         return results
+
+    def _decode(self, data: bytes) -> tuple[Tensor, Box]:
+        """As much of an encoded image as its crop needs, and where in it the crop is."""
+        if frame := self.decode.plain_frame(data):
+            box = self.draw(frame.height, frame.width)
+            return decode_upper_rows(data, frame, box.top + box.height), box
+        if (pixels := self.decode.array(data)) is not None and pixels.size:
+            top, left, height, width = self.draw(*pixels.shape[:2])
+            crop = self.decode.convert(pixels[top : top + height, left : left + width])
+            return crop, Box(0, 0, height, width)
+        img = self.decode.decode(data)
+        return img, self.draw(*img.shape[-2:])
