@@ -59,11 +59,11 @@ def three_processes(trial):
         details = dict(processes=processes, options=options)
         line = trial.bench.line('mae', trial.work_dir, '--resume', **details)
         trial.run(line, code=143 if step else 0, fault=fault, record=True, log=log)
-        seen = _seen(trial.folder, processes, log.name)
+        seen = seen_in(trial.folder, processes, log.name)
         trial.check(not set(found) & set(seen), 'a step was done twice')
         found |= seen
-    trial.facts |= _compare(_seen(alone, 1), found)
-    trial.check(found == _seen(alone, 1), f'other samples: {trial.facts}')
+    trial.facts |= compare(seen_in(alone, 1), found)
+    trial.check(found == seen_in(alone, 1), f'other samples: {trial.facts}')
     trial.check_losses(losses_of(alone / 'run'))
 
 
