@@ -221,10 +221,19 @@ def set_aside(path: Path, ending: str) -> Path:
     """
     names = (path.with_name(f'{path.name}.{ending}{"" if n == 1 else n}') for n in count(1))
     target = next(name for name in names if not os.path.lexists(name))
+    rename_checkpoint(path, target)
+    return target
+
+
+def rename_checkpoint(path: Path, target: Path) -> None:
+    """Rename a checkpoint, then its manifest.
+
+    Raises:
+        OSError: the folder cannot be changed.
+    """
     os.replace(path, target)
     if manifest_path(path).exists():
         os.replace(manifest_path(path), manifest_path(target))
-    return target
 
 
 def set_aside_later(work_dir: Path, step: int, own: Sequence[Path]) -> list[str]:

@@ -28,7 +28,11 @@ from torch.distributed.checkpoint.metadata import StorageMeta
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
-from mae.fault_tolerance.checkpoint.folder import remove_checkpoint, set_aside
+from mae.fault_tolerance.checkpoint.folder import (
+    remove_checkpoint,
+    rename_checkpoint,
+    set_aside,
+)
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.manifest import (
     ContentRecord,
@@ -53,6 +57,8 @@ from mae.utils.sharded import local
 
 T = TypeVar('T')
 WEIGHTS = 'state_dict'
+# torch warns at each save of a run of one process.
+warnings.filterwarnings('ignore', 'torch.distributed is disabled, unavailable', UserWarning)
 
 
 class Peers:
@@ -113,10 +119,6 @@ class Peers:
             raise outcome[1]
         found: T = outcome[0]
         return found
-
-
-# torch warns at each save of a run of one process.
-warnings.filterwarnings('ignore', 'torch.distributed is disabled, unavailable', UserWarning)
 
 
 @dataclass
@@ -251,6 +253,8 @@ def _publish(
         os.replace(temporary, path)
     except BaseException:
         remove(manifest_path(path))
+        if before is not None:
+            rename_checkpoint(before, path)
         raise
     sync_folder(path.parent)
     if before is not None:

@@ -134,6 +134,16 @@ def test_a_full_disk_leaves_nothing(tmp_path):
             write(tmp_path, 20)
         assert sorted(tmp_path.iterdir()) == before
     write(tmp_path, 20)
+    before = sorted(tmp_path.iterdir())
+    hidden = tmp_path / '.iter_20.dcp'
+
+    def last(source, target):
+        return str(source).startswith(str(hidden)) and target == tmp_path / 'iter_20.dcp'
+
+    with failing('replace', only=last), pytest.raises(OSError, match='No space left'):
+        write(tmp_path, 20)  # one of that name is there: it stays
+    assert sorted(tmp_path.iterdir()) == before
+    verify_checkpoint(tmp_path / 'iter_20.dcp')
 
 
 def _cut(folder):
