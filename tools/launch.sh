@@ -75,7 +75,7 @@ meet_elastically() {
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     place=(--nnodes="$NNODES" --max-restarts="${MAX_RESTARTS:-3}" --rdzv-id="$MAE_ELASTIC_RUN"
         --rdzv-backend=mae --rdzv-endpoint="$endpoint"
-        --rdzv-conf="is_host=$((NODE_RANK == 0)),join_timeout=600,last_call_timeout=30")
+        --rdzv-conf="is_host=$((NODE_RANK == 0)),join_timeout=600,last_call_timeout=15")
 }
 
 # cpus_per_task PARTITION TASKS: cores of a node of the partition, shared by the tasks on it, at most

@@ -127,7 +127,7 @@ def test_an_elastic_run(launch):
     assert {
         *('--nnodes=1:4', '--max-restarts=3', '--rdzv-id=run7', '--rdzv-backend=mae'),
         *('--rdzv-endpoint=node0:29500', '--nproc-per-node=8'),
-        '--rdzv-conf=is_host=0,join_timeout=600,last_call_timeout=30',
+        '--rdzv-conf=is_host=0,join_timeout=600,last_call_timeout=15',
     } <= set(words)
     assert words[-4:] == ['--seed', '1', '--launcher', 'pytorch']
     assert 'ELASTIC=run7 1\n' in result.stderr
