@@ -119,7 +119,7 @@ def _five_steps(
     losses = []
     for _ in range(5):
         wrapper.begin_step([1.0])
-        losses.append(float(train_step(batch, wrapper)['loss']))
+        losses.append(float(train_step(batch, wrapper)['loss'].detach()))
     return losses, [value.detach().clone() for value in model.state_dict().values()]
 
 
