@@ -1,14 +1,11 @@
-"""Two processes on the CPU, as `tools/dist_train.sh CONFIG 2` starts them, do what one does.
+"""Two processes on the CPU do what one does.
 
-Those that test are forks: `test_robustness.py` starts such by `tools/dist_test.sh`. Among the
-metrics are those of mmengine and mmpretrain, named in the config.
+They are forks, which share what this one has imported; `test_launchers.py` and `test_robustness.py`
+start such by `tools/dist_train.sh` and `tools/dist_test.sh`. Among the metrics are those of
+mmengine and mmpretrain, named in the config.
 """
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +13,6 @@ from mmengine.fileio import load
 
 from tests.forked import in_two_processes
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 NO_DROP_PATH = 'model.encoder.drop_path_rate=0.0'  # it depends on the process
 
 
@@ -36,17 +32,6 @@ test_evaluator = [
 """
 
 
-def launch(script, *arguments, cwd):
-    result = subprocess.run(
-        [TOOLS / script, *map(str, arguments)],
-        env={**os.environ, 'PYTHON': sys.executable},
-        cwd=cwd,  # mmengine gathers the samples of all processes in files below it
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-
-
 def logged(work_dir):
     (log,) = work_dir.glob('*/vis_data/scalars.json')
     return [json.loads(line) for line in log.read_text().splitlines()]
@@ -56,13 +41,14 @@ def logged(work_dir):
 def test_two_processes_train_and_test_as_one(
     train, tool, write_config, work_dir, text, tmp_path, monkeypatch
 ):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)  # mmengine gathers the samples of all processes in files below it
     folders = {'two': tmp_path / 'two', 'one': work_dir}
-    half = '--batch-per-device', '25', '--cfg-options', NO_DROP_PATH
     config = write_config(text, 'ft')
-    launch('dist_train.sh', config, '2', '--work-dir', folders['two'], *half, cwd=tmp_path)
     whole = ['--batch-per-device', '50']
     assert train(NO_DROP_PATH, base='ft', text=text, arguments=whole).code == 0
+    words = [config, '--work-dir', folders['two'], '--batch-per-device', '25']
+    words += ['--launcher', 'pytorch', '--cfg-options', NO_DROP_PATH]
+    assert in_two_processes(lambda: tool('train', *words).code) == [0, 0]
     logs = {name: logged(folder) for name, folder in folders.items()}
     two, one = ([line for line in logs[name] if 'loss' in line][-1] for name in ('two', 'one'))
     assert two['loss'] == pytest.approx(one['loss'], rel=1e-5)

@@ -5,6 +5,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from mae.datasets import Digits
+from mae.datasets.sources.digits import load_split
 from mae.utils.errors import ConfigError
 
 
@@ -65,3 +66,13 @@ def test_unknown_split():
     for wrong in (0, (16, 16)):
         with pytest.raises(ConfigError, match='img_size must be a positive number'):
             Digits(img_size=wrong)
+
+
+def test_the_digits_are_read_once_and_stay_as_they_are():
+    images, labels = load_split('val')
+    before = images.clone()
+    data = Digits('val', img_size=8)
+    data.get_data_info(0)['img'].zero_()
+    assert all(one is other for one, other in zip(load_split('val'), (images, labels), strict=True))
+    assert torch.equal(images, before)
+    assert Digits('val', img_size=8).get_data_info(0)['img'].any()
