@@ -146,7 +146,7 @@ def test_the_guide_has_the_numbers_of_the_rules():
         *decoders,
         f'leaves an epoch {rules.STEPS_PER_EPOCH} steps: {rules.SMALLEST_BATCH} to '
         f'{rules.LARGEST_BATCH["cpu"]} on a CPU, to {rules.LARGEST_BATCH["gpu"]:,} on a GPU',
-        f'what {rules.CPU_SECONDS} seconds are enough for by the table below, at least '
+        f'what {rules.CPU_SECONDS} seconds are enough for by the estimate below, at least '
         f'{training.EPOCHS["cpu"][0]}; on a GPU {training.GPU_STEPS:,} steps, at least '
         f'{training.EPOCHS["gpu"][0]} epochs; at most {training.EPOCHS["gpu"][1]:,} |',
         f'Fewer than {rules.FEWEST_IMAGES} images are refused',
