@@ -97,7 +97,7 @@ class NoteFeatures(Hook):
 
     def before_train(self, runner):
         images = torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8)
-        with torch.inference_mode():
+        with torch.inference_mode(), runner.eval_context(2):
             found = runner.bare_model.extract_features(images)
         if runner.rank == 0:
             Path(runner.work_dir, 'features').write_text(tensor_sha256(found))
