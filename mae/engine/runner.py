@@ -66,7 +66,7 @@ from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
 from mae.utils.precision import EvalPrecision, cost_of_float32, set_matmul_precision
 from mae.utils.seeding import seed_generators
-from mae.utils.sharded import gather, is_sharded
+from mae.utils.sharded import gather, is_sharded, reshard
 from mae.utils.versions import versions
 
 if TYPE_CHECKING:
@@ -154,6 +154,8 @@ class Runner(_Base):
         compiled = without_recompiling(self._is_compiled and is_rest)
         with self.eval_precision.autocast(), compiled:
             yield
+        if is_sharded(self.model):  # or a state dict would, where one process alone reads it
+            reshard(self.model)
 
     @property
     def stop_signum(self) -> int:

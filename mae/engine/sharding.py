@@ -150,7 +150,7 @@ def check_shardable(
                 "sharded; take another norm, or parallel.type='ddp'"
             )
     _check_size(parallel.shard_size, world_size)
-    _check_types(parallel.param_dtype, config)
+    _check_types(model, parallel.param_dtype, config)
 
 
 def _check_size(shard_size: int | None, world_size: int) -> None:
@@ -163,7 +163,7 @@ def _check_size(shard_size: int | None, world_size: int) -> None:
     )
 
 
-def _check_types(param_dtype: str | None, config: Mapping[str, Any]) -> None:
+def _check_types(model: nn.Module, param_dtype: str | None, config: Mapping[str, Any]) -> None:
     """Products of the gathered weights are of one type only under autocast to it."""
     if param_dtype is None:
         return
@@ -171,6 +171,12 @@ def _check_types(param_dtype: str | None, config: Mapping[str, Any]) -> None:
     if amp != param_dtype:
         raise ConfigError(
             f'parallel.param_dtype={param_dtype!r} needs the same optim_wrapper.amp, not {amp!r}'
+        )
+    residuals = [m.bf16_residual for m in model.modules() if hasattr(m, 'bf16_residual')]
+    if get_device() == 'cpu' and not (param_dtype == 'bfloat16' and all(residuals)):
+        raise ConfigError(
+            f'parallel.param_dtype={param_dtype!r} on a CPU, whose LayerNorm takes no float32 with '
+            "such weights: needs 'bfloat16', and bf16_residual=True in encoder and decoder"
         )
     evaluated = EvalPrecision.of(config, get_device()).name
     if config.get('val_cfg') and evaluated != param_dtype:

@@ -103,7 +103,7 @@ class NoteFeatures(Hook):
 
     def before_train(self, runner):
         images = torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8)
-        with torch.inference_mode():
+        with torch.inference_mode(), runner.eval_context(2):
             found = runner.bare_model.extract_features(images)
         if runner.rank == 0:
             Path(runner.work_dir, 'features').write_text(tensor_sha256(found))
@@ -125,8 +125,14 @@ def test_averages_and_validation(together, tmp_path):
         assert same(state(tmp_path / 'fsdp' / name), state(tmp_path / 'ddp' / name)), name
 
 
+BFLOAT16 = {
+    'optim_wrapper.amp': 'bfloat16',
+    'model.encoder.bf16_residual': True,
+}
+
+
 def test_gathered_in_bfloat16(together, tmp_path):
-    changes = {'optim_wrapper.amp': 'bfloat16'}
+    changes = {**BFLOAT16, 'model.decoder.bf16_residual': True}
     expected = together('ddp', changes=changes)
     parallel = dict(type='fsdp', param_dtype='bfloat16', reduce_dtype='bfloat16')
     found = together('fsdp', changes={**changes, 'parallel': parallel})
@@ -204,7 +210,11 @@ HALF = {'parallel': dict(type='fsdp', param_dtype='bfloat16')}
         ({'model_wrapper_cfg': dict(type='MMDistributedDataParallel')}, 'leave out model_wrapper'),
         (HALF, "parallel.param_dtype='bfloat16' needs the same optim_wrapper.amp, not None"),
         (
-            {**HALF, 'optim_wrapper.amp': 'bfloat16', 'eval_amp': None},
+            {**HALF, 'optim_wrapper.amp': 'bfloat16'},
+            "'bfloat16' on a CPU, whose LayerNorm takes no float32 with such weights: needs",
+        ),
+        (
+            {**HALF, **BFLOAT16, 'eval_amp': None},
             "needs evaluation in it, not in float32; set eval_amp='bfloat16'",
         ),
     ],

@@ -52,6 +52,16 @@ def test_one_update_a_step():
     assert all(param.grad is None for param in model.parameters())
 
 
+def test_a_loop_without_begin_step_reduces_gradients_at_each_step():
+    """As mmengine's, where each micro-batch is a step."""
+    model = network()
+    wrapper = StepOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    for _ in range(3):
+        assert wrapper.should_sync()
+        wrapper.update_params(model(torch.ones(1, 6).double()).sum())
+        assert wrapper.should_update()
+
+
 def test_gradients_are_clipped():
     small, large = train([24], steps=1, clip_grad=dict(max_norm=1e-12)), train([24], steps=1)
     start = nn.utils.parameters_to_vector(network().parameters())
