@@ -69,7 +69,7 @@ from mae.utils.errors import ConfigError, DataError
 from mae.utils.hashing import derive
 from mae.utils.precision import EvalPrecision, cost_of_float32, set_matmul_precision
 from mae.utils.seeding import seed_generators
-from mae.utils.sharded import gather, is_sharded
+from mae.utils.sharded import gather, is_sharded, reshard
 from mae.utils.versions import versions
 
 if TYPE_CHECKING:
@@ -157,6 +157,8 @@ class Runner(_Base):
         compiled = without_recompiling(self._is_compiled and is_rest)
         with self.eval_precision.autocast(), compiled:
             yield
+        if is_sharded(self.model):  # or a state dict would, where one process alone reads it
+            reshard(self.model)
 
     @property
     def stop_signum(self) -> int:
@@ -541,9 +543,11 @@ class Runner(_Base):
         Args:
             meta: more about the run, as plain values.
         """
-        checkpoint = training_state(self, step)
-        checkpoint['meta'].update(meta or {})
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        # Also in a validation: in inference mode torch cannot detach sharded weights.
+        with torch.inference_mode(False), torch.no_grad():
+            checkpoint = training_state(self, step)
+            checkpoint['meta'].update(meta or {})
+            self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         return checkpoint
 
     def save_checkpoint(

@@ -141,7 +141,7 @@ def _check_resumed(trial, good):
 
 
 def _stopped(trial, way):
-    """A copy of the work dir of a run that two processes were stopped in, after step 7."""
+    """The two checkpoints in a copy of the work dir of a run that was stopped."""
 
     def run(folder):
         fault = dict(do='Signal', at='end', step=7)
@@ -151,7 +151,7 @@ def _stopped(trial, way):
 
     made = trial.bench.once(f'shards-stopped-{way}', run) / 'run'
     shutil.copytree(made, trial.work_dir)
-    return trial.work_dir / 'iter_6.dcp', trial.work_dir / 'iter_7.dcp'
+    return sorted(trial.work_dir.glob('iter_*.dcp'), key=lambda path: int(path.stem[5:]))
 
 
 def shard_flip(trial):
@@ -178,7 +178,7 @@ def shard_flip(trial):
     flip_bit(newest / '__1_0.distcp', trial.rng.randrange(size_in_bits(newest / '__1_0.distcp')))
     taken = _go_on(trial, way, expected)
     trial.check(taken == str(before), f'resumed from {taken} instead of {before}')
-    trial.check((trial.work_dir / 'iter_7.dcp.corrupt').is_dir(), 'not set aside')
+    trial.check(newest.with_name(f'{newest.name}.corrupt').is_dir(), 'not set aside')
     trial.check('the SHA-256 of __1_0.distcp' in trial.log.read_text(), 'not told')
     trial.facts['why'] = f'not detected: {missed}' if missed else ''
     return found, found + len(missed)
@@ -211,7 +211,8 @@ def shard_world(trial):
         seen = seen_in(trial.folder, count, log.name)
         trial.check(not set(seen) & set(found), f'steps were done twice by {count} processes')
         found |= seen
-        if step:
+        if step:  # it takes a step more until all know of the signal
+            step = state_of(trial.work_dir)['step']
             saved = read_manifest(trial.work_dir / f'iter_{step}.dcp').weights_sha256
     trial.facts |= compare(expected, found)
     trial.check(found == expected, f'other samples: {trial.facts}')

@@ -138,12 +138,13 @@ class Saver:
 
     def _copy_state(self, runner: RunnerProtocol, step: int) -> Checkpoint:
         """The copy, which the first process alone keeps."""
-        state = runner.training_checkpoint(step)
         checkpoint: Checkpoint = {}
-        if is_main_process():
-            checkpoint = self._snapshot.take(state)
-        else:
-            gather(state)
+        with torch.inference_mode(False), torch.no_grad():  # of a validation that is interrupted
+            state = runner.training_checkpoint(step)
+            if is_main_process():
+                checkpoint = self._snapshot.take(state)
+            else:
+                gather(state)
         self._last_copy = (step, checkpoint)
         return checkpoint
 

@@ -290,7 +290,7 @@ def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:
     Raises:
         CheckpointError: it cannot hold one.
     """
-    values = model.state_dict().values()
+    values = (*model.parameters(), *model.buffers())
     one = _TIMES * sum(value.numel() * value.element_size() for value in values)
     free = shutil.disk_usage(work_dir).free
     if free < one:
