@@ -309,4 +309,4 @@ def _facts(tool: str, arguments: Sequence[str]) -> str:
 def _first_difference(there: dict[str, str], here: dict[str, str]) -> tuple[str, str]:
     names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     name = names[0]
-    return f'{name} {there.get(name, "unknown")}', here.get(name, 'unknown')
+    return f'{name} {there.get(name)!r}', repr(here.get(name))

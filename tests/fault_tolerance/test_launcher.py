@@ -43,7 +43,7 @@ def test_another_run_of_the_same_name_is_refused(port):
         launcher._meet(params(port, host=0), OTHER)
     said = str(raised.value)
     assert 'RDZV_ID=run7' in said
-    assert 'arguments CONFIG --seed 1 there, CONFIG --seed 2 here' in said
+    assert "arguments 'CONFIG --seed 1' there, 'CONFIG --seed 2' here" in said
     assert first.get_run_id() == 'run7'
 
 
@@ -143,5 +143,5 @@ def test_a_config_with_another_text_is_another_run(tmp_path):
     config.write_text('a = 2')
     second = launcher._facts('elsewhere/train.py', [str(config), '--seed', '1'])
     there, here = launcher._first_difference(json.loads(first), json.loads(second))
-    assert there.startswith(f'config {config} (')
-    assert here.startswith(f'{config} (')
+    assert there.startswith(f"config '{config} (")
+    assert here.startswith(f"'{config} (")
