@@ -312,7 +312,7 @@ class Runner(_Base):
             super()._maybe_compile(target)
             return
         if options is None:
-            options = target == 'train_step' and torch.cuda.is_available()
+            options = trains and torch.cuda.is_available()
         blocks = self.bare_model.blocks()
         if not compile_blocks(blocks, options):
             return
@@ -321,7 +321,7 @@ class Runner(_Base):
             f'{len(blocks)} blocks will be compiled in the first step, which takes longer for it; '
             'compile=False does without'
         )
-        if target == 'train_step':
+        if trains:
             self.register_hook(CompileTimeHook())
 
     # --- the data and the loops -----------------------------------------------------------
