@@ -43,6 +43,8 @@ from mae.zoo.formats import load_weights
 from mae.zoo.formats.architecture import Architecture, architecture_of
 
 FINETUNE_BASE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_any'
+# In grey levels, as the recipe has them.
+_IMAGENET = {'mean': (123.675, 116.28, 103.53), 'std': (58.395, 57.12, 57.375)}
 _VAL = ('val', 'valid', 'validation', 'test')
 
 
@@ -240,9 +242,12 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choice
             f'{found.folder}: images of {found.channels} channels, but the weights take '
             f'{loaded.channels}: give arrays (.npy) with as many'
         )
-    for name in 'mean', 'std':
-        if name in loaded.facts and loaded.channels != 3:
-            choices[f'model.preprocessor.{name}'] = Chosen(list(loaded.facts[name]), '')
+    for name, usual in _IMAGENET.items():
+        of_images = usual if loaded.channels == 3 else getattr(found, name)
+        values = tuple(loaded.facts.get(name) or of_images)
+        if len(values) != 3 or max(abs(a - b) for a, b in zip(values, usual, strict=True)) > 0.01:
+            why = 'of the weights' if name in loaded.facts else 'of the images looked at'
+            choices[f'model.preprocessor.{name}'] = Chosen(list(values), why)
     steps: dict[str, Any] = {}
     if loaded.channels != 3:
         decode = {'type': 'DecodeImage', 'channels': loaded.channels}

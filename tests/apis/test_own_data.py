@@ -72,6 +72,7 @@ def test_fine_tuning_takes_the_encoder_and_holds_images_out(tuned, places):
     assert config.model.encoder.patch_size == 4
     assert config.model.head.num_classes == 2
     assert config.model.preprocessor.mixup is None
+    assert 'mean=' not in (tuned / 'config/finetune.py').read_text()
     metrics = evaluate(config, tuned / 'epoch_1.pth')
     assert metrics['num_samples'] == 4  # of 12 + 12, a fifth of each, one of which is broken or not
     assert str(root) in (tuned / 'config/finetune.py').read_text()
