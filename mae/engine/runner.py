@@ -543,11 +543,9 @@ class Runner(_Base):
         Args:
             meta: more about the run, as plain values.
         """
-        # Also in a validation: in inference mode torch cannot detach sharded weights.
-        with torch.inference_mode(False), torch.no_grad():
-            checkpoint = training_state(self, step)
-            checkpoint['meta'].update(meta or {})
-            self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        checkpoint = training_state(self, step)
+        checkpoint['meta'].update(meta or {})
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         return checkpoint
 
     def save_checkpoint(

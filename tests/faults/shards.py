@@ -231,7 +231,7 @@ SCENES = [
         'shard-flip',
         'single bits of a folder and its manifest changed: each is noticed',
         shard_flip,
-        full=4,
+        full=2,
         short=(),
         cores=2,
     ),

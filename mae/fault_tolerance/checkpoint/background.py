@@ -119,10 +119,11 @@ class Saver:
             checkpoint = self._copy_state(runner, step)
             return self._save_function(runner, name, checkpoint) if is_main_process() else None
         peers, self._last_copy = self.peers, None
-        parts = Parts.of(runner.training_checkpoint(step))
         shared = {key for key, _ in runner.bare_model.named_parameters()}
-        parts.keep_own(shared, peers.rank, peers.count)
-        parts.copy_to_host(self._snapshot.take)
+        with torch.inference_mode(False), torch.no_grad():  # of a validation that is interrupted
+            parts = Parts.of(runner.training_checkpoint(step))
+            parts.keep_own(shared, peers.rank, peers.count)
+            parts.copy_to_host(self._snapshot.take)
         path, start = Path(runner.work_dir) / name, self._start
 
         def settled(record: ContentRecord) -> list[str]:

@@ -164,8 +164,7 @@ class Parts:
 
     def copy_to_host(self, copy: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
         """Replace the tensors by copies of what this process holds of each."""
-        with torch.inference_mode(False), torch.no_grad():  # also in a validation
-            copies = copy({name: local(value) for name, value in self.tensors.items()})
+        copies = copy({name: local(value) for name, value in self.tensors.items()})
         for name, value in self.tensors.items():
             own = copies[name]
             if isinstance(value, DTensor):  # `from_local` would move the copy back to the GPU
