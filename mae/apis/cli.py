@@ -67,6 +67,10 @@ def _run(main: Callable[[], object]) -> None:
         _say('interrupted')
         sys.exit(130)
     except Exception as error:
+        # A stop in the midst of a library that catches everything, as mmengine while it writes the
+        # config, comes out as an error of that library.
+        if isinstance(error.__context__, SystemExit):
+            sys.exit(error.__context__.code)
         message = explain(error)
         if message is None:
             raise

@@ -149,6 +149,18 @@ def test_error_in_a_data_worker(ended):
     assert ended(error.value) == (1, 'error: /data/x.jpg: cannot be decoded: truncated\n')
 
 
+def test_a_stop_that_a_library_takes_for_an_error(capsys):
+    def main():
+        try:
+            sys.exit(143)
+        except:  # noqa: E722
+            raise SyntaxError('Failed to format the config file')  # noqa: B904
+
+    with pytest.raises(SystemExit) as end:
+        run_command(main)
+    assert (end.value.code, capsys.readouterr().err) == (143, '')
+
+
 LAUNCHED = """
 import atexit, sys, threading, time
 from mae.apis.cli import run_command
