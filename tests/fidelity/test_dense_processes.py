@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mae.utils.errors import ConfigError
 from tests.engine.conftest import tiny_runner
 from tests.engine.dense import FREE_OF_BATCHES, changes_of
 
@@ -70,3 +71,15 @@ def test_two_processes_train_as_one(kind, tmp_path, processes):
     for one, other in zip(losses, found, strict=True):
         assert other == pytest.approx(one, rel=1e-3)
     assert all(torch.tensor(list(step.values())).isfinite().all() for step in losses)
+
+
+def test_batch_norms_of_two_cpu_processes_are_not_synchronised(tmp_path, processes):
+    changes = changes_of('segmenter', launcher='pytorch', sync_bn='torch')
+    changes['train_dataloader']['batch_size'] = 2
+
+    def build():
+        with pytest.raises(ConfigError, match='on 2 CPU processes set sync_bn=None'):
+            tiny_runner(tmp_path / 'run', deepcopy(changes))
+        return 'refused'
+
+    assert list(processes(2, build)) == ['refused', 'refused']
