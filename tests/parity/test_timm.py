@@ -16,7 +16,9 @@ from mae.utils.seeding import seed_generators
 SMALL = dict(arch=dict(embed_dim=24, depth=3, num_heads=3), img_size=(8, 12), patch_size=4)
 SMALL |= dict(in_channels=5, mlp_ratio=2.5)
 BASE = dict(arch='base', img_size=224, patch_size=16, in_channels=3, mlp_ratio=4.0)
-FEW = {**BASE, 'img_size': 96}  # float64 within a test's time: the same network, fewer patches
+# Float64 within a test's time: the same width, fewer patches and blocks.
+FEW = {**BASE, 'img_size': 96, 'arch': dict(embed_dim=768, depth=3, num_heads=12)}
+DTYPES = (torch.float32, torch.float64)
 MIXUP = dict(mixup_alpha=0.8, cutmix_alpha=1.0, switch_prob=0.5, label_smoothing=0.1)
 MIXUP |= dict(num_classes=7)
 
@@ -65,16 +67,15 @@ def their_model(model, pool):
     return theirs
 
 
-@pytest.mark.parametrize('pool', ['avg', 'cls'])
+# The large ones take seconds: one kind of pooling in each precision.
 @pytest.mark.parametrize(
-    ('encoder', 'dtype', 'batch'),
+    ('encoder', 'dtype', 'batch', 'pool'),
     [
-        (SMALL, torch.float32, 3),
-        (SMALL, torch.float64, 3),
-        (BASE, torch.float32, 1),
-        (FEW, torch.float64, 1),
+        *((SMALL, dtype, 3, pool) for dtype in DTYPES for pool in ('avg', 'cls')),
+        (BASE, torch.float32, 1, 'avg'),
+        (FEW, torch.float64, 1, 'cls'),
     ],
-    ids=['small-float32', 'small-float64', 'base-float32', 'base-float64'],
+    ids=['small', 'small-cls', 'small-float64', 'small-float64-cls', 'base', 'base-float64-cls'],
 )
 def test_features_logits_and_gradients(encoder, dtype, batch, pool, same, perturb):
     model = classifier(encoder, pool).to(dtype)

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,11 @@ def _reads_version(node):
     return module.endswith('.version') or bool(names & told)
 
 
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text(encoding='utf-8'))
+
+
 RULES = [(registry_makers, 'mae/registry.py'), (version_readers, 'mae/utils/versions.py')]
 
 
@@ -159,12 +165,12 @@ RULES = [(registry_makers, 'mae/registry.py'), (version_readers, 'mae/utils/vers
 def test_one_file_alone_may(rule, only):
     for path in SOURCES:
         name = str(path.relative_to(ROOT))
-        found = rule(ast.parse(path.read_text(encoding='utf-8')))
+        found = rule(tree_of(path))
         assert name == only or not found, f'{name}:{found[0].lineno} does what only {only} may'
 
 
 def test_registry_file_is_seen_by_its_rule():
-    assert registry_makers(ast.parse((ROOT / 'mae/registry.py').read_text()))
+    assert registry_makers(tree_of(ROOT / 'mae/registry.py'))
 
 
 @pytest.mark.parametrize(

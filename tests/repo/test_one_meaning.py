@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 # A name that several modules share because it is how they are called.
 PROTOCOLS = {
@@ -19,7 +21,9 @@ PROTOCOLS = {
 }
 
 
+@pytest.fixture(scope='module')
 def trees():
+    """Of all modules, by path; no test changes them."""
     return {
         path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding='utf-8'))
         for path in sorted((ROOT / 'mae').rglob('*.py'))
@@ -54,23 +58,21 @@ def defined_twice(modules):
     }
 
 
-def test_no_public_name_is_defined_twice():
-    assert defined_twice(trees()) == {}
+def test_no_public_name_is_defined_twice(trees):
+    assert defined_twice(trees) == {}
 
 
-def test_each_exception_is_needed():
-    modules = trees()
+def test_each_exception_is_needed(trees):
     for name, (folder, _) in PROTOCOLS.items():
-        shared = [p for p, t in modules.items() if p.startswith(folder) and name in public_names(t)]
+        shared = [p for p, t in trees.items() if p.startswith(folder) and name in public_names(t)]
         assert len(shared) > 1, name
 
 
-def test_a_breach_is_found():
-    modules = trees()
-    modules['mae/utils/planted.py'] = ast.parse(
+def test_a_breach_is_found(trees):
+    planted = ast.parse(
         'class Runner: ...\nSample = dict[str, int]\ndef run(): ...\ndef _leave(): ...\nA = 1\n'
     )
-    found = defined_twice(modules)
+    found = defined_twice({**trees, 'mae/utils/planted.py': planted})
     assert {name for name, paths in found.items() if 'mae/utils/planted.py' in paths} == {
         'Runner',
         'Sample',
