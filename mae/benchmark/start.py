@@ -98,7 +98,7 @@ def run(peers: Sequence[str], *, rounds: int = 5, command: str = '') -> Report:
     with tempfile.TemporaryDirectory() as folder:
         configs = _write(Path(folder))
         for _ in range(rounds):
-            torch_seconds.append(processor_seconds([sys.executable, '-c', 'import torch'], folder))
+            torch_seconds.append(seconds_of_command([sys.executable, '-c', 'import torch'], folder))
             for name, tool in tools.items():
                 if name in skipped:
                     continue
@@ -106,13 +106,13 @@ def run(peers: Sequence[str], *, rounds: int = 5, command: str = '') -> Report:
                 words = [*start, str(configs[name]), '--work-dir', str(Path(folder, name))]
                 words += _OPTIONS.get(name, ())
                 try:
-                    steps[name].append(processor_seconds(words, folder, until=_FIRST_STEP))
+                    steps[name].append(seconds_of_command(words, folder, until=_FIRST_STEP))
                 except ValueError as error:
                     if name == OURS:
                         raise
                     skipped[name] = reason(error)
                     continue
-                errors[name].append(processor_seconds([*start, _WRONG_CONFIG], folder))
+                errors[name].append(seconds_of_command([*start, _WRONG_CONFIG], folder))
     return build_report(
         'start',
         {name: _figures(steps[name], errors[name]) for name in tools if name not in skipped},
@@ -124,7 +124,7 @@ def run(peers: Sequence[str], *, rounds: int = 5, command: str = '') -> Report:
     )
 
 
-def processor_seconds(words: Sequence[str], folder: str, until: str | None = None) -> float:
+def seconds_of_command(words: Sequence[str], folder: str, until: str | None = None) -> float:
     """Processor seconds of a command until it prints a line that holds a text, or until it ends.
 
     Args:

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from mae.benchmark import start
-from mae.benchmark.start import processor_seconds
+from mae.benchmark.start import seconds_of_command
 from mae.config import load_config
 
 _WORK = 'sum(i * i for i in range(10**6))'
@@ -17,10 +17,10 @@ def python(code):
 
 def test_to_a_line_and_to_the_end(tmp_path):
     folder = str(tmp_path)
-    idle = processor_seconds(python('import time; time.sleep(0.5); print("step 1")'), folder)
+    idle = seconds_of_command(python('import time; time.sleep(0.5); print("step 1")'), folder)
     work = f'[{_WORK} for _ in range(8)]'
-    first = processor_seconds(python(f'print("step 1"); {work}'), folder, until='step')
-    whole = processor_seconds(python(f'{work}; print("step 1")'), folder, until='step')
+    first = seconds_of_command(python(f'print("step 1"); {work}'), folder, until='step')
+    whole = seconds_of_command(python(f'{work}; print("step 1")'), folder, until='step')
     assert 0 < idle < 0.5  # sleep costs nothing
     assert first < whole
     assert whole > 0.1
@@ -28,7 +28,7 @@ def test_to_a_line_and_to_the_end(tmp_path):
 
 def test_a_command_that_ends_before(tmp_path):
     with pytest.raises(ValueError, match=r'ended without a step: ZeroDivisionError'):
-        processor_seconds(python('1 / 0'), str(tmp_path), until='step')
+        seconds_of_command(python('1 / 0'), str(tmp_path), until='step')
 
 
 def test_our_config_can_be_loaded(tmp_path):

@@ -210,7 +210,7 @@ def test_leaf_is_short_documented_and_shallow(path):
     assert text, 'a leaf opens with a docstring'
     assert len(text.splitlines()) <= 3, 'hardware, time and results stand in the README'
     code = path.read_text().splitlines()[tree.body[0].end_lineno :]
-    assert sum(bool(line.strip()) for line in code) <= 25, 'a leaf says only what differs'
+    assert sum(bool(line.strip()) for line in code) <= 30, 'a leaf says only what differs'
     assert base_paths(path), 'a leaf builds on _base_'
     assert levels(path) <= 2, 'at most two levels of _base_'
 

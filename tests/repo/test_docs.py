@@ -218,7 +218,8 @@ def train_or_test(script, words, env):
     config = load_config(args.config, parse_options(args.cfg_options))
     if kind == 'train':
         batch = args.batch_per_device or config.train_dataloader.batch_size
-        total = batch * int(processes) * int(env.get('NNODES', 1))
+        nodes = env.get('NNODES', '1').split(':')[-1]  # the most of an elastic run
+        total = batch * int(processes) * int(nodes)
         assert config.global_batch_size % total == 0, 'this number of processes does not divide'
 
 

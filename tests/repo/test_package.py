@@ -179,12 +179,13 @@ def test_a_config_outside_inherits_one_of_the_installed_wheel(installed_wheel, t
 # setuptools has dropped; onedl-mim is its continuation.
 @pytest.mark.skipif(find_spec('mim') is None, reason='onedl-mim is not installed')
 def test_mim_searches_downloads_and_trains(installed_wheel, tmp_path):
+    editable = _as_editable(installed_wheel, tmp_path / 'site')
     entry, config = entries()[0], 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
     (tmp_path / entry.file).touch()  # as if fetched: there is no network here
     result = subprocess.run(
         [sys.executable, '-c', MIM, entry.name, config, str(tmp_path)],
         cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(installed_wheel)},
+        env={**os.environ, 'PYTHONPATH': editable},
         capture_output=True,
         text=True,
     )
@@ -203,8 +204,16 @@ def test_mim_searches_downloads_and_trains(installed_wheel, tmp_path):
     assert fetched == [entry.file]
     assert 'max_epochs=400' in (tmp_path / f'{entry.name}.py').read_text()
 
-    shipped = installed_wheel / 'mae/.mim'
-    assert script == str(shipped / 'tools/train.py')
-    assert found == str(shipped / 'configs/demo' / config)
+    assert script == str(ROOT / 'tools/train.py')
+    assert found == str(ROOT / 'configs/demo' / config)
     assert arguments == ['--launcher', 'none', '--work-dir', 'run']
     assert os.path.samefile(python, sys.executable)
+
+
+def _as_editable(installed, site):
+    """PYTHONPATH with what `pip install -e` writes: of a wheel, mim sees the command alone."""
+    (info,) = installed.glob('mae_toolbox-*.dist-info')
+    shutil.copytree(info, site / info.name)
+    place = {'url': ROOT.as_uri(), 'dir_info': {'editable': True}}
+    (site / info.name / 'direct_url.json').write_text(json.dumps(place))
+    return os.pathsep.join([str(site), str(ROOT)])
