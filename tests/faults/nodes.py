@@ -193,7 +193,7 @@ def split_folder(trial):
         codes = [run.wait(number, start)[0] for number in range(2)]
         trial.check(codes == [0, 0], f'exit status {codes}: {tail(trial.log)}')
         trial.check(' is not shared: ' in trial.log.read_text(), 'not told that it is not shared')
-        (newest,) = [path for path in trial.work_dir.glob('*.pth') if path.name == 'epoch_8.pth']
+        newest = max(trial.work_dir.glob('iter_*.pth'), key=lambda path: step_of(str(path)))
         for log in run.logs:
             log.unlink()
         run.start_both('--resume', str(newest), pace=0)
