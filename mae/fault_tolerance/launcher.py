@@ -55,6 +55,7 @@ BACKEND = 'mae'
 _SHUTDOWN_TIMEOUT = 30  # seconds, torchrun's default
 _QUIET = 10.0  # seconds that a node waits for others without a word
 _CLOSED = 30.0  # seconds that processes have to end by themselves once another node has failed
+_STOPPED = (130, 143)  # exit status after Ctrl-C, and after another signal
 
 
 class Spare(Exception):  # noqa: N818  # no error
@@ -79,7 +80,7 @@ def launch(argv: Sequence[str]) -> int:
     except SignalException as stopped:
         return 143 if stopped.sigval == signal.SIGUSR1 else 128 + stopped.sigval
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
+        rank, failure = _cause(error)
         if failure.exitcode < 0:
             print(f'rank {rank} was stopped by {failure.signal_name()}', file=sys.stderr)
         return max(failure.exitcode, 1)
@@ -129,7 +130,7 @@ class Agent(LocalElasticAgent):
             if any(map(_is_final, result.failures.values())):
                 self._remaining_restarts = 0
             else:
-                rank, failure = ChildFailedError('', result.failures).get_first_failure()
+                rank, failure = _cause(ChildFailedError('', result.failures))
                 limit = worker_group.spec.max_restarts
                 print(
                     f'rank {rank} {_how_it_ended(failure)}: restart '
@@ -144,10 +145,16 @@ class Agent(LocalElasticAgent):
         self._shutdown(timeout=int(limit))
 
 
+def _cause(error: ChildFailedError) -> tuple[int, ProcessFailure]:
+    """The first failure; torchrun then stops the others, in the same second perhaps."""
+    failures = error.failures.items()
+    return min(failures, key=lambda item: (item[1].exitcode in _STOPPED, item[1].timestamp))
+
+
 def _how_it_ended(failure: ProcessFailure) -> str:
     if failure.exitcode < 0:
         return f'was stopped by {failure.signal_name()}'
-    if failure.exitcode in (130, 143):  # as when another node was
+    if failure.exitcode in _STOPPED:  # as when another node was
         return 'was stopped and has saved the run'
     return f'failed with status {failure.exitcode}'
 
