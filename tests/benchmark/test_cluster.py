@@ -130,7 +130,8 @@ def test_bytes_sent_and_held_are_those_planned():
         assert world * sent <= figures['sent'] <= 1.02 * world * sent
         memory = estimate_memory(workload, layout, cluster(gpus=world))
         for name in ('weights', 'gradients', 'optimizer'):
-            assert getattr(memory, name) == pytest.approx(figures[name], rel=0.01)
+            # What has one row, as positions, is whole in the process that is asked.
+            assert getattr(memory, name) == pytest.approx(figures[name], rel=0.015)
     assert ddp['buckets'] == ddp['gradients']
     held = [figures['weights'] + figures['optimizer'] for figures in found]
     assert held[1] <= 1.1 * held[0] / 4
