@@ -196,8 +196,8 @@ DEMO_DENSE = Preset(
         'pretrain',
         'pre-training',
         'pretrain',
-        'mae_vit-mini-p4_1xb64-coslr-240e_digit-scenes-24',
-        cost=400.0,
+        'mae_vit-mini-p4_1xb64-coslr-120e_digit-scenes-24',
+        cost=200.0,
     ),
     stages=(
         *_dense_stages(
@@ -218,14 +218,14 @@ DEMO_DENSE = Preset(
             'det',
             100,
             'vit-mini-p4_mask-rcnn-vitdet{}-1xb4-coslr-25e_digit-scenes-24-100img',
-            (0.064, 0.128, 0.256),
+            (0.032, 0.064, 0.128),
             cost=40.0,
         ),
         *_dense_stages(
             'det',
             1000,
             'vit-mini-p4_mask-rcnn-vitdet{}-1xb4-coslr-3e_digit-scenes-24-1000img',
-            (0.064, 0.128, 0.256),
+            (0.032, 0.064, 0.128),
             cost=50.0,
         ),
     ),

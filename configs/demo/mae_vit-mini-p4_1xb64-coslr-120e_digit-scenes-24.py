@@ -24,4 +24,4 @@ train_dataloader = dict(
     ),
 )
 param_scheduler = dict(warmup_epochs=10)
-train_cfg = dict(max_epochs=240)
+train_cfg = dict(max_epochs=120)
