@@ -1,6 +1,7 @@
 """The page of a dense run: there after each validation, whole, and about this run alone."""
 
 import re
+from itertools import count
 
 import pytest
 
@@ -9,10 +10,14 @@ from mae.engine.hooks import DenseReportHook
 from mae.visualization.dense_report import validations_in
 from tests.dense_runs import DETECTOR, SEGMENTER
 
+# mmengine keeps loggers by name, and names a run by the second it starts in.
+_NUMBER = count()
+
 
 def run(tmp_path, text, **changes):
     path = tmp_path / 'small.py'
     path.write_text(text)
+    changes['experiment_name'] = f'dense-report-{next(_NUMBER)}'
     config = load_config(path, {'work_dir': str(tmp_path / 'work'), **changes})
     train(config)
     return tmp_path / 'work'
