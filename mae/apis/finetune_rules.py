@@ -119,8 +119,9 @@ def require_classes(folder: str, classes: Mapping[str, int], *, holds_out: bool)
     """
     if len(classes) < 2:
         raise DataError(
-            f'{folder}: one class folder, {next(iter(classes))}: to tell classes apart there must '
-            'be two or more, a folder for each; without labels there is `mae pretrain`'
+            f'{folder}: one class folder, {(only := next(iter(classes)))}: to tell classes apart '
+            'there must be two or more, a folder for each; if the classes are the folders in '
+            f'{only}, give {folder}/{only}; without labels there is `mae pretrain`'
         )
     least = FEWEST_IN_CLASS if holds_out else 1
     few = [name for name, number in classes.items() if number < least]

@@ -16,12 +16,14 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mae.datasets import ImageFolder
+from mae.datasets.sources.folder import IMAGE_EXTENSIONS
 from mae.datasets.transforms import CenterCrop, DecodeImage, ResizeShort
 from mae.utils.errors import DataError
 
 Picture = str | Path | NDArray[np.uint8] | Image.Image | Tensor
 Pictures = Picture | Iterable[Picture]
 NamedImage = tuple[str, Picture]
+_ARRAYS = ('.npy',)
 _ONE = (np.ndarray, Tensor, Image.Image, bytes, bytearray)  # none of which is a list of images
 
 
@@ -29,7 +31,8 @@ def name_images(images: Pictures) -> Iterator[NamedImage]:
     """One by one, each with its path, or where it has none with its number.
 
     Args:
-        images: the path of an image or of a folder, where hidden and system files are passed over;
+        images: the path of an image or of a folder, where hidden and system files are passed over,
+            and arrays (.npy) where there are image files;
             an array (H, W), (H, W, C) or (B, H, W, C), or a tensor (H, W), (C, H, W) or
             (B, C, H, W), uint8 or as `DecodeImage` takes them; a PIL image; or an iterable of
             these.
@@ -109,6 +112,8 @@ def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int
             raise ValueError(f'images must be a uint8 tensor (B, C, H, W) or paths, not a {kind}')
     if not paths:
         raise ValueError('no images given')
+    if folder := next((path for path in paths if Path(path).is_dir()), None):
+        raise DataError(f'{folder} is a folder: give image files')
     decode = DecodeImage(channels)
     return torch.stack([fit_image(decode({'img_path': str(path)})['img'], size) for path in paths])
 
@@ -135,6 +140,12 @@ def _files(name: str | Path) -> Iterator[str]:
     if not path.is_dir():
         yield str(path)
         return
-    folder = ImageFolder(str(path), labelled=False)
-    for index in range(len(folder)):
-        yield str(folder.get_data_info(index)['img_path'])
+    folder = ImageFolder(str(path), labelled=False, extensions=(*IMAGE_EXTENSIONS, *_ARRAYS))
+
+    def names() -> Iterator[str]:
+        return (str(folder.get_data_info(index)['img_path']) for index in range(len(folder)))
+
+    # Arrays beside image files are masks or the like.
+    has_images = any(name.lower().endswith(IMAGE_EXTENSIONS) for name in names())
+    kind = IMAGE_EXTENSIONS if has_images else _ARRAYS
+    yield from (name for name in names() if name.lower().endswith(kind))

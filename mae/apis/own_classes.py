@@ -36,6 +36,7 @@ from mae.apis.recipe_rules import (
 from mae.datasets.sources.walk import class_folders
 from mae.datasets.survey import Survey, split_of, survey
 from mae.engine import Runner
+from mae.fault_tolerance.checkpoint import list_checkpoints
 from mae.utils.errors import CheckpointError, DataError
 from mae.utils.vit_sizes import ARCHS, arch_name
 from mae.zoo.fetch import find_file
@@ -102,10 +103,13 @@ def write_finetuning(
     root, out = places_for(data, out, '-ft')
     split = split_of(str(root))
     val = split and next((name for name in _VAL if name in class_folders(str(root))), '')
-    _require_labels(root / split)
+    for each in {split, val or split}:
+        _require_labels(root / each)
     found = survey(str(root), split=split, labelled=True)
-    require_classes(found.folder, found.classes, holds_out=not val)
     say_survey(found)
+    require_classes(found.folder, found.classes, holds_out=not val)
+    if val:
+        _require_known(root / val, found)
     counts = found.classes.values()
     say(f'{len(counts)} classes of {min(counts):,} to {max(counts):,} images')
     loaded = _Loaded.read(checkpoint)
@@ -134,6 +138,14 @@ def _require_labels(folder: Path) -> None:
         )
 
 
+def _require_known(folder: Path, found: Survey) -> None:
+    if unknown := sorted(set(class_folders(str(folder))) - set(found.classes)):
+        raise DataError(
+            f'{folder}: no such class in {found.folder}: {unknown[0]}: the classes to validate are '
+            'those to train on: rename the folder, or remove it'
+        )
+
+
 @dataclass(frozen=True)
 class _Loaded:
     """What a file of weights says about its model."""
@@ -145,6 +157,10 @@ class _Loaded:
     @classmethod
     def read(cls, checkpoint: str | Path) -> '_Loaded':
         path = find_file(checkpoint).path.absolute()
+        if path.is_dir() and (saved := list_checkpoints(path, 1)):
+            raise CheckpointError(
+                f'{checkpoint} is the folder of a run: give its newest checkpoint, {saved[0].path}'
+            )
         found = load_weights(path)
         return cls(path, architecture_of(found['state_dict'], path), found['facts'])
 
@@ -237,10 +253,10 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choice
         DataError: the images have channels that the weights cannot take.
     """
     choices: Choices = {}
-    if loaded.channels not in (1, 3) and found.channels != loaded.channels:
+    if found.channels != loaded.channels and not {found.channels, loaded.channels} <= {1, 3}:
         raise DataError(
             f'{found.folder}: images of {found.channels} channels, but the weights take '
-            f'{loaded.channels}: give arrays (.npy) with as many'
+            f'{loaded.channels}: give images with as many, or weights of `mae pretrain` on these'
         )
     for name, usual in _IMAGENET.items():
         of_images = usual if loaded.channels == 3 else getattr(found, name)

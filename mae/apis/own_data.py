@@ -31,7 +31,7 @@ from mae.engine import Runner
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.hardware import cores_at_hand
 from mae.utils.precision import cpu_computes_bfloat16
-from mae.utils.text import printable
+from mae.utils.text import is_utf8, printable
 
 PRETRAIN_BASE = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _AMPERE = (8, 0)  # the first compute capability with bfloat16
@@ -128,20 +128,35 @@ def places_for(data: str | Path, out: str | Path | None, suffix: str = '') -> tu
     """Folder of the images and work dir, absolute.
 
     Raises:
-        DataError: there is no such folder.
-        ConfigError: the work dir cannot be written.
+        DataError: there is no such folder, or no config can name it.
+        ConfigError: the work dir cannot be written, or lies among the images.
     """
-    root = Path(data).expanduser().absolute()
+    root = Path(os.path.abspath(Path(data).expanduser()))
     if not root.is_dir():
         what = 'is a file' if root.exists() else 'does not exist'
         raise DataError(f'{data} {what}: give a folder of images')
+    if not is_utf8(str(root)):
+        raise DataError(f'{printable(str(root))}: the name is not UTF-8: rename the folder')
     out = Path(out if out is not None else Path('work_dirs', root.resolve().name + suffix))
-    out = out.expanduser().absolute()
-    there = next(place for place in (out, *out.parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = 'is no folder' if not there.is_dir() else 'may not be written'
-        raise ConfigError(f'{out}: {there} {why}; give another place with --work-dir')
+    out = Path(os.path.abspath(out.expanduser()))
+    if why := _why_not(out, root):
+        raise ConfigError(f'{printable(str(out))} {why}; give another place with --work-dir')
     return root, out
+
+
+def _why_not(out: Path, root: Path) -> str:
+    """Why a place cannot be the work dir of a folder of images; '' if it can."""
+    there = next(place for place in (out, *out.parents) if place.exists())
+    below = '' if there == out else f'would lie in {there}, which '
+    if not there.is_dir():
+        return f'{below}is no folder'
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f'{below}may not be written'
+    if not is_utf8(str(out)):
+        return 'is no name in UTF-8'
+    if out.resolve().is_relative_to(root.resolve()):
+        return 'lies among the images, and would be taken for some of them'
+    return ''
 
 
 def _pretraining_choices(found: Survey, recipe: PretrainingRecipe, machine: Machine) -> Choices:

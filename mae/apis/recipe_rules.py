@@ -5,6 +5,7 @@ Each value is a `Chosen` with its reason; the page own_data of the docs has the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 from mae.utils.errors import ConfigError
@@ -13,6 +14,7 @@ FEWEST_IMAGES = 16
 STEPS_PER_EPOCH = 8  # at least, by the batch
 LARGEST_BATCH = {'cpu': 64, 'gpu': 1024}
 SMALLEST_BATCH = 8
+MOST_PATCHES = 16_384  # of an image; typing errors would fill the memory
 # Images of a batch that a GPU computes at once; the rest of the batch is accumulated.
 PER_DEVICE = {'tiny': 512, 'small': 256, 'base': 128, 'large': 64, 'huge': 32}
 
@@ -87,22 +89,28 @@ class Chosen:
 
 
 def require_patches(img_size: int, patch_size: int) -> None:
-    """Refuse an image that is no whole number of patches.
+    """Refuse an image that is no whole number of patches, or one of too many.
 
     Raises:
-        ConfigError: names the nearest size that is.
+        ConfigError: names the nearest size that is possible.
     """
     if img_size < 1 or patch_size < 1:
         raise ConfigError('--img-size and --patch-size must be at least 1')
     if img_size < 2 * patch_size:
         raise ConfigError(
-            f'--img-size {img_size} is less than two patches of {patch_size} pixels: give a larger '
-            'image or a smaller --patch-size'
+            f'--img-size {img_size} is less than two patches of {patch_size} pixels: give '
+            f'{2 * patch_size} or more'
         )
     if img_size % patch_size:
         near = round(img_size / patch_size) * patch_size
         raise ConfigError(
             f'--img-size {img_size} is no whole number of patches of {patch_size} pixels; {near} is'
+        )
+    if (count := (img_size // patch_size) ** 2) > MOST_PATCHES:
+        most = isqrt(MOST_PATCHES) * patch_size
+        raise ConfigError(
+            f'--img-size {img_size} makes {count:,} patches of {patch_size} pixels, too many: give '
+            f'{most} or less'
         )
 
 

@@ -49,7 +49,7 @@ def train(config: Config) -> Runner:
         if not config.get(key):
             raise ConfigError(
                 f'the config describes no training: {key} is missing in {config.filename}'
-                '; one that only evaluates is for tools/test.py'
+                '; one that only evaluates is for `mae test`'
             )
     if elastic_run() and not config.get('load_from'):
         config.resume = True

@@ -72,9 +72,7 @@ def find_model(name: str) -> Entry:
     """
     entry = _resolve(name)[1]
     if entry is None:
-        raise ConfigError(
-            f'no weights are published for {name}; tools/download.py --list shows all'
-        )
+        raise ConfigError(f'no weights are published for {name}; `mae zoo list` shows all')
     return entry
 
 
@@ -152,7 +150,7 @@ def _resolve(name: str | Path | Config) -> tuple[Path | Config, Entry | None]:
         known = {*list_models(), *(path.stem for path in shipped_configs())}
         near = nearest(str(name).removesuffix('.pth').removesuffix('.py'), known, limit=3)
         message = str(error).partition('; nearest')[0].replace('config', 'model or config', 1)
-        hint = f'nearest: {", ".join(near)}' if near else 'tools/download.py --list shows all'
+        hint = f'nearest: {", ".join(near)}' if near else '`mae zoo list` shows all'
         raise ConfigError(f'{message}; {hint}') from None
     return config, weights_for(config)
 
@@ -166,7 +164,7 @@ def _find_weights(
             what = getattr(name, 'filename', None) or name
             raise CheckpointError(
                 f'no weights are published for {what}: give a path of some (pretrained=, '
-                '--weights), or a name that tools/download.py --list shows'
+                '--weights), or a name that `mae zoo list` shows'
             )
         return entry, fetch_verified(entry)
     source = str(pretrained)

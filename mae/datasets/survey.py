@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,8 @@ class Survey:
         num_images: all of them, unreadable ones too.
         looks: one of each image of the sample that can be read.
         unreadable: (path, reason) of the others of the sample.
-        classes: by name of a class folder its number of images; empty if not asked for.
+        classes: by name of a class folder its number of images, in the order of the labels and
+            without the unreadable ones of the sample; empty if not asked for.
         extensions: endings of the files.
     """
 
@@ -51,7 +52,9 @@ class Survey:
         """Keywords of the `ImageFolder` that was looked at."""
         usual = self.extensions == IMAGE_EXTENSIONS
         endings = {} if usual else {'extensions': list(self.extensions)}
-        return {'root': self.root, 'split': self.split, **endings}
+        order = list(self.classes)
+        named = {} if order == sorted(order) else {'classes': order}
+        return {'root': self.root, 'split': self.split, **named, **endings}
 
     @property
     def folder(self) -> str:
@@ -101,11 +104,13 @@ class Survey:
 
     def describe(self) -> list[str]:
         """Lines about the sample, for a reader."""
-        kinds = Counter({1: 'grey', 3: 'colour'}.get(look.channels, 'array') for look in self.looks)
+        kinds = Counter(_kind(look.channels) for look in self.looks)
         parts = ', '.join(f'{number} {kind}' for kind, number in kinds.most_common())
         height, width = np.median([look.size for look in self.looks], axis=0).astype(int)
         of = 'each' if self.num_looked_at == self.num_images else f'{self.num_looked_at} of them'
         lines = [f'looked at {of}: {parts}; half are {width} x {height} pixels or more']
+        if self.extensions == ARRAYS:
+            lines.append('arrays are read as (height, width, channels)')
         if alpha := sum(look.has_alpha for look in self.looks):
             lines.append(f'{alpha} with transparency, which is dropped')
         if deep := [look for look in self.looks if look.bits == 16]:
@@ -160,7 +165,7 @@ def survey(root: str, *, split: str = '', labelled: bool = False, sample: int = 
             f'{reason}'
         )
     _require_one_kind(source.folder, looks, paths, found)
-    classes = _count_classes(root, split, extensions) if labelled else {}
+    classes = _count_classes(root, split, extensions, {path for path, _ in bad}) if labelled else {}
     return Survey(root, split, total, looks, bad, classes, extensions)
 
 
@@ -210,18 +215,33 @@ def _require_one_kind(
     )
 
 
-def _count_classes(root: str, split: str, extensions: tuple[str, ...]) -> dict[str, int]:
-    """Number of images of each class folder.
+def _kind(channels: int) -> str:
+    return {1: 'grey', 3: 'colour'}.get(channels, f'of {channels} channels')
+
+
+def _count_classes(
+    root: str, split: str, extensions: tuple[str, ...], bad: Collection[str]
+) -> dict[str, int]:
+    """Number of images of each class folder, without the bad ones.
+
+    Folders of which all are numbers are in the order of these, not of text.
 
     Raises:
         DataError: there are none, or images lie beside them.
     """
-    source = ImageFolder(root, split, extensions=extensions)
+    names = class_folders(os.path.join(root, split))
+    are_numbers = all(name.isascii() and name.isdecimal() for name in names)
+    order = sorted(names, key=lambda name: (int(name), name)) if names and are_numbers else None
+    source = ImageFolder(root, split, classes=order, extensions=extensions)
     loose = [f for f in list_folder(source.folder)[1] if f.lower().endswith(extensions)]
     if loose:
         raise DataError(
             f'{source.folder}: {len(loose)} images beside its class folders, such as '
             f'{printable(loose[0])}: move them into the folders of their classes'
         )
-    counts = np.bincount(source.get_gt_labels(), minlength=len(source.metainfo['classes']))
-    return dict(zip(source.metainfo['classes'], counts.tolist(), strict=True))
+    labels = source.get_gt_labels()
+    paths = (str(source.get_data_info(index)['img_path']) for index in range(len(source)))
+    kept = [label for label, path in zip(labels, paths, strict=True) if path not in bad]
+    classes = source.metainfo['classes']
+    counts = np.bincount(kept, minlength=len(classes))
+    return dict(zip(classes, counts.tolist(), strict=True))

@@ -241,6 +241,13 @@ def test_arrays_on_disk_that_are_no_pictures(tmp_path):
         by_path(DecodeImage(formats=['JPEG']), path)
 
 
+def test_arrays_of_a_folder_are_images_where_no_image_files_are(tmp_path):
+    np.save(tmp_path / 'a.npy', np.zeros((4, 4, 5), np.uint8))
+    assert [name for name, _ in name_images(tmp_path)] == [str(tmp_path / 'a.npy')]
+    Image.new('RGB', (4, 4)).save(tmp_path / 'b.png')
+    assert [name for name, _ in name_images(tmp_path)] == [str(tmp_path / 'b.png')]
+
+
 def test_an_address_is_handed_on_and_an_empty_path_is_refused(tmp_path, monkeypatch):
     assert list(name_images('s3://bucket/1.jpg')) == [('s3://bucket/1.jpg', 's3://bucket/1.jpg')]
     monkeypatch.chdir(tmp_path)

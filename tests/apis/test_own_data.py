@@ -11,7 +11,8 @@ from mae.apis import test as evaluate
 from mae.apis.own_classes import write_finetuning
 from mae.apis.own_data import write_pretraining
 from mae.apis.recipe_rules import Given
-from mae.utils.errors import ConfigError, DataError
+from mae.registry import DATASETS
+from mae.utils.errors import CheckpointError, ConfigError, DataError
 from tests.own_images import colours, noise, save
 
 SMALL = {'epochs': 1, 'batch_size': 8}
@@ -203,9 +204,91 @@ def test_folders_without_classes_to_learn(tmp_path, places, make, message):
     assert not (tmp_path / 'out').exists()
 
 
+def no_such_class(root):
+    for name in ('train/cat', 'train/dog', 'val/cat', 'val/fox'):
+        colours(root / name, 10)
+
+
+def no_classes_to_validate(root):
+    for name in ('train/cat', 'train/dog', 'val'):
+        colours(root / name, 10)
+
+
+def no_other_split(root):
+    for name in ('train/cat', 'train/dog'):
+        colours(root / name, 10)
+
+
+def unreadable_class(root):
+    for path in colours(root / 'cat', 20).iterdir():
+        save(root / 'dog' / path.name, noise(20, 24)).write_bytes(b'')
+
+
+def arrays(root):
+    for index in range(20):
+        save(root / 'ab'[index % 2] / f'{index}.npy', noise(20, 20, 5, seed=index))
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (no_such_class, r'photos/val: no such class in \S+/photos/train: fox: '),
+        (no_classes_to_validate, 'photos/val: no class folders: put the images of each class '),
+        (no_other_split, 'if the classes are the folders in train, give .*/photos/train; '),
+        (unreadable_class, 'photos: dog has one image or none: '),
+        (arrays, 'photos: images of 5 channels, but the weights take 3: '),
+    ],
+)
+def test_what_a_fine_tuning_would_stop_at_is_refused_before(tmp_path, places, make, message):
+    make(tmp_path / 'photos')
+    with pytest.raises(DataError, match=message):
+        write_finetuning(tmp_path / 'photos', places[1] / 'epoch_1.pth', tmp_path / 'out', NOTHING)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_classes_of_numbers_are_in_their_order(tmp_path, places):
+    for number in range(11):
+        colours(tmp_path / 'digits/train' / str(number), 2)
+        colours(tmp_path / 'digits/val' / str(number), 1)
+    checkpoint = places[1] / 'epoch_1.pth'
+    path = write_finetuning(tmp_path / 'digits', checkpoint, tmp_path / 'out', NOTHING)
+    config = load_config(path)
+    for loader in (config.train_dataloader, config.val_dataloader):
+        assert DATASETS.build(loader.dataset.source).get_gt_labels()[-1] == 9
+        assert loader.dataset.source.classes == [str(number) for number in range(11)]
+
+
+def test_the_folder_of_a_run_is_no_checkpoint(tmp_path, places):
+    root, out = places
+    message = f'is the folder of a run: give its newest checkpoint, {re.escape(str(out))}/epoch_1'
+    with pytest.raises(CheckpointError, match=message):
+        write_finetuning(root, out, tmp_path / 'out', NOTHING)
+
+
+@pytest.mark.parametrize(
+    ('data', 'out', 'message'),
+    [
+        ('photos', 'photos/run', 'photos/run lies among the images, and would be taken for '),
+        ('photos', 'file', 'file is no folder; give another place with --work-dir$'),
+        ('photos', 'file/run', r'file/run would lie in \S+/file, which is no folder; '),
+        ('photos', 'run\udcff', r'run\\udcff is no name in UTF-8; give another place '),
+        ('photos\udcff', 'run', r'photos\\udcff: the name is not UTF-8: rename the folder$'),
+    ],
+)
+def test_places_that_no_run_can_have(tmp_path, data, out, message):
+    (tmp_path / 'file').touch()
+    colours(tmp_path / data, 16)
+    with pytest.raises((DataError, ConfigError), match=message):
+        pretrain(tmp_path / data, tmp_path / out)
+    assert not (tmp_path / out).is_dir()
+
+
 def test_a_place_that_may_not_be_written(tmp_path, monkeypatch):
     colours(tmp_path / 'photos', 16)
     monkeypatch.setattr(os, 'access', lambda *_: False)  # root may write anywhere
-    message = f'{tmp_path}/out: {tmp_path} may not be written; give another place with --work-dir'
+    message = (
+        f'{tmp_path}/out would lie in {tmp_path}, which may not be written; give another place '
+        'with --work-dir'
+    )
     with pytest.raises(ConfigError, match=f'^{re.escape(message)}$'):
         pretrain(tmp_path / 'photos', tmp_path / 'out')

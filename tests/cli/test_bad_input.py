@@ -229,7 +229,7 @@ def test_resume_from_weights_only(refused, checkpoint):
 
 def test_training_with_a_config_that_only_tests(tool, write_config, work_dir):
     error = tool('train', write_config(base='knn'), '--work-dir', work_dir).error
-    assert 'tools/test.py' in error
+    assert '`mae test`' in error
     assert not work_dir.exists()
 
 

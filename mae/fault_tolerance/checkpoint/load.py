@@ -208,7 +208,8 @@ def _check(report: LoadReport, path: Path, exact: bool) -> None:
     wrong += [f'{name} is unknown' for name in report.unexpected if not name.startswith(may_remain)]
     if exact and _has_no_head(report):
         raise CheckpointError(
-            f'{path} has no head: it was not fine-tuned; fine-tune it first (tools/train.py)'
+            f'{path} has no head: it was not fine-tuned; fine-tune it first, with `mae finetune` '
+            'or `mae train`'
         )
     if wrong or not report.matched:
         raise CheckpointError(f'{path} does not fit the model: {_first(wrong) or "no key matches"}')
