@@ -35,7 +35,7 @@ class RunState:
 
     Args:
         resumes: whether the run continues an earlier one, if there is one in the work dir.
-        run_id: name of the elastic run of which this is a start; None: of none.
+        run_id: name of the elastic run that this process belongs to; None: to none.
         newest: name and hash of the newest checkpoint of the work dir, for an elastic run.
         seconds: time between two heartbeats.
 
