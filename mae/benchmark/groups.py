@@ -34,13 +34,13 @@ def run(
     steps: int = 26,
     command: str = '',
 ) -> Report:
-    """Evaluate a classifier on both, a few batches of one after a few of the other.
+    """Evaluate a classifier on both, a few batches of one after a few of the other, in CPU time.
 
     Args:
-        settings: config of a test, batch; the figures are CPU time of one thread.
+        settings: config of a test, and batch.
         peers: 'ImageFolder' or nothing.
         rounds: figures for each.
-        steps: batches of a round; the tree has images for all rounds.
+        steps: batches of a round; the tree gets as many images as all rounds need.
         command: the command line, for the report.
     """
     torch.set_num_threads(1)  # the cost is Python's
@@ -48,7 +48,7 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         images = write_tree(Path(folder, 'tree'), wanted, settings.config.model.encoder.img_size)
         sources = _sources(folder)
-        tests = {name: Test(settings, sources[name]) for name in (OURS, *peers)}
+        tests = {name: RunningTest(settings, sources[name]) for name in (OURS, *peers)}
         clocks = {name: clock_of(test, cpu_time=True) for name, test in tests.items()}
         timings = alternate(clocks, rounds=rounds, steps=steps, warmup=_WARMUP)
         systems = {
@@ -109,10 +109,8 @@ def _sources(folder: str) -> dict[str, dict[str, Any]]:
     return {OURS: {'type': 'ImageNetC', **common}, 'ImageFolder': plain}
 
 
-class Test:
+class RunningTest:
     """A test under way, which goes on by one batch at each call."""
-
-    __test__ = False  # not a test of pytest's
 
     def __init__(self, settings: Settings, source: dict[str, Any]) -> None:
         config = Config(settings.config.to_dict())

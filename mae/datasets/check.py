@@ -41,7 +41,7 @@ class _Checks(Dataset[Checked]):
 def verify(dataset: SeededDataset, num_workers: int = 0) -> Iterator[Checked]:
     """Puts each sample through the whole pipeline, as training would, in the dataset's order.
 
-    Of packed images the checksums are compared, too: pixels that changed still are an image.
+    Of packed images it also compares the checksums: decoding does not notice a changed pixel.
 
     Args:
         dataset: maps a sample id to a sample, such as `SeededDataset`.

@@ -28,7 +28,9 @@ from mae.utils.errors import DataError
 from mae.utils.files import whole_file, writer_of
 
 _NUMBERS = ('starts', 'sizes', 'checksums', 'labels')
-_NEWER = ('left_out', 'pixels')  # of a job, than work begun by versions that did not know them
+# Entries of a job that older versions did not write: left out where they are empty, so that work
+# which such a version began can go on.
+_NEWER = ('left_out', 'pixels')
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Packing:
     per_shard: int = 10_000
     pixels: bool = False
 
-    def of(self, source: Any) -> dict[str, Any]:
+    def job(self, source: Any) -> dict[str, Any]:
         """All that the shards of a source depend on."""
         job = {'images': len(source), 'source': os.path.realpath(source.folder), **vars(self)}
         job['left_out'] = getattr(source, 'left_out', [])
@@ -88,7 +90,7 @@ def pack(
         )
     part = folder.with_name(f'{folder.name}.part')
     part.mkdir(parents=True, exist_ok=True)
-    _claim(part, packing.of(source))
+    _claim(part, packing.job(source))
     numbers = range(-(-len(source) // packing.per_shard))
     labels = np.asarray(source.get_gt_labels())
     missing = [n for n in numbers if not _is_done(source, labels, part, packing, n)]

@@ -111,7 +111,7 @@ class SeededDataset(Dataset[Sample]):
         return name
 
     def try_few(self, labels: tuple[int, int] | None = None) -> None:
-        """Read eight samples, spread from the first to the last, and drop them.
+        """Read a few samples, spread from the first to the last, and drop them.
 
         Args:
             labels: number of classes and ignored label, which label maps must keep to.

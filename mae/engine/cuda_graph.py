@@ -1,6 +1,6 @@
 """`cuda_graph`: forward and backward pass of a step, recorded once and replayed in every step.
 
-The host then launches one graph instead of about 1,200 kernels, which small batches wait for. A
+The host then launches one graph instead of about 1,000 kernels, which small batches wait for. A
 graph reads and writes fixed addresses: each batch is copied to where the first one lay, and
 gradients stay where they were. The update is left out. It takes few kernels, and its learning rate,
 clipping and the log are the host's.

@@ -5,6 +5,7 @@
 - `signals.py`: SIGTERM and its like stop a run after a save. `step_report.py` carries the flag.
 - `watchdog.py`: ends a run that hangs. `bad_samples.py`: files that cannot be read.
 - `lock.py`, `run_json.py`, `work_dir.py`: the work dir, for other processes and people.
-- `launcher.py`: torchrun for `tools/launch.py`; restarts, and nodes that meet. `agreement.py`:
-  processes that were started with something else are refused.
+- `launcher.py`: torchrun for `tools/launch.py`. Of elastic runs: `rendezvous.py`, how nodes meet;
+  `elastic.py`, what earlier starts came to.
+- `agreement.py`: processes that were started with something else are refused.
 """

@@ -36,7 +36,7 @@ def check_agreement(what: str, facts: Mapping[str, object]) -> None:
     All processes must call it.
 
     Args:
-        what: the facts are about, for the message: 'data'.
+        what: what the facts are about, for the message, such as 'data'.
         facts: plain values by name.
 
     Raises:

@@ -1,24 +1,19 @@
-"""torchrun, as `tools/launch.py` calls it: errors in one line, and elastic runs that meet safely.
+"""torchrun, as `tools/launch.py` calls it: errors in one line, and elastic runs.
 
 torchrun's own warnings, its table of failures and the traceback of the launcher would follow the
 line of a failed process. Each process knows the launcher's process id, and on Linux ends with it.
 
 In an elastic run the agent of each node starts its processes anew after a failure, and whenever a
-node comes or is lost; `mae/engine/start.py` says from where they go on.
+node comes or is lost. `rendezvous.py` is how the nodes meet; `mae/engine/start.py` says from where
+the processes go on.
 """
 
-import hashlib
-import json
 import logging
 import os
 import signal
-import socket
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,34 +27,17 @@ from torch.distributed.elastic.rendezvous import (
     RendezvousClosedError,
     RendezvousConnectionError,
     RendezvousError,
-    RendezvousGracefulExitError,
-    RendezvousParameters,
     RendezvousTimeoutError,
     rendezvous_handler_registry,
 )
-from torch.distributed.elastic.rendezvous.api import RendezvousInfo
-from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
-from torch.distributed.elastic.rendezvous.dynamic_rendezvous import (
-    DynamicRendezvousHandler,
-    RendezvousTimeout,
-)
 from torch.distributed.run import main, parse_args
 
+from mae.fault_tolerance.rendezvous import BACKEND, Spare, meet, own_address, run_facts
 from mae.utils.errors import ConfigError
 from mae.utils.launched import LAUNCHER
-from mae.utils.network import address_towards
-from mae.version import __version__
 
-# Name of our rendezvous among torchrun's: c10d's, with checks.
-BACKEND = 'mae'
 _SHUTDOWN_TIMEOUT = 30  # seconds, torchrun's default
-_QUIET = 10.0  # seconds that a node waits for others without a word
-_CLOSED = 30.0  # seconds that processes have to end by themselves once another node has failed
 _STOPPED = (130, 143)  # exit status after Ctrl-C, and after another signal
-
-
-class Spare(Exception):  # noqa: N818  # no error
-    """The run is over, and this node has waited for a place in it that never became free."""
 
 
 def launch(argv: Sequence[str]) -> int:
@@ -69,12 +47,12 @@ def launch(argv: Sequence[str]) -> int:
     _do_not_wait_for_frozen()
     launcher_api.LocalElasticAgent = Agent  # type: ignore[attr-defined]
     args = parse_args(argv)
-    place = f'{args.rdzv_endpoint or f"{args.master_addr}:{args.master_port}"}'
+    place = args.rdzv_endpoint or f'{args.master_addr}:{args.master_port}'
     try:
         if args.rdzv_backend == BACKEND:
-            asked = _facts(args.training_script, args.training_script_args)
-            rendezvous_handler_registry.register(BACKEND, lambda params: _meet(params, asked))
-            if args.local_addr is None and (address := _own_address(args.rdzv_endpoint)):
+            asked = run_facts(args.training_script, args.training_script_args)
+            rendezvous_handler_registry.register(BACKEND, lambda params: meet(params, asked))
+            if args.local_addr is None and (address := own_address(args.rdzv_endpoint)):
                 argv = ['--local-addr', address, *argv]
         main(argv)
     except SignalException as stopped:
@@ -186,134 +164,3 @@ def _is_frozen(pid: int) -> bool:
     with suppress(OSError):  # it has ended, or this is no Linux
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'T'
     return False
-
-
-# --- how the nodes of an elastic run meet -------------------------------------------------------
-
-
-class Rendezvous(DynamicRendezvousHandler):
-    """c10d's, which says when it waits, and ends when another node has ended the run."""
-
-    _closed_since: float | None = None
-
-    def get_backend(self) -> str:
-        """The name under which torchrun asks for it."""
-        return BACKEND
-
-    def next_rendezvous(self) -> RendezvousInfo:
-        timer = threading.Timer(_QUIET, self._say_why_it_waits)
-        timer.daemon = True
-        timer.start()
-        try:
-            met = super().next_rendezvous()
-        except RendezvousGracefulExitError:  # torch's agent has no answer to it
-            raise Spare from None
-        finally:
-            timer.cancel()
-        if self.settings.max_nodes > 1:
-            _say(f'run {self.get_run_id()}: node {met.rank} of {met.world_size}')
-        return met
-
-    def num_nodes_waiting(self) -> int:
-        """Number of nodes to take in, as the agent asks many times a second."""
-        waiting: int = super().num_nodes_waiting()
-        if not self.is_closed():
-            self._closed_since = None
-        elif self._closed_since is None:
-            self._closed_since = time.monotonic()
-        elif time.monotonic() - self._closed_since > _CLOSED:
-            raise RendezvousClosedError
-        return waiting
-
-    def _say_why_it_waits(self) -> None:
-        state, limits = self._state_holder.state, self.settings
-        here = len(state.participants)
-        if state.complete and here == limits.max_nodes:
-            why = f'its {here} places are taken: this node waits until one is free'
-        elif here < limits.min_nodes:
-            why = f'{here} of at least {limits.min_nodes} nodes are here'
-        else:
-            why = f'{here} of at most {limits.max_nodes} nodes are here: waiting for others'
-        _say(f'run {self.get_run_id()}: {why}')
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _meet(params: RendezvousParameters, asked: str) -> Rendezvous:
-    """Reach node 0, or be it, and make sure that its run is the one that is asked for."""
-    try:
-        backend, store = create_backend(params)
-    except RendezvousConnectionError as error:
-        raise ConfigError(_why_no_store(params, error)) from error
-    found = store.compare_set(f'mae/{params.run_id}', '', asked).decode()
-    if found != asked:
-        there, here = _first_difference(json.loads(found), json.loads(asked))
-        raise ConfigError(
-            f'RDZV_ID={params.run_id} at {params.endpoint} is another run: {there} there, {here} '
-            'here; start the same line on each node, and give another run its own RDZV_ID and PORT'
-        )
-    limits = {
-        name: timedelta(seconds=seconds)
-        for name in ('join', 'last_call')
-        if (seconds := params.get_as_int(f'{name}_timeout')) is not None
-    }
-    met: Rendezvous = Rendezvous.from_backend(
-        params.run_id,
-        store,
-        backend,
-        params.min_nodes,
-        params.max_nodes,
-        local_addr=params.local_addr,
-        timeout=RendezvousTimeout(**limits),
-    )
-    return met
-
-
-def _why_no_store(params: RendezvousParameters, error: Exception) -> str:
-    why = ' '.join(str(error.__cause__ or error).split())
-    if not params.get_as_bool('is_host'):
-        return (
-            f'node 0 does not answer at {params.endpoint}: is it started, with NODE_RANK=0 and the '
-            'same MASTER_ADDR and PORT?'
-        )
-    if 'EADDRINUSE' in why:
-        port = params.endpoint.rpartition(':')[2]
-        return f'PORT={port} of this node is in use, perhaps by another run: give another PORT'
-    return f'node 0 cannot open {params.endpoint}: is MASTER_ADDR its address? ({why[:120]})'
-
-
-def _own_address(endpoint: str) -> str | None:
-    """Address of this node that the others reach.
-
-    Raises:
-        ConfigError: the name of node 0 is unknown, or stands for this machine alone.
-    """
-    host, _, port = endpoint.rpartition(':')
-    address = address_towards(host, int(port))
-    if address is None:
-        try:
-            socket.getaddrinfo(host, int(port))
-        except OSError as error:
-            raise ConfigError(f'MASTER_ADDR={host} is unknown here: {error.strerror}') from None
-    elif address.startswith('127.') and host != 'localhost' and not host.startswith('127.'):
-        raise ConfigError(
-            f'MASTER_ADDR={host} is {address} here, which no other node can reach: give the address'
-        )
-    return address
-
-
-def _facts(tool: str, arguments: Sequence[str]) -> str:
-    """What nodes of one run have in common, as far as it is known before they meet."""
-    facts = {'mae': __version__, 'tool': Path(tool).name, 'arguments': ' '.join(arguments)}
-    config = Path(arguments[0]) if arguments else Path()
-    if config.is_file():
-        facts['config'] = f'{config} ({hashlib.sha256(config.read_bytes()).hexdigest()[:12]})'
-    return json.dumps(facts)
-
-
-def _first_difference(there: dict[str, str], here: dict[str, str]) -> tuple[str, str]:
-    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    name = names[0]
-    return f'{name} {there.get(name)!r}', repr(here.get(name))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 
+from mae.fault_tolerance.checkpoint.folder import SHARDED
 from mae.fault_tolerance.lock import NAME as LOCK
 
 
@@ -76,7 +77,7 @@ def not_shared(work_dir: str | Path) -> str | None:
 
 
 def _has_result(path: Path) -> bool:
-    if path.suffix in ('.pth', '.dcp'):
+    if path.suffix in ('.pth', SHARDED):
         return True
     if path.is_dir():
         return any(file.stat().st_size for file in path.rglob('scalars.json'))

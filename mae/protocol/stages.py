@@ -9,12 +9,13 @@ from typing import Any
 from mmengine.config import Config
 
 from mae.config import load_config, parse_options
+from mae.fault_tolerance.checkpoint.folder import SHARDED
 from mae.protocol import PROTOCOLS
 from mae.protocol.presets import Preset, Stage
 from mae.protocol.recipes import RECIPES, Recipe, find_recipe, shipped_name
 from mae.utils.errors import CheckpointError, ConfigError
 
-_WEIGHTS = ('.pth', '.pt', '.bin', '.safetensors', '.dcp')
+_WEIGHTS = ('.pth', '.pt', '.bin', '.safetensors', SHARDED)
 SOURCE = 'train_dataloader.dataset.source'
 
 

@@ -152,7 +152,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _cpu_seconds(sessions: list[dict[str, Any]]) -> float:
-    """CPU time of all sessions; one that was killed counts as if as busy as those that ended."""
+    """CPU time of all sessions, with an estimate for those that were killed and left none.
+
+    They are taken to have had the CPU for the same share of their time as the others.
+    """
     ended = [session for session in sessions if session.get('cpu_seconds') is not None]
     spent, lasted = (sum(s[key] for s in ended) for key in ('cpu_seconds', 'seconds'))
     return float(spent + spent / lasted * sum(s['seconds'] for s in sessions if s not in ended))

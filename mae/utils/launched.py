@@ -11,7 +11,7 @@ from pathlib import Path
 
 # Process id of the launcher.
 LAUNCHER = 'MAE_LAUNCHER_PID'
-# Name of the elastic run of which the processes are a start.
+# Name of the elastic run, for its processes.
 ELASTIC_RUN = 'MAE_ELASTIC_RUN'
 # Torch's agent names the file; it reads `message` and `timestamp`, we read `final`.
 _ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def elastic_run() -> str | None:
-    """Name of the elastic run of which this process is a start; None if it is of none."""
+    """Name of the elastic run that this process belongs to; None if it belongs to none."""
     return os.environ.get(ELASTIC_RUN) or None
 
 

@@ -1,4 +1,4 @@
-"""Tensors that processes hold in parts, under `parallel.type='fsdp'`, and what is whole of them.
+"""Tensors of which each process holds a part, under `parallel.type='fsdp'`, and whole ones.
 
 A plain tensor is taken as it is, so that callers need not know how a run is laid out.
 """
@@ -35,7 +35,10 @@ def full(tensor: Tensor) -> Tensor:
 
 
 def gather(value: object) -> None:
-    """Help another process to make whole what is in nested dicts and lists, in their order."""
+    """Take part while another process calls `full` for each tensor of nested dicts and lists.
+
+    That process goes through them in the same order.
+    """
     if isinstance(value, DTensor):
         full(value)
     elif isinstance(value, dict):
@@ -47,7 +50,7 @@ def gather(value: object) -> None:
 
 
 def like(whole: Tensor, tensor: Tensor) -> Tensor:
-    """Of a whole tensor that every process has the part that `tensor` is of another."""
+    """This process's part of a whole tensor, which all processes have, laid out as `tensor` is."""
     if not isinstance(tensor, DTensor) or isinstance(whole, DTensor):
         return whole
     mesh, placements = tensor.device_mesh, tensor.placements

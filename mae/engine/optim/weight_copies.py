@@ -36,8 +36,8 @@ class WeightCopies:
 
         Args:
             model: perhaps in a wrapper for distributed training.
-            dtype: of autocast.
-            required: True makes that an error.
+            dtype: of autocast; None without it.
+            required: whether it is an error that it cannot have any.
 
         Raises:
             ConfigError: no layer computes with copies, or the wrapper keeps only a part of each

@@ -114,13 +114,14 @@ class Saver:
             self.writer.run(name, save, retries=self._retries)
 
     def _copied(self, runner: RunnerProtocol, name: str, step: int) -> Save | None:
-        """Copy the state; returns the save of the copy, if this process has one."""
+        """Copy the state; returns what writes the copy, or None if another process does."""
         if self.peers is None:
             checkpoint = self._copy_state(runner, step)
             return self._save_function(runner, name, checkpoint) if is_main_process() else None
         peers, self._last_copy = self.peers, None
         shared = {key for key, _ in runner.bare_model.named_parameters()}
-        with torch.inference_mode(False), torch.no_grad():  # of a validation that is interrupted
+        # A validation that is interrupted for a save runs in inference mode.
+        with torch.inference_mode(False), torch.no_grad():
             parts = Parts.of(runner.training_checkpoint(step))
             parts.keep_own(shared, peers.rank, peers.count)
             parts.copy_to_host(self._snapshot.take)
@@ -134,13 +135,14 @@ class Saver:
         return lambda: save_sharded(parts, path, peers, settled)
 
     def _retries(self, wants: bool) -> bool:
-        """Whether to try again: with peers as the first process says, since all must."""
+        """Whether to try again; with peers the first process decides for all."""
         return wants if self.peers is None else self.peers.on_first(lambda: wants)
 
     def _copy_state(self, runner: RunnerProtocol, step: int) -> Checkpoint:
         """The copy, which the first process alone keeps."""
         checkpoint: Checkpoint = {}
-        with torch.inference_mode(False), torch.no_grad():  # of a validation that is interrupted
+        # A validation that is interrupted for a save runs in inference mode.
+        with torch.inference_mode(False), torch.no_grad():
             state = runner.training_checkpoint(step)
             if is_main_process():
                 checkpoint = self._snapshot.take(state)
@@ -264,7 +266,8 @@ class Writer:
             name: file name, for messages.
             save: writes the checkpoint and returns messages.
             kind: the next successful save of this kind clears the failure of this one.
-            retries: of whether this process would try again, whether it does.
+            retries: called after a failure with whether this process wants to try again; returns
+                whether it does. By default what it wants.
         """
         before = self._thread
 

@@ -50,7 +50,8 @@ class Choice:
 
     Attributes:
         verified: its SHA-256 is that of its manifest.
-        is_to_hash: it is a folder that each process hashes a part of, with `verify_folder`.
+        is_to_hash: it is a folder, and its files still are to be hashed by all processes, each a
+            share of them (`verify_folder`).
     """
 
     path: Path
@@ -156,7 +157,7 @@ def choose_checkpoint(
 
     Args:
         warn: called with a line about each checkpoint that is passed over.
-        processes: several of them hash a folder themselves (`verify_folder`), each a part.
+        processes: number of processes; with several a folder is left for them to hash.
 
     Returns:
         None if there is no good one.
@@ -298,10 +299,10 @@ def _examine(found: FoundCheckpoint, processes: int) -> Choice:
 
 
 def _examine_folder(path: Path, processes: int) -> Choice:
-    """Compare sizes, and hashes unless several processes will.
+    """Compare the sizes, and the hashes unless several processes are to do it.
 
     Raises:
-        Damaged: it is, or it has no manifest, without which nothing tells that.
+        Damaged: it is, or nothing can tell, as it has no manifest.
         OSError: it cannot be read.
     """
     is_alone = processes == 1

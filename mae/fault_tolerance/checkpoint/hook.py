@@ -266,7 +266,7 @@ class CheckpointHook(Hook):
 
 
 def write_weights_of(folder: Path) -> None:
-    """Write the weights of a folder beside it as one file, `final.pth`, with what is said of them.
+    """Write the weights of a folder, and its `meta`, beside it as one file, `final.pth`.
 
     Raises:
         CheckpointError: the folder cannot be read.

@@ -51,8 +51,8 @@ class Manifest:
         previous: record of the file that had the name before. The manifest is replaced just
             before the file, and until then this record is the one that matches.
         about: world size, config as data, versions.
-        files: of a folder, by name; None of a file.
-        weights_sha256: of the weights in a folder, as of a model on one process; '' of a file.
+        files: size and hash of each file of a folder, by name; None for a file.
+        weights_sha256: `weights_sha256` of the whole weights in a folder; '' for a file.
     """
 
     file: str
@@ -133,8 +133,8 @@ def verify_folder(path: Path, part: int = 0, parts: int = 1) -> ContentRecord:
     """Compare the files of a folder with its manifest: the sizes of all, and some SHA-256.
 
     Args:
-        part: number of the processes' one that calls, from 0; each hashes other files.
-        parts: number of processes; 0: sizes alone are compared.
+        part: rank of this process among those that share the work; each hashes other files.
+        parts: number of these processes; 0 compares sizes alone.
 
     Raises:
         Unverifiable: it has no readable manifest.
@@ -170,8 +170,8 @@ def folder_record(files: Mapping[str, Digest], **place: Any) -> ContentRecord:
     """The record of a folder.
 
     Args:
-        files: by name.
-        place: step, epoch and so on.
+        files: size and hash of each, by name.
+        place: the other fields of `ContentRecord`, such as step and epoch.
     """
     listed = ''.join(f'{name} {files[name].size} {files[name].sha256}\n' for name in sorted(files))
     size = sum(digest.size for digest in files.values())

@@ -63,7 +63,10 @@ class Block(nn.Module):
     def _run(
         self, branches: Callable[..., Tensor], x: Tensor, fact: Any, scales: Tensor | None
     ) -> Tensor:
-        """`branches(x, fact, scales)`; if `checkpointed`, computed again in the backward pass."""
+        """`branches(x, fact, scales)`; if `checkpointed`, computed again in the backward pass.
+
+        `fact` is the number of queries, or in a dense block the grid.
+        """
         if scales is None:  # all draws are made here, so that the second run has the same
             scales = draw_paths([self], x)[0]
         if not (self.checkpointed and self.training):

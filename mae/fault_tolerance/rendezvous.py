@@ -1,0 +1,176 @@
+"""How the nodes of an elastic run meet: torch's c10d rendezvous, with checks and a word."""
+
+import hashlib
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from torch.distributed.elastic.rendezvous import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousGracefulExitError,
+    RendezvousParameters,
+)
+from torch.distributed.elastic.rendezvous.api import RendezvousInfo
+from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
+from torch.distributed.elastic.rendezvous.dynamic_rendezvous import (
+    DynamicRendezvousHandler,
+    RendezvousTimeout,
+)
+
+from mae.utils.errors import ConfigError
+from mae.utils.network import address_towards
+from mae.version import __version__
+
+# Name of this rendezvous among torchrun's.
+BACKEND = 'mae'
+_QUIET = 10.0  # seconds that a node waits for others without a word
+_CLOSED = 30.0  # seconds that processes have to end by themselves once another node has failed
+
+
+class Spare(Exception):  # noqa: N818  # no error
+    """The run is over, and this node has waited for a place in it that never became free."""
+
+
+class Rendezvous(DynamicRendezvousHandler):
+    """c10d's, which says when it waits, and ends when another node has ended the run."""
+
+    _closed_since: float | None = None
+
+    def get_backend(self) -> str:
+        """The name under which torchrun asks for it."""
+        return BACKEND
+
+    def next_rendezvous(self) -> RendezvousInfo:
+        timer = threading.Timer(_QUIET, self._say_why_it_waits)
+        timer.daemon = True
+        timer.start()
+        try:
+            met = super().next_rendezvous()
+        except RendezvousGracefulExitError:  # torch's agent has no answer to it
+            raise Spare from None
+        finally:
+            timer.cancel()
+        if self.settings.max_nodes > 1:
+            _say(f'run {self.get_run_id()}: node {met.rank} of {met.world_size}')
+        return met
+
+    def num_nodes_waiting(self) -> int:
+        """Number of nodes to take in, as the agent asks many times a second."""
+        waiting: int = super().num_nodes_waiting()
+        if not self.is_closed():
+            self._closed_since = None
+        elif self._closed_since is None:
+            self._closed_since = time.monotonic()
+        elif time.monotonic() - self._closed_since > _CLOSED:
+            raise RendezvousClosedError
+        return waiting
+
+    def _say_why_it_waits(self) -> None:
+        state, limits = self._state_holder.state, self.settings
+        here = len(state.participants)
+        if state.complete and here == limits.max_nodes:
+            why = f'its {here} places are taken: this node waits until one is free'
+        elif here < limits.min_nodes:
+            why = f'{here} of at least {limits.min_nodes} nodes are here'
+        else:
+            why = f'{here} of at most {limits.max_nodes} nodes are here: waiting for others'
+        _say(f'run {self.get_run_id()}: {why}')
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def meet(params: RendezvousParameters, asked: str) -> Rendezvous:
+    """Reach node 0, or be it, and make sure that its run is the one that is asked for.
+
+    Args:
+        params: of the command line.
+        asked: `run_facts` of this node.
+
+    Raises:
+        ConfigError: node 0 does not answer, cannot open its port, or has another run of that name.
+    """
+    try:
+        backend, store = create_backend(params)
+    except RendezvousConnectionError as error:
+        raise ConfigError(_why_no_store(params, error)) from error
+    found = store.compare_set(f'mae/{params.run_id}', '', asked).decode()
+    if found != asked:
+        there, here = _first_difference(json.loads(found), json.loads(asked))
+        raise ConfigError(
+            f'RDZV_ID={params.run_id} at {params.endpoint} is another run: {there} there, {here} '
+            'here; start the same line on each node, and give another run its own RDZV_ID and PORT'
+        )
+    limits = {
+        name: timedelta(seconds=seconds)
+        for name in ('join', 'last_call')
+        if (seconds := params.get_as_int(f'{name}_timeout')) is not None
+    }
+    met: Rendezvous = Rendezvous.from_backend(
+        params.run_id,
+        store,
+        backend,
+        params.min_nodes,
+        params.max_nodes,
+        local_addr=params.local_addr,
+        timeout=RendezvousTimeout(**limits),
+    )
+    return met
+
+
+def _why_no_store(params: RendezvousParameters, error: Exception) -> str:
+    why = ' '.join(str(error.__cause__ or error).split())
+    if not params.get_as_bool('is_host'):
+        return (
+            f'node 0 does not answer at {params.endpoint}: is it started, with NODE_RANK=0 and the '
+            'same MASTER_ADDR and PORT?'
+        )
+    if 'EADDRINUSE' in why:
+        port = params.endpoint.rpartition(':')[2]
+        return f'PORT={port} of this node is in use, perhaps by another run: give another PORT'
+    return f'node 0 cannot open {params.endpoint}: is MASTER_ADDR its address? ({why[:120]})'
+
+
+def own_address(endpoint: str) -> str | None:
+    """Address of this node that the others reach; None leaves it to torch.
+
+    Args:
+        endpoint: HOST:PORT of node 0.
+
+    Raises:
+        ConfigError: the name of node 0 is unknown, or stands for this machine alone.
+    """
+    host, _, port = endpoint.rpartition(':')
+    address = address_towards(host, int(port))
+    if address is None:
+        try:
+            socket.getaddrinfo(host, int(port))
+        except OSError as error:
+            raise ConfigError(f'MASTER_ADDR={host} is unknown here: {error.strerror}') from None
+    elif address.startswith('127.') and host != 'localhost' and not host.startswith('127.'):
+        raise ConfigError(
+            f'MASTER_ADDR={host} is {address} here, which no other node can reach: give the address'
+        )
+    return address
+
+
+def run_facts(tool: str, arguments: Sequence[str]) -> str:
+    """What nodes of one run have in common, as far as it is known before they meet, as JSON."""
+    facts = {'mae': __version__, 'tool': Path(tool).name, 'arguments': ' '.join(arguments)}
+    config = Path(arguments[0]) if arguments else Path()
+    if config.is_file():
+        facts['config'] = f'{config} ({hashlib.sha256(config.read_bytes()).hexdigest()[:12]})'
+    return json.dumps(facts)
+
+
+def _first_difference(there: dict[str, str], here: dict[str, str]) -> tuple[str, str]:
+    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    name = names[0]
+    return f'{name} {there.get(name)!r}', repr(here.get(name))
