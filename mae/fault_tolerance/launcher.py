@@ -16,14 +16,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch.distributed.launcher.api as launcher_api
-from torch.distributed import DistError, DistNetworkError
+from torch.distributed import DistError, DistNetworkError, Store
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.api import PContext, SignalException
@@ -38,11 +38,15 @@ from torch.distributed.elastic.rendezvous import (
     rendezvous_handler_registry,
 )
 from torch.distributed.elastic.rendezvous.api import RendezvousInfo
-from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
+from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import (
+    C10dRendezvousBackend,
+    create_backend,
+)
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import (
     DynamicRendezvousHandler,
     RendezvousTimeout,
 )
+from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
 from torch.distributed.run import main, parse_args
 
 from mae.utils.errors import ConfigError
@@ -67,6 +71,7 @@ def launch(argv: Sequence[str]) -> int:
     os.environ[LAUNCHER] = str(os.getpid())
     logging.disable(logging.CRITICAL)  # torchrun's
     _do_not_wait_for_frozen()
+    _do_not_wait_in_silence()
     launcher_api.LocalElasticAgent = Agent  # type: ignore[attr-defined]
     args = parse_args(argv)
     place = f'{args.rdzv_endpoint or f"{args.master_addr}:{args.master_port}"}'
@@ -76,6 +81,8 @@ def launch(argv: Sequence[str]) -> int:
             rendezvous_handler_registry.register(BACKEND, lambda params: _meet(params, asked))
             if args.local_addr is None and (address := _own_address(args.rdzv_endpoint)):
                 argv = ['--local-addr', address, *argv]
+        elif args.nnodes != '1':
+            _own_address(place)
         main(argv)
     except SignalException as stopped:
         return 143 if stopped.sigval == signal.SIGUSR1 else 128 + stopped.sigval
@@ -106,6 +113,8 @@ def _explain(error: Exception, place: str, nodes: str, run_id: str) -> str:
             f'too few nodes came to {place}: NNODES={nodes}; start the same line on each, with its '
             'own NODE_RANK'
         )
+    if 'EADDRINUSE' in str(error):
+        return _port_in_use(place)
     if isinstance(error, RendezvousConnectionError | DistNetworkError):
         return (
             f'node 0 does not answer at {place}: it has ended or cannot be reached; start all '
@@ -182,6 +191,19 @@ def _do_not_wait_for_frozen() -> None:
     PContext.close = close_now  # type: ignore[assignment]
 
 
+def _do_not_wait_in_silence() -> None:
+    """In a run of a fixed number of nodes say for whom a node waits; an elastic run has its own."""
+    meet = StaticTCPRendezvous.next_rendezvous
+
+    def meet_aloud(nodes: StaticTCPRendezvous) -> RendezvousInfo:
+        place = f'{nodes.master_addr}:{nodes.master_port}'
+        why = f'node {nodes.rank} waits at {place} for the others: NNODES={nodes.world_size}'
+        with _saying(lambda: why):
+            return meet(nodes)
+
+    StaticTCPRendezvous.next_rendezvous = meet_aloud  # type: ignore[method-assign]
+
+
 def _is_frozen(pid: int) -> bool:
     with suppress(OSError):  # it has ended, or this is no Linux
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'T'
@@ -201,15 +223,11 @@ class Rendezvous(DynamicRendezvousHandler):
         return BACKEND
 
     def next_rendezvous(self) -> RendezvousInfo:
-        timer = threading.Timer(_QUIET, self._say_why_it_waits)
-        timer.daemon = True
-        timer.start()
         try:
-            met = super().next_rendezvous()
+            with _saying(self._why_it_waits):
+                met = super().next_rendezvous()
         except RendezvousGracefulExitError:  # torch's agent has no answer to it
             raise Spare from None
-        finally:
-            timer.cancel()
         if self.settings.max_nodes > 1:
             _say(f'run {self.get_run_id()}: node {met.rank} of {met.world_size}')
         return met
@@ -225,7 +243,7 @@ class Rendezvous(DynamicRendezvousHandler):
             raise RendezvousClosedError
         return waiting
 
-    def _say_why_it_waits(self) -> None:
+    def _why_it_waits(self) -> str:
         state, limits = self._state_holder.state, self.settings
         here = len(state.participants)
         if state.complete and here == limits.max_nodes:
@@ -234,7 +252,19 @@ class Rendezvous(DynamicRendezvousHandler):
             why = f'{here} of at least {limits.min_nodes} nodes are here'
         else:
             why = f'{here} of at most {limits.max_nodes} nodes are here: waiting for others'
-        _say(f'run {self.get_run_id()}: {why}')
+        return f'run {self.get_run_id()}: {why}'
+
+
+@contextmanager
+def _saying(why: Callable[[], str]) -> Iterator[None]:
+    """Say, unless the block is done before, why it takes long."""
+    timer = threading.Timer(_QUIET, lambda: _say(why()))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _say(line: str) -> None:
@@ -243,10 +273,7 @@ def _say(line: str) -> None:
 
 def _meet(params: RendezvousParameters, asked: str) -> Rendezvous:
     """Reach node 0, or be it, and make sure that its run is the one that is asked for."""
-    try:
-        backend, store = create_backend(params)
-    except RendezvousConnectionError as error:
-        raise ConfigError(_why_no_store(params, error)) from error
+    backend, store = _reach(params)
     found = store.compare_set(f'mae/{params.run_id}', '', asked).decode()
     if found != asked:
         there, here = _first_difference(json.loads(found), json.loads(asked))
@@ -271,6 +298,18 @@ def _meet(params: RendezvousParameters, asked: str) -> Rendezvous:
     return met
 
 
+def _reach(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, Store]:
+    """The store of node 0, which may be started later than this node."""
+    until = time.monotonic() + (params.get_as_int('join_timeout') or 0)
+    with _saying(lambda: f'run {params.run_id}: waits for node 0 at {params.endpoint}'):
+        while True:
+            try:
+                return create_backend(params)
+            except RendezvousConnectionError as error:
+                if params.get_as_bool('is_host') or time.monotonic() > until:
+                    raise ConfigError(_why_no_store(params, error)) from error
+
+
 def _why_no_store(params: RendezvousParameters, error: Exception) -> str:
     why = ' '.join(str(error.__cause__ or error).split())
     if not params.get_as_bool('is_host'):
@@ -279,9 +318,13 @@ def _why_no_store(params: RendezvousParameters, error: Exception) -> str:
             'same MASTER_ADDR and PORT?'
         )
     if 'EADDRINUSE' in why:
-        port = params.endpoint.rpartition(':')[2]
-        return f'PORT={port} of this node is in use, perhaps by another run: give another PORT'
+        return _port_in_use(params.endpoint)
     return f'node 0 cannot open {params.endpoint}: is MASTER_ADDR its address? ({why[:120]})'
+
+
+def _port_in_use(place: str) -> str:
+    port = place.rpartition(':')[2]
+    return f'PORT={port} of this node is in use, perhaps by another run: give another PORT'
 
 
 def _own_address(endpoint: str) -> str | None:
