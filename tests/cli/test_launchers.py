@@ -166,7 +166,10 @@ def test_a_job_has_a_name(launch):
         ({'NODE_RANK': 'first'}, 'NODE_RANK=first is no number from 0 on'),
         ({'NNODES': '2', 'NODE_RANK': '2'}, 'NODE_RANK=2 needs a larger NNODES than 2'),
         ({'NNODES': '', 'NODE_RANK': '1'}, 'NODE_RANK=1 needs a larger NNODES than 1'),
-        ({'TORCH_ELASTIC_SHUTDOWN_TIMEOUT': '2m'}, 'TORCH_ELASTIC_SHUTDOWN_TIMEOUT=2m is no number'),
+        (
+            {'TORCH_ELASTIC_SHUTDOWN_TIMEOUT': '2m'},
+            'TORCH_ELASTIC_SHUTDOWN_TIMEOUT=2m is no number',
+        ),
     ],
 )
 def test_bad_variables(launch, changes, expected):
