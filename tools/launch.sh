@@ -18,15 +18,24 @@ usage() {
     exit 2
 }
 
+# require_number NAME LEAST [MOST]: refuses a variable that is set to anything else.
+require_number() {
+    local value=${!1:-} most=${3:-999999999}
+    [[ -n $value ]] || return 0
+    if [[ ! $value =~ ^(0|[1-9][0-9]{0,8})$ || $value -lt $2 || $value -gt $most ]]; then
+        usage "$1=$value is no number from $2 ${3:+to }${3:-on}"
+    fi
+}
+
 # place_node: NNODES, NODE_RANK and MASTER_ADDR as they were given, or in a job of SLURM as it says.
 place_node() {
     NNODES=${NNODES:-1}
     if [[ ! $NNODES =~ ^[1-9][0-9]*(:[1-9][0-9]*)?$ || ${NNODES%:*} -gt ${NNODES#*:} ]]; then
         usage "NNODES=$NNODES is neither a number of nodes nor the least and the most, as 1:4"
     fi
-    if [[ ! ${MAX_RESTARTS:-0} =~ ^[0-9]+$ ]]; then
-        usage "MAX_RESTARTS=$MAX_RESTARTS is no number of restarts"
-    fi
+    require_number MAX_RESTARTS 0
+    require_number PORT 1 65535
+    require_number TORCH_ELASTIC_SHUTDOWN_TIMEOUT 0
     if [[ ${NNODES#*:} != 1 && -z ${MASTER_ADDR:-} ]]; then
         [[ -n ${SLURM_JOB_NODELIST:-} ]] ||
             usage "NNODES=$NNODES needs MASTER_ADDR, the address of node 0, the same on each node"
@@ -35,6 +44,11 @@ place_node() {
     fi
     [[ ${NNODES#*:} == 1 ]] || NODE_RANK=${NODE_RANK:-${SLURM_NODEID:-0}}
     NODE_RANK=${NODE_RANK:-0}
+    require_number NODE_RANK 0
+    # An elastic run may have more nodes than places.
+    if [[ $NNODES != *:* && $NODE_RANK -ge $NNODES ]]; then
+        usage "NODE_RANK=$NODE_RANK needs a larger NNODES than $NNODES: nodes count from 0"
+    fi
 }
 
 # launch_torchrun PROCESSES TOOL [ARGUMENTS]: PROCESSES on each of NNODES nodes.
@@ -95,25 +109,37 @@ cpus_per_task() {
     echo "$share"
 }
 
+# place_gpus: GPUS and GPUS_PER_NODE of a job of SLURM as they were given, or 8, on full nodes.
+place_gpus() {
+    require_number GPUS 1
+    require_number GPUS_PER_NODE 1
+    require_number CPUS_PER_TASK 1
+    require_number PORT 1 65535
+    require_number MAX_RESTARTS 0
+    GPUS=${GPUS:-8}
+    GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
+    if ((GPUS % GPUS_PER_NODE)); then
+        usage "GPUS=$GPUS is no multiple of GPUS_PER_NODE=$GPUS_PER_NODE: each node has as many"
+    fi
+}
+
 # launch_sbatch PARTITION JOB_NAME LAUNCHER CONFIG [ARGUMENTS]: a batch job, which SLURM may start
 # anew after a time limit or the loss of a node; on each node LAUNCHER, with a process for each GPU.
 launch_sbatch() {
-    local partition=$1 job_name=$2 launcher=$3 gpus=${GPUS:-8} per_node cpus sbatch_args run
+    local partition=$1 job_name=$2 launcher=$3 nodes cpus sbatch_args run
     shift 3
-    per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
-    if ((gpus % per_node)); then
-        usage "GPUS=$gpus is no multiple of GPUS_PER_NODE=$per_node: each node has as many"
-    fi
-    cpus=$((per_node * ${CPUS_PER_TASK:-$(cpus_per_task "$partition" "$per_node")}))
+    place_gpus
+    nodes=$((GPUS / GPUS_PER_NODE))
+    cpus=$((GPUS_PER_NODE * ${CPUS_PER_TASK:-$(cpus_per_task "$partition" "$GPUS_PER_NODE")}))
     read -ra sbatch_args <<<"${SRUN_ARGS:-}"
     # sbatch reads the job from its input, and copies it: paths are those of here.
-    run=$(printf '%q ' "$tools/$launcher" "$1" "$per_node" "${@:2}")
-    exec sbatch --partition="$partition" --job-name="$job_name" --nodes=$((gpus / per_node)) \
-        --ntasks-per-node=1 --gres=gpu:"$per_node" --cpus-per-task="$cpus" \
+    run=$(printf '%q ' "$tools/$launcher" "$1" "$GPUS_PER_NODE" "${@:2}")
+    exec sbatch --partition="$partition" --job-name="$job_name" --nodes="$nodes" \
+        --ntasks-per-node=1 --gres=gpu:"$GPUS_PER_NODE" --cpus-per-task="$cpus" \
         --requeue --open-mode=append --signal=USR1@120 \
         ${sbatch_args[@]+"${sbatch_args[@]}"} <<JOB
 #!/usr/bin/env bash
-export PYTHON=$(printf %q "$PYTHON") NNODES=$((gpus / per_node)) MAX_RESTARTS=${MAX_RESTARTS:-3}
+export PYTHON=$(printf %q "$PYTHON") NNODES=$nodes MAX_RESTARTS=${MAX_RESTARTS:-3}
 export PORT=${PORT:-\$((20000 + SLURM_JOB_ID % 20000))}
 exec srun --kill-on-bad-exit=1 --cpus-per-task=$cpus $run
 JOB
@@ -121,14 +147,14 @@ JOB
 
 # launch_srun PARTITION JOB_NAME TOOL [ARGUMENTS]: GPUS tasks through SLURM.
 launch_srun() {
-    local partition=$1 job_name=$2 tool=$3 gpus=${GPUS:-8} gpus_per_node cpus srun_args
+    local partition=$1 job_name=$2 tool=$3 cpus srun_args
     shift 3
-    gpus_per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
-    cpus=${CPUS_PER_TASK:-$(cpus_per_task "$partition" "$gpus_per_node")}
+    place_gpus
+    cpus=${CPUS_PER_TASK:-$(cpus_per_task "$partition" "$GPUS_PER_NODE")}
     read -ra srun_args <<<"${SRUN_ARGS:-}"
     export MASTER_PORT=${PORT:-$((20000 + RANDOM % 20000))} # the same for all tasks
-    exec srun --partition="$partition" --job-name="$job_name" --gres=gpu:"$gpus_per_node" \
-        --ntasks="$gpus" --ntasks-per-node="$gpus_per_node" \
+    exec srun --partition="$partition" --job-name="$job_name" --gres=gpu:"$GPUS_PER_NODE" \
+        --ntasks="$GPUS" --ntasks-per-node="$GPUS_PER_NODE" \
         --cpus-per-task="$cpus" --kill-on-bad-exit=1 \
         ${srun_args[@]+"${srun_args[@]}"} \
         "$PYTHON" -u "$tools/$tool" "$@" --launcher slurm

@@ -32,7 +32,15 @@ from torch.distributed.elastic.rendezvous import (
 )
 from torch.distributed.run import main, parse_args
 
-from mae.fault_tolerance.rendezvous import BACKEND, Spare, meet, own_address, run_facts
+from mae.fault_tolerance.rendezvous import (
+    BACKEND,
+    Spare,
+    meet,
+    own_address,
+    port_in_use,
+    run_facts,
+    wait_aloud,
+)
 from mae.utils.errors import ConfigError
 from mae.utils.launched import LAUNCHER
 
@@ -45,6 +53,7 @@ def launch(argv: Sequence[str]) -> int:
     os.environ[LAUNCHER] = str(os.getpid())
     logging.disable(logging.CRITICAL)  # torchrun's
     _do_not_wait_for_frozen()
+    wait_aloud()
     launcher_api.LocalElasticAgent = Agent  # type: ignore[attr-defined]
     args = parse_args(argv)
     place = args.rdzv_endpoint or f'{args.master_addr}:{args.master_port}'
@@ -54,6 +63,8 @@ def launch(argv: Sequence[str]) -> int:
             rendezvous_handler_registry.register(BACKEND, lambda params: meet(params, asked))
             if args.local_addr is None and (address := own_address(args.rdzv_endpoint)):
                 argv = ['--local-addr', address, *argv]
+        elif args.nnodes != '1':
+            own_address(place)
         main(argv)
     except SignalException as stopped:
         return 143 if stopped.sigval == signal.SIGUSR1 else 128 + stopped.sigval
@@ -84,6 +95,8 @@ def _explain(error: Exception, place: str, nodes: str, run_id: str) -> str:
             f'too few nodes came to {place}: NNODES={nodes}; start the same line on each, with its '
             'own NODE_RANK'
         )
+    if 'EADDRINUSE' in str(error):
+        return port_in_use(place)
     if isinstance(error, RendezvousConnectionError | DistNetworkError):
         return (
             f'node 0 does not answer at {place}: it has ended or cannot be reached; start all '

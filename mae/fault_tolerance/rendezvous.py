@@ -6,10 +6,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from torch.distributed import Store
 from torch.distributed.elastic.rendezvous import (
     RendezvousClosedError,
     RendezvousConnectionError,
@@ -17,11 +19,15 @@ from torch.distributed.elastic.rendezvous import (
     RendezvousParameters,
 )
 from torch.distributed.elastic.rendezvous.api import RendezvousInfo
-from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
+from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import (
+    C10dRendezvousBackend,
+    create_backend,
+)
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import (
     DynamicRendezvousHandler,
     RendezvousTimeout,
 )
+from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
 
 from mae.utils.errors import ConfigError
 from mae.utils.network import address_towards
@@ -47,15 +53,11 @@ class Rendezvous(DynamicRendezvousHandler):
         return BACKEND
 
     def next_rendezvous(self) -> RendezvousInfo:
-        timer = threading.Timer(_QUIET, self._say_why_it_waits)
-        timer.daemon = True
-        timer.start()
         try:
-            met = super().next_rendezvous()
+            with _saying(self._why_it_waits):
+                met = super().next_rendezvous()
         except RendezvousGracefulExitError:  # torch's agent has no answer to it
             raise Spare from None
-        finally:
-            timer.cancel()
         if self.settings.max_nodes > 1:
             _say(f'run {self.get_run_id()}: node {met.rank} of {met.world_size}')
         return met
@@ -71,7 +73,7 @@ class Rendezvous(DynamicRendezvousHandler):
             raise RendezvousClosedError
         return waiting
 
-    def _say_why_it_waits(self) -> None:
+    def _why_it_waits(self) -> str:
         state, limits = self._state_holder.state, self.settings
         here = len(state.participants)
         if state.complete and here == limits.max_nodes:
@@ -80,7 +82,32 @@ class Rendezvous(DynamicRendezvousHandler):
             why = f'{here} of at least {limits.min_nodes} nodes are here'
         else:
             why = f'{here} of at most {limits.max_nodes} nodes are here: waiting for others'
-        _say(f'run {self.get_run_id()}: {why}')
+        return f'run {self.get_run_id()}: {why}'
+
+
+def wait_aloud() -> None:
+    """In a run of a fixed number of nodes say for whom a node waits; an elastic run has its own."""
+    meet_in_silence = StaticTCPRendezvous.next_rendezvous
+
+    def meet_aloud(nodes: StaticTCPRendezvous) -> RendezvousInfo:
+        place = f'{nodes.master_addr}:{nodes.master_port}'
+        why = f'node {nodes.rank} waits at {place} for the others: NNODES={nodes.world_size}'
+        with _saying(lambda: why):
+            return meet_in_silence(nodes)
+
+    StaticTCPRendezvous.next_rendezvous = meet_aloud  # type: ignore[method-assign]
+
+
+@contextmanager
+def _saying(why: Callable[[], str]) -> Iterator[None]:
+    """Say, unless the block is done before, why it takes long."""
+    timer = threading.Timer(_QUIET, lambda: _say(why()))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _say(line: str) -> None:
@@ -97,10 +124,7 @@ def meet(params: RendezvousParameters, asked: str) -> Rendezvous:
     Raises:
         ConfigError: node 0 does not answer, cannot open its port, or has another run of that name.
     """
-    try:
-        backend, store = create_backend(params)
-    except RendezvousConnectionError as error:
-        raise ConfigError(_why_no_store(params, error)) from error
+    backend, store = _reach(params)
     found = store.compare_set(f'mae/{params.run_id}', '', asked).decode()
     if found != asked:
         there, here = _first_difference(json.loads(found), json.loads(asked))
@@ -125,6 +149,18 @@ def meet(params: RendezvousParameters, asked: str) -> Rendezvous:
     return met
 
 
+def _reach(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, Store]:
+    """The store of node 0, which may be started later than this node."""
+    until = time.monotonic() + (params.get_as_int('join_timeout') or 0)
+    with _saying(lambda: f'run {params.run_id}: waits for node 0 at {params.endpoint}'):
+        while True:
+            try:
+                return create_backend(params)
+            except RendezvousConnectionError as error:
+                if params.get_as_bool('is_host') or time.monotonic() > until:
+                    raise ConfigError(_why_no_store(params, error)) from error
+
+
 def _why_no_store(params: RendezvousParameters, error: Exception) -> str:
     why = ' '.join(str(error.__cause__ or error).split())
     if not params.get_as_bool('is_host'):
@@ -133,9 +169,14 @@ def _why_no_store(params: RendezvousParameters, error: Exception) -> str:
             'same MASTER_ADDR and PORT?'
         )
     if 'EADDRINUSE' in why:
-        port = params.endpoint.rpartition(':')[2]
-        return f'PORT={port} of this node is in use, perhaps by another run: give another PORT'
+        return port_in_use(params.endpoint)
     return f'node 0 cannot open {params.endpoint}: is MASTER_ADDR its address? ({why[:120]})'
+
+
+def port_in_use(place: str) -> str:
+    """What to tell the user whose HOST:PORT somebody else has opened."""
+    port = place.rpartition(':')[2]
+    return f'PORT={port} of this node is in use, perhaps by another run: give another PORT'
 
 
 def own_address(endpoint: str) -> str | None:

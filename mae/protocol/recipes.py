@@ -86,9 +86,9 @@ DIGITS = Recipe(
     shots=(1, 5, 10),
     takes_gpus=False,
 )
-# Rates of about 5e-4 to 4e-3 at each batch size, twice as high from one to the next, so that the best
-# is not the highest of its grid. With all labels, where runs are long, the lowest is left out, and
-# three times the epochs take one rate.
+# Rates of about 5e-4 to 4e-3 at each batch size, twice as high from one to the next, so that the
+# best is not the highest of its grid. With all labels, where runs are long, the lowest is left out,
+# and three times the epochs take one rate.
 FASHION = Recipe(
     title='Fashion-MNIST',
     archs=('vit-mini-p4',),

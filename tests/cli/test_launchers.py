@@ -160,7 +160,16 @@ def test_a_job_has_a_name(launch):
         ({'NNODES': '4:1'}, 'NNODES=4:1 is neither'),
         ({'NNODES': '1:'}, 'NNODES=1: is neither'),
         ({'NNODES': 'two'}, 'NNODES=two is neither'),
-        ({'MAX_RESTARTS': '-1'}, 'MAX_RESTARTS=-1 is no number'),
+        ({'MAX_RESTARTS': '-1'}, 'MAX_RESTARTS=-1 is no number from 0 on'),
+        ({'PORT': 'http'}, 'PORT=http is no number from 1 to 65535'),
+        ({'PORT': '65536'}, 'PORT=65536 is no number from 1 to 65535'),
+        ({'NODE_RANK': 'first'}, 'NODE_RANK=first is no number from 0 on'),
+        ({'NNODES': '2', 'NODE_RANK': '2'}, 'NODE_RANK=2 needs a larger NNODES than 2'),
+        ({'NNODES': '', 'NODE_RANK': '1'}, 'NODE_RANK=1 needs a larger NNODES than 1'),
+        (
+            {'TORCH_ELASTIC_SHUTDOWN_TIMEOUT': '2m'},
+            'TORCH_ELASTIC_SHUTDOWN_TIMEOUT=2m is no number',
+        ),
     ],
 )
 def test_bad_variables(launch, changes, expected):
@@ -202,6 +211,24 @@ def test_slurm_variables(launch):
     assert words[at + 1 : at + 3] == ['-x', 'node7']
     assert words[-4:] == ['CONFIG', 'CHECKPOINT', '--launcher', 'slurm']
     assert 'MASTER_PORT=1234\n' in result.stderr
+
+
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh'])
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        ({'GPUS': 'all'}, 'GPUS=all is no number from 1 on'),
+        ({'GPUS': '08'}, 'GPUS=08 is no number from 1 on'),
+        ({'GPUS_PER_NODE': '0'}, 'GPUS_PER_NODE=0 is no number from 1 on'),
+        ({'CPUS_PER_TASK': 'all'}, 'CPUS_PER_TASK=all is no number from 1 on'),
+        ({'GPUS': '9'}, 'GPUS=9 is no multiple of GPUS_PER_NODE=8'),
+    ],
+)
+def test_bad_slurm_variables(launch, script, changes, expected):
+    result = launch(script, 'PARTITION', 'JOB', 'CONFIG', 'CHECKPOINT', **changes)
+    assert (result.returncode, result.stdout) == (2, '')
+    assert result.stderr.startswith(f'usage: {expected}')
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from mae.utils.launched import tell_launcher
     ('error', 'expected'),
     [
         (ConfigError('as it is'), 'as it is'),
+        (DistNetworkError('EADDRINUSE, 98'), 'PORT=1 of this node is in use'),
         (RendezvousClosedError(), 'run run7 at node0:1 was ended by another node'),
         (RendezvousTimeoutError(), 'too few nodes came to node0:1: NNODES=2:4'),
         (RendezvousConnectionError('lost'), 'node 0 does not answer at node0:1'),

@@ -3,14 +3,17 @@
 import json
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 
 import pytest
+from torch.distributed import DistNetworkError
 from torch.distributed.elastic.rendezvous import (
     RendezvousClosedError,
     RendezvousParameters,
     RendezvousTimeoutError,
 )
+from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
 
 from mae.fault_tolerance import rendezvous
 from mae.utils.errors import ConfigError
@@ -49,9 +52,31 @@ def test_a_port_in_use():
             rendezvous.meet(params(port), ASKED)
 
 
-def test_no_node_0(port):
+def test_no_node_0(port, monkeypatch, capsys):
+    monkeypatch.setattr(rendezvous, '_QUIET', 0.1)
     with pytest.raises(ConfigError, match=r'node 0 does not answer at .*, with NODE_RANK=0'):
-        rendezvous.meet(params(port, host=0, read_timeout='1'), ASKED)
+        rendezvous.meet(params(port, host=0, read_timeout='1', join_timeout='0'), ASKED)
+    assert capsys.readouterr().err == f'run run7: waits for node 0 at 127.0.0.1:{port}\n'
+
+
+def test_node_0_may_come_later(port):
+    late = params(port, host=0, read_timeout='1', join_timeout='30')
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(rendezvous.meet, late, ASKED)
+        assert not wait([other], timeout=1.5).done  # longer than one try
+        node_0 = rendezvous.meet(params(port), ASKED)
+        assert other.result(timeout=30).get_run_id() == node_0.get_run_id()
+
+
+def test_a_fixed_number_of_nodes_says_for_whom_one_waits(port, monkeypatch, capsys):
+    meet = StaticTCPRendezvous.next_rendezvous
+    monkeypatch.setattr(StaticTCPRendezvous, 'next_rendezvous', meet)  # restored afterwards
+    monkeypatch.setattr(rendezvous, '_QUIET', 0.1)
+    rendezvous.wait_aloud()
+    with pytest.raises(DistNetworkError):
+        StaticTCPRendezvous('127.0.0.1', port, 1, 2, 'none', timeout=1).next_rendezvous()
+    said = capsys.readouterr().err
+    assert said == f'node 1 waits at 127.0.0.1:{port} for the others: NNODES=2\n'
 
 
 def test_a_run_that_another_node_has_ended(port, monkeypatch, capsys):
