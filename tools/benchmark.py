@@ -1,6 +1,7 @@
 """Speed and memory of ours beside other implementations, timed in interleaved rounds."""
 
 import argparse
+import math
 import os
 import shlex
 import sys
@@ -48,8 +49,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse numbers that mean nothing."""
-    if getattr(args, 'minutes', 1) <= 0:
-        parser.error(f'--minutes must be more than 0, not {args.minutes}')
+    if not 0 < getattr(args, 'minutes', 1) < math.inf:
+        parser.error(f'--minutes must be a number above 0, not {args.minutes}')
     for name, least in {'batch': 1, 'rounds': 1, 'steps': 1, 'bank': 1, 'workers': 0}.items():
         value = getattr(args, name, least)
         if value < least:
@@ -248,7 +249,8 @@ def _ask_gpu(args: argparse.Namespace, command: str) -> None:
     from mae.benchmark.report import prepare_output
 
     device = resolve_device(args.device)
-    prepare_output(args.out / 'gpu.json')
+    for name in 'gpu.json', 'gpu.txt':
+        prepare_output(args.out / name)
     options = {'rows': args.rows or (), 'quick': args.quick, 'minutes': args.minutes}
     report = gpu.run(device, args.out.absolute(), **options, command=command)
     gpu.show_rows(report)
@@ -269,6 +271,8 @@ def _settings(args: argparse.Namespace) -> Any:
     config = load_config(args.config, parse_options(args.cfg_options))
     device = getattr(args, 'device', None) or ('cuda' if torch.cuda.is_available() else 'cpu')
     device = 'cpu' if args.task == 'count' else device  # whose tensors have no values
+    if device == 'cuda' and args.task in _TRAINING and args.cpu_time:
+        raise ValueError('--cpu-time does not see what a GPU does; take --device cpu')
     return Settings(
         config=config,
         batch_size=args.batch,

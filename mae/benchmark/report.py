@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mae.benchmark import OURS
 from mae.benchmark.measure import Timing, quartiles
-from mae.utils.files import write_json
+from mae.utils.files import require_replaceable, write_json
 from mae.utils.hardware import software
 
 Report = dict[str, Any]
@@ -140,12 +140,15 @@ def prepare_output(path: Path) -> None:
     """Make the folder that a report is to be written into.
 
     Raises:
-        ValueError: `path` is a folder itself.
-        OSError: it cannot be made, or not be written into.
+        ValueError: `path` is a folder itself, or lies in what is none.
+        OSError: the folder cannot be made, or not be written into, or `path` is a device.
     """
     if path.is_dir():
-        raise ValueError(f'--json {path} is a folder; name a file in it')
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise ValueError(f'{path} is a folder; a file of that name is to be written')
+    if (folder := path.parent).exists() and not folder.is_dir():
+        raise ValueError(f'{folder} is a file; {path.name} is to be written into a folder')
+    folder.mkdir(parents=True, exist_ok=True)
+    require_replaceable(path)
     with TemporaryFile(dir=path.parent):
         pass
 

@@ -91,6 +91,8 @@ def run(peers: Sequence[str], *, rounds: int = 5, command: str = '') -> Report:
         for name in peers
         if _tool(name) is None
     }
+    for name, why in skipped.items():
+        print(f'skipped {name}: {why}', flush=True)
     tools = {name: tool for name in (OURS, *peers) if (tool := _tool(name)) is not None}
     torch_seconds: list[float] = []
     errors: dict[str, list[float]] = {name: [] for name in tools}
@@ -111,6 +113,7 @@ def run(peers: Sequence[str], *, rounds: int = 5, command: str = '') -> Report:
                     if name == OURS:
                         raise
                     skipped[name] = reason(error)
+                    print(f'skipped {name}: {skipped[name]}', flush=True)
                     continue
                 errors[name].append(seconds_of_command([*start, _WRONG_CONFIG], folder))
     return build_report(

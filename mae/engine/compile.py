@@ -115,18 +115,22 @@ def _check(arguments: Mapping[str, Any]) -> None:
         if name not in known:
             hint = did_you_mean(name, known, 'compile.')
             raise ConfigError(f'compile.{name}: torch.compile has no such argument{hint}')
+    for name in ('dynamic', 'fullgraph', 'disable'):
+        if not isinstance(value := arguments.get(name), bool | None):
+            raise ConfigError(f'compile.{name} must be True or False, not {value!r}')
     backend = arguments.get('backend', 'inductor')
-    if isinstance(backend, str) and backend not in torch._dynamo.list_backends(None):
+    if not (callable(backend) or backend in torch._dynamo.list_backends(None)):
         usual = ', '.join(torch._dynamo.list_backends())
         raise ConfigError(f'compile.backend must be one of {usual}, not {backend!r}')
     mode, options = arguments.get('mode'), arguments.get('options') or {}
+    _check_options(mode, options, backend)
     if mode is not None:
         from torch._inductor import list_mode_options
 
         modes = list_mode_options()
-        if mode not in modes:
+        if mode not in list(modes):
             raise ConfigError(f'compile.mode must be one of {", ".join(modes)}, not {mode!r}')
-        options = {**modes[mode], **options}
+        options = modes[mode]
     if backend == 'cudagraphs' or options.get('triton.cudagraphs'):
         key = 'backend' if backend == 'cudagraphs' else 'options' if mode is None else 'mode'
         raise ConfigError(
@@ -134,6 +138,26 @@ def _check(arguments: Mapping[str, Any]) -> None:
             "are compiled one by one and share their code; take compile.mode='default' or "
             "'max-autotune-no-cudagraphs'"
         )
+
+
+def _check_options(mode: object, options: object, backend: object) -> None:
+    """Refuse `compile.options` that Inductor does not know, or of which `mode` takes the place."""
+    if not isinstance(options, Mapping):
+        raise ConfigError(f'compile.options must be a dict of options, not {options!r}')
+    if mode is not None and options:
+        raise ConfigError('compile takes mode or options, not both: a mode is a set of options')
+    if backend != 'inductor':
+        return
+    from torch._inductor import config
+
+    known = config.get_config_copy()
+    for name, value in options.items():
+        key = str(name).replace('-', '_')
+        if key not in known:
+            hint = did_you_mean(key, known, 'compile.options.')
+            raise ConfigError(f'compile.options: Inductor has no option {name!r}{hint}')
+        if isinstance(known[key], bool) and not isinstance(value, bool):
+            raise ConfigError(f'compile.options.{name} must be True or False, not {value!r}')
 
 
 def _why_not(device: torch.device, arguments: Mapping[str, Any]) -> str | None:

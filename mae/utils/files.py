@@ -48,9 +48,11 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
         flush: fsync before renaming, so that the file survives a power failure too.
 
     Raises:
-        OSError: the disk refused; an older file of that name is untouched.
+        OSError: the disk refused; an older file of that name is untouched. Or `path` is a device
+            or a pipe, which a new file would take the place of.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    require_replaceable(path)
     temporary = temporary_path(path)
     try:
         with temporary.open('wb') as file:
@@ -59,9 +61,21 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
             if flush:
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         remove(temporary)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            error.filename = str(path)
         raise
+
+
+def require_replaceable(path: Path) -> None:
+    """Refuse to write where a device or a pipe is, such as /dev/null.
+
+    Raises:
+        OSError: a file that is renamed to `path` would replace it, for all processes.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, 'not a regular file, which this would replace', str(path))
 
 
 @contextmanager

@@ -144,6 +144,18 @@ def test_no_blocks():
         ({'mode': 'max-autotune'}, r"^compile.mode='max-autotune' records CUDA graphs"),
         ({'backend': 'cudagraphs'}, r"^compile.backend='cudagraphs' records CUDA graphs"),
         ({'options': {'triton.cudagraphs': True}}, r'^compile.options=.* records CUDA graphs'),
+        ({'mode': ['default']}, r"^compile.mode must be one of default, .*, not \['default'\]$"),
+        ({'backend': ['inductor']}, r"^compile.backend must be .*, not \['inductor'\]$"),
+        ({'backend': 3}, r'^compile.backend must be one of .*, not 3$'),
+        ({'dynamic': 'yes'}, r"^compile.dynamic must be True or False, not 'yes'$"),
+        ({'fullgraph': 3}, r'^compile.fullgraph must be True or False, not 3$'),
+        ({'options': [1]}, r'^compile.options must be a dict of options, not \[1\]$'),
+        ({'options': {'max_autotun': True}}, r"no option 'max_autotun'; did you mean compile.opt"),
+        ({'options': {'max_autotune': 'x'}}, r'^compile.options.max_autotune must be True or Fal'),
+        (
+            {'mode': 'default', 'options': {'max_autotune': True}},
+            r'^compile takes mode or options, not both',
+        ),
     ],
 )
 def test_what_cannot_be_compiled_is_refused_in_a_line(options, message):

@@ -16,7 +16,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--short-side',
         type=int,
-        default=256,
         metavar='N',
         help='shorter side of larger images, in pixels (default: 256); others keep their bytes',
     )
@@ -42,6 +41,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--per-shard', type=int, default=10_000, metavar='N', help='images in one file'
     )
     args = parse(parser, argv, may_be_empty=['--split'])
+    if args.short_side is not None and args.keep:
+        parser.error('--short-side has no effect with --keep')
+    args.short_side = 256 if args.short_side is None else args.short_side
     if args.short_side < 1 or args.workers < 1 or args.per_shard < 1:
         parser.error('--short-side, --workers and --per-shard must be at least 1')
     if args.quality is not None and (args.pixels or args.keep):
@@ -58,6 +60,8 @@ def open_source(args: argparse.Namespace) -> Any:
     from mae.datasets.sources.arrow import holds_tables
 
     if holds_tables(args.source, args.split):
+        if args.list_file is not None:
+            raise ValueError(f'--list-file is for folders of images; {args.source} holds tables')
         label = None if args.unlabelled else 'label'
         return ArrowImages(args.source, args.split, label=label, in_order=True)
     return ImageFolder(

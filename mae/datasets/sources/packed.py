@@ -48,8 +48,9 @@ class PackedImages:
             raise DataError(
                 f'{file}: {error.strerror}; expected a folder written by tools/data/pack.py'
             ) from error
-        if meta.get('format') != FORMAT:
-            raise DataError(f'{file}: not an index of packed images')
+        if (found := meta.get('format')) != FORMAT:
+            what = f'{found!r}, not {FORMAT!r}: pack again' if found else 'no packed images'
+            raise DataError(f'{file}: an index of {what}')
         self._index = PathIndex(self._arrays, file)
         for number, size in enumerate(meta['sizes']):
             _require_size(Path(self.folder, shard_name(number)), size)
