@@ -65,7 +65,7 @@ class Parallelism:
         known = [field.name for field in fields(cls)]
         for name in options:
             if name not in known:
-                hint = did_you_mean(name, known, 'parallel.')
+                hint = did_you_mean(str(name), known, 'parallel.')
                 raise ConfigError(f'parallel.{name}: there is no such key{hint}')
         found = cls(**options)
         found._check()
@@ -86,7 +86,7 @@ class Parallelism:
                 self.param_dtype in (None, 'bfloat16', 'float16'),
                 "None, 'bfloat16' or 'float16'",
             ),
-            ('reduce_dtype', self.reduce_dtype in _DTYPES, f'one of {", ".join(_DTYPES)}'),
+            ('reduce_dtype', self.reduce_dtype in tuple(_DTYPES), f'one of {", ".join(_DTYPES)}'),
         ):
             if not is_right:
                 raise ConfigError(f'parallel.{name} must be {right}, not {getattr(self, name)!r}')

@@ -239,6 +239,8 @@ def test_a_model_without_blocks():
         ('shard_size', 1, 'parallel.shard_size must be None or a whole number of at least 2'),
         ('reshard_after_forward', 8, 'parallel.reshard_after_forward must be a bool, not 8'),
         ('param_dtype', 'half', "parallel.param_dtype must be None, 'bfloat16' or 'float16'"),
+        (2, 3, 'parallel.2: there is no such key'),
+        ('reduce_dtype', ['float32'], 'parallel.reduce_dtype must be one of float32, bfloat16'),
         ('reduce_dtype', 'bf16', 'parallel.reduce_dtype must be one of float32, bfloat16'),
     ],
 )

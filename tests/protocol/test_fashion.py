@@ -54,10 +54,10 @@ def test_whole_protocol(planned):
     assert whole.preset.name == 'vit-mini-p4 on Fashion-MNIST'
     assert whole.pretrain.args[0] == PRETRAIN
     grids = {key for key, seed in whole.scratch if seed == 2}
-    # Three grids of three rates, two of two for longer training, one run at the rate of its config.
-    assert len(grids) == 14
-    assert len(whole.scratch) == 42
-    longest = whole.scratch['scratch-3x', 0]
+    # Of 1, 10 and 100 % of the labels; then for longer training, on all labels at one rate.
+    assert len(grids) == (4 + 4 + 3) + (3 + 3 + 1)
+    assert len(whole.scratch) == 3 * len(grids)
+    longest = whole.scratch['scratch-3x-lr0.002', 0]
     assert longest.epochs == 6
     assert 'train_cfg.max_epochs=6' in longest.args
 

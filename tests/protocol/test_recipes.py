@@ -164,7 +164,7 @@ def test_from_scratch_on_each_share_of_the_labels():
     assert [row.share for row in rows] == [0.01, 0.01, 0.1, 0.1, None, None]
     for row in rows:
         given = options_of(row, 0, None, [])[1].base_lr
-        assert not row.base_lrs or sorted(row.base_lrs)[1] == given, 'the second of its grid'
+        assert given in row.base_lrs or len(row.base_lrs) == 1, 'one of its grid'
     options, config = options_of(rows[1].trials[1], 2, None, [])
     assert config.train_dataloader.dataset.source.seed == 2
     assert config.train_cfg.max_epochs == 90

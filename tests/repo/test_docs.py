@@ -218,7 +218,9 @@ def train_or_test(script, words, env):
     config = load_config(args.config, parse_options(args.cfg_options))
     if kind == 'train':
         batch = args.batch_per_device or config.train_dataloader.batch_size
-        nodes = env.get('NNODES', '1').split(':')[-1]  # the most of an elastic run
+        nodes = env.get('NNODES', '1')
+        if ':' in nodes:  # an elastic run deals the batch to any number
+            return
         total = batch * int(processes) * int(nodes)
         assert config.global_batch_size % total == 0, 'this number of processes does not divide'
 

@@ -25,6 +25,7 @@ from mae.utils.errors import CheckpointError
 from mae.utils.files import remove, remove_tree
 
 BEST = 'best.pth'
+FINAL = 'final.pth'  # after folders: the weights alone
 SHARDED = '.dcp'  # suffix of a folder that all processes write
 _NUMBERED = re.compile(r'(?P<unit>epoch|iter)_(?P<number>\d+)\.(pth|dcp)')
 Warn = Callable[[str], object]
@@ -252,7 +253,26 @@ def set_aside_later(work_dir: Path, step: int, own: Sequence[Path]) -> list[str]
     """
     found = [f for f in list_checkpoints(work_dir, by_hash=True) if is_present(f.path)]
     later = [f.path for f in found if f.step > step and f.path not in own]
+    final = work_dir / FINAL
+    if (record := _record_of(final, by_hash=True)) is not None and record.step > step:
+        later.append(final)
     return [set_aside(path, 'superseded').name for path in later]
+
+
+def set_aside_final(work_dir: Path, step: int) -> str | None:
+    """Set `final.pth` aside if it is not of step `step`, at which the run has ended now.
+
+    Returns:
+        Its new name; None if it stays, or there is none.
+
+    Raises:
+        OSError: the folder cannot be changed.
+    """
+    final = work_dir / FINAL
+    record = _record_of(final, by_hash=True)
+    if record is None or record.step == step:
+        return None
+    return set_aside(final, 'superseded').name
 
 
 def remove_lone_manifests(work_dir: Path) -> list[str]:
@@ -263,7 +283,7 @@ def remove_lone_manifests(work_dir: Path) -> list[str]:
     """
     manifests = [*work_dir.glob('epoch_*.json'), *work_dir.glob('iter_*.json')]
     manifests = [path for path in manifests if _NUMBERED.fullmatch(path.stem)]
-    manifests += work_dir.glob(f'{BEST}.json')
+    manifests += [path for name in (BEST, FINAL) for path in work_dir.glob(f'{name}.json')]
     lone = [path for path in manifests if not os.path.lexists(path.with_suffix(''))]
     for path in lone:
         remove(path)

@@ -18,12 +18,14 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from torch import nn
 
-from mae.fault_tolerance.checkpoint.background import BACK_OFF, Saver
+from mae.fault_tolerance.checkpoint.background import BACK_OFF, SaveError, Saver
 from mae.fault_tolerance.checkpoint.folder import (
+    FINAL,
     SHARDED,
     is_present,
     list_checkpoints,
     remove_lone_manifests,
+    set_aside_final,
     size_of,
 )
 from mae.fault_tolerance.checkpoint.io import Checkpoint
@@ -37,7 +39,6 @@ from mae.utils.files import remove_stale_temporaries
 from mae.utils.runner_protocol import RunnerProtocol
 from mae.utils.sharded import is_sharded
 
-FINAL = 'final.pth'
 _TIMES = 3  # weights, and two averages of the optimizer
 _ASKED = 10  # steps after which processes that must save together agree on the time
 
@@ -154,9 +155,17 @@ class CheckpointHook(Hook):
         self.wait()
         self._report(runner)
         on_main(self._saver.writer.raise_failure)
+        if aside := on_main(partial(self._finish, runner)):
+            runner.logger.info(f'{FINAL} was of an earlier end of this run: now {aside}')
+
+    def _finish(self, runner: RunnerProtocol) -> str | None:
+        """Let `final.pth` be of this end of the run; returns the new name of one set aside."""
+        work_dir = Path(runner.work_dir)
         last = self._last or Path(runner.resumed_from or '')
-        if self._saver.peers is not None and SHARDED in last.suffixes:
-            on_main(partial(write_weights_of, last))
+        if self._saver.peers is None or SHARDED not in last.suffixes:
+            return set_aside_final(work_dir, runner.iter)
+        write_weights_of(last, work_dir / FINAL)
+        return None
 
     def after_all(self, runner: RunnerProtocol) -> None:
         """Wait for the last save, however the training ended."""
@@ -265,16 +274,19 @@ class CheckpointHook(Hook):
             runner.logger.warning(message)
 
 
-def write_weights_of(folder: Path) -> None:
-    """Write the weights of a folder, and its `meta`, beside it as one file, `final.pth`.
+def write_weights_of(folder: Path, path: Path) -> None:
+    """Write the weights of a folder as one file, with what is said of them.
 
     Raises:
         CheckpointError: the folder cannot be read.
-        OSError: the disk refused.
+        SaveError: the disk refused.
     """
     found = read_sharded(folder, only='state_dict')
     weights = {key: found[key] for key in ('meta', 'state_dict')}
-    save_checkpoint(weights, folder.with_name(FINAL))
+    try:
+        save_checkpoint(weights, path)
+    except OSError as error:
+        raise SaveError(f'{path} could not be saved: {error}; {folder} is whole') from error
 
 
 def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:

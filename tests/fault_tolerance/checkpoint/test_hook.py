@@ -484,6 +484,9 @@ def test_a_run_goes_on_from_a_folder_and_from_a_file(make_runner, tmp_path):
     runner.load_or_resume()
     found = weights_sha256(runner.bare_model.state_dict())
     assert found == read_manifest(run / 'iter_12.dcp').weights_sha256
+    finish('folder', resume=True, **{'train_cfg.max_epochs': 4})  # to a later end, in files
+    assert not (run / 'final.pth').exists()
+    assert read_manifest(run / 'final.pth.superseded').content.step == 15
 
 
 def test_a_folder_needs_a_work_dir_that_all_see(make_runner, monkeypatch):

@@ -11,8 +11,19 @@ import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 
-from mae.fault_tolerance.checkpoint import choose_checkpoint, read_model, verified
-from mae.fault_tolerance.checkpoint.folder import check_checkpoint, remove_lone_manifests
+from mae.fault_tolerance.checkpoint import (
+    choose_checkpoint,
+    load_checkpoint,
+    read_model,
+    verified,
+)
+from mae.fault_tolerance.checkpoint.background import SaveError
+from mae.fault_tolerance.checkpoint.folder import (
+    check_checkpoint,
+    remove_lone_manifests,
+    set_aside_final,
+)
+from mae.fault_tolerance.checkpoint.hook import write_weights_of
 from mae.fault_tolerance.checkpoint.manifest import (
     Damaged,
     folder_record,
@@ -81,6 +92,27 @@ def test_torch_reads_it_too(tmp_path):
     found = torch.load(tmp_path / 'one.pth')
     assert found['state_dict.a.weight'].equal(content(20)['state_dict']['a.weight'])
     assert str(tmp_path) not in str((path / '.metadata').read_bytes())  # no path of this machine
+
+
+def test_the_final_weights(tmp_path):
+    folder, final = write(tmp_path / 'other', 20), tmp_path / 'final.pth'
+    write_weights_of(folder, final)
+    found = load_checkpoint(final)
+    assert plain(found['state_dict']) == plain(content(20)['state_dict'])
+    assert 'optimizer' not in found
+    assert set_aside_final(tmp_path, 20) is None
+    assert set_aside_final(tmp_path, 25) == 'final.pth.superseded'
+    assert set_aside_final(tmp_path, 25) is None
+    write_weights_of(folder, final)
+    write(tmp_path, 15, start=10)  # another continuation
+    assert not final.exists()
+    assert read_manifest(tmp_path / 'final.pth.superseded2').content.step == 20
+    (tmp_path / 'final.pth.json').touch()
+    assert remove_lone_manifests(tmp_path) == ['final.pth.json']
+    wrong = r'final\.pth could not be saved: .*No space left.*iter_20\.dcp is whole'
+    with failing('fsync'), pytest.raises(SaveError, match=wrong):
+        write_weights_of(folder, final)
+    assert not list(tmp_path.glob('*final.pth'))
 
 
 # --- killed, full, damaged --------------------------------------------------------------------
