@@ -132,7 +132,7 @@ def _look_whether_shared(runner: 'Runner', work_dir: Path) -> None:
     """
     warning = not_shared(work_dir)
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-    if any(hook.is_sharded(runner) for hook in hooks):
+    if any(hook.all_write(runner) for hook in hooks):
 
         def refuse() -> None:
             if warning:

@@ -105,7 +105,7 @@ class CheckpointHook(Hook):
 
     def before_train(self, runner: RunnerProtocol) -> None:
         """Remove what killed runs left, and check the free space of the disk."""
-        if self._saver.peers is None and self.is_sharded(runner):
+        if self._saver.peers is None and self.all_write(runner):
             limits = Timeouts.of((runner.cfg.get('env_cfg') or {}).get('dist_cfg') or {})
             self._saver.peers = Peers(limits.start)
         self.begin_continuation(runner)
@@ -213,7 +213,7 @@ class CheckpointHook(Hook):
         work_dir = Path(runner.work_dir)
         self.best = self._saver.begin_continuation(work_dir, runner.iter, self.best)
 
-    def is_sharded(self, runner: RunnerProtocol) -> bool:
+    def all_write(self, runner: RunnerProtocol) -> bool:
         """Whether all processes of this run write its checkpoints."""
         return is_sharded(runner.model) if self.sharded is None else self.sharded
 
