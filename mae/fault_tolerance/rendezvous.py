@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from torch.distributed import Store
 from torch.distributed.elastic.rendezvous import (
     RendezvousClosedError,
     RendezvousConnectionError,
@@ -95,7 +95,7 @@ def wait_aloud() -> None:
         with _saying(lambda: why):
             return meet_in_silence(nodes)
 
-    StaticTCPRendezvous.next_rendezvous = meet_aloud  # type: ignore[method-assign]
+    StaticTCPRendezvous.next_rendezvous = meet_aloud  # type: ignore[assignment, method-assign]
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def meet(params: RendezvousParameters, asked: str) -> Rendezvous:
     return met
 
 
-def _reach(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, Store]:
+def _reach(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, Any]:
     """The store of node 0, which may be started later than this node."""
     until = time.monotonic() + (params.get_as_int('join_timeout') or 0)
     with _saying(lambda: f'run {params.run_id}: waits for node 0 at {params.endpoint}'):
