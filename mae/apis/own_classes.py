@@ -103,7 +103,7 @@ def write_finetuning(
     root, out = places_for(data, out, '-ft')
     split = split_of(str(root))
     val = split and next((name for name in _VAL if name in class_folders(str(root))), '')
-    for each in {split, val or split}:
+    for each in (split, val or split):
         _require_labels(root / each)
     found = survey(str(root), split=split, labelled=True)
     say_survey(found)
