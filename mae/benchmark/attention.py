@@ -8,13 +8,15 @@ Shapes: B images, H heads, N tokens, Q queries, D width.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mae.benchmark import OURS
-from mae.benchmark.measure import Work, alternate, clock_of
+from mae.benchmark.measure import Work, alternate, available_memory, clock_of
+from mae.benchmark.memory import require_memory
 from mae.benchmark.ours import meta_model
 from mae.benchmark.report import Report, build_report, throughput
 from mae.benchmark.settings import Settings
@@ -40,10 +42,14 @@ def run(
         rounds: figures for each.
         steps: passes timed together.
         command: the command line, for the report.
+
+    Raises:
+        ValueError: the batch does not fit the memory.
     """
     systems: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     for place, (heads, sizes) in shapes_of(meta_model(settings), settings.batch_size).items():
+        _require_memory(settings, sizes, place)
         projected = [_random(size, settings, number) for number, size in enumerate(sizes)]
         works: dict[str, Work] = {}
         for name in (OURS, *peers):
@@ -92,6 +98,13 @@ def shapes_of(model: Any, batch_size: int) -> Shapes:
             sizes = [(batch_size, Q, D), (batch_size, N, 2 * D)]
         found[f'{part}, {N} x {D // heads}'] = (heads, sizes)
     return found
+
+
+def _require_memory(settings: Settings, sizes: list[tuple[int, int, int]], place: str) -> None:
+    """Refuse a batch of which queries, keys and values and their gradients do not fit."""
+    needed = 2 * settings.dtype.itemsize * sum(map(prod, sizes))
+    available = available_memory(settings.device)
+    require_memory(needed, available, f'--batch {settings.batch_size:,}: {place}', 'lower --batch')
 
 
 def _pass(name: str, heads: int, projected: list[Tensor], settings: Settings) -> Callable[[], None]:

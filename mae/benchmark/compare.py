@@ -56,7 +56,7 @@ def run(
         }
         if work:
             peak = MatmulPeak(work[1], settings.device, settings.dtype)
-            clocks[_PEAK] = clock_of(peak, settings.device)
+            clocks[_PEAK] = clock_of(peak, settings.device, cpu_time=settings.cpu_time)
         timings = alternate(clocks, rounds=rounds, steps=steps, warmup=2)
         peak_rate = peak.flops / timings.pop(_PEAK).median if work else None
         systems = {}

@@ -42,11 +42,17 @@ def run(
         rounds: figures for each.
         steps: batches of a round; the tree gets as many images as all rounds need.
         command: the command line, for the report.
+
+    Raises:
+        ValueError: the config tests no classifier of image files.
     """
+    config = settings.config
+    if config.model['type'] != 'Classifier' or not config.get('test_dataloader'):
+        raise ValueError(f'--config {settings.name} tests no classifier; give one that does')
     torch.set_num_threads(1)  # the cost is Python's
     wanted = (rounds * steps + _WARMUP) * settings.batch_size
     with tempfile.TemporaryDirectory() as folder:
-        images = write_tree(Path(folder, 'tree'), wanted, settings.config.model.encoder.img_size)
+        images = write_tree(Path(folder, 'tree'), wanted, config.model.encoder.img_size)
         sources = _sources(folder)
         tests = {name: RunningTest(settings, sources[name]) for name in (OURS, *peers)}
         clocks = {name: clock_of(test, cpu_time=True) for name, test in tests.items()}

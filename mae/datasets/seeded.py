@@ -146,7 +146,7 @@ class SeededDataset(Dataset[Sample]):
                 raise ConfigError(f'{type(transform).__name__}: {first_line(error)}') from error
             except Exception as error:
                 step = type(transform).__name__
-                raise DataError(f'{name}: {step} failed: {first_line(error)}') from error
+                raise DataError(f'{name}: {step} failed: {_why(error, results)}') from error
         if not results or 'inputs' not in results or 'label' not in results:
             raise DataError(f'{name}: the pipeline gave no sample; it must end with PackInputs')
         if self._num_classes and not -1 <= results['label'] < self._num_classes:
@@ -189,3 +189,10 @@ class SeededDataset(Dataset[Sample]):
 
 def _default_key(sample_id: int) -> int:
     return int(sample_keys(0, 0, torch.tensor([sample_id])))
+
+
+def _why(error: Exception, results: object) -> str:
+    """What a transform lacked, if it asked a sample for it; else its error's first line."""
+    if isinstance(error, KeyError) and isinstance(results, dict) and error.args[0] not in results:
+        return f'the sample has no {error}, which a step before, such as DecodeImage, must give'
+    return first_line(error)

@@ -63,7 +63,8 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
         temporary.replace(path)
     except BaseException as error:
         remove(temporary)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+        # A full disk names no file.
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
 

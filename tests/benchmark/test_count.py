@@ -76,7 +76,7 @@ def test_other_trainings_are_refused(make_settings):
         count.run(settings)
 
 
-def test_every_backend_is_measured_where_it_is_there(make_settings):
+def test_every_backend_is_measured_where_it_is_there(make_settings, capsys):
     settings = make_settings(batch_size=B)
     report = attention.run(settings, PEERS['attention'], rounds=1, steps=1)
     here = {name.partition(' at ')[0] for name in report['systems']}
@@ -87,3 +87,9 @@ def test_every_backend_is_measured_where_it_is_there(make_settings):
     places = {name.partition(' at ')[2].partition(',')[0] for name in report['systems']}
     assert places == {'encoder', 'decoder', 'its last block'}
     assert len(report['ratio']) == 3 * 3
+    assert 'skipped cudnn at encoder' in capsys.readouterr().out
+
+
+def test_attention_of_a_batch_that_does_not_fit(make_settings):
+    with pytest.raises(ValueError, match=r'^--batch 9,999,999,999: encoder, .* lower --batch$'):
+        attention.run(make_settings(batch_size=9_999_999_999), [])

@@ -1,5 +1,6 @@
 """A test on groups of folders beside one on a plain list: the same images, the same hits."""
 
+import pytest
 import torch
 
 from mae.apis import load_config
@@ -22,3 +23,8 @@ def test_both_count_the_same_images():
     assert len(report['systems']['mae']['rounds']) == 2
     assert report['ratio']['ImageFolder'] > 0
     assert report['batch_size'] == 700
+
+
+def test_a_config_that_tests_no_classifier(make_settings):
+    with pytest.raises(ValueError, match=r'^--config .* tests no classifier; give one that does'):
+        groups.run(make_settings(), [])

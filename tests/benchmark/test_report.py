@@ -1,5 +1,6 @@
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -78,6 +79,14 @@ def test_json_holds_what_a_reader_needs(report, tmp_path):
     assert found['agree'] == {'peer': False}
     assert found['versions']['torch']
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['a.json']
+
+
+def test_where_no_report_can_be_written(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ValueError, match=r'file is a file; a\.json is to be written into a fold'):
+        prepare_output(tmp_path / 'file' / 'a.json')
+    with pytest.raises(OSError, match='not a regular file'):
+        prepare_output(Path('/dev/null'))
 
 
 def test_table(report):

@@ -233,6 +233,8 @@ def test_help_needs_no_imports():
         ['step', '--peers', 'timm'],
         ['runner', '--dtype'],
         ['runner', '--at', '-5'],
+        ['gpu', '--minutes', 'nan'],
+        ['gpu', '--minutes', 'inf'],
     ],
 )
 def test_malformed_command_line(tool, arguments):
@@ -252,6 +254,11 @@ def test_a_report_that_could_not_be_written_is_not_measured(tool, tmp_path, monk
     (tmp_path / 'report.json').mkdir()
     with pytest.raises(ValueError, match=r'report\.json is a folder; '):
         tool('step')
+
+
+def test_seconds_of_the_processor_are_none_of_a_gpu(tool):
+    with pytest.raises(ValueError, match='--cpu-time does not see what a GPU does'):
+        tool('step', '--device', 'cuda', '--cpu-time', '--peers')
 
 
 def test_ours_is_compiled_as_the_config_switch_does_it(make_settings, monkeypatch):

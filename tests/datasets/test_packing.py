@@ -306,6 +306,17 @@ def test_tool(tree, tmp_path, capsys):
     for slip in (['0'], ['80', '--pixels'], ['80', '--keep']):
         with pytest.raises(SystemExit):
             tool.main([str(tree), 'x', '--quality', *slip])
+    with pytest.raises(SystemExit):
+        tool.main([str(tree), 'x', '--short-side', '64', '--keep'])
+    (tmp_path / 'a.parquet').write_bytes(b'')
+    with pytest.raises(ValueError, match='--list-file is for folders of images'):
+        tool.main([str(tmp_path), str(tmp_path / 'z'), '--list-file', 'train.txt'])
+
+
+def test_an_index_of_another_version(packed):
+    write_arrays(Path(packed.folder, 'index.idx'), {'format': 'mae packed images 2'}, {})
+    with pytest.raises(DataError, match=r"of 'mae packed images 2', not '.* 1': pack again"):
+        PackedImages(packed.folder)
 
 
 @pytest.mark.parametrize('short_side', [None, 30])

@@ -167,6 +167,7 @@ def test_a_broken_image_is_named(tree, tmp_path, workers):
         ([DECODE, CROP], 'must end with PackInputs'),
         ([DECODE, lambda results: None], 'must end with PackInputs'),
         ([PACK], r'n01.0.JPEG: PackInputs failed: no `img` to pack'),
+        ([CROP, PACK], r"RandomResizedCrop failed: the sample has no 'img', which a step before"),
         ([DECODE, lambda results: {**results, 'gt_label': 3}, PACK], 'label 3, but .* 3 classes'),
         ([DECODE, lambda results: {**results, 'gt_label': [1, 2]}, PACK], 'must be one integer'),
     ],

@@ -1,5 +1,6 @@
 """A file is whole or absent, whoever else writes it and however the writer ends."""
 
+import errno
 import hashlib
 import json
 import os
@@ -82,3 +83,20 @@ def test_threads_do_not_share_a_half_written_file(tmp_path):
     assert json.loads(path.read_text()) == {'by': 'the main thread'}
     assert temporary_path(path) not in names
     assert os.listdir(tmp_path) == ['run.json']
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(OSError, match='not a regular file'):
+        write_json(tmp_path / 'pipe', 1)
+    assert (tmp_path / 'pipe').is_fifo()
+    assert os.listdir(tmp_path) == ['pipe']
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*/file'"),
+        whole_file(tmp_path / 'file'),
+    ):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    assert not os.listdir(tmp_path)
