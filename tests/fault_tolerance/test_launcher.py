@@ -45,7 +45,7 @@ def test_another_run_of_the_same_name_is_refused(port):
         launcher._meet(params(port, host=0), OTHER)
     said = str(raised.value)
     assert 'RDZV_ID=run7' in said
-    assert "arguments 'CONFIG --seed 1' there, 'CONFIG --seed 2' here" in said
+    assert "arguments '--seed 1' there, '--seed 2' here" in said
     assert first.get_run_id() == 'run7'
 
 
@@ -87,7 +87,9 @@ def test_a_run_that_another_node_has_ended(port, monkeypatch, capsys):
     node = launcher._meet(params(port), ASKED)
     met = node.next_rendezvous()
     assert (met.rank, met.world_size) == (0, 1)
-    assert capsys.readouterr().err.endswith('run run7: node 0 of 1\n')
+    assert capsys.readouterr().err.endswith(
+        'run run7: 1 node has met; process 0, which logs, is on this one\n'
+    )
     assert node.num_nodes_waiting() == 0
     node.set_closed()
     assert node.num_nodes_waiting() == 0  # its processes may end by themselves
@@ -159,6 +161,35 @@ def test_what_a_restart_cannot_mend(final, tmp_path, monkeypatch):
     assert not launcher._is_final(ProcessFailure(0, 1, -9, str(file)))
     assert not launcher._is_final(ProcessFailure(0, 1, 1, str(tmp_path / 'none')))
     assert launcher._is_final(ProcessFailure(0, 1, 2, str(tmp_path / 'none')))  # argparse's status
+
+
+@pytest.mark.parametrize(
+    ('one', 'two', 'expected'),
+    [
+        ('C --seed 1 --amp', 'C --seed 12 --amp', ("arguments '--seed 1'", "'--seed 12'")),
+        ('C --amp', 'C --seed 1 --amp', ("arguments ''", "'--seed 1'")),
+        ('C', 'C --amp', ("arguments ''", "'--amp'")),
+        ('C a=1 a=1', 'C a=1', ("arguments 'a=1'", "''")),
+    ],
+)
+def test_which_arguments_differ(one, two, expected):
+    facts = (json.loads(launcher._facts('train.py', words.split())) for words in (one, two))
+    assert launcher._first_difference(*facts) == expected
+
+
+def test_each_node_has_its_own_paths():
+    one = ['C', '--work-dir', 'a', '--load-from=b', '--resume', 'c', '--seed', '1']
+    two = ['C', '--work-dir', 'd', '--load-from=e', '--resume', 'f', '--seed', '1']
+    assert launcher._facts('train.py', one) == launcher._facts('train.py', two)
+    assert launcher._facts('train.py', one) != launcher._facts('train.py', [*two[:-1], '2'])
+
+
+def test_a_node_with_other_code(monkeypatch):
+    there = json.loads(launcher._facts('train.py', ['C']))
+    monkeypatch.setattr(launcher, 'code_digest', lambda: 'aaaa')
+    here = json.loads(launcher._facts('train.py', ['C']))
+    said = launcher._first_difference(there, here)
+    assert said == (f'mae code {there["mae code"]!r}', "'aaaa'")
 
 
 def test_a_config_with_another_text_is_another_run(tmp_path):
