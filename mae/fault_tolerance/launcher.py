@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed.launcher.api as launcher_api
-from torch.distributed import DistError, DistNetworkError, Store
+from torch.distributed import DistError, DistNetworkError
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.api import PContext, SignalException
@@ -93,8 +93,8 @@ def launch(argv: Sequence[str]) -> int:
         if failure.exitcode < 0:
             print(f'rank {rank} was stopped by {failure.signal_name()}', file=sys.stderr)
         return max(failure.exitcode, 1)
-    except Spare:
-        print(f'run {args.rdzv_id} is over without this node', file=sys.stderr)
+    except Spare as why:
+        print(f'run {args.rdzv_id} {why}: this node had no place in it', file=sys.stderr)
     except (ConfigError, RendezvousError, DistError) as error:
         print(f'error: {_explain(error, place, args.nnodes, args.rdzv_id)}', file=sys.stderr)
         return 1
@@ -203,7 +203,7 @@ def _do_not_wait_in_silence() -> None:
         with _saying(lambda: why):
             return meet(nodes)
 
-    StaticTCPRendezvous.next_rendezvous = meet_aloud  # type: ignore[method-assign]
+    StaticTCPRendezvous.next_rendezvous = meet_aloud  # type: ignore[assignment]
 
 
 def _is_frozen(pid: int) -> bool:
@@ -229,7 +229,12 @@ class Rendezvous(DynamicRendezvousHandler):
             with _saying(self._why_it_waits):
                 met = super().next_rendezvous()
         except RendezvousGracefulExitError:  # torch's agent has no answer to it
-            raise Spare from None
+            raise Spare('is over') from None
+        except RendezvousConnectionError:
+            state = self._state_holder.state
+            if state.complete and self._this_node not in state.participants:
+                raise Spare('is over, or its node 0 is lost') from None
+            raise
         if self.settings.max_nodes > 1:
             # Their ranks, which torch deals out, are not the NODE_RANK of the user.
             logs = 'is on this one' if met.rank == 0 else 'is on another'
@@ -304,7 +309,7 @@ def _meet(params: RendezvousParameters, asked: str) -> Rendezvous:
     return met
 
 
-def _reach(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, Store]:
+def _reach(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, Any]:
     """The store of node 0, which may be started later than this node."""
     until = time.monotonic() + (params.get_as_int('join_timeout') or 0)
     with _saying(lambda: f'run {params.run_id}: waits for node 0 at {params.endpoint}'):

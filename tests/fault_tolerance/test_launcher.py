@@ -102,6 +102,26 @@ def test_a_run_that_another_node_has_ended(port, monkeypatch, capsys):
     node._stop_heartbeats()
 
 
+def test_a_node_without_a_place_when_node_0_goes(port, monkeypatch):
+    full = RendezvousParameters(
+        *('mae', f'127.0.0.1:{port}', 'run7', 1, 1, '127.0.0.1'), is_host='1', join_timeout='5'
+    )
+    node = launcher._meet(full, ASKED)
+    node.next_rendezvous()
+    spare = launcher._meet(full, ASKED)
+    spare._state_holder.sync()
+
+    def lost(self):
+        raise RendezvousConnectionError('node 0')
+
+    monkeypatch.setattr(launcher.DynamicRendezvousHandler, 'next_rendezvous', lost)
+    with pytest.raises(launcher.Spare, match='is over, or its node 0 is lost'):
+        spare.next_rendezvous()
+    with pytest.raises(RendezvousConnectionError):
+        node.next_rendezvous()  # it has a place
+    node._stop_heartbeats()
+
+
 def test_a_node_says_why_it_waits(port, monkeypatch, capsys):
     monkeypatch.setattr(launcher, '_QUIET', 0.8)
     alone = RendezvousParameters(
