@@ -109,8 +109,10 @@ cpus_per_task() {
     echo "$share"
 }
 
-# place_gpus: GPUS and GPUS_PER_NODE of a job of SLURM as they were given, or 8, on full nodes.
+# place_gpus SUBMIT: GPUS and GPUS_PER_NODE of a job of SLURM as they were given, or 8, on full
+# nodes; SUBMIT is the command that takes them.
 place_gpus() {
+    command -v "$1" >/dev/null || usage "$0 needs SLURM: there is no $1; else take tools/dist_*.sh"
     require_number GPUS 1
     require_number GPUS_PER_NODE 1
     require_number CPUS_PER_TASK 1
@@ -128,7 +130,7 @@ place_gpus() {
 launch_sbatch() {
     local partition=$1 job_name=$2 launcher=$3 nodes cpus sbatch_args run
     shift 3
-    place_gpus
+    place_gpus sbatch
     nodes=$((GPUS / GPUS_PER_NODE))
     cpus=$((GPUS_PER_NODE * ${CPUS_PER_TASK:-$(cpus_per_task "$partition" "$GPUS_PER_NODE")}))
     read -ra sbatch_args <<<"${SRUN_ARGS:-}"
@@ -149,7 +151,7 @@ JOB
 launch_srun() {
     local partition=$1 job_name=$2 tool=$3 cpus srun_args
     shift 3
-    place_gpus
+    place_gpus srun
     cpus=${CPUS_PER_TASK:-$(cpus_per_task "$partition" "$GPUS_PER_NODE")}
     read -ra srun_args <<<"${SRUN_ARGS:-}"
     export MASTER_PORT=${PORT:-$((20000 + RANDOM % 20000))} # the same for all tasks

@@ -4,14 +4,12 @@ import hashlib
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from mmengine.dist import all_gather_object
 
 from mae.utils.errors import ConfigError
-from mae.utils.versions import versions
+from mae.utils.versions import code_digest, versions
 
 # Config keys that may differ: each process has its own way to the same folder or file.
 _OF_THE_NODE = ('work_dir', 'load_from', 'launcher')
@@ -26,7 +24,7 @@ def check_started_alike(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: see `check_agreement`.
     """
-    check_agreement('code or libraries', {**versions(), 'mae code': _code_digest()})
+    check_agreement('code or libraries', {**versions(), 'mae code': code_digest()})
     check_agreement('config values', config_facts(config))
 
 
@@ -59,15 +57,6 @@ def check_agreement(what: str, facts: Mapping[str, object]) -> None:
         f'({found[0][0]}): {name} is {other} there, {first} on process 0; start the same on every '
         'node'
     )
-
-
-@cache
-def _code_digest() -> str:
-    root = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob('*.py')):
-        digest.update(f'{path.relative_to(root)}\n'.encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def config_facts(config: Mapping[str, Any]) -> dict[str, str]:

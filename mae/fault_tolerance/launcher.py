@@ -73,8 +73,8 @@ def launch(argv: Sequence[str]) -> int:
         if failure.exitcode < 0:
             print(f'rank {rank} was stopped by {failure.signal_name()}', file=sys.stderr)
         return max(failure.exitcode, 1)
-    except Spare:
-        print(f'run {args.rdzv_id} is over without this node', file=sys.stderr)
+    except Spare as why:
+        print(f'run {args.rdzv_id} {why}: this node had no place in it', file=sys.stderr)
     except (ConfigError, RendezvousError, DistError) as error:
         print(f'error: {_explain(error, place, args.nnodes, args.rdzv_id)}', file=sys.stderr)
         return 1

@@ -31,12 +31,14 @@ from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCP
 
 from mae.utils.errors import ConfigError
 from mae.utils.network import address_towards
-from mae.version import __version__
+from mae.utils.versions import code_digest, versions
 
 # Name of this rendezvous among torchrun's.
 BACKEND = 'mae'
 _QUIET = 10.0  # seconds that a node waits for others without a word
 _CLOSED = 30.0  # seconds that processes have to end by themselves once another node has failed
+# Arguments whose values may differ between nodes, as in `mae/fault_tolerance/agreement.py`.
+_PATHS = ('--work-dir', '--load-from', '--resume')
 
 
 class Spare(Exception):  # noqa: N818  # no error
@@ -57,9 +59,17 @@ class Rendezvous(DynamicRendezvousHandler):
             with _saying(self._why_it_waits):
                 met = super().next_rendezvous()
         except RendezvousGracefulExitError:  # torch's agent has no answer to it
-            raise Spare from None
+            raise Spare('is over') from None
+        except RendezvousConnectionError:
+            state = self._state_holder.state
+            if state.complete and self._this_node not in state.participants:
+                raise Spare('is over, or its node 0 is lost') from None
+            raise
         if self.settings.max_nodes > 1:
-            _say(f'run {self.get_run_id()}: node {met.rank} of {met.world_size}')
+            # Their ranks, which torch deals out, are not the NODE_RANK of the user.
+            logs = 'is on this one' if met.rank == 0 else 'is on another'
+            count = '1 node has' if met.world_size == 1 else f'{met.world_size} nodes have'
+            _say(f'run {self.get_run_id()}: {count} met; process 0, which logs, {logs}')
         return met
 
     def num_nodes_waiting(self) -> int:
@@ -130,7 +140,8 @@ def meet(params: RendezvousParameters, asked: str) -> Rendezvous:
         there, here = _first_difference(json.loads(found), json.loads(asked))
         raise ConfigError(
             f'RDZV_ID={params.run_id} at {params.endpoint} is another run: {there} there, {here} '
-            'here; start the same line on each node, and give another run its own RDZV_ID and PORT'
+            'here; start the same line and code on each node, and another run with its own RDZV_ID '
+            'and PORT'
         )
     limits = {
         name: timedelta(seconds=seconds)
@@ -204,14 +215,37 @@ def own_address(endpoint: str) -> str | None:
 
 def run_facts(tool: str, arguments: Sequence[str]) -> str:
     """What nodes of one run have in common, as far as it is known before they meet, as JSON."""
-    facts = {'mae': __version__, 'tool': Path(tool).name, 'arguments': ' '.join(arguments)}
+    words = ' '.join(_without_own_paths(arguments))
+    facts = {**versions(), 'mae code': code_digest(), 'tool': Path(tool).name, 'arguments': words}
     config = Path(arguments[0]) if arguments else Path()
     if config.is_file():
         facts['config'] = f'{config} ({hashlib.sha256(config.read_bytes()).hexdigest()[:12]})'
     return json.dumps(facts)
 
 
+def _without_own_paths(arguments: Sequence[str]) -> Iterator[str]:
+    """Arguments without the values that may differ: each node has its own way to a file."""
+    last = ''
+    for word in arguments:
+        flag, equals, _ = word.partition('=')
+        if last not in _PATHS or word.startswith('-'):
+            yield flag if equals and flag in _PATHS else word
+        last = word
+
+
 def _first_difference(there: dict[str, str], here: dict[str, str]) -> tuple[str, str]:
-    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    name = names[0]
-    return f'{name} {there.get(name)!r}', repr(here.get(name))
+    name = next(name for name in {**there, **here} if there.get(name) != here.get(name))
+    texts = there.get(name, ''), here.get(name, '')
+    first, second = _where_they_differ(*texts) if name == 'arguments' else texts
+    return f'{name} {first!r}', repr(second)
+
+
+def _where_they_differ(first: str, second: str) -> tuple[str, str]:
+    """Two command lines without the words that they begin and end with alike."""
+    one, two = first.split(), second.split()
+    shorter = min(len(one), len(two))
+    start = next((n for n in range(shorter) if one[n] != two[n]), shorter)
+    end = next((n for n in range(shorter - start) if one[-1 - n] != two[-1 - n]), shorter - start)
+    if start and one[start - 1].startswith('-'):  # the value of an option
+        start -= 1
+    return ' '.join(one[start : len(one) - end]), ' '.join(two[start : len(two) - end])

@@ -1,7 +1,9 @@
-"""Versions of the libraries below: no other file looks at them."""
+"""Versions of our code and of the libraries below: no other file looks at them."""
 
+import hashlib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from mae.version import __version__
 
@@ -22,6 +24,16 @@ def versions(*others: str) -> dict[str, str]:
         if (number := _version(name)) is not None:
             found[name] = number
     return found
+
+
+@cache
+def code_digest() -> str:
+    """Twelve hexadecimal digits over the names and the text of our modules, as they are on disk."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob('*.py')):
+        digest.update(f'{path.relative_to(root)}\n'.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @cache  # called for every checkpoint, and each call searches the installed packages

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -229,6 +230,15 @@ def test_bad_slurm_variables(launch, script, changes, expected):
     assert (result.returncode, result.stdout) == (2, '')
     assert result.stderr.startswith(f'usage: {expected}')
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(bool(shutil.which('srun', path='/usr/bin:/bin')), reason='it is there')
+@pytest.mark.parametrize(('script', 'command'), [('train', 'sbatch'), ('test', 'srun')])
+def test_without_slurm(launch, script, command):
+    arguments = (f'slurm_{script}.sh', 'PARTITION', 'JOB', 'CONFIG', 'CHECKPOINT')
+    result = launch(*arguments, PATH='/usr/bin:/bin')
+    assert result.returncode == 2
+    assert re.fullmatch(rf'usage: .* needs SLURM: there is no {command}; .*\n', result.stderr)
 
 
 @pytest.mark.parametrize(

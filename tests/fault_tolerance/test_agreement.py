@@ -83,11 +83,11 @@ def test_configs(together, changes, expected):
 
 def test_code(together, monkeypatch):
     digests = iter(['aaaa', 'bbbb'])
-    monkeypatch.setattr(agreement, '_code_digest', lambda: next(digests))
+    monkeypatch.setattr(agreement, 'code_digest', lambda: next(digests))
     said = together(agreement.check_started_alike, CONFIG, CONFIG)
     assert all('has other code or libraries' in line and 'mae code is ' in line for line in said)
 
 
 def test_the_digest_of_the_code_is_of_its_files():
-    assert agreement._code_digest() == agreement._code_digest.__wrapped__()
-    assert len(agreement._code_digest()) == 12
+    assert agreement.code_digest() == agreement.code_digest.__wrapped__()
+    assert len(agreement.code_digest()) == 12

@@ -10,6 +10,7 @@ import pytest
 from torch.distributed import DistNetworkError
 from torch.distributed.elastic.rendezvous import (
     RendezvousClosedError,
+    RendezvousConnectionError,
     RendezvousParameters,
     RendezvousTimeoutError,
 )
@@ -41,7 +42,7 @@ def test_another_run_of_the_same_name_is_refused(port):
         rendezvous.meet(params(port, host=0), OTHER)
     said = str(raised.value)
     assert 'RDZV_ID=run7' in said
-    assert "arguments 'CONFIG --seed 1' there, 'CONFIG --seed 2' here" in said
+    assert "arguments '--seed 1' there, '--seed 2' here" in said
     assert first.get_run_id() == 'run7'
 
 
@@ -83,7 +84,9 @@ def test_a_run_that_another_node_has_ended(port, monkeypatch, capsys):
     node = rendezvous.meet(params(port), ASKED)
     met = node.next_rendezvous()
     assert (met.rank, met.world_size) == (0, 1)
-    assert capsys.readouterr().err.endswith('run run7: node 0 of 1\n')
+    assert capsys.readouterr().err.endswith(
+        'run run7: 1 node has met; process 0, which logs, is on this one\n'
+    )
     assert node.num_nodes_waiting() == 0
     node.set_closed()
     assert node.num_nodes_waiting() == 0  # its processes may end by themselves
@@ -93,6 +96,26 @@ def test_a_run_that_another_node_has_ended(port, monkeypatch, capsys):
     late = rendezvous.meet(params(port, host=0), ASKED)
     with pytest.raises(RendezvousClosedError):
         late.next_rendezvous()
+    node._stop_heartbeats()
+
+
+def test_a_node_without_a_place_when_node_0_goes(port, monkeypatch):
+    full = RendezvousParameters(
+        *('mae', f'127.0.0.1:{port}', 'run7', 1, 1, '127.0.0.1'), is_host='1', join_timeout='5'
+    )
+    node = rendezvous.meet(full, ASKED)
+    node.next_rendezvous()
+    spare = rendezvous.meet(full, ASKED)
+    spare._state_holder.sync()
+
+    def lost(self):
+        raise RendezvousConnectionError('node 0')
+
+    monkeypatch.setattr(rendezvous.DynamicRendezvousHandler, 'next_rendezvous', lost)
+    with pytest.raises(rendezvous.Spare, match='is over, or its node 0 is lost'):
+        spare.next_rendezvous()
+    with pytest.raises(RendezvousConnectionError):
+        node.next_rendezvous()  # it has a place
     node._stop_heartbeats()
 
 
@@ -134,3 +157,34 @@ def test_a_config_with_another_text_is_another_run(tmp_path):
     there, here = rendezvous._first_difference(json.loads(first), json.loads(second))
     assert there.startswith(f"config '{config} (")
     assert here.startswith(f"'{config} (")
+
+
+@pytest.mark.parametrize(
+    ('one', 'two', 'expected'),
+    [
+        ('C --seed 1 --amp', 'C --seed 12 --amp', ("arguments '--seed 1'", "'--seed 12'")),
+        ('C --amp', 'C --seed 1 --amp', ("arguments ''", "'--seed 1'")),
+        ('C', 'C --amp', ("arguments ''", "'--amp'")),
+        ('C a=1 a=1', 'C a=1', ("arguments 'a=1'", "''")),
+    ],
+)
+def test_which_arguments_differ(one, two, expected):
+    facts = (json.loads(rendezvous.run_facts('train.py', words.split())) for words in (one, two))
+    assert rendezvous._first_difference(*facts) == expected
+
+
+def test_each_node_has_its_own_paths():
+    one = ['C', '--work-dir', 'a', '--load-from=b', '--resume', 'c', '--seed', '1']
+    two = ['C', '--work-dir', 'd', '--load-from=e', '--resume', 'f', '--seed', '1']
+    assert rendezvous.run_facts('train.py', one) == rendezvous.run_facts('train.py', two)
+    assert rendezvous.run_facts('train.py', one) != rendezvous.run_facts(
+        'train.py', [*two[:-1], '2']
+    )
+
+
+def test_a_node_with_other_code(monkeypatch):
+    there = json.loads(rendezvous.run_facts('train.py', ['C']))
+    monkeypatch.setattr(rendezvous, 'code_digest', lambda: 'aaaa')
+    here = json.loads(rendezvous.run_facts('train.py', ['C']))
+    said = rendezvous._first_difference(there, here)
+    assert said == (f'mae code {there["mae code"]!r}', "'aaaa'")
