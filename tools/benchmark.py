@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mae.benchmark import GPU_ROWS, PEERS, STORAGES
-from mae.utils.command_line import parse
+from mae.utils.command_line import add_cfg_options, parse
 
 _PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _FINETUNE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k'
@@ -145,9 +145,7 @@ def _task(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = tasks.add_parser(name, help=text, description=text)
     parser.add_argument('--config', default=config, help='path or name (default: %(default)s)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change the config'
-    )
+    add_cfg_options(parser)
     _measuring(parser, name, rounds)
     return parser
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mae.utils.command_line import parse
+from mae.utils.command_line import add_cfg_options, parse
 
 
 def config_print(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -13,7 +13,7 @@ def config_print(argv: Sequence[str] | None = None, prog: str | None = None) -> 
         prog=prog, description='All values of a config, inherited too.'
     )
     parser.add_argument('config', help='path of a config, or the name of a shipped one')
-    _add_options(parser)
+    add_cfg_options(parser, 'train_cfg.max_epochs=10')
     args = parse(parser, argv)
     from mae.config import load_config, parse_options
 
@@ -51,7 +51,7 @@ def config_new(argv: Sequence[str] | None = None, prog: str | None = None) -> No
         metavar='CONFIG',
         help='what it inherits: path of a config, or the name of a shipped one',
     )
-    _add_options(parser)
+    add_cfg_options(parser, 'train_cfg.max_epochs=10')
     args = parse(parser, argv)
     if args.file.suffix != '.py':
         parser.error(f'the file must end in .py, not {args.file}')
@@ -68,13 +68,3 @@ def config_new(argv: Sequence[str] | None = None, prog: str | None = None) -> No
     name = base.stem if base in shipped_configs() else str(base.resolve())
     write_config(args.file, f'{base.stem}, changed.', name, options)
     print(f'wrote {args.file}; mae train {args.file} trains it')
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action='extend',
-        metavar='KEY=VALUE',
-        help='change the config, e.g. train_cfg.max_epochs=10',
-    )

@@ -7,8 +7,8 @@ and `val`.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
+from mae.commands.pretrain import add_run_options
 from mae.utils.command_line import parse
 from mae.utils.trust import add_trust_argument
 
@@ -24,22 +24,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         metavar='CHECKPOINT',
         help='weights of a pre-training: a file, a name of `mae zoo list`, or an address',
     )
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        metavar='DIR',
-        help='where config, logs and checkpoints go (default: work_dirs/<name of the folder>-ft)',
-    )
-    for name, text in (
-        ('img-size', 'side of the images that the model sees, in pixels'),
-        ('epochs', 'length of the run'),
-        ('batch-size', 'images of a step'),
-    ):
-        parser.add_argument(f'--{name}', type=int, metavar='N', help=text)
-    parser.add_argument('--resume', action='store_true', help='continue the run in the work dir')
-    parser.add_argument(
-        '--config-only', action='store_true', help='write the config, and do not train'
-    )
+    add_run_options(parser, suffix='-ft')
     add_trust_argument(parser)
     return parse(parser, argv)
 

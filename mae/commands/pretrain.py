@@ -15,16 +15,27 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     """Read the command line, without importing anything heavy."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument('data', metavar='DATA', help='folder of images, searched in depth')
+    parser.add_argument('--arch', choices=ARCHS, help='size of the encoder')
+    parser.add_argument('--patch-size', type=int, metavar='N', help='side of a patch in pixels')
+    add_run_options(parser)
+    return parse(parser, argv)
+
+
+def add_run_options(parser: argparse.ArgumentParser, suffix: str = '') -> None:
+    """Add what `mae pretrain` and `mae finetune` take alike.
+
+    Args:
+        suffix: of the default work dir.
+    """
     parser.add_argument(
         '--work-dir',
         type=Path,
         metavar='DIR',
-        help='where config, logs and checkpoints go (default: work_dirs/<name of the folder>)',
+        help='where config, logs and checkpoints go (default: '
+        f'work_dirs/<name of the folder>{suffix})',
     )
-    parser.add_argument('--arch', choices=ARCHS, help='size of the encoder')
     for name, text in (
         ('img-size', 'side of the images that the model sees, in pixels'),
-        ('patch-size', 'side of a patch in pixels'),
         ('epochs', 'length of the run'),
         ('batch-size', 'images of a step'),
     ):
@@ -33,7 +44,6 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     parser.add_argument(
         '--config-only', action='store_true', help='write the config, and do not train'
     )
-    return parse(parser, argv)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mae.utils.command_line import parse
+from mae.utils.command_line import add_cfg_options, add_launcher, parse
 from mae.utils.trust import add_trust_argument
 
 
@@ -21,15 +21,8 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         metavar='FILE.json',
         help='write the metrics here as well, of segmenters and detectors those of each class too',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action='extend',
-        metavar='KEY=VALUE',
-        help='change the config, e.g. test_dataloader.batch_size=32',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
-    parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
+    add_cfg_options(parser, 'test_dataloader.batch_size=32')
+    add_launcher(parser)
     add_trust_argument(parser)
     args = parse(parser, argv)
     if args.out is not None and args.out.suffix != '.json':

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mae.utils.command_line import parse
+from mae.utils.command_line import add_cfg_options, add_launcher, parse
 from mae.utils.trust import add_trust_argument
 
 
@@ -46,18 +46,10 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         action='store_true',
         help='let the global batch follow the number of devices, and the learning rate follow it',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action='extend',
-        metavar='KEY=VALUE',
-        help='change the config, e.g. train_cfg.max_epochs=10 optim_wrapper.amp=None',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
-    parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
+    add_cfg_options(parser, 'train_cfg.max_epochs=10 optim_wrapper.amp=None')
+    add_launcher(parser)
     add_trust_argument(parser)
-    args = parse(parser, argv)
-    return args
+    return parse(parser, argv)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:

@@ -1,7 +1,7 @@
 """What all command lines share, and the words that configs and options choose from."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Literal, get_args
@@ -30,6 +30,22 @@ def parse(
     if _has_empty(sys.argv[1:] if argv is None else argv, may_be_empty):
         parser.error('an argument is empty; is a variable of the shell not set?')
     return parser.parse_args(argv)
+
+
+def add_cfg_options(parser: ArgumentParser, example: str = '') -> None:
+    """Add `--cfg-options`, which `mae.config.parse_options` reads.
+
+    Args:
+        example: words of it, for `--help`.
+    """
+    text = f'change the config, e.g. {example}' if example else 'change the config'
+    parser.add_argument('--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help=text)
+
+
+def add_launcher(parser: ArgumentParser) -> None:
+    """Add what launchers of several processes give to each of them."""
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument('--local-rank', '--local_rank', type=int, help=SUPPRESS)
 
 
 def add_eval_amp(parser: ArgumentParser) -> None:

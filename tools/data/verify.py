@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mae.utils.command_line import parse
+from mae.utils.command_line import add_cfg_options, parse
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,9 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', metavar='FILE', help='write the quarantine list, even if it is empty'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change the config'
-    )
+    add_cfg_options(parser)
     args = parse(parser, argv)
     if args.workers < 0:
         parser.error(f'--workers must be 0 or more, got {args.workers}')
