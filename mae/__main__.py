@@ -18,7 +18,7 @@ class CommandRow:
     Attributes:
         text: what it does, in one line.
         module: below `mae.commands`.
-        function: of that module, called with the words after the command, and the command's name.
+        function: its name in the module; it takes the words after the command, and `mae COMMAND`.
         trains: whether a run in it listens to signals that stop it.
     """
 

@@ -55,7 +55,7 @@ class FinetuningRecipe:
     Attributes:
         img_size: side in pixels.
         batch_size: images of a step.
-        per_device: of these at once on a device.
+        per_device: images that a device computes at once.
         base_lr: learning rate of a batch of 256.
         epochs: length of the run.
         mixes: whether images are mixed.

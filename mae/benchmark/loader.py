@@ -138,7 +138,7 @@ def _passes(
                 loader = import_module(f'mae.benchmark.peers.{peer}').loader(theirs)
                 passes[peer + place] = Pass(loader, inputs.batches)
                 passes[peer + place]()
-            except Exception as error:
+            except Exception as error:  # whatever a peer lacks must not end the others
                 passes.pop(peer + place, None)
                 skipped[peer] = reason(error)
                 print(f'skipped {peer}: {skipped[peer]}', flush=True)

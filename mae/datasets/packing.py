@@ -26,6 +26,7 @@ from mae.datasets.transforms import DecodeImage, ResizeShort
 from mae.datasets.transforms.decode import decoding
 from mae.utils.errors import DataError
 from mae.utils.files import whole_file, writer_of
+from mae.utils.text import first_difference
 
 _NUMBERS = ('starts', 'sizes', 'checksums', 'labels')
 # Entries of a job that older versions did not write: left out where they are empty, so that work
@@ -129,7 +130,7 @@ def _claim(part: Path, job: dict[str, Any]) -> None:
     if not file.exists():
         write_arrays(file, job, {})
     elif (other := read_arrays(file)[0]) != job:
-        wrong = next(key for key in {**job, **other} if other.get(key) != job.get(key))
+        wrong = first_difference(job, other)
         raise DataError(
             f'{part}: begun with {wrong}={other.get(wrong)}, not {job.get(wrong)}; remove it, or '
             'finish it as it was begun'

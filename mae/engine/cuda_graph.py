@@ -7,12 +7,15 @@ clipping and the log are the host's.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mae.utils.errors import ConfigError
+
+if TYPE_CHECKING:  # the runner imports this file
+    from mae.engine.runner import Runner
 
 Outputs = dict[str, Tensor]
 # Records a function without arguments: what replays it, and its outputs, which a replay overwrites.
@@ -89,7 +92,7 @@ class GraphedStep:
         return {name: value.detach() for name, value in logs.items()}
 
 
-def check_recordable(runner: Any) -> None:
+def check_recordable(runner: 'Runner') -> None:
     """Refuse a run whose steps a graph would not repeat.
 
     Args:
@@ -117,7 +120,7 @@ def require_gpu(*, distributed: bool) -> None:
         )
 
 
-def _obstacles(runner: Any) -> Iterator[str]:
+def _obstacles(runner: 'Runner') -> Iterator[str]:
     if not runner.is_exact:
         yield "it needs train_cfg.type='TrainLoop'"
         return

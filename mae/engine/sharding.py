@@ -129,11 +129,8 @@ def check_shardable(
 ) -> None:
     """Refuse to shard a model over a number of processes where something does not go with it.
 
-    Args:
-        config: of the run.
-
     Raises:
-        ConfigError: the model, the number of processes or another key.
+        ConfigError: the model, the number of processes or another key of the config.
     """
     what = "parallel.type='fsdp'"
     if config.get('model_wrapper_cfg') is not None:
@@ -220,7 +217,7 @@ def shard(model: Any, parallel: Parallelism) -> Any:
 
 
 def _mesh(shard_size: int | None) -> DeviceMesh:
-    """Of all processes; with `shard_size` in two dimensions, of which the second is the parts."""
+    """Of all processes; with `shard_size` of two dimensions: copies of the weights, their parts."""
     world, device = get_world_size(), get_device()
     if shard_size in (None, world):
         return init_device_mesh(device, (world,))

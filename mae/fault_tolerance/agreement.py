@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.dist import all_gather_object
 
 from mae.utils.errors import ConfigError
+from mae.utils.text import first_difference
 from mae.utils.versions import code_digest, versions
 
 # Config keys that may differ: each process has its own way to the same folder or file.
@@ -49,7 +50,7 @@ def check_agreement(what: str, facts: Mapping[str, object]) -> None:
         return
     stated = all_gather_object(own)
     here, there = stated[0], stated[differ[0]]
-    name = next(name for name in {**here, **there} if here.get(name) != there.get(name))
+    name = first_difference(here, there)
     first, other = (values.get(name, 'missing')[:_LONGEST] for values in (here, there))
     more = f' and {len(differ) - 1} more' if len(differ) > 1 else ''
     raise ConfigError(

@@ -1,6 +1,5 @@
 """How the nodes of an elastic run meet: torch's c10d rendezvous, with checks and a word."""
 
-import hashlib
 import json
 import socket
 import sys
@@ -29,8 +28,10 @@ from torch.distributed.elastic.rendezvous.dynamic_rendezvous import (
 )
 from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
 
+from mae.utils.digest import file_digest
 from mae.utils.errors import ConfigError
 from mae.utils.network import address_towards
+from mae.utils.text import first_difference
 from mae.utils.versions import code_digest, versions
 
 # Name of this rendezvous among torchrun's.
@@ -137,7 +138,7 @@ def meet(params: RendezvousParameters, asked: str) -> Rendezvous:
     backend, store = _reach(params)
     found = store.compare_set(f'mae/{params.run_id}', '', asked).decode()
     if found != asked:
-        there, here = _first_difference(json.loads(found), json.loads(asked))
+        there, here = _difference(json.loads(found), json.loads(asked))
         raise ConfigError(
             f'RDZV_ID={params.run_id} at {params.endpoint} is another run: {there} there, {here} '
             'here; start the same line and code on each node, and another run with its own RDZV_ID '
@@ -219,7 +220,7 @@ def run_facts(tool: str, arguments: Sequence[str]) -> str:
     facts = {**versions(), 'mae code': code_digest(), 'tool': Path(tool).name, 'arguments': words}
     config = Path(arguments[0]) if arguments else Path()
     if config.is_file():
-        facts['config'] = f'{config} ({hashlib.sha256(config.read_bytes()).hexdigest()[:12]})'
+        facts['config'] = f'{config} ({file_digest(config)[:12]})'
     return json.dumps(facts)
 
 
@@ -233,8 +234,8 @@ def _without_own_paths(arguments: Sequence[str]) -> Iterator[str]:
         last = word
 
 
-def _first_difference(there: dict[str, str], here: dict[str, str]) -> tuple[str, str]:
-    name = next(name for name in {**there, **here} if there.get(name) != here.get(name))
+def _difference(there: dict[str, str], here: dict[str, str]) -> tuple[str, str]:
+    name = first_difference(there, here)
     texts = there.get(name, ''), here.get(name, '')
     first, second = _where_they_differ(*texts) if name == 'arguments' else texts
     return f'{name} {first!r}', repr(second)

@@ -197,7 +197,7 @@ def hashed_file(path: Path) -> Iterator[HashedFile]:
         file = HashedFile(descriptor)
         try:
             yield file
-        except Exception as error:
+        except Exception as error:  # of what writes, which may hide that the disk refused
             raise file.error or error from None
         if file.error is not None:
             raise file.error

@@ -1,6 +1,6 @@
 """Text that this toolbox did not write: list files in any encoding, file names, messages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mae.utils.errors import DataError
@@ -51,6 +51,11 @@ def is_utf8(text: str) -> bool:
 def printable(text: str) -> str:
     """The text for a log or a terminal, where bytes that are no UTF-8 cannot be encoded."""
     return text.encode(errors='backslashreplace').decode()
+
+
+def first_difference(one: Mapping[str, object], other: Mapping[str, object]) -> str:
+    """The first key, in the order of `one`, whose values differ; there must be such a key."""
+    return next(key for key in {**one, **other} if one.get(key) != other.get(key))
 
 
 def first_line(error: Exception) -> str:

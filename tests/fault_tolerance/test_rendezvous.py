@@ -154,7 +154,7 @@ def test_a_config_with_another_text_is_another_run(tmp_path):
     first = rendezvous.run_facts('tools/train.py', [str(config), '--seed', '1'])
     config.write_text('a = 2')
     second = rendezvous.run_facts('elsewhere/train.py', [str(config), '--seed', '1'])
-    there, here = rendezvous._first_difference(json.loads(first), json.loads(second))
+    there, here = rendezvous._difference(json.loads(first), json.loads(second))
     assert there.startswith(f"config '{config} (")
     assert here.startswith(f"'{config} (")
 
@@ -170,7 +170,7 @@ def test_a_config_with_another_text_is_another_run(tmp_path):
 )
 def test_which_arguments_differ(one, two, expected):
     facts = (json.loads(rendezvous.run_facts('train.py', words.split())) for words in (one, two))
-    assert rendezvous._first_difference(*facts) == expected
+    assert rendezvous._difference(*facts) == expected
 
 
 def test_each_node_has_its_own_paths():
@@ -186,5 +186,5 @@ def test_a_node_with_other_code(monkeypatch):
     there = json.loads(rendezvous.run_facts('train.py', ['C']))
     monkeypatch.setattr(rendezvous, 'code_digest', lambda: 'aaaa')
     here = json.loads(rendezvous.run_facts('train.py', ['C']))
-    said = rendezvous._first_difference(there, here)
+    said = rendezvous._difference(there, here)
     assert said == (f'mae code {there["mae code"]!r}', "'aaaa'")

@@ -100,7 +100,7 @@ class StepOptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast, without all-reduce of gradients before the last micro-batch of a step."""
         autocast = torch.autocast(self._device, self.dtype, enabled=self.dtype is not None)
-        if self._done in (0, len(self._weights)):  # the first micro-batch of a step
+        if self._number == 0:
             self._copy_weights(model)
         if isinstance(model, FSDPModule):  # it has no `no_sync`
             model.set_requires_gradient_sync(self.should_sync())
@@ -134,9 +134,13 @@ class StepOptimWrapper(OptimWrapper):
         self._done = len(self._weights)
         self.step()
 
+    @property
+    def _number(self) -> int:
+        """Of the next micro-batch in its step; a loop without `begin_step` begins anew."""
+        return self._done % len(self._weights)
+
     def should_sync(self) -> bool:
-        done = self._done % len(self._weights)  # a loop without `begin_step` begins anew
-        return done + 1 == len(self._weights)
+        return self._number + 1 == len(self._weights)
 
     def should_update(self) -> bool:
         return self._done == len(self._weights)

@@ -103,10 +103,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> ContentRecord:
         record = ContentRecord(
             size=digest.size,
             sha256=digest.sha256,
-            step=meta.get('step', 0),
-            epoch=meta.get('epoch', 0),
-            best=meta.get('best'),
             finite=finite,
+            **place_in_run(meta),
         )
         manifest = Manifest(path.name, record, _present(path), about(meta))
         write_text(manifest_path(path), manifest.to_json())
@@ -185,6 +183,11 @@ def _present(path: Path) -> ContentRecord | None:
         return verify_checkpoint(path) if path.exists() else None
     except (Damaged, Unverifiable):
         return None
+
+
+def place_in_run(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of where in its run a checkpoint was made."""
+    return {'step': meta.get('step', 0), 'epoch': meta.get('epoch', 0), 'best': meta.get('best')}
 
 
 def about(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from mae.fault_tolerance.checkpoint.manifest import (
     folder_record,
     manifest_path,
 )
-from mae.fault_tolerance.checkpoint.save import about, is_finite
+from mae.fault_tolerance.checkpoint.save import about, is_finite, place_in_run
 from mae.fault_tolerance.checkpoint.sharded_load import VALUES, KeyPath, Shards
 from mae.utils.digest import weights_sha256
 from mae.utils.files import (
@@ -112,7 +112,7 @@ class Peers:
                 outcome[0] = function()
             except OSError as error:
                 outcome[1] = OSError(error.errno, error.strerror or str(error))
-            except Exception as error:
+            except Exception as error:  # the others wait for word of it, whatever it is
                 outcome[1] = RuntimeError(f'{type(error).__name__}: {error}')
         broadcast_object_list(outcome, 0, self._group)
         if outcome[1] is not None:
@@ -143,7 +143,9 @@ class Parts:
         return parts
 
     def keep_own(self, shared: Collection[str], rank: int, count: int) -> None:
-        """Keep what this process writes: its shards, and a fair part of the tensors that all have.
+        """Keep what this process writes: its shards, and some of the tensors that all have.
+
+        Of these each goes to the process with the fewest bytes so far.
 
         Args:
             shared: names of parameters. They and the optimizer's averages are equal in all
@@ -237,13 +239,7 @@ def _publish(
             raise OSError(errno.ENOENT, why)
     sync_folder(temporary)
     meta = parts.values.get('meta', {})
-    record = folder_record(
-        files,
-        step=meta.get('step', 0),
-        epoch=meta.get('epoch', 0),
-        best=meta.get('best'),
-        finite=all(finite for _, finite in found),
-    )
+    record = folder_record(files, finite=all(finite for _, finite in found), **place_in_run(meta))
     # Read back one by one: so they are known to be readable, and are never all in memory.
     weights = weights_sha256(_Weights(Shards(temporary)))
     manifest = Manifest(path.name, record, None, about(meta), files, weights)
