@@ -232,6 +232,7 @@ def _call(words: Sequence[str], log: Path, limit: float, device: torch.device) -
     """
     paths = [str(_ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
     env = {**os.environ, **_OFFLINE, 'PYTHONPATH': os.pathsep.join(paths)}
+    env['PYTHONUNBUFFERED'] = '1'  # the last line of the log is the last that was said
     if device.type == 'cpu':
         env['CUDA_VISIBLE_DEVICES'] = ''
     with (

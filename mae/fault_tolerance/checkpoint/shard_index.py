@@ -80,6 +80,15 @@ class _Record:
         return self.state[name]
 
 
+class _Member(_Record):
+    """In the place of `getattr`, by which Python 3.11.0 to 3.11.3 pickles the member of an enum."""
+
+    def __new__(cls, kind: object, name: object) -> '_Member':
+        if not (isinstance(kind, type) and issubclass(kind, _Record)):
+            raise Refused(f'it asks to run getattr for {name!r}')
+        return object.__new__(cls)
+
+
 class _Unpickler(pickle.Unpickler):
     """Knows the names of the classes in a `.metadata`, and calls none of them."""
 
@@ -89,6 +98,8 @@ class _Unpickler(pickle.Unpickler):
             return type(name, (_Record,), {})  # a pickle can change a class: this one is its own
         if full == 'torch.Size':
             return tuple
+        if full == 'builtins.getattr':
+            return type(name, (_Member,), {})
         found = getattr(torch, name, None) if module == 'torch' else None
         if isinstance(found, torch.dtype):
             return found

@@ -9,7 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
-from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
+from torch.distributed.checkpoint.metadata import (
+    _MEM_FORMAT_ENCODING,
+    BytesStorageMetadata,
+    Metadata,
+)
 
 from mae.fault_tolerance.checkpoint import (
     choose_checkpoint,
@@ -338,6 +342,29 @@ def test_a_metadata_that_wants_code_is_refused(tmp_path, name):
         assert '\n' not in str(caught.value)
     assert not canary.exists()
     assert not hasattr(Metadata, 'x')
+
+
+def test_members_of_enums_pickled_by_name(tmp_path, monkeypatch):
+    """As Python 3.11.0 to 3.11.3 does."""
+    path = write(tmp_path, 20)
+    before = load_sharded(path)
+    index = index_of(path)
+
+    def by_name(member, protocol):
+        return getattr, (type(member), member.name)
+
+    monkeypatch.setattr(_MEM_FORMAT_ENCODING, '__reduce_ex__', by_name)
+    code = pickle.dumps(index)
+    assert b'getattr' in code
+    rewrite(path, code)
+    assert weights_sha256(load_sharded(path)['state_dict']) == weights_sha256(before['state_dict'])
+
+
+def test_getattr_of_anything_else_is_refused(tmp_path):
+    path = write(tmp_path, 20)
+    rewrite(path, b'\x80\x04cbuiltins\ngetattr\nctorch\nfloat32\nX\x08\0\0\0itemsize\x86R.')
+    with pytest.raises(CheckpointError, match='refused: it asks to run getattr'):
+        load_sharded(path)
 
 
 def test_a_metadata_cannot_change_a_class(tmp_path):
