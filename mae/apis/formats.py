@@ -11,7 +11,7 @@ from torch import Tensor
 from mae.apis.images import ReadImage
 from mae.config import load_config
 from mae.fault_tolerance.checkpoint import (
-    is_of_shards,
+    is_sharded_checkpoint,
     load_sharded,
     save_checkpoint,
     save_safetensors,
@@ -94,7 +94,7 @@ def convert(
         ValueError: it cannot be fitted to the sizes asked for.
     """
     out = Path(out)
-    if to is None and is_of_shards(Path(source)):
+    if to is None and is_sharded_checkpoint(Path(source)):
         return _join(Path(source), out)
     if not isinstance(to, str) or to not in BY_NAME:
         raise ValueError(f'no format {to!r}; known: {", ".join(BY_NAME)}')

@@ -10,7 +10,7 @@ from mae.fault_tolerance.checkpoint.folder import (
 from mae.fault_tolerance.checkpoint.io import load_checkpoint
 from mae.fault_tolerance.checkpoint.load import LoadReport, fit_weights
 from mae.fault_tolerance.checkpoint.save import save_checkpoint
-from mae.fault_tolerance.checkpoint.sharded_load import is_of_shards, load_sharded
+from mae.fault_tolerance.checkpoint.sharded_load import is_sharded_checkpoint, load_sharded
 from mae.fault_tolerance.checkpoint.state import (
     check_resumable,
     identity_of,
@@ -34,7 +34,7 @@ __all__ = [
     'choose_checkpoint',
     'fit_weights',
     'identity_of',
-    'is_of_shards',
+    'is_sharded_checkpoint',
     'list_checkpoints',
     'load_checkpoint',
     'load_sharded',

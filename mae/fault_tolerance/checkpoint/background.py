@@ -18,8 +18,10 @@ from torch import Tensor
 from mae.fault_tolerance.checkpoint.folder import BEST
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.manifest import ContentRecord, Unverifiable, read_manifest
+from mae.fault_tolerance.checkpoint.parts import Parts
 from mae.fault_tolerance.checkpoint.save import Pruner, commit, settle
-from mae.fault_tolerance.checkpoint.sharded import Parts, Peers, save_sharded
+from mae.fault_tolerance.checkpoint.save_group import SaveGroup
+from mae.fault_tolerance.checkpoint.sharded_save import save_sharded
 from mae.utils.distributed import on_main
 from mae.utils.runner_protocol import RunnerProtocol
 from mae.utils.sharded import full, gather
@@ -30,7 +32,7 @@ Save = Callable[[], Sequence[str]]
 
 
 class Saver:
-    """Saves the checkpoints of one run, in its first process or, with `peers`, in all.
+    """Saves the checkpoints of one run, in its first process or, with `group`, in all.
 
     The training waits only for the copy, and for the previous save. Where the model is sharded the
     other processes are called too, only to help with the copy.
@@ -41,11 +43,11 @@ class Saver:
 
     Attributes:
         kept: number of checkpoints that stay at least.
-        peers: the processes that write each checkpoint but the best together; None: the first
+        group: the processes that write each checkpoint but the best together; None: the first
             process writes it alone.
     """
 
-    peers: Peers | None = None
+    group: SaveGroup | None = None
 
     def __init__(self, max_keep: int, back_off: Sequence[float] = BACK_OFF) -> None:
         self.writer = Writer(back_off)
@@ -115,15 +117,15 @@ class Saver:
 
     def _copied(self, runner: RunnerProtocol, name: str, step: int) -> Save | None:
         """Copy the state; returns what writes the copy, or None if another process does."""
-        if self.peers is None:
+        if self.group is None:
             checkpoint = self._copy_state(runner, step)
             return self._save_function(runner, name, checkpoint) if is_main_process() else None
-        peers, self._last_copy = self.peers, None
+        group, self._last_copy = self.group, None
         shared = {key for key, _ in runner.bare_model.named_parameters()}
         # A validation that is interrupted for a save runs in inference mode.
         with torch.inference_mode(False), torch.no_grad():
             parts = Parts.of(runner.training_checkpoint(step))
-            parts.keep_own(shared, peers.rank, peers.count)
+            parts.keep_own(shared, group.rank, group.count)
             parts.copy_to_host(self._snapshot.take)
         path, start = Path(runner.work_dir) / name, self._start
 
@@ -132,11 +134,11 @@ class Saver:
             self._start = None
             return _told(later)
 
-        return lambda: save_sharded(parts, path, peers, settled)
+        return lambda: save_sharded(parts, path, group, settled)
 
     def _retries(self, wants: bool) -> bool:
-        """Whether to try again; with peers the first process decides for all."""
-        return wants if self.peers is None else self.peers.on_first(lambda: wants)
+        """Whether to try again; with a group the first process decides for all."""
+        return wants if self.group is None else self.group.on_first(lambda: wants)
 
     def _copy_state(self, runner: RunnerProtocol, step: int) -> Checkpoint:
         """The copy, which the first process alone keeps."""

@@ -30,7 +30,7 @@ from mae.fault_tolerance.checkpoint.folder import (
 )
 from mae.fault_tolerance.checkpoint.io import Checkpoint
 from mae.fault_tolerance.checkpoint.save import save_checkpoint
-from mae.fault_tolerance.checkpoint.sharded import Peers
+from mae.fault_tolerance.checkpoint.save_group import SaveGroup
 from mae.fault_tolerance.checkpoint.sharded_load import read_sharded
 from mae.registry import HOOKS
 from mae.utils.distributed import Timeouts, on_main
@@ -105,9 +105,9 @@ class CheckpointHook(Hook):
 
     def before_train(self, runner: RunnerProtocol) -> None:
         """Remove what killed runs left, and check the free space of the disk."""
-        if self._saver.peers is None and self.all_write(runner):
+        if self._saver.group is None and self.all_write(runner):
             limits = Timeouts.of((runner.cfg.get('env_cfg') or {}).get('dist_cfg') or {})
-            self._saver.peers = Peers(limits.start)
+            self._saver.group = SaveGroup(limits.start)
         self.begin_continuation(runner)
         _ = runner.identity  # computed once now: a save must not wait for data
         for message in on_main(lambda: self._prepare(runner)):
@@ -162,7 +162,7 @@ class CheckpointHook(Hook):
         """Let `final.pth` be of this end of the run; returns the new name of one set aside."""
         work_dir = Path(runner.work_dir)
         last = self._last or Path(runner.resumed_from or '')
-        if self._saver.peers is None or SHARDED not in last.suffixes:
+        if self._saver.group is None or SHARDED not in last.suffixes:
             return set_aside_final(work_dir, runner.iter)
         write_weights_of(last, work_dir / FINAL)
         return None
@@ -219,12 +219,12 @@ class CheckpointHook(Hook):
 
     def _named(self, runner: RunnerProtocol, name: str) -> str:
         """The whole name of the checkpoint that is about to be written."""
-        self._last = Path(runner.work_dir) / f'{name}{SHARDED if self._saver.peers else ".pth"}'
+        self._last = Path(runner.work_dir) / f'{name}{SHARDED if self._saver.group else ".pth"}'
         return self._last.name
 
     def _is_joint(self, runner: RunnerProtocol) -> bool:
         """Whether all processes have something to do for a save."""
-        return self._saver.peers is not None or is_sharded(runner.model)
+        return self._saver.group is not None or is_sharded(runner.model)
 
     def _said_by_first(self, runner: RunnerProtocol, question: Callable[[], bool]) -> bool:
         """The answer of the first process where all take part in a save, else one's own."""

@@ -29,7 +29,7 @@ VALUES = 'values.pth'
 KeyPath = tuple[Any, ...]  # the keys that lead to a tensor in a checkpoint
 
 
-def is_of_shards(path: Path) -> bool:
+def is_sharded_checkpoint(path: Path) -> bool:
     """Whether a path is a folder that several processes wrote."""
     return path.is_dir() and (SHARDED in path.suffixes or (path / METADATA).is_file())
 

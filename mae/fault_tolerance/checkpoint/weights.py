@@ -16,7 +16,7 @@ from mae.fault_tolerance.checkpoint.io import (
     read_checkpoint,
     weights_of,
 )
-from mae.fault_tolerance.checkpoint.sharded_load import is_of_shards, load_sharded
+from mae.fault_tolerance.checkpoint.sharded_load import is_sharded_checkpoint, load_sharded
 from mae.utils.errors import CheckpointError
 from mae.utils.files import whole_file
 
@@ -40,7 +40,7 @@ def read_model(path: Path) -> Checkpoint:
 
 def read_raw(path: Path) -> Checkpoint:
     """`read_model` with the weights where the file has them."""
-    if is_of_shards(path):
+    if is_sharded_checkpoint(path):
         return load_sharded(path, only='state_dict')
     if path.is_dir():
         return _read_folder(path)

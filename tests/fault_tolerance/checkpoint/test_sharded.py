@@ -36,9 +36,11 @@ from mae.fault_tolerance.checkpoint.manifest import (
     verify_checkpoint,
     verify_folder,
 )
+from mae.fault_tolerance.checkpoint.parts import Parts
 from mae.fault_tolerance.checkpoint.save import Pruner, settle
-from mae.fault_tolerance.checkpoint.sharded import Parts, Peers, save_sharded
+from mae.fault_tolerance.checkpoint.save_group import SaveGroup
 from mae.fault_tolerance.checkpoint.sharded_load import load_sharded
+from mae.fault_tolerance.checkpoint.sharded_save import save_sharded
 from mae.utils.digest import weights_sha256
 from mae.utils.errors import CheckpointError
 from mae.utils.files import digest_of, remove_stale_temporaries
@@ -64,7 +66,9 @@ def content(step):
 
 def write(folder, step, pruner=None, start=None):
     path = folder / f'iter_{step}.dcp'
-    save_sharded(Parts.of(content(step)), path, Peers(60), lambda r: settle(r, path, pruner, start))
+    save_sharded(
+        Parts.of(content(step)), path, SaveGroup(60), lambda r: settle(r, path, pruner, start)
+    )
     return path
 
 

@@ -13,9 +13,11 @@ from torch.distributed.tensor import DTensor
 
 from mae.fault_tolerance.checkpoint.background import Snapshot, Writer
 from mae.fault_tolerance.checkpoint.manifest import read_manifest
+from mae.fault_tolerance.checkpoint.parts import Parts
 from mae.fault_tolerance.checkpoint.save import settle
-from mae.fault_tolerance.checkpoint.sharded import Parts, Peers, save_sharded
+from mae.fault_tolerance.checkpoint.save_group import SaveGroup
 from mae.fault_tolerance.checkpoint.sharded_load import ShardLayout, load_sharded, read_sharded
+from mae.fault_tolerance.checkpoint.sharded_save import save_sharded
 from mae.utils.digest import weights_sha256
 from tests.fault_tolerance.checkpoint.test_sharded import content, plain
 from tests.faults.calls import failing
@@ -71,12 +73,12 @@ def save(model, optimizer, number, folder):
         'state_dict': model.state_dict(),
         'optimizer': optimizer.state_dict(),
     })  # fmt: skip
-    peers = Peers(60)
-    parts.keep_own({name for name, _ in model.named_parameters()}, peers.rank, peers.count)
+    group = SaveGroup(60)
+    parts.keep_own({name for name, _ in model.named_parameters()}, group.rank, group.count)
     parts.copy_to_host(Snapshot().take)
     step(model, optimizer)
     path = folder / f'iter_{number}.dcp'
-    save_sharded(parts, path, peers, lambda record: settle(record, path))
+    save_sharded(parts, path, group, lambda record: settle(record, path))
     return parts
 
 
@@ -150,12 +152,12 @@ def fail(rank, folder):
 
 def try_again(rank, folder):
     """The disk of one process refuses once: all try again."""
-    peers, writer, path = Peers(60), Writer((0.01, 0.01)), folder / 'iter_1.dcp'
+    group, writer, path = SaveGroup(60), Writer((0.01, 0.01)), folder / 'iter_1.dcp'
     with failing(times=1 if rank else 0, after_bytes=0):
         writer.submit(
             path.name,
-            lambda: save_sharded(Parts.of(content(1)), path, peers, lambda record: ['done']),
-            retries=lambda wants: peers.on_first(lambda: wants),
+            lambda: save_sharded(Parts.of(content(1)), path, group, lambda record: ['done']),
+            retries=lambda wants: group.on_first(lambda: wants),
         )
         writer.wait()
     writer.raise_failure()
