@@ -11,6 +11,7 @@ from mae.registry import VISBACKENDS
 from mae.utils import strict_json
 from mae.utils.files import whole_file
 from mae.utils.runner_protocol import RunnerProtocol
+from mae.visualization.run_record import copy_pictures
 
 
 @VISBACKENDS.register_module()
@@ -22,9 +23,9 @@ class LocalVisBackend(MMLocalVisBackend):
 
 
 def begin_with_history(runner: RunnerProtocol) -> None:
-    """Copy the scalars up to the checkpoint that a run resumes, if they lie beside it.
+    """Copy scalars and pictures up to the checkpoint that a run resumes, if they lie beside it.
 
-    The older file stays as it is, with the steps after the checkpoint.
+    The older files stay as they are, with the steps after the checkpoint.
 
     Args:
         runner: a resumed run that has not logged scalars yet.
@@ -46,6 +47,7 @@ def begin_with_history(runner: RunnerProtocol) -> None:
     if lines:
         with whole_file(target, flush=False) as file:
             file.writelines(lines)
+    copy_pictures(before.parent, target.parent, runner.iter)
 
 
 def lines_until(lines: Iterable[bytes], step: int) -> list[bytes]:

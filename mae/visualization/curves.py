@@ -17,7 +17,7 @@ _COLOURS = ('#2563eb', '#d97706', '#059669', '#9333ea', '#dc2626', '#0891b2')
 _MOST_POINTS = 300  # of a line that `thinned` leaves: more than the chart has pixels for
 _MOST_TIPS = 80  # places along the x axis at which values are shown
 _MOST_BARS = 12  # of a line with error bars
-_SMOOTHED = 0.04  # of the number of points: about how many a smoothed one averages
+_SMOOTHED = 0.02  # of the number of points: about how many a smoothed one averages
 _FEWEST_TO_SMOOTH = 20
 
 

@@ -13,7 +13,7 @@ from html import escape
 from PIL import Image
 
 from mae.visualization.panels import Panel, Pixels
-from mae.visualization.style import MOST_FRAMES, STYLE
+from mae.visualization.style import STYLE
 
 _SMALL = 64  # pixels, up to which a picture keeps each of them, as PNG
 _QUALITY = 85
@@ -57,7 +57,7 @@ def page(title: str, *parts: str) -> str:
 
 def _policy(script: str) -> str:
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    rules = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-"
+    rules = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-"
     return f'<meta http-equiv="Content-Security-Policy" content="{rules}{digest}\'">'
 
 
@@ -78,8 +78,9 @@ def tiles(facts: Iterable[tuple[str, str]]) -> str:
     return f'<dl class="tiles">{"".join(cells)}</dl>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The first column holds words, the others numbers."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], css_class: str = '') -> str:
+    """The first column holds words, the others numbers, or long words if it is 'wrapped'."""
+    kind = f' class="{css_class}"' if css_class else ''
     top = ''.join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = ''.join(
         f'<tr><th scope="row">{escape(row[0])}</th>'
@@ -88,7 +89,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for row in rows
     )
     return (
-        f'<div class="scroll"><table><thead><tr>{top}</tr></thead>\n'
+        f'<div class="scroll"><table{kind}><thead><tr>{top}</tr></thead>\n'
         f'<tbody>{body}</tbody></table></div>'
     )
 
@@ -149,6 +150,11 @@ def flipbook(
             cells.append(f'<div>{"".join(images)}</div>')
     grid = f'<div class="grid" style="--columns:{len(names)}">{"".join(cells)}</div>'
     return f'<div class="flipbook"><div class="buttons">{"".join(buttons)}</div>{grid}</div>'
+
+
+def curves(*figures: str) -> str:
+    """Cards of charts, each of half the width where there is room."""
+    return f'<div class="columns curves">{"".join(figures)}</div>'
 
 
 def pictures(panels: Sequence[Panel], captions: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 MOST_FRAMES = 12  # of a flipbook
 
 _FRAMES = '\n'.join(
-    f'.flipbook:has(#frame-{i}:checked) .frame-{i} {{ display: block; }}' for i in range(MOST_FRAMES)
+    f'.flipbook:has(#frame-{i}:checked) .frame-{i} {{ display: block; }}'
+    for i in range(MOST_FRAMES)
 )
 
 _STYLE = """
@@ -25,7 +26,10 @@ body {
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
 }
 main { max-width: 1000px; margin: 0 auto; padding: 2rem 1rem 4rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .75rem; letter-spacing: -.01em; }
+h1 {
+  font-size: 1.7rem; line-height: 1.2; margin: 0 0 .75rem; letter-spacing: -.01em;
+  overflow-wrap: anywhere;
+}
 h2 { font-size: 1.15rem; margin: 2.5rem 0 .6rem; }
 p { max-width: 44rem; margin: .5rem 0; }
 .lead { font-size: 1.1rem; }
@@ -77,6 +81,7 @@ figure { margin: 0; }
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
   gap: .75rem; margin: .75rem 0;
 }
+.curves { grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); }
 .columns figure { padding: .75rem; }
 .chart { display: block; width: 100%; height: auto; }
 .at .tip { visibility: hidden; pointer-events: none; }
@@ -119,6 +124,8 @@ th, td {
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th:last-child, td:last-child { padding-right: .2rem; }
 @media (max-width: 480px) { th, td { padding: .35rem .45rem; } }
+.wrapped th, .wrapped td { white-space: normal; overflow-wrap: anywhere; text-align: left; }
+.sheet img { display: block; max-width: 100%; height: auto; }
 thead th { color: var(--soft); font-weight: 500; font-size: .85rem; vertical-align: bottom; }
 tbody th { font-weight: 400; }
 pre { padding: .8rem 1rem; overflow-x: auto; font-size: .8rem; line-height: 1.5; }
