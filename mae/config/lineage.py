@@ -1,5 +1,6 @@
 """What a run's config inherits as a whole, and the values in which it differs from that."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,29 @@ def differences_from_parent(config: Config) -> tuple[str, Differences]:
     parent = parent_of(path) if path.is_file() else None
     if parent is None:
         return '', []
-    found = config_differences(load_config(parent).to_dict(), config.to_dict())
-    rows = [
-        (one.key, _short(one.first), _short(one.second))
+    return parent.stem, differences_from(parent, config.to_dict())
+
+
+def differences_from(parent: Path, values: Mapping[str, Any]) -> Differences:
+    """Key, value in the parent and in the values of a run, wherever they differ.
+
+    Raises:
+        ConfigError: the parent cannot be read.
+    """
+    found = config_differences(load_config(parent).to_dict(), values)
+    return [
+        (one.key, short(one.first), short(one.second))
         for one in found
-        if one.key.partition('.')[0] not in _OF_A_START
+        if not is_of_a_start(one.key)
     ]
-    return parent.stem, rows
 
 
-def _short(value: Any) -> str:
+def is_of_a_start(key: str) -> bool:
+    """Whether a dotted key says where and how a run is started, not what is trained."""
+    return key.partition('.')[0] in _OF_A_START
+
+
+def short(value: Any) -> str:
+    """A value for a table, cut if it is long."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST else f'{text[: _LONGEST - 2]} …'

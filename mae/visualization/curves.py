@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import pairwise
 
 # A chart is drawn in these units and scaled to the width of the page; small, so that its text
 # stays legible on a phone.
@@ -94,6 +95,7 @@ def line_chart(
         *(_vertical(x(tick), label) for tick, label in _labelled(x.ticks)),
         *(_bars(one, x, y) for one in series if one.spread),
         *(_line(one, x, y) for one in series),
+        *(_dot(one, x, y) for one in series if len(one.x) == 1 and _finite((one.x[0], one.y[0]))),
         _text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, x_label, 'middle'),
         _text(6, 14, y_label, 'start'),
         *(_legend(named) if len(named) > 1 else ()),
@@ -210,6 +212,12 @@ def _line(series: Series, x: _Axis, y: _Axis) -> str:
     return f'<path d="{"".join(path)}" {style} stroke-linejoin="round" stroke-linecap="round"/>'
 
 
+def _dot(series: Series, x: _Axis, y: _Axis) -> str:
+    """A line of one point, large enough to be seen."""
+    place = f'cx="{x(series.x[0]):.1f}" cy="{y(series.y[0]):.1f}"'
+    return f'<circle {place} r="3.5" style="fill:{_colour(series)}"/>'
+
+
 def _bars(series: Series, x: _Axis, y: _Axis) -> str:
     """Error bars at some of the points, the last among them."""
     points = list(zip(series.x, series.y, series.spread, strict=True))
@@ -236,9 +244,9 @@ def _tips(
     chosen = [at for (at,) in _evenly(places, _MOST_TIPS)]
     found = [dict(zip(one.x, one.y, strict=True)) for one in series]
     spreads = [dict(zip(one.x, one.spread or [0.0] * len(one.x), strict=True)) for one in series]
-    edges = [x(a) / 2 + x(b) / 2 for a, b in zip(chosen, chosen[1:], strict=False)]
+    edges = [x(a) / 2 + x(b) / 2 for a, b in pairwise(chosen)]
     borders = [float(_LEFT), *edges, float(_WIDTH - _RIGHT)]
-    for at, left, right in zip(chosen, borders, borders[1:], strict=False):
+    for at, (left, right) in zip(chosen, pairwise(borders), strict=True):
         rows, dots = [f'{x_label} {at:.4g}'], []
         for one, values, spread in zip(series, found, spreads, strict=True):
             value = values.get(at, math.nan)

@@ -74,7 +74,8 @@ def training_sections(run: RunRecord) -> list[str]:
         section(
             'Versions',
             columns(
-                table(('library', 'version'), run.facts.versions), table(('', ''), _about(run))
+                table(('library', 'version'), run.facts.versions),
+                table(('', ''), _about(run), 'wrapped'),
             ),
         ),
     ]

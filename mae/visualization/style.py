@@ -124,7 +124,9 @@ th, td {
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th:last-child, td:last-child { padding-right: .2rem; }
 @media (max-width: 480px) { th, td { padding: .35rem .45rem; } }
-.wrapped th, .wrapped td { white-space: normal; overflow-wrap: anywhere; text-align: left; }
+.wrapped th, .wrapped td {
+  white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 5rem;
+}
 .sheet img { display: block; max-width: 100%; height: auto; }
 thead th { color: var(--soft); font-weight: 500; font-size: .85rem; vertical-align: bottom; }
 tbody th { font-weight: 400; }
