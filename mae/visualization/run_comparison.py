@@ -83,7 +83,7 @@ def run_comparison(groups: Sequence[RunGroup], differences: Sequence[Sequence[st
     ]
     rows.append(('images per second', *(group.speed() for group in groups)))
     return page(
-        f'{len(groups)} runs of a {groups[0].runs[0].facts.kind} compared',
+        f'{sum(len(g.runs) for g in groups)} runs of a {groups[0].runs[0].facts.kind} compared',
         _legend(letters, groups),
         *([paragraph(_AVERAGED, 'note')] if any(len(g.runs) > 1 for g in groups) else []),
         section('Last values', table(('', *letters), rows)),
