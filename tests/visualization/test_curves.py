@@ -157,7 +157,7 @@ def test_tips_say_the_values_of_all_lines_at_one_place():
         ['epoch 1', 'a 0.5', 'b 3 ± 0.1'],
         ['epoch 2', 'a 0.25', 'b 4 ± 0.2'],
     ]
-    assert not [g for g in chart(a).iter('g')]
+    assert not list(chart(a).iter('g'))
 
 
 def test_tips_of_a_long_line_are_few_and_end_with_its_end():
