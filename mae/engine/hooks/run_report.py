@@ -133,7 +133,8 @@ class RunReportHook(Hook):
         most = _SHARE / _COST * facts.images_per_step * runner.max_iters
         looks = round(min(max(most / _FEWEST, 2), self.num_looks))
         size = min(self.num_samples, max(round(most / looks), _FEWEST))
-        if facts.notes or not (size or self.num_images):
+        is_pretraining = hasattr(runner.bare_model, 'reconstruct')
+        if not is_pretraining or facts.notes or not (self.num_samples or self.num_images):
             return
         is_val = runner.val_loop is not None
         loader = runner.val_dataloader if is_val else runner.train_dataloader
@@ -219,6 +220,6 @@ def _is_dense(runner: TrainingRunner) -> bool:
 
 
 def _why_no_looks(runner: TrainingRunner) -> str:
-    if is_sharded(runner.model):
+    if is_sharded(runner.model) and hasattr(runner.bare_model, 'reconstruct'):
         return 'no pictures and features: the first process has only a part of the sharded model'
     return ''
