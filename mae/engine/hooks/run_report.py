@@ -1,7 +1,7 @@
 """The page of a run in its work dir, kept up to date while it trains."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -80,7 +80,8 @@ class RunReportHook(Hook):
         self._folder: Path | None = None  # None: this process writes nothing
         self._facts = RunFacts('', '')
         self._looks: set[int] = set()  # numbers of epochs, from 1
-        self._sample: RunSample | None = None
+        self._size = 0  # of the sample
+        self._sample: RunSample | None = None  # read when it is needed first
         self._next = 0.0
         self._has_warned = False
 
@@ -128,35 +129,39 @@ class RunReportHook(Hook):
         self._refresh(runner)
 
     def _choose_looks(self, runner: TrainingRunner) -> None:
-        """Read the images, as many as the length of the run allows, and say what they are."""
-        facts = self._facts
+        """Choose epochs and the number of images, as the length of the run allows."""
+        facts, model = self._facts, runner.bare_model
         most = _SHARE / _COST * facts.images_per_step * runner.max_iters
         looks = round(min(max(most / _FEWEST, 2), self.num_looks))
-        size = min(self.num_samples, max(round(most / looks), _FEWEST))
-        is_pretraining = hasattr(runner.bare_model, 'reconstruct')
-        if not is_pretraining or facts.notes or not (self.num_samples or self.num_images):
+        if not hasattr(model, 'reconstruct') or facts.notes:
             return
-        is_val = runner.val_loop is not None
-        loader = runner.val_dataloader if is_val else runner.train_dataloader
-        self._sample = RunSample(loader.dataset, max(size, self.num_images))
+        data = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
+        size = min(self.num_samples, max(round(most / looks), _FEWEST))
+        self._size = min(max(size, self.num_images), len(data.dataset))
+        if not self._size:
+            return
         last = runner.max_epochs
         self._looks = {max(1, round(i * last / looks)) for i in range(looks + 1)}
-        kind = 'validation' if is_val else 'training'
-        self._facts = replace(facts, sample=f'{len(self._sample.images)} {kind} images')
+        can_show = not why_no_pictures(model) and model.encoder.in_channels in (1, 3)
+        kind = 'training' if runner.val_loop is None else 'validation'
+        self._facts = replace(
+            facts,
+            sample=f'{self._size} {kind} images',
+            num_pictures=min(self.num_images, self._size) if can_show else 0,
+            has_two_ways=can_show and not predicts_patch_stats(model),
+        )
 
     def _facts_of(self, runner: TrainingRunner) -> RunFacts:
         config, work_dir = runner.cfg, Path(runner.work_dir)
         name = Path(config.filename).stem if config.filename else runner.experiment_name
-        parent, differences = runner.config_origin() if runner.config_origin else ('', [])
-        loader = runner.train_dataloader
-        step_size = runner.train_loop.dataloader.step_size(0)
+        parent, differences = _origin_of(runner)
         return RunFacts(
             title=name,
             kind=kind_of(config),
             seed=runner.seed,
             max_steps=runner.max_iters,
-            steps_per_epoch=len(loader),
-            images_per_step=step_size,
+            steps_per_epoch=len(runner.train_dataloader),
+            images_per_step=runner.train_loop.dataloader.step_size(0),
             devices=f'{runner.world_size} x {get_device().upper()}',
             parent=parent,
             differences=differences,
@@ -168,24 +173,23 @@ class RunReportHook(Hook):
     def _look(self, runner: TrainingRunner) -> None:
         """Reconstruct the images and evaluate the features, for the page and the visualizer."""
         if self._sample is None:
-            return
-        step = runner.iter
-        if self.num_images and not why_no_pictures(runner.bare_model):
-            self._keep_pictures(runner, self._sample.panels(runner, self.num_images), step)
+            data = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
+            self._sample = RunSample(data.dataset, self._size)
+        step, count = runner.iter, min(self._facts.num_pictures, len(self._sample.images))
+        if count:
+            panels = self._sample.panels(runner, count)
+            self._keep_pictures(panels, step)
+            sheet = np.asarray(contact_sheet(panels))
+            runner.visualizer.add_image('reconstructions', sheet, step=step)
         if self.num_samples and (figures := self._sample.figures(runner)):
             runner.visualizer.add_scalars(dict(figures), step=step)
             words = '  '.join(f'{name}: {value:.2f}' for name, value in figures.items())
             runner.logger.info(f'Epoch(report) [{runner.epoch + 1}]  {words}')
 
-    def _keep_pictures(self, runner: TrainingRunner, panels: list[Panel], step: int) -> None:
+    def _keep_pictures(self, panels: list[Panel], step: int) -> None:
         assert self._folder is not None
         with whole_file(picture_path(self._folder, step), flush=False) as file:
             Image.fromarray(plain_sheet(panels)).save(file, format='PNG')
-        runner.visualizer.add_image('reconstructions', np.asarray(contact_sheet(panels)), step=step)
-        has_two_ways = not predicts_patch_stats(runner.bare_model)
-        if self._facts.num_pictures != len(panels):
-            self._facts = replace(self._facts, num_pictures=len(panels), has_two_ways=has_two_ways)
-            write_facts(self._folder, self._facts)
 
     @contextmanager
     def _no_error_matters(self, runner: TrainingRunner) -> Iterator[None]:
@@ -217,6 +221,14 @@ def _is_dense(runner: TrainingRunner) -> bool:
     return runner.val_loop is not None and getattr(
         runner.val_dataloader.dataset, 'has_targets', False
     )
+
+
+def _origin_of(runner: TrainingRunner) -> tuple[str, Sequence[Sequence[str]]]:
+    """What the config inherits; nothing where a file of it has changed and cannot be read."""
+    try:
+        return ('', []) if runner.config_origin is None else runner.config_origin()
+    except ConfigError:
+        return '', []
 
 
 def _why_no_looks(runner: TrainingRunner) -> str:

@@ -14,7 +14,10 @@ from mae.utils.digest import weights_sha256
 from mae.utils.errors import ConfigError
 from mae.visualization.run_record import read_facts
 
-PIXELS = {'model.target.norm_pix': True}
+PIXELS = {
+    'model.target.norm_pix': True,
+    'default_hooks.checkpoint': dict(interval=3, by='iter', max_keep=-1),  # within an epoch
+}
 REPORT = {'default_hooks.run_report': dict(type='RunReportHook', seconds=0)}
 
 
@@ -89,6 +92,13 @@ def test_pictures_go_to_the_visualizer_with_what_flatters_said(trained):
     facts = read_facts(next(work_dir.glob('*/vis_data')))
     assert facts.columns[2:] == ('filled in, by itself', 'with true means')
     assert facts.sample == '32 training images'
+
+
+def test_a_resumed_run_shows_earlier_pictures_before_its_own(trained):
+    trained('cut', REPORT, stop=7, life=1)
+    resumed = trained('cut', {**REPORT, 'resume': True}, stop=8, life=2)
+    assert list(pictures(resumed.work_dir)) == ['5.png']
+    assert 'epoch 1<' in Path(resumed.work_dir, 'report.html').read_text()
 
 
 def test_a_classifier_has_curves_alone(make_runner):
