@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from mae.visualization.curves import Series, thinned
 from mae.visualization.report import curves, page, paragraph, section, table
 from mae.visualization.run_record import RunRecord
-from mae.visualization.run_report import LABELS, curve, images_per_second
+from mae.visualization.run_report import LABELS, curve
 
 MOST_GROUPS = 6  # for which there are colours
 _AVERAGED = (
@@ -50,7 +50,7 @@ class RunGroup:
 
     def speed(self) -> str:
         """Images per second, the mean over the runs; '' if unknown."""
-        found = [speed for run in self.runs if (speed := images_per_second(run)) is not None]
+        found = [speed for run in self.runs if (speed := run.images_per_second()) is not None]
         return f'{mean(found):,.0f}' if found else ''
 
 

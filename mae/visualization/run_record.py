@@ -104,6 +104,12 @@ class RunRecord:
         found = dict.fromkeys(k for _, r in self.records if 'iter' not in r for k in r)
         return [key for key in found if key not in (*_TIMES, 'step', 'num_samples')]
 
+    def images_per_second(self) -> float | None:
+        """Of the latest lines, loading included; None if unknown."""
+        times = [value for _, value in self.values('time')][-20:]
+        size = self.facts.images_per_step
+        return size * len(times) / sum(times) if size and times and sum(times) > 0 else None
+
     def rows(self, sheet: Path) -> list[list[Pixels]]:
         """Pictures of a sheet, by row and column.
 

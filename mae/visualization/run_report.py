@@ -113,20 +113,13 @@ def _tiles(run: RunRecord) -> list[tuple[str, str]]:
         found.append(('loss, first to last', f'{losses[0][1]:.3g} → {losses[-1][1]:.3g}'))
     for key in [key for key in run.metrics() if key in LABELS]:
         found.append((LABELS[key], f'{run.values(key)[-1][1]:.4g}'))
-    if (speed := images_per_second(run)) is not None:
+    if (speed := run.images_per_second()) is not None:
         found.append(('images per second', f'{speed:,.0f}'))
     if memory := run.values('memory'):
         found.append(('GPU memory, MB', f'{max(value for _, value in memory):,.0f}'))
     if left := _seconds_left(run):
         found.append(('time left, min:s', clock(left)))
     return found
-
-
-def images_per_second(run: RunRecord) -> float | None:
-    """Of the last lines, loading included; None if unknown."""
-    times = [value for _, value in run.values('time')][-20:]
-    size = run.facts.images_per_step
-    return size * len(times) / sum(times) if size and times and sum(times) > 0 else None
 
 
 def _series(run: RunRecord, key: str) -> Series:

@@ -9,7 +9,7 @@ from html import unescape
 import pytest
 
 from mae.visualization.run_record import RunFacts, read_record
-from mae.visualization.run_report import images_per_second, run_report
+from mae.visualization.run_report import run_report
 from tests.visualization.conftest import FACTS, records
 
 
@@ -88,7 +88,7 @@ def test_nothing_else_is_loaded_or_run(page):
 def test_a_record_with_little_in_it_makes_a_page(vis_data):
     lines = [{'loss': float('nan'), 'iter': 1, 'step': 1}, {'loss': 1.0, 'iter': 2, 'step': 2}]
     record = read_record(vis_data(facts=None, lines=lines, pictures=()), RunFacts('run', 'MAE'))
-    assert images_per_second(record) is None
+    assert record.images_per_second() is None
     assert 'No config is known' in text_of(run_report(record, ''))
 
 
