@@ -22,6 +22,12 @@ class LocalVisBackend(MMLocalVisBackend):
         super()._dump(strict_json.finite_or_word(value_dict), file_path, file_format)
 
 
+def keeps_scalars(runner: RunnerProtocol) -> bool:
+    """Whether a run writes `scalars.json`: one of its backends is a `LocalVisBackend`."""
+    backends = runner.visualizer._vis_backends.values()
+    return any(isinstance(backend, MMLocalVisBackend) for backend in backends)
+
+
 def begin_with_history(runner: RunnerProtocol) -> None:
     """Copy scalars and pictures up to the checkpoint that a run resumes, if they lie beside it.
 
@@ -34,8 +40,7 @@ def begin_with_history(runner: RunnerProtocol) -> None:
         OSError: a file cannot be read or written.
     """
     assert runner.resumed_from is not None
-    backends = runner.visualizer._vis_backends.values()
-    if not is_main_process() or not any(isinstance(b, MMLocalVisBackend) for b in backends):
+    if not is_main_process() or not keeps_scalars(runner):
         return
     target = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
     found = Path(runner.resumed_from).parent.glob('*/vis_data/scalars.json')

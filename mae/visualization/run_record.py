@@ -169,10 +169,11 @@ def read_record(folder: Path, facts: RunFacts) -> RunRecord:
     if not any('iter' in record for _, record in records):
         raise ValueError(f'{path}: no training step has been logged yet')
     sheets = [(int(p.stem), p) for p in folder.glob(f'{PICTURES}/*.png') if p.stem.isdecimal()]
+    last = records[-1][0]  # a run that has gone back has left pictures of later steps
     return RunRecord(
         facts,
         records,
-        sorted(sheets),
+        sorted(each for each in sheets if each[0] <= last),
         _newest(folder, 'vis_image/predictions_*.png'),
         str(_newest(folder.parents[1], '*.pth') or 'CHECKPOINT'),
     )

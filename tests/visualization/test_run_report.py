@@ -93,6 +93,7 @@ def test_a_record_with_little_in_it_makes_a_page(vis_data):
 
 
 def test_more_pictures_than_there_is_room_for_are_spread(vis_data):
-    record = read_record(vis_data(pictures=range(1, 41)), FACTS)
+    lines = list(records(40))
+    record = read_record(vis_data(lines=lines, pictures=range(1, 46)), FACTS)
     names = re.findall(r'for="frame-\d+">([^<]+)<', run_report(record, ''))
     assert (len(names), names[0], names[-1]) == (12, 'epoch 0.2', 'epoch 8')

@@ -12,6 +12,7 @@ from mmengine.device import get_device
 from mmengine.hooks import Hook
 from PIL import Image
 
+from mae.engine.history import keeps_scalars
 from mae.engine.run_sample import RunSample
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
@@ -90,7 +91,7 @@ class RunReportHook(Hook):
         folder = Path(runner.log_dir, 'vis_data')
         if runner.rank:
             return
-        if not folder.is_dir():
+        if not keeps_scalars(runner):
             runner.logger.warning(
                 'no report.html: it needs the scalars of a LocalVisBackend in '
                 'visualizer.vis_backends'
