@@ -94,6 +94,35 @@ def test_pictures_go_to_the_visualizer_with_what_flatters_said(trained):
     assert facts.sample == '32 training images'
 
 
+def test_tensorboard_gets_pictures_and_figures(make_runner):
+    pytest.importorskip('tensorboard')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    changes = {'visualizer.vis_backends': backends, 'train_cfg.max_epochs': 1}
+    runner = make_runner('run', {**PIXELS, **REPORT, **changes})
+    runner.train()
+    runner.visualizer.close()
+    found = EventAccumulator(str(Path(runner.log_dir, 'vis_data'))).Reload()
+    assert [image.step for image in found.Images('reconstructions')] == [5]
+    assert [each.step for each in found.Scalars('features/rankme')] == [5]
+
+
+def test_wandb_gets_pictures_offline(make_runner, monkeypatch):
+    pytest.importorskip('wandb')
+    monkeypatch.setenv('WANDB_SILENT', 'true')
+    project = dict(project='mae', mode='offline')
+    backends = [
+        dict(type='LocalVisBackend'),
+        dict(type='WandbVisBackend', init_kwargs=project),
+    ]
+    changes = {'visualizer.vis_backends': backends, 'train_cfg.max_epochs': 1}
+    runner = make_runner('run', {**PIXELS, **REPORT, **changes})
+    runner.train()
+    runner.visualizer.close()
+    assert list(Path(runner.log_dir).rglob('media/images/reconstructions_*.png'))
+
+
 def test_a_resumed_run_shows_earlier_pictures_before_its_own(trained):
     trained('cut', REPORT, stop=7, life=1)
     resumed = trained('cut', {**REPORT, 'resume': True}, stop=8, life=2)
