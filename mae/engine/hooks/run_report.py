@@ -52,7 +52,8 @@ class RunReportHook(Hook):
         num_images: rows of pictures; 0: none.
         num_samples: most images whose features are evaluated; 0: none. Less in a short run, where
             they would cost more than .4 % of it, but at least 32.
-        num_looks: about how often pictures and features are taken, evenly over the run.
+        num_looks: after how many epochs pictures and features are taken, from the first to the last,
+            at least 2; fewer in a short run.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -69,10 +70,10 @@ class RunReportHook(Hook):
         num_samples: int = 256,
         num_looks: int = 12,
     ) -> None:
-        if seconds < 0 or num_images < 0 or num_samples < 0 or num_looks < 1:
+        if seconds < 0 or num_images < 0 or num_samples < 0 or num_looks < 2:
             raise ConfigError(
                 'default_hooks.run_report needs seconds, num_images and num_samples from 0 on and '
-                f'num_looks from 1 on, not {seconds}, {num_images}, {num_samples} and {num_looks}'
+                f'num_looks from 2 on, not {seconds}, {num_images}, {num_samples} and {num_looks}'
             )
         self.seconds = seconds
         self.num_images = num_images
@@ -141,8 +142,8 @@ class RunReportHook(Hook):
         self._size = min(max(size, self.num_images), len(data.dataset))
         if not self._size:
             return
-        last = runner.max_epochs
-        self._looks = {max(1, round(i * last / looks)) for i in range(looks + 1)}
+        last, parts = runner.max_epochs, looks - 1
+        self._looks = {max(1, round(i * last / parts)) for i in range(looks)}
         can_show = not why_no_pictures(model) and model.encoder.in_channels in (1, 3)
         kind = 'training' if runner.val_loop is None else 'validation'
         self._facts = replace(

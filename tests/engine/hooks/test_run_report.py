@@ -172,7 +172,7 @@ def test_weights_that_are_broken_are_no_error(trained, monkeypatch):
     assert Path(runner.work_dir, 'report.html').is_file()
 
 
-@pytest.mark.parametrize('options', [{'seconds': -1}, {'num_images': -1}, {'num_looks': 0}])
+@pytest.mark.parametrize('options', [{'seconds': -1}, {'num_images': -1}, {'num_looks': 1}])
 def test_options_that_cannot_be(options):
     with pytest.raises(ConfigError, match=r'default_hooks\.run_report needs'):
         RunReportHook(**options)
