@@ -52,7 +52,7 @@ class RunReportHook(Hook):
         num_images: rows of pictures; 0: none.
         num_samples: most images whose features are evaluated; 0: none. Less in a short run, where
             they would cost more than .4 % of it, but at least 32.
-        num_looks: after how many epochs pictures and features are taken, from the first to the last,
+        num_looks: after how many epochs pictures and features are taken, from first to last epoch,
             at least 2; fewer in a short run.
 
     Raises:
