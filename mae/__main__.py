@@ -37,6 +37,7 @@ COMMANDS = {
     'predict': CommandRow('classes, label maps or objects of images', 'predict'),
     'features': CommandRow('features of images as a matrix in a file', 'features'),
     'reconstruct': CommandRow('a picture of images | masked | reconstructed', 'reconstruct'),
+    'report': CommandRow('the page of a run, or of several compared', 'report'),
     'zoo list': CommandRow('names of published weights', 'zoo', 'zoo_list'),
     'zoo get': CommandRow('fetch published weights, verified', 'zoo', 'zoo_get'),
     'zoo convert': CommandRow("between the formats of this and other libraries' models", 'convert'),

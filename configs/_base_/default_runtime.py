@@ -12,6 +12,8 @@ default_hooks = dict(
     stop=dict(type='StopHook', requeue=True),
     watchdog=dict(type='WatchdogHook', seconds=None),
     bad_samples=dict(type='BadSamplesHook', max_bad_fraction=0.001),
+    run_report=dict(type='RunReportHook', seconds=30.0),
+    progress=dict(type='ProgressHook'),
 )
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mae.apis.own_data import pretrain
     from mae.apis.publication import publish
     from mae.apis.reconstruct import reconstruct
+    from mae.apis.report import report_runs
     from mae.apis.runs import test, train
     from mae.apis.segment import SegmentationInferencer
     from mae.apis.zoo import get_model, list_models
@@ -36,6 +37,7 @@ __all__ = [
     'pretrain',
     'publish',
     'reconstruct',
+    'report_runs',
     'test',
     'train',
 ]
@@ -58,6 +60,7 @@ import_late(
         'pretrain': 'mae.apis.own_data',
         'publish': 'mae.apis.publication',
         'reconstruct': 'mae.apis.reconstruct',
+        'report_runs': 'mae.apis.report',
         'test': 'mae.apis.runs',
         'train': 'mae.apis.runs',
     },

@@ -3,24 +3,17 @@
 Shapes: B images, C channels, H W pixels, L patches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from mae.apis.images import read_images
 from mae.models.targets.pixel import PatchStats
-from mae.visualization.panels import Panel, reconstruction_panels
-
-# What the pictures of normalised predictions must say.
-_NOTES: Mapping[PatchStats, str] = {
-    'true': 'Each hidden patch is shown with the mean and deviation of the true one: the model '
-    'predicts neither.',
-    'visible': 'Hidden patches are shown with the average mean and deviation of the visible ones: '
-    'the model predicts neither.',
-}
+from mae.visualization.model_panels import model_panels, why_no_pictures
+from mae.visualization.panels import Panel
 
 
 @torch.inference_mode()
@@ -50,36 +43,15 @@ def reconstruct(
         ValueError: the model reconstructs nothing, or no pixels; the images are not uint8, or they
             or the noise of another shape than the model's; other `patch_stats`.
     """
-    if not hasattr(model, 'reconstruct'):
-        raise ValueError(
-            f'a {type(model).__name__} does not reconstruct images: give the config of a '
-            'pre-training'
-        )
-    if patch_stats not in _NOTES:
+    if patch_stats not in get_args(PatchStats):
         raise ValueError(f"patch_stats must be 'true' or 'visible', not {patch_stats!r}")
-    encoder, target = model.encoder, model.target
-    if not hasattr(target, 'to_pixels'):
-        raise ValueError(
-            f'a {type(target).__name__} has no pixels to show: model.reconstruct(images) gives its '
-            'loss, pred and target'
-        )
+    if why := why_no_pictures(model):
+        raise ValueError(why)
+    encoder = model.encoder
     if isinstance(images, str | Path):
         images = [images]
     if not isinstance(images, Tensor):
         images = read_images(images, encoder.in_channels, encoder.img_size)
     if images.dtype != torch.uint8:
         raise ValueError(f'images must be uint8, not {images.dtype}')
-    preprocessor = model.data_preprocessor
-    inputs = preprocessor({'inputs': images}, False)['inputs']
-    output = model.reconstruct(inputs, noise=noise)
-    normalised = getattr(target, 'norm_pix', False)
-    options = {'patch_stats': patch_stats} if normalised else {}
-    pixels = target.to_pixels(output['pred'], inputs, output['ids_hide'], **options)
-    return reconstruction_panels(
-        inputs,
-        {**output, 'pred': pixels},
-        patch_size=encoder.patch_size,
-        mean=preprocessor.mean,
-        std=preprocessor.std,
-        note=_NOTES[patch_stats] if normalised else '',
-    )
+    return model_panels(model, images, noise, patch_stats=[patch_stats])

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from mae.apis.cli import explain
 from mae.apis.per_class import dense_tables, write_per_class
 from mae.apis.suggest_config import matching_config
+from mae.config.lineage import differences_from_parent
 from mae.engine import Runner
 from mae.fault_tolerance.checkpoint import newest_checkpoint
 from mae.fault_tolerance.lock import folder_lock
@@ -68,6 +69,7 @@ def train(config: Config) -> Runner:
             runner: Runner = Runner.from_cfg(config)
         runner.signals, runner.run_state = signals, state
         runner.suggest_config = matching_config
+        runner.config_origin = lambda: differences_from_parent(config)
         runner.train()
         takes_part = state is not None or is_sharded(runner.model)
         digest = weights_sha256(runner.bare_model.state_dict()) if takes_part else None

@@ -151,6 +151,8 @@ class DefaultHooks(TypedDict, total=False):
     stop: Hook
     watchdog: Hook
     bad_samples: Hook
+    run_report: Hook | None
+    progress: Hook | None
     visualization: Hook
 
 

@@ -11,6 +11,7 @@ from mae.registry import VISBACKENDS
 from mae.utils import strict_json
 from mae.utils.files import whole_file
 from mae.utils.runner_protocol import RunnerProtocol
+from mae.visualization.run_record import copy_pictures
 
 
 @VISBACKENDS.register_module()
@@ -21,10 +22,16 @@ class LocalVisBackend(MMLocalVisBackend):
         super()._dump(strict_json.finite_or_word(value_dict), file_path, file_format)
 
 
-def begin_with_history(runner: RunnerProtocol) -> None:
-    """Copy the scalars up to the checkpoint that a run resumes, if they lie beside it.
+def keeps_scalars(runner: RunnerProtocol) -> bool:
+    """Whether a run writes `scalars.json`: one of its backends is a `LocalVisBackend`."""
+    backends = runner.visualizer._vis_backends.values()
+    return any(isinstance(backend, MMLocalVisBackend) for backend in backends)
 
-    The older file stays as it is, with the steps after the checkpoint.
+
+def begin_with_history(runner: RunnerProtocol) -> None:
+    """Copy scalars and pictures up to the checkpoint that a run resumes, if they lie beside it.
+
+    The older files stay as they are, with the steps after the checkpoint.
 
     Args:
         runner: a resumed run that has not logged scalars yet.
@@ -33,8 +40,7 @@ def begin_with_history(runner: RunnerProtocol) -> None:
         OSError: a file cannot be read or written.
     """
     assert runner.resumed_from is not None
-    backends = runner.visualizer._vis_backends.values()
-    if not is_main_process() or not any(isinstance(b, MMLocalVisBackend) for b in backends):
+    if not is_main_process() or not keeps_scalars(runner):
         return
     target = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
     found = Path(runner.resumed_from).parent.glob('*/vis_data/scalars.json')
@@ -46,6 +52,7 @@ def begin_with_history(runner: RunnerProtocol) -> None:
     if lines:
         with whole_file(target, flush=False) as file:
             file.writelines(lines)
+    copy_pictures(before.parent, target.parent, runner.iter)
 
 
 def lines_until(lines: Iterable[bytes], step: int) -> list[bytes]:

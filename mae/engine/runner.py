@@ -95,6 +95,8 @@ class Runner(_Base):
         resumed_from: path of the checkpoint from which the run continues.
         suggest_config: returns the name of a config whose model fits some weights, for error
             messages; None: they suggest no config.
+        config_origin: returns the name of what the config inherits, and key, value there and value
+            here wherever they differ, for the report; None: unknown.
     """
 
     _train_dataloader: Any
@@ -107,6 +109,7 @@ class Runner(_Base):
     run_state: RunState | None = None
     resumed_from: str | None = None
     suggest_config: Callable[[Mapping[str, Tensor]], str | None] | None = None
+    config_origin: Callable[[], tuple[str, Sequence[Sequence[str]]]] | None = None
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> 'Runner':

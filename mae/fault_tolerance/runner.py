@@ -15,15 +15,23 @@ if TYPE_CHECKING:  # both files hold hooks, which take this runner
     from mae.fault_tolerance.signals import StopSignals
 
 
+class StepSizes(Protocol):
+    """`StepLoader`."""
+
+    def step_size(self, step: int) -> int: ...
+
+
 class StepLoop(Protocol):
     """`TrainLoop`.
 
     Attributes:
+        dataloader: knows the number of samples of each step.
         left_out: ranges a <= step < b that are not trained on.
         max_steps: length of a run that counts steps; None if it counts epochs.
         reports: queue of step reports that the host has not read yet.
     """
 
+    dataloader: StepSizes
     left_out: list[tuple[int, int]]
     max_steps: int | None
     reports: Reports
@@ -62,12 +70,15 @@ class TrainingRunner(RunnerProtocol, Protocol):
         run_state: writes `run.json`; None except in the first process of a run that has one.
         suggest_config: returns the name of a config whose model fits some weights, for error
             messages; None: they suggest no config.
+        config_origin: returns the name of what the config inherits, and key, value there and value
+            here wherever they differ; None: unknown.
     """
 
     signals: 'StopSignals | None'
     run_state: 'RunState | None'
     optim_wrapper: StepWrapper
     suggest_config: Callable[[Mapping[str, Tensor]], str | None] | None
+    config_origin: Callable[[], tuple[str, Sequence[Sequence[str]]]] | None
     _randomness_cfg: dict[str, Any]
 
     @property

@@ -1,5 +1,6 @@
 """What all command lines share, and the words that configs and options choose from."""
 
+import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
@@ -70,3 +71,9 @@ def _has_empty(words: Sequence[str], may_be_empty: Collection[str]) -> bool:
         if (is_joined or not word) and option not in may_be_empty:
             return True
     return False
+
+
+def say_loading(what: str) -> None:
+    """Print, in the first process, that what was asked for is on its way: imports take seconds."""
+    if not int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0):
+        print(f'{what}: importing PyTorch and mmengine', flush=True)

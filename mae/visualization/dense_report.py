@@ -8,7 +8,7 @@ import numpy as np
 from mae.visualization.colours import Colour
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.dense import DenseView, legend_of
-from mae.visualization.logs import Scalars
+from mae.visualization.logs import Scalars, with_steps
 from mae.visualization.report import (
     columns,
     page,
@@ -30,6 +30,7 @@ def dense_report(
     views: Sequence[DenseView],
     names: Sequence[str],
     facts: Mapping[str, str],
+    more: Sequence[str] = (),
 ) -> str:
     """The page of a run, after a validation.
 
@@ -39,6 +40,7 @@ def dense_report(
         views: of the last validation.
         names: of the classes, in the order of the labels.
         facts: further rows of the last table, by name.
+        more: further sections, as HTML.
     """
     step, last = validations[-1]
     shown = [(name, f'{last[name]:.1f} %') for name in _MAIN if name in last]
@@ -52,19 +54,17 @@ def dense_report(
             'Metrics', columns(_curves(validations), table(('metric', f'step {step:,}'), rows))
         ),
         section('The run', table(('', ''), list(facts.items()))),
+        *more,
     )
 
 
 def validations_in(records: Sequence[Scalars]) -> list[Validation]:
     """Step and metrics of each validation in a log, whose own lines count epochs."""
-    found: list[Validation] = []
-    step = 0
-    for record in records:
-        if any(name in record for name in _MAIN):
-            found.append((step, {name: record[name] for name in _MAIN if name in record}))
-        elif 'iter' in record:
-            step = int(record['iter'])
-    return found
+    return [
+        (step, {name: record[name] for name in _MAIN if name in record})
+        for step, record in with_steps(records)
+        if any(name in record for name in _MAIN)
+    ]
 
 
 def predictions_section(title: str, views: Sequence[DenseView], names: Sequence[str]) -> str:

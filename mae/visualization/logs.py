@@ -39,6 +39,23 @@ def read_scalars(path: Path) -> list[Scalars]:
     return records
 
 
+def with_steps(records: Sequence[Scalars]) -> list[tuple[int, Scalars]]:
+    """All records, each with the optimizer step it belongs to, in ascending order.
+
+    A validation counts epochs, so it belongs to the training line before it. Steps that the run has
+    gone back over are left out.
+    """
+    found: list[tuple[int, Scalars]] = []
+    at = 0
+    for record in records:
+        if 'iter' in record:  # of training
+            at = int(record['step'])
+            while found and found[-1][0] >= at:
+                found.pop()
+        found.append((at, record))
+    return found
+
+
 def with_key(records: Sequence[Scalars], key: str) -> list[Scalars]:
     """The records that log `key`: 'loss' selects those of training, 'top1' the evaluations.
 

@@ -109,6 +109,20 @@ def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) 
     return _with_note(sheet, panels[0].note, gap)
 
 
+def plain_sheet(panels: Sequence[Panel]) -> Pixels:
+    """All pictures of all panels without gaps, a row each: to keep and to cut apart again."""
+    return np.concatenate([np.concatenate(panel.pictures, axis=1) for panel in panels])
+
+
+def cut(sheet: Pixels, rows: int, columns: int) -> list[list[Pixels]]:
+    """The pictures of a plain sheet by row and column."""
+    height, width = sheet.shape[0] // rows, sheet.shape[1] // columns
+    return [
+        [sheet[r * height :, c * width :][:height, :width] for c in range(columns)]
+        for r in range(rows)
+    ]
+
+
 def _with_note(sheet: Image.Image, note: str, gap: int) -> Image.Image:
     """The sheet with `note` below, in as many lines as needed; unchanged if that is empty."""
     if not note:

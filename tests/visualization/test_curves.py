@@ -6,11 +6,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mae.visualization.curves import Series, line_chart, nice_ticks
+from mae.visualization.curves import (
+    Series,
+    line_chart,
+    log_ticks,
+    nice_ticks,
+    smoothed,
+    thinned,
+)
 
 
-def chart(*series, title='Loss'):
-    svg = line_chart(series, title=title, x_label='epoch', y_label='loss')
+def chart(*series, title='Loss', **options):
+    svg = line_chart(series, title=title, x_label='epoch', y_label='loss', **options)
     return ElementTree.fromstring(svg)
 
 
@@ -103,3 +110,76 @@ def test_ticks_enclose_and_are_few(high):
         assert ticks[0] <= low + 1e-9 * high
         assert ticks[-1] >= high * (1 - 1e-9)
         assert 3 <= len(ticks) <= 8
+
+
+def test_on_a_logarithmic_axis_equal_factors_are_equal_lengths():
+    root = chart(Series('', [0, 1, 2, 3], [100, 10, 1, 0]), log=True)
+    (points,) = lines(root)
+    heights = [y for _, y in points]
+    assert len(heights) == 3  # 0 has no place
+    assert heights[1] - heights[0] == pytest.approx(heights[2] - heights[1], abs=0.11)
+    assert {'1', '10', '100'} <= texts(root)
+
+
+@pytest.mark.parametrize(
+    ('low', 'high', 'expected'),
+    [
+        (1, 100, [1, 10, 100]),
+        (0.2, 3, [0.2, 0.5, 1, 2, 5]),
+        (2, 2, [2, 5]),
+        (1e-8, 1e4, [1e-8, 1e-6, 1e-4, 1e-2, 1, 1e2, 1e4]),
+    ],
+)
+def test_logarithmic_ticks_enclose_and_are_few(low, high, expected):
+    ticks = log_ticks(low, high)
+    assert ticks[0] <= low * (1 + 1e-9)
+    assert ticks[-1] >= high * (1 - 1e-9)
+    assert all(any(tick == pytest.approx(value) for tick in ticks) for value in expected)
+    assert 2 <= len(ticks) <= 8
+
+
+def test_error_bars_reach_from_below_to_above_the_mean():
+    root = chart(Series('', [0, 1], [2.0, 4.0], [1.0, 0.0]))
+    (bars,) = [p.get('d') for p in root.iter('path') if p.get('class') == 'bars']
+    tops = [float(value) for value in re.findall(r'V([\d.]+)', bars)]
+    lows = [float(value) for value in re.findall(r'M[\d.]+ ([\d.]+)', bars)]
+    middle = [y for _, y in lines(root)[0]]
+    assert (lows[0] + tops[0]) / 2 == pytest.approx(middle[0], abs=0.11)
+    assert lows[0] - tops[0] > 10
+    assert lows[1] == tops[1]
+
+
+def test_tips_say_the_values_of_all_lines_at_one_place():
+    a = Series('a', [1, 2], [0.5, 0.25])
+    b = Series('b', [1, 2], [3, 4], [0.1, 0.2])
+    tips = [g for g in chart(a, b, tips=True).iter('g') if g.get('class') == 'at']
+    assert [[t.text for t in tip.iter('text')] for tip in tips] == [
+        ['epoch 1', 'a 0.5', 'b 3 ± 0.1'],
+        ['epoch 2', 'a 0.25', 'b 4 ± 0.2'],
+    ]
+    assert not list(chart(a).iter('g'))
+
+
+def test_tips_of_a_long_line_are_few_and_end_with_its_end():
+    root = chart(Series('', range(1000), range(1000)), tips=True)
+    tips = [g for g in root.iter('g') if g.get('class') == 'at']
+    assert len(tips) <= 80
+    assert 'epoch 999' in {t.text for t in tips[-1].iter('text')}
+
+
+def test_thinned_lines_keep_their_mean_and_short_ones_stay():
+    line = Series('', range(3000), [float(i % 7) for i in range(3000)])
+    thin = thinned(line)
+    assert len(thin.x) == 300
+    assert sum(thin.y) / 300 == pytest.approx(sum(line.y) / 3000)
+    assert thinned(thin) is thin
+
+
+def test_a_smoothed_constant_is_that_constant_and_gaps_stay():
+    line = Series('', range(40), [math.nan if i == 20 else 2.0 for i in range(40)])
+    raw, mean = smoothed(line)
+    assert raw.faint
+    assert not mean.faint
+    assert [y for y in mean.y if math.isfinite(y)] == pytest.approx([2.0] * 39)
+    assert math.isnan(mean.y[20])
+    assert smoothed(Series('', [0, 1], [0, 1])) == [Series('', [0, 1], [0, 1])]

@@ -2,6 +2,8 @@ from mae.engine.hooks.dense_report import DenseReportHook
 from mae.engine.hooks.ema import EMAHook
 from mae.engine.hooks.logging import LoggerHook, LogProcessor, RuntimeInfoHook
 from mae.engine.hooks.low_resolution import LowResolutionHook
+from mae.engine.hooks.progress import ProgressHook
+from mae.engine.hooks.run_report import RunReportHook
 from mae.fault_tolerance.bad_samples import BadSamplesHook
 from mae.fault_tolerance.checkpoint.hook import CheckpointHook
 from mae.fault_tolerance.guard import GuardHook
@@ -18,6 +20,8 @@ __all__ = [
     'LogProcessor',
     'LoggerHook',
     'LowResolutionHook',
+    'ProgressHook',
+    'RunReportHook',
     'RunStateHook',
     'RuntimeInfoHook',
     'StopHook',

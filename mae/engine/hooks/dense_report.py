@@ -14,6 +14,8 @@ from mae.utils.runner_protocol import RunnerProtocol
 from mae.visualization.dense import DenseView, can_be_drawn, dense_sheet, views_of
 from mae.visualization.dense_report import Validation, dense_report, validations_in
 from mae.visualization.logs import read_scalars
+from mae.visualization.run_record import read_facts, read_record
+from mae.visualization.run_report import learning_curves, training_sections
 
 
 @HOOKS.register_module()
@@ -73,13 +75,15 @@ class DenseReportHook(Hook):
         names = _class_names(runner)
         now = (runner.iter, {k: float(v) for k, v in (metrics or {}).items()})
         try:
+            validations = [*_earlier(runner), now]
+            more = _of_training(runner)
             page = dense_report(
-                runner.experiment_name, [*_earlier(runner), now], views, names, _facts(runner)
+                runner.experiment_name, validations, views, names, _facts(runner), more
             )
             write_text(Path(runner.work_dir, 'report.html'), page)
             sheet = np.asarray(dense_sheet(views, names))
             runner.visualizer.add_image('predictions', sheet, step=runner.iter)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             runner.logger.warning(f'no report.html ({error}); training goes on without it')
 
 
@@ -88,6 +92,16 @@ def _earlier(runner: RunnerProtocol) -> list[Validation]:
     path = Path(runner.log_dir, 'vis_data', 'scalars.json')
     found = validations_in(read_scalars(path)) if path.is_file() else []
     return [each for each in found if each[0] < runner.iter]
+
+
+def _of_training(runner: RunnerProtocol) -> list[str]:
+    """What the pages of all runs have; nothing of a run without `RunReportHook` or scalars yet."""
+    folder = Path(runner.log_dir, 'vis_data')
+    facts = read_facts(folder)
+    if facts is None or not (folder / 'scalars.json').is_file():
+        return []
+    record = read_record(folder, facts)
+    return [learning_curves(record), *training_sections(record)]
 
 
 def _class_names(runner: RunnerProtocol) -> list[str]:

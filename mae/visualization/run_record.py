@@ -1,0 +1,189 @@
+"""What a run leaves for its report: scalars, pictures by step, and facts about it.
+
+All of it lies in `<work dir>/<start>/vis_data`, so that the page can be made again at any time.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mae.utils.files import whole_file, write_json
+from mae.visualization.logs import Scalars, find_scalars, read_scalars, with_steps
+from mae.visualization.panels import Pixels, cut
+
+FACTS = 'report.json'
+PICTURES = 'reconstructions'
+_TIMES = ('time', 'data_time')
+_ORIGINALS = ('original', 'masked')  # the same after each epoch
+_FILLED_IN = ('filled in',)
+_TWO_WAYS = ('filled in, by itself', 'with true means')
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What stands in no log.
+
+    Attributes:
+        title: name of the run.
+        kind: what it learns, such as 'MAE': only runs of one kind can be compared.
+        seed: None if unknown.
+        max_steps: length of the run, in optimizer steps; 0 if unknown.
+        steps_per_epoch: 0 if unknown.
+        images_per_step: over all processes; 0 if unknown.
+        devices: such as '1 x CPU'.
+        parent: config that the run's inherits; '' if there is none.
+        differences: key, value in the parent and value in the run.
+        versions: of libraries, by name.
+        commands: what to do with the run, and the command for it.
+        sample: what the pictures and features are of; '' if there are none.
+        notes: what the report lacks, and why.
+        num_pictures: rows of the pictures.
+        has_two_ways: whether the pictures show the reconstruction with true means too.
+    """
+
+    title: str
+    kind: str
+    seed: int | None = None
+    max_steps: int = 0
+    steps_per_epoch: int = 0
+    images_per_step: int = 0
+    devices: str = ''
+    parent: str = ''
+    differences: Sequence[Sequence[str]] = ()
+    versions: Sequence[Sequence[str]] = ()
+    commands: Sequence[Sequence[str]] = ()
+    sample: str = ''
+    notes: Sequence[str] = ()
+    num_pictures: int = 0
+    has_two_ways: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the pictures in a row."""
+        return (*_ORIGINALS, *(_TWO_WAYS if self.has_two_ways else _FILLED_IN))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its report shows it.
+
+    Attributes:
+        facts: about it.
+        records: scalars with their steps, ascending.
+        pictures: step, and file of a plain sheet.
+        predictions: picture of the newest predictions of a segmenter or detector.
+        checkpoint: path of the newest one, or a word in its place.
+    """
+
+    facts: RunFacts
+    records: Sequence[tuple[int, Scalars]]
+    pictures: Sequence[tuple[int, Path]] = ()
+    predictions: Path | None = None
+    checkpoint: str = 'CHECKPOINT'
+
+    @property
+    def step(self) -> int:
+        """The last step that was logged."""
+        return self.records[-1][0]
+
+    def values(self, key: str) -> list[tuple[int, float]]:
+        """Step and value wherever it was logged; times of training alone."""
+        found = self.training() if key in _TIMES else self.records
+        return [(step, float(record[key])) for step, record in found if key in record]
+
+    def training(self) -> list[tuple[int, Scalars]]:
+        """The records of training steps."""
+        return [(step, record) for step, record in self.records if 'iter' in record]
+
+    def metrics(self) -> list[str]:
+        """Names of what validations have logged."""
+        found = dict.fromkeys(k for _, r in self.records if 'iter' not in r for k in r)
+        return [key for key in found if key not in (*_TIMES, 'step', 'num_samples')]
+
+    def images_per_second(self) -> float | None:
+        """Of the latest lines, loading included; None if unknown."""
+        times = [value for _, value in self.values('time')][-20:]
+        size = self.facts.images_per_step
+        return size * len(times) / sum(times) if size and times and sum(times) > 0 else None
+
+    def rows(self, sheet: Path) -> list[list[Pixels]]:
+        """Pictures of a sheet, by row and column.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with Image.open(sheet) as image:
+            pixels = np.asarray(image)
+        return cut(pixels, self.facts.num_pictures, len(self.facts.columns))
+
+
+def write_facts(folder: Path, facts: RunFacts) -> None:
+    """Keep the facts of a run in its `vis_data`.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    write_json(folder / FACTS, asdict(facts), flush=False)
+
+
+def read_facts(folder: Path) -> RunFacts | None:
+    """The facts of a run; None if no hook has left them, or they are not ours."""
+    try:
+        found = json.loads((folder / FACTS).read_bytes())
+        known = {field.name for field in fields(RunFacts)}
+        return RunFacts(**{key: value for key, value in found.items() if key in known})
+    except (AttributeError, OSError, TypeError, ValueError):
+        return None
+
+
+def picture_path(folder: Path, step: int) -> Path:
+    """File of the pictures of a step, in a `vis_data`."""
+    return folder / PICTURES / f'{step}.png'
+
+
+def copy_pictures(folder: Path, target: Path, step: int) -> None:
+    """Copy the pictures up to a step from one `vis_data` to another.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    for sheet in folder.glob(f'{PICTURES}/*.png'):
+        if sheet.stem.isdecimal() and int(sheet.stem) <= step:
+            with whole_file(picture_path(target, int(sheet.stem)), flush=False) as file:
+                file.write(sheet.read_bytes())
+
+
+def read_record(folder: Path, facts: RunFacts) -> RunRecord:
+    """The record in a `vis_data`.
+
+    Raises:
+        OSError: the scalars cannot be read.
+        ValueError: they are not JSON, or there are none.
+    """
+    path = folder / 'scalars.json'
+    records = with_steps(read_scalars(path))
+    if not any('iter' in record for _, record in records):
+        raise ValueError(f'{path}: no training step has been logged yet')
+    sheets = [(int(p.stem), p) for p in folder.glob(f'{PICTURES}/*.png') if p.stem.isdecimal()]
+    last = records[-1][0]  # a run that has gone back has left pictures of later steps
+    return RunRecord(
+        facts,
+        records,
+        sorted(each for each in sheets if each[0] <= last),
+        _newest(folder, 'vis_image/predictions_*.png'),
+        str(_newest(folder.parents[1], '*.pth') or 'CHECKPOINT'),
+    )
+
+
+def _newest(folder: Path, pattern: str) -> Path | None:
+    return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
+
+
+def find_vis_data(work_dir: Path) -> Path | None:
+    """The newest `vis_data` with scalars in a work dir, or None."""
+    found = find_scalars(work_dir)
+    return None if found is None else found.parent

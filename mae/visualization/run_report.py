@@ -1,0 +1,273 @@
+"""The page of a run, while it trains and afterwards."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mae.visualization.clock import clock
+from mae.visualization.curves import Series, line_chart, smoothed, thinned
+from mae.visualization.report import (
+    columns,
+    command,
+    curves,
+    flipbook,
+    page,
+    paragraph,
+    picture,
+    scaled,
+    section,
+    table,
+    tiles,
+)
+from mae.visualization.run_record import RunRecord
+from mae.visualization.style import MOST_FRAMES
+
+# Names of what is logged, for people; what is not here is shown by its own name.
+LABELS = {
+    'loss': 'training loss',
+    'lr': 'learning rate',
+    'grad_norm': 'gradient norm',
+    'reconstruction_error': 'validation loss',
+    'top1': 'top-1, %',
+    'top5': 'top-5, %',
+    'miou': 'mean IoU, %',
+    'box_ap': 'box AP, %',
+    'mask_ap': 'mask AP, %',
+    'knn/top1': 'k-NN top-1, %',
+    'features/knn': 'k-NN top-1, %',
+    'features/rankme': 'RankMe',
+}
+_TRAINING = ('loss', 'lr', 'grad_norm')
+_FEATURES = ('features/knn', 'features/rankme')
+_NOISY = ('loss', 'grad_norm')
+_LOSSES = ('loss', 'grad_norm', 'reconstruction_error')  # which span powers of ten
+
+
+def run_report(run: RunRecord, now: str) -> str:
+    """The page as HTML.
+
+    Args:
+        now: time at which it is made, in words.
+    """
+    facts = run.facts
+    return page(
+        facts.title,
+        paragraph(_lead(run, now), 'lead'),
+        tiles(_tiles(run)),
+        section('Learning curves', curves(*_charts(run, (*_TRAINING, *_metrics(run))))),
+        *_reconstructions(run),
+        *_predictions(run),
+        *_features(run),
+        *training_sections(run),
+    )
+
+
+def training_sections(run: RunRecord) -> list[str]:
+    """What the page of any run ends with: speed, config, commands, versions."""
+    return [
+        section('Speed and memory', curves(*_speed(run)), paragraph(_waiting(run), 'note')),
+        section('Config', *_config(run)),
+        *_commands(run),
+        section(
+            'Versions',
+            columns(
+                table(('library', 'version'), run.facts.versions),
+                table(('', ''), _about(run), 'wrapped'),
+            ),
+        ),
+    ]
+
+
+def learning_curves(run: RunRecord) -> str:
+    """Training loss, learning rate and gradient norm, as a section."""
+    return section('Learning curves', curves(*_charts(run, _TRAINING)))
+
+
+def _metrics(run: RunRecord) -> list[str]:
+    return [key for key in run.metrics() if key not in _FEATURES]
+
+
+def _lead(run: RunRecord, now: str) -> str:
+    facts, step = run.facts, run.step
+    done = f'step {step:,}' + (f' of {facts.max_steps:,}' if facts.max_steps else '')
+    if facts.steps_per_epoch:
+        done += f', epoch {step / facts.steps_per_epoch:.4g}'
+    if facts.max_steps and step >= facts.max_steps:
+        return f'{facts.kind}, finished after {facts.max_steps:,} steps; {now}.'
+    left = _seconds_left(run)
+    return f'{facts.kind}, {done}{f", {clock(left)} min left" if left else ""}; {now}.'
+
+
+def _seconds_left(run: RunRecord) -> float:
+    times = [value for _, value in run.values('time')][-5:]
+    left = max(run.facts.max_steps - run.step, 0)
+    return left * sum(times) / len(times) if times else 0.0
+
+
+def _tiles(run: RunRecord) -> list[tuple[str, str]]:
+    found = []
+    if losses := run.values('loss'):
+        found.append(('loss, first to last', f'{losses[0][1]:.3g} → {losses[-1][1]:.3g}'))
+    for key in [key for key in run.metrics() if key in LABELS]:
+        found.append((LABELS[key], f'{run.values(key)[-1][1]:.4g}'))
+    if (speed := run.images_per_second()) is not None:
+        found.append(('images per second', f'{speed:,.0f}'))
+    if memory := run.values('memory'):
+        found.append(('GPU memory, MB', f'{max(value for _, value in memory):,.0f}'))
+    if left := _seconds_left(run):
+        found.append(('time left, min:s', clock(left)))
+    return found
+
+
+def _series(run: RunRecord, key: str) -> Series:
+    """Values by epoch, or by step where its length is unknown."""
+    per = run.facts.steps_per_epoch or 1
+    points = run.values(key)
+    return Series('', [step / per for step, _ in points], [value for _, value in points])
+
+
+def _x_label(run: RunRecord) -> str:
+    return 'epoch' if run.facts.steps_per_epoch else 'step'
+
+
+def _charts(run: RunRecord, keys: Sequence[str]) -> list[str]:
+    return [
+        curve([_series(run, key)], key, _x_label(run), is_smoothed=key in _NOISY)
+        for key in keys
+        if any(map(math.isfinite, (value for _, value in run.values(key))))
+    ]
+
+
+def curve(series: Sequence[Series], key: str, x_label: str, *, is_smoothed: bool = False) -> str:
+    """A chart of one value, in a card; of a loss also with a logarithmic axis."""
+    label = LABELS.get(key, key)
+    lines = []
+    for i, one in enumerate(series):
+        thin = thinned(Series(one.name, one.x, one.y, colour=i)) if not one.spread else one
+        lines += smoothed(thin) if is_smoothed and not one.spread else [thin]
+    is_loss = key in _LOSSES and any(value > 0 for one in series for value in one.y)
+    both = [
+        line_chart(lines, title=label, x_label=x_label, y_label=label, tips=True, log=log)
+        for log in ((False, True) if is_loss else (False,))
+    ]
+    return scaled(both[0], both[1], key) if is_loss else f'<figure>{both[0]}</figure>'
+
+
+def _reconstructions(run: RunRecord) -> list[str]:
+    facts = run.facts
+    shown = _spread_out(run.pictures)
+    if not shown or not facts.num_pictures:
+        return []
+    sheets = [(step, run.rows(path)) for step, path in shown]
+    per = facts.steps_per_epoch
+    names = [f'epoch {step / per:.4g}' if per else f'step {step}' for step, _ in sheets]
+    frames = [(n, [row[2:] for row in rows]) for n, (_, rows) in zip(names, sheets, strict=True)]
+    text = f'Of {facts.sample}: the same images with the same masks each time. '
+    if facts.has_two_ways:
+        text += (
+            'The model predicts each hidden patch without its mean and deviation. '
+            '"By itself" takes the average ones of the visible patches, which uses nothing that '
+            'was hidden; "with true means" takes those of the hidden patch, as the authors\' '
+            'pictures do, and flatters.'
+        )
+    fixed = [row[:2] for row in sheets[-1][1]]
+    book = flipbook(facts.columns, fixed, frames)
+    return [section('What it fills in', book, paragraph(text.strip(), 'note'))]
+
+
+def _predictions(run: RunRecord) -> list[str]:
+    if run.predictions is None:
+        return []
+    with Image.open(run.predictions) as image:
+        shown = picture(np.asarray(image), 'predictions of the last validation')
+    return [section('What it finds', f'<figure class="sheet">{shown}</figure>')]
+
+
+def _spread_out(pictures: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
+    """As many as the page has room for, evenly, the first and last among them."""
+    count = min(len(pictures), MOST_FRAMES)
+    if count < 2:
+        return list(pictures[-count:]) if count else []
+    return [pictures[round(i * (len(pictures) - 1) / (count - 1))] for i in range(count)]
+
+
+def _features(run: RunRecord) -> list[str]:
+    drawn = _charts(run, _FEATURES)
+    if not drawn:
+        return []
+    text = (
+        f'Of {run.facts.sample}, the same each time. RankMe (Garrido et al. 2023) is the effective '
+        'rank of the features, from 1 (all point one way) to the smaller of their width and '
+        'number; it needs no labels. '
+    )
+    if run.values('features/knn'):
+        text += (
+            'k-NN classifies every second image of the sample by the others: a trend on few '
+            'images, not a result.'
+        )
+    return [section('Features', curves(*drawn), paragraph(text.strip(), 'note'))]
+
+
+def _speed(run: RunRecord) -> list[str]:
+    training, per = run.training(), run.facts.steps_per_epoch or 1
+    charts = []
+    size = run.facts.images_per_step
+    timed = [(step, r) for step, r in training if r.get('time', 0) > 0]
+    if timed:
+        y = [size / r['time'] if size else r['time'] for _, r in timed]
+        label = 'images per second' if size else 'seconds per step'
+        charts.append(_plain(run, [step / per for step, _ in timed], y, label))
+    waits = [(step, 100 * r['data_time'] / r['time']) for step, r in timed if 'data_time' in r]
+    if waits:
+        x, y = [step / per for step, _ in waits], [value for _, value in waits]
+        charts.append(_plain(run, x, y, 'waiting for data, %'))
+    if memory := run.values('memory'):
+        x, y = [step / per for step, _ in memory], [value for _, value in memory]
+        charts.append(_plain(run, x, y, 'GPU memory, MB'))
+    return charts
+
+
+def _plain(run: RunRecord, x: Sequence[float], y: Sequence[float], label: str) -> str:
+    line = thinned(Series('', x, y))
+    chart = line_chart([line], title=label, x_label=_x_label(run), y_label=label, tips=True)
+    return f'<figure>{chart}</figure>'
+
+
+def _waiting(run: RunRecord) -> str:
+    times = [value for _, value in run.values('time')]
+    waits = [value for _, value in run.values('data_time')]
+    if not waits or sum(times) <= 0:
+        return ''
+    return (
+        f'Over the run, {100 * sum(waits) / sum(times):.2g} % of the time of a step is waiting for '
+        'images.'
+    )
+
+
+def _config(run: RunRecord) -> list[str]:
+    facts = run.facts
+    if not facts.parent:
+        return [paragraph('No config is known that this one inherits as a whole.')]
+    if not facts.differences:
+        return [paragraph(f'Every value is that of {facts.parent}.')]
+    return [
+        paragraph(f'Values that differ from {facts.parent}:'),
+        table(('key', facts.parent, 'this run'), facts.differences, 'wrapped'),
+    ]
+
+
+def _commands(run: RunRecord) -> list[str]:
+    lines = []
+    for text, line in run.facts.commands:
+        lines += [paragraph(text), command(line.replace('CHECKPOINT', run.checkpoint))]
+    return [section('Commands', *lines)] if lines else []
+
+
+def _about(run: RunRecord) -> list[tuple[str, str]]:
+    facts = run.facts
+    found = [('seed', '' if facts.seed is None else str(facts.seed)), ('devices', facts.devices)]
+    found += [('images per step', f'{facts.images_per_step:,}' if facts.images_per_step else '')]
+    return [(name, value) for name, value in found if value] + [('note', n) for n in facts.notes]
