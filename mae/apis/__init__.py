@@ -7,6 +7,7 @@ from mae.late_imports import import_late
 if TYPE_CHECKING:
     from mae.apis.classify import ImageClassifierInferencer
     from mae.apis.detect import DetectionInferencer
+    from mae.apis.feature_pictures import draw_features, draw_neighbours
     from mae.apis.features import FeatureExtractor
     from mae.apis.formats import convert
     from mae.apis.model import init_model
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mae.apis.reconstruct import reconstruct
     from mae.apis.runs import test, train
     from mae.apis.segment import SegmentationInferencer
+    from mae.apis.token_pictures import draw_attention, draw_pca
     from mae.apis.zoo import get_model, list_models
     from mae.config import find_config, load_config
     from mae.zoo.fetch import fetch
@@ -26,6 +28,10 @@ __all__ = [
     'ImageClassifierInferencer',
     'SegmentationInferencer',
     'convert',
+    'draw_attention',
+    'draw_features',
+    'draw_neighbours',
+    'draw_pca',
     'fetch',
     'find_config',
     'finetune',
@@ -48,6 +54,10 @@ import_late(
         'ImageClassifierInferencer': 'mae.apis.classify',
         'SegmentationInferencer': 'mae.apis.segment',
         'convert': 'mae.apis.formats',
+        'draw_attention': 'mae.apis.token_pictures',
+        'draw_pca': 'mae.apis.token_pictures',
+        'draw_neighbours': 'mae.apis.feature_pictures',
+        'draw_features': 'mae.apis.feature_pictures',
         'fetch': 'mae.zoo.fetch',
         'find_config': 'mae.config',
         'finetune': 'mae.apis.own_classes',
