@@ -41,11 +41,17 @@ COMMANDS = {
     'picture pca': CommandRow('patch tokens as colours', 'picture.pca'),
     'picture neighbours': CommandRow('images beside those most like them', 'picture.neighbours'),
     'picture features': CommandRow('features in a plane: t-SNE or UMAP', 'picture.features'),
+    'picture confusion': CommandRow('a confusion matrix on test images', 'picture.confusion'),
+    'picture mistakes': CommandRow('test images with the highest loss', 'picture.mistakes'),
+    'picture batch': CommandRow('crops and masks that a config trains on', 'picture.batch'),
+    'picture schedule': CommandRow('learning rate of a config over its run', 'picture.schedule'),
+    'log': CommandRow('scalars of runs: lowest, highest, seconds a step', 'log'),
     'zoo list': CommandRow('names of published weights', 'zoo', 'zoo_list'),
     'zoo get': CommandRow('fetch published weights, verified', 'zoo', 'zoo_get'),
     'zoo convert': CommandRow("between the formats of this and other libraries' models", 'convert'),
     'config print': CommandRow('all values of a config', 'config', 'config_print'),
     'config diff': CommandRow('values in which two configs differ', 'config', 'config_diff'),
+    'config cost': CommandRow("parameters and FLOPs of a config's model", 'cost'),
     'config new': CommandRow('a config file that inherits another', 'config', 'config_new'),
 }
 
