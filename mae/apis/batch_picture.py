@@ -11,7 +11,6 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
-from mae.apis.token_pictures import caption_of
 from mae.datasets import SeededDataset
 from mae.datasets.transforms import DecodeImage
 from mae.engine import Runner
@@ -22,6 +21,7 @@ from mae.utils.errors import ConfigError
 from mae.utils.hashing import derive
 from mae.utils.seeding import generators_kept, seed_generators
 from mae.utils.text import printable
+from mae.visualization.captions import caption_of
 from mae.visualization.panels import Pixels
 from mae.visualization.sheets import Cell, as_pixels, picture_sheet
 

@@ -6,7 +6,7 @@ Shapes: M images, Q queries, k neighbours, D width.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,16 +16,17 @@ from torch import Tensor
 
 from mae.apis.features import FeatureExtractor, Features
 from mae.apis.images import NamedImage, Picture, Pictures, name_images
-from mae.apis.token_pictures import caption_of, feature_extractor
+from mae.apis.token_pictures import feature_extractor
 from mae.evaluation.checks import is_count
 from mae.evaluation.knn import unit
-from mae.models.layers.tokens import Pool
-from mae.utils.errors import ConfigError, DataError
+from mae.utils.errors import ConfigError, DataError, NonFiniteError
+from mae.visualization.captions import caption_of
 from mae.visualization.figures import Drawing
 from mae.visualization.scatter import scatter_chart
 from mae.visualization.sheets import Cell, as_pixels, picture_sheet
 
 Method = Literal['tsne', 'umap']
+OnePerImage = Literal['avg', 'cls']
 _TITLES = {'tsne': 't-SNE', 'umap': 'UMAP'}
 _FEWEST = 4  # images that a plane is worth
 _PERPLEXITY = 30.0  # of t-SNE: scikit-learn's
@@ -39,7 +40,7 @@ def draw_neighbours(
     *,
     k: int = 5,
     num_queries: int = 6,
-    pool: Pool = 'avg',
+    pool: OnePerImage = 'avg',
 ) -> Image.Image:
     """Images beside those most like them: a row for each query, the nearest first.
 
@@ -55,15 +56,17 @@ def draw_neighbours(
 
     Raises:
         DataError: no image can be read, or there is one alone.
-        ValueError: a number that is no count, or images of neither 1 nor 3 channels.
+        NonFiniteError: features are NaN or infinite.
+        ValueError: another `pool`, a number that is no count, or images of neither 1 nor 3
+            channels.
     """
     if not is_count(k) or not is_count(num_queries):
         raise ValueError(
             f'k and num_queries must be whole numbers from 1 on, not {k!r}, {num_queries!r}'
         )
-    extract = feature_extractor(model, pool=pool)
+    extract = _extractor(model, pool)
     bank = dict(name_images(images))
-    found = extract(list(bank.values()))
+    found = _finite(extract(list(bank.values())))
     place = {name: number for number, name in enumerate(found.names)}
     asked, wanted = bank, found
     if queries is None:
@@ -71,7 +74,7 @@ def draw_neighbours(
         wanted = Features([found.names[n] for n in chosen], found.features[chosen])
     else:
         asked = dict(name_images(queries))
-        wanted = extract(list(asked.values()))
+        wanted = _finite(extract(list(asked.values())))
     # Images in memory have numbers for names, which say nothing about those of another list.
     own = [
         place.get(n, -1) if asked is bank or isinstance(asked[n], str) else -1 for n in wanted.names
@@ -119,7 +122,7 @@ def draw_features(
     images: Pictures,
     *,
     method: Method = 'tsne',
-    pool: Pool = 'avg',
+    pool: OnePerImage = 'avg',
     max_images: int = 5000,
     seed: int = 0,
 ) -> Drawing:
@@ -138,13 +141,14 @@ def draw_features(
     Raises:
         DataError: fewer than four images can be read.
         ImportError: `umap-learn` is not installed.
-        ValueError: another method, or `max_images` is no count.
+        NonFiniteError: features are NaN or infinite.
+        ValueError: another method or `pool`, or `max_images` is no count.
     """
     _check_method(method)
     if not is_count(max_images):
         raise ValueError(f'max_images must be a whole number from 1 on, not {max_images!r}')
     named, note = _sampled(list(name_images(images)), max_images, seed)
-    found = feature_extractor(model, pool=pool)([picture for _, picture in named])
+    found = _finite(_extractor(model, pool)([picture for _, picture in named]))
     points = features_in_plane(found.features, method, seed)
     folders = [Path(name).parent.name for name in found.names]
     classes = sorted(set(folders))
@@ -186,6 +190,19 @@ def features_in_plane(
             raise ImportError('UMAP is not there: pip install umap-learn') from None
         found = UMAP(n_neighbors=min(_NEIGHBOURS, M - 1), random_state=seed).fit_transform(rows)
     return np.asarray(found, np.float64)
+
+
+def _extractor(model: Any, pool: str) -> FeatureExtractor:
+    """Of one vector an image."""
+    if pool not in get_args(OnePerImage):
+        raise ConfigError(f"pool must be 'avg' or 'cls', not {pool!r}")
+    return feature_extractor(model, pool=pool)
+
+
+def _finite(found: Features) -> Features:
+    if not found.features.isfinite().all():
+        raise NonFiniteError('the features are NaN or infinite: the weights are broken')
+    return found
 
 
 def _check_method(method: str) -> None:

@@ -27,8 +27,6 @@ from mae.utils.text import printable
 from mae.visualization.per_class import confusion_picture, mistakes_picture
 from mae.visualization.sheets import as_pixels
 
-Batch = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Mistake:
@@ -84,7 +82,7 @@ class TestImages:
         """That of the loader."""
         return self.loader.dataset
 
-    def __iter__(self) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
+    def __iter__(self) -> Iterator[tuple[Mapping[str, Any], dict[str, Tensor]]]:
         """Batches, each with its logits (B, N) and labels (B,).
 
         Raises:
@@ -175,7 +173,7 @@ def worst_mistakes(images: TestImages, num: int = 24) -> list[Mistake]:
     ]
 
 
-def _losses(batch: Batch, output: Mapping[str, Tensor]) -> Tensor:
+def _losses(batch: Mapping[str, Any], output: Mapping[str, Tensor]) -> Tensor:
     """A row (loss, id, label, prediction, score) of each image with a label."""
     logits, labels = output['logits'].double().cpu(), output['labels'].cpu()
     known = (labels >= 0) & (labels < logits.shape[1])

@@ -6,25 +6,25 @@ A heads of a block, D width.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from mae.apis.features import FeatureExtractor
-from mae.apis.images import Pictures
+from mae.apis.images import Pictures, name_images
 from mae.apis.inference import Failure, report_failures
 from mae.models.layers.attention import Attention
 from mae.models.layers.attention_maps import attention_rollout, attention_weights
-from mae.utils.text import printable
+from mae.utils.errors import DataError, NonFiniteError
+from mae.visualization.captions import caption_of
 from mae.visualization.sheets import Cell, as_pixels, heat_over, picture_sheet
 
-_AT_ONCE = 16  # images whose attention is in memory: of a ViT-L at 224 pixels 16 MB a block each
+_MOST = 64  # images of a picture
+_AT_ONCE = 16  # images encoded together
 
 
 @torch.inference_mode()
@@ -33,7 +33,7 @@ def draw_attention(
 ) -> Image.Image:
     """Where the class token looks: a row for each image.
 
-    Beside it its attention in one block, averaged over the heads, and its rollout over all
+    Beside it stand the attention of one block, averaged over the heads, and the rollout over all
     blocks up to that one. An encoder without a class token shows the mean of its patches.
 
     Args:
@@ -43,7 +43,8 @@ def draw_attention(
         heads: also each head of the block alone.
 
     Raises:
-        DataError: no image can be read.
+        DataError: no image can be read, or they are more than 64.
+        NonFiniteError: the weights are NaN.
         ValueError: there is no such block, its blocks attend in windows or with relative
             positions, or the images have neither 1 nor 3 channels.
     """
@@ -54,10 +55,11 @@ def draw_attention(
     for number, image in enumerate(pixels):
         shown = as_pixels(image)
         weights = attention_of(model, image[None], last)
-        maps = [token_map(weights[-1].mean(1), encoder), token_map(rollout_of(weights), encoder)]
+        shares = [weights[-1].mean(1), attention_rollout(weights)]
         if heads:
-            maps += [token_map(each, encoder) for each in weights[-1].unbind(1)]
-        cells = [Cell(heat_over(shown, each[0].numpy())) for each in maps]
+            shares += weights[-1].unbind(1)
+        maps = [token_map(each, encoder)[0] for each in shares]
+        cells = [Cell(heat_over(shown, each.numpy())) for each in maps]
         rows.append([Cell(shown, caption_of(names[number])), *cells])
     titles = ['image', f'block {last}', f'rollout to block {last}']
     if heads:
@@ -78,6 +80,7 @@ def attention_of(model: Any, images: Tensor, block: int) -> list[Tensor]:
         block: from 0.
 
     Raises:
+        NonFiniteError: the weights are NaN.
         ValueError: a block attends in windows or with relative positions.
     """
     found: list[Tensor] = []
@@ -89,12 +92,9 @@ def attention_of(model: Any, images: Tensor, block: int) -> list[Tensor]:
     with torch.no_grad(), _hooked(model.encoder, block, note):
         inputs = model.data_preprocessor({'inputs': images}, False)['inputs']
         model.extract_features(inputs, 'tokens')
+    if not found[-1].isfinite().all():
+        raise NonFiniteError('attention is NaN or infinite: the weights are broken')
     return found
-
-
-def rollout_of(weights: list[Tensor]) -> Tensor:
-    """(M, N, N): see `attention_rollout`."""
-    return attention_rollout(weights)
 
 
 def token_map(weights: Tensor, encoder: Any) -> Tensor:
@@ -149,7 +149,7 @@ def draw_pca(model: Any, images: Pictures) -> Image.Image:
         images: paths, folders, arrays and more, see `mae.apis.images.name_images`.
 
     Raises:
-        DataError: no image can be read.
+        DataError: no image can be read, or they are more than 64.
         ValueError: the tokens are narrower than three, there are not more than three patches, or
             the images have neither 1 nor 3 channels.
     """
@@ -186,6 +186,8 @@ def principal_components(tokens: Tensor) -> NDArray[np.float64]:
             f'three principal components need tokens at least 3 wide, and more than 3 of them: '
             f'here are {M * L} of width {D}'
         )
+    from sklearn.decomposition import PCA
+
     rows = tokens.double().flatten(0, 1).numpy()
     found = PCA(3, svd_solver='covariance_eigh').fit_transform(rows)
     return np.asarray(found, np.float64).reshape(M, L, 3)
@@ -204,23 +206,23 @@ def read_all(model: Any, images: Pictures) -> tuple[list[str], Tensor]:
     What cannot be read is named on stderr.
 
     Raises:
-        DataError: none can be read.
+        DataError: none can be read, or they are too many for one picture.
         ValueError: no model of this toolbox.
     """
     extract = feature_extractor(model)
+    pictures = [picture for _, picture in name_images(images)]
+    if len(pictures) > _MOST:
+        raise DataError(
+            f'{len(pictures)} images are too many for one picture: give at most {_MOST}'
+        )
     failed: list[Failure] = []
     names: list[str] = []
     pixels: list[Tensor] = []
-    for batch, read in extract.read_batches(images, extract.read, failed):
+    for batch, read in extract.read_batches(pictures, extract.read, failed):
         names += batch
         pixels += read
     report_failures(len(names), failed)
     return names, torch.stack(pixels)
-
-
-def caption_of(name: str) -> str:
-    """Of an image, by its path or number: the name of the file."""
-    return printable(Path(name).name)
 
 
 def feature_extractor(model: Any, **options: Any) -> FeatureExtractor:
@@ -229,5 +231,9 @@ def feature_extractor(model: Any, **options: Any) -> FeatureExtractor:
     Raises:
         ValueError: no model of this toolbox, or a wrong option.
     """
-    device = next(model.parameters()).device if isinstance(model, nn.Module) else 'cpu'
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f'give a model, from get_model or init_model, not a {type(model).__name__}'
+        )
+    device = next(model.parameters()).device
     return FeatureExtractor(model, device=device, amp=None, **options)

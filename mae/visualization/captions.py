@@ -1,8 +1,17 @@
 """Lines of text that fit a picture's width."""
 
+from pathlib import Path
+
 from PIL import ImageFont
 
+from mae.utils.text import printable
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def caption_of(name: str) -> str:
+    """Of an image, by its path or number: the name of the file."""
+    return printable(Path(name).name)
 
 
 def fit_text(text: str, width: int, font: Font) -> str:

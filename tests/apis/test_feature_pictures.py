@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from mae.apis import draw_features, draw_neighbours, get_model
 from mae.apis.feature_pictures import features_in_plane, nearest_images
-from mae.utils.errors import ConfigError, DataError
+from mae.utils.errors import ConfigError, DataError, NonFiniteError
 
 ARCH = {'embed_dim': 16, 'depth': 1, 'num_heads': 2}
 
@@ -105,6 +105,18 @@ def test_features_of_one_image(model, folder):
 def test_a_method_that_is_none(model, folder):
     with pytest.raises(ConfigError, match="method must be 'tsne' or 'umap', not 'pca'"):
         draw_features(model, folder, method='pca')
+
+
+def test_all_tokens_are_no_one_vector(model, folder):
+    with pytest.raises(ConfigError, match="pool must be 'avg' or 'cls', not 'tokens'"):
+        draw_neighbours(model, folder, pool='tokens')
+
+
+def test_broken_weights(folder):
+    broken = get_model('mae_vit-mini-p4_1xb64-coslr-170e_digits-16', encoder=dict(arch=ARCH))
+    broken.encoder.norm.bias.data.fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match='the features are NaN or infinite'):
+        draw_neighbours(broken, folder)
 
 
 def test_without_umap(model, folder, monkeypatch):

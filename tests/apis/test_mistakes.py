@@ -19,6 +19,8 @@ def weights(tmp_path_factory):
     """A classifier of random weights, far enough from zero that its predictions differ."""
     torch.manual_seed(0)
     model = init_model(load_config(CONFIG, {'model.encoder.arch': ARCH}))
+    model.init_weights()
+    torch.nn.init.normal_(model.encoder.patch_embed.proj.weight)
     torch.nn.init.normal_(model.head.fc.weight, std=3)
     path = tmp_path_factory.mktemp('weights') / 'model.pth'
     torch.save({'state_dict': model.state_dict()}, path)

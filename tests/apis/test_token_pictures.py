@@ -105,6 +105,13 @@ def test_images_that_are_none(model, tmp_path):
             draw(model, str(tmp_path / 'a.png'))
 
 
+def test_too_many_images_and_no_model(model):
+    with pytest.raises(DataError, match='65 images are too many for one picture: give at most 64'):
+        draw_pca(model, torch.zeros(65, 1, 8, 12, dtype=torch.uint8))
+    with pytest.raises(ValueError, match='give a model, from get_model or init_model, not a str'):
+        draw_pca(CONFIG, torch.zeros(8, 12, dtype=torch.uint8))
+
+
 def test_components_are_those_of_sklearn():
     """Up to their signs, by another solver than ours."""
     tokens = torch.randn(3, 6, 10) * torch.arange(1.0, 11)

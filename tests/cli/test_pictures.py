@@ -225,7 +225,9 @@ def test_log(tmp_path, capsys):
 
 def test_cost(capsys):
     main(['config', 'cost', MODEL])
-    rows = dict(re.split('  +', line) for line in capsys.readouterr().out.splitlines()[:-1] if line)
+    rows = dict(
+        re.split('  +', line.strip()) for line in capsys.readouterr().out.splitlines()[:-1] if line
+    )
     model = MODELS.build(load_config(MODEL).model)
     number = sum(parameter.numel() for parameter in model.parameters())
     assert rows['parameters'] == f'{number / 1e3:.2f} k'
