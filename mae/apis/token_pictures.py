@@ -150,6 +150,7 @@ def draw_pca(model: Any, images: Pictures) -> Image.Image:
 
     Raises:
         DataError: no image can be read, or they are more than 64.
+        NonFiniteError: tokens are NaN or infinite.
         ValueError: the tokens are narrower than three, there are not more than three patches, or
             the images have neither 1 nor 3 channels.
     """
@@ -178,6 +179,7 @@ def principal_components(tokens: Tensor) -> NDArray[np.float64]:
         tokens: (M, L, D).
 
     Raises:
+        NonFiniteError: tokens are NaN or infinite.
         ValueError: D is below 3, or there are not more than three tokens.
     """
     M, L, D = tokens.shape
@@ -186,6 +188,8 @@ def principal_components(tokens: Tensor) -> NDArray[np.float64]:
             f'three principal components need tokens at least 3 wide, and more than 3 of them: '
             f'here are {M * L} of width {D}'
         )
+    if not tokens.isfinite().all():
+        raise NonFiniteError('the tokens are NaN or infinite: the weights are broken')
     from sklearn.decomposition import PCA
 
     rows = tokens.double().flatten(0, 1).numpy()

@@ -21,11 +21,12 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Count and print; `argv` stands for the command line."""
     args = parse_args(argv, prog)
-    from mae.apis import load_config
-    from mae.apis.model_cost import cost_rows
-    from mae.config import parse_options
+    from mae.config import load_config, parse_options
 
-    rows = cost_rows(load_config(args.config, parse_options(args.cfg_options)))
+    config = load_config(args.config, parse_options(args.cfg_options))
+    from mae.apis.model_cost import cost_rows  # late: what is wrong with the config shows before
+
+    rows = cost_rows(config)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f'{name:{width}}  {value:>10}')

@@ -25,10 +25,11 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Draw; `argv` stands for the command line."""
     args = parse_args(argv, prog)
-    from mae.apis import draw_batch, load_config
-    from mae.config import parse_options
-    from mae.visualization.figures import save_figure
+    from mae.config import load_config, parse_options
 
     config = load_config(args.config, parse_options(args.cfg_options))
+    from mae.apis import draw_batch  # late: what is wrong with the config shows before
+    from mae.visualization.figures import save_figure
+
     save_figure(draw_batch(config, num=args.num, epoch=args.epoch), args.out, 'Training images')
     print(f'wrote {args.out}')

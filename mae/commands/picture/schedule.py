@@ -25,11 +25,12 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Draw; `argv` stands for the command line."""
     args = parse_args(argv, prog)
-    from mae.apis import draw_schedule, load_config
-    from mae.config import parse_options
-    from mae.visualization.figures import save_figure
+    from mae.config import load_config, parse_options
 
     config = load_config(args.config, parse_options(args.cfg_options))
+    from mae.apis import draw_schedule  # late: what is wrong with the config shows before
+    from mae.visualization.figures import save_figure
+
     figure = draw_schedule(config, num_images=args.num_images)
     save_figure(figure, args.out)
     print(f'wrote {args.out}: {figure.note}')
