@@ -28,13 +28,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = _digits(Path(folder))
         some = files[:: len(files) // _SHOWN][:_SHOWN]
-        sheets = draw_attention(model, some), draw_pca(model, some).crop((168, 0, 344, 1000))
+        colours = draw_pca(model, some)
+        right = colours.crop((colours.width // 2, 0, *colours.size))  # without the images again
+        sheets = draw_attention(model, some), right
         near = draw_neighbours(model, folder, some, k=4)
         drawing = draw_features(model, folder)
     _save(_beside(*sheets), 'attention_pca')
     _save(near, 'neighbours')
     save_figure(drawing, IMAGES / 'features.svg')
-    _save(_batch_of_photos(), 'batch')
+    _save(_batch_of_photos().quantize(128), 'batch')  # photos are large files otherwise
 
 
 def _digits(folder: Path) -> list[Path]:
@@ -79,8 +81,7 @@ def _beside(*sheets: Image.Image) -> Image.Image:
 
 
 def _save(sheet: Image.Image, name: str) -> None:
-    """As a small file: 128 colours are enough for these."""
-    sheet.quantize(128).save(IMAGES / f'{name}.png', optimize=True)
+    sheet.save(IMAGES / f'{name}.png', optimize=True)
 
 
 if __name__ == '__main__':

@@ -130,7 +130,7 @@ def training_inputs(config: Config, first: FirstBatch) -> Tensor | None:
     with generators_kept():
         seed_generators(derive(_seed(config), first.step, 0))  # as the training loop does
         inputs = preprocessor(first.batch, True)['inputs']
-    levels = inputs * preprocessor.std + preprocessor.mean
+    levels: Tensor = inputs * preprocessor.std + preprocessor.mean
     return levels.round().clamp(0, 255).to(torch.uint8)
 
 

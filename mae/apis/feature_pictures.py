@@ -154,8 +154,9 @@ def draw_features(
     classes = sorted(set(folders))
     labels = [classes.index(folder) for folder in folders] if len(classes) > 1 else []
     title = f'{_TITLES[method]} of the features of {len(points)} images'
+    names = ['/'.join(Path(name).parts[-2:]) for name in found.names]  # of any machine
     svg = scatter_chart(
-        points, found.names, title=title, labels=labels, classes=classes if labels else ()
+        points, names, title=title, labels=labels, classes=classes if labels else ()
     )
     return Drawing(title, svg, note)
 

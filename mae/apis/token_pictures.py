@@ -104,7 +104,8 @@ def token_map(weights: Tensor, encoder: Any) -> Tensor:
     """
     prefix = encoder.num_prefix_tokens
     row = weights[:, 0] if prefix else weights.mean(1)
-    return row[:, prefix:].unflatten(1, encoder.grid_size)
+    found: Tensor = row[:, prefix:].unflatten(1, encoder.grid_size)
+    return found
 
 
 def block_number(encoder: Any, block: int) -> int:

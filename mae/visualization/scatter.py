@@ -38,8 +38,7 @@ def scatter_chart(
     places = _SIDE / 2 + (points - middle) / half * (_SIDE / 2 - _EDGE)
     radius = 4.5 if len(points) <= 300 else 3 if len(points) <= 2000 else 2
     dots = (
-        f'<circle cx="{x:.1f}" cy="{_SIDE - y:.1f}" r="{radius}" fill="{_colour(labels, number)}" '
-        'stroke="currentColor" stroke-opacity=".4" stroke-width=".5">'
+        f'<circle cx="{x:.1f}" cy="{_SIDE - y:.1f}" r="{radius}" fill="{_colour(labels, number)}">'
         f'<title>{escape(_said(number, names, labels, classes))}</title></circle>'
         for number, (x, y) in enumerate(places.tolist())
     )
@@ -48,7 +47,10 @@ def scatter_chart(
             f'<svg class="chart" viewBox="0 0 {_SIDE} {height}" role="img" '
             f'aria-label="{escape(title)}" font-family="inherit" font-size="13">',
             f'<title>{escape(title)}</title>',
+            # A thin edge: a dark colour on a dark page, a light one on a light page.
+            '<g stroke="currentColor" stroke-opacity=".4" stroke-width=".5">',
             *dots,
+            '</g>',
             *(_entry(row, line) for row, line in enumerate(legend)),
             '</svg>',
         ]
