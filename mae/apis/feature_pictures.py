@@ -187,8 +187,8 @@ def features_in_plane(
     else:
         try:
             from umap import UMAP
-        except ImportError:
-            raise ImportError('UMAP is not there: pip install umap-learn') from None
+        except ImportError as error:
+            raise ImportError(f'UMAP is not there ({error}): pip install umap-learn') from error
         found = UMAP(n_neighbors=min(_NEIGHBOURS, M - 1), random_state=seed).fit_transform(rows)
     return np.asarray(found, np.float64)
 

@@ -102,6 +102,8 @@ def _draw(runs: dict[str, Any], key: str, path: Path) -> None:
         curve_of([*training, *evaluation], key, Path(run).name)
         for run, (training, evaluation) in runs.items()
     ]
-    svg = line_chart(curves, title=key, x_label='step', y_label=key)
+    trains = any(key in record for training, _ in runs.values() for record in training)
+    x_label = 'step' if trains else 'epoch or step'
+    svg = line_chart(curves, title=key, x_label=x_label, y_label=key)
     save_figure(Drawing(key, svg, ', '.join(runs)), path)
     print(f'wrote {path}')
