@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 from mae.late_imports import import_late
 
 if TYPE_CHECKING:
+    from mae.apis.batch_picture import draw_batch
     from mae.apis.classify import ImageClassifierInferencer
     from mae.apis.detect import DetectionInferencer
+    from mae.apis.feature_pictures import draw_features, draw_neighbours
     from mae.apis.features import FeatureExtractor
     from mae.apis.formats import convert
+    from mae.apis.mistakes import TestImages, draw_confusion, draw_mistakes
     from mae.apis.model import init_model
     from mae.apis.own_classes import finetune
     from mae.apis.own_data import pretrain
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
     from mae.apis.reconstruct import reconstruct
     from mae.apis.report import report_runs
     from mae.apis.runs import test, train
+    from mae.apis.schedule_picture import draw_schedule
     from mae.apis.segment import SegmentationInferencer
+    from mae.apis.token_pictures import draw_attention, draw_pca
     from mae.apis.zoo import get_model, list_models
     from mae.config import find_config, load_config
     from mae.zoo.fetch import fetch
@@ -26,7 +31,16 @@ __all__ = [
     'FeatureExtractor',
     'ImageClassifierInferencer',
     'SegmentationInferencer',
+    'TestImages',
     'convert',
+    'draw_attention',
+    'draw_batch',
+    'draw_confusion',
+    'draw_features',
+    'draw_mistakes',
+    'draw_neighbours',
+    'draw_pca',
+    'draw_schedule',
     'fetch',
     'find_config',
     'finetune',
@@ -49,7 +63,16 @@ import_late(
         'FeatureExtractor': 'mae.apis.features',
         'ImageClassifierInferencer': 'mae.apis.classify',
         'SegmentationInferencer': 'mae.apis.segment',
+        'TestImages': 'mae.apis.mistakes',
         'convert': 'mae.apis.formats',
+        'draw_attention': 'mae.apis.token_pictures',
+        'draw_batch': 'mae.apis.batch_picture',
+        'draw_confusion': 'mae.apis.mistakes',
+        'draw_features': 'mae.apis.feature_pictures',
+        'draw_mistakes': 'mae.apis.mistakes',
+        'draw_neighbours': 'mae.apis.feature_pictures',
+        'draw_pca': 'mae.apis.token_pictures',
+        'draw_schedule': 'mae.apis.schedule_picture',
         'fetch': 'mae.zoo.fetch',
         'find_config': 'mae.config',
         'finetune': 'mae.apis.own_classes',

@@ -49,6 +49,7 @@ from mae.engine.hooks.logging import LogProcessor
 from mae.engine.img_size import fill_in_img_size
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import configures_one_optimizer, with_rate
+from mae.engine.optim.schedule import at_each_step
 from mae.engine.sharding import Parallelism, check_shardable, shard
 from mae.engine.start import announce, begin, describe, load, resume
 from mae.fault_tolerance.agreement import check_started_alike
@@ -462,15 +463,7 @@ class Runner(_Base):
         """
         if self.is_exact:
             in_steps = self.train_loop.max_steps is not None
-            schedulers = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
-            wrong, right = ('warmup_epochs', 'warmup') if in_steps else ('warmup', 'warmup_epochs')
-            if any(isinstance(item, Mapping) and wrong in item for item in schedulers):
-                length = 'max_steps' if in_steps else 'max_epochs'
-                raise ConfigError(f'param_scheduler.{wrong}: train_cfg.{length} needs {right}')
-            unit = {'by_epoch': False} if in_steps else {'convert_to_iter_based': True}
-            scheduler = [
-                {**unit, **item} if isinstance(item, Mapping) else item for item in schedulers
-            ]
+            scheduler = at_each_step(scheduler, in_steps=in_steps)
         built: list[_ParamScheduler] = super()._build_param_scheduler(scheduler, optim_wrapper)
         return built
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mae.visualization.captions import Font
 from mae.visualization.colours import Colour, colour_of
 from mae.visualization.panels import Pixels
 
@@ -210,7 +211,7 @@ def _widest(rows: Sequence[Sequence[object]]) -> int:
 def _legend_lines(
     legend: Sequence[tuple[str, Colour]],
     width: int,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
 ) -> list[list[tuple[int, str, Colour]]]:
     """Entries with their left edges, in as many lines as the width needs."""
     lines: list[list[tuple[int, str, Colour]]] = []
@@ -287,7 +288,7 @@ def _draw_box(
     text: str,
     colour: Colour,
     size: tuple[int, int],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
 ) -> None:
     left, top, right, bottom = box
     right, bottom = max(right, left + 1), max(bottom, top + 1)

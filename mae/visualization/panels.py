@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from mae.visualization.captions import break_text
+
 Pixels = NDArray[np.uint8]
 
 # Grey levels of what is hidden and of the gaps between pictures.
@@ -128,12 +130,7 @@ def _with_note(sheet: Image.Image, note: str, gap: int) -> Image.Image:
     if not note:
         return sheet
     font = ImageFont.load_default(12)
-    lines = ['']
-    for word in note.split():
-        longer = f'{lines[-1]} {word}'.strip()
-        fits = font.getlength(longer) <= sheet.width - 2 * gap
-        lines = [*lines[:-1], longer] if fits else [*lines, word]
-    text = '\n'.join(lines).strip()
+    text = '\n'.join(break_text(note, sheet.width - 2 * gap, font))
     draw = ImageDraw.Draw(sheet)
     bottom = draw.multiline_textbbox((gap, sheet.height), text, font=font)[3]
     noted = Image.new('RGB', (sheet.width, round(bottom) + gap), (_GAP, _GAP, _GAP))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mae.visualization.captions import Font, fit_text
 from mae.visualization.panels import Pixels
 
 _PAPER, _INK, _SOFT = (255, 255, 255), (28, 30, 33), (93, 100, 109)
@@ -82,7 +83,7 @@ def mistakes_picture(
         sheet.paste(Image.fromarray(pixels).resize((width, height), sharp), (left, top))
         for line, (text, ink) in enumerate(zip(texts, (_INK, tuple(_WRONG.tolist())), strict=True)):
             place = (left, top + side + 2 + line * (_FONT + 4))
-            draw.text(place, _fitting(text, side, font), ink, font)
+            draw.text(place, fit_text(text, side, font), ink, font)
     return sheet
 
 
@@ -97,7 +98,7 @@ def _shaded(counts: NDArray[np.int64], cell: int) -> Image.Image:
     return picture.resize((cell * len(counts),) * 2, Image.Resampling.NEAREST)
 
 
-def _upright(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Image.Image:
+def _upright(text: str, font: Font) -> Image.Image:
     line = Image.new('RGB', (round(font.getlength(text)) + 1, _FONT + 4), _PAPER)
     ImageDraw.Draw(line).text((0, 0), text, _INK, font)
     return line.rotate(90, expand=True)
@@ -105,9 +106,3 @@ def _upright(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> I
 
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f'{text[: _LONGEST - 1]}…'
-
-
-def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    while font.getlength(text) > width and len(text) > 1:
-        text = f'{text[:-2]}…'
-    return text

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.logging import print_log
@@ -12,6 +12,25 @@ from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from mae.registry import PARAM_SCHEDULERS
 from mae.utils.errors import ConfigError
 from mae.utils.ratio import exact
+
+
+def at_each_step(scheduler: object, *, in_steps: bool) -> list[Any]:
+    """Schedules for a `TrainLoop`: configs say that they are updated at each step.
+
+    Args:
+        scheduler: one or a list, built or as configs.
+        in_steps: whether the run's length is in steps, not in epochs.
+
+    Raises:
+        ConfigError: a warm-up in epochs of a run in steps, or the reverse.
+    """
+    schedulers = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
+    wrong, right = ('warmup_epochs', 'warmup') if in_steps else ('warmup', 'warmup_epochs')
+    if any(isinstance(item, Mapping) and wrong in item for item in schedulers):
+        length = 'max_steps' if in_steps else 'max_epochs'
+        raise ConfigError(f'param_scheduler.{wrong}: train_cfg.{length} needs {right}')
+    unit = {'by_epoch': False} if in_steps else {'convert_to_iter_based': True}
+    return [{**unit, **item} if isinstance(item, Mapping) else item for item in schedulers]
 
 
 class WarmupLR(_ParamScheduler):

@@ -1,0 +1,109 @@
+"""The logged scalars of runs: first, last, lowest and highest value of each, and seconds a step."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mae.commands.picture.arguments import CHART
+from mae.utils.command_line import parse
+
+
+def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    """Read the command line, without importing anything heavy."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument(
+        'runs', nargs='+', type=Path, metavar='RUN', help='work dirs, or scalars.json files'
+    )
+    parser.add_argument(
+        '--keys', nargs='+', metavar='NAME', help='scalars, such as loss lr top1 (default: all)'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='FILE',
+        help='.svg or .html: a curve of the first of --keys (default: loss) of each run',
+    )
+    args = parse(parser, argv)
+    if args.out is not None and args.out.suffix.lower() not in CHART:
+        parser.error(f'--out must end in {" or ".join(CHART)}, not {args.out}')
+    return args
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Print tables, and draw; `argv` stands for the command line."""
+    args = parse_args(argv, prog)
+    from mae.visualization.log_table import scalar_rows, seconds_per_step, split_records
+
+    runs = {str(run): split_records(_read(run)) for run in args.runs}
+    known = {key for parts in runs.values() for part in parts for record in part for key in record}
+    _require(args.keys or (), known)
+    for run, (training, evaluation) in runs.items():
+        seconds = seconds_per_step(training)
+        said = '' if seconds is None else f': {seconds:.4g} s a step'
+        print(f'{run}{said}')
+        _print_table('training, at step', scalar_rows(training), args.keys)
+        _print_table('evaluation, at epoch or step', scalar_rows(evaluation), args.keys)
+    if args.out is not None:
+        _draw(runs, (args.keys or ['loss'])[0], args.out)
+
+
+def _read(run: Path) -> list[dict[str, float]]:
+    """The records of a run.
+
+    Raises:
+        DataError: there is no log, or an empty one.
+    """
+    from mae.utils.errors import DataError
+    from mae.visualization.logs import find_scalars, read_scalars
+
+    path: Path | None = run if run.is_file() else find_scalars(run)
+    if path is None:
+        raise DataError(f'{run} is no work dir of a run: it has no TIME/vis_data/scalars.json')
+    records = read_scalars(path)
+    if not records:
+        raise DataError(f'{path} has no line yet')
+    return records
+
+
+def _require(keys: Sequence[str], known: set[str]) -> None:
+    from mae.utils.errors import ConfigError
+    from mae.utils.suggest import did_you_mean
+
+    for key in keys:
+        if key not in known:
+            raise ConfigError(f'--keys: nothing was logged as {key}{did_you_mean(key, known)}')
+
+
+def _print_table(title: str, rows: Sequence[Any], keys: Sequence[str] | None) -> None:
+    """Rows of one kind of records; nothing if there is none."""
+    from rich.console import Console
+    from rich.table import Table
+
+    chosen = [row for row in rows if keys is None or row.name in keys]
+    if not chosen:
+        return
+    columns = ('values', 'first', 'last', 'lowest', 'highest')
+    table = Table(title, *columns)
+    for row in chosen:
+        count = f'{row.count} + {row.broken} broken' if row.broken else str(row.count)
+        ends = (f'{each.value:.5g}' for each in (row.first, row.last))
+        outer = (f'{each.value:.5g} at {each.step}' for each in (row.lowest, row.highest))
+        table.add_row(row.name, count, *ends, *outer)
+    Console().print(table)
+
+
+def _draw(runs: dict[str, Any], key: str, path: Path) -> None:
+    from mae.visualization.curves import line_chart
+    from mae.visualization.figures import Drawing, save_figure
+    from mae.visualization.log_table import curve_of
+
+    curves = [
+        curve_of([*training, *evaluation], key, Path(run).name)
+        for run, (training, evaluation) in runs.items()
+    ]
+    trains = any(key in record for training, _ in runs.values() for record in training)
+    x_label = 'step' if trains else 'epoch or step'
+    svg = line_chart(curves, title=key, x_label=x_label, y_label=key)
+    save_figure(Drawing(key, svg, ', '.join(runs)), path)
+    print(f'wrote {path}')

@@ -1,0 +1,1 @@
+"""Pictures of a model, its results, its data and its schedule: `mae picture KIND`."""
