@@ -41,7 +41,7 @@ except SystemExit as end:
     print(end.code, [name for name in ('torch', 'transformers', 'sklearn') if name in sys.modules])
 """
     _, stdout, stderr = run('-c', start.format(config=str(config)))
-    assert stdout == '1 []\n'
+    assert stdout == f'reading {config}\n1 []\n'
     (line,) = stderr.splitlines()
     assert line.startswith('error: ')
     assert message in line

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mae.utils.command_line import add_cfg_options, add_launcher, parse, say_loading
+from mae.utils.command_line import add_cfg_options, add_launcher, parse, say_reading
 from mae.utils.trust import add_trust_argument
 
 
@@ -55,7 +55,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Train; `argv` stands for the command line."""
     args = parse_args(argv, prog)
-    say_loading(args.config)
+    say_reading(args.config)
     from mae.config import load_config, parse_options
 
     options = {**parse_options(args.cfg_options), 'launcher': args.launcher}

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from mae.engine.compile import without_recompiling
+from mae.evaluation.effective_rank import rankme
 from mae.evaluation.knn_evaluation import features_of
 from mae.evaluation.probes import KNNProbe
-from mae.evaluation.rankme import rankme
 from mae.utils.errors import DataError
 from mae.utils.runner_protocol import RunnerProtocol
 from mae.utils.seeding import generators_kept

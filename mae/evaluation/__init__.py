@@ -3,6 +3,7 @@
 from mae.evaluation.accuracy import Accuracy
 from mae.evaluation.average_precision import AveragePrecision
 from mae.evaluation.corruption_error import CorruptionError
+from mae.evaluation.effective_rank import rankme
 from mae.evaluation.evaluator import Evaluator
 from mae.evaluation.grid_accuracy import GridAccuracy
 from mae.evaluation.group_probes import GroupProbeLoop
@@ -35,4 +36,5 @@ __all__ = [
     'TestLoop',
     'ValLoop',
     'knn_scores',
+    'rankme',
 ]

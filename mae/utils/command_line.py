@@ -73,7 +73,7 @@ def _has_empty(words: Sequence[str], may_be_empty: Collection[str]) -> bool:
     return False
 
 
-def say_loading(what: str) -> None:
-    """Print, in the first process, that what was asked for is on its way: imports take seconds."""
+def say_reading(config: str) -> None:
+    """Print in the first process, before the imports that take seconds, what it is about to do."""
     if not int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0):
-        print(f'{what}: importing PyTorch and mmengine', flush=True)
+        print(f'reading {config}', flush=True)

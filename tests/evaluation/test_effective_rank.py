@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mae.evaluation.rankme import rankme
+from mae.evaluation.effective_rank import rankme
 
 
 @pytest.mark.parametrize('rank', [1, 3, 8])
