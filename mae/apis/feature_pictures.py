@@ -189,7 +189,9 @@ def features_in_plane(
             from umap import UMAP
         except ImportError as error:
             raise ImportError(f'UMAP is not there ({error}): pip install umap-learn') from error
-        found = UMAP(n_neighbors=min(_NEIGHBOURS, M - 1), random_state=seed).fit_transform(rows)
+        found = UMAP(
+            n_neighbors=min(_NEIGHBOURS, M - 1), random_state=seed, n_jobs=1
+        ).fit_transform(rows)
     return np.asarray(found, np.float64)
 
 
