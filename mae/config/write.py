@@ -49,7 +49,7 @@ def config_text(
     lines = [f'"""{quoted}"""', '', f'_base_ = {base!r}', '']
     for key, value in _nested(values).items():
         lines += _lines(key, key, value, reasons, '', '')
-    return '\n'.join(lines) + '\n'
+    return '\n'.join(lines).rstrip('\n') + '\n'
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,6 +88,10 @@ def _lines(
         for word, inner in value.items():
             yield from _lines(f'{key}.{word}', word, inner, reasons, indent + _INDENT, ',')
         yield f'{indent}){end}'
+    elif isinstance(value, list) and value and len(line) > _WIDTH:
+        yield from _with_reason(f'{indent}{name}{equals}[', reason, indent)
+        yield from (f'{indent}{_INDENT}{_literal(item)},' for item in value)
+        yield f'{indent}]{end}'
     else:
         yield from _with_reason(line, reason, indent)
 
