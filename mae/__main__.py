@@ -43,7 +43,9 @@ COMMANDS = {
     'config print': CommandRow('all values of a config', 'config', 'config_print'),
     'config diff': CommandRow('values in which two configs differ', 'config', 'config_diff'),
     'config new': CommandRow('a config file that inherits another', 'config', 'config_new'),
-    'config import': CommandRow('of mmselfsup, mmpretrain, the authors', 'config', 'config_import'),
+    'config import': CommandRow(
+        'a recipe of mmselfsup, mmpretrain or the authors as a config', 'config', 'config_import'
+    ),
 }
 
 

@@ -55,7 +55,7 @@ def test_tools_are_doors_to_the_same_functions(tool):
     ('words', 'code', 'text'),
     [
         ([], 2, 'usage: mae COMMAND'),
-        (['--help'], 0, '  pretrain      pre-train on a folder of your images'),
+        (['--help'], 0, '  pretrain       pre-train on a folder of your images'),
         (['zoo'], 2, '  zoo convert  '),
         (['zoo', '--help'], 0, '  zoo list     names of published weights'),
         (['trian'], 2, 'mae: error: no such command: trian; did you mean train?'),
