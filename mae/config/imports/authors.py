@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NoReturn
 
-from mae.config.imports.recipe import UNSTATED, Job, Recipe, Row
+from mae.config.imports.recipe import UNSTATED, Counterpart, ImportedRecipe, RecipeJob
 from mae.config.imports.tables import FLAG_ROWS
 from mae.utils.errors import ConfigError
 from mae.utils.suggest import did_you_mean
 
-_PROGRAMS: dict[str, Job] = {'pretrain': 'pretrain', 'finetune': 'ft', 'linprobe': 'linear'}
+_PROGRAMS: dict[str, RecipeJob] = {'pretrain': 'pretrain', 'finetune': 'ft', 'linprobe': 'linear'}
 _PROGRAM = re.compile(rf'(main|submitit)_({"|".join(_PROGRAMS)})(\.py)?')
 _SWITCHES = (
     *('--norm_pix_loss', '--global_pool', '--cls_token', '--eval', '--dist_eval', '--resplit'),
@@ -27,7 +27,7 @@ _PACK = {'type': 'PackInputs'}
 _FLIP = {'type': 'RandomFlip', 'prob': 0.5}
 
 
-def read_command(command: str, devices: int | None = None) -> Recipe:
+def read_command(command: str, devices: int | None = None) -> ImportedRecipe:
     """Read a command line.
 
     Args:
@@ -54,7 +54,7 @@ def read_command(command: str, devices: int | None = None) -> Recipe:
     match = _PROGRAM.fullmatch(program)
     assert match is not None
     job = _PROGRAMS[match[2]]
-    recipe = Recipe(f'{program} of the authors', job)
+    recipe = ImportedRecipe(f'{program} of the authors', job)
     rows = FLAG_ROWS[job]
     args = _parse(rows, program, words[found[0] + 1 :], recipe)
     stated = {row.old: args.get(row.old, UNSTATED) for row in rows}
@@ -73,7 +73,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(
-    rows: Sequence[Row], program: str, words: Sequence[str], recipe: Recipe
+    rows: Sequence[Counterpart], program: str, words: Sequence[str], recipe: ImportedRecipe
 ) -> dict[str, Any]:
     """The flags that are stated, by their names; unknown ones are named in the recipe."""
     parser = _Parser(prog=program, add_help=False, allow_abbrev=False)
@@ -91,7 +91,7 @@ def _parse(
     return {flag: value for flag, value in stated.items() if value is not UNSTATED}
 
 
-def _kind(row: Row) -> Any:
+def _kind(row: Counterpart) -> Any:
     """The type of a flag's value: that of its default."""
     if row.old in ('--lr', '--clip_grad', '--cutmix_minmax', '--color_jitter'):
         return float
@@ -100,7 +100,9 @@ def _kind(row: Row) -> Any:
     return str if row.default in (UNSTATED, None) else type(row.default)
 
 
-def _devices(recipe: Recipe, launcher: Sequence[str], submitted: dict[str, Any] | None) -> int:
+def _devices(
+    recipe: ImportedRecipe, launcher: Sequence[str], submitted: dict[str, Any] | None
+) -> int:
     """From the words in front of the script, or the flags of submitit, whose defaults are 2 and 8.
 
     One of which nothing is said runs on one device.
@@ -121,7 +123,7 @@ def _devices(recipe: Recipe, launcher: Sequence[str], submitted: dict[str, Any] 
     return total
 
 
-def _finish(recipe: Recipe, args: dict[str, Any], devices: int) -> None:
+def _finish(recipe: ImportedRecipe, args: dict[str, Any], devices: int) -> None:
     """What several flags say together, and what the scripts do without a flag."""
     values, job = recipe.values, recipe.job
     name = str(args['--model'])
@@ -153,7 +155,7 @@ def _finish(recipe: Recipe, args: dict[str, Any], devices: int) -> None:
     _finish_finetuning(recipe, args, crop)
 
 
-def _model(short: str, job: Job, name: str) -> tuple[str, int]:
+def _model(short: str, job: RecipeJob, name: str) -> tuple[str, int]:
     prefix = 'mae_' if job == 'pretrain' else ''
     if short not in _MODELS or name.startswith('mae_') != bool(prefix):
         known = [f'{prefix}{model}' for model in _MODELS]
@@ -161,7 +163,7 @@ def _model(short: str, job: Job, name: str) -> tuple[str, int]:
     return _MODELS[short]
 
 
-def _finish_finetuning(recipe: Recipe, args: dict[str, Any], crop: dict[str, Any]) -> None:
+def _finish_finetuning(recipe: ImportedRecipe, args: dict[str, Any], crop: dict[str, Any]) -> None:
     values = recipe.values
     values['optim_wrapper.optimizer.betas'] = (0.9, 0.999)
     values['optim_wrapper.paramwise_cfg.decay_tokens'] = False

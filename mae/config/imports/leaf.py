@@ -9,7 +9,7 @@ from typing import Any
 
 from mae.config.files import shipped_configs
 from mae.config.grammar import Promise, parse_name
-from mae.config.imports.recipe import Recipe, type_of
+from mae.config.imports.recipe import ImportedRecipe, type_of
 from mae.config.load import FROM_OPTIONS, load_config
 from mae.config.nodes import node_at
 from mae.config.write import Variable, config_text
@@ -39,7 +39,7 @@ class Leaf:
     text: str
 
 
-def as_leaf(recipe: Recipe) -> Leaf:
+def as_leaf(recipe: ImportedRecipe) -> Leaf:
     """The nearest shipped config, by the number of values that differ, and these values.
 
     Raises:
@@ -54,7 +54,7 @@ def as_leaf(recipe: Recipe) -> Leaf:
     return Leaf(base, values, tuple(recipe.left_out), text)
 
 
-def _compared(recipe: Recipe) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+def _compared(recipe: ImportedRecipe) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     """Of each config of the job its name, how plain it is, and what differs from it."""
     job = None if recipe.job == 'pretrain' else recipe.job
     arch = recipe.values.get('model.encoder.arch')
@@ -127,7 +127,7 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _check(recipe: Recipe, base: str, values: Mapping[str, Any]) -> None:
+def _check(recipe: ImportedRecipe, base: str, values: Mapping[str, Any]) -> None:
     """Load what the file will say, before it is written."""
     try:
         load_config(base, values)
@@ -136,7 +136,7 @@ def _check(recipe: Recipe, base: str, values: Mapping[str, Any]) -> None:
         raise ConfigError(f'{recipe.origin}: {message}') from error
 
 
-def _about(recipe: Recipe) -> str:
+def _about(recipe: ImportedRecipe) -> str:
     """The docstring: where it is from, and what is missing."""
     lines = [f'From {recipe.origin}, by `mae config import`.']
     if recipe.left_out:

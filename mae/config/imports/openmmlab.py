@@ -8,7 +8,7 @@ from typing import Any
 from mae.config.imports.harmless import check_harmless
 from mae.config.imports.old_openmmlab import is_old, modernised
 from mae.config.imports.pipelines import Pipeline, test_pipeline, train_pipeline
-from mae.config.imports.recipe import UNSTATED, Job, Recipe, Unread, dicts_of, type_of
+from mae.config.imports.recipe import UNSTATED, ImportedRecipe, RecipeJob, Unread, dicts_of, type_of
 from mae.config.imports.tables import MODEL_ROWS, NEEDLESS, RUN_ROWS
 from mae.config.load import read_config
 from mae.config.source import find_helpers, read_source
@@ -28,7 +28,7 @@ _OF_SWIN = ('absolute_pos_embed', 'relative_position_bias_table')
 _SMALL_START = 1e-3
 
 
-def read_openmmlab(path: Path, devices: int | None = None) -> Recipe:
+def read_openmmlab(path: Path, devices: int | None = None) -> ImportedRecipe:
     """Read a config.
 
     Args:
@@ -54,11 +54,11 @@ def read_openmmlab(path: Path, devices: int | None = None) -> Recipe:
         raise ConfigError(f'{path}: a value has another form than in mmpretrain: {what}') from error
 
 
-def _read(config: Mapping[str, Any], path: Path, devices: int | None) -> Recipe:
+def _read(config: Mapping[str, Any], path: Path, devices: int | None) -> ImportedRecipe:
     old = is_old(config)
     unread = Unread(modernised(config) if old else config)
     job = _job(unread, path)
-    recipe = Recipe(f'{path.name} (mmselfsup 0.x)' if old else path.name, job)
+    recipe = ImportedRecipe(f'{path.name} (mmselfsup 0.x)' if old else path.name, job)
     for row in (*MODEL_ROWS[job], *RUN_ROWS):
         recipe.apply(row, unread.take(row.old))
     if job == 'pretrain':
@@ -75,7 +75,7 @@ def _read(config: Mapping[str, Any], path: Path, devices: int | None) -> Recipe:
     return recipe
 
 
-def _job(unread: Unread, path: Path) -> Job:
+def _job(unread: Unread, path: Path) -> RecipeJob:
     """What the model is for."""
     model = unread.take('model.type')
     if model is UNSTATED:
@@ -103,7 +103,7 @@ def _job(unread: Unread, path: Path) -> Job:
 _ARCH = 'model.backbone.arch'
 
 
-def _pretraining(unread: Unread, recipe: Recipe) -> None:
+def _pretraining(unread: Unread, recipe: ImportedRecipe) -> None:
     values = recipe.values
     values |= {'model.type': 'MAE', 'model.masker.type': 'RandomMasker'}
     values |= {'model.decoder.type': 'TransformerDecoder', 'model.target.type': 'PixelTarget'}
@@ -113,7 +113,7 @@ def _pretraining(unread: Unread, recipe: Recipe) -> None:
     _starts(unread, recipe, 'model.init_cfg')
 
 
-def _classifier(unread: Unread, recipe: Recipe, job: Job) -> None:
+def _classifier(unread: Unread, recipe: ImportedRecipe, job: RecipeJob) -> None:
     values = recipe.values
     values['model.type'] = 'Classifier'
     pool, smoothing = _pool(unread, job), _loss(unread, recipe)
@@ -136,7 +136,7 @@ def _classifier(unread: Unread, recipe: Recipe, job: Job) -> None:
             values['model.head.init_std'] = start.get('std', 0.02)
 
 
-def _pool(unread: Unread, job: Job) -> str:
+def _pool(unread: Unread, job: RecipeJob) -> str:
     """The average of the patches, or the cls token: each version says it by another key."""
     unread.take('model.backbone.output_cls_token')
     unread.take('model.backbone.finetune')
@@ -147,7 +147,7 @@ def _pool(unread: Unread, job: Job) -> str:
     return 'avg' if average else 'cls'
 
 
-def _loss(unread: Unread, recipe: Recipe) -> float:
+def _loss(unread: Unread, recipe: ImportedRecipe) -> float:
     """The share of label smoothing; a loss that is another is named."""
     loss = unread.take('model.head.loss', None) or {}
     kind = type_of(loss)
@@ -161,7 +161,7 @@ def _loss(unread: Unread, recipe: Recipe) -> float:
     return smoothing
 
 
-def _mixing(unread: Unread, recipe: Recipe, smoothing: float) -> dict[str, Any] | None:
+def _mixing(unread: Unread, recipe: ImportedRecipe, smoothing: float) -> dict[str, Any] | None:
     """Mixup and cutmix, of which each batch gets one; their rates add up in the older versions."""
     augments = dicts_of(unread.take('model.train_cfg.augments', None))
     shares = unread.take('model.train_cfg.probs', None)
@@ -187,7 +187,7 @@ def _mixing(unread: Unread, recipe: Recipe, smoothing: float) -> dict[str, Any] 
     }
 
 
-def _starts(unread: Unread, recipe: Recipe, key: str) -> list[dict[str, Any]]:
+def _starts(unread: Unread, recipe: ImportedRecipe, key: str) -> list[dict[str, Any]]:
     """How weights begin; ours begin as the authors' do."""
     starts = dicts_of(unread.take(key, None))
     for start in starts:
@@ -196,7 +196,7 @@ def _starts(unread: Unread, recipe: Recipe, key: str) -> list[dict[str, Any]]:
     return starts
 
 
-def _data(unread: Unread, recipe: Recipe, job: Job) -> None:
+def _data(unread: Unread, recipe: ImportedRecipe, job: RecipeJob) -> None:
     values, place = recipe.values, 'train_dataloader.dataset'
     key = f'{place}.pipeline'
     pipeline = train_pipeline(dicts_of(unread.take(key, None)), recipe, key)
@@ -219,12 +219,15 @@ def _data(unread: Unread, recipe: Recipe, job: Job) -> None:
         metric = unread.take(evaluator, None)
         if metric and type_of(metric) != 'Accuracy':
             recipe.leave_out(evaluator, metric, 'is top-1 and top-5')
+    backends = dicts_of(unread.look('visualizer.vis_backends'))
+    if any(type_of(backend) != 'LocalVisBackend' for backend in backends):
+        recipe.leave_out('visualizer.vis_backends', backends, 'state it in the new config')
     sampler = unread.look('train_dataloader.sampler')
     if type_of(sampler) not in ('', 'DefaultSampler'):
         recipe.leave_out('train_dataloader.sampler', sampler, 'is `GlobalBatchSampler`')
 
 
-def _statistics(unread: Unread, recipe: Recipe, pipeline: Pipeline) -> None:
+def _statistics(unread: Unread, recipe: ImportedRecipe, pipeline: Pipeline) -> None:
     for name, found in (('mean', pipeline.mean), ('std', pipeline.std)):
         for place in ('model.data_preprocessor', 'data_preprocessor'):
             stated = unread.take(f'{place}.{name}', None)
@@ -233,7 +236,7 @@ def _statistics(unread: Unread, recipe: Recipe, pipeline: Pipeline) -> None:
             recipe.values[f'model.preprocessor.{name}'] = found
 
 
-def _optimizer(unread: Unread, recipe: Recipe, job: Job) -> None:
+def _optimizer(unread: Unread, recipe: ImportedRecipe, job: RecipeJob) -> None:
     values, theirs, ours = recipe.values, 'optim_wrapper.optimizer', 'optim_wrapper.optimizer'
     kind = type_of(unread.look(theirs))
     unread.take(f'{theirs}.type')
@@ -250,7 +253,7 @@ def _optimizer(unread: Unread, recipe: Recipe, job: Job) -> None:
         _by_parameter(unread, recipe)
 
 
-def _precision(unread: Unread, recipe: Recipe) -> None:
+def _precision(unread: Unread, recipe: ImportedRecipe) -> None:
     """Mixed or not, and sharded or not."""
     wrapper, strategy = type_of(unread.look('optim_wrapper')), unread.take('strategy', None)
     is_mixed = wrapper in ('AmpOptimWrapper', 'DeepSpeedOptimWrapper')
@@ -266,7 +269,7 @@ def _precision(unread: Unread, recipe: Recipe) -> None:
         recipe.leave_out('strategy.type', kind, "parallel=dict(type='fsdp') shards a model here")
 
 
-def _by_parameter(unread: Unread, recipe: Recipe) -> None:
+def _by_parameter(unread: Unread, recipe: ImportedRecipe) -> None:
     """Weight decay and learning rate that differ between parameters."""
     place = 'optim_wrapper.paramwise_cfg'
     stated = [unread.take(f'{place}.layer_decay_rate', None)]
@@ -286,7 +289,7 @@ def _by_parameter(unread: Unread, recipe: Recipe) -> None:
             recipe.leave_out(f'{place}.custom_keys.{name}', options)
 
 
-def _schedule(unread: Unread, recipe: Recipe) -> None:
+def _schedule(unread: Unread, recipe: ImportedRecipe) -> None:
     values, warmup = recipe.values, 0
     for number, step in enumerate(dicts_of(unread.take('param_scheduler', None))):
         key, kind = f'param_scheduler.{number}', type_of(step)
@@ -307,7 +310,7 @@ def _schedule(unread: Unread, recipe: Recipe) -> None:
     values['param_scheduler.warmup_epochs'] = warmup
 
 
-def _batch(unread: Unread, recipe: Recipe, path: Path, devices: int | None) -> None:
+def _batch(unread: Unread, recipe: ImportedRecipe, path: Path, devices: int | None) -> None:
     """The global batch, by which the learning rate is stated."""
     batch = recipe.values.get('train_dataloader.batch_size')
     if not batch:

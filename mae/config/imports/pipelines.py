@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mae.config.imports.recipe import Recipe, type_of
+from mae.config.imports.recipe import ImportedRecipe, type_of
 
 _Step = dict[str, Any]
 _BICUBIC = (3, 'bicubic')
@@ -33,7 +33,7 @@ class Pipeline:
     erase: dict[str, Any] | None = None
 
 
-def train_pipeline(steps: Sequence[_Step], recipe: Recipe, key: str) -> Pipeline:
+def train_pipeline(steps: Sequence[_Step], recipe: ImportedRecipe, key: str) -> Pipeline:
     """Read what an image goes through in training.
 
     Args:
@@ -62,7 +62,7 @@ def train_pipeline(steps: Sequence[_Step], recipe: Recipe, key: str) -> Pipeline
     return found
 
 
-def test_pipeline(steps: Sequence[_Step], recipe: Recipe, key: str) -> Pipeline:
+def test_pipeline(steps: Sequence[_Step], recipe: ImportedRecipe, key: str) -> Pipeline:
     """Read what an image goes through in validation: a resize of the short side, and the centre."""
     found, short, side = Pipeline(), 0, 0
     for number, step in enumerate(steps):
@@ -81,7 +81,7 @@ def test_pipeline(steps: Sequence[_Step], recipe: Recipe, key: str) -> Pipeline:
     return found
 
 
-def _common(step: _Step, found: Pipeline, recipe: Recipe, place: str) -> None:
+def _common(step: _Step, found: Pipeline, recipe: ImportedRecipe, place: str) -> None:
     """A step of training and validation alike."""
     kind = type_of(step)
     if kind == 'Normalize':
@@ -92,7 +92,7 @@ def _common(step: _Step, found: Pipeline, recipe: Recipe, place: str) -> None:
         recipe.leave_out(place, step, 'no transform here does this')
 
 
-def _crop(step: _Step, recipe: Recipe, place: str) -> _Step:
+def _crop(step: _Step, recipe: ImportedRecipe, place: str) -> _Step:
     """In mmselfsup `scale` is the share of the area, in mmpretrain the side of the result."""
     scale = step.get('scale')
     is_share = isinstance(scale, Sequence) and max(scale) <= 1
@@ -105,12 +105,12 @@ def _crop(step: _Step, recipe: Recipe, place: str) -> _Step:
     return crop
 
 
-def _note_interpolation(step: _Step, recipe: Recipe, place: str) -> None:
+def _note_interpolation(step: _Step, recipe: ImportedRecipe, place: str) -> None:
     if (kind := step.get('interpolation', 'bilinear')) not in _BICUBIC:
         recipe.leave_out(f'{place}.interpolation', kind, 'images are resized bicubically here')
 
 
-def _rand_augment(step: _Step, recipe: Recipe, place: str) -> _Step:
+def _rand_augment(step: _Step, recipe: ImportedRecipe, place: str) -> _Step:
     if (policies := step.get('policies')) != 'timm_increasing':
         recipe.leave_out(f'{place}.policies', policies, "timm's operations are used")
     words = ['rand', f'm{step.get("magnitude_level", 9)}']
@@ -121,7 +121,7 @@ def _rand_augment(step: _Step, recipe: Recipe, place: str) -> _Step:
     return {'type': 'RandAugment', 'policy': '-'.join([*words, 'inc1'])}
 
 
-def _erase(step: _Step, recipe: Recipe, place: str) -> _Step:
+def _erase(step: _Step, recipe: ImportedRecipe, place: str) -> _Step:
     erase = {'prob': step.get('erase_prob', 0.5), 'mode': 'const', 'max_count': 1}
     if step.get('mode', 'const') == 'rand':
         erase['mode'] = 'pixel'
@@ -134,7 +134,7 @@ def _erase(step: _Step, recipe: Recipe, place: str) -> _Step:
     return erase
 
 
-def _all_of_timm(step: _Step, found: Pipeline, recipe: Recipe, place: str) -> None:
+def _all_of_timm(step: _Step, found: Pipeline, recipe: ImportedRecipe, place: str) -> None:
     """mmselfsup 0.x calls timm's `create_transform` for crop, flip, RandAugment and erasing."""
     found.steps += [
         {'type': 'DecodeRandomResizedCrop', 'scale': (0.08, 1.0)},

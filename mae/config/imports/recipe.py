@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Job = Literal['pretrain', 'ft', 'linear']
+RecipeJob = Literal['pretrain', 'ft', 'linear']
 
 # Of a row without a value of its own; None is one.
 UNSTATED = object()
@@ -12,7 +12,7 @@ _LONGEST = 60
 
 
 @dataclass(frozen=True)
-class Row:
+class Counterpart:
     """A key or flag of another home, and what becomes of it here.
 
     Attributes:
@@ -33,7 +33,7 @@ class Row:
 
 
 @dataclass
-class Recipe:
+class ImportedRecipe:
     """A training, in the keys of this toolbox.
 
     Attributes:
@@ -44,7 +44,7 @@ class Recipe:
     """
 
     origin: str
-    job: Job = 'pretrain'
+    job: RecipeJob = 'pretrain'
     values: dict[str, Any] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class Recipe:
             shown = f'{shown[: _LONGEST - 3]}...'
         self.left_out.append(f'{key}={shown}: {why}')
 
-    def apply(self, row: Row, value: Any) -> None:
+    def apply(self, row: Counterpart, value: Any) -> None:
         """Carry the value of a row over, or note that it is not."""
         if value is UNSTATED:
             value = row.default

@@ -1,0 +1,110 @@
+"""The pages of the reference: one for each package of `mae`, with all that its modules define.
+
+A class that hands further keywords to the class it inherits from is shown with that one's options.
+"""
+
+import inspect
+import pkgutil
+import re
+import shutil
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import mae
+
+# Of a package that nobody imports from: command lines, and what workers run by themselves.
+LEFT_OUT = ('mae.__main__', 'mae.commands', 'mae.benchmark.on_device', 'mae.benchmark.worker')
+_ARGS = re.compile(r'^(\s*)Args:\n((?:\1\s+.*\n|\s*\n)*)', re.MULTILINE)
+_OPTION = re.compile(r'^\s{4}(\w+):', re.MULTILINE)
+
+
+def packages() -> dict[str, list[str]]:
+    """Names of the modules by the package they lie in, packages without modules left out."""
+    found: dict[str, list[str]] = {'mae': []}
+    for module in pkgutil.walk_packages(mae.__path__, 'mae.'):
+        if module.name.startswith(LEFT_OUT):
+            continue
+        if module.ispkg:
+            found[module.name] = []
+        else:
+            found[module.name.rpartition('.')[0]].append(module.name)
+    return found
+
+
+def write(folder: Path) -> None:
+    """Write the pages anew; one whose package is gone disappears."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    names = packages()
+    entries = '\n'.join(f'   {name}' for name in names)
+    index = f'{_title("Reference")}\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n'
+    (folder / 'index.rst').write_text(index, encoding='utf-8')
+    for package, modules in names.items():
+        parts = [_title(package), f'.. automodule:: {package}\n   :no-members:\n']
+        for module in modules:
+            parts += [_title(module.rpartition('.')[2], '-'), f'.. automodule:: {module}\n']
+        (folder / f'{package}.rst').write_text('\n'.join(parts), encoding='utf-8')
+
+
+def _title(text: str, line: str = '=') -> str:
+    return f'{text}\n{line * len(text)}\n'
+
+
+def add_inherited_options(
+    app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]
+) -> None:
+    """Add the options that a class takes by way of the classes it inherits from."""
+    if what == 'class':
+        for parent, args in inherited_options(value):
+            lines += ['', f'Options of `{parent}`:', *(f'    {line}' for line in args), '']
+
+
+def inherited_options(kind: type) -> Iterator[tuple[str, list[str]]]:
+    """Of each class from which a class takes options, its name and the lines on these options."""
+    own = _args_of(kind)
+    named = set(_OPTION.findall('\n'.join(own)))
+    for below, parent in zip(kind.__mro__, kind.__mro__[1:], strict=False):
+        if not (_hands_on(below) and parent.__module__.startswith('mae.')):
+            return
+        args = _args_of(parent)
+        kept = [part for part in _by_option(args) if part[0].split(':')[0].strip() not in named]
+        named |= set(_OPTION.findall('\n'.join(args)))
+        if kept:
+            yield parent.__name__, [line for part in kept for line in part]
+
+
+def _hands_on(kind: type) -> bool:
+    """Whether a class has `**options`, or no arguments of its own."""
+    own = vars(kind).get('__init__')
+    if own is None:
+        return True
+    kinds = [parameter.kind for parameter in inspect.signature(own).parameters.values()]
+    return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _args_of(kind: type) -> list[str]:
+    """The lines below `Args:` of a class's own docstring, indented by four."""
+    text = inspect.cleandoc(vars(kind).get('__doc__') or '') + '\n'
+    found = _ARGS.search(text)
+    return [line for line in found[2].splitlines() if line.strip()] if found else []
+
+
+def _by_option(lines: list[str]) -> list[list[str]]:
+    """The lines of each option."""
+    parts: list[list[str]] = []
+    for line in lines:
+        if _OPTION.match(line) or not parts:
+            parts.append([])
+        parts[-1].append(line)
+    return parts
+
+
+def all_classes() -> Iterator[type]:
+    """The classes that the pages show."""
+    for modules in packages().values():
+        for name in modules:
+            for value in vars(import_module(name)).values():
+                if inspect.isclass(value) and value.__module__ == name:
+                    yield value
