@@ -18,8 +18,10 @@ CONFIGS = [
     'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k',
     'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k',
 ]
-SECTIONS = ('model', 'train_dataloader', 'val_dataloader', 'optim_wrapper', 'param_scheduler')
-SECTIONS += ('train_cfg', 'randomness', 'default_hooks')
+SECTIONS = (
+    *('model', 'train_dataloader', 'val_dataloader', 'optim_wrapper', 'param_scheduler'),
+    *('train_cfg', 'randomness', 'default_hooks'),
+)
 # Arguments with a default, which the shipped configs do not state.
 UNSTATED = {
     *('model.encoder.mlp_ratio', 'model.encoder.in_channels', 'model.encoder.norm_eps'),
@@ -73,7 +75,9 @@ def test_inherited_options_are_shown(api_pages):
     assert parent == 'PooledHead'
     assert {'pool', 'norm', 'init_std'} <= set(names)
     assert not {'num_classes', 'embed_dim'} & set(names)  # the class's own
-    shown = ''.join(line for _, part in api_pages.inherited_options(LinearGridHead) for line in part)
+    shown = ''.join(
+        line for _, part in api_pages.inherited_options(LinearGridHead) for line in part
+    )
     assert 'init_std' in shown
 
 

@@ -13,7 +13,7 @@ _ARCHS |= {'deit-small': 'small', 'deit-base': 'base'}
 _SIZES = {'embed_dims': 'embed_dim', 'num_layers': 'depth', 'num_heads': 'num_heads'}
 
 
-def _arch(value: Any) -> Any:
+def full_arch(value: Any) -> Any:
     """Their name or sizes of a ViT as ours."""
     if isinstance(value, dict):
         return {ours: value[theirs] for theirs, ours in _SIZES.items() if theirs in value}
@@ -31,7 +31,9 @@ def _clip(value: Any) -> Any:
 _FOLLOWS = 'follows from the encoder'
 _AUTO = 'is found by itself'
 _BACKBONE = (
-    Counterpart('model.backbone.arch', 'model.encoder.arch', 'base', _arch, why='by its full name'),
+    Counterpart(
+        'model.backbone.arch', 'model.encoder.arch', 'base', full_arch, why='by its full name'
+    ),
     Counterpart('model.backbone.img_size', 'model.encoder.img_size', 224),
     Counterpart('model.backbone.patch_size', 'model.encoder.patch_size', 16),
     Counterpart('model.backbone.drop_path_rate', 'model.encoder.drop_path_rate', 0.0),
