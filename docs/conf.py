@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,8 +36,6 @@ extensions = [
 ]
 myst_heading_anchors = 4
 default_role = 'code'
-# Pages show what a file of the repository is called; a folder is no page.
-suppress_warnings = ['myst.xref_missing']
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'signature'
@@ -84,8 +84,39 @@ def add_navigation(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += '\n' + navigation(source[0])
 
 
+def lead_to_reference(app: Sphinx, doctree: nodes.document) -> None:
+    """Let a link to a folder or module of `mae` lead to its reference; others are no link."""
+    here = Path(app.env.doc2path(app.env.docname)).parent
+    links: list[nodes.Element] = list(doctree.findall(addnodes.pending_xref))
+    links += doctree.findall(addnodes.download_reference)
+    for link in links:
+        if link.get('reftype') != 'myst' or link.get('refdomain') == 'doc':
+            continue
+        path = (here / link['reftarget']).resolve()
+        if not path.is_relative_to(ROOT):
+            continue
+        folder = path if path.is_dir() else path.parent
+        name = '.'.join(folder.relative_to(ROOT).parts)
+        page = f'docs/api/{name}'
+        if path.suffix in ('', '.py') and page in app.env.found_docs:
+            new = addnodes.pending_xref(
+                '',
+                *link.children,
+                refdoc=app.env.docname,
+                refdomain='doc',
+                reftype='myst',
+                reftarget=page,
+                reftargetid=None,
+                refexplicit=True,
+            )
+            link.replace_self(new)
+        elif path.is_dir():
+            link.replace_self(link.children)
+
+
 def setup(app: Sphinx) -> None:
     """Write the reference's pages, and add what pages have on the site alone."""
     app.connect('builder-inited', lambda app: api_pages.write(ROOT / 'docs/api'))
     app.connect('source-read', add_navigation)
+    app.connect('doctree-read', lead_to_reference)
     app.connect('autodoc-process-docstring', api_pages.add_inherited_options)
