@@ -14,10 +14,12 @@ from typing import Any
 
 import mae
 
-# Of a package that nobody imports from: command lines, and what workers run by themselves.
-LEFT_OUT = ('mae.__main__', 'mae.commands', 'mae.benchmark.on_device', 'mae.benchmark.worker')
+# Nobody imports from these: command lines, and what the tools of protocols and benchmarks run.
+LEFT_OUT = ('mae.__main__', 'mae.commands', 'mae.protocol', 'mae.benchmark')
 _ARGS = re.compile(r'^(\s*)Args:\n((?:\1\s+.*\n|\s*\n)*)', re.MULTILINE)
 _OPTION = re.compile(r'^\s{4}(\w+):', re.MULTILINE)
+# Signs that mean something in reStructuredText, and nothing in our docstrings.
+_MARKUP = re.compile(r'[*|]|(?<=\w)_(?!\w)')
 
 
 def packages() -> dict[str, list[str]]:
@@ -52,13 +54,21 @@ def _title(text: str, line: str = '=') -> str:
     return f'{text}\n{line * len(text)}\n'
 
 
-def add_inherited_options(
+def prepare_docstring(
     app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]
 ) -> None:
-    """Add the options that a class takes by way of the classes it inherits from."""
+    """Add the options that a class takes by way of its parents, and escape what is no markup."""
     if what == 'class':
-        for parent, args in inherited_options(value):
-            lines += ['', f'Options of `{parent}`:', *(f'    {line}' for line in args), '']
+        found = [line for _, args in inherited_options(value) for line in args]
+        lines += ['', 'Keyword Args:', *found, ''] if found else []
+    lines[:] = [line if line.lstrip().startswith('>>>') else _escaped(line) for line in lines]
+
+
+def _escaped(line: str) -> str:
+    """Outside of backticks."""
+    parts = line.split('`')
+    parts[::2] = [_MARKUP.sub(r'\\\g<0>', part) for part in parts[::2]]
+    return '`'.join(parts)
 
 
 def inherited_options(kind: type) -> Iterator[tuple[str, list[str]]]:
@@ -86,8 +96,8 @@ def _hands_on(kind: type) -> bool:
 
 def _args_of(kind: type) -> list[str]:
     """The lines below `Args:` of a class's own docstring, indented by four."""
-    text = inspect.cleandoc(vars(kind).get('__doc__') or '') + '\n'
-    found = _ARGS.search(text)
+    text = vars(kind).get('__doc__')
+    found = _ARGS.search(f'{inspect.cleandoc(text)}\n') if isinstance(text, str) else None
     return [line for line in found[2].splitlines() if line.strip()] if found else []
 
 

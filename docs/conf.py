@@ -42,7 +42,6 @@ autodoc_typehints = 'signature'
 autodoc_preserve_defaults = True
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 napoleon_numpy_docstring = False
-viewcode_line_numbers = True
 
 html_theme = 'furo'
 html_title = f'MAE {release}'
@@ -119,4 +118,5 @@ def setup(app: Sphinx) -> None:
     app.connect('builder-inited', lambda app: api_pages.write(ROOT / 'docs/api'))
     app.connect('source-read', add_navigation)
     app.connect('doctree-read', lead_to_reference)
-    app.connect('autodoc-process-docstring', api_pages.add_inherited_options)
+    # Before napoleon, which makes reStructuredText of the sections.
+    app.connect('autodoc-process-docstring', api_pages.prepare_docstring, priority=400)
