@@ -16,7 +16,7 @@ import mae
 
 # Nobody imports from these: command lines, and what the tools of protocols and benchmarks run.
 LEFT_OUT = ('mae.__main__', 'mae.commands', 'mae.protocol', 'mae.benchmark')
-_ARGS = re.compile(r'^(\s*)Args:\n((?:\1\s+.*\n|\s*\n)*)', re.MULTILINE)
+_ARGS = re.compile(r'^Args:\n((?: +.*\n| *\n)*)', re.MULTILINE)
 _OPTION = re.compile(r'^\s{4}(\w+):', re.MULTILINE)
 # Signs that mean something in reStructuredText, and nothing in our docstrings.
 _MARKUP = re.compile(r'[*|]|(?<=\w)_(?!\w)')
@@ -58,7 +58,7 @@ def prepare_docstring(
     app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]
 ) -> None:
     """Add the options that a class takes by way of its parents, and escape what is no markup."""
-    if what == 'class':
+    if what == 'class' and value.__module__.startswith('mae.'):
         found = [line for _, args in inherited_options(value) for line in args]
         lines += ['', 'Keyword Args:', *found, ''] if found else []
     lines[:] = [line if line.lstrip().startswith('>>>') else _escaped(line) for line in lines]
@@ -90,15 +90,15 @@ def _hands_on(kind: type) -> bool:
     own = vars(kind).get('__init__')
     if own is None:
         return True
-    kinds = [parameter.kind for parameter in inspect.signature(own).parameters.values()]
-    return inspect.Parameter.VAR_KEYWORD in kinds
+    parameters = inspect.signature(own).parameters.values()
+    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _args_of(kind: type) -> list[str]:
     """The lines below `Args:` of a class's own docstring, indented by four."""
     text = vars(kind).get('__doc__')
     found = _ARGS.search(f'{inspect.cleandoc(text)}\n') if isinstance(text, str) else None
-    return [line for line in found[2].splitlines() if line.strip()] if found else []
+    return [line for line in found[1].splitlines() if line.strip()] if found else []
 
 
 def _by_option(lines: list[str]) -> list[list[str]]:

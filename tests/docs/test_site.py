@@ -81,6 +81,13 @@ def test_inherited_options_are_shown(api_pages):
     assert 'init_std' in shown
 
 
+def test_no_class_breaks_the_reference(api_pages):
+    names = {
+        kind.__name__ for kind in api_pages.all_classes() if [*api_pages.inherited_options(kind)]
+    }
+    assert {'LinearHead', 'WarmupCosineLR', 'DenseViTEncoder'} <= names
+
+
 @pytest.mark.parametrize('page', HOMES, ids=lambda path: path.stem)
 def test_pages_of_other_homes_name_keys_that_exist(page):
     """In the last column, whose words are ours."""
