@@ -84,7 +84,8 @@ def _lines(
     line = f'{indent}{name}{equals}{_literal(value)}{end}'
     is_dict = isinstance(value, Mapping) and bool(value)
     if is_dict and (len(line) > _WIDTH or (inside and not is_chain)):
-        yield from _with_reason(f'{indent}{name}{equals}dict(', reason, indent)
+        said = '' if is_chain else reason  # else at the line of the single value
+        yield from _with_reason(f'{indent}{name}{equals}dict(', said, indent)
         for word, inner in value.items():
             yield from _lines(f'{key}.{word}', word, inner, reasons, indent + _INDENT, ',')
         yield f'{indent}){end}'
