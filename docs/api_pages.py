@@ -68,6 +68,7 @@ def _escaped(line: str) -> str:
     """Outside of backticks."""
     parts = line.split('`')
     parts[::2] = [_MARKUP.sub(r'\\\g<0>', part) for part in parts[::2]]
+    parts[2::2] = [f'\\ {part}' if part[:1].isalnum() else part for part in parts[2::2]]
     return '`'.join(parts)
 
 

@@ -36,12 +36,15 @@ extensions = [
 ]
 myst_heading_anchors = 4
 default_role = 'code'
+# A word before a colon is taken for a type, of which several may have the name.
+suppress_warnings = ['ref.python']
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'signature'
 autodoc_preserve_defaults = True
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 html_theme = 'furo'
 html_title = f'MAE {release}'
