@@ -6,7 +6,6 @@ A class that hands further keywords to the class it inherits from is shown with 
 import inspect
 import pkgutil
 import re
-import shutil
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +18,8 @@ LEFT_OUT = ('mae.__main__', 'mae.commands', 'mae.protocol', 'mae.benchmark')
 _ARGS = re.compile(r'^Args:\n((?: +.*\n| *\n)*)', re.MULTILINE)
 _OPTION = re.compile(r'^\s{4}(\w+):', re.MULTILINE)
 # Signs that mean something in reStructuredText, and nothing in our docstrings.
-_MARKUP = re.compile(r'[*|]|(?<=\w)_(?!\w)')
+# `N.` alone would begin a list.
+_MARKUP = re.compile(r'[*|]|(?<=\w)_(?!\w)|(?<=: [A-Za-z])\.(?!\S)')
 
 
 def packages() -> dict[str, list[str]]:
@@ -36,18 +36,23 @@ def packages() -> dict[str, list[str]]:
 
 
 def write(folder: Path) -> None:
-    """Write the pages anew; one whose package is gone disappears."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Write the pages, those that have changed; one whose package is gone disappears."""
     names = packages()
     entries = '\n'.join(f'   {name}' for name in names)
-    index = f'{_title("Reference")}\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n'
-    (folder / 'index.rst').write_text(index, encoding='utf-8')
+    pages = {'index': f'{_title("Reference")}\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n'}
     for package, modules in names.items():
         parts = [_title(package), f'.. automodule:: {package}\n   :no-members:\n']
         for module in modules:
             parts += [_title(module.rpartition('.')[2], '-'), f'.. automodule:: {module}\n']
-        (folder / f'{package}.rst').write_text('\n'.join(parts), encoding='utf-8')
+        pages[package] = '\n'.join(parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob('*.rst'):
+        if old.stem not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        path = folder / f'{name}.rst'
+        if not path.is_file() or path.read_text(encoding='utf-8') != text:
+            path.write_text(text, encoding='utf-8')
 
 
 def _title(text: str, line: str = '=') -> str:
