@@ -81,6 +81,21 @@ def test_inherited_options_are_shown(api_pages):
     assert 'init_std' in shown
 
 
+@pytest.mark.parametrize(
+    ('line', 'escaped'),
+    [
+        ('|w| times a*b', r'\|w\| times a\*b'),
+        ('`a*b` of `Block`s', r'`a*b` of `Block`\ s'),
+        ('    num_classes: N.', r'    num_classes: N\.'),
+        ('type_ or base_lr', r'type\_ or base_lr'),
+    ],
+)
+def test_docstrings_hold_no_markup_but_code(line, escaped, api_pages):
+    lines = [line, f'>>> {line}']
+    api_pages.prepare_docstring(None, 'function', '', None, None, lines)
+    assert lines == [escaped, f'>>> {line}']
+
+
 def test_no_class_breaks_the_reference(api_pages):
     names = {
         kind.__name__ for kind in api_pages.all_classes() if [*api_pages.inherited_options(kind)]
