@@ -44,12 +44,12 @@ type: $(stamp) ## mypy, strict on mae/
 law: $(stamp) ## The import law
 	$(bin)/lint-imports --no-logo --no-cache
 
-docs: $(stamp_docs) ## The zoo's tables, and reference pages from the docstrings in build/docs
+docs: $(stamp_docs) ## The tables of the pages, and the site in build/docs
 	$(bin)/python docs/zoo.py
-	$(bin)/pdoc --docformat google --output-directory build/docs mae mae.models.layers
+	$(bin)/sphinx-build --fail-on-warning --keep-going --quiet -c docs -d build/doctrees . build/docs
 
 clean: ## Remove build leftovers and caches; .venv, data and work_dirs stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	rm -rf build docs/api dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 	find mae tools tests configs -name __pycache__ -prune -exec rm -rf {} +
 
 # mmengine and mmcv ask for opencv-python, which needs the system's libGL. It shares its folder

@@ -1,4 +1,4 @@
-"""Writes the tables of weights and results, or counts: `python docs/zoo.py [CONFIG]`.
+"""Writes the tables of weights, results and foreign keys, or counts: `python docs/zoo.py [CONFIG]`.
 
 A published number stands once, in the metafile of the config that measures it. Every table that
 shows it is a block of a page, `<!-- NAME: written by docs/zoo.py -->` to `<!-- /NAME -->`. A new
@@ -20,6 +20,8 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from mae.config.grammar import Promise, parse_name
+from mae.config.imports.recipe import UNSTATED, Counterpart
+from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, NEEDLESS, RUN_ROWS
 from mae.config.nodes import node_at
 from mae.zoo.index import Entry, read_index
 
@@ -343,6 +345,44 @@ def _note(entry: Entry) -> str:
     return '; '.join([*holds, entry.note] if entry.note else holds)
 
 
+# --- tables of other homes ------------------------------------------------------------------------
+
+
+def flags(job: str) -> Write:
+    """The flags of a script of the authors; `mae config import` goes by the same rows."""
+    rows = FLAG_ROWS[job]
+    head = ['flag', 'default', 'here']
+    return lambda page: _table(head, [[o, _default(r), h] for o, r, h in _counterparts(rows)])
+
+
+def keys(*rows: Counterpart) -> Write:
+    """The keys of mmselfsup and mmpretrain, likewise."""
+    return lambda page: _table(['key', 'here'], [[o, h] for o, _, h in _counterparts(rows)])
+
+
+def needless(page: Path) -> Lines:
+    """Sections that nothing here is stated in place of."""
+    merged: dict[str, Lines] = {}
+    for key, why in NEEDLESS.items():
+        merged.setdefault(why, []).append(f'`{key}`')
+    return _table(['key', 'here'], [[', '.join(names), why] for why, names in merged.items()])
+
+
+def _counterparts(rows: Sequence[Counterpart]) -> Iterator[tuple[str, Counterpart, str]]:
+    """Names, the first row of these, and what is here; names of the same reason are one row."""
+    merged: dict[str, list[Counterpart]] = {}
+    for row in rows:
+        here = ', '.join(filter(None, [f'`{row.new}`' if row.new else '', row.why]))
+        merged.setdefault(here if not row.new else f'{here}|{row.old}', []).append(row)
+    for here, same in merged.items():
+        yield ', '.join(f'`{row.old}`' for row in same), same[0], here.partition('|')[0]
+
+
+def _default(row: Counterpart) -> str:
+    is_switch = row.default is False
+    return '' if row.default is UNSTATED else 'off' if is_switch else f'`{row.default}`'
+
+
 # --- pages ----------------------------------------------------------------------------------------
 
 # The writer of each block. A block that a page lacks is not missed.
@@ -350,6 +390,17 @@ BLOCKS: dict[str, dict[str, Write]] = {
     'docs/en/model_zoo.md': {'zoo': overview},
     'docs/en/user_guides/reproduce.md': {'published': by_size},
     'docs/en/advanced_guides/changed_maths.md': {'decoder-depth': decoder_depth},
+    'docs/en/coming_from/authors.md': {
+        'main-pretrain': flags('pretrain'),
+        'main-finetune': flags('ft'),
+        'main-linprobe': flags('linear'),
+    },
+    'docs/en/coming_from/openmmlab.md': {
+        'pretrain-keys': keys(*MODEL_ROWS['pretrain']),
+        'classifier-keys': keys(*MODEL_ROWS['ft']),
+        'run-keys': keys(*RUN_ROWS),
+        'needless': needless,
+    },
     'configs/finetune/README.md': {
         'whole': results(
             lambda p: p.job == 'ft' and p.variant is None and p.percent == 100, tuple(VALUES)

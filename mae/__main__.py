@@ -54,6 +54,9 @@ COMMANDS = {
     'config diff': CommandRow('values in which two configs differ', 'config', 'config_diff'),
     'config cost': CommandRow("parameters and FLOPs of a config's model", 'cost'),
     'config new': CommandRow('a config file that inherits another', 'config', 'config_new'),
+    'config import': CommandRow(
+        'a recipe of mmselfsup, mmpretrain or the authors as a config', 'config', 'config_import'
+    ),
 }
 
 

@@ -1,10 +1,11 @@
-"""Configs as text: all values of one, the differences of two, a new one that inherits another."""
+"""Configs as text: all values, the differences of two, new ones, and those of other homes."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from mae.utils.command_line import add_cfg_options, parse
+from mae.utils.files import whole_file
 
 
 def config_print(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -68,3 +69,63 @@ def config_new(argv: Sequence[str] | None = None, prog: str | None = None) -> No
     name = base.stem if base in shipped_configs() else str(base.resolve())
     write_config(args.file, f'{base.stem}, changed.', name, options)
     print(f'wrote {args.file}; mae train {args.file} trains it')
+
+
+def config_import(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Write another home's recipe as a config of ours; `argv` stands for the command line."""
+    args = _import_args(argv, prog)
+    from mae.config.imports import as_leaf, read_command, read_openmmlab
+    from mae.utils.errors import ConfigError
+
+    if args.command is not None:
+        leaf = as_leaf(read_command(args.command, args.devices))
+    else:
+        leaf = as_leaf(read_openmmlab(_old_file(args.file), args.devices))
+    if args.out is None:
+        print(leaf.text, end='')
+        return
+    if args.out.exists():
+        raise ConfigError(f'{args.out} exists already; remove it, or give another name')
+    with whole_file(args.out) as file:
+        file.write(leaf.text.encode())
+    print(f'wrote {args.out}: {leaf.base}, in which {len(leaf.values) or "no"} values differ')
+    for line in leaf.left_out:
+        print(f'not carried over: {line}')
+
+
+def _import_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description='A config that inherits the nearest shipped one and does what an MAE config of '
+        "mmselfsup or mmpretrain does, or a command line of the authors' repository. Names what "
+        'could not be carried over.',
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        'file', nargs='?', type=Path, metavar='OLD.py', help='config to pre-train, fine-tune, probe'
+    )
+    what.add_argument(
+        '--command', metavar='LINE', help="such as 'main_pretrain.py --batch_size 64 --blr 1.5e-4'"
+    )
+    parser.add_argument(
+        '--out', type=Path, metavar='NEW.py', help='file to write (default: print the config)'
+    )
+    parser.add_argument(
+        '--devices', type=int, metavar='N', help='number of devices it was for, if it does not say'
+    )
+    args = parse(parser, argv)
+    if args.out is not None and args.out.suffix != '.py':
+        parser.error(f'--out must end in .py, not {args.out}')
+    if args.devices is not None and args.devices < 1:
+        parser.error(f'--devices must be at least 1, not {args.devices}')
+    return args
+
+
+def _old_file(path: Path) -> Path:
+    from mae.utils.errors import ConfigError
+
+    if not path.is_file():
+        raise ConfigError(f'no such file: {path}')
+    if path.suffix != '.py':
+        raise ConfigError(f'{path} is not a config of mmselfsup or mmpretrain: these end in .py')
+    return path

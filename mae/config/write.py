@@ -49,7 +49,7 @@ def config_text(
     lines = [f'"""{quoted}"""', '', f'_base_ = {base!r}', '']
     for key, value in _nested(values).items():
         lines += _lines(key, key, value, reasons, '', '')
-    return '\n'.join(lines) + '\n'
+    return '\n'.join(lines).rstrip('\n') + '\n'
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,10 +84,15 @@ def _lines(
     line = f'{indent}{name}{equals}{_literal(value)}{end}'
     is_dict = isinstance(value, Mapping) and bool(value)
     if is_dict and (len(line) > _WIDTH or (inside and not is_chain)):
-        yield from _with_reason(f'{indent}{name}{equals}dict(', reason, indent)
+        said = '' if is_chain else reason  # else at the line of the single value
+        yield from _with_reason(f'{indent}{name}{equals}dict(', said, indent)
         for word, inner in value.items():
             yield from _lines(f'{key}.{word}', word, inner, reasons, indent + _INDENT, ',')
         yield f'{indent}){end}'
+    elif isinstance(value, list) and value and len(line) > _WIDTH:
+        yield from _with_reason(f'{indent}{name}{equals}[', reason, indent)
+        yield from (f'{indent}{_INDENT}{_literal(item)},' for item in value)
+        yield f'{indent}]{end}'
     else:
         yield from _with_reason(line, reason, indent)
 

@@ -54,6 +54,15 @@ def test_long_reasons_stand_above_and_variables_are_no_texts():
     ]
 
 
+def test_a_long_list_is_a_line_for_each_item():
+    steps = [{'type': 'DecodeImage', 'max_pixels': number} for number in range(4)]
+    lines = config_text('', 'x', {'a.pipeline': steps}, {'a.pipeline': 'why'}).splitlines()
+    assert lines[5] == '    pipeline=[  # why'
+    assert lines[6] == "        dict(type='DecodeImage', max_pixels=0),"
+    assert lines[10:] == ['    ],', ')']
+    assert config_text('', 'x', {}, {}) == '""""""\n\n_base_ = \'x\'\n'
+
+
 @pytest.mark.parametrize(
     ('values', 'message'),
     [

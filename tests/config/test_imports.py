@@ -1,0 +1,336 @@
+"""Recipes of other homes come to our shipped configs; what does not is named."""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from mae.__main__ import main
+from mae.config import load_config
+from mae.config.diff import config_differences
+from mae.config.imports import as_leaf, leaf, read_command, read_openmmlab
+from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, RUN_ROWS
+from mae.config.nodes import node_at
+from mae.utils.errors import ConfigError
+from tests.old_recipes import FINETUNE_0X, FINETUNE_1X, LINEAR_1X, PRETRAIN_0X, PRETRAIN_1X, text
+
+MMPRETRAIN = Path(find_spec('mmpretrain').origin).parent / '.mim/configs/mae'
+PRETRAIN = sorted(path.name for path in MMPRETRAIN.glob('mae_vit-*.py'))
+HIERARCHICAL = sorted(path.name for path in MMPRETRAIN.glob('mae_hivit-*.py'))
+# Of their configs: they decay no tokens, the authors do; three checkpoints are kept.
+THEIRS = {
+    'optim_wrapper.paramwise_cfg.decay_tokens': False,
+    'default_hooks.checkpoint.max_keep': 3,
+}
+KEPT = {'default_hooks.checkpoint.max_keep': 3}
+WEAK = [
+    {'type': 'DecodeRandomResizedCrop', 'scale': (0.08, 1.0)},
+    {'type': 'RandomFlip', 'prob': 0.5},
+    {'type': 'PackInputs'},
+]
+PROBED = {
+    **KEPT,
+    'default_hooks.logger.interval': 10,
+    'train_dataloader.dataset.pipeline': WEAK,
+}
+SINGLE = {**KEPT, 'optim_wrapper.amp': None}
+TESTS = {
+    'vit-base-p16_8xb128-coslr-100e': ('vit-base-p16_ft-8xb128-amp-coslr-100e', SINGLE),
+    'vit-large-p16_8xb128-coslr-50e': ('vit-large-p16_ft-8xb128-amp-coslr-50e', SINGLE),
+    'vit-huge-p14_8xb128-coslr-50e': ('vit-huge-p14_ft-8xb128-amp-coslr-50e', SINGLE),
+    'vit-huge-p14_8xb128-fsdp-coslr-50e': (
+        'vit-huge-p14_ft-8xb128-amp-coslr-50e',
+        {**KEPT, 'parallel': {'type': 'fsdp'}},
+    ),
+    'vit-large-p16_8xb128-ds-coslr-50e': ('vit-large-p16_ft-8xb128-amp-coslr-50e', KEPT),
+    'vit-base-p16_8xb2048-linear-coslr-90e': ('vit-base-p16_linear-8xb2048-amp-coslr-90e', PROBED),
+    'vit-large-p16_8xb2048-linear-coslr-90e': (
+        'vit-large-p16_linear-8xb2048-amp-coslr-90e',
+        PROBED,
+    ),
+}
+MMSELFSUP = {
+    'mae_vit-base-p16_8xb512-coslr-400e_in1k': (
+        PRETRAIN_0X,
+        'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k',
+        {**THEIRS, 'optim_wrapper.amp': None},
+    ),
+    'mae_vit-large-p16_8xb512-fp16-coslr-1600e_in1k': (
+        PRETRAIN_1X,
+        'mae_vit-large-p16_8xb512-amp-coslr-1600e_in1k',
+        THEIRS,
+    ),
+    'vit-b-p16_ft-8xb128-coslr-100e_in1k': (
+        FINETUNE_0X,
+        'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k',
+        {**SINGLE, 'base_lr': 1e-3},
+    ),
+    'vit-base-p16_ft-8xb128-coslr-100e_in1k': (
+        FINETUNE_1X,
+        'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k',
+        SINGLE,
+    ),
+    'vit-base-p16_linear-8xb2048-coslr-90e_in1k': (
+        LINEAR_1X,
+        'vit-base-p16_linear-8xb2048-amp-coslr-90e_in1k',
+        {**KEPT, 'train_dataloader.dataset.pipeline': WEAK},
+    ),
+}
+FINETUNE = (
+    'submitit_finetune.py --job_dir J --nodes {} --batch_size {} --model vit_{} --epochs {} '
+    '--blr {} --layer_decay {} --weight_decay 0.05 --drop_path {} --reprob 0.25 --mixup 0.8 '
+    '--cutmix 1.0 --dist_eval'
+)
+# The authors' PRETRAIN.md and FINETUNE.md.
+COMMANDS = {
+    'submitit_pretrain.py --job_dir J --nodes 8 --use_volta32 --batch_size 64 '
+    '--model mae_vit_large_patch16 --norm_pix_loss --mask_ratio 0.75 --epochs 800 '
+    '--warmup_epochs 40 --blr 1.5e-4 --weight_decay 0.05': (
+        'mae_vit-large-p16_8xb512-amp-coslr-800e_in1k',
+        {'train_dataloader.batch_size': 64},
+    ),
+    'python submitit_pretrain.py --nodes 8 --model=mae_vit_large_patch16 --epochs 800 '
+    '--blr 1.5e-4': (
+        'mae_vit-large-p16_target-pixel_8xb512-amp-coslr-800e_in1k',
+        {'train_dataloader.batch_size': 64},
+    ),
+    FINETUNE.format(4, 32, 'base_patch16', 100, 5e-4, 0.65, 0.1): (
+        'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k',
+        {'train_dataloader.batch_size': 32},
+    ),
+    FINETUNE.format(4, 32, 'large_patch16', 50, 1e-3, 0.75, 0.2): (
+        'vit-large-p16_ft-8xb128-amp-coslr-50e_in1k',
+        {'train_dataloader.batch_size': 32},
+    ),
+    FINETUNE.format(8, 16, 'huge_patch14', 50, 1e-3, 0.75, 0.3): (
+        'vit-huge-p14_ft-8xb128-amp-coslr-50e_in1k',
+        {'train_dataloader.batch_size': 16},
+    ),
+    'OMP_NUM_THREADS=1 python -m torch.distributed.launch --nproc_per_node=8 main_finetune.py \\\n'
+    '--accum_iter 4 --batch_size 32 --model vit_base_patch16 --finetune W --epochs 100 --blr 5e-4 '
+    '--layer_decay 0.65 --drop_path 0.1 --mixup 0.8 --cutmix 1.0 --reprob 0.25 --data_path D': (
+        'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k',
+        {
+            'train_dataloader.batch_size': 32,
+            'load_from': 'W',
+            'train_dataloader.dataset.source.root': 'D',
+            'val_dataloader.dataset.source.root': 'D',
+            'test_dataloader': 'val_dataloader',
+        },
+    ),
+    'submitit_linprobe.py --nodes 4 --batch_size 512 --model vit_base_patch16 --cls_token '
+    '--epochs 90 --blr 0.1 --weight_decay 0.0 --dist_eval': (
+        'vit-base-p16_linear-8xb2048-amp-coslr-90e_in1k',
+        {'train_dataloader.batch_size': 512},
+    ),
+}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def each_shipped_config_is_loaded_once():
+    load, loaded = leaf.load_config, cache(lambda path: load_config(path))
+    leaf.load_config = lambda path, options=None: load(path, options) if options else loaded(path)
+    yield
+    leaf.load_config = load
+
+
+def imported(path, **options):
+    return as_leaf(read_openmmlab(path, **options))
+
+
+@pytest.mark.parametrize('name', PRETRAIN)
+def test_pretraining_of_mmpretrain(name):
+    found = imported(MMPRETRAIN / name)
+    assert (found.base, found.values) == (name.removesuffix('.py'), THEIRS)
+    assert [line.partition('=')[0] for line in found.left_out] == [
+        'resume',
+        'optim_wrapper.loss_scale',
+        'param_scheduler.0.start_factor',
+    ]
+
+
+def test_there_are_fifteen():
+    assert len(PRETRAIN) == 9
+    assert len(HIERARCHICAL) == 6
+
+
+@pytest.mark.parametrize('name', HIERARCHICAL)
+def test_hierarchical_encoders_are_refused(name):
+    with pytest.raises(ConfigError, match=rf"{name}: model.backbone.type='MAEHiViT' is not sup"):
+        imported(MMPRETRAIN / name)
+
+
+@pytest.mark.parametrize('name', TESTS)
+def test_classifiers_of_mmpretrain(name):
+    base, values = TESTS[name]
+    found = imported(MMPRETRAIN / f'benchmarks/{name}_in1k.py')
+    assert (found.base, found.values) == (f'{base}_in1k', values)
+
+
+def test_a_name_that_is_no_batch():
+    """The file of 448 pixels is called 32xb8 and has 128 images a device."""
+    found = imported(MMPRETRAIN / 'benchmarks/vit-huge-p14_32xb8-coslr-50e_in1k-448px.py')
+    config = load_config(found.base, {'model.encoder.img_size': 448})
+    assert found.base.startswith('vit-huge-p14_ft-')
+    assert found.values == {**SINGLE, 'model.encoder.img_size': 448}
+    assert (config.global_batch_size, config.base_lr) == (1024, 1e-3)
+    assert any(line.startswith("name='32xb8'") for line in found.left_out)
+
+
+@pytest.mark.parametrize('name', MMSELFSUP)
+def test_mmselfsup(name, write):
+    values, base, differing = MMSELFSUP[name]
+    found = imported(write(f'{name}.py', text(values)))
+    assert (found.base, found.values) == (base, differing)
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_commands_of_the_authors(command):
+    base, differing = COMMANDS[command]
+    found = as_leaf(read_command(command))
+    assert (found.base, found.values) == (base, differing)
+
+
+def test_what_is_written_comes_to_base_and_values(write, tmp_path):
+    old = write('mae_vit-base-p16_8xb512-coslr-400e_in1k.py', text(PRETRAIN_0X))
+    found = imported(old)
+    new = write('new.py', found.text)
+    first, second = (load_config(path).to_dict() for path in (found.base, new))
+    changed = {one.key: one.second for one in config_differences(first, second)}
+    assert changed == found.values
+    assert 'Not carried over:' in found.text
+
+
+def test_values_that_differ_are_carried_over(write):
+    small = {'embed_dims': 192, 'num_layers': 4, 'num_heads': 3, 'feedforward_channels': 768}
+    model = {**PRETRAIN_1X['model'], 'backbone': {'type': 'MAEViT', 'arch': small}}
+    wrapper = {**PRETRAIN_1X['optim_wrapper'], 'accumulative_counts': 2}
+    wrapper['clip_grad'] = {'max_norm': 1.0}
+    changed = {
+        'model': model,
+        'optim_wrapper': wrapper,
+        'custom_hooks': [{'type': 'Mine'}],
+        'sync_bn': 'torch',
+    }
+    found = imported(write('mine.py', text({**PRETRAIN_1X, **changed})), devices=2)
+    assert (
+        found.values.items()
+        >= {
+            'model.encoder.arch': {'embed_dim': 192, 'depth': 4, 'num_heads': 3},
+            'optim_wrapper.clip_grad': {'max_norm': 1.0},
+            'global_batch_size': 2048,
+            'base_lr': 3e-4,
+        }.items()
+    )
+    named = '\n'.join(found.left_out)
+    assert "custom_hooks=[{'type': 'Mine'}]" in named
+    assert "sync_bn='torch'" in named
+    load_config(write('new.py', found.text))
+
+
+BAD = {
+    'a = 1': 'is no config of mmselfsup or mmpretrain: it has no model.type$',
+    "model = dict(type='SimMIM', backbone=dict(type='x'))": "model.type='SimMIM' is not imported",
+    "model = dict(type='MAE', backbone=dict(type='SimMIMSwin'))": "'SimMIMSwin' is not supported",
+    'import os\nx = os.getcwd()': r':1: `import` is not run in an import; write the values out',
+    "a = open('x').read()": r":1: `open\('x'\).read\(\)` is not run",
+    'a = ().__class__': r':1: `.__class__` is not run',
+    "a = '{{$HOME:x}}'": r':1: `{{\$...}}` is not run',
+    'dict = print\na = dict(1)': r':2: `dict\(\)` is not run',
+    "model = dict(type='MAE', backbone=dict(type='MAEViT'))": 'train_dataloader.batch_size is miss',
+    'a = (': r"bad.py:1: '\(' was never closed",
+}
+
+
+@pytest.mark.parametrize('config', BAD)
+def test_bad_configs(config, write):
+    with pytest.raises(ConfigError, match=BAD[config]) as error:
+        imported(write('bad.py', config))
+    assert '\n' not in str(error.value)
+
+
+def test_other_bad_values(write):
+    values = {**PRETRAIN_1X, 'optim_wrapper': 3}
+    for changed, message in (
+        (PRETRAIN_1X, 'does not say for how many devices .*: add --devices N$'),
+        (values, 'optim_wrapper.optimizer.lr is missing|has another form'),
+        ({**PRETRAIN_1X, 'param_scheduler': 'cosine'}, 'has another form than in mmpretrain'),
+    ):
+        with pytest.raises(ConfigError, match=message) as error:
+            imported(write('bad.py', text(changed)), devices=None if 'add' in message else 8)
+        assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('command', 'message'),
+    [
+        ('train.py --lr 1', 'the command calls none of main_pretrain.py'),
+        ('', 'calls none .*: it is empty'),
+        ("main_pretrain.py --model '", 'the command cannot be read: No closing quotation'),
+        (
+            'main_pretrain.py --epochs many',
+            'main_pretrain.py: argument --epochs: invalid int value',
+        ),
+        ('main_pretrain.py --epochs', 'argument --epochs: expected one argument'),
+        ('main_pretrain.py --model vit_base_patch16', 'did you mean mae_vit_base_patch16'),
+        (
+            'torchrun --nproc_per_node gpu main_pretrain.py',
+            'not a number of devices; add --devices',
+        ),
+    ],
+)
+def test_bad_commands(command, message):
+    with pytest.raises(ConfigError, match=message):
+        as_leaf(read_command(command))
+
+
+def test_flags_that_are_unknown_or_do_nothing_are_named():
+    found = as_leaf(read_command('main_pretrain.py --blr 1.5e-4 --fancy --resume W', devices=64))
+    assert found.left_out[0] == '--fancy: no flag of main_pretrain.py'
+    assert found.left_out[1].startswith("--resume='W': `mae train")
+    assert not any('launcher' in line for line in found.left_out)
+
+
+def test_the_command(write, tmp_path, capsys):
+    old = write('mae_vit-large-p16_8xb512-fp16-coslr-1600e_in1k.py', text(PRETRAIN_1X))
+    main(['config', 'import', str(old)])
+    printed = capsys.readouterr().out
+    assert "_base_ = 'mae_vit-large-p16_8xb512-amp-coslr-1600e_in1k'" in printed
+    new = tmp_path / 'new.py'
+    main(['config', 'import', str(old), '--out', str(new)])
+    said = capsys.readouterr().out
+    assert new.read_text() == printed
+    assert said.startswith(
+        f'wrote {new}: mae_vit-large-p16_8xb512-amp-coslr-1600e_in1k, in which 2'
+    )
+    assert 'not carried over: resume=True' in said
+    for words, message in (
+        ([str(old), '--out', str(new)], 'new.py exists already'),
+        (['gone.py'], 'no such file: gone.py'),
+        ([str(old), '--command', 'x'], 'not allowed with argument'),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(['config', 'import', *words])
+        assert end.value.code
+        assert message in capsys.readouterr().err + str(end.value.code)
+
+
+@pytest.mark.parametrize('job', FLAG_ROWS)
+def test_rows_name_keys_that_exist(job):
+    """In a config of the job, or one that its classes or the runner take."""
+    base = {
+        'pretrain': PRETRAIN[0].removesuffix('.py'),
+        'ft': TESTS['vit-base-p16_8xb128-coslr-100e'][0] + '_in1k',
+    }
+    config = load_config(base.get(job, 'vit-base-p16_linear-8xb2048-amp-coslr-90e_in1k'))
+    for row in (*FLAG_ROWS[job], *MODEL_ROWS[job], *RUN_ROWS):
+        assert row.new or row.why, row
+        if row.new:
+            known = node_at(config, row.new) is not None or row.new in (
+                *('load_from', 'work_dir', 'optim_wrapper.clip_grad', 'train_cfg.val_interval'),
+                *('default_hooks.checkpoint.save_best', 'model.preprocessor.mixup.mode'),
+                *('model.preprocessor.mixup.cutmix_minmax', 'model.encoder.drop_path_rate'),
+                *('model.decoder.mlp_ratio', 'model.loss.label_smoothing'),
+            )
+            assert known, row
