@@ -16,6 +16,7 @@ from mae.apis.finetune_rules import (
 )
 from mae.apis.own_data import (
     Choices,
+    decoding_of,
     machine_at_hand,
     places_for,
     say,
@@ -46,6 +47,7 @@ from mae.zoo.formats.architecture import Architecture, architecture_of
 FINETUNE_BASE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_any'
 # In grey levels, as the recipe has them.
 _IMAGENET = {'mean': (123.675, 116.28, 103.53), 'std': (58.395, 57.12, 57.375)}
+_DARKER = 4  # times as small deviations as those of the weights are not seen by them
 _VAL = ('val', 'valid', 'validation', 'test')
 
 
@@ -258,18 +260,14 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choice
             f'{found.folder}: images of {found.channels} channels, but the weights take '
             f'{loaded.channels}: give images with as many, or weights of `mae pretrain` on these'
         )
-    for name, usual in _IMAGENET.items():
-        of_images = usual if loaded.channels == 3 else getattr(found, name)
-        values = tuple(loaded.facts.get(name) or of_images)
-        if len(values) != 3 or max(abs(a - b) for a, b in zip(values, usual, strict=True)) > 0.01:
-            why = 'of the weights' if name in loaded.facts else 'of the images looked at'
-            choices[f'model.preprocessor.{name}'] = Chosen(list(values), why)
+    choices |= _statistics(found, loaded)
     steps: dict[str, Any] = {}
-    if loaded.channels != 3:
-        decode = {'type': 'DecodeImage', 'channels': loaded.channels}
+    if loaded.channels != 3 or found.bits == 16:
+        decode = decoding_of(loaded.channels, found.bits)
         crop = {'type': 'DecodeRandomResizedCrop', 'scale': (0.08, 1.0), 'decode': decode}
         pack = {'type': 'PackInputs'}
-        augment = [{'type': 'RandAugment'}] if loaded.channels == 1 else []
+        is_augmented = loaded.channels == 1 and found.bits == 8  # the only ones it takes of these
+        augment = [{'type': 'RandAugment'}] if is_augmented else []
         flip = {'type': 'RandomFlip', 'prob': 0.5}
         resize = {'type': 'ResizeShort', 'crop_pct': 0.875}
         steps['train'] = [crop, flip, *augment, pack]
@@ -281,6 +279,25 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choice
         choices[f'{place}.dataset.source'] = source
         if steps:
             choices[f'{place}.dataset.pipeline'] = Chosen(steps[kind], '')
+    return choices
+
+
+def _statistics(found: Survey, loaded: _Loaded) -> Choices:
+    """What the preprocessor subtracts and divides by: the weights' own where they say it.
+
+    Images of 16 bits that use a small part of these have their own: by the weights' they would all
+    be black.
+    """
+    choices: Choices = {}
+    theirs = loaded.facts.get('std') or _IMAGENET['std']
+    is_dark = found.bits == 16 and max(found.std) < min(theirs) / _DARKER
+    for name, usual in _IMAGENET.items():
+        is_known = bool(loaded.facts.get(name)) and not is_dark
+        of_images = usual if loaded.channels == 3 and not is_dark else getattr(found, name)
+        values = tuple(loaded.facts[name] if is_known else of_images)
+        if len(values) != 3 or max(abs(a - b) for a, b in zip(values, usual, strict=True)) > 0.01:
+            why = 'of the weights' if is_known else 'of the images looked at'
+            choices[f'model.preprocessor.{name}'] = Chosen(list(values), why)
     return choices
 
 
