@@ -133,6 +133,16 @@ def test_what_is_refused_in_one_line(tmp_path, make, message):
     assert '\n' not in str(error.value)
 
 
+def test_an_image_of_more_channels_among_others_is_left_out(tmp_path):
+    colours(tmp_path, 3)
+    imwrite(tmp_path / 'five.tif', noise(20, 20, 5), photometric='rgb')
+    found = survey(str(tmp_path))
+    assert (found.num_images, found.num_readable, found.channels) == (4, 3, 3)
+    (warning,) = found.warnings()
+    assert warning.startswith(f'cannot be read and is left out: {tmp_path}/five.tif: it has 5 ')
+    assert warning.endswith('more than three channels are read from arrays (.npy)')
+
+
 def test_images_beside_class_folders(tmp_path):
     colours(tmp_path / 'cat', 2)
     colours(tmp_path, 1)
