@@ -157,15 +157,15 @@ def test_16_bits_are_kept_from_the_file_to_the_prediction(tmp_path, capsys):
     inputs = runner.bare_model.data_preprocessor(batch)['inputs']
     assert (float(inputs.mean()), float(inputs.std())) == pytest.approx((0, 1), abs=0.3)
     checkpoint = tmp_path / 'out/epoch_1.pth'
-    finetune(tmp_path / 'dim', checkpoint, tmp_path / 'tuned', **SMALL)
-    config = load_config(tmp_path / 'tuned/config/finetune.py')
+    path = write_finetuning(tmp_path / 'dim', checkpoint, tmp_path / 'tuned', NOTHING)
+    config = load_config(path)
     assert config.val_dataloader.dataset.pipeline[0].bits == 16
     assert config.model.preprocessor.mean[0] < 3
     assert [t.type for t in config.train_dataloader.dataset.pipeline][1:] == [
         'RandomFlip',
         'PackInputs',
     ]
-    inferencer = ImageClassifierInferencer(config, tmp_path / 'tuned/epoch_1.pth')
+    inferencer = ImageClassifierInferencer(config, pretrained=False)
     tested = DATASETS.build(config.val_dataloader.dataset)
     assert tested[0]['inputs'].dtype == torch.uint16
     assert torch.equal(inferencer.read(tested.name(0)), tested[0]['inputs'])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from torch import Tensor
 
+from mae.datasets.transforms import png
 from mae.datasets.transforms.base import Results, Transform, to_tensor
 from mae.datasets.transforms.deep import (
     decode_deep_colours,
@@ -131,7 +132,8 @@ class DecodeImage(Transform):
                 require_pixel_order(image)
                 if self.bits == 16:
                     img = to_channels(to_tensor(decode_deep_colours(data), 16), self.channels)
-                    return _upright(img, orientation_of(image))
+                    is_plain = image.format == 'PNG' and not png.may_be_turned(data)
+                    return _upright(img, 1 if is_plain else orientation_of(image))
             return self._decode_pillow(image)
 
     def plain_frame(self, data: bytes) -> Frame | None:

@@ -66,8 +66,10 @@ def decode_deep_colours(data: bytes) -> NDArray[Any]:
         raise ValueError(
             'its 16 bits cannot be read: damaged, or of a kind to save as PNG or array (.npy)'
         )
+    to_rgb = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
     pixels = np.atleast_3d(pixels)
-    return pixels[..., 2::-1] if pixels.shape[2] > 2 else pixels[..., :1]
+    code = to_rgb.get(pixels.shape[2])
+    return pixels[..., :1] if code is None else cv2.cvtColor(pixels, code)
 
 
 def grey_of(img: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """16 bits from the file to the batch: every one of them, and the same picture as in 8."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -113,6 +115,18 @@ def test_a_tiff_lies_upright():
     deep, plain = (DecodeImage(bits=bits).decode(turned) for bits in (16, 8))
     assert np.array_equal(array(deep) >> 8, array(plain))
     assert deep.shape == (3, 30, 20)
+
+
+def test_a_png_lies_upright():
+    exif = Image.Exif()
+    exif[274] = 6
+    body = b'eXIf' + exif.tobytes().removeprefix(b'Exif\0\0')
+    chunk = struct.pack('>I', len(body) - 4) + body + struct.pack('>I', zlib.crc32(body))
+    content = png16(RGB)
+    turned = content[:-12] + chunk + content[-12:]  # behind the pixels
+    deep, plain = (DecodeImage(bits=bits).decode(turned) for bits in (16, 8))
+    assert deep.shape == (3, 30, 20)
+    assert np.array_equal(array(deep) >> 8, array(plain))
 
 
 @pytest.mark.parametrize(
