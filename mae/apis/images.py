@@ -3,7 +3,7 @@
 Shapes: B images, C channels, H W pixels.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mae.datasets import ImageFolder
 from mae.datasets.sources.folder import IMAGE_EXTENSIONS
 from mae.datasets.transforms import CenterCrop, DecodeImage, ResizeShort
+from mae.datasets.transforms.geometry import resize_pixels
 from mae.utils.errors import DataError
 
 Picture = str | Path | NDArray[np.uint8] | Image.Image | Tensor
@@ -45,7 +45,7 @@ def name_images(images: Pictures) -> Iterator[NamedImage]:
 
 
 class ReadImage:
-    """From one image to uint8 (C, H, W) of a model's size, as the recipes evaluate.
+    """From one image to (C, H, W) of a model's size, as the recipes evaluate.
 
     A model of 224 pixels sees the centre 224 of a short side of 256, any other the whole short
     side; one that is not square sees the largest centred part of its shape.
@@ -53,12 +53,13 @@ class ReadImage:
     Args:
         channels: C.
         size: (H, W).
+        bits: 8 or 16, see `DecodeImage`.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], bits: int = 8) -> None:
         self.channels = channels
         self.size = size
-        self.decode = DecodeImage(channels)
+        self.decode = DecodeImage(channels, bits=bits)
         self.resize = ResizeShort(256 if size == (224, 224) else size[0])
         self.crop = CenterCrop(size)
 
@@ -90,17 +91,18 @@ def decode_picture(image: Picture, decode: Callable[[dict[str, Any]], Any]) -> A
 
 
 def fit_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """The largest centred part of a shape, resized to it: uint8 (C, H, W)."""
+    """The largest centred part of a shape, resized to it: (C, H, W)."""
     H, W = size
     height, width = image.shape[1:]
     scale = min(height / H, width / W)
     part = F.center_crop_image(image, [max(1, round(H * scale)), max(1, round(W * scale))])
-    fitted: Tensor = F.resize_image(part, [H, W], InterpolationMode.BICUBIC, antialias=True)
-    return fitted
+    return resize_pixels(part, H, W)
 
 
-def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int]) -> Tensor:
-    """Decode files to uint8 (B, C, H, W): the largest centred part of that shape, resized.
+def read_images(
+    paths: Sequence[str | Path], channels: int, size: tuple[int, int], bits: int = 8
+) -> Tensor:
+    """Decode files to (B, C, H, W): the largest centred part of that shape, resized.
 
     Raises:
         DataError: a file is missing or no image; names the path.
@@ -114,8 +116,19 @@ def read_images(paths: Sequence[str | Path], channels: int, size: tuple[int, int
         raise ValueError('no images given')
     if folder := next((path for path in paths if Path(path).is_dir()), None):
         raise DataError(f'{folder} is a folder: give image files')
-    decode = DecodeImage(channels)
+    decode = DecodeImage(channels, bits=bits)
     return torch.stack([fit_image(decode({'img_path': str(path)})['img'], size) for path in paths])
+
+
+def decoded_bits(config: Mapping[str, Any]) -> int:
+    """Bits that a config's `DecodeImage` gives, that of the test first; 8 without one."""
+    for name in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        loader = config.get(name) or {}
+        for step in loader.get('dataset', {}).get('pipeline', ()):
+            decode = step.get('decode') or step
+            if 'bits' in decode:
+                return int(decode['bits'])
+    return 8
 
 
 def _each(images: Any) -> Iterator[Any]:

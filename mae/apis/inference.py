@@ -20,7 +20,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mae.apis.device import resolve_device
-from mae.apis.images import NamedImage, Picture, Pictures, ReadImage, name_images
+from mae.apis.images import NamedImage, Picture, Pictures, ReadImage, decoded_bits, name_images
 from mae.apis.zoo import LoadedModel, load_model
 from mae.evaluation.checks import is_count
 from mae.utils.command_line import EvalAmp
@@ -132,7 +132,8 @@ class TensorInferencer(Inferencer, ABC):
     def read(self) -> ReadImage:
         """From an image to what the model takes."""
         encoder = self.model.encoder
-        return ReadImage(encoder.in_channels, encoder.img_size)
+        bits = decoded_bits(self.loaded.config)
+        return ReadImage(encoder.in_channels, encoder.img_size, bits)
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

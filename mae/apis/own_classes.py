@@ -16,6 +16,7 @@ from mae.apis.finetune_rules import (
 )
 from mae.apis.own_data import (
     Choices,
+    decoding_of,
     machine_at_hand,
     places_for,
     say,
@@ -46,6 +47,8 @@ from mae.zoo.formats.architecture import Architecture, architecture_of
 FINETUNE_BASE = 'vit-base-p16_ft-8xb128-amp-coslr-100e_any'
 # In grey levels, as the recipe has them.
 _IMAGENET = {'mean': (123.675, 116.28, 103.53), 'std': (58.395, 57.12, 57.375)}
+_CROPPED = 224  # side of images of which evaluation cuts the centre out: see `ReadImage`
+_DARKER = 4  # times as small deviations as those of the weights are not seen by them
 _VAL = ('val', 'valid', 'validation', 'test')
 
 
@@ -234,7 +237,7 @@ def _choices(
     }
     if not recipe.mixes.value:
         choices['model.preprocessor.mixup'] = Chosen(None, recipe.mixes.why)
-    choices |= _inputs(found, val, loaded, recipe.per_device)
+    choices |= _inputs(found, val, loaded, recipe)
     choices |= {
         'param_scheduler.warmup_epochs': choose_warmup(epochs, WARMUP_EPOCHS),
         'train_cfg.max_epochs': recipe.epochs,
@@ -246,7 +249,7 @@ def _choices(
     return choices
 
 
-def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choices:
+def _inputs(found: Survey, val: str, loaded: _Loaded, recipe: FinetuningRecipe) -> Choices:
     """Sources, channels and preprocessor.
 
     Raises:
@@ -258,29 +261,54 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, per_device: int) -> Choice
             f'{found.folder}: images of {found.channels} channels, but the weights take '
             f'{loaded.channels}: give images with as many, or weights of `mae pretrain` on these'
         )
-    for name, usual in _IMAGENET.items():
-        of_images = usual if loaded.channels == 3 else getattr(found, name)
-        values = tuple(loaded.facts.get(name) or of_images)
-        if len(values) != 3 or max(abs(a - b) for a, b in zip(values, usual, strict=True)) > 0.01:
-            why = 'of the weights' if name in loaded.facts else 'of the images looked at'
-            choices[f'model.preprocessor.{name}'] = Chosen(list(values), why)
-    steps: dict[str, Any] = {}
-    if loaded.channels != 3:
-        decode = {'type': 'DecodeImage', 'channels': loaded.channels}
-        crop = {'type': 'DecodeRandomResizedCrop', 'scale': (0.08, 1.0), 'decode': decode}
-        pack = {'type': 'PackInputs'}
-        augment = [{'type': 'RandAugment'}] if loaded.channels == 1 else []
-        flip = {'type': 'RandomFlip', 'prob': 0.5}
-        resize = {'type': 'ResizeShort', 'crop_pct': 0.875}
-        steps['train'] = [crop, flip, *augment, pack]
-        steps['val'] = [decode, resize, {'type': 'CenterCrop'}, pack]
+    choices |= _statistics(found, loaded)
+    pipelines = _pipelines(found, loaded, recipe.img_size.value)
     for kind, source in zip(('train', 'val'), _sources(found, val), strict=True):
         place = f'{kind}_dataloader'
-        batch = per_device if kind == 'train' else 2 * per_device
+        batch = recipe.per_device if kind == 'train' else 2 * recipe.per_device
         choices[f'{place}.batch_size'] = Chosen(batch, '')
         choices[f'{place}.dataset.source'] = source
-        if steps:
-            choices[f'{place}.dataset.pipeline'] = Chosen(steps[kind], '')
+        if kind in pipelines:
+            choices[f'{place}.dataset.pipeline'] = pipelines[kind]
+    return choices
+
+
+def _pipelines(found: Survey, loaded: _Loaded, img_size: int) -> Choices:
+    """Of training and validation, where those of the base do not fit."""
+    decode = decoding_of(loaded.channels, found.bits)
+    is_usual = loaded.channels == 3 and found.bits == 8
+    pack = {'type': 'PackInputs'}
+    pipelines: Choices = {}
+    if not is_usual:
+        crop = {'type': 'DecodeRandomResizedCrop', 'scale': (0.08, 1.0), 'decode': decode}
+        is_augmented = loaded.channels == 1 and found.bits == 8  # the only ones it takes of these
+        augment = [{'type': 'RandAugment'}] if is_augmented else []
+        flip = {'type': 'RandomFlip', 'prob': 0.5}
+        pipelines['train'] = Chosen([crop, flip, *augment, pack], '')
+    if not is_usual or img_size != _CROPPED:
+        share = {'crop_pct': 0.875} if img_size == _CROPPED else {}
+        resize = {'type': 'ResizeShort', **share}
+        why = '' if share else 'the whole short side, as predictions see it'
+        pipelines['val'] = Chosen([decode, resize, {'type': 'CenterCrop'}, pack], why)
+    return pipelines
+
+
+def _statistics(found: Survey, loaded: _Loaded) -> Choices:
+    """What the preprocessor subtracts and divides by: the weights' own where they say it.
+
+    Images of 16 bits that use a small part of these have their own: by the weights' they would all
+    be black.
+    """
+    choices: Choices = {}
+    theirs = loaded.facts.get('std') or _IMAGENET['std']
+    is_dark = found.bits == 16 and max(found.std) < min(theirs) / _DARKER
+    for name, usual in _IMAGENET.items():
+        is_known = bool(loaded.facts.get(name)) and not is_dark
+        of_images = usual if loaded.channels == 3 and not is_dark else getattr(found, name)
+        values = tuple(loaded.facts[name] if is_known else of_images)
+        if len(values) != 3 or max(abs(a - b) for a, b in zip(values, usual, strict=True)) > 0.01:
+            why = 'of the weights' if is_known else 'of the images looked at'
+            choices[f'model.preprocessor.{name}'] = Chosen(list(values), why)
     return choices
 
 

@@ -3,6 +3,7 @@
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -186,19 +187,28 @@ def _pretraining_choices(found: Survey, recipe: PretrainingRecipe, machine: Mach
 
 
 def _input_choices(found: Survey) -> Choices:
-    """Channels, and what the preprocessor subtracts and divides by; colours inherit all of it."""
-    if found.channels == 3:
+    """Channels, bits, and what the preprocessor subtracts and divides by.
+
+    Colours of 8 bits inherit all of it.
+    """
+    if found.channels == 3 and found.bits == 8:
         return {}
-    decode = {'type': 'DecodeImage', 'channels': found.channels}
+    decode = decoding_of(found.channels, found.bits)
     crop = {'type': 'DecodeRandomResizedCrop', 'scale': (0.2, 1.0), 'decode': decode}
     flip = {'type': 'RandomFlip', 'prob': 0.5}
     kind = 'all images are grey' if found.channels == 1 else 'as the arrays have'
-    return {
-        'model.encoder.in_channels': Chosen(found.channels, kind),
+    channels = {'model.encoder.in_channels': Chosen(found.channels, kind)}
+    return (channels if found.channels != 3 else {}) | {
         'model.preprocessor.mean': Chosen(list(found.mean), 'of the images looked at'),
         'model.preprocessor.std': Chosen(list(found.std), ''),
         'train_dataloader.dataset.pipeline': Chosen([crop, flip, {'type': 'PackInputs'}], ''),
     }
+
+
+def decoding_of(channels: int, bits: int) -> dict[str, Any]:
+    """Config of the `DecodeImage` for such images."""
+    deep = {'bits': bits} if bits == 16 else {}
+    return {'type': 'DecodeImage', 'channels': channels, **deep}
 
 
 def write_recipe(

@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mae.datasets.transforms.base import to_tensor
 from mae.evaluation import AveragePrecision, MeanIoU, PerClass
 from mae.utils.files import whole_file, write_json
 from mae.visualization.panels import Pixels
@@ -65,10 +66,11 @@ def _pixels(dataset: Any, sample_id: int) -> Pixels | None:
     """The model's input as uint8 (H, W) or (H, W, 3); None if the dataset gives no image."""
     sample = dataset[sample_id] if sample_id >= 0 else None
     image = sample.get('inputs') if isinstance(sample, Mapping) else None
-    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3:
+    if not isinstance(image, Tensor) or image.dtype not in (torch.uint8, torch.uint16):
         return None
-    if len(image) not in (1, 3):
+    if image.ndim != 3 or len(image) not in (1, 3):
         return None
+    image = to_tensor(image)  # of 16 bits the upper 8
     return np.ascontiguousarray(image[0] if len(image) == 1 else image.permute(1, 2, 0))
 
 

@@ -23,6 +23,7 @@ def reconstruct(
     noise: Tensor | None = None,
     *,
     patch_stats: PatchStats = 'true',
+    bits: int = 8,
 ) -> list[Panel]:
     """Original, masked and reconstructed pictures.
 
@@ -31,17 +32,18 @@ def reconstruct(
 
     Args:
         model: an `MAE`, from `init_model`.
-        images: uint8 (B, C, H, W) of the model's size, or the path of an image file or several,
-            from which the largest part of the model's shape is taken.
+        images: uint8 or uint16 (B, C, H, W) of the model's size, or the path of an image file or
+            several, from which the largest part of the model's shape is taken.
         noise: (B, L), the K smallest of each row are kept; by default the model's masker chooses.
         patch_stats: with normalised pixels, mean and deviation of a hidden patch: 'true' takes
             those of the image, as the authors' pictures do; 'visible' the average ones of the
             image's visible patches, which uses nothing that was hidden.
+        bits: 8 or 16 of files, see `DecodeImage`.
 
     Raises:
         DataError: a file is missing or no image; names the path.
-        ValueError: the model reconstructs nothing, or no pixels; the images are not uint8, or they
-            or the noise of another shape than the model's; other `patch_stats`.
+        ValueError: the model reconstructs nothing, or no pixels; the images are of another type,
+            or they or the noise of another shape than the model's; other `patch_stats`.
     """
     if patch_stats not in get_args(PatchStats):
         raise ValueError(f"patch_stats must be 'true' or 'visible', not {patch_stats!r}")
@@ -51,7 +53,7 @@ def reconstruct(
     if isinstance(images, str | Path):
         images = [images]
     if not isinstance(images, Tensor):
-        images = read_images(images, encoder.in_channels, encoder.img_size)
-    if images.dtype != torch.uint8:
-        raise ValueError(f'images must be uint8, not {images.dtype}')
+        images = read_images(images, encoder.in_channels, encoder.img_size, bits)
+    if images.dtype not in (torch.uint8, torch.uint16):
+        raise ValueError(f'images must be uint8 or uint16, not {images.dtype}')
     return model_panels(model, images, noise, patch_stats=[patch_stats])

@@ -42,11 +42,13 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Reconstruct; `argv` stands for the command line."""
     args = parse_args(argv, prog)
-    from mae.apis import init_model, reconstruct
+    from mae.apis import init_model, load_config, reconstruct
+    from mae.apis.images import decoded_bits
     from mae.visualization.panels import contact_sheet
 
     model = init_model(args.config, args.checkpoint, args.device)
-    panels = reconstruct(model, args.images, patch_stats=args.patch_stats)
+    bits = decoded_bits(load_config(args.config))
+    panels = reconstruct(model, args.images, patch_stats=args.patch_stats, bits=bits)
     sheet = contact_sheet(panels)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(args.out)

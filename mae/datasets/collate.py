@@ -18,13 +18,14 @@ COLUMNS = ('group', 'file_number')
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """dict(inputs uint8 (B, C, H, W), labels, ids, keys int64 (B,)), and `bad` of replaced samples.
+    """dict(inputs (B, C, H, W), labels, ids, keys int64 (B,)), and `bad` of replaced samples.
 
-    In memory the channels of `inputs` come last, as a decoder writes them and a patch reads them,
-    so that nothing on the way rearranges pixels.
+    `inputs` are uint8, or uint16 where the pipeline keeps 16 bits. In memory their channels come
+    last, as a decoder writes them and a patch reads them, so that nothing on the way rearranges
+    pixels.
 
     Raises:
-        DataError: the images differ in shape, or are not (C, H, W).
+        DataError: the images differ in shape or type, or are not (C, H, W).
     """
     images = [sample['inputs'] for sample in samples]
     _require_one_shape(images)
@@ -61,6 +62,11 @@ def _require_one_shape(images: Sequence[Tensor]) -> None:
             f'`collate` stacks images (C, H, W), but the pipeline gives inputs of shape '
             f'{shapes[0]}: end dataset.pipeline with PackInputs, or name the collate function of '
             'its last transform as collate_fn'
+        )
+    if len({image.dtype for image in images}) > 1:
+        raise DataError(
+            'images of one batch have 8 and 16 bits: begin dataset.pipeline with DecodeImage, '
+            'whose bits=8 or bits=16 is for all'
         )
     if len(shapes) == 1:
         return

@@ -10,6 +10,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from mae.datasets.transforms import DecodeImage
+from mae.datasets.transforms.deep import stored_bits
 from mae.datasets.transforms.image_file import NPY, open_image, read_image_bytes, read_npy
 from mae.utils.text import first_line
 
@@ -28,7 +29,8 @@ class Look:
         has_alpha: whether there is transparency, which is dropped.
         bits: 8 or 16.
         levels: largest of the pixels, 0..255; of 16 bits of the upper 8.
-        sums: per channel the mean and the mean square of the pixels.
+        sums: per channel the mean and the mean square of the pixels in grey levels, 0..255; those
+            of 16 bits are fractions.
     """
 
     channels: int
@@ -47,12 +49,12 @@ def look_at(path: str) -> Look | str:
         if data.startswith(NPY):
             return _look_at_array(data, decode.max_pixels)
         with open_image(data, decode.formats, decode.max_pixels) as image:
-            mode, info = image.mode, image.info
+            mode, info, bits = image.mode, image.info, stored_bits(image, data)
             _require_few_channels(image)
         channels = 1 if mode in _GREY_MODES or mode.startswith('I') else 3
-        pixels = DecodeImage(channels).decode(data)
+        pixels = DecodeImage(channels, bits=bits).decode(data)
         has_alpha = mode in ('LA', 'La', 'RGBA', 'RGBa', 'PA') or 'transparency' in info
-        return _measure(pixels, has_alpha, 16 if mode.startswith('I') else 8)
+        return _measure(pixels, has_alpha, bits)
     except Exception as error:  # the decoders raise whatever a broken file leads them to
         return _reason(error)
 
@@ -60,16 +62,19 @@ def look_at(path: str) -> Look | str:
 def _look_at_array(data: bytes, max_pixels: int) -> Look:
     array = read_npy(data, max_pixels)
     channels = array.shape[2] if array.ndim == 3 else 1
-    pixels = DecodeImage(channels).decode(data)
-    return _measure(pixels, has_alpha=False, bits=8 * array.dtype.itemsize)
+    bits = 16 if array.dtype.itemsize == 2 else 8
+    pixels = DecodeImage(channels, bits=bits).decode(data)
+    return _measure(pixels, has_alpha=False, bits=bits)
 
 
 def _measure(pixels: torch.Tensor, has_alpha: bool, bits: int) -> Look:
     C, H, W = pixels.shape
     step = max(1, int((H * W / _MOST_PIXELS) ** 0.5))
     some = pixels[:, ::step, ::step].double().flatten(1)
+    levels = int(some.max()) >> (bits - 8)
+    some /= 257 if bits == 16 else 1
     sums = torch.stack([some.mean(1), some.square().mean(1)], 1).tolist()
-    return Look(C, (H, W), has_alpha, bits, int(some.max()), tuple((m, s) for m, s in sums))
+    return Look(C, (H, W), has_alpha, bits, levels, tuple((m, s) for m, s in sums))
 
 
 def _require_few_channels(image: ImageFile) -> None:

@@ -87,15 +87,33 @@ class Survey:
         return max(look.channels for look in self.looks)
 
     @property
+    def bits(self) -> int:
+        """What all images are read with: 16 if half of them or more have them, else 8."""
+        return 16 if 2 * len(self._deep) >= len(self.looks) else 8
+
+    @property
     def mean(self) -> tuple[float, ...]:
-        """Of each channel in grey levels, 0..255."""
-        return tuple(np.round(self._moments()[0], 2).tolist())
+        """Of each channel in grey levels, 0..255; of 16 bits in fractions."""
+        return tuple(np.round(self._moments()[0], self._digits).tolist())
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Standard deviation of each channel in grey levels; at least 1, also of one colour."""
+        """Standard deviation of each channel in grey levels; at least 1, also of one colour.
+
+        Of 16 bits at least 1/256, and in fractions.
+        """
         mean, square = self._moments()
-        return tuple(np.round(np.sqrt(np.maximum(square - mean**2, 1.0)), 2).tolist())
+        least = 1 / 256 if self.bits == 16 else 1.0
+        std = np.sqrt(np.maximum(square - mean**2, least**2))
+        return tuple(np.round(std, self._digits).tolist())
+
+    @property
+    def _digits(self) -> int:
+        return 4 if self.bits == 16 else 2
+
+    @property
+    def _deep(self) -> list[Look]:
+        return [look for look in self.looks if look.bits == 16]
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         sums = [look.sums for look in self.looks if look.channels == self.channels]
@@ -113,8 +131,9 @@ class Survey:
             lines.append('arrays are read as (height, width, channels)')
         if alpha := sum(look.has_alpha for look in self.looks):
             lines.append(f'{alpha} with transparency, which is dropped')
-        if deep := [look for look in self.looks if look.bits == 16]:
-            lines.append(f'{len(deep)} with 16 bits, of which the upper 8 are kept')
+        if deep := len(self._deep):
+            kept = 'all of which' if self.bits == 16 else 'of which the upper 8'
+            lines.append(f'{deep} with 16 bits, {kept} are kept')
         return lines
 
     def warnings(self) -> list[str]:
@@ -125,8 +144,8 @@ class Survey:
         ]
         if (more := len(self.unreadable) - 3) > 0:
             lines.append(f'... and {more} more')
-        dark = [look for look in self.looks if look.bits == 16 and look.levels < _FEW_LEVELS]
-        if dark:
+        dark = [look for look in self._deep if look.levels < _FEW_LEVELS]
+        if dark and self.bits == 8:
             lines.append(
                 f'{len(dark)} images of 16 bits use at most {256 * _FEW_LEVELS} of 65,536 values, '
                 f'so that their upper 8 bits are nearly black: scale them to the whole range first'

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from multiprocessing.popen_fork import Popen
@@ -27,8 +28,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from mae.visualization.clock import clock
 from mae.visualization.logs import Scalars, find_scalars, read_scalars
 
-# What every run imports, the last four late: scikit-learn for the digits, matplotlib for mmengine's
-# visualizer.
+# What every run imports, the last four late: matplotlib for mmengine's visualizer, and, where it is
+# installed, scikit-learn for the digits.
 _IMPORTED = (
     'mae.apis',
     'matplotlib.backends.backend_agg',
@@ -45,7 +46,8 @@ def preload() -> None:
     gc.disable()  # there is no garbage in what is imported: looking for it is a sixth of the time
     try:
         for name in _IMPORTED:
-            import_module(name)
+            if find_spec(name.partition('.')[0]) is not None:
+                import_module(name)
     finally:
         gc.enable()
     gc.freeze()  # a job that looked through the modules would copy their pages

@@ -4,16 +4,19 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from mae.apis import finetune, load_config, pretrain
+from mae.apis import ImageClassifierInferencer, finetune, load_config, pretrain
 from mae.apis import test as evaluate
 from mae.apis.own_classes import write_finetuning
 from mae.apis.own_data import write_pretraining
 from mae.apis.recipe_rules import Given
+from mae.datasets import collate
 from mae.registry import DATASETS
 from mae.utils.errors import CheckpointError, ConfigError, DataError
+from tests.image_bytes import png16
 from tests.own_images import colours, noise, save
 
 SMALL = {'epochs': 1, 'batch_size': 8}
@@ -132,6 +135,49 @@ def test_arrays_of_five_channels(tmp_path):
     assert config.val_dataloader.dataset.pipeline[0].channels == 5
     assert config.val_dataloader.dataset.source.source.extensions == ['.npy']
     assert len(config.model.preprocessor.mean) == 5
+
+
+def dim(folder, number):
+    """16-bit PNGs in colour of which the lowest 10 bits alone are used."""
+    folder.mkdir(parents=True)
+    for index in range(number):
+        pixels = noise(20, 24, 3, index, np.uint16) >> 6
+        (folder / f'{index:02}.png').write_bytes(png16(pixels))
+
+
+def test_16_bits_are_kept_from_the_file_to_the_prediction(tmp_path, capsys):
+    dim(tmp_path / 'dim/a', 12)
+    dim(tmp_path / 'dim/b', 12)
+    runner = pretrain(tmp_path / 'dim', tmp_path / 'out', **SMALL)
+    assert '24 with 16 bits, all of which are kept' in capsys.readouterr().out
+    written = load_config(tmp_path / 'out/config/pretrain.py')
+    images = DATASETS.build(written.train_dataloader.dataset)
+    batch = collate([images[index] for index in range(24)])
+    assert batch['inputs'].dtype == torch.uint16
+    inputs = runner.bare_model.data_preprocessor(batch)['inputs']
+    assert (float(inputs.mean()), float(inputs.std())) == pytest.approx((0, 1), abs=0.3)
+    checkpoint = tmp_path / 'out/epoch_1.pth'
+    path = write_finetuning(tmp_path / 'dim', checkpoint, tmp_path / 'tuned', NOTHING)
+    config = load_config(path)
+    assert config.val_dataloader.dataset.pipeline[0].bits == 16
+    assert config.model.preprocessor.mean[0] < 3
+    assert [t.type for t in config.train_dataloader.dataset.pipeline][1:] == [
+        'RandomFlip',
+        'PackInputs',
+    ]
+    inferencer = ImageClassifierInferencer(config, pretrained=False)
+    tested = DATASETS.build(config.val_dataloader.dataset)
+    assert tested[0]['inputs'].dtype == torch.uint16
+    assert torch.equal(inferencer.read(tested.name(0)), tested[0]['inputs'])
+
+
+def test_dark_images_of_16_bits_have_statistics_of_their_own(tmp_path, places):
+    dim(tmp_path / 'dim/a', 12)
+    dim(tmp_path / 'dim/b', 12)
+    checkpoint = places[1] / 'epoch_1.pth'  # of images of 8 bits
+    config = load_config(write_finetuning(tmp_path / 'dim', checkpoint, tmp_path / 'o', NOTHING))
+    assert config.model.preprocessor.std == pytest.approx([1024 / 257 / 12**0.5] * 3, abs=0.1)
+    assert 'RandAugment' not in str(config.train_dataloader.dataset.pipeline)
 
 
 def test_of_splits_training_takes_one_and_validation_another(tmp_path, places):

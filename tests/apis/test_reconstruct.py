@@ -118,7 +118,7 @@ def test_no_images(model):
 
 
 def test_float_images_are_refused(model):
-    with pytest.raises(ValueError, match=r'must be uint8, not torch\.float32'):
+    with pytest.raises(ValueError, match=r'must be uint8 or uint16, not torch\.float32'):
         reconstruct(model, torch.zeros(1, 1, 8, 12))
 
 

@@ -6,6 +6,7 @@ from tifffile import imwrite
 
 from mae.datasets.survey import split_of, survey
 from mae.utils.errors import DataError
+from tests.image_bytes import png16
 from tests.own_images import colours, noise, save, turned
 
 
@@ -52,10 +53,33 @@ def test_a_large_folder_is_sampled_evenly(tmp_path):
     assert found.describe()[0].startswith('looked at 7 of them')
 
 
-def test_16_bits_of_which_few_are_used_are_a_warning(tmp_path):
+def test_16_bits_of_which_few_are_used_are_a_warning_where_8_are_kept(tmp_path):
     save(tmp_path / 'a.png', noise(20, 20, 1, dtype=np.uint16) >> 4)
-    (line,) = survey(str(tmp_path)).warnings()
+    assert survey(str(tmp_path)).warnings() == []
+    colours(tmp_path, 2)
+    found = survey(str(tmp_path))
+    assert found.bits == 8
+    (line,) = found.warnings()
     assert line.startswith('1 images of 16 bits use at most 8192 of 65,536 values')
+
+
+@pytest.mark.parametrize('suffix', ['.npy', '.png', '.tif'])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_of_16_bits_all_are_kept_and_measured(tmp_path, suffix, channels):
+    pixels = noise(20, 30, channels, dtype=np.uint16) >> 6  # of a camera of 10 bits
+    path = tmp_path / f'a{suffix}'
+    if channels == 3 and suffix == '.png':
+        path.write_bytes(png16(pixels))
+    elif channels == 3 and suffix == '.tif':
+        imwrite(path, pixels, photometric='rgb')
+    else:
+        save(path, pixels)
+    found = survey(str(tmp_path))
+    every = pixels.reshape(-1, channels) / 257
+    assert (found.bits, found.channels) == (16, channels)
+    assert found.mean == pytest.approx(every.mean(0), abs=1e-4)
+    assert found.std == pytest.approx(every.std(0), abs=1e-4)
+    assert '1 with 16 bits, all of which are kept' in found.describe()
 
 
 def test_classes_are_counted(tmp_path):
@@ -107,6 +131,16 @@ def test_what_is_refused_in_one_line(tmp_path, make, message):
     with pytest.raises(DataError, match=message) as error:
         survey(str(tmp_path))
     assert '\n' not in str(error.value)
+
+
+def test_an_image_of_more_channels_among_others_is_left_out(tmp_path):
+    colours(tmp_path, 3)
+    imwrite(tmp_path / 'five.tif', noise(20, 20, 5), photometric='rgb')
+    found = survey(str(tmp_path))
+    assert (found.num_images, found.num_readable, found.channels) == (4, 3, 3)
+    (warning,) = found.warnings()
+    assert warning.startswith(f'cannot be read and is left out: {tmp_path}/five.tif: it has 5 ')
+    assert warning.endswith('more than three channels are read from arrays (.npy)')
 
 
 def test_images_beside_class_folders(tmp_path):

@@ -1,4 +1,7 @@
-"""Transforms of one sample: a dict with `img_path` or `img`, and `gt_label`. Always uint8."""
+"""Transforms of one sample: a dict with `img_path` or `img`, and `gt_label`.
+
+Pixels are uint8, or uint16 where the first transform keeps 16 bits.
+"""
 
 from mae.datasets.transforms.base import Transform
 from mae.datasets.transforms.color import ColorJitter

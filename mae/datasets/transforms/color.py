@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torchvision.transforms import v2
 
-from mae.datasets.transforms.base import Results, Transform
+from mae.datasets.transforms.base import Results, Transform, require_8_bits
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
@@ -44,6 +44,12 @@ class ColorJitter(Transform):
             raise ConfigError(f'ColorJitter: {error}') from None
 
     def transform(self, results: Results) -> Results:
+        """Change the image.
+
+        Raises:
+            ConfigError: it has 16 bits.
+        """
+        require_8_bits(results['img'], 'ColorJitter')
         if self.prob == 1 or random.random() < self.prob:
             results['img'] = self.jitter(results['img'])
         return results

@@ -1,4 +1,4 @@
-"""Crops and resizes, bicubic with antialiasing on uint8, as torchvision does them."""
+"""Crops and resizes, bicubic with antialiasing, as torchvision does them."""
 
 import math
 import random
@@ -14,6 +14,7 @@ from mae.datasets.transforms.geometry import (
     crop_sample,
     is_annotated,
     note_move,
+    resize_pixels,
     resize_sample,
 )
 from mae.registry import TRANSFORMS
@@ -114,6 +115,8 @@ class RandomResizedCrop(Transform):
         """(C, *size) of the part."""
         top, left, height, width = box
         crop = img[:, top : top + height, left : left + width]
+        if crop.dtype == torch.uint16:
+            return resize_pixels(crop, *self.size)
         # F.resized_crop calls this; called directly, a tiny image takes half the time. With the
         # channels last in the input the result is not rearranged into planes: 30 % of the resize.
         crop = crop[None].contiguous(memory_format=torch.channels_last)

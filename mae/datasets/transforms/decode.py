@@ -1,15 +1,23 @@
-"""Files to pixels: uint8 (C, H, W), upright, with the configured number of channels."""
+"""Files to pixels: (C, H, W), upright, with the configured number of channels and bits."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from torch import Tensor
 
+from mae.datasets.transforms import png
 from mae.datasets.transforms.base import Results, Transform, to_tensor
+from mae.datasets.transforms.deep import (
+    decode_deep_colours,
+    grey_of,
+    has_deep_colours,
+    require_pixel_order,
+)
 from mae.datasets.transforms.image_file import FORMATS, NPY, open_image, read_image_bytes, read_npy
 from mae.datasets.transforms.jpeg import Frame, decode_jpeg, plain_frame
 from mae.registry import TRANSFORMS
@@ -26,12 +34,14 @@ class DecodeImage(Transform):
     """Reads `img_path` into `img`, or converts an `img` in memory, a Pillow image too.
 
     If the source gives the file's content as `img_bytes`, `img_path` is only a name for messages.
-    Images are turned upright by the EXIF orientation, CMYK is converted, alpha dropped, of 16 bits
-    the upper 8 are kept and of several pictures the first. Color profiles are ignored.
+    Images are turned upright by the EXIF orientation, CMYK is converted, alpha dropped and
+    of several pictures the first is kept. Color profiles are ignored.
 
     Args:
         channels: the model's `in_channels`: 3 (RGB), 1 (grey: a weighted sum of the colours), or
             for arrays and tensors any number that they have.
+        bits: 8 gives uint8, of 16 bits the upper 8; 16 gives uint16 of PNG, TIFF, grey PPM and
+            arrays, where white of 8 bits becomes 65,535.
         backend: 'turbo' decodes JPEGs with libjpeg-turbo and everything else as 'pillow' does;
             both give the same RGB pixels.
         max_pixels: height x width above which a file is refused before it is decoded.
@@ -48,6 +58,7 @@ class DecodeImage(Transform):
         channels: int = 3,
         backend: str = 'turbo',
         *,
+        bits: int = 8,
         max_pixels: int = 2**27,
         max_bytes: int = 2**28,
         formats: Sequence[str] = FORMATS,
@@ -55,6 +66,8 @@ class DecodeImage(Transform):
     ) -> None:
         if channels < 1:
             raise ConfigError(f'DecodeImage: channels must be positive, got {channels}')
+        if bits not in (8, 16):
+            raise ConfigError(f'DecodeImage: bits must be 8 or 16, got {bits!r}')
         if backend not in ('turbo', 'pillow'):
             raise ConfigError(f"DecodeImage: backend must be 'turbo' or 'pillow', got {backend!r}")
         if isinstance(formats, str) or not formats or set(formats) - set(FORMATS):
@@ -62,6 +75,7 @@ class DecodeImage(Transform):
                 f'DecodeImage: formats must be a list of {", ".join(FORMATS)}, got {formats!r}'
             )
         self.channels = channels
+        self.bits = bits
         self.backend = backend
         self.max_pixels = max_pixels
         self.max_bytes = max_bytes
@@ -84,7 +98,9 @@ class DecodeImage(Transform):
         return results
 
     def convert(self, img: Any) -> Tensor:
-        """uint8 (C, H, W) of pixels in memory; of a Pillow image the same as of its file.
+        """(C, H, W) of pixels in memory; of a Pillow image the same as of its file.
+
+        Pillow has colours with 8 bits alone.
 
         Raises:
             ValueError: of another type or shape, without pixels, or of other channels.
@@ -92,7 +108,7 @@ class DecodeImage(Transform):
         if isinstance(img, Image.Image):
             with decoding(getattr(img, 'filename', '') or 'a Pillow image'):
                 return self._decode_pillow(img)
-        return to_channels(to_tensor(img), self.channels)
+        return to_channels(to_tensor(img, self.bits), self.channels)
 
     def read(self, results: Results) -> bytes:
         """The content of the file; `img_bytes` of sources that pack many files into one."""
@@ -102,7 +118,7 @@ class DecodeImage(Transform):
         return data
 
     def decode(self, data: bytes) -> Tensor:
-        """uint8 (C, H, W) of an encoded image."""
+        """(C, H, W) of an encoded image."""
         if self.plain_frame(data):  # saves reading the header with Pillow, a tenth of the time
             return decode_jpeg(data)
         if (pixels := self.array(data)) is not None:
@@ -110,13 +126,20 @@ class DecodeImage(Transform):
         with open_image(data, self.formats, self.max_pixels) as image:
             if self.backend == 'turbo' and self._turbo_reads(image):
                 with suppress(ValueError):  # some rare samplings: Pillow reads them, or raises
-                    return _upright(decode_jpeg(data, self.channels), orientation_of(image))
+                    img = to_tensor(decode_jpeg(data, self.channels), self.bits)
+                    return _upright(img, orientation_of(image))
+            if has_deep_colours(image, data):
+                require_pixel_order(image)
+                if self.bits == 16:
+                    img = to_channels(to_tensor(decode_deep_colours(data), 16), self.channels)
+                    is_plain = image.format == 'PNG' and not png.may_be_turned(data)
+                    return _upright(img, 1 if is_plain else orientation_of(image))
             return self._decode_pillow(image)
 
     def plain_frame(self, data: bytes) -> Frame | None:
         """The header of a JPEG that can be decoded as it is; None for everything else."""
-        fast = self.backend == 'turbo' and self.channels == 3 and 'JPEG' in self.formats
-        return plain_frame(data, self.max_pixels) if fast else None
+        fast = self.backend == 'turbo' and self.channels == 3 and self.bits == 8
+        return plain_frame(data, self.max_pixels) if fast and 'JPEG' in self.formats else None
 
     def array(self, data: bytes) -> NDArray[Any] | None:
         """The pixels of a `.npy` file, (H, W) or (H, W, C), not copied; None for everything else.
@@ -133,7 +156,7 @@ class DecodeImage(Transform):
         return image.format == 'JPEG' and image.mode in modes
 
     def _decode_pillow(self, image: Image.Image) -> Tensor:
-        """uint8 (C, H, W), upright: one rule for files and for images that a user has opened."""
+        """(C, H, W), upright: one rule for files and for images that a user has opened."""
         if self.channels not in _PIL_MODE:
             raise ValueError(
                 f'image files are read as 1 or 3 channels, and DecodeImage has channels='
@@ -144,8 +167,10 @@ class DecodeImage(Transform):
         if image.mode == 'F' or (image.mode == 'I' and image.format not in _DEEP_FORMATS):
             raise ValueError('32-bit pixels have no agreed white: save it with 8 or 16 bits')
         if image.mode.startswith('I'):  # 16-bit grey, which Pillow would clip instead of scaling
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return _upright(to_tensor(np.asarray(image.convert(_PIL_MODE[self.channels]))), orientation)
+            pixels = np.asarray(image).astype(np.uint16)
+        else:
+            pixels = np.asarray(image.convert(_PIL_MODE[self.channels]))
+        return _upright(to_channels(to_tensor(pixels, self.bits), self.channels), orientation)
 
 
 @contextmanager
@@ -190,7 +215,7 @@ def to_channels(img: Tensor, channels: int) -> Tensor:
     """Grey repeated to three channels, or colours summed to grey by the weights of ITU-R 601.
 
     Args:
-        img: uint8 (C, H, W).
+        img: uint8 or uint16 (C, H, W).
         channels: number of channels of the result; other than 1 and 3 only if the image has it.
 
     Raises:
@@ -201,6 +226,8 @@ def to_channels(img: Tensor, channels: int) -> Tensor:
     if img.shape[0] == 1 and channels == 3:
         return img.expand(channels, -1, -1)
     if img.shape[0] == 3 and channels == 1:
+        if img.dtype != torch.uint8:
+            return grey_of(img)
         grey = Image.fromarray(img.permute(1, 2, 0).numpy()).convert('L')
         return to_tensor(np.asarray(grey))
     wanted = '1 or 3' if channels in (1, 3) else str(channels)

@@ -1,6 +1,7 @@
 """Flips and shifts: cheap moves of whole pixels."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,12 +65,11 @@ class RandomShift(Transform):
         results['img'] = torch.from_numpy(padded[:, top : top + height, left : left + width])
         return results
 
-    def _pad(self, img: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _pad(self, img: NDArray[Any]) -> NDArray[Any]:
         """(C, H, W) with `pixels` of `fill` on each side; `np.pad` takes ten times as long."""
         channels, height, width = img.shape
         border = self.pixels
-        padded = np.full(
-            (channels, height + 2 * border, width + 2 * border), self.fill, dtype=np.uint8
-        )
+        fill = self.fill if img.dtype == np.uint8 else 257 * self.fill  # the same grey in 16 bits
+        padded = np.full((channels, height + 2 * border, width + 2 * border), fill, img.dtype)
         padded[:, border : border + height, border : border + width] = img
         return padded

@@ -4,10 +4,10 @@ A transform draws its random numbers once and calls one of these functions, so t
 together stays together. Pixels are resized bicubically or bilinearly with antialiasing, maps and
 masks by the nearest pixel.
 
-`results` may hold `img` uint8 (C, H, W), `map` whole numbers (H, W), and `instances`: a dict of
-`boxes` float (N, 4) in pixels (left, top, right, bottom) and, for masks, `masks` bool (N, H, W) or
-`segmentations` as COCO stores them with the `placement` that they are rasterised by. `original` is
-the size of the image before the first move.
+`results` may hold `img` uint8 or uint16 (C, H, W), `map` whole numbers (H, W), and `instances`: a
+dict of `boxes` float (N, 4) in pixels (left, top, right, bottom) and, for masks, `masks` bool
+(N, H, W) or `segmentations` as COCO stores them with the `placement` that they are rasterised by.
+`original` is the size of the image before the first move.
 
 Shapes: C channels, H W pixels, N instances.
 """
@@ -154,9 +154,7 @@ def resize_sample(
     old_height, old_width = results['img'].shape[-2:]
     if (old_height, old_width) == (height, width):
         return
-    results['img'] = F.resize_image(
-        results['img'], [height, width], interpolation=interpolation, antialias=True
-    )
+    results['img'] = resize_pixels(results['img'], height, width, interpolation)
     if 'map' in results:
         results['map'] = _nearest(results['map'][None], height, width)[0]
     if 'instances' in results:
@@ -167,6 +165,27 @@ def resize_sample(
             instances['masks'] = _nearest(instances['masks'], height, width)
         if 'placement' in instances:
             instances['placement'] = instances['placement'].resized(height, width)
+
+
+def resize_pixels(
+    img: Tensor,
+    height: int,
+    width: int,
+    interpolation: InterpolationMode = InterpolationMode.BICUBIC,
+) -> Tensor:
+    """(C, height, width) of uint8 or uint16 (C, H, W), with antialiasing.
+
+    16 bits are resized in float32 and rounded: torch resizes 8 alone, and torchvision would let
+    what is brighter than white wrap around to black.
+    """
+    is_deep = img.dtype == torch.uint16
+    resized: Tensor = F.resize_image(
+        img.float() if is_deep else img,
+        [height, width],
+        interpolation=interpolation,
+        antialias=True,
+    )
+    return resized.round().clamp(0, 65535).to(torch.uint16) if is_deep else resized
 
 
 def pad_sample(

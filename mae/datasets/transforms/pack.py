@@ -10,9 +10,10 @@ from mae.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PackInputs(Transform):
-    """`img` -> `inputs` uint8 (C, H, W), `gt_label` -> `label`; a sample without one gets -1.
+    """`img` -> `inputs` uint8 or uint16 (C, H, W), `gt_label` -> `label`.
 
-    The integers `group` and `file_number` are passed on if the source gives them.
+    A sample without a label gets -1. The integers `group` and `file_number` are passed on if the
+    source gives them.
     """
 
     is_random = False
@@ -22,11 +23,11 @@ class PackInputs(Transform):
         """Returns a new dict: intermediate values of the transforms are not part of the sample.
 
         Raises:
-            ValueError: no uint8 image, or a label, group or file number that is not one integer.
+            ValueError: no image, or a label, group or file number that is not one integer.
         """
         if 'img' not in results:
             raise ValueError('no `img` to pack: the pipeline must begin with DecodeImage')
-        sample = {'inputs': to_tensor(results['img']), 'label': to_label(results)}
+        sample = {'inputs': to_tensor(results['img'], bits=None), 'label': to_label(results)}
         for name in COLUMNS:
             if name in results:
                 sample[name] = to_integer(name, results[name])

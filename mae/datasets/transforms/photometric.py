@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from mae.datasets.transforms.base import Results, Transform, to_tensor
+from mae.datasets.transforms.base import Results, Transform, require_8_bits, to_tensor
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
 
@@ -51,8 +51,10 @@ class PhotometricDistortion(Transform):
 
         Raises:
             ValueError: it is not RGB.
+            ConfigError: it has 16 bits.
         """
         img: Tensor = results['img']
+        require_8_bits(img, 'PhotometricDistortion')
         if img.shape[0] != 3:
             raise ValueError(f'PhotometricDistortion takes RGB, not {img.shape[0]} channels')
         values = img.float()
@@ -92,6 +94,12 @@ class RandomGray(Transform):
         self.prob = _check_prob('RandomGray', prob)
 
     def transform(self, results: Results) -> Results:
+        """Change the image.
+
+        Raises:
+            ConfigError: it has 16 bits.
+        """
+        require_8_bits(results['img'], 'RandomGray')
         if random.random() < self.prob:
             results['img'] = F.rgb_to_grayscale_image(results['img'], num_output_channels=3)
         return results
@@ -115,6 +123,12 @@ class RandomBlur(Transform):
         self.sigma = sigma
 
     def transform(self, results: Results) -> Results:
+        """Change the image.
+
+        Raises:
+            ConfigError: it has 16 bits.
+        """
+        require_8_bits(results['img'], 'RandomBlur')
         if random.random() < self.prob:
             sigma = random.uniform(*self.sigma)
             side = 2 * max(1, round(4 * sigma)) + 1

@@ -43,6 +43,11 @@ def without_metadata(data: bytes) -> bytes:
     return data if sum(map(len, parts)) == len(data) else b''.join(parts)
 
 
+def may_be_turned(data: bytes) -> bool:
+    """Whether there may be an orientation, for which Pillow would decode all pixels."""
+    return any(mark in data for mark in (b'eXIf', *_NAMES))
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
     """(type, body, all of it) of each chunk up to the last."""
     view, place, kind = memoryview(data), len(SIGNATURE), b''

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from mae.datasets.transforms.base import Results, Transform, to_tensor
+from mae.datasets.transforms.base import Results, Transform, require_8_bits, to_tensor
 from mae.datasets.transforms.decode import to_channels
 from mae.datasets.transforms.geometry import note_move, refuse_annotated
 from mae.registry import TRANSFORMS
@@ -47,10 +47,12 @@ class RandAugment(Transform):
 
         Raises:
             ValueError: it has a label map or objects, which would not move with it.
+            ConfigError: it has 16 bits.
         """
         refuse_annotated(results, 'RandAugment')
         note_move(results, 'RandAugment')
         img = results['img']
+        require_8_bits(img, 'RandAugment')
         side = min(img.shape[-2:])
         augment = self._by_side.get(side) or self._build(side)
         colours = to_channels(img, 3).permute(1, 2, 0).numpy()

@@ -16,13 +16,15 @@ from mae.models.layers.shapes import check_shape
 from mae.models.preprocessors.augment import Erase, Mix
 from mae.registry import MODELS
 
+_LEVEL = 257.0  # values of 16 bits in a grey level: white is 65,535 and 255
+
 
 @MODELS.register_module()
 class ImagePreprocessor(BaseDataPreprocessor):
-    """Normalises uint8 images; in training also mixes and erases them, if configured.
+    """Normalises images; in training also mixes and erases them, if configured.
 
     Args:
-        mean: mean of each channel in grey levels (0..255).
+        mean: mean of each channel in grey levels, 0..255; those of 16 bits are fractions.
         std: standard deviation of each channel in grey levels.
         mixup: arguments of timm's `Mixup` (mixup and cutmix with soft targets), or None. Its
             `num_classes` are those of the head.
@@ -72,21 +74,23 @@ class ImagePreprocessor(BaseDataPreprocessor):
         """Prepare a batch.
 
         Args:
-            data: `inputs` uint8 (B, C, H, W), `labels` and `keys` int64 (B,), and more that is
-                passed on.
+            data: `inputs` uint8 or uint16 (B, C, H, W), `labels` and `keys` int64 (B,), and
+                more that is passed on.
             training: mix and erase, if configured.
 
         Returns:
             The batch on the device, `inputs` normalised float32, `labels` soft (B, N) if mixed.
 
         Raises:
-            ValueError: images that are not uint8 (B, C, H, W), labels or keys of another number
+            ValueError: images of another type or shape, labels or keys of another number
                 of images; in training none, or a label that the head has no class for.
         """
         _check(data, self._needed if training else ())
         if training and self._num_classes is not None:  # before the labels are copied to the device
             check_labels(data, self._num_classes)
         batch: dict[str, Tensor] = self.cast_data(data)
+        if batch['inputs'].dtype == torch.uint16:
+            batch['inputs'] = batch['inputs'].float().div_(_LEVEL)
         if self._shrink is not None:
             batch['inputs'] = self._shrink(batch['inputs'])
         batch['inputs'] = normalise(batch['inputs'], self.mean, self.std)
@@ -107,8 +111,11 @@ def _check(data: Mapping[str, Tensor], needed: Sequence[str]) -> None:
         )
     inputs = data['inputs']
     check_shape('inputs', inputs, 'B', 'C', 'H', 'W', hint='one image is a batch too: images[None]')
-    if inputs.dtype != torch.uint8:
-        raise ValueError(f'inputs must be {torch.uint8}, 0 to 255, not {inputs.dtype}')
+    if inputs.dtype not in (torch.uint8, torch.uint16):
+        raise ValueError(
+            f'inputs must be {torch.uint8}, 0 to 255, or {torch.uint16}, 0 to 65535, not '
+            f'{inputs.dtype}'
+        )
     for name in ('labels', 'keys', 'ids'):
         if name in data:
             check_shape(name, data[name], len(inputs), hint='one for each image')
@@ -175,7 +182,7 @@ class Shrink:
     used: tuple[int, int]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 (B, C, *loaded) to float32 (B, C, *used), within 0..255.
+        """(B, C, *loaded), 0..255, to float32 (B, C, *used), within 0..255.
 
         Raises:
             ValueError: images of another size, which would not fit at full resolution either.

@@ -9,7 +9,7 @@ from skimage import data
 
 from mae.datasets.transforms import DecodeImage
 from mae.utils.errors import ConfigError, DataError
-from tests.image_bytes import encode
+from tests.image_bytes import encode, png16
 
 ORIENTATION = 0x0112
 
@@ -18,18 +18,6 @@ ORIENTATION = 0x0112
 def photo(photo):
     """A part of the photograph, as lossless files of the whole take long to write."""
     return photo.crop((100, 100, 340, 260))
-
-
-def png16(pixels):
-    """A 16-bit RGB PNG, which Pillow cannot write, by the PNG specification (RFC 2083)."""
-    height, width, _ = pixels.shape
-    rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in pixels)
-    header = struct.pack('>IIBBBBB', width, height, 16, 2, 0, 0, 0)
-    chunks = b''
-    for kind, body in ((b'IHDR', header), (b'IDAT', zlib.compress(rows, 1)), (b'IEND', b'')):
-        chunks += struct.pack('>I', len(body)) + kind + body
-        chunks += struct.pack('>I', zlib.crc32(kind + body))
-    return b'\x89PNG\r\n\x1a\n' + chunks
 
 
 def with_alpha(image):
