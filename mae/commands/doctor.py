@@ -25,6 +25,14 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     )
     parser.add_argument('--html', type=Path, metavar='FILE.html', help='write a page as well')
     parser.add_argument('--json', type=Path, metavar='FILE.json', help='write all figures as well')
+    parser.add_argument(
+        '--seconds',
+        type=float,
+        default=60.0,
+        metavar='N',
+        help='time for steps of training (default: %(default)g); building and looking at data '
+        'come on top',
+    )
     add_cfg_options(parser, 'train_dataloader.dataset.source.root=photos')
     add_trust_argument(parser)
     args = parse(parser, argv)
@@ -32,6 +40,8 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         path = getattr(args, option)
         if path is not None and path.suffix != f'.{option}':
             parser.error(f'--{option} must end in .{option}, not {path}')
+    if not args.seconds > 0:
+        parser.error(f'--seconds must be positive, not {args.seconds:g}')
     return args
 
 

@@ -31,11 +31,13 @@ _EACH = 30  # images of a class
 _FEWEST = 8
 _SIDE = 12  # of a picture, in pixels
 _NEIGHBOURS = 5
+_FOLDS = 5
 _SIGMAS = 3.0  # above chance
 _MOST_LABELS = 2_000_000  # that are read
 _SHIFTS = (-2, -1, 1, 2)
 _MUCH = 1.5  # times as many right under a shift as without
 _MISPLACED = 0.05
+_VAL = 'val_dataloader.dataset.source'
 
 
 def examine_labels(dataset: Any, val_dataset: Any | None, num_classes: int, channels: int) -> Part:
@@ -68,6 +70,7 @@ def examine_labels(dataset: Any, val_dataset: Any | None, num_classes: int, chan
     findings += judge_agreement(right, number, len(chosen))
     if val_dataset is not None:
         val_labels = labels_of(val_dataset.source)
+        findings += judge_folders(val_dataset.source, val_labels, _VAL)
         val = _pictures(val_dataset.source, val_labels, chosen, channels)
         findings += judge_shift(*right_by_shift(bank, bank_labels, *val), len(chosen))
     return Part('labels', lines, findings, facts)
@@ -85,8 +88,14 @@ def judge_range(labels: Labels, num_classes: int) -> list[Finding]:
     return [Finding('labels_shifted', what)]
 
 
-def judge_folders(source: Any, labels: Labels) -> list[Finding]:
-    """Images whose label is not the number of the class that their folder is named after."""
+def judge_folders(source: Any, labels: Labels, where: str = '') -> list[Finding]:
+    """Images whose label is not the number of the class that their folder is named after.
+
+    Args:
+        source: of the images.
+        labels: (N,), theirs.
+        where: config key of the source; '' is that of training.
+    """
     classes = list(getattr(source, 'metainfo', {}).get('classes') or ())
     numbers = {str(name): number for number, name in enumerate(classes)}
     wrong, seen, example = 0, 0, ''
@@ -101,7 +110,7 @@ def judge_folders(source: Any, labels: Labels) -> list[Finding]:
             example = example or f'{path} has label {labels[index]}, {classes[named]} is {named}'
     if not seen or wrong <= _MISPLACED * seen:
         return []
-    return [Finding('labels_misplaced', f'{wrong} of {seen} that were looked at: {example}')]
+    return [Finding('labels_misplaced', f'{wrong} of {seen} that were looked at: {example}', where)]
 
 
 def _choose(labels: Labels) -> list[int]:
@@ -150,8 +159,9 @@ def right_among_others(pictures: Tensor, labels: Tensor) -> tuple[int, int]:
         pictures: (N, D), of length 1.
         labels: (N,).
     """
-    right, parts = 0, torch.arange(len(labels)) % _NEIGHBOURS
-    for part in range(_NEIGHBOURS):
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    right, parts = 0, order % _FOLDS
+    for part in range(_FOLDS):
         own, others = parts == part, parts != part
         voted = _votes(pictures[own], pictures[others], labels[others], _NEIGHBOURS)
         right += int((voted == labels[own]).sum())
@@ -199,4 +209,4 @@ def judge_shift(right: dict[int, int], number: int, classes: int) -> list[Findin
         f'{right[0] / number:.0%} of {number} validation images are most like training images of '
         f'their label, and {right[best] / number:.0%} with {best:+d} added to it'
     )
-    return [Finding('labels_shifted', what, 'val_dataloader.dataset.source')]
+    return [Finding('labels_shifted', what, _VAL)]

@@ -143,7 +143,9 @@ def examine_pace(subject: Subject, seconds: float) -> tuple[Part, Pace]:
         'seconds_per_step': pace.step,
         'images_per_step': images,
     }
-    return Part('pace', lines, judge_pace(alone, computing, pace), facts), pace
+    # How long random images take to decode says little about the run's own.
+    findings = [] if subject.is_random else judge_pace(alone, computing, pace)
+    return Part('pace', lines, findings, facts), pace
 
 
 def loader_rate(subject: Subject, seconds: float) -> float:

@@ -1,6 +1,5 @@
 """The learning rate over the run, and whether its peak is one that such a run is known to bear."""
 
-import itertools
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +15,12 @@ from mae.visualization.curves import Series
 
 _POINTS = 120
 # The paper's rates of AdamW, each with its batch, for a ViT-B: pre-training (appendix A.1) and
-# fine-tuning. The best rate goes about with the root of the batch (Malladi et al. 2022), and
-# falls with the width; its root lies between no such rule and 1 / width (Yang et al. 2022).
+# fine-tuning. The best rate goes about with the root of the batch (Malladi et al. 2022). It falls
+# with the width, by at most 1 / width (Yang et al. 2022): the root lies between that and no rule.
 RATES = {'MAE': (2.4e-3, 4096), 'Classifier': (2e-3, 1024)}
 _WIDTH = 768
-_ABOVE = 4.0  # times the rule: every config that is shipped lies below 2.7
+# Times the rule: the 93 shipped configs that it is for lie between 0.34 and 2.6 of it.
+_ABOVE = 3.2
 _WARMUP = 0.5  # share of the run
 
 
@@ -120,9 +120,9 @@ def rates_of(
     finally:
         logging.disable(logging.NOTSET)
     steps = sorted({round(part * (length - 1) / _POINTS) for part in range(_POINTS + 1)})
-    steps = list(itertools.chain(steps, [built.warmup]))
+    steps = sorted({*steps, built.warmup})  # the peak
     rates = []
-    for step in sorted(set(steps)):
+    for step in steps:
         built.last_step = step
         rates.append(built._get_value()[0])
-    return built.warmup, Series('', sorted(set(steps)), rates)
+    return built.warmup, Series('', steps, rates)

@@ -12,11 +12,14 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from mae.benchmark.measure import synchronize
 from mae.benchmark.memory import activation_bytes_per_image, static_bytes
 from mae.doctor.environment import Host
 from mae.doctor.findings import Finding
+from mae.doctor.random_images import RandomImages
 from mae.engine import Runner
 from mae.engine.device_prefetcher import StepLoader
+from mae.engine.img_size import fill_in_img_size
 from mae.engine.runner import init_on_cpu
 from mae.registry import DATASETS, FUNCTIONS, MODELS
 from mae.utils.errors import CheckpointError, ConfigError, DataError, DownloadError
@@ -155,6 +158,7 @@ def _elsewhere(config: Config, folder: Path) -> Config:
         }
     )
     changed.visualizer = {'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
+    fill_in_img_size(changed)  # of a config that `load_config` has not read
     return changed
 
 
@@ -171,7 +175,7 @@ def _training_data(changed: Config, findings: list[Finding]) -> tuple[Any, bool]
     first = str(options.pipeline[0]['type'])
     size = encoder.get('img_size', 224)
     options.source = {
-        'type': 'RandomImages',
+        'type': RandomImages.__name__,
         'number': 4 * global_batch(changed),
         'num_classes': (changed.model.get('head') or {}).get('num_classes', 0),
         'encoded': first.startswith('Decode'),
@@ -221,28 +225,31 @@ def probe_model(config: Config, dataset: Any, device: str) -> Probe:
     samples = dataset.__getitems__([(index, derive(0, index)) for index in range(number)])
     amp = config.optim_wrapper.get('amp')
     dtype = None if amp is None else getattr(torch, amp)
-    spent: list[float] = []
 
     def loss(size: int) -> Tensor:
-        start = time.perf_counter()
         seed_generators(0)
         with torch.autocast(device, dtype, enabled=dtype is not None):
             inputs = model.data_preprocessor(collate(samples[:size]), True)
             total: Tensor = model.parse_losses(model(**inputs, mode='loss'))[0]
-        spent.append(time.perf_counter() - start)
         return total
 
     where = torch.device(device)
     _, each = activation_bytes_per_image(loss, model, number, where, least=_LEAST)
     for _ in range(2):  # the first pass of a process is slower
-        start = time.perf_counter()
+        start = _now(device)
         loss(number).backward()
-        if device == 'cuda':
-            torch.cuda.synchronize()
-        seconds = (time.perf_counter() - start) / number
+        seconds = (_now(device) - start) / number
         if seconds * number > _PART:
             break
     return Probe(seconds, each, static_bytes(model))
+
+
+def _now(device: str) -> float:
+    """Seconds; of a CPU those of a core, so that the plan does not depend on its other load."""
+    if device == 'cuda':
+        synchronize(device)
+        return time.perf_counter()
+    return time.process_time() / torch.get_num_threads()
 
 
 def _built(config: Config) -> nn.Module:
