@@ -55,11 +55,15 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
     print(f'examining {name}', flush=True)
 
-    from mae.doctor import examine  # late: what is wrong with the config shows before
+    from mae.doctor import examine_run  # late: what is wrong with the config shows before
     from mae.doctor.render import as_page, part_lines, verdict
     from mae.utils.files import write_json, write_text
 
-    result = examine(config, tell=lambda part: print('\n'.join(part_lines(part)), flush=True))
+    result = examine_run(
+        config,
+        seconds=args.seconds,
+        tell=lambda part: print('\n'.join(part_lines(part)), flush=True),
+    )
     print(verdict(result))
     if args.json is not None:
         write_json(args.json, result.as_dict())

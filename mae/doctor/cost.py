@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mae.doctor.findings import Finding, Part
+from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.pace import Pace
 from mae.doctor.schedule import run_steps
 from mae.doctor.subject import Subject, global_batch
@@ -69,7 +69,7 @@ def seconds_to_end(length: Length, pace: Pace, update: float, total: int, measur
     )
 
 
-def judge_disk(checkpoint: int, kept: int, free: int) -> list[Finding]:
+def judge_disk(checkpoint: int, kept: int, free: int) -> list[FoundFault]:
     """A disk that does not hold the checkpoints that stay, and one that is being written.
 
     Args:
@@ -84,10 +84,12 @@ def judge_disk(checkpoint: int, kept: int, free: int) -> list[Finding]:
         f'{kept} checkpoints of {size(checkpoint)} stay while another is written, '
         f'{size(needed)}, and {size(free)} are free'
     )
-    return [Finding('disk_too_small', what)]
+    return [FoundFault('disk_too_small', what)]
 
 
-def examine_cost(subject: Subject, pace: Pace | None, update: float, steps_per_epoch: int) -> Part:
+def examine_cost(
+    subject: Subject, pace: Pace | None, update: float, steps_per_epoch: int
+) -> ExaminedPart:
     """Hours and bytes of the run.
 
     Args:
@@ -117,7 +119,7 @@ def examine_cost(subject: Subject, pace: Pace | None, update: float, steps_per_e
         else:
             facts |= {'hours': seconds / 3600, 'device_hours': seconds / 3600}
             lines.insert(0, _length_line(config, length, seconds))
-    return Part('cost', lines, findings, facts)
+    return ExaminedPart('cost', lines, findings, facts)
 
 
 def checkpoints_kept(config: Mapping[str, Any], subject: Subject, steps_per_epoch: int) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mae.datasets.transforms import DecodeImage
-from mae.doctor.findings import Finding, Part
+from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.words import listed
 from mae.utils.digest import file_digest, tensor_sha256
 from mae.utils.errors import DataError
@@ -54,7 +54,7 @@ class Decoded:
     is_flat: bool
 
 
-def spread(number: int, sample: int) -> list[int]:
+def spread_indices(number: int, sample: int) -> list[int]:
     """Indices from the first to the last, evenly, at most `sample` of them."""
     steps = np.linspace(0, number - 1, min(sample, number)).round().astype(int)
     return [int(index) for index in np.unique(steps)]
@@ -79,7 +79,7 @@ def decode_sample(
             return name, first_line(error).removeprefix(f'{name}: ')
 
     with ThreadPoolExecutor(cores_at_hand()) as pool:
-        found = list(pool.map(one, spread(len(source), sample)))
+        found = list(pool.map(one, spread_indices(len(source), sample)))
     good = [each for each in found if isinstance(each, Decoded)]
     return good, [each for each in found if not isinstance(each, Decoded)]
 
@@ -95,7 +95,7 @@ def _measured(name: str, pixels: Tensor) -> Decoded:
 
 def examine_data(
     dataset: Any, val_dataset: Any | None, config: Mapping[str, Any], channels: int
-) -> Part:
+) -> ExaminedPart:
     """Look at a sample of the training images, and at the files of both datasets.
 
     Args:
@@ -128,7 +128,7 @@ def examine_data(
     findings += judge_copies(groups, set(paths or [image.name for image in images]), number)
     facts['files_compared'] = number
     lines.append(f'{number:,} compared with one another')
-    return Part('data', lines, findings, facts)
+    return ExaminedPart('data', lines, findings, facts)
 
 
 def statistics(images: Sequence[Decoded]) -> tuple[list[float], list[float]]:
@@ -140,7 +140,7 @@ def statistics(images: Sequence[Decoded]) -> tuple[list[float], list[float]]:
 
 def judge_unreadable(
     unreadable: Sequence[tuple[str, str]], number: int, limit: float
-) -> list[Finding]:
+) -> list[FoundFault]:
     """Images that cannot be read.
 
     Args:
@@ -154,7 +154,7 @@ def judge_unreadable(
     what = f'{len(unreadable)} of {number} cannot be read, such as {printable(path)}: {reason}'
     # One of a sample says little about a small share.
     is_fatal = len(unreadable) > max(1, limit * number)
-    return [Finding('too_many_unreadable' if is_fatal else 'unreadable_images', what)]
+    return [FoundFault('too_many_unreadable' if is_fatal else 'unreadable_images', what)]
 
 
 def judge_statistics(
@@ -162,7 +162,7 @@ def judge_statistics(
     std: Sequence[float],
     given_mean: Sequence[float],
     given_std: Sequence[float],
-) -> list[Finding]:
+) -> list[FoundFault]:
     """Compare the images with what the preprocessor subtracts and divides by.
 
     Args:
@@ -181,16 +181,16 @@ def judge_statistics(
         f'{listed(offset)} and deviation {listed(scale)}, where 0 and 1 are meant; their own '
         f'are {listed(mean)} and {listed(std)}'
     )
-    return [Finding('wrong_mean', what)]
+    return [FoundFault('wrong_mean', what)]
 
 
-def judge_flat(images: Sequence[Decoded]) -> list[Finding]:
+def judge_flat(images: Sequence[Decoded]) -> list[FoundFault]:
     """Images that show one colour, where they are more than a few."""
     flat = [image.name for image in images if image.is_flat]
     if len(flat) <= _MANY * len(images):
         return []
     what = f'{len(flat)} of {len(images)} show one colour, such as {printable(flat[0])}'
-    return [Finding('constant_images', what)]
+    return [FoundFault('constant_images', what)]
 
 
 def same_files(paths: Sequence[str]) -> list[list[str]]:
@@ -221,7 +221,9 @@ def _same_pixels(images: Sequence[Decoded]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def judge_copies(groups: Sequence[Sequence[str]], training: set[str], number: int) -> list[Finding]:
+def judge_copies(
+    groups: Sequence[Sequence[str]], training: set[str], number: int
+) -> list[FoundFault]:
     """Files that occur twice, in training or in training and validation.
 
     Args:
@@ -236,7 +238,7 @@ def judge_copies(groups: Sequence[Sequence[str]], training: set[str], number: in
         first, second = (printable(name) for name in twice[0][:2])
         what = f'{copies} of {number:,} are copies of others, such as {second} of {first}'
         many = copies > _MANY * number
-        findings.append(Finding('duplicate_files' if many else 'few_duplicate_files', what))
+        findings.append(FoundFault('duplicate_files' if many else 'few_duplicate_files', what))
     seen = [[name for name in group if name not in training] for group in groups]
     both = [
         (outside[0], group)
@@ -248,7 +250,7 @@ def judge_copies(groups: Sequence[Sequence[str]], training: set[str], number: in
         inside = next(name for name in group if name in training)
         number_of = sum(len(outside) for outside in seen if outside)
         what = f'{number_of} are in the training data too, such as {printable(outside)}: {inside}'
-        findings.append(Finding('validation_seen_in_training', what))
+        findings.append(FoundFault('validation_seen_in_training', what))
     return findings
 
 
@@ -257,5 +259,5 @@ def _paths(source: Any) -> list[str]:
     first = source.get_data_info(0)
     if 'img_path' not in first or not {'img', 'img_bytes'}.isdisjoint(first):
         return []
-    indices = spread(len(source), _MOST_FILES)
+    indices = spread_indices(len(source), _MOST_FILES)
     return [str(source.get_data_info(index)['img_path']) for index in indices]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mae.benchmark.measure import available_memory
-from mae.doctor.findings import Finding, Part
+from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.words import size
 from mae.utils.hardware import cores_at_hand, cpu_name, software
 from mae.utils.precision import cost_of_float32, cpu_computes_bfloat16
@@ -60,7 +60,7 @@ class Host:
         )
 
 
-def environment(config: Mapping[str, Any], host: Host, image_bytes: int) -> Part:
+def environment(config: Mapping[str, Any], host: Host, image_bytes: int) -> ExaminedPart:
     """Look at versions and machine.
 
     Args:
@@ -89,7 +89,7 @@ def environment(config: Mapping[str, Any], host: Host, image_bytes: int) -> Part
         'free_shared_memory': host.shared,
         'free_disk': host.disk,
     }
-    return Part('environment', lines, findings, facts)
+    return ExaminedPart('environment', lines, findings, facts)
 
 
 def _devices(host: Host) -> str:
@@ -103,18 +103,20 @@ def _free(number: int | None) -> str:
     return 'an unknown amount' if number is None else size(number)
 
 
-def judge_workers(config: Mapping[str, Any], cores: int) -> list[Finding]:
+def judge_workers(config: Mapping[str, Any], cores: int) -> list[FoundFault]:
     """Data loaders with more workers than there are cores, each that differs once."""
-    findings: dict[int, Finding] = {}
+    findings: dict[int, FoundFault] = {}
     for key in LOADERS:
         workers = (config.get(key) or {}).get('num_workers')
         if isinstance(workers, int) and workers > cores and workers not in findings:
             what = f'{workers} workers share {cores} cores with the training process'
-            findings[workers] = Finding('workers_beyond_cores', what, f'{key}.num_workers')
+            findings[workers] = FoundFault('workers_beyond_cores', what, f'{key}.num_workers')
     return list(findings.values())
 
 
-def judge_shared_memory(config: Mapping[str, Any], host: Host, image_bytes: int) -> list[Finding]:
+def judge_shared_memory(
+    config: Mapping[str, Any], host: Host, image_bytes: int
+) -> list[FoundFault]:
     """Batches that data workers hold ready, beside the shared memory that they lie in."""
     loader = config['train_dataloader']
     workers = loader.get('num_workers', 0)
@@ -127,13 +129,13 @@ def judge_shared_memory(config: Mapping[str, Any], host: Host, image_bytes: int)
         f'{workers} workers hold up to {size(needed)} of images ready, and {size(host.shared)} of '
         'shared memory are free'
     )
-    return [Finding('little_shared_memory', what)]
+    return [FoundFault('little_shared_memory', what)]
 
 
-def _judge_number_format(config: Mapping[str, Any], host: Host) -> list[Finding]:
+def _judge_number_format(config: Mapping[str, Any], host: Host) -> list[FoundFault]:
     amp = (config.get('optim_wrapper') or {}).get('amp')
     if amp == 'bfloat16' and host.device == 'cpu' and not cpu_computes_bfloat16():
         what = 'this CPU has no instructions for bfloat16, and computes it slower than float32'
-        return [Finding('slow_number_format', what)]
+        return [FoundFault('slow_number_format', what)]
     cost = cost_of_float32(amp)
-    return [Finding('slow_number_format', cost)] if cost else []
+    return [FoundFault('slow_number_format', cost)] if cost else []

@@ -15,7 +15,7 @@ from mae.datasets import GlobalBatchSampler
 from mae.doctor.cost import examine_cost
 from mae.doctor.data import examine_data
 from mae.doctor.environment import Host, environment
-from mae.doctor.findings import Examination, Finding, Part
+from mae.doctor.findings import Examination, ExaminedPart, FoundFault
 from mae.doctor.labels import examine_labels
 from mae.doctor.learning import examine_learning, peak_rate
 from mae.doctor.memory import base_of, examine_memory, forget_peak, peak_bytes
@@ -28,10 +28,10 @@ SECONDS = 60.0  # for steps; looking at data and building take as long again at 
 _LEARNING = 0.7  # of these, for the steps on one batch
 _REHEARSAL = 0.2  # for the run itself
 
-Told = Callable[[Part], None]
+Told = Callable[[ExaminedPart], None]
 
 
-def examine(
+def examine_run(
     config: Config, *, host: Host | None = None, seconds: float = SECONDS, tell: Told | None = None
 ) -> Examination:
     """Examine a run before it starts; nothing is written but in a temporary folder.
@@ -52,9 +52,9 @@ def examine(
                 f'the config describes no training: {key} is missing in {config.filename}'
             )
     start = time.perf_counter()
-    parts: list[Part] = []
+    parts: list[ExaminedPart] = []
 
-    def add(part: Part) -> None:
+    def add(part: ExaminedPart) -> None:
         parts.append(part)
         if tell is not None:
             tell(part)
@@ -69,7 +69,7 @@ def examine(
     return Examination(name, parts, time.perf_counter() - start)
 
 
-def _parts(subject: Subject, seconds: float) -> Iterator[Part]:
+def _parts(subject: Subject, seconds: float) -> Iterator[ExaminedPart]:
     yield from _data_parts(subject)
     steps_per_epoch = _steps_per_epoch(subject)
     width = subject.model.encoder.embed_dim
@@ -80,7 +80,7 @@ def _parts(subject: Subject, seconds: float) -> Iterator[Part]:
     base, counts = base_of(subject), forget_peak(device)
     found: list[Pace] = []
 
-    def run() -> Part:
+    def run() -> ExaminedPart:
         part, pace = examine_pace(subject, _REHEARSAL * seconds)
         found.append(pace)
         return part
@@ -92,15 +92,15 @@ def _parts(subject: Subject, seconds: float) -> Iterator[Part]:
     yield examine_cost(subject, found[0] if found else None, update, steps_per_epoch)
 
 
-def _data_parts(subject: Subject) -> Iterator[Part]:
+def _data_parts(subject: Subject) -> Iterator[ExaminedPart]:
     channels = subject.model.encoder.in_channels
     if subject.is_random or not hasattr(subject.dataset, 'source'):
         why = 'not there' if subject.is_random else 'not a SeededDataset'
-        yield Part('data', [f'not examined: {why}'], subject.findings)
+        yield ExaminedPart('data', [f'not examined: {why}'], subject.findings)
         return
     look = examine_data(subject.dataset, subject.val_dataset, subject.config, channels)
     findings = [*subject.findings, *look.findings]
-    yield Part(look.name, look.lines, findings, look.facts)
+    yield ExaminedPart(look.name, look.lines, findings, look.facts)
     classes = getattr(subject.model, 'num_classes', None)
     if subject.config.model.type == 'Classifier' and classes:
         yield _guarded(
@@ -109,12 +109,12 @@ def _data_parts(subject: Subject) -> Iterator[Part]:
         )
 
 
-def _guarded(name: str, examine_part: Callable[[], Part]) -> Part:
+def _guarded(name: str, examine_part: Callable[[], ExaminedPart]) -> ExaminedPart:
     """The part, or what a run would end with there."""
     try:
         return examine_part()
     except ValueError as error:
-        return Part(name, ['not examined'], [Finding('run_refused', str(error))])
+        return ExaminedPart(name, ['not examined'], [FoundFault('run_refused', str(error))])
 
 
 def _steps_per_epoch(subject: Subject) -> int:

@@ -203,7 +203,7 @@ FAULTS = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class FoundFault:
     """One fault that was found.
 
     Attributes:
@@ -238,7 +238,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Part:
+class ExaminedPart:
     """What one part of the examination gives.
 
     Attributes:
@@ -251,7 +251,7 @@ class Part:
 
     name: str
     lines: Sequence[str] = ()
-    findings: Sequence[Finding] = ()
+    findings: Sequence[FoundFault] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     curves: Mapping[str, Series] = field(default_factory=dict)
 
@@ -272,11 +272,11 @@ class Examination:
     """
 
     config: str
-    parts: Sequence[Part]
+    parts: Sequence[ExaminedPart]
     seconds: float
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[FoundFault]:
         """Of all parts, the worst first."""
         found = [finding for part in self.parts for finding in part.findings]
         return sorted(found, key=lambda finding: -finding.severity)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mae.datasets.sources.wrapped import labels_of
 from mae.datasets.transforms import DecodeImage
-from mae.doctor.findings import Finding, Part
+from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.evaluation.knn import knn_scores
 from mae.utils.errors import DataError
 
@@ -40,7 +40,9 @@ _MISPLACED = 0.05
 _VAL = 'val_dataloader.dataset.source'
 
 
-def examine_labels(dataset: Any, val_dataset: Any | None, num_classes: int, channels: int) -> Part:
+def examine_labels(
+    dataset: Any, val_dataset: Any | None, num_classes: int, channels: int
+) -> ExaminedPart:
     """Compare labels with folders, with images, and with those of the validation data.
 
     Args:
@@ -50,7 +52,7 @@ def examine_labels(dataset: Any, val_dataset: Any | None, num_classes: int, chan
         channels: C of the model.
     """
     if len(dataset.source) > _MOST_LABELS:
-        return Part('labels', [f'not examined: more than {_MOST_LABELS:,} images'])
+        return ExaminedPart('labels', [f'not examined: more than {_MOST_LABELS:,} images'])
     labels = labels_of(dataset.source)
     findings = [*judge_range(labels, num_classes), *judge_folders(dataset.source, labels)]
     lines = [f'{len(np.unique(labels)):,} of {num_classes:,} classes have images']
@@ -58,7 +60,7 @@ def examine_labels(dataset: Any, val_dataset: Any | None, num_classes: int, chan
     facts: dict[str, Any] = {'classes': len(np.unique(labels))}
     if len(chosen) < 2:
         lines.append(f'not compared with the images: no two classes of {_FEWEST} images or more')
-        return Part('labels', lines, findings, facts)
+        return ExaminedPart('labels', lines, findings, facts)
     bank, bank_labels = _pictures(dataset.source, labels, chosen, channels)
     right, number = right_among_others(bank, bank_labels)
     chance = 1 / len(chosen)
@@ -73,10 +75,10 @@ def examine_labels(dataset: Any, val_dataset: Any | None, num_classes: int, chan
         findings += judge_folders(val_dataset.source, val_labels, _VAL)
         val = _pictures(val_dataset.source, val_labels, chosen, channels)
         findings += judge_shift(*right_by_shift(bank, bank_labels, *val), len(chosen))
-    return Part('labels', lines, findings, facts)
+    return ExaminedPart('labels', lines, findings, facts)
 
 
-def judge_range(labels: Labels, num_classes: int) -> list[Finding]:
+def judge_range(labels: Labels, num_classes: int) -> list[FoundFault]:
     """Labels that are numbered from 1, or that the head has no class for."""
     low, high = int(labels.min()), int(labels.max())
     if low == 1 and high >= num_classes - 1 and num_classes > 1:
@@ -85,10 +87,10 @@ def judge_range(labels: Labels, num_classes: int) -> list[Finding]:
         what = f'labels run from {low} to {high}, and the head has classes 0 to {num_classes - 1}'
     else:
         return []
-    return [Finding('labels_shifted', what)]
+    return [FoundFault('labels_shifted', what)]
 
 
-def judge_folders(source: Any, labels: Labels, where: str = '') -> list[Finding]:
+def judge_folders(source: Any, labels: Labels, where: str = '') -> list[FoundFault]:
     """Images whose label is not the number of the class that their folder is named after.
 
     Args:
@@ -110,7 +112,9 @@ def judge_folders(source: Any, labels: Labels, where: str = '') -> list[Finding]
             example = example or f'{path} has label {labels[index]}, {classes[named]} is {named}'
     if not seen or wrong <= _MISPLACED * seen:
         return []
-    return [Finding('labels_misplaced', f'{wrong} of {seen} that were looked at: {example}', where)]
+    return [
+        FoundFault('labels_misplaced', f'{wrong} of {seen} that were looked at: {example}', where)
+    ]
 
 
 def _choose(labels: Labels) -> list[int]:
@@ -168,7 +172,7 @@ def right_among_others(pictures: Tensor, labels: Tensor) -> tuple[int, int]:
     return right, len(labels)
 
 
-def judge_agreement(right: int, number: int, classes: int) -> list[Finding]:
+def judge_agreement(right: int, number: int, classes: int) -> list[FoundFault]:
     """Labels that images say nothing about, within what chance allows.
 
     Args:
@@ -184,7 +188,7 @@ def judge_agreement(right: int, number: int, classes: int) -> list[Finding]:
         f'{right / number:.0%} of {number} small pictures are most like one of their class, of '
         f'{classes} classes: no more than chance'
     )
-    return [Finding('labels_at_chance', what)]
+    return [FoundFault('labels_at_chance', what)]
 
 
 def right_by_shift(
@@ -197,7 +201,7 @@ def right_by_shift(
     return {s: int((voted == labels + s).sum()) for s in (0, *_SHIFTS)}, len(labels)
 
 
-def judge_shift(right: dict[int, int], number: int, classes: int) -> list[Finding]:
+def judge_shift(right: dict[int, int], number: int, classes: int) -> list[FoundFault]:
     """Validation labels that agree much better with the training data when they are shifted."""
     if not number:
         return []
@@ -209,4 +213,4 @@ def judge_shift(right: dict[int, int], number: int, classes: int) -> list[Findin
         f'{right[0] / number:.0%} of {number} validation images are most like training images of '
         f'their label, and {right[best] / number:.0%} with {best:+d} added to it'
     )
-    return [Finding('labels_shifted', what, _VAL)]
+    return [FoundFault('labels_shifted', what, _VAL)]

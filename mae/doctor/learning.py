@@ -15,7 +15,7 @@ from mmengine.device import get_device
 from torch import Tensor
 
 from mae.benchmark.measure import synchronize
-from mae.doctor.findings import Finding, Part
+from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.subject import Subject, global_batch
 from mae.models.masking.grid import GridMasker
 from mae.utils.hashing import derive, sample_keys
@@ -55,7 +55,7 @@ class Steps:
         return is_low and max(self.losses) <= _RISE * abs(first)
 
 
-def examine_learning(subject: Subject, seconds: float) -> Part:
+def examine_learning(subject: Subject, seconds: float) -> ExaminedPart:
     """Take the steps, and look at what they leave.
 
     Args:
@@ -91,7 +91,7 @@ def examine_learning(subject: Subject, seconds: float) -> Part:
         facts |= {'losses': list(first.losses), 'rate': rate}
         curves['Loss of one batch'] = Series('', range(number + 1), first.losses)
     subject.model.load_state_dict(before)
-    return Part('learning', lines, findings, facts, curves)
+    return ExaminedPart('learning', lines, findings, facts, curves)
 
 
 def _named(subject: Subject, batch: dict[str, Any]) -> str:
@@ -106,7 +106,7 @@ def _mean_of(model: Any) -> str:
 
 def look_at_gradients(
     subject: Subject, batch: dict[str, Any]
-) -> tuple[float, float, list[Finding]]:
+) -> tuple[float, float, list[FoundFault]]:
     """One pass forward and backward, which changes no weight.
 
     Returns:
@@ -139,15 +139,15 @@ def update_seconds(optimizer: torch.optim.Optimizer) -> float:
     return time.perf_counter() - start
 
 
-def judge_loss(loss: float) -> list[Finding]:
+def judge_loss(loss: float) -> list[FoundFault]:
     """A loss that is no number."""
     what = f'the loss of the first batch is {loss}'
-    return [] if math.isfinite(loss) else [Finding('loss_not_finite', what)]
+    return [] if math.isfinite(loss) else [FoundFault('loss_not_finite', what)]
 
 
 def judge_gradients(
     gradients: Sequence[tuple[str, Tensor | None]], needs_few: bool = False
-) -> list[Finding]:
+) -> list[FoundFault]:
     """Gradients that are not finite or not there.
 
     Args:
@@ -159,10 +159,10 @@ def judge_gradients(
     findings = []
     if bad:
         what = f'{len(bad)} of {len(gradients)} gradients are not finite, such as of {bad[0]}'
-        findings.append(Finding('gradients_not_finite', what))
+        findings.append(FoundFault('gradients_not_finite', what))
     if none and (not needs_few or len(none) == len(gradients)):
         what = f'{len(none)} of {len(gradients)} parameters get no gradient, such as {none[0]}'
-        findings.append(Finding('without_gradient', what))
+        findings.append(FoundFault('without_gradient', what))
     return findings
 
 
@@ -191,7 +191,7 @@ def masks_of(subject: Subject) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def judge_masks(first: Tensor, second: Tensor, masker: object) -> list[Finding]:
+def judge_masks(first: Tensor, second: Tensor, masker: object) -> list[FoundFault]:
     """Masks that are alike among images, or from one epoch to the next.
 
     Args:
@@ -202,14 +202,14 @@ def judge_masks(first: Tensor, second: Tensor, masker: object) -> list[Finding]:
     different = len(first.unique(dim=0))
     repeated = int((first == second).all(1).sum())
     if isinstance(masker, GridMasker):
-        return [Finding('masks_fixed', 'GridMasker hides the same patches always')]
+        return [FoundFault('masks_fixed', 'GridMasker hides the same patches always')]
     if different > (1 - _ALIKE) * len(first) and repeated < _ALIKE * len(first):
         return []
     what = (
         f'{len(first)} images have {different} different masks, and {repeated} of them the same '
         'in the next epoch'
     )
-    return [Finding('masks_equal', what)]
+    return [FoundFault('masks_equal', what)]
 
 
 def peak_rate(subject: Subject) -> float:
@@ -242,7 +242,7 @@ def take_steps(subject: Subject, batch: dict[str, Any], rate: float, number: int
 
 def _judge_steps(
     subject: Subject, batch: dict[str, Any], first: Steps, before: dict[str, Any]
-) -> list[Finding]:
+) -> list[FoundFault]:
     if first.falls:
         return []
     subject.model.load_state_dict(before)
@@ -250,16 +250,16 @@ def _judge_steps(
     return judge_steps(first, second)
 
 
-def judge_steps(first: Steps, second: Steps) -> list[Finding]:
+def judge_steps(first: Steps, second: Steps) -> list[FoundFault]:
     """What a loss that does not fall comes from: the rate, if it falls with a tenth of it."""
     went = f'the loss of one batch goes from {first.losses[0]:.4g} to {first.losses[-1]:.4g}'
     if math.isfinite(max(first.losses)):
         went += f' (at most {max(first.losses):.4g})'
     if second.falls:
         what = f'{went} at a rate of {first.rate:.2g}, and falls at {second.rate:.2g}'
-        return [Finding('rate_too_high', what)]
+        return [FoundFault('rate_too_high', what)]
     what = f'{went} in {len(first.losses) - 1} steps, and does not fall at a tenth of the rate'
-    return [Finding('does_not_learn', what)]
+    return [FoundFault('does_not_learn', what)]
 
 
 def _wrapper(subject: Subject) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from mae.doctor.environment import Host
-from mae.doctor.findings import Finding, Part
-from mae.doctor.subject import FULLEST, Plan, Probe, Subject, global_batch
+from mae.doctor.findings import ExaminedPart, FoundFault
+from mae.doctor.subject import FULLEST, BatchPlan, Probe, Subject, global_batch
 from mae.doctor.words import size
 
 _NEARLY = 0.85  # of the free memory
@@ -66,7 +66,7 @@ def largest_batch(probe: Probe, memory: int) -> int:
     return max(0, int((FULLEST * memory - probe.static_bytes) / max(probe.image_bytes, 1.0)))
 
 
-def judge_batch(batch: int, probe: Probe, memory: int | None) -> list[Finding]:
+def judge_batch(batch: int, probe: Probe, memory: int | None) -> list[FoundFault]:
     """A batch that takes more than there is, or nearly all of it.
 
     Args:
@@ -80,13 +80,13 @@ def judge_batch(batch: int, probe: Probe, memory: int | None) -> list[Finding]:
     what = f'a batch of {batch} takes about {size(needed)}, and {size(memory)} are free'
     if needed > FULLEST * memory:
         fitting = f'{most} images fit' if most else 'not even the weights fit'
-        return [Finding('batch_does_not_fit', f'{what}: {fitting}')]
+        return [FoundFault('batch_does_not_fit', f'{what}: {fitting}')]
     if needed > _NEARLY * memory:
-        return [Finding('memory_nearly_full', f'{what}: {int(most * _NEARLY)} leave some room')]
+        return [FoundFault('memory_nearly_full', f'{what}: {int(most * _NEARLY)} leave some room')]
     return []
 
 
-def examine_memory(subject: Subject, base: int, peak: int | None) -> Part:
+def examine_memory(subject: Subject, base: int, peak: int | None) -> ExaminedPart:
     """Say what the run takes.
 
     Args:
@@ -101,7 +101,7 @@ def examine_memory(subject: Subject, base: int, peak: int | None) -> Part:
         float(peak) if plan.is_whole and peak is not None else expected_bytes(probe, batch, base)
     )
     findings = judge_batch(batch, probe, host.memory)
-    return Part(
+    return ExaminedPart(
         'memory',
         _lines(probe, host, plan, batch, total),
         findings,
@@ -115,7 +115,7 @@ def examine_memory(subject: Subject, base: int, peak: int | None) -> Part:
     )
 
 
-def _lines(probe: Probe, host: Host, plan: Plan, batch: int, total: float) -> list[str]:
+def _lines(probe: Probe, host: Host, plan: BatchPlan, batch: int, total: float) -> list[str]:
     how = 'measured' if plan.is_whole else 'expected'
     of = 'tensors on the GPU' if host.device == 'cuda' else 'the training process'
     lines = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from mae.doctor.findings import Finding, Part
+from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.subject import Subject
 from mae.utils.runner_protocol import RunnerProtocol
 
@@ -114,7 +114,7 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def examine_pace(subject: Subject, seconds: float) -> tuple[Part, Pace]:
+def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace]:
     """Run the loader alone for a moment, then the run itself.
 
     Args:
@@ -145,7 +145,7 @@ def examine_pace(subject: Subject, seconds: float) -> tuple[Part, Pace]:
     }
     # How long random images take to decode says little about the run's own.
     findings = [] if subject.is_random else judge_pace(alone, computing, pace)
-    return Part('pace', lines, findings, facts), pace
+    return ExaminedPart('pace', lines, findings, facts), pace
 
 
 def loader_rate(subject: Subject, seconds: float) -> float:
@@ -160,7 +160,7 @@ def loader_rate(subject: Subject, seconds: float) -> float:
     return images / (time.perf_counter() - start) if images else float('nan')
 
 
-def judge_pace(loader: float, computing: float, pace: Pace) -> list[Finding]:
+def judge_pace(loader: float, computing: float, pace: Pace) -> list[FoundFault]:
     """A loader that the training waits for.
 
     Args:
@@ -175,4 +175,4 @@ def judge_pace(loader: float, computing: float, pace: Pace) -> list[Finding]:
         f'the training waits {share:.0%} of its time: the loader gives {loader:,.0f} images/s '
         f'alone, and a step takes {computing:,.0f}'
     )
-    return [Finding('slow_loader', what)]
+    return [FoundFault('slow_loader', what)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mae.doctor.findings import EXIT_CODES, Examination, Finding, Part, Severity
+from mae.doctor.findings import EXIT_CODES, Examination, ExaminedPart, FoundFault, Severity
 from mae.utils.text import printable
 from mae.visualization.curves import line_chart
 from mae.visualization.report import charts, commands, page, paragraph, section, table, tiles
@@ -16,7 +16,7 @@ _MARKS = {
 _INDENT = ' ' * 12
 
 
-def part_lines(part: Part) -> Iterator[str]:
+def part_lines(part: ExaminedPart) -> Iterator[str]:
     """A part for a terminal: its measurements, then its findings with their cures."""
     first, *rest = part.lines or ['']
     yield printable(f'{part.name:12}{first}')
@@ -26,7 +26,7 @@ def part_lines(part: Part) -> Iterator[str]:
         yield from finding_lines(finding)
 
 
-def finding_lines(finding: Finding) -> Iterator[str]:
+def finding_lines(finding: FoundFault) -> Iterator[str]:
     """What is the case, where, and what to do."""
     where = finding.as_dict()['where']
     yield printable(f'  {_MARKS[finding.severity]:8}  {finding.name}: {finding.what}')
@@ -85,7 +85,7 @@ def as_page(examination: Examination, command: str) -> str:
     )
 
 
-def _findings(found: list[Finding]) -> Iterator[str]:
+def _findings(found: list[FoundFault]) -> Iterator[str]:
     for finding in found:
         mark = _MARKS[finding.severity].lower()
         yield paragraph(printable(f'{mark}: {finding.what}.'))

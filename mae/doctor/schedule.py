@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mae.doctor.findings import Finding, Part
+from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.subject import global_batch
 from mae.engine.optim.schedule import WarmupLR
 from mae.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS, find
@@ -38,7 +38,7 @@ def rate_of_rule(kind: str, batch: int, width: int) -> float | None:
     return float(rate * (batch / paper_batch) ** 0.5 * (_WIDTH / width) ** 0.5)
 
 
-def judge_rate(rate: float, rule: float) -> list[Finding]:
+def judge_rate(rate: float, rule: float) -> list[FoundFault]:
     """A peak far above the rule."""
     if rate <= _ABOVE * rule:
         return []
@@ -46,10 +46,10 @@ def judge_rate(rate: float, rule: float) -> list[Finding]:
         f'the rate of {rate:.2g} is {rate / rule:.1f} times the {rule:.2g} of the rule for such a '
         'batch and width'
     )
-    return [Finding('rate_above_rule', what)]
+    return [FoundFault('rate_above_rule', what)]
 
 
-def examine_schedule(config: Config, rate: float, width: int, steps_per_epoch: int) -> Part:
+def examine_schedule(config: Config, rate: float, width: int, steps_per_epoch: int) -> ExaminedPart:
     """Follow the rate over the run.
 
     Args:
@@ -77,15 +77,15 @@ def examine_schedule(config: Config, rate: float, width: int, steps_per_epoch: i
         findings += judge_warmup(warmup, length)
         curves['Learning rate'] = series
         facts['warmup_steps'] = warmup
-    return Part('schedule', lines, findings, facts, curves)
+    return ExaminedPart('schedule', lines, findings, facts, curves)
 
 
-def judge_warmup(warmup: int, length: int) -> list[Finding]:
+def judge_warmup(warmup: int, length: int) -> list[FoundFault]:
     """A warm-up that is most of the run."""
     if warmup <= _WARMUP * length:
         return []
     what = f'{warmup:,} of {length:,} steps are warm-up'
-    return [Finding('warmup_too_long', what)]
+    return [FoundFault('warmup_too_long', what)]
 
 
 def run_steps(train_cfg: Mapping[str, Any], steps_per_epoch: int) -> int:

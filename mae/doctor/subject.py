@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mae.benchmark.measure import synchronize
 from mae.benchmark.memory import activation_bytes_per_image, static_bytes
 from mae.doctor.environment import Host
-from mae.doctor.findings import Finding
+from mae.doctor.findings import FoundFault
 from mae.doctor.random_images import RandomImages
 from mae.engine import Runner
 from mae.engine.device_prefetcher import StepLoader
@@ -52,7 +52,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """Batches with which the run is rehearsed.
 
     Attributes:
@@ -87,9 +87,9 @@ class Subject:
     dataset: Any
     val_dataset: Any | None
     is_random: bool
-    findings: list[Finding]
+    findings: list[FoundFault]
     probe: Probe
-    plan: Plan
+    plan: BatchPlan
     runner: Runner
 
     @property
@@ -123,7 +123,7 @@ def prepare(config: Config, host: Host, folder: Path) -> Subject:
         ConfigError: the config states something impossible.
         DataError: label maps or objects cannot be read, which no random images replace.
     """
-    findings: list[Finding] = []
+    findings: list[FoundFault] = []
     changed = _elsewhere(config, folder)
     dataset, is_random = _training_data(changed, findings)
     val_dataset = _validation_data(changed, findings, is_random)
@@ -139,7 +139,7 @@ def prepare(config: Config, host: Host, folder: Path) -> Subject:
     try:
         runner.load_or_resume()
     except CheckpointError as error:
-        findings.append(Finding('weights_unfit', str(error)))
+        findings.append(FoundFault('weights_unfit', str(error)))
     return Subject(config, host, dataset, val_dataset, is_random, findings, probe, plan, runner)
 
 
@@ -162,7 +162,7 @@ def _elsewhere(config: Config, folder: Path) -> Config:
     return changed
 
 
-def _training_data(changed: Config, findings: list[Finding]) -> tuple[Any, bool]:
+def _training_data(changed: Config, findings: list[FoundFault]) -> tuple[Any, bool]:
     """The dataset, and whether it has random images in the place of those that are missing."""
     options = changed.train_dataloader.dataset
     try:
@@ -170,7 +170,7 @@ def _training_data(changed: Config, findings: list[Finding]) -> tuple[Any, bool]
     except DataError as error:
         if changed.model.type not in ('MAE', 'Classifier'):
             raise
-        findings.append(Finding('data_missing', str(error)))
+        findings.append(FoundFault('data_missing', str(error)))
     encoder = changed.model.encoder
     first = str(options.pipeline[0]['type'])
     size = encoder.get('img_size', 224)
@@ -187,7 +187,7 @@ def _training_data(changed: Config, findings: list[Finding]) -> tuple[Any, bool]
     return DATASETS.build(options), True
 
 
-def _validation_data(changed: Config, findings: list[Finding], is_random: bool) -> Any | None:
+def _validation_data(changed: Config, findings: list[FoundFault], is_random: bool) -> Any | None:
     loader = changed.get('val_dataloader')
     if not loader:
         return None
@@ -196,7 +196,7 @@ def _validation_data(changed: Config, findings: list[Finding], is_random: bool) 
             return DATASETS.build(loader.dataset)
         except DataError as error:
             where = 'val_dataloader.dataset.source'
-            findings.append(Finding('data_missing', str(error), where))
+            findings.append(FoundFault('data_missing', str(error), where))
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
         changed.pop(key, None)
     checkpoint = (changed.get('default_hooks') or {}).get('checkpoint')
@@ -258,13 +258,13 @@ def _built(config: Config) -> nn.Module:
     return model
 
 
-def fits(batch: int, probe: Probe, memory: int | None) -> bool:
+def fits_memory(batch: int, probe: Probe, memory: int | None) -> bool:
     """Whether a step of so many images stays within the free memory."""
     needed = probe.static_bytes + batch * probe.image_bytes
     return memory is None or needed <= FULLEST * memory
 
 
-def plan_batches(micro_batch: int, total: int, probe: Probe, host: Host) -> Plan:
+def plan_batches(micro_batch: int, total: int, probe: Probe, host: Host) -> BatchPlan:
     """The run's own batches where a step is short and fits, else smaller ones.
 
     A power of two, so that two examinations come to the same.
@@ -277,17 +277,17 @@ def plan_batches(micro_batch: int, total: int, probe: Probe, host: Host) -> Plan
     """
     micro_batch = min(micro_batch, total)
     is_short = total * probe.seconds <= _WHOLE[host.device]
-    if is_short and fits(micro_batch, probe, host.memory):
-        return Plan(micro_batch, total, is_whole=True)
+    if is_short and fits_memory(micro_batch, probe, host.memory):
+        return BatchPlan(micro_batch, total, is_whole=True)
     most = min(micro_batch, max(_LEAST, int(_PART / probe.seconds)))
     batch = 1 << (most.bit_length() - 1)
-    while batch > _LEAST and not fits(batch, probe, host.memory):
+    while batch > _LEAST and not fits_memory(batch, probe, host.memory):
         batch //= 2
     batch = max(batch, min(_LEAST, micro_batch))
-    return Plan(batch, batch, is_whole=False)
+    return BatchPlan(batch, batch, is_whole=False)
 
 
-def _shrink(changed: Config, plan: Plan, probe: Probe, cores: int) -> None:
+def _shrink(changed: Config, plan: BatchPlan, probe: Probe, cores: int) -> None:
     """Give a config the batches of the plan; no large checkpoints, nor more workers than cores."""
     changed.global_batch_size = plan.global_batch
     changed.train_dataloader.batch_size = plan.micro_batch
@@ -301,7 +301,7 @@ def _shrink(changed: Config, plan: Plan, probe: Probe, cores: int) -> None:
     changed.default_hooks = hooks
 
 
-def _take_weights(changed: Config, findings: list[Finding]) -> None:
+def _take_weights(changed: Config, findings: list[FoundFault]) -> None:
     """Replace the name of the weights to start from by their path."""
     name = changed.get('load_from')
     changed.load_from = None
@@ -310,4 +310,4 @@ def _take_weights(changed: Config, findings: list[Finding]) -> None:
     try:
         changed.load_from = str(find_file(name).path)
     except (CheckpointError, ConfigError, DownloadError, OSError) as error:
-        findings.append(Finding('weights_unfit', str(error)))
+        findings.append(FoundFault('weights_unfit', str(error)))

@@ -13,7 +13,7 @@ from mae.doctor.data import (
     judge_statistics,
     judge_unreadable,
     same_files,
-    spread,
+    spread_indices,
     statistics,
 )
 from tests.own_images import noise, save
@@ -91,7 +91,7 @@ def test_copies_by_content_alone(tmp_path):
 
 @pytest.mark.parametrize(('number', 'sample'), [(1, 5), (5, 5), (7, 3), (1000, 192)])
 def test_a_sample_is_spread_over_all(number, sample):
-    found = spread(number, sample)
+    found = spread_indices(number, sample)
     assert (found[0], len(found)) == (0, min(number, sample))
     assert found == sorted(set(found))
     assert found[-1] == number - 1

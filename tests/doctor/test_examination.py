@@ -13,7 +13,7 @@ from mae.apis import load_config
 from mae.apis.own_data import write_pretraining
 from mae.apis.recipe_rules import Given
 from mae.datasets.transforms.base import Transform
-from mae.doctor import Examination, Finding, Part, Severity, examine
+from mae.doctor import Examination, ExaminedPart, FoundFault, Severity, examine_run
 from mae.doctor.findings import FAULTS
 from mae.doctor.render import as_page, part_lines, verdict
 from mae.models.masking.base import Masker
@@ -51,7 +51,7 @@ def names(examination):
 
 def test_a_sound_pretraining(pretraining, host, tmp_path):
     parts = []
-    found = examine(pretraining(), host=host(), seconds=SECONDS, tell=parts.append)
+    found = examine_run(pretraining(), host=host(), seconds=SECONDS, tell=parts.append)
     assert found.findings == []
     assert (found.severity, found.exit_code) == (Severity.OK, 0)
     assert found.parts == parts
@@ -65,7 +65,7 @@ def test_the_config_of_a_folder_of_photographs_is_sound(photos, host, tmp_path, 
     path = write_pretraining(photos, tmp_path / 'run', Given(arch='tiny'))
     before = sorted((tmp_path / 'run').rglob('*'))
     config = load_config(path, {'train_dataloader.num_workers': 0})
-    found = examine(config, host=host(), seconds=SECONDS)
+    found = examine_run(config, host=host(), seconds=SECONDS)
     assert found.severity <= Severity.NOTE, [part_lines(part) for part in found.parts]
     assert sorted((tmp_path / 'run').rglob('*')) == before
 
@@ -85,7 +85,7 @@ def test_ten_planted_faults(pretraining, photos, host):
             'train_dataloader.num_workers': 2,
         }
     )
-    found = examine(config, host=host(cores=1, memory=5 << 20, disk=1 << 20), seconds=SECONDS)
+    found = examine_run(config, host=host(cores=1, memory=5 << 20, disk=1 << 20), seconds=SECONDS)
     assert names(found) >= {
         'wrong_mean',
         'duplicate_files',
@@ -99,14 +99,20 @@ def test_ten_planted_faults(pretraining, photos, host):
     assert (found.severity, found.exit_code) == (Severity.ERROR, 4)
 
 
+def listed(photos, folder, numbers):
+    """Copies of the images in one folder, with a list of labels by number."""
+    folder.mkdir()
+    lines = []
+    for path in sorted(photos.rglob('*.png')):
+        shutil.copy(path, folder)
+        lines.append(f'{path.name} {numbers[path.parent.name]}')
+    (folder / 'labels.txt').write_text('\n'.join(lines))
+    return dict(type='ImageFolder', root=str(folder), list_file='labels.txt')
+
+
 def test_shifted_labels_and_a_slow_loader(finetuning, photos, host, tmp_path):
-    shutil.copytree(photos, tmp_path / 'val')
-    sound = dict(type='ImageFolder', root=str(photos), classes=['ant', 'bee', 'cat'])
-    numbers = {'ant': 1, 'bee': 2, 'cat': 0}
-    images = sorted(photos.rglob('*.png'))
-    lines = [f'{path.parent.name}/{path.name} {numbers[path.parent.name]}' for path in images]
-    (tmp_path / 'val/labels.txt').write_text('\n'.join(lines))
-    shifted = dict(type='ImageFolder', root=str(tmp_path / 'val'), list_file='labels.txt')
+    sound = listed(photos, tmp_path / 'train', {'ant': 0, 'bee': 1, 'cat': 2})
+    shifted = listed(photos, tmp_path / 'val', {'ant': 1, 'bee': 2, 'cat': 0})
     config = finetuning()
     config.train_dataloader.dataset.source = sound
     config.train_dataloader.dataset.pipeline.insert(1, dict(type='Wait'))
@@ -121,15 +127,13 @@ def test_shifted_labels_and_a_slow_loader(finetuning, photos, host, tmp_path):
         ),
     )
     config.val_cfg, config.val_evaluator = dict(type='ValLoop'), dict(type='Accuracy', topk=(1,))
-    found = examine(config, host=host(), seconds=SECONDS)
-    assert names(found) >= {
-        *('labels_shifted', 'labels_misplaced', 'slow_loader', 'validation_seen_in_training')
-    }
+    found = examine_run(config, host=host(), seconds=SECONDS)
+    assert names(found) == {'labels_shifted', 'slow_loader', 'validation_seen_in_training'}
 
 
 def test_without_data_the_rest_is_examined_twice_alike(pretraining, host, tmp_path):
     config = pretraining(**{'train_dataloader.dataset.source.root': str(tmp_path / 'nowhere')})
-    first, second = (examine(config, host=host(), seconds=SECONDS) for _ in range(2))
+    first, second = (examine_run(config, host=host(), seconds=SECONDS) for _ in range(2))
     assert [finding.name for finding in first.findings] == ['data_missing']
     assert first.findings == second.findings
     losses = [
@@ -148,7 +152,7 @@ def test_without_data_the_rest_is_examined_twice_alike(pretraining, host, tmp_pa
 def test_what_the_run_would_refuse_is_refused(finetuning, host):
     config = finetuning(**{'model.head.num_classes': 2})
     with pytest.raises(ConfigError, match=r'has 3 classes, but model.head.num_classes=2'):
-        examine(config, host=host(), seconds=SECONDS)
+        examine_run(config, host=host(), seconds=SECONDS)
 
 
 def test_the_command(capsys, monkeypatch, tmp_path):
@@ -187,7 +191,7 @@ def test_bad_input_is_one_line(words, code, text, capsys, monkeypatch):
 
 
 def test_a_page_escapes_what_files_are_called():
-    part = Part('data', ['<b>.png'], [Finding('duplicate_files', '<b>.png is <i>.png')])
+    part = ExaminedPart('data', ['<b>.png'], [FoundFault('duplicate_files', '<b>.png is <i>.png')])
     page = as_page(Examination('<u>', [part], 1.0), 'mae doctor <s>')
     assert '&lt;b&gt;.png is &lt;i&gt;.png' in page
     assert not {'<b>', '<i>', '<u>', '<s>'} & set(re.findall('<.>', page))

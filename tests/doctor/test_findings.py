@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mae.doctor import Examination, Finding, Part, Severity
+from mae.doctor import Examination, ExaminedPart, FoundFault, Severity
 from mae.doctor.findings import EXIT_CODES, FAULTS
 from mae.doctor.render import part_lines, verdict
 
@@ -42,7 +42,7 @@ def test_every_fault_can_be_found():
     ],
 )
 def test_the_worst_finding_counts(names, severity, code):
-    parts = [Part('a', findings=[Finding(name, 'so it is')]) for name in names]
+    parts = [ExaminedPart('a', findings=[FoundFault(name, 'so it is')]) for name in names]
     found = Examination('config', parts, 1.0)
     assert (found.severity, found.exit_code) == (severity, code)
     severities = [finding.severity for finding in found.findings]
@@ -50,7 +50,7 @@ def test_the_worst_finding_counts(names, severity, code):
 
 
 def test_lines_say_what_where_and_how():
-    part = Part('data', ['200 images'], [Finding('wrong_mean', 'mean 2', 'some.key')])
+    part = ExaminedPart('data', ['200 images'], [FoundFault('wrong_mean', 'mean 2', 'some.key')])
     text = '\n'.join(part_lines(part))
     assert text.startswith('data        200 images\n')
     assert f'wrong_mean: mean 2\n            some.key: {FAULTS["wrong_mean"].cure}' in text

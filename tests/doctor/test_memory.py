@@ -12,7 +12,7 @@ from mae.doctor.memory import (
     peak_bytes,
     used_bytes,
 )
-from mae.doctor.subject import Probe, fits, plan_batches
+from mae.doctor.subject import Probe, fits_memory, plan_batches
 
 MIB = 1 << 20
 PROBE = Probe(seconds=0.01, image_bytes=10 * MIB, static_bytes=100 * MIB)
@@ -30,8 +30,8 @@ def test_a_batch_beside_free_memory(batch, found):
 def test_the_batch_that_fits_is_the_largest():
     most = largest_batch(PROBE, 1000 * MIB)
     assert most == 85
-    assert fits(most, PROBE, 1000 * MIB)
-    assert not fits(most + 1, PROBE, 1000 * MIB)
+    assert fits_memory(most, PROBE, 1000 * MIB)
+    assert not fits_memory(most + 1, PROBE, 1000 * MIB)
     assert largest_batch(PROBE, 10 * MIB) == 0
     (found,) = judge_batch(86, PROBE, 1000 * MIB)
     assert found.what.endswith('85 images fit')
@@ -58,8 +58,8 @@ def test_batches_of_the_rehearsal(micro, total, seconds, memory, plan, host):
 
 def test_the_peak_of_a_process_is_seen():
     assert forget_peak('cpu')
-    with mmap(-1, 64 * MIB) as block:  # unlike `malloc`'s, its memory goes back at once
-        block.write(b'1' * (64 * MIB))
+    with mmap(-1, 48 * MIB) as block:  # unlike `malloc`'s, its memory goes back at once
+        block.write(b'1' * (48 * MIB))
         used = used_bytes('cpu')
     peak = peak_bytes('cpu')
     assert peak >= used - MIB
