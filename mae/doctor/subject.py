@@ -126,6 +126,7 @@ def prepare(config: Config, host: Host, folder: Path) -> Subject:
     findings: list[FoundFault] = []
     changed = _elsewhere(config, folder)
     dataset, is_random = _training_data(changed, findings)
+    _replace_bad(dataset)
     val_dataset = _validation_data(changed, findings, is_random)
     probe = probe_model(changed, dataset, host.device)
     largest = changed.train_dataloader.batch_size
@@ -135,12 +136,19 @@ def prepare(config: Config, host: Host, folder: Path) -> Subject:
     runner = Runner.from_cfg(changed)
     seed_generators(derive(runner.seed, -1))
     init_on_cpu(runner.bare_model)
-    _ = runner.train_loop  # builds it, and checks classes
+    loop: Any = runner.train_loop  # builds it, and checks classes
+    _replace_bad(loop.dataloader.dataset)
     try:
         runner.load_or_resume()
     except CheckpointError as error:
         findings.append(FoundFault('weights_unfit', str(error)))
     return Subject(config, host, dataset, val_dataset, is_random, findings, probe, plan, runner)
+
+
+def _replace_bad(dataset: Any) -> None:
+    """Let images that cannot be read be replaced, as in a run: the part on data tells of them."""
+    if hasattr(dataset, 'replaces_bad'):
+        dataset.replaces_bad = True
 
 
 def _elsewhere(config: Config, folder: Path) -> Config:

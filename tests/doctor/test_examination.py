@@ -131,6 +131,13 @@ def test_shifted_labels_and_a_slow_loader(finetuning, photos, host, tmp_path):
     assert names(found) == {'labels_shifted', 'slow_loader', 'validation_seen_in_training'}
 
 
+def test_an_image_that_cannot_be_read_is_named_and_replaced(pretraining, photos, host):
+    (photos / 'ant/ant0.png').write_bytes(b'nothing')
+    found = examine_run(pretraining(), host=host(), seconds=SECONDS)
+    (fault,) = (f for f in found.findings if f.name == 'unreadable_images')
+    assert 'ant0.png' in fault.what
+
+
 def test_without_data_the_rest_is_examined_twice_alike(pretraining, host, tmp_path):
     config = pretraining(**{'train_dataloader.dataset.source.root': str(tmp_path / 'nowhere')})
     first, second = (examine_run(config, host=host(), seconds=SECONDS) for _ in range(2))
