@@ -32,6 +32,7 @@ class CommandRow:
 COMMANDS = {
     'pretrain': CommandRow('pre-train on a folder of your images', 'pretrain', trains=True),
     'finetune': CommandRow('fine-tune on class folders of your images', 'finetune', trains=True),
+    'doctor': CommandRow('examine a run before it starts', 'doctor'),
     'train': CommandRow('train what a config describes', 'train', trains=True),
     'test': CommandRow('evaluate a checkpoint as a config describes', 'test'),
     'predict': CommandRow('classes, label maps or objects of images', 'predict'),

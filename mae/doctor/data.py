@@ -1,0 +1,263 @@
+"""A look at images: what cannot be read, repeats, shows one colour, or is scaled wrong.
+
+Shapes: C channels, H W pixels.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mae.datasets.transforms import DecodeImage
+from mae.doctor.findings import ExaminedPart, FoundFault
+from mae.doctor.words import listed
+from mae.utils.digest import file_digest, tensor_sha256
+from mae.utils.errors import DataError
+from mae.utils.hardware import cores_at_hand
+from mae.utils.text import first_line, printable
+
+SAMPLE = 192  # images that are decoded, spread over the dataset
+_MOST_FILES = 20_000  # whose sizes are compared; the contents only of files of one size
+_MOST_BYTES = 1 << 30  # that are hashed
+_MOST_PIXELS = 1 << 16  # of an image, for its mean
+_FLAT = 1.0  # deviation in grey levels up to which an image shows one colour
+# How far the normalised images may be from mean 0 and deviation 1. Photographs of one kind, such
+# as snow or forests, are off by up to half a deviation; a mean of another scale by two or more.
+_FAR, _FACTOR = 0.75, 2.0
+_MANY = 0.02  # share of the images from which copies and flat ones count
+_DEFAULT_BAD = 0.001  # of BadSamplesHook
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What one image is.
+
+    Attributes:
+        name: its path.
+        size: (H, W).
+        moments: float64 (2, C), mean and mean square of each channel.
+        digest: hash of all pixels.
+        is_flat: whether it shows one colour.
+    """
+
+    name: str
+    size: tuple[int, int]
+    moments: Tensor
+    digest: str
+    is_flat: bool
+
+
+def spread_indices(number: int, sample: int) -> list[int]:
+    """Indices from the first to the last, evenly, at most `sample` of them."""
+    steps = np.linspace(0, number - 1, min(sample, number)).round().astype(int)
+    return [int(index) for index in np.unique(steps)]
+
+
+def decode_sample(
+    source: Any, channels: int, sample: int = SAMPLE
+) -> tuple[list[Decoded], list[tuple[str, str]]]:
+    """Decode images of a source, in threads.
+
+    Returns:
+        The images, and (path, reason) of those that cannot be read.
+    """
+    decode = DecodeImage(channels)
+
+    def one(index: int) -> Decoded | tuple[str, str]:
+        info = source.get_data_info(index)
+        name = str(info.get('img_path', f'sample {index}'))
+        try:
+            return _measured(name, decode.transform(info)['img'])
+        except (DataError, ValueError) as error:
+            return name, first_line(error).removeprefix(f'{name}: ')
+
+    with ThreadPoolExecutor(cores_at_hand()) as pool:
+        found = list(pool.map(one, spread_indices(len(source), sample)))
+    good = [each for each in found if isinstance(each, Decoded)]
+    return good, [each for each in found if not isinstance(each, Decoded)]
+
+
+def _measured(name: str, pixels: Tensor) -> Decoded:
+    H, W = pixels.shape[1:]
+    step = max(1, int((H * W / _MOST_PIXELS) ** 0.5))
+    some = pixels[:, ::step, ::step].double().flatten(1)
+    moments = torch.stack([some.mean(1), some.square().mean(1)])
+    is_flat = bool((some.std(1, unbiased=False) < _FLAT).all())
+    return Decoded(name, (H, W), moments, tensor_sha256(pixels), is_flat)
+
+
+def examine_data(
+    dataset: Any, val_dataset: Any | None, config: Mapping[str, Any], channels: int
+) -> ExaminedPart:
+    """Look at a sample of the training images, and at the files of both datasets.
+
+    Args:
+        dataset: a `SeededDataset`.
+        val_dataset: likewise, or None.
+        config: of the run.
+        channels: C of the model.
+    """
+    source = dataset.source
+    images, unreadable = decode_sample(source, channels)
+    hook = (config.get('default_hooks') or {}).get('bad_samples') or {}
+    limit = hook.get('max_bad_fraction', _DEFAULT_BAD)
+    findings = judge_unreadable(unreadable, len(images) + len(unreadable), limit)
+    lines = [f'{len(source):,} images of {type(source).__name__}; {len(images)} were decoded']
+    facts: dict[str, Any] = {'images': len(source), 'decoded': len(images)}
+    if images:
+        mean, std = statistics(images)
+        sizes = np.median([image.size for image in images], axis=0).astype(int).tolist()
+        lines.append(f'half are {sizes[1]} x {sizes[0]} pixels or more')
+        lines.append(f'mean {listed(mean)}, deviation {listed(std)} in grey levels')
+        facts |= {'median_size': sizes, 'mean': mean, 'std': std}
+        given = config['model'].get('preprocessor') or {}
+        if given.get('mean') and given.get('std'):
+            findings += judge_statistics(mean, std, given['mean'], given['std'])
+        findings += judge_flat(images)
+    paths = _paths(source)
+    val_paths = [] if val_dataset is None else _paths(val_dataset.source)
+    groups = same_files([*paths, *val_paths]) if paths else _same_pixels(images)
+    number = len(paths) or len(images)
+    findings += judge_copies(groups, set(paths or [image.name for image in images]), number)
+    facts['files_compared'] = number
+    lines.append(f'{number:,} compared with one another')
+    return ExaminedPart('data', lines, findings, facts)
+
+
+def statistics(images: Sequence[Decoded]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel in grey levels."""
+    mean, square = torch.stack([image.moments for image in images]).mean(0)
+    std = (square - mean.square()).clamp(min=0).sqrt()
+    return [round(x, 1) for x in mean.tolist()], [round(x, 1) for x in std.tolist()]
+
+
+def judge_unreadable(
+    unreadable: Sequence[tuple[str, str]], number: int, limit: float
+) -> list[FoundFault]:
+    """Images that cannot be read.
+
+    Args:
+        unreadable: path and reason of each.
+        number: images that were looked at.
+        limit: share at which the run stops.
+    """
+    if not unreadable:
+        return []
+    path, reason = unreadable[0]
+    what = f'{len(unreadable)} of {number} cannot be read, such as {printable(path)}: {reason}'
+    # One of a sample says little about a small share.
+    is_fatal = len(unreadable) > max(1, limit * number)
+    return [FoundFault('too_many_unreadable' if is_fatal else 'unreadable_images', what)]
+
+
+def judge_statistics(
+    mean: Sequence[float],
+    std: Sequence[float],
+    given_mean: Sequence[float],
+    given_std: Sequence[float],
+) -> list[FoundFault]:
+    """Compare the images with what the preprocessor subtracts and divides by.
+
+    Args:
+        mean, std: of each channel of the images, in grey levels.
+        given_mean, given_std: of the preprocessor, one for each channel or one for all.
+    """
+    found, spread_of = np.array(mean), np.array(std)
+    subtracted, divided = np.array(given_mean, float), np.array(given_std, float)
+    offset, scale = (found - subtracted) / divided, spread_of / divided
+    is_far = np.abs(offset).max() > _FAR
+    is_scaled = (scale > _FACTOR).any() or (scale < 1 / _FACTOR).any()
+    if not (is_far or is_scaled):
+        return []
+    what = (
+        f'mean {listed(given_mean)} and std {listed(given_std)} leave the images with mean '
+        f'{listed(offset)} and deviation {listed(scale)}, where 0 and 1 are meant; their own '
+        f'are {listed(mean)} and {listed(std)}'
+    )
+    return [FoundFault('wrong_mean', what)]
+
+
+def judge_flat(images: Sequence[Decoded]) -> list[FoundFault]:
+    """Images that show one colour, where they are more than a few."""
+    flat = [image.name for image in images if image.is_flat]
+    if len(flat) <= _MANY * len(images):
+        return []
+    what = f'{len(flat)} of {len(images)} show one colour, such as {printable(flat[0])}'
+    return [FoundFault('constant_images', what)]
+
+
+def same_files(paths: Sequence[str]) -> list[list[str]]:
+    """Groups of files with the same content, in the order of the paths.
+
+    Only files of one size are read, up to a gigabyte of them.
+    """
+    by_size: dict[int, list[str]] = defaultdict(list)
+    for path in paths:
+        try:
+            by_size[os.stat(path).st_size].append(path)
+        except OSError:  # `unreadable_images` tells of it
+            continue
+    groups: dict[str, list[str]] = defaultdict(list)
+    read = 0
+    for size, candidates in by_size.items():
+        read += size * len(candidates) if len(candidates) > 1 else 0
+        if len(candidates) > 1 and read <= _MOST_BYTES:
+            for path in candidates:
+                groups[file_digest(Path(path))].append(path)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _same_pixels(images: Sequence[Decoded]) -> list[list[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        groups[image.digest].append(image.name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def judge_copies(
+    groups: Sequence[Sequence[str]], training: set[str], number: int
+) -> list[FoundFault]:
+    """Files that occur twice, in training or in training and validation.
+
+    Args:
+        groups: names of the same content each.
+        training: all names of the training data that were compared.
+        number: of them.
+    """
+    findings = []
+    twice = [[name for name in group if name in training] for group in groups]
+    twice = [group for group in twice if len(group) > 1]
+    if copies := sum(len(group) - 1 for group in twice):
+        first, second = (printable(name) for name in twice[0][:2])
+        what = f'{copies} of {number:,} are copies of others, such as {second} of {first}'
+        many = copies > _MANY * number
+        findings.append(FoundFault('duplicate_files' if many else 'few_duplicate_files', what))
+    seen = [[name for name in group if name not in training] for group in groups]
+    both = [
+        (outside[0], group)
+        for outside, group in zip(seen, groups, strict=True)
+        if outside and len(outside) < len(group)
+    ]
+    if both:
+        outside, group = both[0]
+        inside = next(name for name in group if name in training)
+        number_of = sum(len(outside) for outside in seen if outside)
+        what = f'{number_of} are in the training data too, such as {printable(outside)}: {inside}'
+        findings.append(FoundFault('validation_seen_in_training', what))
+    return findings
+
+
+def _paths(source: Any) -> list[str]:
+    """Files of a source; [] where images are packed, or lie in memory."""
+    first = source.get_data_info(0)
+    if 'img_path' not in first or not {'img', 'img_bytes'}.isdisjoint(first):
+        return []
+    indices = spread_indices(len(source), _MOST_FILES)
+    return [str(source.get_data_info(index)['img_path']) for index in indices]

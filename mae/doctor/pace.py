@@ -1,0 +1,178 @@
+"""How fast the run goes: the loader alone, and the first seconds of the run itself."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from mae.doctor.findings import ExaminedPart, FoundFault
+from mae.doctor.subject import Subject
+from mae.utils.runner_protocol import RunnerProtocol
+
+_LOADER_SECONDS = 3.0
+_WAITING = 0.25  # share of a step's time from which the loader is at fault
+_FEWEST_STEPS = 4
+
+
+class EnoughSeen(Exception):  # noqa: N818  (it ends a rehearsal, and is no error)
+    """The rehearsal has measured what it is for."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of the parts of a run, as measured.
+
+    Attributes:
+        step: one step, in the middle of an epoch.
+        waiting: of these, for the loader.
+        epoch_end: what one epoch's end adds: saves, and the start of the next epoch's loader; None
+            where no epoch ended.
+        validation: one validation; None where none was run.
+        steps: that were measured.
+    """
+
+    step: float
+    waiting: float
+    epoch_end: float | None
+    validation: float | None
+    steps: int
+
+
+@dataclass
+class Stopwatch(Hook):
+    """Notes when steps, epochs and validations begin and end, and ends the run after a while.
+
+    Attributes:
+        seconds: after the first step until it ends the run.
+        steps: (epoch, seconds of waiting, seconds) of each step but the first of its epoch.
+        ends: seconds from the last step of an epoch to the first of the next, without validation.
+        validations: seconds of each.
+    """
+
+    seconds: float
+    steps: list[tuple[int, float, float]] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    validations: list[float] = field(default_factory=list)
+    _begin: float = 0.0
+    _mark: float = 0.0
+    _ready: float = 0.0
+    _val_begin: float = 0.0
+    _validated: float = 0.0
+    _epoch: int = -1
+
+    priority = 'LOWEST'
+
+    def before_train_iter(self, runner: RunnerProtocol, *args: object, **kwargs: object) -> None:
+        """The data are there."""
+        self._ready = time.perf_counter()
+
+    def after_step(self, runner: RunnerProtocol) -> None:
+        """A step is done.
+
+        Raises:
+            EnoughSeen: there is no more to learn.
+        """
+        now = time.perf_counter()
+        if self._epoch == runner.epoch:
+            self.steps.append((runner.epoch, self._ready - self._mark, now - self._mark))
+        elif self._epoch >= 0:
+            self.ends.append(now - self._mark - self._validated)
+        else:
+            self._begin = now
+        self._epoch, self._mark, self._validated = runner.epoch, now, 0.0
+        if now - self._begin > self.seconds and len(self.steps) >= _FEWEST_STEPS:
+            raise EnoughSeen
+
+    def before_val(self, runner: RunnerProtocol) -> None:
+        """A validation begins."""
+        self._val_begin = time.perf_counter()
+
+    def after_val(self, runner: RunnerProtocol) -> None:
+        """It ends."""
+        spent = time.perf_counter() - self._val_begin
+        self.validations.append(spent)
+        self._validated += spent
+
+    def pace(self) -> Pace:
+        """Means of what was noted."""
+        number = max(1, len(self.steps))
+        step = sum(whole for _, _, whole in self.steps) / number
+        waiting = sum(waited for _, waited, _ in self.steps) / number
+        ends = [end - step for end in self.ends]
+        return Pace(
+            step,
+            waiting,
+            max(0.0, _mean(ends)) if ends else None,
+            _mean(self.validations) if self.validations else None,
+            len(self.steps),
+        )
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace]:
+    """Run the loader alone for a moment, then the run itself.
+
+    Args:
+        subject: what is examined; its weights change.
+        seconds: for the run.
+    """
+    alone = loader_rate(subject, min(_LOADER_SECONDS, seconds))
+    watch = Stopwatch(seconds)
+    runner: Any = subject.runner
+    runner.register_hook(watch, priority='LOWEST')
+    with suppress(EnoughSeen):
+        runner.train()
+    pace = watch.pace()
+    images = subject.plan.global_batch
+    computing = images / max(pace.step - pace.waiting, 1e-9)
+    lines = [
+        f'the loader alone gives {alone:,.0f} images/s, a step takes {computing:,.0f} images/s',
+        f'together {images / pace.step:,.0f} images/s, of which the step waits '
+        f'{pace.waiting / pace.step:.0%} of the time ({pace.steps} steps of {images} images)',
+    ]
+    facts = {
+        'loader_images_per_second': alone,
+        'step_images_per_second': computing,
+        'images_per_second': images / pace.step,
+        'waiting': pace.waiting / pace.step,
+        'seconds_per_step': pace.step,
+        'images_per_step': images,
+    }
+    # How long random images take to decode says little about the run's own.
+    findings = [] if subject.is_random else judge_pace(alone, computing, pace)
+    return ExaminedPart('pace', lines, findings, facts), pace
+
+
+def loader_rate(subject: Subject, seconds: float) -> float:
+    """Images a second of the training loader while nothing is computed."""
+    batches = subject.loader.epoch(0)
+    next(batches)  # the workers start
+    start, images = time.perf_counter(), 0
+    for micro_batches in batches:
+        images += sum(len(batch['ids']) for batch in micro_batches)
+        if time.perf_counter() - start > seconds:
+            break
+    return images / (time.perf_counter() - start) if images else float('nan')
+
+
+def judge_pace(loader: float, computing: float, pace: Pace) -> list[FoundFault]:
+    """A loader that the training waits for.
+
+    Args:
+        loader: images a second of it alone.
+        computing: images a second of the steps, without waiting.
+        pace: of both together.
+    """
+    share = pace.waiting / pace.step if pace.step else 0.0
+    if share <= _WAITING:
+        return []
+    what = (
+        f'the training waits {share:.0%} of its time: the loader gives {loader:,.0f} images/s '
+        f'alone, and a step takes {computing:,.0f}'
+    )
+    return [FoundFault('slow_loader', what)]

@@ -1,0 +1,97 @@
+"""What a look at images finds, and what it leaves alone."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from mae.datasets import ImageFolder
+from mae.doctor.data import (
+    decode_sample,
+    judge_copies,
+    judge_flat,
+    judge_statistics,
+    judge_unreadable,
+    same_files,
+    spread_indices,
+    statistics,
+)
+from tests.own_images import noise, save
+
+IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+
+
+def names(findings):
+    return [finding.name for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ('mean', 'std', 'is_wrong'),
+    [
+        ([123, 116, 103], [58, 57, 57], False),
+        ([140, 130, 90], [70, 70, 80], False),  # photographs of one kind
+        ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], True),  # of 0..1
+        ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], True),
+        ([0.0, 0.0, 0.0], [58, 57, 57], True),
+        ([123, 116, 103], [140, 57, 57], True),
+        ([127.5], [57.0], False),  # one number for all channels
+    ],
+)
+def test_mean_and_deviation(mean, std, is_wrong):
+    found = judge_statistics(*IMAGENET, mean, std)
+    assert names(found) == ['wrong_mean'] * is_wrong
+
+
+def test_statistics_are_those_of_all_pixels(tmp_path):
+    pixels = [noise(20, 24, seed=seed) for seed in range(4)]
+    for number, each in enumerate(pixels):
+        save(tmp_path / f'{number}.png', each)
+    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), 3)
+    assert unreadable == []
+    mean, std = statistics(images)
+    flat = np.stack(pixels).reshape(-1, 3)
+    assert mean == pytest.approx(flat.mean(0), abs=0.06)
+    assert std == pytest.approx(flat.std(0), abs=0.06)
+
+
+def test_flat_and_unreadable_images(tmp_path):
+    for number in range(10):
+        save(tmp_path / f'{number}.png', noise(20, 24, seed=number))
+    save(tmp_path / 'flat.png', np.full((20, 24, 3), 7, np.uint8))
+    (tmp_path / 'broken.jpg').write_bytes(b'nothing')
+    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), 3)
+    (found,) = judge_flat(images)
+    assert (found.name, 'flat.png' in found.what) == ('constant_images', True)
+    assert judge_flat(images[:3]) == []
+    (found,) = judge_unreadable(unreadable, 12, 0.001)
+    assert found.name == 'unreadable_images'
+    assert 'broken.jpg' in found.what
+    assert names(judge_unreadable(unreadable * 2, 12, 0.001)) == ['too_many_unreadable']
+    assert names(judge_unreadable(unreadable * 2, 12, 0.5)) == ['unreadable_images']
+
+
+def test_copies_by_content_alone(tmp_path):
+    for folder in ('train', 'val'):
+        for number in range(3):
+            seed = number + 10 * (folder == 'val')
+            save(tmp_path / folder / f'{number}.bmp', noise(8, 8, seed=seed))  # of one size
+    shutil.copy(tmp_path / 'train/0.bmp', tmp_path / 'train/9.bmp')
+    shutil.copy(tmp_path / 'train/1.bmp', tmp_path / 'val/9.bmp')
+    train, val = ([str(p) for p in sorted((tmp_path / f).iterdir())] for f in ('train', 'val'))
+    groups = same_files([*train, *val])
+    assert sorted(map(len, groups)) == [2, 2]
+    assert names(judge_copies(groups, set(train), 4)) == [
+        *('duplicate_files', 'validation_seen_in_training')
+    ]
+    assert names(judge_copies(groups, set(train), 1000)) == [
+        *('few_duplicate_files', 'validation_seen_in_training')
+    ]
+    assert judge_copies([], set(train), 4) == []
+
+
+@pytest.mark.parametrize(('number', 'sample'), [(1, 5), (5, 5), (7, 3), (1000, 192)])
+def test_a_sample_is_spread_over_all(number, sample):
+    found = spread_indices(number, sample)
+    assert (found[0], len(found)) == (0, min(number, sample))
+    assert found == sorted(set(found))
+    assert found[-1] == number - 1

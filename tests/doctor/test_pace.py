@@ -1,0 +1,55 @@
+"""Who waits for whom, and what a rehearsal measures."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from mae.doctor import pace
+from mae.doctor.pace import EnoughSeen, Pace, Stopwatch, judge_pace
+
+
+@pytest.mark.parametrize(('waiting', 'is_slow'), [(0.0, False), (0.2, False), (0.3, True)])
+def test_a_loader_that_is_waited_for(waiting, is_slow):
+    found = judge_pace(100, 200, Pace(1.0, waiting, None, None, 9))
+    assert [finding.name for finding in found] == ['slow_loader'] * is_slow
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that is put forward by hand."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(pace.time, 'perf_counter', lambda: clock.now)
+    return clock
+
+
+def run(watch, clock, epochs, steps, saving=0.0, validating=0.0):
+    """Epochs of steps that wait 1 and compute 2; the first of an epoch waits 3."""
+    for epoch in range(epochs):
+        runner = SimpleNamespace(epoch=epoch)
+        for step in range(steps):
+            clock.now += 1 if step else 3
+            watch.before_train_iter(runner)
+            clock.now += 2
+            watch.after_step(runner)
+        clock.now += saving
+        watch.before_val(runner)
+        clock.now += validating
+        watch.after_val(runner)
+
+
+def test_the_parts_of_a_run_are_told_apart(clock):
+    watch = Stopwatch(1e9)
+    run(watch, clock, epochs=3, steps=5, saving=7, validating=11)
+    # An epoch's end is what saving and the slow first step add to a step.
+    assert watch.pace() == Pace(3.0, 1.0, 7 + 5 - 3, 11.0, 12)
+
+
+def test_a_rehearsal_ends_after_its_time_but_not_before_it_has_seen_steps(clock):
+    watch = Stopwatch(0.0)
+    with pytest.raises(EnoughSeen):
+        run(watch, clock, epochs=1, steps=100)
+    assert watch.pace() == Pace(3.0, 1.0, None, None, 4)
+    watch = Stopwatch(30.0)
+    with pytest.raises(EnoughSeen):
+        run(watch, clock, epochs=1, steps=100)
+    assert len(watch.steps) == 11
