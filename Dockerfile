@@ -12,7 +12,7 @@ COPY . .
 # OpenCV's build without GUI takes the place of the one that mmengine asks for, which needs libGL.
 # The newest versions are meant:
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir --no-deps --extra-index-url "$TORCH_INDEX" torch torchvision \
+RUN pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" torch torchvision \
     && pip install --no-cache-dir -r requirements/demo.txt -e . \
     && pip uninstall -y opencv-python \
     && pip install --no-cache-dir --force-reinstall --no-deps opencv-python-headless

@@ -59,7 +59,7 @@ clean: ## Remove build leftovers and caches; .venv, data and work_dirs stay
 define environment
 @$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: $(PYTHON) is Python %d.%d, mae needs 3.10 or newer: make PYTHON=python3.x" % sys.version_info[:2])'
 $(PYTHON) -m venv $(VENV)
-$(if $(filter cpu,$(TORCH)),$(pip) install --no-deps --extra-index-url $(TORCH_INDEX) torch torchvision)
+$(if $(filter cpu,$(TORCH)),$(pip) install --no-deps --index-url $(TORCH_INDEX) torch torchvision)
 endef
 
 # mmengine and mmcv ask for opencv-python, which needs the system's libGL. It shares its folder
@@ -72,10 +72,10 @@ endef
 # Figures: docs/en/get_started.md.
 $(stamp_demo): requirements/runtime.txt requirements/demo.txt setup.py
 ifeq ($(TORCH),cpu)
-	@echo 'Installs into $(VENV) first: about .45 GB to download, 1.4 GB on the disk.'
+	@echo 'Installs into $(VENV) first: about .45 GB to download, 1.6 GB on the disk.'
 else
 	@echo 'Installs into $(VENV) first: about 3.2 GB to download, 6.3 GB on the disk, most of it PyTorch with CUDA.'
-	@echo 'Without an NVIDIA GPU `make demo TORCH=cpu` takes about .45 and 1.4 GB.'
+	@echo 'Without an NVIDIA GPU `make demo TORCH=cpu` takes about .45 and 1.6 GB.'
 endif
 	$(environment)
 	$(pip) install -r requirements/demo.txt -e .

@@ -56,7 +56,7 @@ def test_without_cuda_torch_comes_first_and_from_an_index_of_its_own(make):
     assert '.45 GB to download' in said
     assert 'CUDA' not in said.split('python')[0]
     first, second, *_ = (line for line in called.splitlines() if ' pip install' in line)
-    index = '--extra-index-url file:///wheels'
+    index = '--index-url file:///wheels'  # alone: torch and torchvision must be of one build
     assert first == f'-m pip install --no-deps {index} torch torchvision'
     assert second == '-m pip install -r requirements/demo.txt -e .'
 
