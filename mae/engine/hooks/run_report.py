@@ -26,10 +26,10 @@ from mae.visualization.run_facts import commands_of, kind_of
 from mae.visualization.run_record import RunFacts, picture_path, read_record, write_facts
 from mae.visualization.run_report import run_report
 
-_SHARE = 0.004  # of the images of a run that the features may cost, as training does
+_SHARE = 0.002  # of the images of a run that the features may cost, as training does
 _COST = 0.6  # of an image's training: the encoder forward on all of its patches
 _FEWEST = 32  # samples
-_REST = 200  # times what a page took to make, until the next: .5 % of the time
+_REST = 400  # times what a page took to make, until the next: .25 % of the time
 
 
 @HOOKS.register_module()
@@ -51,7 +51,7 @@ class RunReportHook(Hook):
         seconds: least time between two pages during the run.
         num_images: rows of pictures; 0: none.
         num_samples: most images whose features are evaluated; 0: none. Less in a short run, where
-            they would cost more than .4 % of it, but at least 32.
+            they would cost more than .2 % of it, but at least 32.
         num_looks: after how many epochs pictures and features are taken, from first to last epoch,
             at least 2; fewer in a short run.
 
