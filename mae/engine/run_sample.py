@@ -92,6 +92,11 @@ class RunSample:
         return found
 
 
+def knn_size(num_classes: int) -> int:
+    """Images that k-NN of one half by the other needs for so many classes; 0 for fewer than two."""
+    return 2 * max(_FEWEST_OF_A_CLASS * num_classes, _NEIGHBOURS) if num_classes > 1 else 0
+
+
 def _knn(features: Tensor, labels: Tensor) -> float:
     scorer = KNNProbe(_NEIGHBOURS).fit(features[::2], labels[::2])
     return 100 * float((scorer(features[1::2]).argmax(1) == labels[1::2]).double().mean())

@@ -165,7 +165,7 @@ def _reconstructions(run: RunRecord) -> list[str]:
     per = facts.steps_per_epoch
     names = [f'epoch {step / per:.4g}' if per else f'step {step}' for step, _ in sheets]
     frames = [(n, [row[2:] for row in rows]) for n, (_, rows) in zip(names, sheets, strict=True)]
-    text = f'Of {facts.sample}: the same images with the same masks each time. '
+    text = f'{facts.num_pictures} of {facts.sample}, with the same masks each time. '
     if facts.has_two_ways:
         text += (
             'The model predicts each hidden patch without its mean and deviation. '

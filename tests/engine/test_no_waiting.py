@@ -89,6 +89,8 @@ def train(make_runner, monkeypatch, classify, *hooks):
         'train_cfg.max_epochs': 2,
         'default_hooks.logger.interval': 100,
         'default_hooks.bad_samples': dict(type='BadSamplesHook'),
+        'default_hooks.run_report': dict(type='RunReportHook', seconds=0.0),
+        'default_hooks.progress': dict(type='ProgressHook'),
         'custom_hooks': [dict(type='EMAHook')],
         'optim_wrapper.optimizer.fused': True,
         'optim_wrapper.clip_grad': dict(max_norm=1.0),

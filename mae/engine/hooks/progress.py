@@ -14,7 +14,7 @@ from mae.fault_tolerance.step_report import StepReport
 from mae.registry import HOOKS
 from mae.visualization.progress import Progress, progress_html, progress_line
 
-_SECONDS = {'terminal': 0.25, 'notebook': 2.0}  # least time between two drawings
+_SECONDS = {'terminal': 0.5, 'notebook': 2.0}  # least time between two drawings
 _KEPT = 200  # points of the chart: more are halved
 _MEMORY = 0.98  # of the mean of loss and time from one step to the next
 _CLEAR = '\r\x1b[K'  # the line, by the control sequence that every terminal knows

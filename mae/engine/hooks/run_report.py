@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from PIL import Image
 
 from mae.engine.history import keeps_scalars
-from mae.engine.run_sample import RunSample
+from mae.engine.run_sample import RunSample, knn_size
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
 from mae.utils.errors import ConfigError
@@ -26,10 +26,10 @@ from mae.visualization.run_facts import commands_of, kind_of
 from mae.visualization.run_record import RunFacts, picture_path, read_record, write_facts
 from mae.visualization.run_report import run_report
 
-_SHARE = 0.004  # of the images of a run that the features may cost, as training does
+_SHARE = 0.002  # of the images of a run that the features may cost, as training does
 _COST = 0.6  # of an image's training: the encoder forward on all of its patches
 _FEWEST = 32  # samples
-_REST = 200  # times what a page took to make, until the next: .5 % of the time
+_REST = 400  # times what a page took to make, until the next: .25 % of the time
 
 
 @HOOKS.register_module()
@@ -50,10 +50,11 @@ class RunReportHook(Hook):
     Args:
         seconds: least time between two pages during the run.
         num_images: rows of pictures; 0: none.
-        num_samples: most images whose features are evaluated; 0: none. Less in a short run, where
-            they would cost more than .4 % of it, but at least 32.
+        num_samples: most images whose features are evaluated; 0: none. Fewer, and less often, in a
+            short run, where they would cost more than .2 % of it; but at least 32, or with classes
+            what k-NN needs, and twice.
         num_looks: after how many epochs pictures and features are taken, from first to last epoch,
-            at least 2; fewer in a short run.
+            at least 2.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -81,7 +82,8 @@ class RunReportHook(Hook):
         self.num_looks = num_looks
         self._folder: Path | None = None  # None: this process writes nothing
         self._facts = RunFacts('', '')
-        self._looks: set[int] = set()  # numbers of epochs, from 1
+        self._looks: set[int] = set()  # numbers of epochs, from 1, after which pictures are taken
+        self._evaluations: set[int] = set()  # likewise of features
         self._size = 0  # of the sample
         self._sample: RunSample | None = None  # read when it is needed first
         self._next = 0.0
@@ -110,7 +112,7 @@ class RunReportHook(Hook):
         """Look at pictures and features, if this is one of the epochs; then at the page."""
         if self._folder is None:
             return
-        if runner.epoch + 1 in self._looks:
+        if runner.epoch + 1 in self._looks | self._evaluations:
             with self._no_error_matters(runner):
                 self._look(runner)
         self._refresh(runner)
@@ -133,17 +135,20 @@ class RunReportHook(Hook):
     def _choose_looks(self, runner: TrainingRunner) -> None:
         """Choose epochs and the number of images, as the length of the run allows."""
         facts, model = self._facts, runner.bare_model
-        most = _SHARE / _COST * facts.images_per_step * runner.max_iters
-        looks = round(min(max(most / _FEWEST, 2), self.num_looks))
         if not hasattr(model, 'reconstruct') or facts.notes:
             return
         data = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
-        size = min(self.num_samples, max(round(most / looks), _FEWEST))
+        classes = getattr(data.dataset, 'metainfo', {}).get('classes') or ()
+        needed = knn_size(len(classes))
+        fewest = max(_FEWEST, needed if needed <= self.num_samples else 0)
+        most = _SHARE / _COST * facts.images_per_step * runner.max_iters
+        count = round(min(max(most / fewest, 2), self.num_looks))
+        size = min(self.num_samples, max(round(most / count), fewest))
         self._size = min(max(size, self.num_images), len(data.dataset))
         if not self._size:
             return
-        last, parts = runner.max_epochs, looks - 1
-        self._looks = {max(1, round(i * last / parts)) for i in range(looks)}
+        self._looks = _spread(runner.max_epochs, self.num_looks)
+        self._evaluations = _spread(runner.max_epochs, count) if self.num_samples else set()
         can_show = not why_no_pictures(model) and model.encoder.in_channels in (1, 3)
         kind = 'training' if runner.val_loop is None else 'validation'
         self._facts = replace(
@@ -178,12 +183,14 @@ class RunReportHook(Hook):
             data = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
             self._sample = RunSample(data.dataset, self._size)
         step, count = runner.iter, min(self._facts.num_pictures, len(self._sample.images))
-        if count:
+        if count and runner.epoch + 1 in self._looks:
             panels = self._sample.panels(runner, count)
             self._keep_pictures(panels, step)
             sheet = np.asarray(contact_sheet(panels))
             runner.visualizer.add_image('reconstructions', sheet, step=step)
-        if self.num_samples and (figures := self._sample.figures(runner)):
+        if runner.epoch + 1 not in self._evaluations:
+            return
+        if figures := self._sample.figures(runner):
             runner.visualizer.add_scalars(dict(figures), step=step)
             words = '  '.join(f'{name}: {value:.2f}' for name, value in figures.items())
             runner.logger.info(f'Epoch(report) [{runner.epoch + 1}]  {words}')
@@ -217,6 +224,11 @@ class RunReportHook(Hook):
                 write_text(Path(runner.work_dir, 'report.html'), page)
         end = time.monotonic()
         self._next = end + max(self.seconds, _REST * (end - start))
+
+
+def _spread(last: int, count: int) -> set[int]:
+    """Numbers from 1 to the last, so many at most, evenly."""
+    return {max(1, round(i * last / (count - 1))) for i in range(count)}
 
 
 def _is_dense(runner: TrainingRunner) -> bool:

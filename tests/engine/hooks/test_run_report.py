@@ -75,11 +75,11 @@ def test_a_run_is_the_same_with_it_and_goes_on_with_its_page(trained):
     losses = scalars(plain.work_dir, 'loss', 'lr')
     assert scalars(whole.work_dir, 'loss', 'lr') == losses
     assert scalars(resumed.work_dir, 'loss', 'lr') == losses
-    found = scalars(whole.work_dir, 'features/rankme')
-    assert [step for step, _ in found][-1] == 15
-    assert scalars(resumed.work_dir, 'features/rankme') == found
+    found = scalars(whole.work_dir, 'features/rankme', 'features/knn')
+    assert [step for step, *_ in found] == [5, 15]
+    assert scalars(resumed.work_dir, 'features/rankme', 'features/knn') == found
     assert pictures(resumed.work_dir) == pictures(whole.work_dir)
-    assert len(pictures(whole.work_dir)) == len(found) >= 2
+    assert sorted(pictures(whole.work_dir)) == ['10.png', '15.png', '5.png']
     page = Path(resumed.work_dir, 'report.html').read_text()
     assert 'finished after 15 steps' in page
     assert 'epoch 1<' in page  # from before the resume
@@ -91,7 +91,7 @@ def test_pictures_go_to_the_visualizer_with_what_flatters_said(trained):
     assert 'reconstructions_15.png' in sheets
     facts = read_facts(next(work_dir.glob('*/vis_data')))
     assert facts.columns[2:] == ('filled in, by itself', 'with true means')
-    assert facts.sample == '32 training images'
+    assert facts.sample == '80 training images'
 
 
 def test_tensorboard_gets_pictures_and_figures(make_runner):
