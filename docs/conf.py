@@ -31,8 +31,7 @@ include_patterns = [
 ]
 exclude_patterns = ['build', 'data', 'work_dirs', 'mae', 'tests', 'tools', '.*', '*.egg-info']
 extensions = [
-    *('myst_parser', 'sphinx_copybutton'),
-    *('sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode'),
+    *('myst_parser', 'sphinx_copybutton', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon'),
 ]
 myst_heading_anchors = 4
 default_role = 'code'
