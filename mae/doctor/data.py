@@ -105,11 +105,12 @@ def examine_data(
         channels: C of the model.
     """
     source = dataset.source
+    kind = type(getattr(source, 'source', source)).__name__  # within a quarantine
     images, unreadable = decode_sample(source, channels)
     hook = (config.get('default_hooks') or {}).get('bad_samples') or {}
     limit = hook.get('max_bad_fraction', _DEFAULT_BAD)
     findings = judge_unreadable(unreadable, len(images) + len(unreadable), limit)
-    lines = [f'{len(source):,} images of {type(source).__name__}; {len(images)} were decoded']
+    lines = [f'{len(source):,} images of {kind}; {len(images)} were decoded']
     facts: dict[str, Any] = {'images': len(source), 'decoded': len(images)}
     if images:
         mean, std = statistics(images)

@@ -83,7 +83,8 @@ def examine_learning(subject: Subject, seconds: float) -> ExaminedPart:
         cost = subject.probe.seconds * len(batch['ids'])
         number = max(FEWEST_STEPS, min(STEPS, int(seconds / cost)))
         rate = peak_rate(subject) * (len(batch['ids']) / global_batch(subject.config)) ** 0.5
-        first = take_steps(subject, batch, rate, number)
+        first = take_steps(subject, batch, rate, number, seconds)
+        number = len(first.losses) - 1
         lines.append(
             f'{first.losses[-1]:.4g} after {number} steps on them, at a rate of {rate:.2g}'
         )
@@ -220,14 +221,27 @@ def peak_rate(subject: Subject) -> float:
     return float(config.base_lr * global_batch(config) / 256)
 
 
-def take_steps(subject: Subject, batch: dict[str, Any], rate: float, number: int = STEPS) -> Steps:
-    """Steps on one batch, up to a rate; each with the same masks and augmentation."""
+def take_steps(
+    subject: Subject, batch: dict[str, Any], rate: float, number: int, seconds: float = math.inf
+) -> Steps:
+    """Steps on one batch, up to a rate; each with the same masks and augmentation.
+
+    Args:
+        subject: what is examined; its weights change.
+        batch: as collated.
+        rate: of the largest group, after the ramp.
+        number: of steps.
+        seconds: after which there are no more, but for `FEWEST_STEPS`.
+    """
+    start = time.perf_counter()
     wrapper = _wrapper(subject)
     groups = wrapper.param_groups
     top = max(group['lr'] for group in groups) or 1.0
     shares = [group['lr'] / top for group in groups]
     losses = []
     for step in range(number):
+        if step >= FEWEST_STEPS and time.perf_counter() - start > seconds:
+            break
         for group, share in zip(groups, shares, strict=True):
             group['lr'] = rate * share * min(1.0, (step + 1) / _RAMP)
         seed_generators(derive(subject.runner.seed, 0))

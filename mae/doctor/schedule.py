@@ -63,7 +63,9 @@ def examine_schedule(config: Config, rate: float, width: int, steps_per_epoch: i
     optimizer = str(wrapper.optimizer.type)
     rule = rate_of_rule(config.model.type, global_batch(config), width)
     is_whole = config.model.get('trainable_blocks') is None
-    if rule is not None and is_whole and optimizer in ('AdamW', 'Adam'):
+    if not is_whole or optimizer not in ('AdamW', 'Adam'):
+        rule = None
+    if rule is not None:
         findings += judge_rate(rate, rule)
     lines = [f'peak rate {rate:.3g}' + (f', by the rule {rule:.2g}' if rule else '')]
     facts: dict[str, Any] = {'steps': length, 'peak_rate': rate, 'rule': rule}
