@@ -72,7 +72,8 @@ def _name(error: BaseException, path: Path, temporary: Path) -> None:
     if not isinstance(error, OSError) or error.errno is None:
         return
     if error.filename in (None, str(temporary)):
-        error.filename, error.filename2 = str(path), None
+        error.filename = str(path)
+        del error.filename2  # None would be shown
 
 
 def require_replaceable(path: Path) -> None:
@@ -234,15 +235,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: the disk refused; an older file of that name is untouched.
     """
+    temporary = temporary_path(path)
     try:
-        temporary, _ = write_temporary(path, lambda file: file.write(text.encode()))
-    except OSError as error:
-        _name(error, path, temporary_path(path))
-        raise
-    try:
+        write_temporary(path, lambda file: file.write(text.encode()))
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         remove(temporary)
+        _name(error, path, temporary)
         raise
     sync_folder(path.parent)
 

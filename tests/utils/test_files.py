@@ -112,6 +112,14 @@ def test_a_file_that_cannot_be_made_is_named_itself(write, tmp_path, monkeypatch
         write(tmp_path / 'name', 'text')
 
 
+@pytest.mark.parametrize('write', [write_text, write_json])
+def test_a_folder_in_the_place_is_named_alone(write, tmp_path):
+    (tmp_path / 'name').mkdir()
+    with pytest.raises(OSError, match=r"Is a directory: '[^']*/name'$"):
+        write(tmp_path / 'name', 'text')
+    assert os.listdir(tmp_path) == ['name']
+
+
 def test_a_place_is_refused_before_the_work(tmp_path):
     require_writable(tmp_path / 'new' / 'folder' / 'file')
     assert not os.listdir(tmp_path)
