@@ -27,7 +27,7 @@ SAMPLE = 192  # images that are decoded, spread over the dataset
 _MOST_FILES = 20_000  # whose sizes are compared; the contents only of files of one size
 _MOST_BYTES = 1 << 30  # that are hashed
 _MOST_PIXELS = 1 << 16  # of an image, for its mean
-_FLAT = 1.0  # deviation in grey levels up to which an image shows one colour
+_FLAT = 1.0  # deviation, in levels of 8 or 16 bits, up to which an image shows one colour
 # How far the normalised images may be from mean 0 and deviation 1. Photographs of one kind, such
 # as snow or forests, are off by up to half a deviation; a mean of another scale by two or more.
 _FAR, _FACTOR = 0.75, 2.0
@@ -42,7 +42,8 @@ class Decoded:
     Attributes:
         name: its path.
         size: (H, W).
-        moments: float64 (2, C), mean and mean square of each channel.
+        moments: float64 (2, C), mean and mean square of each channel in grey levels of 0 to 255;
+            those of 16 bits are fractions.
         digest: hash of all pixels.
         is_flat: whether it shows one colour.
     """
@@ -61,14 +62,18 @@ def spread_indices(number: int, sample: int) -> list[int]:
 
 
 def decode_sample(
-    source: Any, channels: int, sample: int = SAMPLE
+    source: Any, decode: DecodeImage, sample: int = SAMPLE
 ) -> tuple[list[Decoded], list[tuple[str, str]]]:
     """Decode images of a source, in threads.
+
+    Args:
+        source: of the images.
+        decode: images as the model takes them.
+        sample: number of images.
 
     Returns:
         The images, and (path, reason) of those that cannot be read.
     """
-    decode = DecodeImage(channels)
 
     def one(index: int) -> Decoded | tuple[str, str]:
         info = source.get_data_info(index)
@@ -88,13 +93,14 @@ def _measured(name: str, pixels: Tensor) -> Decoded:
     H, W = pixels.shape[1:]
     step = max(1, int((H * W / _MOST_PIXELS) ** 0.5))
     some = pixels[:, ::step, ::step].double().flatten(1)
-    moments = torch.stack([some.mean(1), some.square().mean(1)])
     is_flat = bool((some.std(1, unbiased=False) < _FLAT).all())
+    some /= 257 if pixels.dtype == torch.uint16 else 1
+    moments = torch.stack([some.mean(1), some.square().mean(1)])
     return Decoded(name, (H, W), moments, tensor_sha256(pixels), is_flat)
 
 
 def examine_data(
-    dataset: Any, val_dataset: Any | None, config: Mapping[str, Any], channels: int
+    dataset: Any, val_dataset: Any | None, config: Mapping[str, Any], decode: DecodeImage
 ) -> ExaminedPart:
     """Look at a sample of the training images, and at the files of both datasets.
 
@@ -102,11 +108,11 @@ def examine_data(
         dataset: a `SeededDataset`.
         val_dataset: likewise, or None.
         config: of the run.
-        channels: C of the model.
+        decode: images as the model takes them.
     """
     source = dataset.source
     kind = type(getattr(source, 'source', source)).__name__  # within a quarantine
-    images, unreadable = decode_sample(source, channels)
+    images, unreadable = decode_sample(source, decode)
     hook = (config.get('default_hooks') or {}).get('bad_samples') or {}
     limit = hook.get('max_bad_fraction', _DEFAULT_BAD)
     findings = judge_unreadable(unreadable, len(images) + len(unreadable), limit)
@@ -136,7 +142,7 @@ def statistics(images: Sequence[Decoded]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel in grey levels."""
     mean, square = torch.stack([image.moments for image in images]).mean(0)
     std = (square - mean.square()).clamp(min=0).sqrt()
-    return [round(x, 1) for x in mean.tolist()], [round(x, 1) for x in std.tolist()]
+    return [float(f'{x:.4g}') for x in mean.tolist()], [float(f'{x:.4g}') for x in std.tolist()]
 
 
 def judge_unreadable(

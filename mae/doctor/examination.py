@@ -11,7 +11,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mae.apis.images import decoded_bits
 from mae.datasets import GlobalBatchSampler
+from mae.datasets.transforms import DecodeImage
 from mae.doctor.cost import examine_cost
 from mae.doctor.data import examine_data
 from mae.doctor.environment import Host, environment
@@ -93,19 +95,19 @@ def _parts(subject: Subject, seconds: float) -> Iterator[ExaminedPart]:
 
 
 def _data_parts(subject: Subject) -> Iterator[ExaminedPart]:
-    channels = subject.model.encoder.in_channels
     if subject.is_random or not hasattr(subject.dataset, 'source'):
         why = 'not there' if subject.is_random else 'not a SeededDataset'
         yield ExaminedPart('data', [f'not examined: {why}'], subject.findings)
         return
-    look = examine_data(subject.dataset, subject.val_dataset, subject.config, channels)
+    decode = DecodeImage(subject.model.encoder.in_channels, bits=_bits(subject.config))
+    look = examine_data(subject.dataset, subject.val_dataset, subject.config, decode)
     findings = [*subject.findings, *look.findings]
     yield ExaminedPart(look.name, look.lines, findings, look.facts)
     classes = getattr(subject.model, 'num_classes', None)
     if subject.config.model.type == 'Classifier' and classes:
         yield _guarded(
             'labels',
-            lambda: examine_labels(subject.dataset, subject.val_dataset, classes, channels),
+            lambda: examine_labels(subject.dataset, subject.val_dataset, classes, decode),
         )
 
 
@@ -132,7 +134,12 @@ def _image_bytes(config: Config) -> int:
     encoder = config.model.get('encoder') or {}
     size = encoder.get('img_size', 224)
     height, width = (size, size) if isinstance(size, int) else size
-    return int(height * width * encoder.get('in_channels', 3))
+    return int(height * width * encoder.get('in_channels', 3)) * _bits(config) // 8
+
+
+def _bits(config: Config) -> int:
+    """Of the pixels that the run trains on, 8 or 16."""
+    return decoded_bits({'train_dataloader': config.train_dataloader})
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from mae.visualization.curves import Series
 STEPS = 20
 FEWEST_STEPS = 6
 _LAST = 3  # steps, whose mean counts
-_FALL = 0.005  # share of the first loss by which it must fall
+_FALL = 0.005  # share of the first loss by which it must fall in all steps, in fewer by less
 _RISE = 1.5  # times the first loss: beyond, the steps are too long
 _RAMP = 5  # steps of a warm-up
 _LESS = 0.1  # of the rate, for the second try
@@ -51,7 +51,8 @@ class Steps:
         first, last = self.losses[0], self.losses[-_LAST:]
         if not all(map(math.isfinite, self.losses)):
             return False
-        is_low = sum(last) / len(last) < first - _FALL * abs(first)
+        share = _FALL * (len(self.losses) - 1) / STEPS
+        is_low = sum(last) / len(last) < first - share * abs(first)
         return is_low and max(self.losses) <= _RISE * abs(first)
 
 

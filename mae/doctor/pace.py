@@ -1,6 +1,7 @@
 """How fast the run goes: the loader alone, and the first seconds of the run itself."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,12 +48,14 @@ class Stopwatch(Hook):
     Attributes:
         seconds: after the first step until it ends the run.
         steps: (epoch, seconds of waiting, seconds) of each step but the first of its epoch.
+        firsts: seconds of computing of the first step of each epoch.
         ends: seconds from the last step of an epoch to the first of the next, without validation.
         validations: seconds of each.
     """
 
     seconds: float
     steps: list[tuple[int, float, float]] = field(default_factory=list)
+    firsts: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
     validations: list[float] = field(default_factory=list)
     _begin: float = 0.0
@@ -77,12 +80,15 @@ class Stopwatch(Hook):
         now = time.perf_counter()
         if self._epoch == runner.epoch:
             self.steps.append((runner.epoch, self._ready - self._mark, now - self._mark))
-        elif self._epoch >= 0:
-            self.ends.append(now - self._mark - self._validated)
         else:
-            self._begin = now
+            self.firsts.append(now - self._ready)
+            if self._epoch >= 0:
+                self.ends.append(now - self._mark - self._validated)
+            else:
+                self._begin = now
         self._epoch, self._mark, self._validated = runner.epoch, now, 0.0
-        if now - self._begin > self.seconds and len(self.steps) >= _FEWEST_STEPS:
+        seen = max(len(self.steps), len(self.ends))  # an epoch may have one step alone
+        if now - self._begin > self.seconds and seen >= _FEWEST_STEPS:
             raise EnoughSeen
 
     def before_val(self, runner: RunnerProtocol) -> None:
@@ -96,17 +102,17 @@ class Stopwatch(Hook):
         self._validated += spent
 
     def pace(self) -> Pace:
-        """Means of what was noted."""
-        number = max(1, len(self.steps))
-        step = sum(whole for _, _, whole in self.steps) / number
-        waiting = sum(waited for _, waited, _ in self.steps) / number
+        """Means of what was noted; of epochs of one step, waiting is part of their end."""
+        steps = self.steps or [(0, 0.0, each) for each in self.firsts[1:] or self.firsts]
+        step = _mean([whole for _, _, whole in steps])
+        waiting = _mean([waited for _, waited, _ in steps])
         ends = [end - step for end in self.ends]
         return Pace(
             step,
             waiting,
             max(0.0, _mean(ends)) if ends else None,
             _mean(self.validations) if self.validations else None,
-            len(self.steps),
+            len(steps),
         )
 
 
@@ -151,13 +157,20 @@ def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace]:
 def loader_rate(subject: Subject, seconds: float) -> float:
     """Images a second of the training loader while nothing is computed."""
     batches = subject.loader.epoch(0)
-    next(batches)  # the workers start
+    begin = time.perf_counter()
+    first = next(batches)  # the workers start
     start, images = time.perf_counter(), 0
     for micro_batches in batches:
-        images += sum(len(batch['ids']) for batch in micro_batches)
+        images += _number_of(micro_batches)
         if time.perf_counter() - start > seconds:
             break
-    return images / (time.perf_counter() - start) if images else float('nan')
+    if not images:  # an epoch of one step
+        start, images = begin, _number_of(first)
+    return images / (time.perf_counter() - start)
+
+
+def _number_of(micro_batches: Sequence[dict[str, Any]]) -> int:
+    return sum(len(batch['ids']) for batch in micro_batches)
 
 
 def judge_pace(loader: float, computing: float, pace: Pace) -> list[FoundFault]:

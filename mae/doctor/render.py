@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mae.doctor.findings import EXIT_CODES, Examination, ExaminedPart, FoundFault, Severity
 from mae.utils.text import printable
 from mae.visualization.curves import line_chart
-from mae.visualization.report import charts, commands, page, paragraph, section, table, tiles
+from mae.visualization.report import charts, command, page, paragraph, section, table, tiles
 
 _MARKS = {
     Severity.OK: 'ok',
@@ -44,12 +44,12 @@ def verdict(examination: Examination) -> str:
     return f'{examination.config}: {found} ({examination.seconds:.0f} s)'
 
 
-def as_page(examination: Examination, command: str) -> str:
+def as_page(examination: Examination, line: str) -> str:
     """A self-contained HTML page.
 
     Args:
         examination: all of it.
-        command: that makes it again.
+        line: the command that makes it again.
     """
     found = examination.findings
     rows = [
@@ -58,7 +58,7 @@ def as_page(examination: Examination, command: str) -> str:
     ]
     curves = {title: one for part in examination.parts for title, one in part.curves.items()}
     drawn = [
-        line_chart([series], title=title, x_label='step', y_label='')
+        line_chart([series], title=title, x_label='step', y_label=title, tips=True)
         for title, series in curves.items()
     ]
     return page(
@@ -75,7 +75,7 @@ def as_page(examination: Examination, command: str) -> str:
         ),
         section(
             'Again',
-            commands([printable(command)]),
+            command(printable(line)),
             paragraph(
                 'Exit status '
                 + ', '.join(f'{code}: {s.name.lower()}' for s, code in EXIT_CODES.items()),

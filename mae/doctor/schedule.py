@@ -109,6 +109,7 @@ def rates_of(
     optimizer = OPTIM_WRAPPERS.build(
         {'type': 'StepOptimWrapper', 'optimizer': torch.optim.SGD([parameter], lr=rate)}
     )
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # the rehearsal has said it
     try:
         if 'warmup_epochs' in options or 'warmup' not in options:
@@ -120,7 +121,7 @@ def rates_of(
         else:
             built = kind(optimizer, **{**options, 'end': length})
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
     steps = sorted({round(part * (length - 1) / _POINTS) for part in range(_POINTS + 1)})
     steps = sorted({*steps, built.warmup})  # the peak
     rates = []

@@ -25,7 +25,7 @@ def read_scalars(path: Path) -> list[Scalars]:
     """All records; a last line that is still being written is left out.
 
     Raises:
-        ValueError: another line is not JSON; names file and line.
+        ValueError: another line is not JSON, or holds no numbers by name; names file and line.
     """
     records = []
     lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
@@ -33,10 +33,19 @@ def read_scalars(path: Path) -> list[Scalars]:
         if not line.endswith('\n'):
             break
         try:
-            records.append(strict_json.loads_numbers(line))
+            record = strict_json.loads_numbers(line)
         except json.JSONDecodeError as error:
             raise ValueError(f'{path}:{number}: not a line of JSON: {error.msg}') from None
+        if not _are_scalars(record):
+            raise ValueError(f'{path}:{number}: no scalars by name, with the step of an iteration')
+        records.append(record)
     return records
+
+
+def _are_scalars(record: object) -> bool:
+    if not isinstance(record, dict) or ('iter' in record and 'step' not in record):
+        return False
+    return all(isinstance(value, int | float) for value in record.values())
 
 
 def with_steps(records: Sequence[Scalars]) -> list[tuple[int, Scalars]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mae.utils.errors import DataError
 from mae.utils.files import whole_file, write_json
 from mae.visualization.logs import Scalars, find_scalars, read_scalars, with_steps
 from mae.visualization.panels import Pixels, cut
@@ -114,10 +115,13 @@ class RunRecord:
         """Pictures of a sheet, by row and column.
 
         Raises:
-            OSError: the file cannot be read.
+            DataError: the file cannot be read.
         """
-        with Image.open(sheet) as image:
-            pixels = np.asarray(image)
+        try:
+            with Image.open(sheet) as image:
+                pixels = np.asarray(image)
+        except (OSError, SyntaxError) as error:  # Pillow's of a broken PNG
+            raise DataError(f'{sheet} cannot be read ({error}): remove it') from error
         return cut(pixels, self.facts.num_pictures, len(self.facts.columns))
 
 
@@ -135,9 +139,22 @@ def read_facts(folder: Path) -> RunFacts | None:
     try:
         found = json.loads((folder / FACTS).read_bytes())
         known = {field.name for field in fields(RunFacts)}
-        return RunFacts(**{key: value for key, value in found.items() if key in known})
+        facts = RunFacts(**{key: value for key, value in found.items() if key in known})
+        return facts if _are_ours(facts) else None
     except (AttributeError, OSError, TypeError, ValueError):
         return None
+
+
+def _are_ours(facts: RunFacts) -> bool:
+    """Whether the values are of their types."""
+    numbers = (facts.max_steps, facts.steps_per_epoch, facts.images_per_step, facts.num_pictures)
+    words = (facts.title, facts.kind, facts.devices, facts.parent, facts.sample)
+    tables = (facts.differences, facts.versions, facts.commands, facts.notes)
+    return (
+        all(isinstance(number, int) for number in numbers)
+        and all(isinstance(word, str) for word in words)
+        and all(isinstance(rows, list | tuple) for rows in tables)
+    )
 
 
 def picture_path(folder: Path, step: int) -> Path:

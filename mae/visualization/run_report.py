@@ -1,6 +1,8 @@
 """The page of a run, while it trains and afterwards."""
 
 import math
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +45,7 @@ LABELS = {
 _TRAINING = ('loss', 'lr', 'grad_norm')
 _FEATURES = ('features/knn', 'features/rankme')
 _NOISY = ('loss', 'grad_norm')
+_MOST_CHARTS = 8  # of metrics: of more, as of a class each, those with a label
 _LOSSES = ('loss', 'grad_norm', 'reconstruction_error')  # which span powers of ten
 
 
@@ -53,11 +56,13 @@ def run_report(run: RunRecord, now: str) -> str:
         now: time at which it is made, in words.
     """
     facts = run.facts
+    drawn = (*_TRAINING, *drawn_metrics(_metrics(run)))
     return page(
         facts.title,
         paragraph(_lead(run, now), 'lead'),
         tiles(_tiles(run)),
-        section('Learning curves', curves(*_charts(run, (*_TRAINING, *_metrics(run))))),
+        section('Learning curves', curves(*_charts(run, drawn))),
+        *_table_of_metrics(run),
         *_reconstructions(run),
         *_predictions(run),
         *_features(run),
@@ -88,6 +93,20 @@ def learning_curves(run: RunRecord) -> str:
 
 def _metrics(run: RunRecord) -> list[str]:
     return [key for key in run.metrics() if key not in _FEATURES]
+
+
+def drawn_metrics(keys: Sequence[str]) -> list[str]:
+    """Those of a run's metrics that have a chart."""
+    return [key for key in keys if len(keys) <= _MOST_CHARTS or key in LABELS]
+
+
+def _table_of_metrics(run: RunRecord) -> list[str]:
+    """The last values of all metrics, where they do not all have a chart."""
+    keys = _metrics(run)
+    if len(drawn_metrics(keys)) == len(keys):
+        return []
+    rows = [(LABELS.get(key, key), f'{run.values(key)[-1][1]:.4g}') for key in keys]
+    return [section('Metrics', table(('metric', 'last value'), rows))]
 
 
 def _lead(run: RunRecord, now: str) -> str:
@@ -260,9 +279,10 @@ def _config(run: RunRecord) -> list[str]:
 
 
 def _commands(run: RunRecord) -> list[str]:
-    lines = []
+    lines, checkpoint = [], shlex.quote(run.checkpoint)
     for text, line in run.facts.commands:
-        lines += [paragraph(text), command(line.replace('CHECKPOINT', run.checkpoint))]
+        words = re.sub(r'(?<= )CHECKPOINT(?= |$)', lambda _: checkpoint, line)
+        lines += [paragraph(text), command(words)]
     return [section('Commands', *lines)] if lines else []
 
 

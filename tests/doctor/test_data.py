@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mae.datasets import ImageFolder
+from mae.datasets.transforms import DecodeImage
 from mae.doctor.data import (
     decode_sample,
     judge_copies,
@@ -46,7 +47,7 @@ def test_statistics_are_those_of_all_pixels(tmp_path):
     pixels = [noise(20, 24, seed=seed) for seed in range(4)]
     for number, each in enumerate(pixels):
         save(tmp_path / f'{number}.png', each)
-    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), 3)
+    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), DecodeImage(3))
     assert unreadable == []
     mean, std = statistics(images)
     flat = np.stack(pixels).reshape(-1, 3)
@@ -54,12 +55,23 @@ def test_statistics_are_those_of_all_pixels(tmp_path):
     assert std == pytest.approx(flat.std(0), abs=0.06)
 
 
+def test_dark_images_of_16_bits_keep_their_fractions(tmp_path):
+    pixels = [noise(20, 24, 1, seed, np.uint16) >> 7 for seed in range(4)]  # 0 to 2 of 255
+    for number, each in enumerate(pixels):
+        save(tmp_path / f'{number}.png', each)
+    images, _ = decode_sample(ImageFolder(str(tmp_path), labelled=False), DecodeImage(1, bits=16))
+    mean, std = statistics(images)
+    assert mean == pytest.approx([np.stack(pixels).mean() / 257], rel=1e-3)
+    assert std == pytest.approx([np.stack(pixels).std() / 257], rel=1e-3)
+    assert not judge_flat(images)
+
+
 def test_flat_and_unreadable_images(tmp_path):
     for number in range(10):
         save(tmp_path / f'{number}.png', noise(20, 24, seed=number))
     save(tmp_path / 'flat.png', np.full((20, 24, 3), 7, np.uint8))
     (tmp_path / 'broken.jpg').write_bytes(b'nothing')
-    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), 3)
+    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), DecodeImage(3))
     (found,) = judge_flat(images)
     assert (found.name, 'flat.png' in found.what) == ('constant_images', True)
     assert judge_flat(images[:3]) == []

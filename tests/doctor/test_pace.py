@@ -53,3 +53,13 @@ def test_a_rehearsal_ends_after_its_time_but_not_before_it_has_seen_steps(clock)
     with pytest.raises(EnoughSeen):
         run(watch, clock, epochs=1, steps=100)
     assert len(watch.steps) == 11
+
+
+def test_epochs_of_one_step_are_measured_too(clock):
+    watch = Stopwatch(0.0)
+    with pytest.raises(EnoughSeen):
+        run(watch, clock, epochs=100, steps=1, saving=7, validating=11)
+    assert watch.pace() == Pace(2.0, 0.0, 7 + 3, 11.0, 4)
+    watch = Stopwatch(1e9)
+    run(watch, clock, epochs=1, steps=1)  # which is the whole run
+    assert watch.pace() == Pace(2.0, 0.0, None, 0.0, 1)

@@ -64,3 +64,12 @@ def test_records_by_key(log):
 def test_images_per_second_weighs_by_steps():
     # 10 steps of half a second, then 10 of a quarter: 20 * 64 images in 7.5 s.
     assert images_per_second(LINES[:2], 64) == pytest.approx(20 * 64 / 7.5)
+
+
+@pytest.mark.parametrize(
+    'line', ['[1, 2]', '{"loss": "much", "step": 1}', '{"loss": 1, "iter": 1}']
+)
+def test_a_line_without_scalars_is_named(tmp_path, line):
+    path = write(tmp_path / 'scalars.json', f'{line}\n')
+    with pytest.raises(ValueError, match=r'scalars\.json:1: no scalars by name'):
+        read_scalars(path)

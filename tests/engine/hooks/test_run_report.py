@@ -154,6 +154,13 @@ def test_an_error_is_said_once_and_the_run_goes_on(make_runner, tmp_path, capsys
     assert capsys.readouterr().out.count('report.html is not up to date') == 1
 
 
+def test_none_does_without_it(make_runner):
+    names = ('run_report', 'progress', 'bad_samples')
+    runner = make_runner('run', {f'default_hooks.{name}': None for name in names})
+    kinds = {type(hook).__name__ for hook in runner.hooks}
+    assert not kinds & {'RunReportHook', 'ProgressHook', 'BadSamplesHook'}
+
+
 def test_without_scalars_there_is_no_page_and_that_is_said(make_runner, capsys):
     changes = {**REPORT, 'visualizer.vis_backends': [], 'train_cfg.max_epochs': 1}
     runner = make_runner('run', changes)
