@@ -33,7 +33,7 @@ def read_openmmlab(path: Path, devices: int | None = None) -> ImportedRecipe:
         ConfigError: it is no config of MAE, is of an encoder that is not here, cannot be run, or
             does not say how large the batch is; one line.
     """
-    source = read_source(path.resolve())
+    source = read_source(path.resolve(), is_trusted=False)
     check_harmless(source)
     config = read_config(path, source).to_dict()
     helpers = find_helpers(source).files
@@ -42,7 +42,7 @@ def read_openmmlab(path: Path, devices: int | None = None) -> ImportedRecipe:
         return _read(config, path, devices)
     except ConfigError:
         raise
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         what = f'{type(error).__name__}: {one_line(error)}'
         raise ConfigError(f'{path}: a value has another form than in mmpretrain: {what}') from error
 
