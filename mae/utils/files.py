@@ -63,8 +63,12 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
         temporary.replace(path)
     except BaseException as error:
         remove(temporary)
-        # A full disk names no file.
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        # A full disk names no file, a folder that may not be written the temporary one.
+        if (
+            isinstance(error, OSError)
+            and error.errno is not None
+            and (error.filename is None or str(error.filename) == str(temporary))
+        ):
             error.filename = str(path)
         raise
 
