@@ -163,7 +163,7 @@ def _parse(path: Path) -> ast.Module:
         return ast.parse(text, str(path))
     except SyntaxError as error:
         raise ConfigError(f'{path}:{error.lineno}: {error.msg}') from error
-    except ValueError as error:
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, or endless nesting
         raise ConfigError(f'{path} is not a Python file: {error}') from error
 
 

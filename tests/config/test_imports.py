@@ -5,14 +5,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from mmpretrain.models import VisionTransformer
 
 from mae.__main__ import main
 from mae.config import load_config
 from mae.config.diff import config_differences
 from mae.config.imports import as_leaf, leaf, read_command, read_openmmlab
-from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, RUN_ROWS
+from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, RUN_ROWS, full_arch, mlp_ratio
 from mae.config.nodes import node_at
 from mae.utils.errors import ConfigError
+from mae.utils.vit_sizes import ARCHS
 from tests.old_recipes import FINETUNE_0X, FINETUNE_1X, LINEAR_1X, PRETRAIN_0X, PRETRAIN_1X, text
 
 MMPRETRAIN = Path(find_spec('mmpretrain').origin).parent / '.mim/configs/mae'
@@ -229,6 +231,45 @@ def test_values_that_differ_are_carried_over(write):
     load_config(write('new.py', found.text))
 
 
+@pytest.mark.parametrize(
+    ('theirs', 'arch', 'ratio'),
+    [
+        ('b', 'base', None),
+        ('deit-small', 'small', None),
+        ('s', {'embed_dim': 768, 'depth': 8, 'num_heads': 8}, 3.0),  # mmpretrain's own
+        (
+            {'embed_dims': 96, 'num_layers': 2, 'num_heads': 3, 'feedforward_channels': 192},
+            {'embed_dim': 96, 'depth': 2, 'num_heads': 3},
+            2.0,
+        ),
+    ],
+)
+def test_sizes_of_a_vit(theirs, arch, ratio, write):
+    model = {**PRETRAIN_1X['model'], 'backbone': {'type': 'MAEViT', 'arch': theirs}}
+    recipe = read_openmmlab(write('mine.py', text({**PRETRAIN_1X, 'model': model})), devices=8)
+    assert recipe.values['model.encoder.arch'] == arch
+    assert recipe.values.get('model.encoder.mlp_ratio') == ratio
+
+
+def test_sizes_of_mmpretrain():
+    zoo = VisionTransformer.arch_zoo
+    for name in ('s', 'small', 'b', 'base', 'l', 'large', 'h', 'huge', 'deit-t', 'deit-tiny'):
+        ours, theirs = full_arch(name), zoo[name]
+        sizes = ours if isinstance(ours, dict) else ARCHS[ours]
+        assert [*sizes.values()] == [
+            theirs[key] for key in ('embed_dims', 'num_layers', 'num_heads')
+        ]
+        assert mlp_ratio(name) == theirs['feedforward_channels'] / theirs['embed_dims']
+
+
+def test_without_a_pipeline_that_of_the_shipped_config_stays(write):
+    loader = {'batch_size': 512, 'dataset': {'type': 'ImageNet'}}
+    changed = {**PRETRAIN_1X, 'train_dataloader': loader}
+    found = imported(write('mine.py', text(changed)), devices=8)
+    assert not any('pipeline' in key for key in found.values)
+    assert any(line.startswith('train_dataloader.dataset.pipeline is') for line in found.left_out)
+
+
 BAD = {
     'a = 1': 'is no config of mmselfsup or mmpretrain: it has no model.type$',
     "model = dict(type='SimMIM', backbone=dict(type='x'))": "model.type='SimMIM' is not imported",
@@ -247,6 +288,9 @@ BAD = {
     "_base_ = ['./b.py'] + []": r":1: `_base_ = \['./b.py'\] \+ \[\]` is not run",
     "_base_ = 'mmpretrain::../b.py'": r':1: `_base_ = .*` is not run',
     "a = '{{ fileDirname }}'": r':1: `{{ fileDirname }}` is not run',
+    "model = dict(type='MAE', backbone=dict(type='MAEViT', arch='zz'))": r"bad.py: .*arch='zz' is no",
+    "model = dict(type='MAE', backbone=dict(type='MAEViT', arch={'num_layers': 3}))": 'or a dict of',
+    f'a = {"-" * 5000}1': 'bad.py is not a Python file: maximum recursion depth exceeded',
     'a = (': r"bad.py:1: '\(' was never closed",
 }
 
