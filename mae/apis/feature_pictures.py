@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mae.apis.features import FeatureExtractor, Features
 from mae.apis.images import NamedImage, Picture, Pictures, name_images
-from mae.apis.token_pictures import feature_extractor
+from mae.apis.token_pictures import feature_extractor, need_library
 from mae.evaluation.checks import is_count
 from mae.evaluation.knn import unit
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
@@ -28,6 +28,7 @@ from mae.visualization.sheets import Cell, as_pixels, picture_sheet
 Method = Literal['tsne', 'umap']
 OnePerImage = Literal['avg', 'cls']
 _TITLES = {'tsne': 't-SNE', 'umap': 'UMAP'}
+_LIBRARIES = {'tsne': ('sklearn', 'scikit-learn'), 'umap': ('umap', 'umap-learn')}
 _FEWEST = 4  # images that a plane is worth
 _PERPLEXITY = 30.0  # of t-SNE: scikit-learn's
 _NEIGHBOURS = 15  # of UMAP: its own
@@ -140,7 +141,7 @@ def draw_features(
 
     Raises:
         DataError: fewer than four images can be read.
-        ImportError: `umap-learn` is not installed.
+        ImportError: scikit-learn, or `umap-learn`, is not installed.
         NonFiniteError: features are NaN or infinite.
         ValueError: another method or `pool`, or `max_images` is no count.
     """
@@ -171,7 +172,7 @@ def features_in_plane(
 
     Raises:
         DataError: fewer than four images.
-        ImportError: `umap-learn` is not installed.
+        ImportError: scikit-learn, or `umap-learn`, is not installed.
         ValueError: another method.
     """
     _check_method(method)
@@ -211,6 +212,7 @@ def _finite(found: Features) -> Features:
 def _check_method(method: str) -> None:
     if method not in _TITLES:
         raise ConfigError(f"method must be 'tsne' or 'umap', not {method!r}")
+    need_library(*_LIBRARIES[method], _TITLES[method])
 
 
 def _sampled(named: list[NamedImage], most: int, seed: int) -> tuple[list[NamedImage], str]:

@@ -6,6 +6,7 @@ A heads of a block, D width.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -151,10 +152,12 @@ def draw_pca(model: Any, images: Pictures) -> Image.Image:
 
     Raises:
         DataError: no image can be read, or they are more than 64.
+        ImportError: scikit-learn is not installed.
         NonFiniteError: tokens are NaN or infinite.
         ValueError: the tokens are narrower than three, there are not more than three patches, or
             the images have neither 1 nor 3 channels.
     """
+    need_library('sklearn', 'scikit-learn', 'a principal component analysis')
     names, pixels = read_all(model, images)
     shown = [as_pixels(image) for image in pixels]
     prefix = model.encoder.num_prefix_tokens
@@ -171,6 +174,16 @@ def draw_pca(model: Any, images: Pictures) -> Image.Image:
         for name, image, patches in zip(names, shown, colours, strict=True)
     ]
     return picture_sheet(rows, ['image', 'patch tokens'])
+
+
+def need_library(module: str, package: str, what: str) -> None:
+    """Refuse what takes a library that training does without, before work is done for it.
+
+    Raises:
+        ImportError: it is not installed; says how it is.
+    """
+    if find_spec(module) is None:
+        raise ImportError(f'{what} needs {package}, which is not there: pip install {package}')
 
 
 def principal_components(tokens: Tensor) -> NDArray[np.float64]:
