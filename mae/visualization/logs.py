@@ -25,17 +25,23 @@ def read_scalars(path: Path) -> list[Scalars]:
     """All records; a last line that is still being written is left out.
 
     Raises:
-        ValueError: another line is not JSON; names file and line.
+        ValueError: another line is no dict in JSON; names file and line.
     """
     records = []
-    lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    except UnicodeDecodeError:
+        raise ValueError(f'{path} is no log of scalars: it is not text in UTF-8') from None
     for number, line in enumerate(lines, 1):
         if not line.endswith('\n'):
             break
         try:
-            records.append(strict_json.loads_numbers(line))
+            record = strict_json.loads_numbers(line)
         except json.JSONDecodeError as error:
             raise ValueError(f'{path}:{number}: not a line of JSON: {error.msg}') from None
+        if not isinstance(record, dict):
+            raise ValueError(f'{path}:{number}: not a dict of scalars')
+        records.append(record)
     return records
 
 
