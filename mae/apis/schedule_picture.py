@@ -10,10 +10,12 @@ from typing import Any
 from mmengine.config import Config
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mae.config import load_config
 from mae.engine.data_loaders import batch_per_device, has_own_sampler, with_global_batch
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import with_rate
 from mae.engine.optim.schedule import at_each_step
+from mae.evaluation.checks import is_count
 from mae.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -49,17 +51,19 @@ class LearningRates:
     line: str
 
 
-def draw_schedule(config: Config, *, num_images: int | None = None) -> Drawing:
+def draw_schedule(config: str | Path | Config, *, num_images: int | None = None) -> Drawing:
     """The learning rate over the epochs of a run, or over its steps if it is in steps.
 
     Args:
-        config: from `load_config`, of a training.
+        config: path, name of a shipped config, or `Config`, of a training.
         num_images: of an epoch; None asks the training dataset, which must then be there.
 
     Raises:
         ConfigError: the config describes no training by `TrainLoop`, or no schedule.
         DataError: the dataset is not there.
+        ValueError: `num_images` is no count.
     """
+    config = load_config(config)
     rates = learning_rates(config, num_images=num_images)
     in_epochs = config.train_cfg.get('max_epochs') is not None
     chosen = sorted({round(n * (rates.steps - 1) / (_POINTS - 1)) for n in range(_POINTS)})
@@ -84,7 +88,10 @@ def learning_rates(config: Config, *, num_images: int | None = None) -> Learning
     Raises:
         ConfigError: as of `draw_schedule`.
         DataError: as of `draw_schedule`.
+        ValueError: as of `draw_schedule`.
     """
+    if num_images is not None and not is_count(num_images):
+        raise ValueError(f'num_images must be a whole number from 1 on, not {num_images!r}')
     _require_training(config)
     sampler = _sampler(config, num_images)
     options, line = with_rate(config.optim_wrapper, config.get('base_lr'), sampler, 1)
@@ -134,6 +141,10 @@ def _require_training(config: Config) -> None:
     loop = find(LOOPS, config.train_cfg.get('type'))
     if loop is not TrainLoop:
         raise ConfigError(f'{name}: only the schedule of a TrainLoop can be drawn')
+    for key in ('max_epochs', 'max_steps'):
+        length = config.train_cfg.get(key)
+        if length is not None and length < 1:
+            raise ConfigError(f'{name}: train_cfg.{key} must be at least 1, not {length}')
 
 
 def _sampler(config: Config, num_images: int | None) -> Any:
@@ -143,7 +154,7 @@ def _sampler(config: Config, num_images: int | None) -> Any:
     options = with_global_batch(config.train_dataloader, total)
     if not has_own_sampler(options):
         raise ConfigError("only schedules with train_dataloader.sampler.type='GlobalBatchSampler'")
-    dataset = range(num_images or 0) if num_images else _dataset(options['dataset'])
+    dataset = range(num_images) if num_images else _dataset(options['dataset'])
     sampler = dict(options['sampler'])
     total, most = sampler.get('global_batch_size'), options['batch_size']
     fitting = most if total is None else batch_per_device(most, total, 1)

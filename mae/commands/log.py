@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mae.commands.picture.arguments import CHART
+from mae.commands.picture.arguments import CHART, require_place
 from mae.utils.command_line import parse
 
 
@@ -27,6 +27,8 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     args = parse(parser, argv)
     if args.out is not None and args.out.suffix.lower() not in CHART:
         parser.error(f'--out must end in {" or ".join(CHART)}, not {args.out}')
+    if args.out is not None:
+        require_place(args.out)
     return args
 
 
@@ -98,9 +100,12 @@ def _draw(runs: dict[str, Any], key: str, path: Path) -> None:
     from mae.visualization.figures import Drawing, save_figure
     from mae.visualization.log_table import curve_of
 
+    names = [Path(run).name for run in runs]
+    if not all(names) or len({*names}) < len(names):
+        names = [*runs]
     curves = [
-        curve_of([*training, *evaluation], key, Path(run).name)
-        for run, (training, evaluation) in runs.items()
+        curve_of([*training, *evaluation], key, name)
+        for name, (training, evaluation) in zip(names, runs.values(), strict=True)
     ]
     trains = any(key in record for training, _ in runs.values() for record in training)
     x_label = 'step' if trains else 'epoch or step'

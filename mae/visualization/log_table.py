@@ -77,10 +77,10 @@ def seconds_per_step(training: Sequence[Scalars]) -> float | None:
     seconds, steps, before = 0.0, 0.0, 0.0
     for record in training:
         if 'time' in record:
-            number = max(record['step'] - before, 0.0)
+            number = max(record.get('step', before) - before, 0.0)
             seconds += record['time'] * number
             steps += number
-        before = record['step']
+        before = record.get('step', before)
     return seconds / steps if steps else None
 
 
@@ -94,5 +94,5 @@ def _values(records: Sequence[Scalars], name: str) -> list[Extreme]:
     return [
         Extreme(float(record[name]), int(record.get('step', number)))
         for number, record in enumerate(records)
-        if name in record
+        if isinstance(record.get(name), int | float)
     ]

@@ -28,7 +28,10 @@ def read_scalars(path: Path) -> list[Scalars]:
         ValueError: another line is not JSON, or holds no numbers by name; names file and line.
     """
     records = []
-    lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    except UnicodeDecodeError:
+        raise ValueError(f'{path} is no log of scalars: it is not text in UTF-8') from None
     for number, line in enumerate(lines, 1):
         if not line.endswith('\n'):
             break

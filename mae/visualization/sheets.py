@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -71,15 +72,18 @@ def picture_sheet(
 
 
 def as_pixels(image: Tensor) -> Pixels:
-    """uint8 (C, H, W) to (H, W) or (H, W, 3).
+    """uint8 or uint16 (C, H, W), of which the upper 8 bits, to uint8 (H, W) or (H, W, 3).
 
     Raises:
         ValueError: neither 1 nor 3 channels.
     """
     if len(image) not in (1, 3):
         raise ValueError(f'only images of 1 or 3 channels can be shown, not of {len(image)}')
+    image = image.cpu()
+    if image.dtype == torch.uint16:
+        image = (image.int() >> 8).to(torch.uint8)
     channels_last = image[0] if len(image) == 1 else image.permute(1, 2, 0)
-    return np.ascontiguousarray(channels_last.cpu().numpy())
+    return np.ascontiguousarray(channels_last.numpy())
 
 
 def heat_over(pixels: Pixels, heat: NDArray[np.floating]) -> Pixels:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -70,6 +71,20 @@ def test_no_training_and_other_loops():
         draw_schedule(load_config(PRETRAIN, {'train_cfg': loop}))
 
 
+@pytest.mark.parametrize('number', [0, -1, 1.5])
+def test_numbers_of_images_that_are_none(number):
+    with pytest.raises(ValueError, match='num_images must be a whole number from 1 on'):
+        draw_schedule(PRETRAIN, num_images=number)
+
+
+def test_a_run_without_length_and_a_schedule_of_a_metric():
+    with pytest.raises(ConfigError, match=r'train_cfg\.max_epochs must be at least 1, not 0'):
+        draw_schedule(load_config(PRETRAIN, {'train_cfg.max_epochs': 0, 'param_scheduler': []}))
+    plateau = [dict(type='ReduceOnPlateauLR', monitor='loss')]
+    with pytest.raises(ConfigError, match='a ReduceOnPlateauLR follows a metric'):
+        draw_schedule(load_config(PRETRAIN, {'param_scheduler': plateau}))
+
+
 def test_masks_are_those_of_the_model():
     config = load_config(PRETRAIN)
     first = first_batch(config, 3, epoch=1)
@@ -87,10 +102,23 @@ def test_masks_are_those_of_the_model():
 
 
 def test_sheets_of_batches():
-    assert draw_batch(load_config(PRETRAIN), num=2).width == 3 * 168 + 8
+    assert draw_batch(PRETRAIN, num=2).width == 3 * 168 + 8
     plain = load_config(FINETUNE)
     assert training_inputs(plain, first_batch(plain, 2)) is None
     assert draw_batch(plain, num=2).width == 2 * 168 + 8
+
+
+def test_masks_of_16_bits():
+    config = load_config(PRETRAIN)
+    first = first_batch(config, 2)
+    plain = training_inputs(config, first)
+    deep = {**first.batch, 'inputs': first.batch['inputs'].to(torch.uint16) * 257}
+    assert torch.equal(training_inputs(config, replace(first, batch=deep)), plain)
+
+
+def test_a_config_that_trains_nothing():
+    with pytest.raises(ConfigError, match='it has no train_dataloader'):
+        draw_batch('vit-mini-p4_knn-1xb360_digits-16')
 
 
 def test_models_whose_batches_are_not_drawn():

@@ -202,6 +202,25 @@ def test_malformed_command_line(words, capsys):
     assert 'usage: ' in capsys.readouterr().err
 
 
+def test_places_that_cannot_be_written(photo, tmp_path, capsys):
+    """Are refused before any work."""
+    (tmp_path / 'folder.png').mkdir()
+    for out in (tmp_path / 'folder.png', photo / 'new/a.png'):
+        for kind in ('attention', 'mistakes', 'confusion'):
+            line = refused('picture', kind, 'no-config', 'nothing', '--out', out, capsys=capsys)
+            assert line.startswith(f'error: {out} ')
+    words = 'picture', 'confusion', 'no-config', 'nothing', '--counts', photo / 'a.json'
+    assert refused(*words, capsys=capsys).endswith(f'{photo} is no folder')
+
+
+def test_log_of_what_is_none(tmp_path, capsys):
+    log = tmp_path / 'a.json'
+    for text in ('[1, 2]\n', '{"loss": "high", "time": 1}\n{"loss": null}\n'):
+        log.write_text(text)
+        refused('log', log, '--out', tmp_path / 'loss.svg', capsys=capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ['a.json']
+
+
 def test_log(tmp_path, capsys):
     log = tmp_path / 'run/1/vis_data/scalars.json'
     log.parent.mkdir(parents=True)

@@ -42,6 +42,15 @@ def test_a_broken_line_is_named(log):
         read_scalars(log)
 
 
+def test_what_is_no_log(log):
+    log.write_text('[1, 2]\n')
+    with pytest.raises(ValueError, match=r'scalars\.json:1: not a dict of scalars'):
+        read_scalars(log)
+    log.write_bytes(b'\x89PNG\n')
+    with pytest.raises(ValueError, match=r'scalars\.json is no log of scalars'):
+        read_scalars(log)
+
+
 def test_newest_log_wins(log, tmp_path):
     newer = write(tmp_path / '20260101_000001' / 'vis_data' / 'scalars.json', '')
     assert find_scalars(tmp_path) == newer

@@ -50,6 +50,13 @@ def test_pixels(channels):
     np.testing.assert_array_equal(pixels.reshape(4, 6, -1), image.permute(1, 2, 0))
 
 
+def test_pixels_of_16_bits():
+    image = torch.tensor([[[0, 255, 256, 65535]]], dtype=torch.uint16)
+    pixels = as_pixels(image)
+    assert pixels.dtype == np.uint8
+    assert pixels.tolist() == [[0, 0, 1, 255]]
+
+
 def test_pixels_of_other_channels():
     with pytest.raises(ValueError, match='images of 1 or 3 channels can be shown, not of 4'):
         as_pixels(torch.zeros(4, 2, 2, dtype=torch.uint8))

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     from mae.apis.zoo import load_model
     from mae.visualization.figures import save_figure
 
-    model = load_model(args.model, args.weights or True, device=args.device).model
+    model = load_model(args.model, args.weights or True, device=args.device)
     figure = draw_attention(model, args.images, block=args.block, heads=args.heads)
     save_figure(figure, args.out, 'Attention')
     print(f'wrote {args.out}')

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     from mae.apis.zoo import load_model
     from mae.visualization.figures import save_figure
 
-    model = load_model(args.model, args.weights or True, device=args.device).model
+    model = load_model(args.model, args.weights or True, device=args.device)
     figure = draw_features(
         model,
         args.images,

@@ -25,6 +25,6 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     from mae.apis.zoo import load_model
     from mae.visualization.figures import save_figure
 
-    model = load_model(args.model, args.weights or True, device=args.device).model
+    model = load_model(args.model, args.weights or True, device=args.device)
     save_figure(draw_pca(model, args.images), args.out, 'Patch tokens')
     print(f'wrote {args.out}')
