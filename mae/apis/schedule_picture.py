@@ -24,6 +24,7 @@ from mae.registry import (
     find,
 )
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.ratio import evenly_spaced
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.figures import Drawing
 
@@ -62,7 +63,7 @@ def draw_schedule(config: Config, *, num_images: int | None = None) -> Drawing:
     """
     rates = learning_rates(config, num_images=num_images)
     in_epochs = config.train_cfg.get('max_epochs') is not None
-    chosen = sorted({round(n * (rates.steps - 1) / (_POINTS - 1)) for n in range(_POINTS)})
+    chosen = evenly_spaced(rates.steps, _POINTS)
     x = [step / rates.steps_per_epoch if in_epochs else float(step) for step in chosen]
     series = [Series('fastest', x, [rates.highest[step] for step in chosen])]
     if rates.lowest != rates.highest:

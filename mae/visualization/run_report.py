@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from mae.utils.ratio import evenly_spaced
 from mae.visualization.clock import clock
 from mae.visualization.curves import Series, line_chart, smoothed, thinned
 from mae.visualization.report import (
@@ -158,7 +158,7 @@ def curve(series: Sequence[Series], key: str, x_label: str, *, is_smoothed: bool
 
 def _reconstructions(run: RunRecord) -> list[str]:
     facts = run.facts
-    shown = _spread_out(run.pictures)
+    shown = [run.pictures[i] for i in evenly_spaced(len(run.pictures), MOST_FRAMES)]
     if not shown or not facts.num_pictures:
         return []
     sheets = [(step, run.rows(path)) for step, path in shown]
@@ -184,14 +184,6 @@ def _predictions(run: RunRecord) -> list[str]:
     with Image.open(run.predictions) as image:
         shown = picture(np.asarray(image), 'predictions of the last validation')
     return [section('What it finds', f'<figure class="sheet">{shown}</figure>')]
-
-
-def _spread_out(pictures: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
-    """As many as the page has room for, evenly, the first and last among them."""
-    count = min(len(pictures), MOST_FRAMES)
-    if count < 2:
-        return list(pictures[-count:]) if count else []
-    return [pictures[round(i * (len(pictures) - 1) / (count - 1))] for i in range(count)]
 
 
 def _features(run: RunRecord) -> list[str]:

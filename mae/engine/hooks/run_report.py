@@ -18,6 +18,7 @@ from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
 from mae.utils.errors import ConfigError
 from mae.utils.files import whole_file, write_text
+from mae.utils.ratio import evenly_spaced
 from mae.utils.sharded import is_sharded
 from mae.utils.versions import versions
 from mae.visualization.model_panels import predicts_patch_stats, why_no_pictures
@@ -228,7 +229,7 @@ class RunReportHook(Hook):
 
 def _spread(last: int, count: int) -> set[int]:
     """Numbers from 1 to the last, so many at most, evenly."""
-    return {max(1, round(i * last / (count - 1))) for i in range(count)}
+    return {max(1, number) for number in evenly_spaced(last + 1, count)}
 
 
 def _is_dense(runner: TrainingRunner) -> bool:
