@@ -6,6 +6,7 @@ Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from PIL import Image
@@ -22,10 +23,9 @@ from mae.utils.hashing import derive
 from mae.utils.seeding import generators_kept, seed_generators
 from mae.utils.text import printable
 from mae.visualization.captions import caption_of
-from mae.visualization.panels import Pixels
-from mae.visualization.sheets import Cell, as_pixels, picture_sheet
+from mae.visualization.panels import HIDDEN, Pixels, as_pixels
+from mae.visualization.sheets import Cell, picture_sheet
 
-_HIDDEN = 128  # grey level
 # Of each column behind the image.
 _TITLES = {'MAE': ['crop', 'masked'], 'Classifier': ['augmented', 'mixed and erased']}
 
@@ -139,7 +139,10 @@ def _masked(encoder: Any, masker: Any, batch: dict[str, Any]) -> Tensor:
     p = encoder.patch_size
     grid = mask.unflatten(1, encoder.grid_size)[:, None]
     hidden = grid.repeat_interleave(p, 2).repeat_interleave(p, 3) > 0  # B,1,H,W
-    return torch.where(hidden, _HIDDEN, batch['inputs'])
+    crops = batch['inputs']
+    if crops.dtype == torch.uint16:  # whose values cannot be chosen among
+        crops = torch.from_numpy((crops.numpy() >> 8).astype(np.uint8))
+    return torch.where(hidden, HIDDEN, crops)
 
 
 def _whole_image(dataset: SeededDataset, sample_id: int, channels: int) -> Pixels:

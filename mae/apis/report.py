@@ -13,7 +13,7 @@ from mae.config.files import shipped_configs
 from mae.config.lineage import Differences, differences_from, is_of_a_start, short
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.files import write_text
-from mae.visualization.logs import read_scalars
+from mae.visualization.logs import is_training, read_scalars
 from mae.visualization.run_comparison import MOST_GROUPS, RunGroup, run_comparison
 from mae.visualization.run_facts import commands_of, kind_of, seed_of
 from mae.visualization.run_record import (
@@ -125,7 +125,7 @@ def _state_of(work_dir: Path) -> dict[str, Any]:
 def _steps_per_epoch(folder: Path) -> int:
     """Where the second epoch begins, which every log shows; 0 without one."""
     try:
-        records = [r for r in read_scalars(folder / 'scalars.json') if 'iter' in r]
+        records = [r for r in read_scalars(folder / 'scalars.json') if is_training(r)]
     except ValueError:  # `read_record` says it
         return 0
     first = [int(r['iter']) for r in records if r.get('epoch') == 1]

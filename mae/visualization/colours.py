@@ -15,3 +15,8 @@ def colour_of(label: int) -> Colour:
     lightness = _SHADES[label // _ROUND % len(_SHADES)]
     red, green, blue = hls_to_rgb((0.6 + label * _TURN) % 1, lightness, _SATURATION)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def css_colour(colour: Colour) -> str:
+    """For HTML and SVG, such as #1d5fd1."""
+    return '#' + ''.join(f'{level:02x}' for level in colour)

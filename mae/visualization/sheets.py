@@ -1,6 +1,6 @@
 """Rows of pictures with titles above the columns and a caption below each picture.
 
-Shapes: C channels, H W pixels, h w grid.
+Shapes: H W pixels, h w grid.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from mae.visualization.captions import break_text, fit_text
 from mae.visualization.panels import Pixels
@@ -68,18 +67,6 @@ def picture_sheet(
     for number, line in enumerate(lines):
         draw.text((_GAP, height - (len(lines) - number) * _LINE - 2), line, _SOFT, font)
     return sheet
-
-
-def as_pixels(image: Tensor) -> Pixels:
-    """uint8 (C, H, W) to (H, W) or (H, W, 3).
-
-    Raises:
-        ValueError: neither 1 nor 3 channels.
-    """
-    if len(image) not in (1, 3):
-        raise ValueError(f'only images of 1 or 3 channels can be shown, not of {len(image)}')
-    channels_last = image[0] if len(image) == 1 else image.permute(1, 2, 0)
-    return np.ascontiguousarray(channels_last.cpu().numpy())
 
 
 def heat_over(pixels: Pixels, heat: NDArray[np.floating]) -> Pixels:

@@ -3,8 +3,10 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mae.apis import draw_batch, draw_schedule, load_config
 from mae.apis.batch_picture import first_batch, training_inputs
@@ -97,3 +99,21 @@ def test_models_whose_batches_are_not_drawn():
     config = load_config('vit-mini-p4_seg-linear-1xb25-coslr-200e_digit-scenes-24-100img')
     with pytest.raises(ConfigError, match='not of Segmenter'):
         draw_batch(config)
+
+
+def test_a_batch_of_16_bits(tmp_path):
+    """The upper 8 bits are shown, and hidden patches are grey."""
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 65536, (24, 24)).astype(np.uint16)
+        Image.fromarray(pixels).save(tmp_path / f'{number}.png')
+    config = load_config(PRETRAIN, {'global_batch_size': 2, 'train_dataloader.batch_size': 2})
+    decode = dict(type='DecodeImage', channels=1, bits=16)
+    crop = dict(type='DecodeRandomResizedCrop', size=16, scale=(0.5, 1.0), decode=decode)
+    config.train_dataloader.dataset.source = dict(
+        type='ImageFolder', root=str(tmp_path), labelled=False
+    )
+    config.train_dataloader.dataset.pipeline = [crop, dict(type='PackInputs')]
+    masked = training_inputs(config, first_batch(config, 2))
+    assert masked.dtype == torch.uint8
+    assert (masked == 128).double().mean() > 0.7
+    assert draw_batch(config, num=2).width == 3 * 168 + 8
