@@ -6,7 +6,6 @@ Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches.
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from PIL import Image
@@ -115,9 +114,10 @@ def first_batch(config: Config, num: int, epoch: int = 0) -> FirstBatch:
 
 
 def training_inputs(config: Config, first: FirstBatch) -> Tensor | None:
-    """What the model makes of the crops: uint8 (B, C, H, W); None if it takes them as they are.
+    """What the model makes of the crops, (B, C, H, W); None if it takes them as they are.
 
-    Of an `MAE` the hidden patches are grey; of a `Classifier` mixup, cutmix and erasing are done.
+    Of an `MAE` the hidden patches are grey, in the type of the crops; of a `Classifier` mixup,
+    cutmix and erasing are done, and it is uint8.
     """
     if config.model.type == 'MAE':
         with torch.device('meta'):  # for its grid
@@ -139,10 +139,9 @@ def _masked(encoder: Any, masker: Any, batch: dict[str, Any]) -> Tensor:
     p = encoder.patch_size
     grid = mask.unflatten(1, encoder.grid_size)[:, None]
     hidden = grid.repeat_interleave(p, 2).repeat_interleave(p, 3) > 0  # B,1,H,W
-    crops = batch['inputs']
-    if crops.dtype == torch.uint16:  # whose values cannot be chosen among
-        crops = torch.from_numpy((crops.numpy() >> 8).astype(np.uint8))
-    return torch.where(hidden, HIDDEN, crops)
+    crops: Tensor = batch['inputs']
+    grey = HIDDEN << 8 if crops.dtype == torch.uint16 else HIDDEN
+    return torch.where(hidden, grey, crops)
 
 
 def _whole_image(dataset: SeededDataset, sample_id: int, channels: int) -> Pixels:

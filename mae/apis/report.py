@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from mae.config.files import shipped_configs
 from mae.config.lineage import Differences, differences_from, is_of_a_start, short
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.files import write_text
+from mae.visualization.clock import this_moment
 from mae.visualization.logs import is_training, read_scalars
 from mae.visualization.run_comparison import MOST_GROUPS, RunGroup, run_comparison
 from mae.visualization.run_facts import commands_of, kind_of, seed_of
@@ -60,8 +60,7 @@ def report_runs(runs: Sequence[str | Path], out: str | Path | None = None) -> Pa
     found = [_read(Path(run)) for run in runs]
     if len(found) == 1:
         path = Path(out or found[0].work_dir / _PAGE)
-        now = datetime.now().astimezone().strftime('%Y-%m-%d %H:%M %Z')
-        text = run_report(found[0].record, now)
+        text = run_report(found[0].record, this_moment())
     else:
         path = Path(out or 'comparison.html')
         text = _comparison(found)

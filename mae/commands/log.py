@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mae.commands.picture.arguments import CHART
+from mae.commands.arguments import CHART
 from mae.utils.command_line import parse
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mae.utils.ratio import evenly_spaced
-from mae.visualization.clock import clock
+from mae.visualization.clock import clock_with_unit
 from mae.visualization.curves import Series, line_chart, smoothed, thinned
 from mae.visualization.report import (
     columns,
@@ -98,7 +98,7 @@ def _lead(run: RunRecord, now: str) -> str:
     if facts.max_steps and step >= facts.max_steps:
         return f'{facts.kind}, finished after {facts.max_steps:,} steps; {now}.'
     left = _seconds_left(run)
-    return f'{facts.kind}, {done}{f", {clock(left)} min left" if left else ""}; {now}.'
+    return f'{facts.kind}, {done}{f", {clock_with_unit(left)} left" if left else ""}; {now}.'
 
 
 def _seconds_left(run: RunRecord) -> float:
@@ -118,7 +118,7 @@ def _tiles(run: RunRecord) -> list[tuple[str, str]]:
     if memory := run.values('memory'):
         found.append(('GPU memory, MB', f'{max(value for _, value in memory):,.0f}'))
     if left := _seconds_left(run):
-        found.append(('time left, min:s', clock(left)))
+        found.append(('time left', clock_with_unit(left)))
     return found
 
 

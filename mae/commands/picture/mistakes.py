@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from mae.commands.picture.arguments import PICTURE, parse_with_out
+from mae.commands.arguments import PICTURE, parse_with_out
 from mae.commands.picture.confusion import add_config_and_checkpoint
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from mae.utils.files import whole_file, write_text
 from mae.utils.ratio import evenly_spaced
 from mae.utils.sharded import is_sharded
 from mae.utils.versions import versions
+from mae.visualization.clock import this_moment
 from mae.visualization.model_panels import predicts_patch_stats, why_no_pictures
 from mae.visualization.panels import Panel, contact_sheet, plain_sheet
 from mae.visualization.run_facts import commands_of, kind_of
@@ -220,8 +220,7 @@ class RunReportHook(Hook):
         start = time.monotonic()
         with self._no_error_matters(runner):
             if (self._folder / 'scalars.json').is_file():
-                now = datetime.now().astimezone().strftime('%Y-%m-%d %H:%M %Z')
-                page = run_report(read_record(self._folder, self._facts), now)
+                page = run_report(read_record(self._folder, self._facts), this_moment())
                 write_text(Path(runner.work_dir, 'report.html'), page)
         end = time.monotonic()
         self._next = end + max(self.seconds, _REST * (end - start))
