@@ -5,8 +5,6 @@
 
 from fractions import Fraction
 
-import numpy as np
-
 _DENOMINATOR = 10**7
 
 
@@ -26,5 +24,6 @@ def exact(ratio: float) -> Fraction:
 
 def evenly_spaced(number: int, count: int) -> list[int]:
     """At most `count` of the numbers 0..number - 1, the first and last among them, ascending."""
-    steps = np.linspace(0, number - 1, min(count, number)).round().astype(int)
-    return [int(step) for step in np.unique(steps)]
+    count = min(count, number)
+    step = (number - 1) / max(count - 1, 1)
+    return [round(place * step) for place in range(count)]
