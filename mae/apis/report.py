@@ -13,17 +13,17 @@ from mae.config.lineage import Differences, differences_from, is_of_a_start, sho
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.files import write_text
 from mae.visualization.clock import this_moment
-from mae.visualization.logs import is_training, read_scalars
-from mae.visualization.run_comparison import MOST_GROUPS, RunGroup, run_comparison
-from mae.visualization.run_facts import commands_of, kind_of, seed_of
-from mae.visualization.run_record import (
+from mae.visualization.runs.comparison import MOST_GROUPS, RunGroup, run_comparison
+from mae.visualization.runs.facts import commands_of, kind_of, seed_of
+from mae.visualization.runs.logs import is_training, read_scalars
+from mae.visualization.runs.page import run_report
+from mae.visualization.runs.record import (
     RunFacts,
     RunRecord,
     find_vis_data,
     read_facts,
     read_record,
 )
-from mae.visualization.run_report import run_report
 
 _PAGE = 'report.html'
 

@@ -33,8 +33,8 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Print tables, and draw; `argv` stands for the command line."""
     args = parse_args(argv, prog)
-    from mae.visualization.log_table import scalar_rows, split_records
-    from mae.visualization.logs import seconds_per_step
+    from mae.visualization.runs.log_table import scalar_rows, split_records
+    from mae.visualization.runs.logs import seconds_per_step
 
     runs = {str(run): split_records(_read(run)) for run in args.runs}
     records = [record for parts in runs.values() for part in parts for _, record in part]
@@ -57,7 +57,7 @@ def _read(run: Path) -> list[dict[str, float]]:
         DataError: there is no log, or an empty one.
     """
     from mae.utils.errors import DataError
-    from mae.visualization.logs import find_scalars, read_scalars
+    from mae.visualization.runs.logs import find_scalars, read_scalars
 
     path: Path | None = run if run.is_file() else find_scalars(run)
     if path is None:
@@ -98,7 +98,7 @@ def _print_table(title: str, rows: Sequence[Any], keys: Sequence[str] | None) ->
 def _draw(runs: dict[str, Any], key: str, path: Path) -> None:
     from mae.visualization.curves import line_chart
     from mae.visualization.figures import Drawing, save_figure
-    from mae.visualization.log_table import curve_of
+    from mae.visualization.runs.log_table import curve_of
 
     curves = [
         curve_of([*training, *evaluation], key, Path(run).name)

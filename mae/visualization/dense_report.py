@@ -8,7 +8,6 @@ import numpy as np
 from mae.visualization.colours import css_colour
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.dense import DenseView, legend_of
-from mae.visualization.logs import Scalars, with_steps
 from mae.visualization.report import (
     columns,
     page,
@@ -18,6 +17,7 @@ from mae.visualization.report import (
     table,
     tiles,
 )
+from mae.visualization.runs.logs import Scalars, with_steps
 
 Validation = tuple[int, Mapping[str, float]]  # step and metrics
 

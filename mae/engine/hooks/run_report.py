@@ -23,9 +23,9 @@ from mae.utils.versions import versions
 from mae.visualization.clock import this_moment
 from mae.visualization.model_panels import predicts_patch_stats, why_no_pictures
 from mae.visualization.panels import Panel, contact_sheet, plain_sheet
-from mae.visualization.run_facts import commands_of, kind_of
-from mae.visualization.run_record import RunFacts, picture_path, read_record, write_facts
-from mae.visualization.run_report import run_report
+from mae.visualization.runs.facts import commands_of, kind_of
+from mae.visualization.runs.page import run_report
+from mae.visualization.runs.record import RunFacts, picture_path, read_record, write_facts
 
 _SHARE = 0.002  # of the images of a run that the features may cost, as training does
 _COST = 0.6  # of an image's training: the encoder forward on all of its patches

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from mae.visualization.curves import Series
-from mae.visualization.logs import TIMES, Scalars, is_training, with_steps
+from mae.visualization.runs.logs import TIMES, Scalars, is_training, with_steps
 
 _PLACES = ('step', 'epoch', 'iter')  # where in the run a record is
 _Steps = Sequence[tuple[int, Scalars]]  # records with their steps

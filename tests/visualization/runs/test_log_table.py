@@ -2,7 +2,7 @@
 
 import math
 
-from mae.visualization.log_table import curve_of, scalar_rows, split_records
+from mae.visualization.runs.log_table import curve_of, scalar_rows, split_records
 
 RECORDS = [
     {'loss': 3.0, 'time': 0.5, 'data_time': 0.1, 'epoch': 1, 'iter': 4, 'step': 4},

@@ -8,9 +8,9 @@ from html import unescape
 
 import pytest
 
-from mae.visualization.run_record import RunFacts, read_record
-from mae.visualization.run_report import run_report
-from tests.visualization.conftest import FACTS, records
+from mae.visualization.runs.page import run_report
+from mae.visualization.runs.record import RunFacts, read_record
+from tests.visualization.runs.conftest import FACTS, records
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from mae.utils.files import whole_file, write_json
-from mae.visualization.logs import (
+from mae.visualization.panels import Pixels, cut
+from mae.visualization.runs.logs import (
     TIMES,
     Scalars,
     find_scalars,
@@ -20,7 +21,6 @@ from mae.visualization.logs import (
     read_scalars,
     with_steps,
 )
-from mae.visualization.panels import Pixels, cut
 
 FACTS = 'report.json'
 PICTURES = 'reconstructions'

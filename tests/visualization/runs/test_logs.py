@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mae.visualization.logs import (
+from mae.visualization.runs.logs import (
     find_scalars,
     images_per_second,
     read_scalars,

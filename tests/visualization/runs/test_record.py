@@ -2,16 +2,16 @@
 
 import pytest
 
-from mae.visualization.run_record import (
+from mae.visualization.runs.record import (
     FACTS as FACTS_FILE,
 )
-from mae.visualization.run_record import (
+from mae.visualization.runs.record import (
     copy_pictures,
     find_vis_data,
     read_facts,
     read_record,
 )
-from tests.visualization.conftest import FACTS, records
+from tests.visualization.runs.conftest import FACTS, records
 
 
 def test_facts_come_back(vis_data):

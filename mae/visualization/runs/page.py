@@ -22,7 +22,7 @@ from mae.visualization.report import (
     table,
     tiles,
 )
-from mae.visualization.run_record import RunRecord
+from mae.visualization.runs.record import RunRecord
 from mae.visualization.style import MOST_FRAMES
 
 # Names of what is logged, for people; what is not here is shown by its own name.
