@@ -86,7 +86,7 @@ def learning_rates(config: Config, *, num_images: int | None = None) -> Learning
         ConfigError: as of `draw_schedule`.
         DataError: as of `draw_schedule`.
     """
-    _require_training(config)
+    require_training(config)
     sampler = _sampler(config, num_images)
     options, line = with_rate(config.optim_wrapper, config.get('base_lr'), sampler, 1)
     constructor = {
@@ -126,15 +126,19 @@ def config_name(config: Config) -> str:
     return Path(getattr(config, 'filename', None) or 'a config').stem
 
 
-def _require_training(config: Config) -> None:
-    """Refuse a config without the parts of a training by `TrainLoop`."""
+def require_training(config: Config) -> None:
+    """Refuse a config without the parts of a training by `TrainLoop`.
+
+    Raises:
+        ConfigError: names what is missing, or the other loop.
+    """
     name = getattr(config, 'filename', None) or 'the config'
     for key in ('model', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
         if not config.get(key):
             raise ConfigError(f'{name} describes no training: {key} is missing')
-    loop = find(LOOPS, config.train_cfg.get('type'))
-    if loop is not TrainLoop:
-        raise ConfigError(f'{name}: only the schedule of a TrainLoop can be drawn')
+    loop = config.train_cfg.get('type')
+    if find(LOOPS, loop) is not TrainLoop:
+        raise ConfigError(f"{name}: train_cfg.type must be 'TrainLoop', not {loop!r}")
 
 
 def _sampler(config: Config, num_images: int | None) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mae.apis.images import decoded_bits
-from mae.apis.schedule_picture import learning_rates
+from mae.apis.schedule_picture import config_name, learning_rates, require_training
 from mae.datasets.transforms import DecodeImage
 from mae.doctor.cost import examine_cost
 from mae.doctor.data import examine_data
@@ -23,7 +23,6 @@ from mae.doctor.memory import base_of, examine_memory, forget_peak, peak_bytes
 from mae.doctor.pace import Pace, examine_pace
 from mae.doctor.schedule import examine_schedule
 from mae.doctor.subject import Subject, prepare
-from mae.utils.errors import ConfigError
 
 SECONDS = 60.0  # for steps; looking at data and building take as long again at most
 _LEARNING = 0.7  # of these, for the steps on one batch
@@ -47,11 +46,7 @@ def examine_run(
         ConfigError: the config describes no training, or states something impossible.
         DataError: the data of a dense task cannot be read.
     """
-    for key in ('model', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
-        if not config.get(key):
-            raise ConfigError(
-                f'the config describes no training: {key} is missing in {config.filename}'
-            )
+    require_training(config)
     start = time.perf_counter()
     parts: list[ExaminedPart] = []
 
@@ -66,8 +61,7 @@ def examine_run(
         subject = prepare(config, known, Path(folder))
         for part in _parts(subject, seconds):
             add(part)
-    name = Path(config.filename).stem if config.filename else 'a config'
-    return Examination(name, parts, time.perf_counter() - start)
+    return Examination(config_name(config), parts, time.perf_counter() - start)
 
 
 def _parts(subject: Subject, seconds: float) -> Iterator[ExaminedPart]:

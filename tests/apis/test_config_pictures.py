@@ -68,7 +68,7 @@ def test_no_training_and_other_loops():
     with pytest.raises(ConfigError, match='train_dataloader is missing'):
         draw_schedule(load_config('vit-mini-p4_knn-1xb360_digits-16'))
     loop = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)
-    with pytest.raises(ConfigError, match='only the schedule of a TrainLoop'):
+    with pytest.raises(ConfigError, match=r"type must be 'TrainLoop', not 'Epoch"):
         draw_schedule(load_config(PRETRAIN, {'train_cfg': loop}))
 
 
