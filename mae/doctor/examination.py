@@ -79,7 +79,8 @@ def _parts(subject: Subject, seconds: float) -> Iterator[ExaminedPart]:
 
     def run() -> ExaminedPart:
         part, pace = examine_pace(subject, _REHEARSAL * seconds)
-        found.append(pace)
+        if pace is not None:
+            found.append(pace)
         return part
 
     yield _guarded('pace', run)

@@ -162,6 +162,20 @@ def test_what_the_run_would_refuse_is_refused(finetuning, host):
         examine_run(config, host=host(), seconds=SECONDS)
 
 
+@pytest.mark.parametrize(
+    ('epochs', 'line'),
+    [(50, 'a step takes'), (1, 'not examined: the run has one step')],
+)
+def test_a_run_whose_epochs_have_one_step(pretraining, host, epochs, line):
+    changes = {'global_batch_size': 30, 'train_dataloader.batch_size': 30}
+    config = pretraining(**changes, **{'train_cfg.max_epochs': epochs})
+    config.param_scheduler.warmup_epochs = 0
+    parts = {part.name: part for part in examine_run(config, host=host(), seconds=SECONDS).parts}
+    assert line in '\n'.join(parts['pace'].lines)
+    assert parts['schedule'].facts['steps'] == epochs
+    assert ('hours' in parts['cost'].facts) == (epochs > 1)
+
+
 def test_another_loop_is_refused_before_anything_is_built(pretraining, host):
     config = pretraining(**{'train_cfg.type': 'EpochBasedTrainLoop'})
     parts = []
