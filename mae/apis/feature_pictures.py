@@ -22,8 +22,9 @@ from mae.evaluation.knn import unit
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 from mae.visualization.captions import caption_of
 from mae.visualization.figures import Drawing
+from mae.visualization.panels import as_pixels
 from mae.visualization.scatter import scatter_chart
-from mae.visualization.sheets import Cell, as_pixels, picture_sheet
+from mae.visualization.sheets import Cell, picture_sheet
 
 Method = Literal['tsne', 'umap']
 OnePerImage = Literal['avg', 'cls']

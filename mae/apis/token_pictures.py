@@ -23,7 +23,8 @@ from mae.models.layers.attention import Attention
 from mae.models.layers.attention_maps import attention_rollout, attention_weights
 from mae.utils.errors import DataError, NonFiniteError
 from mae.visualization.captions import caption_of
-from mae.visualization.sheets import Cell, as_pixels, heat_over, picture_sheet
+from mae.visualization.panels import as_pixels
+from mae.visualization.sheets import Cell, heat_over, picture_sheet
 
 _MOST = 64  # images of a picture
 _AT_ONCE = 16  # images encoded together
