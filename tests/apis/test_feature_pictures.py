@@ -119,6 +119,19 @@ def test_broken_weights(folder):
         draw_neighbours(broken, folder)
 
 
+@pytest.mark.parametrize('seed', [-1, 2**32, None])
+def test_a_seed_that_is_none(model, folder, seed):
+    with pytest.raises(ValueError, match='seed must be a whole number from 0 to 4294967295'):
+        draw_features(model, folder, seed=seed)
+
+
+@pytest.mark.parametrize('method', ['tsne', 'umap'])
+def test_features_that_are_all_the_same(method):
+    """Copies of one image: scikit-learn would end the process with a segmentation fault."""
+    with pytest.raises(DataError, match='the features of all 5 images are the same'):
+        features_in_plane(torch.ones(5, 8), method)
+
+
 def test_without_umap(model, folder, monkeypatch):
     real = builtins.__import__
 
