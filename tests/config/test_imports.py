@@ -10,7 +10,7 @@ from mae.__main__ import main
 from mae.config import load_config
 from mae.config.diff import config_differences
 from mae.config.imports import as_leaf, leaf, read_command, read_openmmlab
-from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, RUN_ROWS, full_arch, mlp_ratio
+from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, RUN_ROWS, full_arch, mlp_ratio_of
 from mae.config.nodes import node_at
 from mae.utils.errors import ConfigError
 from mae.utils.vit_sizes import ARCHS
@@ -258,7 +258,7 @@ def test_sizes_of_mmpretrain():
         ours, theirs = full_arch(name), VisionTransformer.arch_zoo[name]
         sizes = ours if isinstance(ours, dict) else ARCHS[ours]
         assert [*sizes.values()] == [theirs[key] for key in widths]
-        assert mlp_ratio(name) == theirs['feedforward_channels'] / theirs['embed_dims']
+        assert mlp_ratio_of(name) == theirs['feedforward_channels'] / theirs['embed_dims']
 
 
 def test_without_a_pipeline_that_of_the_shipped_config_stays(write):
@@ -299,6 +299,13 @@ def test_bad_configs(config, write):
     with pytest.raises(ConfigError, match=BAD[config]) as error:
         imported(write('bad.py', config))
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('kind', ['SGD', 'Lion'])
+def test_other_optimizers_are_refused_by_name(kind, write):
+    wrapper = {**PRETRAIN_1X['optim_wrapper'], 'optimizer': {'type': kind, 'lr': 0.1}}
+    with pytest.raises(ConfigError, match=rf"bad\.py: .*type='{kind}' is not imported; AdamW and"):
+        imported(write('bad.py', text({**PRETRAIN_1X, 'optim_wrapper': wrapper})), devices=8)
 
 
 def test_endless_nesting(write):

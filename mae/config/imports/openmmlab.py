@@ -11,7 +11,7 @@ from mae.config.imports.openmmlab_model import frozen_blocks, read_classifier, r
 from mae.config.imports.openmmlab_optimizer import read_optimizer, read_schedule
 from mae.config.imports.pipelines import Pipeline, test_pipeline, train_pipeline
 from mae.config.imports.recipe import UNSTATED, ImportedRecipe, RecipeJob, Unread, dicts_of, type_of
-from mae.config.imports.tables import MODEL_ROWS, NEEDLESS, RUN_ROWS, full_arch, mlp_ratio_of_arch
+from mae.config.imports.tables import MODEL_ROWS, NEEDLESS, RUN_ROWS, full_arch, mlp_ratio_of
 from mae.config.load import read_config
 from mae.config.source import find_helpers, read_source
 from mae.utils.errors import ConfigError
@@ -50,7 +50,7 @@ def read_openmmlab(path: Path, devices: int | None = None) -> ImportedRecipe:
 def _read(config: Mapping[str, Any], path: Path, devices: int | None) -> ImportedRecipe:
     old = is_old(config)
     unread = Unread(modernised(config) if old else config)
-    job, ratio = _job(unread, path), mlp_ratio_of_arch(unread.look('model.backbone.arch'))
+    job, ratio = _job(unread, path), mlp_ratio_of(unread.look('model.backbone.arch'))
     recipe = ImportedRecipe(f'{path.name} (mmselfsup 0.x)' if old else path.name, job)
     for row in (*MODEL_ROWS[job], *RUN_ROWS):
         recipe.apply(row, unread.take(row.old))

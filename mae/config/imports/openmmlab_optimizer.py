@@ -1,7 +1,9 @@
 """Optimizer and schedule of mmselfsup and mmpretrain."""
 
 from mae.config.imports.recipe import ImportedRecipe, RecipeJob, Unread, dicts_of, type_of
+from mae.utils.errors import ConfigError
 
+_KINDS = ('AdamW', 'LARS')
 _TOKENS = ('pos_embed', 'cls_token', 'mask_token')
 _NO_VECTORS = ('ln', 'norm', 'bias')
 # Parameters that a ViT does not have, in the schedules that their configs inherit.
@@ -10,9 +12,17 @@ _SMALL_START = 1e-3
 
 
 def read_optimizer(unread: Unread, recipe: ImportedRecipe, job: RecipeJob) -> None:
-    """Read the optimizer without its rate, which the batch belongs to."""
+    """Read the optimizer without its rate, which the batch belongs to.
+
+    Raises:
+        ConfigError: it is one that no recipe of MAE has.
+    """
     values, theirs, ours = recipe.values, 'optim_wrapper.optimizer', 'optim_wrapper.optimizer'
     kind = type_of(unread.look(theirs))
+    if kind and kind not in _KINDS:
+        raise ConfigError(
+            f'{recipe.origin}: {theirs}.type={kind!r} is not imported; {" and ".join(_KINDS)} are'
+        )
     unread.take(f'{theirs}.type')
     values[f'{ours}.type'] = kind
     values[f'{ours}.weight_decay'] = unread.take(f'{theirs}.weight_decay', 0.0)

@@ -18,7 +18,7 @@ _SIZES = {'embed_dims': 'embed_dim', 'num_layers': 'depth', 'num_heads': 'num_he
 
 
 def full_arch(value: Any) -> Any:
-    """Their name or sizes of a ViT as ours; for the width of its MLP see `mlp_ratio_of_arch`.
+    """Their name or sizes of a ViT as ours; for the width of its MLP see `mlp_ratio_of`.
 
     Raises:
         ConfigError: there is no such name, or a size is missing.
@@ -34,7 +34,7 @@ def full_arch(value: Any) -> Any:
     return {ours: sizes[theirs] for theirs, ours in _SIZES.items()}
 
 
-def mlp_ratio_of_arch(value: Any) -> float:
+def mlp_ratio_of(value: Any) -> float:
     """Width of the MLP over that of the tokens, of their name or sizes of a ViT."""
     sizes = _sizes(value) or {}
     hidden = sizes.get('feedforward_channels')
