@@ -25,10 +25,9 @@ from mae.utils.hashing import derive
 from mae.utils.seeding import generators_kept, seed_generators
 from mae.utils.text import printable
 from mae.visualization.captions import caption_of
-from mae.visualization.panels import Pixels
-from mae.visualization.sheets import Cell, as_pixels, picture_sheet
+from mae.visualization.panels import HIDDEN, Pixels, as_pixels
+from mae.visualization.sheets import Cell, picture_sheet
 
-_HIDDEN = 128  # grey level
 # Of each column behind the image.
 _TITLES = {'MAE': ['crop', 'masked'], 'Classifier': ['augmented', 'mixed and erased']}
 
@@ -123,9 +122,10 @@ def first_batch(config: Config, num: int, epoch: int = 0) -> FirstBatch:
 
 
 def training_inputs(config: Config, first: FirstBatch) -> Tensor | None:
-    """What the model makes of the crops: uint8 (B, C, H, W); None if it takes them as they are.
+    """What the model makes of the crops, (B, C, H, W); None if it takes them as they are.
 
-    Of an `MAE` the hidden patches are grey; of a `Classifier` mixup, cutmix and erasing are done.
+    Of an `MAE` the hidden patches are grey, in the type of the crops; of a `Classifier` mixup,
+    cutmix and erasing are done, and it is uint8.
     """
     if config.model.type == 'MAE':
         with torch.device('meta'):  # for its grid
@@ -147,9 +147,9 @@ def _masked(encoder: Any, masker: Any, batch: dict[str, Any]) -> Tensor:
     p = encoder.patch_size
     grid = mask.unflatten(1, encoder.grid_size)[:, None]
     hidden = grid.repeat_interleave(p, 2).repeat_interleave(p, 3) > 0  # B,1,H,W
-    inputs = batch['inputs']
-    levels = inputs.int() >> 8 if inputs.dtype == torch.uint16 else inputs
-    return torch.where(hidden, _HIDDEN, levels).to(torch.uint8)
+    crops: Tensor = batch['inputs']
+    grey = HIDDEN << 8 if crops.dtype == torch.uint16 else HIDDEN
+    return torch.where(hidden, grey, crops)
 
 
 def _whole_image(dataset: SeededDataset, sample_id: int, channels: int) -> Pixels:

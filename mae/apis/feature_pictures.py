@@ -16,18 +16,20 @@ from torch import Tensor
 
 from mae.apis.features import FeatureExtractor, Features
 from mae.apis.images import NamedImage, Picture, Pictures, name_images
-from mae.apis.token_pictures import feature_extractor
+from mae.apis.token_pictures import feature_extractor, need_library
 from mae.evaluation.checks import is_count
 from mae.evaluation.knn import unit
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 from mae.visualization.captions import caption_of
 from mae.visualization.figures import Drawing
+from mae.visualization.panels import as_pixels
 from mae.visualization.scatter import scatter_chart
-from mae.visualization.sheets import Cell, as_pixels, picture_sheet
+from mae.visualization.sheets import Cell, picture_sheet
 
 Method = Literal['tsne', 'umap']
 OnePerImage = Literal['avg', 'cls']
 _TITLES = {'tsne': 't-SNE', 'umap': 'UMAP'}
+_LIBRARIES = {'tsne': ('sklearn', 'scikit-learn'), 'umap': ('umap', 'umap-learn')}
 _FEWEST = 4  # images that a plane is worth
 _PERPLEXITY = 30.0  # of t-SNE: scikit-learn's
 _NEIGHBOURS = 15  # of UMAP: its own
@@ -141,7 +143,7 @@ def draw_features(
 
     Raises:
         DataError: fewer than four images can be read, or their features are all the same.
-        ImportError: `umap-learn` is not installed.
+        ImportError: scikit-learn, or `umap-learn`, is not installed.
         NonFiniteError: features are NaN or infinite.
         ValueError: another method or `pool`, `max_images` is no count, or a seed that is none.
     """
@@ -176,7 +178,7 @@ def features_in_plane(
 
     Raises:
         DataError: fewer than four images, or features that are all the same.
-        ImportError: `umap-learn` is not installed.
+        ImportError: scikit-learn, or `umap-learn`, is not installed.
         ValueError: another method.
     """
     _check_method(method)
@@ -222,6 +224,7 @@ def _finite(found: Features) -> Features:
 def _check_method(method: str) -> None:
     if method not in _TITLES:
         raise ConfigError(f"method must be 'tsne' or 'umap', not {method!r}")
+    need_library(*_LIBRARIES[method], _TITLES[method])
 
 
 def _sampled(named: list[NamedImage], most: int, seed: int) -> tuple[list[NamedImage], str]:

@@ -24,8 +24,8 @@ from mae.evaluation import PerClass
 from mae.evaluation.checks import is_count
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 from mae.utils.text import printable
+from mae.visualization.panels import as_pixels
 from mae.visualization.per_class import confusion_picture, mistakes_picture
-from mae.visualization.sheets import as_pixels
 
 
 @dataclass(frozen=True)

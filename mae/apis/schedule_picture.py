@@ -26,6 +26,7 @@ from mae.registry import (
     find,
 )
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.ratio import evenly_spaced
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.figures import Drawing
 
@@ -66,7 +67,7 @@ def draw_schedule(config: str | Path | Config, *, num_images: int | None = None)
     config = load_config(config)
     rates = learning_rates(config, num_images=num_images)
     in_epochs = config.train_cfg.get('max_epochs') is not None
-    chosen = sorted({round(n * (rates.steps - 1) / (_POINTS - 1)) for n in range(_POINTS)})
+    chosen = evenly_spaced(rates.steps, _POINTS)
     x = [step / rates.steps_per_epoch if in_epochs else float(step) for step in chosen]
     series = [Series('fastest', x, [rates.highest[step] for step in chosen])]
     if rates.lowest != rates.highest:
@@ -92,7 +93,7 @@ def learning_rates(config: Config, *, num_images: int | None = None) -> Learning
     """
     if num_images is not None and not is_count(num_images):
         raise ValueError(f'num_images must be a whole number from 1 on, not {num_images!r}')
-    _require_training(config)
+    require_training(config)
     sampler = _sampler(config, num_images)
     options, line = with_rate(config.optim_wrapper, config.get('base_lr'), sampler, 1)
     constructor = {
@@ -132,15 +133,19 @@ def config_name(config: Config) -> str:
     return Path(getattr(config, 'filename', None) or 'a config').stem
 
 
-def _require_training(config: Config) -> None:
-    """Refuse a config without the parts of a training by `TrainLoop`."""
+def require_training(config: Config) -> None:
+    """Refuse a config without the parts of a training by `TrainLoop`.
+
+    Raises:
+        ConfigError: names what is missing, or the other loop.
+    """
     name = getattr(config, 'filename', None) or 'the config'
     for key in ('model', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
         if not config.get(key):
             raise ConfigError(f'{name} describes no training: {key} is missing')
-    loop = find(LOOPS, config.train_cfg.get('type'))
-    if loop is not TrainLoop:
-        raise ConfigError(f'{name}: only the schedule of a TrainLoop can be drawn')
+    loop = config.train_cfg.get('type')
+    if find(LOOPS, loop) is not TrainLoop:
+        raise ConfigError(f"{name}: train_cfg.type must be 'TrainLoop', not {loop!r}")
     for key in ('max_epochs', 'max_steps'):
         length = config.train_cfg.get(key)
         if length is not None and length < 1:

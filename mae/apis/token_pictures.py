@@ -6,6 +6,7 @@ A heads of a block, D width.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from mae.models.layers.attention import Attention
 from mae.models.layers.attention_maps import attention_rollout, attention_weights
 from mae.utils.errors import DataError, NonFiniteError
 from mae.visualization.captions import caption_of
-from mae.visualization.sheets import Cell, as_pixels, heat_over, picture_sheet
+from mae.visualization.panels import as_pixels
+from mae.visualization.sheets import Cell, heat_over, picture_sheet
 
 _MOST = 64  # images of a picture
 _AT_ONCE = 16  # images encoded together
@@ -155,10 +157,12 @@ def draw_pca(model: Any, images: Pictures) -> Image.Image:
 
     Raises:
         DataError: no image can be read, or they are more than 64.
+        ImportError: scikit-learn is not installed.
         NonFiniteError: tokens are NaN or infinite.
         ValueError: the tokens are narrower than three, there are not more than three patches, or
             the images have neither 1 nor 3 channels.
     """
+    need_library('sklearn', 'scikit-learn', 'a principal component analysis')
     extract = feature_extractor(model)
     model, prefix = extract.model, extract.model.encoder.num_prefix_tokens
     names, pixels = read_all(extract, images)
@@ -176,6 +180,16 @@ def draw_pca(model: Any, images: Pictures) -> Image.Image:
         for name, image, patches in zip(names, shown, colours, strict=True)
     ]
     return picture_sheet(rows, ['image', 'patch tokens'])
+
+
+def need_library(module: str, package: str, what: str) -> None:
+    """Refuse what takes a library that training does without, before work is done for it.
+
+    Raises:
+        ImportError: it is not installed; says how it is.
+    """
+    if find_spec(module) is None:
+        raise ImportError(f'{what} needs {package}, which is not there: pip install {package}')
 
 
 def principal_components(tokens: Tensor) -> NDArray[np.float64]:

@@ -49,7 +49,10 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Examine; `argv` stands for the command line."""
     args = parse_args(argv, prog)
     from mae.config import load_config, parse_options
+    from mae.utils.files import require_writable, write_json, write_text
 
+    for path in filter(None, (args.html, args.json)):
+        require_writable(path)  # before all that takes time
     config = load_config(args.config, parse_options(args.cfg_options))
     name = Path(config.filename).stem
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
@@ -57,7 +60,6 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 
     from mae.doctor import examine_run  # late: what is wrong with the config shows before
     from mae.doctor.render import as_page, part_lines, verdict
-    from mae.utils.files import write_json, write_text
 
     result = examine_run(
         config,
@@ -68,6 +70,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     if args.json is not None:
         write_json(args.json, result.as_dict())
     if args.html is not None:
-        words = sys.argv[1:] if argv is None else argv
-        write_text(args.html, as_page(result, shlex.join([prog or 'mae doctor', *words])))
+        words = shlex.join(sys.argv[1:] if argv is None else argv)
+        args.html.parent.mkdir(parents=True, exist_ok=True)
+        write_text(args.html, as_page(result, f'{prog or "mae doctor"} {words}'))
     sys.exit(result.exit_code)

@@ -41,7 +41,7 @@ _VAL = 'val_dataloader.dataset.source'
 
 
 def examine_labels(
-    dataset: Any, val_dataset: Any | None, num_classes: int, channels: int
+    dataset: Any, val_dataset: Any | None, num_classes: int, decode: DecodeImage
 ) -> ExaminedPart:
     """Compare labels with folders, with images, and with those of the validation data.
 
@@ -49,7 +49,7 @@ def examine_labels(
         dataset: a `SeededDataset`.
         val_dataset: likewise, or None.
         num_classes: of the head.
-        channels: C of the model.
+        decode: with the channels and bits of the run.
     """
     if len(dataset.source) > _MOST_LABELS:
         return ExaminedPart('labels', [f'not examined: more than {_MOST_LABELS:,} images'])
@@ -61,7 +61,7 @@ def examine_labels(
     if len(chosen) < 2:
         lines.append(f'not compared with the images: no two classes of {_FEWEST} images or more')
         return ExaminedPart('labels', lines, findings, facts)
-    bank, bank_labels = _pictures(dataset.source, labels, chosen, channels)
+    bank, bank_labels = _pictures(dataset.source, labels, chosen, decode)
     right, number = right_among_others(bank, bank_labels)
     chance = 1 / len(chosen)
     lines.append(
@@ -73,7 +73,7 @@ def examine_labels(
     if val_dataset is not None:
         val_labels = labels_of(val_dataset.source)
         findings += judge_folders(val_dataset.source, val_labels, _VAL)
-        val = _pictures(val_dataset.source, val_labels, chosen, channels)
+        val = _pictures(val_dataset.source, val_labels, chosen, decode)
         findings += judge_shift(*right_by_shift(bank, bank_labels, *val), len(chosen))
     return ExaminedPart('labels', lines, findings, facts)
 
@@ -125,10 +125,9 @@ def _choose(labels: Labels) -> list[int]:
 
 
 def _pictures(
-    source: Any, labels: Labels, chosen: Sequence[int], channels: int
+    source: Any, labels: Labels, chosen: Sequence[int], decode: DecodeImage
 ) -> tuple[Tensor, Tensor]:
     """Small pictures (N, D) of the chosen classes, of length 1, and their labels (N,)."""
-    decode = DecodeImage(channels)
     pictures, found = [], []
     for label in chosen:
         members = np.flatnonzero(labels == label)
@@ -139,7 +138,7 @@ def _pictures(
                 continue
             pictures.append(_small(pixels))
             found.append(label)
-    empty = torch.zeros(0, channels * _SIDE * _SIDE)
+    empty = torch.zeros(0, decode.channels * _SIDE * _SIDE)
     stacked = torch.stack(pictures) if pictures else empty
     return F.normalize(stacked, dim=1), torch.tensor(found, dtype=torch.int64)
 

@@ -25,7 +25,7 @@ from mae.visualization.curves import Series
 STEPS = 20
 FEWEST_STEPS = 6
 _LAST = 3  # steps, whose mean counts
-_FALL = 0.005  # share of the first loss by which it must fall
+_FALL = 0.005  # share of the first loss by which it must fall in all steps, in fewer by less
 _RISE = 1.5  # times the first loss: beyond, the steps are too long
 _RAMP = 5  # steps of a warm-up
 _LESS = 0.1  # of the rate, for the second try
@@ -51,15 +51,17 @@ class Steps:
         first, last = self.losses[0], self.losses[-_LAST:]
         if not all(map(math.isfinite, self.losses)):
             return False
-        is_low = sum(last) / len(last) < first - _FALL * abs(first)
+        share = _FALL * (len(self.losses) - 1) / STEPS
+        is_low = sum(last) / len(last) < first - share * abs(first)
         return is_low and max(self.losses) <= _RISE * abs(first)
 
 
-def examine_learning(subject: Subject, seconds: float) -> ExaminedPart:
+def examine_learning(subject: Subject, peak_rate: float, seconds: float) -> ExaminedPart:
     """Take the steps, and look at what they leave.
 
     Args:
         subject: what is examined; its weights change.
+        peak_rate: highest learning rate of the run.
         seconds: about as long as the steps may take.
     """
     batch = next(subject.loader.epoch(0))[0]
@@ -82,7 +84,7 @@ def examine_learning(subject: Subject, seconds: float) -> ExaminedPart:
     if math.isfinite(loss):
         cost = subject.probe.seconds * len(batch['ids'])
         number = max(FEWEST_STEPS, min(STEPS, int(seconds / cost)))
-        rate = peak_rate(subject) * (len(batch['ids']) / global_batch(subject.config)) ** 0.5
+        rate = peak_rate * (len(batch['ids']) / global_batch(subject.config)) ** 0.5
         first = take_steps(subject, batch, rate, number, seconds)
         number = len(first.losses) - 1
         lines.append(
@@ -211,14 +213,6 @@ def judge_masks(first: Tensor, second: Tensor, masker: object) -> list[FoundFaul
         'in the next epoch'
     )
     return [FoundFault('masks_equal', what)]
-
-
-def peak_rate(subject: Subject) -> float:
-    """Learning rate of the run after its warm-up."""
-    config = subject.config
-    if config.get('base_lr') is None:
-        return float(config.optim_wrapper.optimizer.lr)
-    return float(config.base_lr * global_batch(config) / 256)
 
 
 def take_steps(

@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -46,23 +47,29 @@ class Stopwatch(Hook):
 
     Attributes:
         seconds: after the first step until it ends the run.
-        steps: (epoch, seconds of waiting, seconds) of each step but the first of its epoch.
-        ends: seconds from the last step of an epoch to the first of the next, without validation.
+        steps: (seconds of waiting, seconds) of each step but the first of its epoch.
+        ends: likewise from the last step of an epoch to the end of the first of the next, without
+            validation; waiting counts from the next epoch's begin.
         validations: seconds of each.
     """
 
     seconds: float
-    steps: list[tuple[int, float, float]] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
+    steps: list[tuple[float, float]] = field(default_factory=list)
+    ends: list[tuple[float, float]] = field(default_factory=list)
     validations: list[float] = field(default_factory=list)
     _begin: float = 0.0
     _mark: float = 0.0
     _ready: float = 0.0
+    _epoch_begin: float = 0.0
     _val_begin: float = 0.0
     _validated: float = 0.0
     _epoch: int = -1
 
     priority = 'LOWEST'
+
+    def before_train_epoch(self, runner: RunnerProtocol) -> None:
+        """An epoch begins."""
+        self._epoch_begin = time.perf_counter()
 
     def before_train_iter(self, runner: RunnerProtocol, *args: object, **kwargs: object) -> None:
         """The data are there."""
@@ -76,13 +83,15 @@ class Stopwatch(Hook):
         """
         now = time.perf_counter()
         if self._epoch == runner.epoch:
-            self.steps.append((runner.epoch, self._ready - self._mark, now - self._mark))
+            self.steps.append((self._ready - self._mark, now - self._mark))
         elif self._epoch >= 0:
-            self.ends.append(now - self._mark - self._validated)
+            whole = now - self._mark - self._validated
+            self.ends.append((self._ready - self._epoch_begin, whole))
         else:
             self._begin = now
         self._epoch, self._mark, self._validated = runner.epoch, now, 0.0
-        if now - self._begin > self.seconds and len(self.steps) >= _FEWEST_STEPS:
+        seen = len(self.steps) + len(self.ends)
+        if now - self._begin > self.seconds and seen >= _FEWEST_STEPS:
             raise EnoughSeen
 
     def before_val(self, runner: RunnerProtocol) -> None:
@@ -95,18 +104,22 @@ class Stopwatch(Hook):
         self.validations.append(spent)
         self._validated += spent
 
-    def pace(self) -> Pace:
-        """Means of what was noted."""
-        number = max(1, len(self.steps))
-        step = sum(whole for _, _, whole in self.steps) / number
-        waiting = sum(waited for _, waited, _ in self.steps) / number
-        ends = [end - step for end in self.ends]
+    def pace(self) -> Pace | None:
+        """Means of what was noted; None of a run of one step.
+
+        Where each epoch has one step, its time holds that of the epoch's end.
+        """
+        steps = self.steps or self.ends
+        if not steps:
+            return None
+        step = _mean([whole for _, whole in steps])
+        ends = [whole - step for _, whole in self.ends] if self.steps else []
         return Pace(
             step,
-            waiting,
+            _mean([waited for waited, _ in steps]),
             max(0.0, _mean(ends)) if ends else None,
             _mean(self.validations) if self.validations else None,
-            len(self.steps),
+            len(steps),
         )
 
 
@@ -114,7 +127,7 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace]:
+def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace | None]:
     """Run the loader alone for a moment, then the run itself.
 
     Args:
@@ -128,6 +141,8 @@ def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace]:
     with suppress(EnoughSeen):
         runner.train()
     pace = watch.pace()
+    if pace is None:
+        return ExaminedPart('pace', ['not examined: the run has one step']), None
     images = subject.plan.global_batch
     computing = images / max(pace.step - pace.waiting, 1e-9)
     lines = [
@@ -150,14 +165,18 @@ def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace]:
 
 def loader_rate(subject: Subject, seconds: float) -> float:
     """Images a second of the training loader while nothing is computed."""
-    batches = subject.loader.epoch(0)
-    next(batches)  # the workers start
-    start, images = time.perf_counter(), 0
-    for micro_batches in batches:
-        images += sum(len(batch['ids']) for batch in micro_batches)
-        if time.perf_counter() - start > seconds:
+    start, images = 0.0, 0
+    for epoch in count():  # the second one too where each has one step
+        for micro_batches in subject.loader.epoch(epoch):
+            if start:
+                images += sum(len(batch['ids']) for batch in micro_batches)
+            else:
+                start = time.perf_counter()  # the workers have started
+            if images and time.perf_counter() - start > seconds:
+                break
+        if images:
             break
-    return images / (time.perf_counter() - start) if images else float('nan')
+    return images / (time.perf_counter() - start)
 
 
 def judge_pace(loader: float, computing: float, pace: Pace) -> list[FoundFault]:

@@ -63,10 +63,17 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
         temporary.replace(path)
     except BaseException as error:
         remove(temporary)
-        # A full disk names no file.
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(path)
+        _name(error, path, temporary)
         raise
+
+
+def _name(error: BaseException, path: Path, temporary: Path) -> None:
+    """Let an error of the disk name a file: a full one names none, and nobody knows temporaries."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return
+    if error.filename in (None, str(temporary)):
+        error.filename = str(path)
+        del error.filename2  # None would be shown
 
 
 def require_replaceable(path: Path) -> None:
@@ -77,6 +84,22 @@ def require_replaceable(path: Path) -> None:
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, 'not a regular file, which this would replace', str(path))
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a place for a file before the work whose result it is for.
+
+    Raises:
+        OSError: it is a folder or a device, or may not be written.
+    """
+    require_replaceable(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    there = next(place for place in path.absolute().parents if place.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 @contextmanager
@@ -212,11 +235,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: the disk refused; an older file of that name is untouched.
     """
-    temporary, _ = write_temporary(path, lambda file: file.write(text.encode()))
+    temporary = temporary_path(path)
     try:
+        write_temporary(path, lambda file: file.write(text.encode()))
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         remove(temporary)
+        _name(error, path, temporary)
         raise
     sync_folder(path.parent)
 

@@ -12,9 +12,10 @@ from itertools import pairwise
 # A chart is drawn in these units and scaled to the width of the page; small, so that its text
 # stays legible on a phone.
 _WIDTH, _HEIGHT = 460, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 28, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 22, 28, 44
 # Used where the page does not set --series-0, --series-1, ...
 _COLOURS = ('#2563eb', '#d97706', '#059669', '#9333ea', '#dc2626', '#0891b2')
+_MOST_LETTERS = 7  # of a number at the left, for which there is room
 _MOST_POINTS = 300  # of a line that `thinned` leaves: more than the chart has pixels for
 _MOST_TIPS = 80  # places along the x axis at which values are shown
 _MOST_BARS = 12  # of a line with error bars
@@ -186,7 +187,14 @@ def _labelled(ticks: Sequence[float]) -> list[tuple[float, str]]:
     labels = [f'{tick:.6g}' for tick in ticks]
     if any('e' in label for label in labels):
         labels = [f'{tick:.3g}'.replace('e-0', 'e-').replace('e+0', 'e') for tick in ticks]
+    elif max(map(len, labels)) > _MOST_LETTERS:
+        labels = [_with_power(tick) for tick in ticks]
     return list(zip(ticks, labels, strict=True))
+
+
+def _with_power(tick: float) -> str:
+    mantissa, _, power = f'{tick:.5e}'.partition('e')
+    return f'{float(mantissa):g}e{int(power)}' if tick else '0'
 
 
 def _horizontal(y: float, label: str) -> str:

@@ -4,8 +4,10 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mae.apis import draw_batch, draw_schedule, load_config
 from mae.apis.batch_picture import first_batch, training_inputs
@@ -67,7 +69,7 @@ def test_no_training_and_other_loops():
     with pytest.raises(ConfigError, match='train_dataloader is missing'):
         draw_schedule(load_config('vit-mini-p4_knn-1xb360_digits-16'))
     loop = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)
-    with pytest.raises(ConfigError, match='only the schedule of a TrainLoop'):
+    with pytest.raises(ConfigError, match=r"type must be 'TrainLoop', not 'Epoch"):
         draw_schedule(load_config(PRETRAIN, {'train_cfg': loop}))
 
 
@@ -125,3 +127,21 @@ def test_models_whose_batches_are_not_drawn():
     config = load_config('vit-mini-p4_seg-linear-1xb25-coslr-200e_digit-scenes-24-100img')
     with pytest.raises(ConfigError, match='not of Segmenter'):
         draw_batch(config)
+
+
+def test_a_batch_of_16_bits(tmp_path):
+    """The upper 8 bits are shown, and hidden patches are grey."""
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 65536, (24, 24)).astype(np.uint16)
+        Image.fromarray(pixels).save(tmp_path / f'{number}.png')
+    config = load_config(PRETRAIN, {'global_batch_size': 2, 'train_dataloader.batch_size': 2})
+    decode = dict(type='DecodeImage', channels=1, bits=16)
+    crop = dict(type='DecodeRandomResizedCrop', size=16, scale=(0.5, 1.0), decode=decode)
+    config.train_dataloader.dataset.source = dict(
+        type='ImageFolder', root=str(tmp_path), labelled=False
+    )
+    config.train_dataloader.dataset.pipeline = [crop, dict(type='PackInputs')]
+    masked = training_inputs(config, first_batch(config, 2))
+    assert masked.dtype == torch.uint16
+    assert (masked.int() >> 8 == 128).double().mean() > 0.7
+    assert draw_batch(config, num=2).width == 3 * 168 + 8

@@ -98,7 +98,7 @@ def test_more_images_are_sampled_and_it_is_said(model, folder, capsys):
 
 
 def test_features_of_one_image(model, folder):
-    with pytest.raises(DataError, match='t-SNE needs at least 4 images, not 1'):
+    with pytest.raises(DataError, match=r't-SNE needs at least 4 images, not 1'):
         draw_features(model, folder / 'cats/0.png')
 
 
@@ -143,3 +143,9 @@ def test_without_umap(model, folder, monkeypatch):
     monkeypatch.setattr(builtins, '__import__', without)
     with pytest.raises(ImportError, match='pip install umap-learn'):
         draw_features(model, folder, method='umap')
+
+
+def test_without_scikit_learn(model, folder, monkeypatch):
+    monkeypatch.setattr('mae.apis.token_pictures.find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=r't-SNE needs scikit-learn.*: pip install scikit-learn'):
+        draw_features(model, folder)

@@ -176,3 +176,9 @@ def test_pca_sheet_shows_the_patches(model, images):
 def test_too_few_patches_for_components():
     with pytest.raises(ValueError, match='here are 3 of width 10'):
         principal_components(torch.randn(1, 3, 10))
+
+
+def test_without_scikit_learn(model, images, monkeypatch):
+    monkeypatch.setattr('mae.apis.token_pictures.find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=r'needs scikit-learn, .*: pip install scikit-learn'):
+        draw_pca(model, images)

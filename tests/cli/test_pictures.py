@@ -225,16 +225,16 @@ def test_log(tmp_path, capsys):
     log = tmp_path / 'run/1/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     rows = [
-        {'lr': 0.1, 'time': 0.5, 'loss': 3.0, 'epoch': 1, 'step': 2},
-        {'lr': 0.2, 'time': 0.1, 'loss': 1.5, 'epoch': 2, 'step': 6},
-        {'top1': 40.0, 'time': 9.0, 'step': 2},
+        {'lr': 0.1, 'time': 0.5, 'loss': 3.0, 'epoch': 1, 'iter': 2, 'step': 2},
+        {'lr': 0.2, 'time': 0.1, 'loss': 1.5, 'epoch': 2, 'iter': 6, 'step': 6},
+        {'top1': 40.0, 'time': 9.0, 'step': 2},  # of epoch 2
     ]
     log.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
     main(['log', str(tmp_path / 'run'), '--out', str(tmp_path / 'loss.svg')])
     out = capsys.readouterr().out
     assert ': 0.2333 s a step' in out
     assert re.search(r'loss .* 3 .* 1.5 at 6 .* 3 at 2', out)
-    assert re.search(r'top1 .* 40 at 2', out)
+    assert re.search(r'top1 .* 40 at 6', out)
     assert '9 at' not in out
     assert (tmp_path / 'loss.svg').read_text().startswith('<svg')
     line = refused('log', tmp_path / 'run', '--keys', 'lss', capsys=capsys)

@@ -20,7 +20,7 @@ GIB = 1 << 30
     ],
 )
 def test_what_a_run_does(train_cfg, val_images, length):
-    assert length_of({'train_cfg': train_cfg}, 5, val_images) == length
+    assert length_of({'train_cfg': train_cfg}, length.steps, 5, val_images) == length
 
 
 def test_seconds_of_the_steps_as_they_are():

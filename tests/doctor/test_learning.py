@@ -12,6 +12,7 @@ FALLS = Steps([2.0, 1.9, 1.7, 1.5], 1e-4)
 DIVERGES = Steps([2.0, 5.0, 4.0, 3.0], 1e-3)
 STAYS = Steps([2.0, 2.0, 2.0, 2.0], 1e-3)
 BREAKS = Steps([2.0, 1.0, float('nan'), float('nan')], 1e-3)
+SLOWLY = Steps([2.303, 2.302, 2.300, 2.297, 2.294, 2.290, 2.286], 1e-4)  # for want of time
 COMES_BACK = Steps([2.0, 9.0, 1.0, 0.5, 0.5], 1e-3)
 
 
@@ -21,7 +22,14 @@ def names(findings):
 
 @pytest.mark.parametrize(
     ('steps', 'falls'),
-    [(FALLS, True), (DIVERGES, False), (STAYS, False), (BREAKS, False), (COMES_BACK, False)],
+    [
+        (FALLS, True),
+        (SLOWLY, True),
+        (DIVERGES, False),
+        (STAYS, False),
+        (BREAKS, False),
+        (COMES_BACK, False),
+    ],
 )
 def test_whether_a_loss_falls(steps, falls):
     assert steps.falls is falls

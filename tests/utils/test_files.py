@@ -11,7 +11,15 @@ import threading
 import pytest
 
 from mae.utils.digest import file_digest
-from mae.utils.files import temporary_path, whole_file, whole_folder, write_json, writer_of
+from mae.utils.files import (
+    require_writable,
+    temporary_path,
+    whole_file,
+    whole_folder,
+    write_json,
+    write_text,
+    writer_of,
+)
 
 
 def test_it_appears_when_it_is_whole(tmp_path):
@@ -22,6 +30,13 @@ def test_it_appears_when_it_is_whole(tmp_path):
     assert path.read_bytes() == b'half'
     assert file_digest(path) == hashlib.sha256(b'half').hexdigest()
     assert [*path.parent.iterdir()] == [path]
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    path = tmp_path / ('n' * 250)  # the temporary name is too long
+    with pytest.raises(OSError, match='File name too long') as error, whole_file(path):
+        pass
+    assert error.value.filename == str(path)
 
 
 def test_what_fails_changes_nothing(tmp_path):
@@ -91,6 +106,35 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
         write_json(tmp_path / 'pipe', 1)
     assert (tmp_path / 'pipe').is_fifo()
     assert os.listdir(tmp_path) == ['pipe']
+
+
+@pytest.mark.parametrize('write', [write_text, write_json])
+def test_a_file_that_cannot_be_made_is_named_itself(write, tmp_path, monkeypatch):
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+
+    monkeypatch.setattr('os.open', refuse)
+    monkeypatch.setattr('pathlib.Path.open', refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*/name'"):
+        write(tmp_path / 'name', 'text')
+
+
+@pytest.mark.parametrize('write', [write_text, write_json])
+def test_a_folder_in_the_place_is_named_alone(write, tmp_path):
+    (tmp_path / 'name').mkdir()
+    with pytest.raises(OSError, match=r"Is a directory: '[^']*/name'$"):
+        write(tmp_path / 'name', 'text')
+    assert os.listdir(tmp_path) == ['name']
+
+
+def test_a_place_is_refused_before_the_work(tmp_path):
+    require_writable(tmp_path / 'new' / 'folder' / 'file')
+    assert not os.listdir(tmp_path)
+    with pytest.raises(IsADirectoryError):
+        require_writable(tmp_path)
+    (tmp_path / 'file').touch()
+    with pytest.raises(NotADirectoryError):
+        require_writable(tmp_path / 'file' / 'page')
 
 
 def test_a_full_disk_names_the_file(tmp_path):

@@ -82,6 +82,24 @@ def test_a_single_point_and_a_constant_can_be_drawn():
     assert len(lines(chart(Series('', [1, 2], [0, 0])))[0]) == 2
 
 
+def test_labels_of_axes_are_within_the_chart():
+    """Digits are 8.3 wide in the widest of usual fonts."""
+    root = chart(Series('', [0, 40_000], [1e-4, 2.5e-4]))
+    width = float(root.get('viewBox').split()[2])
+    for label in texts_of(root):
+        digits = 8.3 * sum(letter.isdigit() for letter in label.text)
+        more = 4.3 * sum(not letter.isdigit() for letter in label.text)
+        side = {'middle': 0.5, 'end': 1.0, 'start': 0.0}[label.get('text-anchor')]
+        left = float(label.get('x')) - side * (digits + more)
+        assert left >= 0, label.text
+        assert left + digits + more <= width, label.text
+
+
+def test_labels_of_many_digits_have_a_power():
+    found = texts(chart(Series('', [0, 1], [1.2e-4, 1.3e-4])))
+    assert {'1.2e-4', '1.3e-4'} <= set(found)
+
+
 def test_small_learning_rates_have_short_labels():
     root = chart(Series('', [0, 1], [0, 4e-7]))
     assert '4e-7' in texts(root)

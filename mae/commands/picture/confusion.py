@@ -4,12 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mae.commands.picture.arguments import (
-    PICTURE,
-    add_device,
-    parse_with_out,
-    require_place,
-)
+from mae.commands.arguments import PICTURE, add_device, parse_with_out, require_place
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:

@@ -13,6 +13,8 @@ _OURS = {
     'stop': {'type': 'mae.StopHook'},
     'watchdog': {'type': 'mae.WatchdogHook'},
 }
+# mmengine's, of which alone it takes None.
+_THEIRS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 
 def default_hooks(
@@ -35,7 +37,7 @@ def default_hooks(
             names = ', '.join(idle)
             warn(f"default_hooks.{names}: no effect without train_cfg.type='TrainLoop'")
         chosen = {name: hook for name, hook in chosen.items() if name not in idle}
-    return {name: hook for name, hook in chosen.items() if hook or name not in _OURS}
+    return {name: hook for name, hook in chosen.items() if hook or name in _THEIRS}
 
 
 def _needs_train_loop(hook: object) -> bool:

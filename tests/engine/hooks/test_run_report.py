@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mae.engine.hooks import RunReportHook
 from mae.utils.digest import weights_sha256
 from mae.utils.errors import ConfigError
-from mae.visualization.run_record import read_facts
+from mae.visualization.runs.record import read_facts
 
 PIXELS = {
     'model.target.norm_pix': True,
@@ -152,6 +152,13 @@ def test_an_error_is_said_once_and_the_run_goes_on(make_runner, tmp_path, capsys
     runner.train()
     assert runner.iter == 10
     assert capsys.readouterr().out.count('report.html is not up to date') == 1
+
+
+def test_none_does_without_it(make_runner):
+    names = ('run_report', 'progress', 'bad_samples')
+    runner = make_runner('run', {f'default_hooks.{name}': None for name in names})
+    kinds = {type(hook).__name__ for hook in runner.hooks}
+    assert not kinds & {'RunReportHook', 'ProgressHook', 'BadSamplesHook'}
 
 
 def test_without_scalars_there_is_no_page_and_that_is_said(make_runner, capsys):

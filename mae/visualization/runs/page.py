@@ -1,13 +1,15 @@
 """The page of a run, while it trains and afterwards."""
 
 import math
+import re
+import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mae.visualization.clock import clock
+from mae.utils.ratio import evenly_spaced
+from mae.visualization.clock import clock_with_unit
 from mae.visualization.curves import Series, line_chart, smoothed, thinned
 from mae.visualization.report import (
     columns,
@@ -22,7 +24,7 @@ from mae.visualization.report import (
     table,
     tiles,
 )
-from mae.visualization.run_record import RunRecord
+from mae.visualization.runs.record import RunRecord
 from mae.visualization.style import MOST_FRAMES
 
 # Names of what is logged, for people; what is not here is shown by its own name.
@@ -43,6 +45,7 @@ LABELS = {
 _TRAINING = ('loss', 'lr', 'grad_norm')
 _FEATURES = ('features/knn', 'features/rankme')
 _NOISY = ('loss', 'grad_norm')
+_MOST_CHARTS = 8  # of metrics: of more, as of a class each, those with a label
 _LOSSES = ('loss', 'grad_norm', 'reconstruction_error')  # which span powers of ten
 
 
@@ -53,11 +56,13 @@ def run_report(run: RunRecord, now: str) -> str:
         now: time at which it is made, in words.
     """
     facts = run.facts
+    drawn = (*_TRAINING, *drawn_metrics(_metrics(run)))
     return page(
         facts.title,
         paragraph(_lead(run, now), 'lead'),
         tiles(_tiles(run)),
-        section('Learning curves', curves(*_charts(run, (*_TRAINING, *_metrics(run))))),
+        section('Learning curves', curves(*_charts(run, drawn))),
+        *_table_of_metrics(run),
         *_reconstructions(run),
         *_predictions(run),
         *_features(run),
@@ -90,6 +95,20 @@ def _metrics(run: RunRecord) -> list[str]:
     return [key for key in run.metrics() if key not in _FEATURES]
 
 
+def drawn_metrics(keys: Sequence[str]) -> list[str]:
+    """Those of a run's metrics that have a chart."""
+    return [key for key in keys if len(keys) <= _MOST_CHARTS or key in LABELS]
+
+
+def _table_of_metrics(run: RunRecord) -> list[str]:
+    """The last values of all metrics, where they do not all have a chart."""
+    keys = _metrics(run)
+    if len(drawn_metrics(keys)) == len(keys):
+        return []
+    rows = [(LABELS.get(key, key), f'{run.values(key)[-1][1]:.4g}') for key in keys]
+    return [section('Metrics', table(('metric', 'last value'), rows))]
+
+
 def _lead(run: RunRecord, now: str) -> str:
     facts, step = run.facts, run.step
     done = f'step {step:,}' + (f' of {facts.max_steps:,}' if facts.max_steps else '')
@@ -98,7 +117,7 @@ def _lead(run: RunRecord, now: str) -> str:
     if facts.max_steps and step >= facts.max_steps:
         return f'{facts.kind}, finished after {facts.max_steps:,} steps; {now}.'
     left = _seconds_left(run)
-    return f'{facts.kind}, {done}{f", {clock(left)} min left" if left else ""}; {now}.'
+    return f'{facts.kind}, {done}{f", {clock_with_unit(left)} left" if left else ""}; {now}.'
 
 
 def _seconds_left(run: RunRecord) -> float:
@@ -118,7 +137,7 @@ def _tiles(run: RunRecord) -> list[tuple[str, str]]:
     if memory := run.values('memory'):
         found.append(('GPU memory, MB', f'{max(value for _, value in memory):,.0f}'))
     if left := _seconds_left(run):
-        found.append(('time left, min:s', clock(left)))
+        found.append(('time left', clock_with_unit(left)))
     return found
 
 
@@ -158,7 +177,7 @@ def curve(series: Sequence[Series], key: str, x_label: str, *, is_smoothed: bool
 
 def _reconstructions(run: RunRecord) -> list[str]:
     facts = run.facts
-    shown = _spread_out(run.pictures)
+    shown = [run.pictures[i] for i in evenly_spaced(len(run.pictures), MOST_FRAMES)]
     if not shown or not facts.num_pictures:
         return []
     sheets = [(step, run.rows(path)) for step, path in shown]
@@ -184,14 +203,6 @@ def _predictions(run: RunRecord) -> list[str]:
     with Image.open(run.predictions) as image:
         shown = picture(np.asarray(image), 'predictions of the last validation')
     return [section('What it finds', f'<figure class="sheet">{shown}</figure>')]
-
-
-def _spread_out(pictures: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
-    """As many as the page has room for, evenly, the first and last among them."""
-    count = min(len(pictures), MOST_FRAMES)
-    if count < 2:
-        return list(pictures[-count:]) if count else []
-    return [pictures[round(i * (len(pictures) - 1) / (count - 1))] for i in range(count)]
 
 
 def _features(run: RunRecord) -> list[str]:
@@ -260,9 +271,10 @@ def _config(run: RunRecord) -> list[str]:
 
 
 def _commands(run: RunRecord) -> list[str]:
-    lines = []
+    lines, checkpoint = [], shlex.quote(run.checkpoint)
     for text, line in run.facts.commands:
-        lines += [paragraph(text), command(line.replace('CHECKPOINT', run.checkpoint))]
+        words = re.sub(r'(?<= )CHECKPOINT(?= |$)', lambda _: checkpoint, line)
+        lines += [paragraph(text), command(words)]
     return [section('Commands', *lines)] if lines else []
 
 

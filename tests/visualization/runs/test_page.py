@@ -8,9 +8,9 @@ from html import unescape
 
 import pytest
 
-from mae.visualization.run_record import RunFacts, read_record
-from mae.visualization.run_report import run_report
-from tests.visualization.conftest import FACTS, records
+from mae.visualization.runs.page import run_report
+from mae.visualization.runs.record import RunFacts, read_record
+from tests.visualization.runs.conftest import FACTS, records
 
 
 @pytest.fixture
@@ -26,6 +26,8 @@ def text_of(page):
 def test_it_says_how_far_the_run_is(page, vis_data):
     assert 'MAE, step 10 of 20, epoch 2, 0:20 min left; 12:00.' in text_of(page)
     done = read_record(vis_data('done', lines=list(records(20))), FACTS)
+    long = replace(FACTS, max_steps=10_000)
+    assert '5:33 h left' in text_of(run_report(read_record(vis_data('long'), long), ''))
     assert 'MAE, finished after 20 steps' in text_of(run_report(done, '12:00'))
 
 
@@ -97,3 +99,18 @@ def test_more_pictures_than_there_is_room_for_are_spread(vis_data):
     record = read_record(vis_data(lines=lines, pictures=range(1, 46)), FACTS)
     names = re.findall(r'for="frame-\d+">([^<]+)<', run_report(record, ''))
     assert (len(names), names[0], names[-1]) == (12, 'epoch 0.2', 'epoch 8')
+
+
+def test_metrics_of_each_class_are_rows_and_no_charts(vis_data):
+    each = {f'iou_{number}': 1.5 for number in range(150)}
+    lines = [*records(), {'miou': 7.25, **each, 'step': 2}]
+    page = run_report(read_record(vis_data(lines=lines), FACTS), '12:00')
+    assert '<title>iou_7</title>' not in page
+    assert '<title>mean IoU, %</title>' in page
+    assert re.search(r'iou_7\W+1\.5', text_of(page))
+
+
+def test_a_checkpoint_is_quoted_and_takes_no_place_but_its_own(vis_data):
+    facts = replace(FACTS, commands=[('Go on:', 'mae test MY-CHECKPOINT.py CHECKPOINT')])
+    record = replace(read_record(vis_data(), facts), checkpoint="my runs/it's.pth")
+    assert """mae test MY-CHECKPOINT.py 'my runs/it'"'"'s.pth'""" in text_of(run_report(record, ''))

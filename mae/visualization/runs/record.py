@@ -11,13 +11,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mae.utils.errors import DataError
 from mae.utils.files import whole_file, write_json
-from mae.visualization.logs import Scalars, find_scalars, read_scalars, with_steps
 from mae.visualization.panels import Pixels, cut
+from mae.visualization.runs.logs import (
+    TIMES,
+    Scalars,
+    find_scalars,
+    is_training,
+    read_scalars,
+    with_steps,
+)
 
 FACTS = 'report.json'
 PICTURES = 'reconstructions'
-_TIMES = ('time', 'data_time')
 _ORIGINALS = ('original', 'masked')  # the same after each epoch
 _FILLED_IN = ('filled in',)
 _TWO_WAYS = ('filled in, by itself', 'with true means')
@@ -92,17 +99,17 @@ class RunRecord:
 
     def values(self, key: str) -> list[tuple[int, float]]:
         """Step and value wherever it was logged; times of training alone."""
-        found = self.training() if key in _TIMES else self.records
+        found = self.training() if key in TIMES else self.records
         return [(step, float(record[key])) for step, record in found if key in record]
 
     def training(self) -> list[tuple[int, Scalars]]:
         """The records of training steps."""
-        return [(step, record) for step, record in self.records if 'iter' in record]
+        return [(step, record) for step, record in self.records if is_training(record)]
 
     def metrics(self) -> list[str]:
         """Names of what validations have logged."""
-        found = dict.fromkeys(k for _, r in self.records if 'iter' not in r for k in r)
-        return [key for key in found if key not in (*_TIMES, 'step', 'num_samples')]
+        found = dict.fromkeys(k for _, r in self.records if not is_training(r) for k in r)
+        return [key for key in found if key not in (*TIMES, 'step', 'num_samples')]
 
     def images_per_second(self) -> float | None:
         """Of the latest lines, loading included; None if unknown."""
@@ -114,10 +121,13 @@ class RunRecord:
         """Pictures of a sheet, by row and column.
 
         Raises:
-            OSError: the file cannot be read.
+            DataError: the file cannot be read.
         """
-        with Image.open(sheet) as image:
-            pixels = np.asarray(image)
+        try:
+            with Image.open(sheet) as image:
+                pixels = np.asarray(image)
+        except (OSError, SyntaxError) as error:  # Pillow's of a broken PNG
+            raise DataError(f'{sheet} cannot be read ({error}): remove it') from error
         return cut(pixels, self.facts.num_pictures, len(self.facts.columns))
 
 
@@ -135,9 +145,22 @@ def read_facts(folder: Path) -> RunFacts | None:
     try:
         found = json.loads((folder / FACTS).read_bytes())
         known = {field.name for field in fields(RunFacts)}
-        return RunFacts(**{key: value for key, value in found.items() if key in known})
+        facts = RunFacts(**{key: value for key, value in found.items() if key in known})
+        return facts if _are_ours(facts) else None
     except (AttributeError, OSError, TypeError, ValueError):
         return None
+
+
+def _are_ours(facts: RunFacts) -> bool:
+    """Whether the values are of their types."""
+    numbers = (facts.max_steps, facts.steps_per_epoch, facts.images_per_step, facts.num_pictures)
+    words = (facts.title, facts.kind, facts.devices, facts.parent, facts.sample)
+    tables = (facts.differences, facts.versions, facts.commands, facts.notes)
+    return (
+        all(isinstance(number, int) for number in numbers)
+        and all(isinstance(word, str) for word in words)
+        and all(isinstance(rows, list | tuple) for rows in tables)
+    )
 
 
 def picture_path(folder: Path, step: int) -> Path:
@@ -166,7 +189,7 @@ def read_record(folder: Path, facts: RunFacts) -> RunRecord:
     """
     path = folder / 'scalars.json'
     records = with_steps(read_scalars(path))
-    if not any('iter' in record for _, record in records):
+    if not any(is_training(record) for _, record in records):
         raise ValueError(f'{path}: no training step has been logged yet')
     sheets = [(int(p.stem), p) for p in folder.glob(f'{PICTURES}/*.png') if p.stem.isdecimal()]
     last = records[-1][0]  # a run that has gone back has left pictures of later steps

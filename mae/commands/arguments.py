@@ -1,4 +1,4 @@
-"""Arguments that the commands of pictures share."""
+"""Arguments that several commands share, those of pictures above all."""
 
 import argparse
 import os

@@ -2,16 +2,18 @@
 
 import pytest
 
-from mae.visualization.run_record import (
+from mae.utils.errors import DataError
+from mae.visualization.runs.record import (
     FACTS as FACTS_FILE,
 )
-from mae.visualization.run_record import (
+from mae.visualization.runs.record import (
     copy_pictures,
     find_vis_data,
+    picture_path,
     read_facts,
     read_record,
 )
-from tests.visualization.conftest import FACTS, records
+from tests.visualization.runs.conftest import FACTS, records
 
 
 def test_facts_come_back(vis_data):
@@ -22,7 +24,14 @@ def test_facts_come_back(vis_data):
     assert found.columns == FACTS.columns
 
 
-@pytest.mark.parametrize('text', ['', '3', '{"title": 1}', '{"kind": "MAE"'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        *('', '3', '{"title": 1}', '{"kind": "MAE"'),
+        '{"title": "a", "kind": "MAE", "max_steps": "x"}',
+        '{"title": "a", "kind": "MAE", "differences": 5}',
+    ],
+)
 def test_facts_that_are_none_are_none(vis_data, text):
     folder = vis_data(facts=None)
     assert read_facts(folder) is None
@@ -70,3 +79,11 @@ def test_nothing_logged_is_said(vis_data, tmp_path):
         read_record(folder, FACTS)
     assert find_vis_data(tmp_path / 'run') == folder
     assert find_vis_data(tmp_path) is None
+
+
+def test_a_picture_that_cannot_be_read_is_named(vis_data):
+    folder = vis_data()
+    sheet = picture_path(folder, 5)
+    sheet.write_bytes(sheet.read_bytes()[:40])
+    with pytest.raises(DataError, match=r'5\.png cannot be read .*: remove it'):
+        read_record(folder, FACTS).rows(sheet)

@@ -8,8 +8,8 @@ from statistics import mean, stdev
 
 from mae.visualization.curves import Series, thinned
 from mae.visualization.report import curves, page, paragraph, section, table
-from mae.visualization.run_record import RunRecord
-from mae.visualization.run_report import LABELS, curve
+from mae.visualization.runs.page import LABELS, curve, drawn_metrics
+from mae.visualization.runs.record import RunRecord
 
 MOST_GROUPS = 6  # for which there are colours
 _AVERAGED = (
@@ -69,8 +69,9 @@ def run_comparison(groups: Sequence[RunGroup], differences: Sequence[Sequence[st
     ]
     by_epoch = all(run.facts.steps_per_epoch for group in groups for run in group.runs)
     x_label = 'epoch' if by_epoch else 'step'
+    metrics = drawn_metrics([key for key in keys if key not in _TRAINING])
     drawn = []
-    for key in keys:
+    for key in [key for key in keys if key in (*_TRAINING, *metrics)]:
         lines = [
             group.series(key, letter, by_epoch=by_epoch)
             for letter, group in zip(letters, groups, strict=True)
