@@ -92,6 +92,7 @@ MOVED = {
     'utils.home': 'utils.cache_dir',
     'utils.lock': 'fault_tolerance.lock',
     'utils.shipped': 'utils.package_files',
+    'visualization.logs': 'visualization.runs.logs',
     'zoo.formats.facts': 'zoo.formats.metadata',
     'zoo.formats.layout': 'zoo.formats.name_map',
     'zoo.formats.layouts': 'zoo.formats.name_maps',

@@ -7,6 +7,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+# autograd starts threads for other devices at its first use in a process, and with them no fork of
+# the process can use it. There are such devices once torch.compile is loaded, but not here.
+torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(autouse=True)

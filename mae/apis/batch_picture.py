@@ -4,6 +4,7 @@ Shapes: B images, C channels, H W pixels, h w grid, L = h*w patches.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
+from mae.apis.schedule_picture import config_name
+from mae.config import load_config
 from mae.datasets import SeededDataset
 from mae.datasets.transforms import DecodeImage
 from mae.engine import Runner
@@ -22,15 +25,14 @@ from mae.utils.hashing import derive
 from mae.utils.seeding import generators_kept, seed_generators
 from mae.utils.text import printable
 from mae.visualization.captions import caption_of
-from mae.visualization.panels import Pixels
-from mae.visualization.sheets import Cell, as_pixels, picture_sheet
+from mae.visualization.panels import HIDDEN, Pixels, as_pixels
+from mae.visualization.sheets import Cell, picture_sheet
 
-_HIDDEN = 128  # grey level
 # Of each column behind the image.
 _TITLES = {'MAE': ['crop', 'masked'], 'Classifier': ['augmented', 'mixed and erased']}
 
 
-def draw_batch(config: Config, *, num: int = 8, epoch: int = 0) -> Image.Image:
+def draw_batch(config: str | Path | Config, *, num: int = 8, epoch: int = 0) -> Image.Image:
     """The first images that an epoch of one process trains on: a row for each.
 
     Of a pre-training: image, crop, and the crop with its hidden patches in grey. Of a classifier:
@@ -38,7 +40,7 @@ def draw_batch(config: Config, *, num: int = 8, epoch: int = 0) -> Image.Image:
     that. All random numbers are those of a run in one process.
 
     Args:
-        config: from `load_config`, of a pre-training or a classifier.
+        config: path, name of a shipped config, or `Config`, of a pre-training or a classifier.
         num: images drawn, as far as a micro-batch has them.
         epoch: from 0.
 
@@ -47,14 +49,19 @@ def draw_batch(config: Config, *, num: int = 8, epoch: int = 0) -> Image.Image:
         DataError: the images are not there, or cannot be read.
         ValueError: a number that is no count, or images of neither 1 nor 3 channels.
     """
-    if not is_count(num) or epoch < 0:
-        raise ValueError(f'num must be at least 1 and epoch at least 0, not {num!r} and {epoch!r}')
+    if not is_count(num) or not isinstance(epoch, int) or epoch < 0:
+        raise ValueError(
+            f'num must be a whole number from 1 on and epoch from 0 on, not {num!r} and {epoch!r}'
+        )
+    config = load_config(config)
     kind = (config.get('model') or {}).get('type')
-    if kind not in _TITLES or not config.get('train_dataloader'):
+    if kind not in _TITLES:
         raise ConfigError(
             f'only the training images of an MAE or a Classifier are drawn, not of {kind}; '
             'tools/visualization/predict_dense.py draws maps and objects'
         )
+    if not config.get('train_dataloader'):
+        raise ConfigError(f'{config_name(config)} trains nothing: it has no train_dataloader')
     first = first_batch(config, num, epoch)
     last = training_inputs(config, first)
     classes = first.dataset.metainfo.get('classes') or ()
@@ -115,9 +122,10 @@ def first_batch(config: Config, num: int, epoch: int = 0) -> FirstBatch:
 
 
 def training_inputs(config: Config, first: FirstBatch) -> Tensor | None:
-    """What the model makes of the crops: uint8 (B, C, H, W); None if it takes them as they are.
+    """What the model makes of the crops, (B, C, H, W); None if it takes them as they are.
 
-    Of an `MAE` the hidden patches are grey; of a `Classifier` mixup, cutmix and erasing are done.
+    Of an `MAE` the hidden patches are grey, in the type of the crops; of a `Classifier` mixup,
+    cutmix and erasing are done, and it is uint8.
     """
     if config.model.type == 'MAE':
         with torch.device('meta'):  # for its grid
@@ -139,7 +147,9 @@ def _masked(encoder: Any, masker: Any, batch: dict[str, Any]) -> Tensor:
     p = encoder.patch_size
     grid = mask.unflatten(1, encoder.grid_size)[:, None]
     hidden = grid.repeat_interleave(p, 2).repeat_interleave(p, 3) > 0  # B,1,H,W
-    return torch.where(hidden, _HIDDEN, batch['inputs'])
+    crops: Tensor = batch['inputs']
+    grey = HIDDEN << 8 if crops.dtype == torch.uint16 else HIDDEN
+    return torch.where(hidden, grey, crops)
 
 
 def _whole_image(dataset: SeededDataset, sample_id: int, channels: int) -> Pixels:

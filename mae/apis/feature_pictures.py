@@ -16,21 +16,24 @@ from torch import Tensor
 
 from mae.apis.features import FeatureExtractor, Features
 from mae.apis.images import NamedImage, Picture, Pictures, name_images
-from mae.apis.token_pictures import feature_extractor
+from mae.apis.token_pictures import feature_extractor, need_library
 from mae.evaluation.checks import is_count
 from mae.evaluation.knn import unit
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 from mae.visualization.captions import caption_of
 from mae.visualization.figures import Drawing
+from mae.visualization.panels import as_pixels
 from mae.visualization.scatter import scatter_chart
-from mae.visualization.sheets import Cell, as_pixels, picture_sheet
+from mae.visualization.sheets import Cell, picture_sheet
 
 Method = Literal['tsne', 'umap']
 OnePerImage = Literal['avg', 'cls']
 _TITLES = {'tsne': 't-SNE', 'umap': 'UMAP'}
+_LIBRARIES = {'tsne': ('sklearn', 'scikit-learn'), 'umap': ('umap', 'umap-learn')}
 _FEWEST = 4  # images that a plane is worth
 _PERPLEXITY = 30.0  # of t-SNE: scikit-learn's
 _NEIGHBOURS = 15  # of UMAP: its own
+_LAST_SEED = 2**32 - 1  # that both take
 
 
 def draw_neighbours(
@@ -47,7 +50,7 @@ def draw_neighbours(
     Below each stands the cosine of its features with the query's. No image is its own neighbour.
 
     Args:
-        model: of this toolbox, from `get_model` or `init_model`.
+        model: as of `draw_attention`.
         images: where neighbours are looked for, see `mae.apis.images.name_images`.
         queries: images to find neighbours of; None takes some of `images`, evenly spaced.
         k: neighbours shown of each, at most M - 1.
@@ -131,7 +134,7 @@ def draw_features(
     Images whose folders differ are coloured by the folder that each lies in, as class folders are.
 
     Args:
-        model: of this toolbox, from `get_model` or `init_model`.
+        model: as of `draw_attention`.
         images: see `mae.apis.images.name_images`.
         method: 'tsne' is scikit-learn's t-SNE, 'umap' is UMAP, which needs `umap-learn`.
         pool: 'avg' of the patch tokens, or the 'cls' token.
@@ -139,14 +142,18 @@ def draw_features(
         seed: of that draw, and of the method.
 
     Raises:
-        DataError: fewer than four images can be read.
-        ImportError: `umap-learn` is not installed.
+        DataError: fewer than four images can be read, or their features are all the same.
+        ImportError: scikit-learn, or `umap-learn`, is not installed.
         NonFiniteError: features are NaN or infinite.
-        ValueError: another method or `pool`, or `max_images` is no count.
+        ValueError: another method or `pool`, `max_images` is no count, or a seed that is none.
     """
     _check_method(method)
     if not is_count(max_images):
         raise ValueError(f'max_images must be a whole number from 1 on, not {max_images!r}')
+    if not isinstance(seed, int) or not 0 <= seed <= _LAST_SEED:
+        raise ValueError(f'seed must be a whole number from 0 to {_LAST_SEED}, not {seed!r}')
+    if method == 'umap':
+        _umap()  # which may be missing, before features are computed
     named, note = _sampled(list(name_images(images)), max_images, seed)
     found = _finite(_extractor(model, pool)([picture for _, picture in named]))
     points = features_in_plane(found.features, method, seed)
@@ -170,14 +177,16 @@ def features_in_plane(
     their first two principal components.
 
     Raises:
-        DataError: fewer than four images.
-        ImportError: `umap-learn` is not installed.
+        DataError: fewer than four images, or features that are all the same.
+        ImportError: scikit-learn, or `umap-learn`, is not installed.
         ValueError: another method.
     """
     _check_method(method)
     M = len(features)
     if M < _FEWEST:
         raise DataError(f'{_TITLES[method]} needs at least {_FEWEST} images, not {M}')
+    if (features == features[0]).all():  # scikit-learn would divide by zero, and crash
+        raise DataError(f'the features of all {M} images are the same: no plane shows them apart')
     rows = features.double().numpy()
     if method == 'tsne':
         from sklearn.manifold import TSNE
@@ -185,14 +194,18 @@ def features_in_plane(
         perplexity = min(_PERPLEXITY, (M - 1) / 3)
         found = TSNE(2, perplexity=perplexity, init='pca', random_state=seed).fit_transform(rows)
     else:
-        try:
-            from umap import UMAP
-        except ImportError as error:
-            raise ImportError(f'UMAP is not there ({error}): pip install umap-learn') from error
-        found = UMAP(
+        found = _umap()(
             n_neighbors=min(_NEIGHBOURS, M - 1), random_state=seed, n_jobs=1
         ).fit_transform(rows)
     return np.asarray(found, np.float64)
+
+
+def _umap() -> Any:
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ImportError(f'UMAP is not there ({error}): pip install umap-learn') from error
+    return UMAP
 
 
 def _extractor(model: Any, pool: str) -> FeatureExtractor:
@@ -211,6 +224,7 @@ def _finite(found: Features) -> Features:
 def _check_method(method: str) -> None:
     if method not in _TITLES:
         raise ConfigError(f"method must be 'tsne' or 'umap', not {method!r}")
+    need_library(*_LIBRARIES[method], _TITLES[method])
 
 
 def _sampled(named: list[NamedImage], most: int, seed: int) -> tuple[list[NamedImage], str]:

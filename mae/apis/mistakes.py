@@ -24,8 +24,8 @@ from mae.evaluation import PerClass
 from mae.evaluation.checks import is_count
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 from mae.utils.text import printable
+from mae.visualization.panels import as_pixels
 from mae.visualization.per_class import confusion_picture, mistakes_picture
-from mae.visualization.sheets import as_pixels
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,10 @@ class TestImages:
             raise ConfigError(f'{name} describes no test: it has no test_dataloader')
         self.loader: DataLoader[Any] = Runner.build_dataloader(options)
         metainfo = getattr(self.dataset, 'metainfo', {})
-        self.classes = list(metainfo.get('classes') or self.classifier.classes)
+        # Of the data where it has a name, which may be of fewer classes than the head's.
+        own = self.classifier.classes
+        names = [str(name) for name in metainfo.get('classes') or ()][: len(own)]
+        self.classes = [*names, *own[len(names) :]]
 
     @property
     def dataset(self) -> Any:
@@ -115,7 +118,9 @@ def confusion_counts(images: TestImages) -> list[list[int]]:
 
     Raises:
         DataError: as of `draw_confusion`.
+        ValueError: `images` are no `TestImages`.
     """
+    _require_images(images)
     metric = PerClass()
     for batch, output in images:
         metric.process(batch, [output])
@@ -157,10 +162,11 @@ def worst_mistakes(images: TestImages, num: int = 24) -> list[Mistake]:
     """The misclassified images with the highest loss, that first; of equal ones the lower id.
 
     Raises:
-        ValueError: `num` is no count.
+        ValueError: `num` is no count, or `images` are no `TestImages`.
     """
     if not is_count(num):
         raise ValueError(f'num must be a whole number from 1 on, not {num!r}')
+    _require_images(images)
     worst = torch.empty(0, 5, dtype=torch.float64)
     for batch, output in images:
         found = _losses(batch, output)
@@ -171,6 +177,11 @@ def worst_mistakes(images: TestImages, num: int = 24) -> list[Mistake]:
         Mistake(int(id_), images.dataset.name(int(id_)), int(label), int(prediction), loss, score)
         for loss, id_, label, prediction, score in worst.tolist()
     ]
+
+
+def _require_images(images: object) -> None:
+    if not isinstance(images, TestImages):
+        raise ValueError(f'give TestImages(config, checkpoint), not a {type(images).__name__}')
 
 
 def _losses(batch: Mapping[str, Any], output: Mapping[str, Tensor]) -> Tensor:

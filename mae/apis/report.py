@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,18 @@ from mae.config.files import shipped_configs
 from mae.config.lineage import Differences, differences_from, is_of_a_start, short
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.files import write_text
-from mae.visualization.logs import read_scalars
-from mae.visualization.run_comparison import MOST_GROUPS, RunGroup, run_comparison
-from mae.visualization.run_facts import commands_of, kind_of, seed_of
-from mae.visualization.run_record import (
+from mae.visualization.clock import this_moment
+from mae.visualization.runs.comparison import MOST_GROUPS, RunGroup, run_comparison
+from mae.visualization.runs.facts import commands_of, kind_of, seed_of
+from mae.visualization.runs.logs import is_training, read_scalars
+from mae.visualization.runs.page import run_report
+from mae.visualization.runs.record import (
     RunFacts,
     RunRecord,
     find_vis_data,
     read_facts,
     read_record,
 )
-from mae.visualization.run_report import run_report
 
 _PAGE = 'report.html'
 
@@ -60,8 +60,7 @@ def report_runs(runs: Sequence[str | Path], out: str | Path | None = None) -> Pa
     found = [_read(Path(run)) for run in runs]
     if len(found) == 1:
         path = Path(out or found[0].work_dir / _PAGE)
-        now = datetime.now().astimezone().strftime('%Y-%m-%d %H:%M %Z')
-        text = run_report(found[0].record, now)
+        text = run_report(found[0].record, this_moment())
     else:
         path = Path(out or 'comparison.html')
         text = _comparison(found)
@@ -125,7 +124,7 @@ def _state_of(work_dir: Path) -> dict[str, Any]:
 def _steps_per_epoch(folder: Path) -> int:
     """Where the second epoch begins, which every log shows; 0 without one."""
     try:
-        records = [r for r in read_scalars(folder / 'scalars.json') if 'iter' in r]
+        records = [r for r in read_scalars(folder / 'scalars.json') if is_training(r)]
     except ValueError:  # `read_record` says it
         return 0
     first = [int(r['iter']) for r in records if r.get('epoch') == 1]

@@ -10,10 +10,12 @@ from typing import Any
 from mmengine.config import Config
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mae.config import load_config
 from mae.engine.data_loaders import batch_per_device, has_own_sampler, with_global_batch
 from mae.engine.loops import TrainLoop
 from mae.engine.optim.rate import with_rate
 from mae.engine.optim.schedule import at_each_step
+from mae.evaluation.checks import is_count
 from mae.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -24,6 +26,7 @@ from mae.registry import (
     find,
 )
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.ratio import evenly_spaced
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.figures import Drawing
 
@@ -49,20 +52,22 @@ class LearningRates:
     line: str
 
 
-def draw_schedule(config: Config, *, num_images: int | None = None) -> Drawing:
+def draw_schedule(config: str | Path | Config, *, num_images: int | None = None) -> Drawing:
     """The learning rate over the epochs of a run, or over its steps if it is in steps.
 
     Args:
-        config: from `load_config`, of a training.
+        config: path, name of a shipped config, or `Config`, of a training.
         num_images: of an epoch; None asks the training dataset, which must then be there.
 
     Raises:
         ConfigError: the config describes no training by `TrainLoop`, or no schedule.
         DataError: the dataset is not there.
+        ValueError: `num_images` is no count.
     """
+    config = load_config(config)
     rates = learning_rates(config, num_images=num_images)
     in_epochs = config.train_cfg.get('max_epochs') is not None
-    chosen = sorted({round(n * (rates.steps - 1) / (_POINTS - 1)) for n in range(_POINTS)})
+    chosen = evenly_spaced(rates.steps, _POINTS)
     x = [step / rates.steps_per_epoch if in_epochs else float(step) for step in chosen]
     series = [Series('fastest', x, [rates.highest[step] for step in chosen])]
     if rates.lowest != rates.highest:
@@ -84,8 +89,11 @@ def learning_rates(config: Config, *, num_images: int | None = None) -> Learning
     Raises:
         ConfigError: as of `draw_schedule`.
         DataError: as of `draw_schedule`.
+        ValueError: as of `draw_schedule`.
     """
-    _require_training(config)
+    if num_images is not None and not is_count(num_images):
+        raise ValueError(f'num_images must be a whole number from 1 on, not {num_images!r}')
+    require_training(config)
     sampler = _sampler(config, num_images)
     options, line = with_rate(config.optim_wrapper, config.get('base_lr'), sampler, 1)
     constructor = {
@@ -125,15 +133,23 @@ def config_name(config: Config) -> str:
     return Path(getattr(config, 'filename', None) or 'a config').stem
 
 
-def _require_training(config: Config) -> None:
-    """Refuse a config without the parts of a training by `TrainLoop`."""
+def require_training(config: Config) -> None:
+    """Refuse a config without the parts of a training by `TrainLoop`.
+
+    Raises:
+        ConfigError: names what is missing, or the other loop.
+    """
     name = getattr(config, 'filename', None) or 'the config'
     for key in ('model', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
         if not config.get(key):
             raise ConfigError(f'{name} describes no training: {key} is missing')
-    loop = find(LOOPS, config.train_cfg.get('type'))
-    if loop is not TrainLoop:
-        raise ConfigError(f'{name}: only the schedule of a TrainLoop can be drawn')
+    loop = config.train_cfg.get('type')
+    if find(LOOPS, loop) is not TrainLoop:
+        raise ConfigError(f"{name}: train_cfg.type must be 'TrainLoop', not {loop!r}")
+    for key in ('max_epochs', 'max_steps'):
+        length = config.train_cfg.get(key)
+        if length is not None and length < 1:
+            raise ConfigError(f'{name}: train_cfg.{key} must be at least 1, not {length}')
 
 
 def _sampler(config: Config, num_images: int | None) -> Any:
@@ -143,7 +159,7 @@ def _sampler(config: Config, num_images: int | None) -> Any:
     options = with_global_batch(config.train_dataloader, total)
     if not has_own_sampler(options):
         raise ConfigError("only schedules with train_dataloader.sampler.type='GlobalBatchSampler'")
-    dataset = range(num_images or 0) if num_images else _dataset(options['dataset'])
+    dataset = range(num_images) if num_images else _dataset(options['dataset'])
     sampler = dict(options['sampler'])
     total, most = sampler.get('global_batch_size'), options['batch_size']
     fitting = most if total is None else batch_per_device(most, total, 1)

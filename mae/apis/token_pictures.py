@@ -6,6 +6,7 @@ A heads of a block, D width.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from torch import Tensor, nn
 from mae.apis.features import FeatureExtractor
 from mae.apis.images import Pictures, name_images
 from mae.apis.inference import Failure, report_failures
+from mae.apis.zoo import LoadedModel
 from mae.models.layers.attention import Attention
 from mae.models.layers.attention_maps import attention_rollout, attention_weights
 from mae.utils.errors import DataError, NonFiniteError
 from mae.visualization.captions import caption_of
-from mae.visualization.sheets import Cell, as_pixels, heat_over, picture_sheet
+from mae.visualization.panels import as_pixels
+from mae.visualization.sheets import Cell, heat_over, picture_sheet
 
 _MOST = 64  # images of a picture
 _AT_ONCE = 16  # images encoded together
@@ -37,7 +40,8 @@ def draw_attention(
     blocks up to that one. An encoder without a class token shows the mean of its patches.
 
     Args:
-        model: of this toolbox, from `get_model` or `init_model`.
+        model: of this toolbox, from `get_model` or `init_model`, for files of 8 bits; or what
+            `mae.apis.zoo.load_model` returns, whose config says how many bits are read.
         images: paths, folders, arrays and more, see `mae.apis.images.name_images`.
         block: number from 0, or from the last one, which is -1.
         heads: also each head of the block alone.
@@ -48,9 +52,10 @@ def draw_attention(
         ValueError: there is no such block, its blocks attend in windows or with relative
             positions, or the images have neither 1 nor 3 channels.
     """
-    names, pixels = read_all(model, images)
-    encoder = model.encoder
+    extract = feature_extractor(model)
+    model, encoder = extract.model, extract.model.encoder
     last = block_number(encoder, block)
+    names, pixels = read_all(extract, images)
     rows = []
     for number, image in enumerate(pixels):
         shown = as_pixels(image)
@@ -76,7 +81,7 @@ def attention_of(model: Any, images: Tensor, block: int) -> list[Tensor]:
 
     Args:
         model: in evaluation mode.
-        images: uint8 (M, C, H, W).
+        images: uint8 or uint16 (M, C, H, W).
         block: from 0.
 
     Raises:
@@ -115,8 +120,8 @@ def block_number(encoder: Any, block: int) -> int:
         ValueError: the encoder has no such block.
     """
     depth = len(encoder.blocks)
-    if not -depth <= block < depth:
-        raise ValueError(f'the encoder has blocks 0 to {depth - 1}, and no block {block}')
+    if not isinstance(block, int) or not -depth <= block < depth:
+        raise ValueError(f'the encoder has blocks 0 to {depth - 1}, and no block {block!r}')
     return block % depth
 
 
@@ -146,18 +151,22 @@ def draw_pca(model: Any, images: Pictures) -> Image.Image:
     together, each from its 1st to its 99th percentile.
 
     Args:
-        model: of this toolbox, from `get_model` or `init_model`.
+        model: of this toolbox, from `get_model` or `init_model`, for files of 8 bits; or what
+            `mae.apis.zoo.load_model` returns, whose config says how many bits are read.
         images: paths, folders, arrays and more, see `mae.apis.images.name_images`.
 
     Raises:
         DataError: no image can be read, or they are more than 64.
+        ImportError: scikit-learn is not installed.
         NonFiniteError: tokens are NaN or infinite.
         ValueError: the tokens are narrower than three, there are not more than three patches, or
             the images have neither 1 nor 3 channels.
     """
-    names, pixels = read_all(model, images)
+    need_library('sklearn', 'scikit-learn', 'a principal component analysis')
+    extract = feature_extractor(model)
+    model, prefix = extract.model, extract.model.encoder.num_prefix_tokens
+    names, pixels = read_all(extract, images)
     shown = [as_pixels(image) for image in pixels]
-    prefix = model.encoder.num_prefix_tokens
     tokens = [
         model.extract_features(
             model.data_preprocessor({'inputs': part}, False)['inputs'], 'tokens'
@@ -171,6 +180,16 @@ def draw_pca(model: Any, images: Pictures) -> Image.Image:
         for name, image, patches in zip(names, shown, colours, strict=True)
     ]
     return picture_sheet(rows, ['image', 'patch tokens'])
+
+
+def need_library(module: str, package: str, what: str) -> None:
+    """Refuse what takes a library that training does without, before work is done for it.
+
+    Raises:
+        ImportError: it is not installed; says how it is.
+    """
+    if find_spec(module) is None:
+        raise ImportError(f'{what} needs {package}, which is not there: pip install {package}')
 
 
 def principal_components(tokens: Tensor) -> NDArray[np.float64]:
@@ -205,16 +224,14 @@ def as_colours(components: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.asarray((255 * level.clip(0, 1)).round(), np.uint8)
 
 
-def read_all(model: Any, images: Pictures) -> tuple[list[str], Tensor]:
-    """Names and pixels, uint8 (M, C, H, W), of all images that can be read, cut as in evaluation.
+def read_all(extract: FeatureExtractor, images: Pictures) -> tuple[list[str], Tensor]:
+    """Names and pixels (M, C, H, W) of all images that can be read, cut as in evaluation.
 
     What cannot be read is named on stderr.
 
     Raises:
         DataError: none can be read, or they are too many for one picture.
-        ValueError: no model of this toolbox.
     """
-    extract = feature_extractor(model)
     pictures = [picture for _, picture in name_images(images)]
     if len(pictures) > _MOST:
         raise DataError(
@@ -236,9 +253,10 @@ def feature_extractor(model: Any, **options: Any) -> FeatureExtractor:
     Raises:
         ValueError: no model of this toolbox, or a wrong option.
     """
-    if not isinstance(model, nn.Module):
+    module = model.model if isinstance(model, LoadedModel) else model
+    if not isinstance(module, nn.Module):
         raise ValueError(
             f'give a model, from get_model or init_model, not a {type(model).__name__}'
         )
-    device = next(model.parameters()).device
+    device = next((each.device for each in module.parameters()), torch.device('cpu'))
     return FeatureExtractor(model, device=device, amp=None, **options)

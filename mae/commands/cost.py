@@ -7,7 +7,7 @@ encoder that sees the visible patches alone, a decoder that predicts the hidden 
 import argparse
 from collections.abc import Sequence
 
-from mae.commands.picture.arguments import add_config
+from mae.commands.arguments import add_config
 from mae.utils.command_line import parse
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mae.commands.picture.arguments import CHART
+from mae.commands.arguments import CHART, require_place
 from mae.utils.command_line import parse
 
 
@@ -27,23 +27,27 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     args = parse(parser, argv)
     if args.out is not None and args.out.suffix.lower() not in CHART:
         parser.error(f'--out must end in {" or ".join(CHART)}, not {args.out}')
+    if args.out is not None:
+        require_place(args.out)
     return args
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Print tables, and draw; `argv` stands for the command line."""
     args = parse_args(argv, prog)
-    from mae.visualization.log_table import scalar_rows, seconds_per_step, split_records
+    from mae.visualization.runs.log_table import scalar_rows, split_records
+    from mae.visualization.runs.logs import seconds_per_step
 
     runs = {str(run): split_records(_read(run)) for run in args.runs}
-    known = {key for parts in runs.values() for part in parts for record in part for key in record}
+    records = [record for parts in runs.values() for part in parts for _, record in part]
+    known = {key for record in records for key in record}
     _require(args.keys or (), known)
     for run, (training, evaluation) in runs.items():
-        seconds = seconds_per_step(training)
+        seconds = seconds_per_step([record for _, record in training])
         said = '' if seconds is None else f': {seconds:.4g} s a step'
         print(f'{run}{said}')
-        _print_table('training, at step', scalar_rows(training), args.keys)
-        _print_table('evaluation, at epoch or step', scalar_rows(evaluation), args.keys)
+        _print_table('training', scalar_rows(training), args.keys)
+        _print_table('evaluation', scalar_rows(evaluation), args.keys)
     if args.out is not None:
         _draw(runs, (args.keys or ['loss'])[0], args.out)
 
@@ -55,7 +59,7 @@ def _read(run: Path) -> list[dict[str, float]]:
         DataError: there is no log, or an empty one.
     """
     from mae.utils.errors import DataError
-    from mae.visualization.logs import find_scalars, read_scalars
+    from mae.visualization.runs.logs import find_scalars, read_scalars
 
     path: Path | None = run if run.is_file() else find_scalars(run)
     if path is None:
@@ -76,7 +80,7 @@ def _require(keys: Sequence[str], known: set[str]) -> None:
 
 
 def _print_table(title: str, rows: Sequence[Any], keys: Sequence[str] | None) -> None:
-    """Rows of one kind of records; nothing if there is none."""
+    """Rows of one kind of records, extremes with their steps; nothing if there is none."""
     from rich.console import Console
     from rich.table import Table
 
@@ -96,14 +100,15 @@ def _print_table(title: str, rows: Sequence[Any], keys: Sequence[str] | None) ->
 def _draw(runs: dict[str, Any], key: str, path: Path) -> None:
     from mae.visualization.curves import line_chart
     from mae.visualization.figures import Drawing, save_figure
-    from mae.visualization.log_table import curve_of
+    from mae.visualization.runs.log_table import curve_of
 
+    names = [Path(run).name for run in runs]
+    if not all(names) or len({*names}) < len(names):
+        names = [*runs]
     curves = [
-        curve_of([*training, *evaluation], key, Path(run).name)
-        for run, (training, evaluation) in runs.items()
+        curve_of([*training, *evaluation], key, name)
+        for name, (training, evaluation) in zip(names, runs.values(), strict=True)
     ]
-    trains = any(key in record for training, _ in runs.values() for record in training)
-    x_label = 'step' if trains else 'epoch or step'
-    svg = line_chart(curves, title=key, x_label=x_label, y_label=key)
+    svg = line_chart(curves, title=key, x_label='step', y_label=key)
     save_figure(Drawing(key, svg, ', '.join(runs)), path)
     print(f'wrote {path}')

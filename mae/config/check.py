@@ -277,6 +277,8 @@ def _hint(name: str, registries: tuple[Registry, ...], scope: str) -> str:
             *_SISTERS,
             *(child for registry in registries for child in registry.root.children),
         }
+        if package in _SISTERS:
+            return f', as {package} is not installed: pip install {package}'
         return f', as there is no package {package!r}{did_you_mean(package, scopes)}'
     known = {other for registry in registries for other in _names(in_scope(registry, scope))}
     if not package and any(_get(in_scope(registry, 'mae'), plain) for registry in registries):

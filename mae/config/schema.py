@@ -145,14 +145,14 @@ class DefaultHooks(TypedDict, total=False):
     logger: Hook
     param_scheduler: Hook
     checkpoint: Hook
-    dense_report: Hook | None
+    dense_report: Hook
     guard: Hook
     run_state: Hook
     stop: Hook
     watchdog: Hook
     bad_samples: Hook
-    run_report: Hook | None
-    progress: Hook | None
+    run_report: Hook
+    progress: Hook
     visualization: Hook
 
 

@@ -57,12 +57,13 @@ class ConfigSource:
             yield from base.files()
 
 
-def read_source(path: Path, heirs: Sequence[Path] = ()) -> ConfigSource:
+def read_source(path: Path, heirs: Sequence[Path] = (), *, is_trusted: bool = True) -> ConfigSource:
     """A file and its bases, which must be there.
 
     Args:
         path: a file in one of mmengine's formats: Python, JSON or YAML.
         heirs: paths of the files that inherit from it, the nearest last.
+        is_trusted: False refuses YAML and JSON, as a YAML file can run code where it is read.
 
     Raises:
         ConfigError: names the file, and the line that is wrong in it.
@@ -75,9 +76,11 @@ def read_source(path: Path, heirs: Sequence[Path] = ()) -> ConfigSource:
         bases = [*_bases(tree, path), *_imported_bases(tree, path)]
         source.is_pure = _is_pure(tree)
         _Variables(source).visit(tree)
-    else:
+    elif is_trusted:
         bases = [*_bases_of_data(path)]
-    source.bases = [read_source(base, [*heirs, path]) for base in bases]
+    else:
+        raise ConfigError(f'{path} is not read in an import; its bases must be Python files')
+    source.bases = [read_source(base, [*heirs, path], is_trusted=is_trusted) for base in bases]
     return source
 
 
@@ -160,7 +163,7 @@ def _parse(path: Path) -> ast.Module:
         return ast.parse(text, str(path))
     except SyntaxError as error:
         raise ConfigError(f'{path}:{error.lineno}: {error.msg}') from error
-    except ValueError as error:
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, or endless nesting
         raise ConfigError(f'{path} is not a Python file: {error}') from error
 
 

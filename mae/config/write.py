@@ -1,6 +1,7 @@
 """Writes config files that inherit another: only what differs, each value perhaps with a reason."""
 
 import keyword
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,4 +126,5 @@ def _literal(value: Any) -> str:
         return f'[{", ".join(map(_literal, value))}]'
     if isinstance(value, tuple):
         return f'({", ".join(map(_literal, value))}{"," * (len(value) == 1)})'
-    return repr(value)
+    is_word = isinstance(value, float) and not math.isfinite(value)  # `inf` is no Python
+    return f"float('{value}')" if is_word else repr(value)

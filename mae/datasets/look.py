@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
+from torch import Tensor
 
 from mae.datasets.transforms import DecodeImage
 from mae.datasets.transforms.deep import stored_bits
@@ -17,6 +18,7 @@ from mae.utils.text import first_line
 _GREY_MODES = ('1', 'L', 'LA', 'La')
 _SAMPLES_PER_PIXEL = 277  # TIFF 6.0
 _MOST_PIXELS = 1 << 16  # of an image that go into means and deviations
+_PER_LEVEL = 257  # of 65,535 values, for a grey level of 0..255
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,25 @@ def _look_at_array(data: bytes, max_pixels: int) -> Look:
     return _measure(pixels, has_alpha=False, bits=bits)
 
 
-def _measure(pixels: torch.Tensor, has_alpha: bool, bits: int) -> Look:
+def _measure(pixels: Tensor, has_alpha: bool, bits: int) -> Look:
     C, H, W = pixels.shape
+    levels = some_levels(pixels)
+    highest = float(levels.max())
+    upper = round(highest * _PER_LEVEL) >> 8 if bits == 16 else int(highest)
+    sums = torch.stack([levels.mean(1), levels.square().mean(1)], 1).tolist()
+    return Look(C, (H, W), has_alpha, bits, upper, tuple((m, s) for m, s in sums))
+
+
+def some_levels(pixels: Tensor) -> Tensor:
+    """Grey levels of some pixels, spread over an image: float64 (C, N), 0..255.
+
+    Args:
+        pixels: (C, H, W), uint8, or uint16, which give fractions.
+    """
+    H, W = pixels.shape[1:]
     step = max(1, int((H * W / _MOST_PIXELS) ** 0.5))
     some = pixels[:, ::step, ::step].double().flatten(1)
-    levels = int(some.max()) >> (bits - 8)
-    some /= 257 if bits == 16 else 1
-    sums = torch.stack([some.mean(1), some.square().mean(1)], 1).tolist()
-    return Look(C, (H, W), has_alpha, bits, levels, tuple((m, s) for m, s in sums))
+    return some / _PER_LEVEL if pixels.dtype == torch.uint16 else some
 
 
 def _require_few_channels(image: ImageFile) -> None:

@@ -14,6 +14,7 @@ from mae.datasets.sources.folder import IMAGE_EXTENSIONS, ImageFolder
 from mae.datasets.sources.walk import class_folders, list_folder
 from mae.utils.errors import DataError
 from mae.utils.hardware import cores_at_hand
+from mae.utils.ratio import evenly_spaced
 from mae.utils.text import printable
 
 # Headers and pixels are read of so many images at most, spread evenly over the folder: all of a
@@ -169,8 +170,7 @@ def survey(root: str, *, split: str = '', labelled: bool = False, sample: int = 
     root = os.path.abspath(os.path.expanduser(root))
     source, extensions = _source(root, split)
     total = len(source)
-    indices = np.unique(np.linspace(0, total - 1, min(sample, total)).round().astype(int))
-    paths = [str(source.get_data_info(int(index))['img_path']) for index in indices]
+    paths = [str(source.get_data_info(i)['img_path']) for i in evenly_spaced(total, sample)]
     with ThreadPoolExecutor(cores_at_hand()) as pool:
         found = list(pool.map(look_at, paths))
     looks = tuple(look for look in found if isinstance(look, Look))

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mae.apis.schedule_picture import LearningRates
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.pace import Pace
-from mae.doctor.schedule import run_steps
 from mae.doctor.subject import Subject, global_batch
 from mae.doctor.words import duration, size
 
@@ -33,10 +33,11 @@ class Length:
     val_images: int
 
 
-def length_of(config: Mapping[str, Any], steps_per_epoch: int, val_images: int) -> Length:
-    """Count the steps and validations of a run."""
+def length_of(
+    config: Mapping[str, Any], steps: int, steps_per_epoch: int, val_images: int
+) -> Length:
+    """Count the epochs and validations of a run."""
     loop = config['train_cfg']
-    steps = run_steps(loop, steps_per_epoch)
     epochs = -(-steps // steps_per_epoch)
     if not val_images:
         return Length(steps, epochs, 0, 0)
@@ -88,7 +89,7 @@ def judge_disk(checkpoint: int, kept: int, free: int) -> list[FoundFault]:
 
 
 def examine_cost(
-    subject: Subject, pace: Pace | None, update: float, steps_per_epoch: int
+    subject: Subject, pace: Pace | None, update: float, rates: LearningRates
 ) -> ExaminedPart:
     """Hours and bytes of the run.
 
@@ -96,12 +97,12 @@ def examine_cost(
         subject: what is examined.
         pace: of the rehearsal; None where it failed.
         update: seconds of the optimizer's update.
-        steps_per_epoch: of the run.
+        rates: of the run, one a step.
     """
     config = subject.config
     values = (*subject.model.parameters(), *subject.model.buffers())
     checkpoint = _TIMES * sum(value.numel() * value.element_size() for value in values)
-    kept = checkpoints_kept(config, subject, steps_per_epoch)
+    kept = checkpoints_kept(config, rates.steps, rates.steps_per_epoch)
     findings = judge_disk(checkpoint, kept, subject.host.disk)
     stay = f'{kept} stay' if kept else 'none is written'
     lines = [f'a checkpoint takes {size(checkpoint)}, and {stay}']
@@ -111,7 +112,7 @@ def examine_cost(
     if pace is not None and pace.step:
         total, measured = global_batch(config), subject.plan.global_batch
         val = 0 if subject.val_dataset is None else len(subject.val_dataset)
-        length = length_of(config, steps_per_epoch, val)
+        length = length_of(config, rates.steps, rates.steps_per_epoch, val)
         seconds = seconds_to_end(length, pace, update, total, measured)
         million = 1e6 / total * (seconds / length.steps)
         facts['hours_per_million_images'] = million / 3600
@@ -123,7 +124,7 @@ def examine_cost(
     return ExaminedPart('cost', lines, findings, facts)
 
 
-def checkpoints_kept(config: Mapping[str, Any], subject: Subject, steps_per_epoch: int) -> int:
+def checkpoints_kept(config: Mapping[str, Any], steps: int, steps_per_epoch: int) -> int:
     """Checkpoints that lie in the work dir at the end; 0 of a run that writes none."""
     hook = (config.get('default_hooks') or {}).get('checkpoint', {})
     if hook is None:
@@ -131,7 +132,6 @@ def checkpoints_kept(config: Mapping[str, Any], subject: Subject, steps_per_epoc
     kept: int = hook.get('max_keep', 2)
     if kept > 0:
         return max(2, kept) + bool(hook.get('save_best'))
-    steps = run_steps(config['train_cfg'], steps_per_epoch)
     interval = max(1, hook.get('interval', 1))
     if hook.get('by', 'epoch') == 'epoch':
         interval *= steps_per_epoch

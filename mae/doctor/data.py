@@ -15,19 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mae.datasets.look import some_levels
 from mae.datasets.transforms import DecodeImage
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.words import listed
 from mae.utils.digest import file_digest, tensor_sha256
 from mae.utils.errors import DataError
 from mae.utils.hardware import cores_at_hand
+from mae.utils.ratio import evenly_spaced
 from mae.utils.text import first_line, printable
 
 SAMPLE = 192  # images that are decoded, spread over the dataset
 _MOST_FILES = 20_000  # whose sizes are compared; the contents only of files of one size
 _MOST_BYTES = 1 << 30  # that are hashed
-_MOST_PIXELS = 1 << 16  # of an image, for its mean
-_FLAT = 1.0  # deviation, in levels of 8 or 16 bits, up to which an image shows one colour
+# Deviation in grey levels up to which an image of that type shows one colour.
+_FLAT = {torch.uint8: 1.0, torch.uint16: 1 / 256}
 # How far the normalised images may be from mean 0 and deviation 1. Photographs of one kind, such
 # as snow or forests, are off by up to half a deviation; a mean of another scale by two or more.
 _FAR, _FACTOR = 0.75, 2.0
@@ -55,12 +57,6 @@ class Decoded:
     is_flat: bool
 
 
-def spread_indices(number: int, sample: int) -> list[int]:
-    """Indices from the first to the last, evenly, at most `sample` of them."""
-    steps = np.linspace(0, number - 1, min(sample, number)).round().astype(int)
-    return [int(index) for index in np.unique(steps)]
-
-
 def decode_sample(
     source: Any, decode: DecodeImage, sample: int = SAMPLE
 ) -> tuple[list[Decoded], list[tuple[str, str]]]:
@@ -68,8 +64,8 @@ def decode_sample(
 
     Args:
         source: of the images.
-        decode: images as the model takes them.
-        sample: number of images.
+        decode: with the channels and bits of the run.
+        sample: number of images at most, spread over the source.
 
     Returns:
         The images, and (path, reason) of those that cannot be read.
@@ -84,18 +80,16 @@ def decode_sample(
             return name, first_line(error).removeprefix(f'{name}: ')
 
     with ThreadPoolExecutor(cores_at_hand()) as pool:
-        found = list(pool.map(one, spread_indices(len(source), sample)))
+        found = list(pool.map(one, evenly_spaced(len(source), sample)))
     good = [each for each in found if isinstance(each, Decoded)]
     return good, [each for each in found if not isinstance(each, Decoded)]
 
 
 def _measured(name: str, pixels: Tensor) -> Decoded:
     H, W = pixels.shape[1:]
-    step = max(1, int((H * W / _MOST_PIXELS) ** 0.5))
-    some = pixels[:, ::step, ::step].double().flatten(1)
-    is_flat = bool((some.std(1, unbiased=False) < _FLAT).all())
-    some /= 257 if pixels.dtype == torch.uint16 else 1
-    moments = torch.stack([some.mean(1), some.square().mean(1)])
+    levels = some_levels(pixels)
+    moments = torch.stack([levels.mean(1), levels.square().mean(1)])
+    is_flat = bool((levels.std(1, unbiased=False) < _FLAT[pixels.dtype]).all())
     return Decoded(name, (H, W), moments, tensor_sha256(pixels), is_flat)
 
 
@@ -108,7 +102,7 @@ def examine_data(
         dataset: a `SeededDataset`.
         val_dataset: likewise, or None.
         config: of the run.
-        decode: images as the model takes them.
+        decode: with the channels and bits of the run.
     """
     source = dataset.source
     kind = type(getattr(source, 'source', source)).__name__  # within a quarantine
@@ -142,7 +136,7 @@ def statistics(images: Sequence[Decoded]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel in grey levels."""
     mean, square = torch.stack([image.moments for image in images]).mean(0)
     std = (square - mean.square()).clamp(min=0).sqrt()
-    return [float(f'{x:.4g}') for x in mean.tolist()], [float(f'{x:.4g}') for x in std.tolist()]
+    return [round(x, 4) for x in mean.tolist()], [round(x, 4) for x in std.tolist()]
 
 
 def judge_unreadable(
@@ -266,5 +260,5 @@ def _paths(source: Any) -> list[str]:
     first = source.get_data_info(0)
     if 'img_path' not in first or not {'img', 'img_bytes'}.isdisjoint(first):
         return []
-    indices = spread_indices(len(source), _MOST_FILES)
+    indices = evenly_spaced(len(source), _MOST_FILES)
     return [str(source.get_data_info(index)['img_path']) for index in indices]

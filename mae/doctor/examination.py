@@ -7,24 +7,22 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
 from mae.apis.images import decoded_bits
-from mae.datasets import GlobalBatchSampler
+from mae.apis.schedule_picture import config_name, learning_rates, require_training
 from mae.datasets.transforms import DecodeImage
 from mae.doctor.cost import examine_cost
 from mae.doctor.data import examine_data
 from mae.doctor.environment import Host, environment
 from mae.doctor.findings import Examination, ExaminedPart, FoundFault
 from mae.doctor.labels import examine_labels
-from mae.doctor.learning import examine_learning, peak_rate
+from mae.doctor.learning import examine_learning
 from mae.doctor.memory import base_of, examine_memory, forget_peak, peak_bytes
 from mae.doctor.pace import Pace, examine_pace
 from mae.doctor.schedule import examine_schedule
-from mae.doctor.subject import Subject, global_batch, prepare
-from mae.utils.errors import ConfigError
+from mae.doctor.subject import Subject, prepare
 
 SECONDS = 60.0  # for steps; looking at data and building take as long again at most
 _LEARNING = 0.7  # of these, for the steps on one batch
@@ -48,11 +46,7 @@ def examine_run(
         ConfigError: the config describes no training, or states something impossible.
         DataError: the data of a dense task cannot be read.
     """
-    for key in ('model', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
-        if not config.get(key):
-            raise ConfigError(
-                f'the config describes no training: {key} is missing in {config.filename}'
-            )
+    require_training(config)
     start = time.perf_counter()
     parts: list[ExaminedPart] = []
 
@@ -67,16 +61,17 @@ def examine_run(
         subject = prepare(config, known, Path(folder))
         for part in _parts(subject, seconds):
             add(part)
-    name = Path(config.filename).stem if config.filename else 'a config'
-    return Examination(name, parts, time.perf_counter() - start)
+    return Examination(config_name(config), parts, time.perf_counter() - start)
 
 
 def _parts(subject: Subject, seconds: float) -> Iterator[ExaminedPart]:
     yield from _data_parts(subject)
-    steps_per_epoch = _steps_per_epoch(subject)
-    width = subject.model.encoder.embed_dim
-    yield examine_schedule(subject.config, peak_rate(subject), width, steps_per_epoch)
-    learning = _guarded('learning', lambda: examine_learning(subject, _LEARNING * seconds))
+    rates = learning_rates(subject.config, num_images=len(subject.dataset))
+    yield examine_schedule(subject.config, rates, subject.model.encoder.embed_dim)
+    peak_rate = max(rates.highest)
+    learning = _guarded(
+        'learning', lambda: examine_learning(subject, peak_rate, _LEARNING * seconds)
+    )
     yield learning
     device = subject.host.device
     base, counts = base_of(subject), forget_peak(device)
@@ -84,14 +79,15 @@ def _parts(subject: Subject, seconds: float) -> Iterator[ExaminedPart]:
 
     def run() -> ExaminedPart:
         part, pace = examine_pace(subject, _REHEARSAL * seconds)
-        found.append(pace)
+        if pace is not None:
+            found.append(pace)
         return part
 
     yield _guarded('pace', run)
     peak = peak_bytes(device) if counts and found else None
     yield examine_memory(subject, base, peak)
     update = float(learning.facts.get('update_seconds', 0.0))
-    yield examine_cost(subject, found[0] if found else None, update, steps_per_epoch)
+    yield examine_cost(subject, found[0] if found else None, update, rates)
 
 
 def _data_parts(subject: Subject) -> Iterator[ExaminedPart]:
@@ -99,15 +95,16 @@ def _data_parts(subject: Subject) -> Iterator[ExaminedPart]:
         why = 'not there' if subject.is_random else 'not a SeededDataset'
         yield ExaminedPart('data', [f'not examined: {why}'], subject.findings)
         return
-    decode = DecodeImage(subject.model.encoder.in_channels, bits=_bits(subject.config))
-    look = examine_data(subject.dataset, subject.val_dataset, subject.config, decode)
+    config, val_dataset = subject.config, subject.val_dataset
+    decode = DecodeImage(subject.model.encoder.in_channels, bits=decoded_bits(config))
+    look = examine_data(subject.dataset, val_dataset, config, decode)
     findings = [*subject.findings, *look.findings]
     yield ExaminedPart(look.name, look.lines, findings, look.facts)
     classes = getattr(subject.model, 'num_classes', None)
-    if subject.config.model.type == 'Classifier' and classes:
+    if config.model.type == 'Classifier' and classes:
         yield _guarded(
             'labels',
-            lambda: examine_labels(subject.dataset, subject.val_dataset, classes, decode),
+            lambda: examine_labels(subject.dataset, val_dataset, classes, decode),
         )
 
 
@@ -117,17 +114,6 @@ def _guarded(name: str, examine_part: Callable[[], ExaminedPart]) -> ExaminedPar
         return examine_part()
     except ValueError as error:
         return ExaminedPart(name, ['not examined'], [FoundFault('run_refused', str(error))])
-
-
-def _steps_per_epoch(subject: Subject) -> int:
-    loader = subject.config.train_dataloader
-    options: dict[str, Any] = dict(loader.sampler)
-    options.pop('type')
-    total = options.pop('global_batch_size', None) or global_batch(subject.config)
-    sampler = GlobalBatchSampler(
-        subject.dataset, batch_size=loader.batch_size, global_batch_size=total, **options
-    )
-    return sampler.steps_per_epoch
 
 
 def _image_bytes(config: Config) -> int:

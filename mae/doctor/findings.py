@@ -214,12 +214,17 @@ class FoundFault:
     Attributes:
         name: of the fault, a key of `FAULTS`.
         what: is the case here, with its numbers.
-        where: config key, or what else holds the cause; '' takes the fault's.
+        place: config key, or what else holds the cause; '' takes that of the fault.
     """
 
     name: str
     what: str
-    where: str = ''
+    place: str = ''
+
+    @property
+    def where(self) -> str:
+        """Config key, or what else holds the cause."""
+        return self.place or FAULTS[self.name].where
 
     @property
     def severity(self) -> Severity:
@@ -237,7 +242,7 @@ class FoundFault:
             'name': self.name,
             'severity': self.severity.name.lower(),
             'what': self.what,
-            'where': self.where or FAULTS[self.name].where,
+            'where': self.where,
             'cure': self.cure,
         }
 

@@ -49,7 +49,7 @@ def examine_labels(
         dataset: a `SeededDataset`.
         val_dataset: likewise, or None.
         num_classes: of the head.
-        decode: images as the model takes them.
+        decode: with the channels and bits of the run.
     """
     if len(dataset.source) > _MOST_LABELS:
         return ExaminedPart('labels', [f'not examined: more than {_MOST_LABELS:,} images'])

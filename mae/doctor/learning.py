@@ -56,11 +56,12 @@ class Steps:
         return is_low and max(self.losses) <= _RISE * abs(first)
 
 
-def examine_learning(subject: Subject, seconds: float) -> ExaminedPart:
+def examine_learning(subject: Subject, peak_rate: float, seconds: float) -> ExaminedPart:
     """Take the steps, and look at what they leave.
 
     Args:
         subject: what is examined; its weights change.
+        peak_rate: highest learning rate of the run.
         seconds: about as long as the steps may take.
     """
     batch = next(subject.loader.epoch(0))[0]
@@ -83,7 +84,7 @@ def examine_learning(subject: Subject, seconds: float) -> ExaminedPart:
     if math.isfinite(loss):
         cost = subject.probe.seconds * len(batch['ids'])
         number = max(FEWEST_STEPS, min(STEPS, int(seconds / cost)))
-        rate = peak_rate(subject) * (len(batch['ids']) / global_batch(subject.config)) ** 0.5
+        rate = peak_rate * (len(batch['ids']) / global_batch(subject.config)) ** 0.5
         first = take_steps(subject, batch, rate, number, seconds)
         number = len(first.losses) - 1
         lines.append(
@@ -212,14 +213,6 @@ def judge_masks(first: Tensor, second: Tensor, masker: object) -> list[FoundFaul
         'in the next epoch'
     )
     return [FoundFault('masks_equal', what)]
-
-
-def peak_rate(subject: Subject) -> float:
-    """Learning rate of the run after its warm-up."""
-    config = subject.config
-    if config.get('base_lr') is None:
-        return float(config.optim_wrapper.optimizer.lr)
-    return float(config.base_lr * global_batch(config) / 256)
 
 
 def take_steps(

@@ -7,7 +7,7 @@ import torch
 
 from mae.doctor.environment import Host
 from mae.doctor.findings import ExaminedPart, FoundFault
-from mae.doctor.subject import FULLEST, BatchPlan, Probe, Subject, global_batch
+from mae.doctor.subject import FULLEST, Probe, Subject, global_batch
 from mae.doctor.words import size
 
 _NEARLY = 0.85  # of the free memory
@@ -96,18 +96,16 @@ def examine_memory(subject: Subject, base: int, peak: int | None) -> ExaminedPar
     """
     probe, host, plan = subject.probe, subject.host, subject.plan
     batch = min(subject.config.train_dataloader.batch_size, global_batch(subject.config))
-    is_measured = plan.is_whole and peak is not None
-    total = (
-        float(peak) if plan.is_whole and peak is not None else expected_bytes(probe, batch, base)
-    )
+    measured = peak if plan.is_whole else None
+    total = expected_bytes(probe, batch, base) if measured is None else float(measured)
     findings = judge_batch(batch, probe, host.memory)
     return ExaminedPart(
         'memory',
-        _lines(probe, host, plan, batch, total),
+        _lines(probe, host, batch, total, is_measured=measured is not None),
         findings,
         {
             'peak_bytes': total,
-            'is_measured': is_measured,
+            'is_measured': measured is not None,
             'bytes_per_image': probe.image_bytes,
             'static_bytes': probe.static_bytes,
             'batch_that_fits': None if host.memory is None else largest_batch(probe, host.memory),
@@ -115,8 +113,8 @@ def examine_memory(subject: Subject, base: int, peak: int | None) -> ExaminedPar
     )
 
 
-def _lines(probe: Probe, host: Host, plan: BatchPlan, batch: int, total: float) -> list[str]:
-    how = 'measured' if plan.is_whole else 'expected'
+def _lines(probe: Probe, host: Host, batch: int, total: float, *, is_measured: bool) -> list[str]:
+    how = 'measured' if is_measured else 'expected'
     of = 'tensors on the GPU' if host.device == 'cuda' else 'the training process'
     lines = [
         f'peak of {of} with {batch} images at once: {size(total)} ({how})',

@@ -1,9 +1,9 @@
 """How fast the run goes: the loader alone, and the first seconds of the run itself."""
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -47,25 +47,29 @@ class Stopwatch(Hook):
 
     Attributes:
         seconds: after the first step until it ends the run.
-        steps: (epoch, seconds of waiting, seconds) of each step but the first of its epoch.
-        firsts: seconds of computing of the first step of each epoch.
-        ends: seconds from the last step of an epoch to the first of the next, without validation.
+        steps: (seconds of waiting, seconds) of each step but the first of its epoch.
+        ends: likewise from the last step of an epoch to the end of the first of the next, without
+            validation; waiting counts from the next epoch's begin.
         validations: seconds of each.
     """
 
     seconds: float
-    steps: list[tuple[int, float, float]] = field(default_factory=list)
-    firsts: list[float] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
+    steps: list[tuple[float, float]] = field(default_factory=list)
+    ends: list[tuple[float, float]] = field(default_factory=list)
     validations: list[float] = field(default_factory=list)
     _begin: float = 0.0
     _mark: float = 0.0
     _ready: float = 0.0
+    _epoch_begin: float = 0.0
     _val_begin: float = 0.0
     _validated: float = 0.0
     _epoch: int = -1
 
     priority = 'LOWEST'
+
+    def before_train_epoch(self, runner: RunnerProtocol) -> None:
+        """An epoch begins."""
+        self._epoch_begin = time.perf_counter()
 
     def before_train_iter(self, runner: RunnerProtocol, *args: object, **kwargs: object) -> None:
         """The data are there."""
@@ -79,15 +83,14 @@ class Stopwatch(Hook):
         """
         now = time.perf_counter()
         if self._epoch == runner.epoch:
-            self.steps.append((runner.epoch, self._ready - self._mark, now - self._mark))
+            self.steps.append((self._ready - self._mark, now - self._mark))
+        elif self._epoch >= 0:
+            whole = now - self._mark - self._validated
+            self.ends.append((self._ready - self._epoch_begin, whole))
         else:
-            self.firsts.append(now - self._ready)
-            if self._epoch >= 0:
-                self.ends.append(now - self._mark - self._validated)
-            else:
-                self._begin = now
+            self._begin = now
         self._epoch, self._mark, self._validated = runner.epoch, now, 0.0
-        seen = max(len(self.steps), len(self.ends))  # an epoch may have one step alone
+        seen = len(self.steps) + len(self.ends)
         if now - self._begin > self.seconds and seen >= _FEWEST_STEPS:
             raise EnoughSeen
 
@@ -101,15 +104,19 @@ class Stopwatch(Hook):
         self.validations.append(spent)
         self._validated += spent
 
-    def pace(self) -> Pace:
-        """Means of what was noted; of epochs of one step, waiting is part of their end."""
-        steps = self.steps or [(0, 0.0, each) for each in self.firsts[1:] or self.firsts]
-        step = _mean([whole for _, _, whole in steps])
-        waiting = _mean([waited for _, waited, _ in steps])
-        ends = [end - step for end in self.ends]
+    def pace(self) -> Pace | None:
+        """Means of what was noted; None of a run of one step.
+
+        Where each epoch has one step, its time holds that of the epoch's end.
+        """
+        steps = self.steps or self.ends
+        if not steps:
+            return None
+        step = _mean([whole for _, whole in steps])
+        ends = [whole - step for _, whole in self.ends] if self.steps else []
         return Pace(
             step,
-            waiting,
+            _mean([waited for waited, _ in steps]),
             max(0.0, _mean(ends)) if ends else None,
             _mean(self.validations) if self.validations else None,
             len(steps),
@@ -120,7 +127,7 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace]:
+def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace | None]:
     """Run the loader alone for a moment, then the run itself.
 
     Args:
@@ -134,6 +141,8 @@ def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace]:
     with suppress(EnoughSeen):
         runner.train()
     pace = watch.pace()
+    if pace is None:
+        return ExaminedPart('pace', ['not examined: the run has one step']), None
     images = subject.plan.global_batch
     computing = images / max(pace.step - pace.waiting, 1e-9)
     lines = [
@@ -156,21 +165,18 @@ def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace]:
 
 def loader_rate(subject: Subject, seconds: float) -> float:
     """Images a second of the training loader while nothing is computed."""
-    batches = subject.loader.epoch(0)
-    begin = time.perf_counter()
-    first = next(batches)  # the workers start
-    start, images = time.perf_counter(), 0
-    for micro_batches in batches:
-        images += _number_of(micro_batches)
-        if time.perf_counter() - start > seconds:
+    start, images = 0.0, 0
+    for epoch in count():  # the second one too where each has one step
+        for micro_batches in subject.loader.epoch(epoch):
+            if start:
+                images += sum(len(batch['ids']) for batch in micro_batches)
+            else:
+                start = time.perf_counter()  # the workers have started
+            if images and time.perf_counter() - start > seconds:
+                break
+        if images:
             break
-    if not images:  # an epoch of one step
-        start, images = begin, _number_of(first)
     return images / (time.perf_counter() - start)
-
-
-def _number_of(micro_batches: Sequence[dict[str, Any]]) -> int:
-    return sum(len(batch['ids']) for batch in micro_batches)
 
 
 def judge_pace(loader: float, computing: float, pace: Pace) -> list[FoundFault]:

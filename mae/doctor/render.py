@@ -28,9 +28,8 @@ def part_lines(part: ExaminedPart) -> Iterator[str]:
 
 def finding_lines(finding: FoundFault) -> Iterator[str]:
     """What is the case, where, and what to do."""
-    where = finding.as_dict()['where']
     yield printable(f'  {_MARKS[finding.severity]:8}  {finding.name}: {finding.what}')
-    yield printable(f'{_INDENT}{where}: {finding.cure}')
+    yield printable(f'{_INDENT}{finding.where}: {finding.cure}')
 
 
 def verdict(examination: Examination) -> str:
@@ -44,18 +43,15 @@ def verdict(examination: Examination) -> str:
     return f'{examination.config}: {found} ({examination.seconds:.0f} s)'
 
 
-def as_page(examination: Examination, line: str) -> str:
+def as_page(examination: Examination, command_line: str) -> str:
     """A self-contained HTML page.
 
     Args:
         examination: all of it.
-        line: the command that makes it again.
+        command_line: that makes it again.
     """
     found = examination.findings
-    rows = [
-        (finding.name, _MARKS[finding.severity].lower(), finding.as_dict()['where'])
-        for finding in found
-    ]
+    rows = [(finding.name, _MARKS[finding.severity].lower(), finding.where) for finding in found]
     curves = {title: one for part in examination.parts for title, one in part.curves.items()}
     drawn = [
         line_chart([series], title=title, x_label='step', y_label=title, tips=True)
@@ -75,7 +71,7 @@ def as_page(examination: Examination, line: str) -> str:
         ),
         section(
             'Again',
-            command(printable(line)),
+            command(printable(command_line)),
             paragraph(
                 'Exit status '
                 + ', '.join(f'{code}: {s.name.lower()}' for s, code in EXIT_CODES.items()),
@@ -89,4 +85,4 @@ def _findings(found: list[FoundFault]) -> Iterator[str]:
     for finding in found:
         mark = _MARKS[finding.severity].lower()
         yield paragraph(printable(f'{mark}: {finding.what}.'))
-        yield paragraph(printable(f'{finding.as_dict()["where"]}: {finding.cure}.'), 'note')
+        yield paragraph(printable(f'{finding.where}: {finding.cure}.'), 'note')

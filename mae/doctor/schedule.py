@@ -1,16 +1,13 @@
 """The learning rate over the run, and whether its peak is one that such a run is known to bear."""
 
-import logging
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
+from mae.apis.schedule_picture import LearningRates
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.subject import global_batch
-from mae.engine.optim.schedule import WarmupLR
-from mae.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS, find
+from mae.utils.ratio import evenly_spaced
 from mae.visualization.curves import Series
 
 _POINTS = 120
@@ -49,37 +46,35 @@ def judge_rate(rate: float, rule: float) -> list[FoundFault]:
     return [FoundFault('rate_above_rule', what)]
 
 
-def examine_schedule(config: Config, rate: float, width: int, steps_per_epoch: int) -> ExaminedPart:
+def examine_schedule(config: Config, rates: LearningRates, width: int) -> ExaminedPart:
     """Follow the rate over the run.
 
     Args:
         config: of the run.
-        rate: peak of the run.
+        rates: of the run.
         width: `embed_dim` of the encoder.
-        steps_per_epoch: of the run.
     """
-    wrapper, length = config.optim_wrapper, run_steps(config.train_cfg, steps_per_epoch)
-    findings = []
-    optimizer = str(wrapper.optimizer.type)
+    rate = max(rates.highest)
+    warmup, last = rates.highest.index(rate), rates.highest[-1]
+    findings = judge_warmup(warmup, rates.steps)
     rule = rate_of_rule(config.model.type, global_batch(config), width)
     is_whole = config.model.get('trainable_blocks') is None
-    if not is_whole or optimizer not in ('AdamW', 'Adam'):
-        rule = None
-    if rule is not None:
+    optimizer = str(config.optim_wrapper.optimizer.type)
+    if rule is not None and is_whole and optimizer in ('AdamW', 'Adam'):
         findings += judge_rate(rate, rule)
-    lines = [f'peak rate {rate:.3g}' + (f', by the rule {rule:.2g}' if rule else '')]
-    facts: dict[str, Any] = {'steps': length, 'peak_rate': rate, 'rule': rule}
-    curve = rates_of(config.get('param_scheduler'), rate, length, steps_per_epoch)
-    curves = {}
-    if curve is None:
-        lines.append('not followed: a schedule of another kind than WarmupLR')
-    else:
-        warmup, series = curve
-        lines.append(f'{length:,} steps: {warmup:,} of warm-up, then down to {series.y[-1]:.2g}')
-        findings += judge_warmup(warmup, length)
-        curves['Learning rate'] = series
-        facts['warmup_steps'] = warmup
-    return ExaminedPart('schedule', lines, findings, facts, curves)
+    lines = [
+        f'peak rate {rate:.3g}' + (f', by the rule {rule:.2g}' if rule else ''),
+        f'{rates.steps:,} steps: the peak at step {warmup:,}, {last:.2g} at the end',
+    ]
+    facts: dict[str, Any] = {
+        'steps': rates.steps,
+        'peak_rate': rate,
+        'rule': rule,
+        'warmup_steps': warmup,
+    }
+    steps = sorted({*evenly_spaced(rates.steps, _POINTS), warmup})
+    curve = Series('', steps, [rates.highest[step] for step in steps])
+    return ExaminedPart('schedule', lines, findings, facts, {'Learning rate': curve})
 
 
 def judge_warmup(warmup: int, length: int) -> list[FoundFault]:
@@ -88,44 +83,3 @@ def judge_warmup(warmup: int, length: int) -> list[FoundFault]:
         return []
     what = f'{warmup:,} of {length:,} steps are warm-up'
     return [FoundFault('warmup_too_long', what)]
-
-
-def run_steps(train_cfg: Mapping[str, Any], steps_per_epoch: int) -> int:
-    """Optimizer steps of a run."""
-    steps: int = train_cfg.get('max_steps') or train_cfg['max_epochs'] * steps_per_epoch
-    return steps
-
-
-def rates_of(
-    scheduler: Any, rate: float, length: int, steps_per_epoch: int
-) -> tuple[int, Series] | None:
-    """Steps of warm-up, and the rate over the steps, of one `WarmupLR`; None of another kind."""
-    options = dict(scheduler[0] if isinstance(scheduler, list) else scheduler or {})
-    kind = find(PARAM_SCHEDULERS, options.pop('type', None)) if options else None
-    several = isinstance(scheduler, list) and len(scheduler) > 1
-    if several or not (isinstance(kind, type) and issubclass(kind, WarmupLR)):
-        return None
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = OPTIM_WRAPPERS.build(
-        {'type': 'StepOptimWrapper', 'optimizer': torch.optim.SGD([parameter], lr=rate)}
-    )
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # the rehearsal has said it
-    try:
-        if 'warmup_epochs' in options or 'warmup' not in options:
-            options.pop('end', None)
-            epochs = -(-length // steps_per_epoch)
-            built = kind.build_iter_from_epoch(
-                optimizer, epoch_length=steps_per_epoch, end=epochs, **options
-            )
-        else:
-            built = kind(optimizer, **{**options, 'end': length})
-    finally:
-        logging.disable(before)
-    steps = sorted({round(part * (length - 1) / _POINTS) for part in range(_POINTS + 1)})
-    steps = sorted({*steps, built.warmup})  # the peak
-    rates = []
-    for step in steps:
-        built.last_step = step
-        rates.append(built._get_value()[0])
-    return built.warmup, Series('', steps, rates)

@@ -214,13 +214,6 @@ def _validation_data(changed: Config, findings: list[FoundFault], is_random: boo
     return None
 
 
-def first_batch(dataset: Any, collate: Any, number: int, seed: int = 0) -> dict[str, Any]:
-    """The first samples of a dataset, with keys of their own, as a batch."""
-    requests = [(index, derive(seed, index)) for index in range(number)]
-    batch: dict[str, Any] = collate(dataset.__getitems__(requests))
-    return batch
-
-
 def probe_model(config: Config, dataset: Any, device: str) -> Probe:
     """Take a few images forward and backward through the model of a config, as it is trained.
 

@@ -11,7 +11,7 @@ from mae.registry import VISBACKENDS
 from mae.utils import strict_json
 from mae.utils.files import whole_file
 from mae.utils.runner_protocol import RunnerProtocol
-from mae.visualization.run_record import copy_pictures
+from mae.visualization.runs.record import copy_pictures
 
 
 @VISBACKENDS.register_module()

@@ -15,6 +15,7 @@ from mae.evaluation.effective_rank import rankme
 from mae.evaluation.knn_evaluation import features_of
 from mae.evaluation.probes import KNNProbe
 from mae.utils.errors import DataError
+from mae.utils.ratio import evenly_spaced
 from mae.utils.runner_protocol import RunnerProtocol
 from mae.utils.seeding import generators_kept
 from mae.visualization.model_panels import model_panels
@@ -44,8 +45,7 @@ class RunSample:
     """
 
     def __init__(self, dataset: Any, size: int) -> None:
-        size = min(size, len(dataset))
-        numbers = [round(i * (len(dataset) - 1) / max(size - 1, 1)) for i in range(size)]
+        numbers = evenly_spaced(len(dataset), size)
         found = [sample for number in numbers for sample in _read(dataset, number)]
         if not found:
             raise DataError('no image of the sample can be read')

@@ -5,8 +5,8 @@ from typing import Any
 from mae.protocol.plan import Plan
 from mae.protocol.stages import config_of
 from mae.protocol.table import Row, table_of
-from mae.visualization.logs import Scalars, images_per_second, with_key
 from mae.visualization.panels import Panel
+from mae.visualization.runs.logs import Scalars, images_per_second, with_key
 
 _NUM_PICTURES = 9
 _SPREAD = ('top1', 'mean', 'std')

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mae.visualization.clock import clock
-from mae.visualization.logs import Scalars, find_scalars, read_scalars
+from mae.visualization.runs.logs import Scalars, find_scalars, read_scalars
 
 # What every run imports, the last four late: matplotlib for mmengine's visualizer, and, where it is
 # installed, scikit-learn for the digits.

@@ -10,7 +10,7 @@ from mae.protocol.jobs import Job
 from mae.utils import strict_json
 from mae.utils.errors import ConfigError
 from mae.utils.files import write_json
-from mae.visualization.logs import read_scalars
+from mae.visualization.runs.logs import read_scalars
 
 _STARTED, _RESULT, _METRICS = 'task.json', 'result.json', 'metrics.json'
 CHECKPOINT = 'CHECKPOINT'

@@ -1,4 +1,7 @@
-"""Shares of whole numbers without the rounding of floats: 1 - .8 of 100 is 20, in floats 19."""
+"""Shares of whole numbers without the rounding of floats, and numbers spread over a range.
+
+1 - .8 of 100 is 20, in floats 19.
+"""
 
 from fractions import Fraction
 
@@ -17,3 +20,10 @@ def exact(ratio: float) -> Fraction:
     ratio = float(ratio)
     simple = Fraction(ratio).limit_denominator(_DENOMINATOR)
     return simple if float(simple) == ratio else Fraction(repr(ratio))
+
+
+def evenly_spaced(number: int, count: int) -> list[int]:
+    """At most `count` of the numbers 0..number - 1, the first and last among them, ascending."""
+    count = min(count, number)
+    step = (number - 1) / max(count - 1, 1)
+    return [round(place * step) for place in range(count)]

@@ -5,7 +5,6 @@ from typing import Any
 
 from mae.visualization.clock import clock
 from mae.visualization.curves import Series, line_chart
-from mae.visualization.logs import Scalars, with_key
 from mae.visualization.panels import Panel
 from mae.visualization.report import (
     charts,
@@ -18,6 +17,7 @@ from mae.visualization.report import (
     table,
     tiles,
 )
+from mae.visualization.runs.logs import Scalars, with_key
 
 
 def demo_report(

@@ -15,14 +15,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mae.visualization.captions import Font
-from mae.visualization.colours import Colour, colour_of
+from mae.visualization.colours import INK, PAPER, SOFT, Colour, colour_of
 from mae.visualization.panels import Pixels
 
 # Classes of these names are what is behind the things: they are left as they are.
 BACKGROUNDS = ('background', 'canvas', 'other')
 IGNORED = 'ignored'
 
-_PAPER, _INK, _SOFT = (255, 255, 255), (28, 30, 33), (93, 100, 109)
 _TINT = 0.55
 _DIM = 0.35  # of ignored pixels
 _FONT, _GAP, _CHIP = 12, 8, 10
@@ -163,7 +162,7 @@ def legend_of(views: Sequence[DenseView], names: Sequence[str]) -> list[tuple[st
     rows = []
     for label in occurring:
         if label == len(names):
-            rows.append((IGNORED, _SOFT))
+            rows.append((IGNORED, SOFT))
         elif names[label] not in BACKGROUNDS:
             rows.append((names[label], colour_of(label)))
     return rows
@@ -183,23 +182,23 @@ def dense_sheet(views: Sequence[DenseView], names: Sequence[str]) -> Image.Image
     height = (
         line + sum(heights) + _GAP * (len(drawn) + 1) + line * len(legend) + _GAP * bool(legend)
     )
-    sheet = Image.new('RGB', (width, height), _PAPER)
+    sheet = Image.new('RGB', (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     lefts = [_GAP + sum(cells[:n]) + _GAP * n for n in range(len(cells))]
     titles = max(views, key=lambda view: len(view.columns)).columns
     for left, title in zip(lefts, titles, strict=True):
-        draw.text((left, _GAP // 2), title, _SOFT, font)
+        draw.text((left, _GAP // 2), title, SOFT, font)
     top = line + _GAP
     for row, view, used in zip(drawn, views, heights, strict=True):
         for left, picture in zip(lefts, row, strict=False):
             sheet.paste(picture, (left, top))
         if view.caption:
-            draw.text((_GAP, top + row[0].height + 2), view.caption, _INK, font)
+            draw.text((_GAP, top + row[0].height + 2), view.caption, INK, font)
         top += used + _GAP
     for entries in legend:
         for left, name, colour in entries:
             draw.rectangle((left, top + 2, left + _CHIP, top + 2 + _CHIP), colour)
-            draw.text((left + _CHIP + 4, top), name, _INK, font)
+            draw.text((left + _CHIP + 4, top), name, INK, font)
         top += line
     return sheet
 
@@ -277,8 +276,8 @@ def _draw_objects(
         box = tuple((objects.boxes[number] * scale).tolist())
         _draw_box(draw, box, f'{names[label]}{score}', colour_of(label), drawn.size, font)
     if not len(objects.labels):
-        draw.rectangle((0, 0, font.getlength('none') + 8, _FONT + 5), _PAPER)
-        draw.text((4, 1), 'none', _SOFT, font)
+        draw.rectangle((0, 0, font.getlength('none') + 8, _FONT + 5), PAPER)
+        draw.text((4, 1), 'none', SOFT, font)
     return drawn
 
 
@@ -297,7 +296,7 @@ def _draw_box(
     x = min(max(left, 0), max(size[0] - width, 0))
     y = top - height if top >= height else min(top, size[1] - height)
     draw.rectangle((x, y, x + width, y + height), colour)
-    ink = _INK if sum(colour) > 380 else _PAPER
+    ink = INK if sum(colour) > 380 else PAPER
     draw.text((x + 2, y), text, ink, font)
 
 

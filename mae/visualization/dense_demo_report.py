@@ -7,7 +7,6 @@ from mae.visualization.clock import clock
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.dense import DenseView
 from mae.visualization.dense_report import predictions_section
-from mae.visualization.logs import Scalars, with_key
 from mae.visualization.report import (
     charts,
     columns,
@@ -18,6 +17,7 @@ from mae.visualization.report import (
     table,
     tiles,
 )
+from mae.visualization.runs.logs import Scalars, with_key
 
 METRIC_NAMES = {'miou': 'mIoU', 'box_ap': 'box AP', 'mask_ap': 'mask AP'}
 START_NAMES = {'scratch': 'from scratch', 'frozen': 'frozen', 'finetune': 'fine-tuned'}

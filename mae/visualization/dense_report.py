@@ -5,10 +5,9 @@ from html import escape
 
 import numpy as np
 
-from mae.visualization.colours import Colour
+from mae.visualization.colours import css_colour
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.dense import DenseView, legend_of
-from mae.visualization.logs import Scalars, with_steps
 from mae.visualization.report import (
     columns,
     page,
@@ -18,6 +17,7 @@ from mae.visualization.report import (
     table,
     tiles,
 )
+from mae.visualization.runs.logs import Scalars, with_steps
 
 Validation = tuple[int, Mapping[str, float]]  # step and metrics
 
@@ -79,7 +79,7 @@ def predictions_section(title: str, views: Sequence[DenseView], names: Sequence[
         caption = f'<figcaption>{escape(view.caption)}</figcaption>' if view.caption else ''
         cards.append(f'<figure><div class="views">{cells}</div>{caption}</figure>')
     chips = ''.join(
-        f'<li><span class="chip" style="background:{_css(colour)}"></span>{escape(name)}</li>'
+        f'<li><span class="chip" style="background:{css_colour(colour)}"></span>{escape(name)}</li>'
         for name, colour in legend_of(views, names)
     )
     legend = f'<ul class="legend">{chips}</ul>' if chips else ''
@@ -102,7 +102,3 @@ def _curves(validations: Sequence[Validation]) -> str:
         return paragraph('The metrics are none that are drawn.', 'note')
     chart = line_chart(lines, title='validation', x_label='step', y_label='%')
     return f'<figure>{chart}</figure>'
-
-
-def _css(colour: Colour) -> str:
-    return '#' + ''.join(f'{level:02x}' for level in colour)

@@ -18,7 +18,7 @@ from mae.visualization.captions import break_text
 Pixels = NDArray[np.uint8]
 
 # Grey levels of what is hidden and of the gaps between pictures.
-_HIDDEN = 128
+HIDDEN = 128
 _GAP = 255
 
 
@@ -69,8 +69,7 @@ def reconstruction_panels(
         ValueError: neither 1 nor 3 channels, or predictions that are not the pixels of patches.
     """
     C, H, W = images.shape[1:]
-    if C not in (1, 3):
-        raise ValueError(f'only images of 1 or 3 channels can be shown, not of {C}')
+    _require_colours(C)
     pred, ids_hide = output['pred'].float(), output['ids_hide']
     if pred.shape[-1] != patch_size**2 * C:
         raise ValueError(
@@ -83,12 +82,33 @@ def reconstruction_panels(
     seen = _unpatchify(torch.ones_like(patches).scatter(1, index, 0.0), patch_size, (H, W)) > 0
 
     original = _to_pixels(images, mean, std)
-    masked = torch.where(seen, original, _HIDDEN)
+    masked = torch.where(seen, original, HIDDEN)
     result = torch.where(seen, original, _to_pixels(filled, mean, std))
     return [
-        Panel(_as_array(image), _as_array(seen_part), _as_array(filled_in), note=note)
+        Panel(as_pixels(image), as_pixels(seen_part), as_pixels(filled_in), note=note)
         for image, seen_part, filled_in in zip(original, masked, result, strict=True)
     ]
+
+
+def as_pixels(image: Tensor) -> Pixels:
+    """An image to be shown: (H, W) if it is grey, else (H, W, 3).
+
+    Args:
+        image: (C, H, W), uint8, or uint16, of which the upper 8 bits are shown.
+
+    Raises:
+        ValueError: neither 1 nor 3 channels.
+    """
+    _require_colours(len(image))
+    pixels = image.cpu().numpy()
+    pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+    upper = pixels >> 8 if pixels.dtype == np.uint16 else pixels
+    return np.ascontiguousarray(upper, np.uint8)
+
+
+def _require_colours(channels: int) -> None:
+    if channels not in (1, 3):
+        raise ValueError(f'only images of 1 or 3 channels can be shown, not of {channels}')
 
 
 def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) -> Image.Image:
@@ -156,9 +176,3 @@ def _to_pixels(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Normalised float to uint8, same shape."""
     levels = images.float() * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
     return levels.round().clamp(0, 255).to(torch.uint8)
-
-
-def _as_array(image: Tensor) -> Pixels:
-    """uint8 (C, H, W) to (H, W) or (H, W, 3)."""
-    pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
-    return np.ascontiguousarray(pixels.cpu().numpy())

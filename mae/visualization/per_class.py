@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mae.visualization.captions import Font, fit_text
+from mae.visualization.colours import INK, PAPER, SOFT
 from mae.visualization.panels import Pixels
 
-_PAPER, _INK, _SOFT = (255, 255, 255), (28, 30, 33), (93, 100, 109)
 _RIGHT, _WRONG = np.array([29, 95, 209]), np.array([194, 97, 12])
 _FONT = 12
 _MOST_NUMBERS, _MOST_NAMES = 20, 80  # classes that leave room for numbers in cells, for names
@@ -39,22 +39,22 @@ def confusion_picture(confusion: Sequence[Sequence[int]], names: Sequence[str]) 
     matrix = _shaded(counts, cell)
     caption = 'rows: labels, columns: predictions; shade: share of the row'
     width = max(margin + matrix.width, round(font.getlength(caption))) + 2 * _GAP
-    sheet = Image.new('RGB', (width, margin + matrix.height + 3 * _GAP + _FONT), _PAPER)
+    sheet = Image.new('RGB', (width, margin + matrix.height + 3 * _GAP + _FONT), PAPER)
     left, top = margin + _GAP, margin + _GAP
     sheet.paste(matrix, (left, top))
     draw = ImageDraw.Draw(sheet)
-    draw.rectangle((left - 1, top - 1, left + matrix.width, top + matrix.height), outline=_SOFT)
+    draw.rectangle((left - 1, top - 1, left + matrix.width, top + matrix.height), outline=SOFT)
     for number, label in enumerate(labels):
         middle = round((number + 0.5) * cell)
-        draw.text((left - _GAP // 2, top + middle), label, _INK, font, anchor='rm')
+        draw.text((left - _GAP // 2, top + middle), label, INK, font, anchor='rm')
         upright = _upright(label, font)
         sheet.paste(upright, (left + middle - _FONT // 2 - 2, top - upright.height - _GAP // 2))
     for (row, column), count in np.ndenumerate(counts) if N <= _MOST_NUMBERS else ():
         if count:
             dark = count > 0.5 * counts[row].sum()
             place = (left + (column + 0.5) * cell, top + (row + 0.5) * cell)
-            draw.text(place, str(count), _PAPER if dark else _INK, font, anchor='mm')
-    draw.text((_GAP, sheet.height - _GAP), caption, _SOFT, font, anchor='lb')
+            draw.text(place, str(count), PAPER if dark else INK, font, anchor='mm')
+    draw.text((_GAP, sheet.height - _GAP), caption, SOFT, font, anchor='lb')
     return sheet
 
 
@@ -72,7 +72,7 @@ def mistakes_picture(
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     size = (columns * (side + _GAP) + _GAP, rows * (side + lines + _GAP) + _GAP)
-    sheet = Image.new('RGB', size, _PAPER)
+    sheet = Image.new('RGB', size, PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
     for number, (pixels, texts) in enumerate(zip(images, captions, strict=True)):
         left = _GAP + number % columns * (side + _GAP)
@@ -81,7 +81,7 @@ def mistakes_picture(
         height, width = (max(1, round(scale * length)) for length in pixels.shape[:2])
         sharp = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BICUBIC
         sheet.paste(Image.fromarray(pixels).resize((width, height), sharp), (left, top))
-        for line, (text, ink) in enumerate(zip(texts, (_INK, tuple(_WRONG.tolist())), strict=True)):
+        for line, (text, ink) in enumerate(zip(texts, (INK, tuple(_WRONG.tolist())), strict=True)):
             place = (left, top + side + 2 + line * (_FONT + 4))
             draw.text(place, fit_text(text, side, font), ink, font)
     return sheet
@@ -99,8 +99,8 @@ def _shaded(counts: NDArray[np.int64], cell: int) -> Image.Image:
 
 
 def _upright(text: str, font: Font) -> Image.Image:
-    line = Image.new('RGB', (round(font.getlength(text)) + 1, _FONT + 4), _PAPER)
-    ImageDraw.Draw(line).text((0, 0), text, _INK, font)
+    line = Image.new('RGB', (round(font.getlength(text)) + 1, _FONT + 4), PAPER)
+    ImageDraw.Draw(line).text((0, 0), text, INK, font)
     return line.rotate(90, expand=True)
 
 

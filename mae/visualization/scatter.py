@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from mae.visualization.colours import colour_of
+from mae.visualization.colours import colour_of, css_colour
 
 _SIDE, _EDGE = 460, 12
 _LINE, _CHIP = 18, 10
@@ -58,11 +58,7 @@ def scatter_chart(
 
 
 def _colour(labels: Sequence[int], number: int) -> str:
-    return _css(labels[number] if labels else 0)
-
-
-def _css(label: int) -> str:
-    return 'rgb({},{},{})'.format(*colour_of(label))
+    return css_colour(colour_of(labels[number] if labels else 0))
 
 
 def _said(number: int, names: Sequence[str], labels: Sequence[int], classes: Sequence[str]) -> str:
@@ -92,7 +88,7 @@ def _entry(row: int, line: Sequence[tuple[float, int, str]]) -> str:
     for left, number, name in line:
         if number >= 0:
             place = f'x="{left:.1f}" y="{y}" width="{_CHIP}" height="{_CHIP}"'
-            parts.append(f'<rect {place} fill="{_css(number)}"/>')
+            parts.append(f'<rect {place} fill="{css_colour(colour_of(number))}"/>')
         text = left + _CHIP + 6
         parts.append(
             f'<text x="{text:.1f}" y="{y + _CHIP}" fill="currentColor" opacity=".75">'

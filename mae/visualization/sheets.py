@@ -1,6 +1,6 @@
 """Rows of pictures with titles above the columns and a caption below each picture.
 
-Shapes: C channels, H W pixels, h w grid.
+Shapes: H W pixels, h w grid.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from mae.visualization.captions import break_text, fit_text
+from mae.visualization.colours import INK, PAPER, SOFT
 from mae.visualization.panels import Pixels
 
-_PAPER, _INK, _SOFT = (255, 255, 255), (28, 30, 33), (93, 100, 109)
 _FONT, _GAP = 12, 8
 _LINE = _FONT + 4
 # Red, green and blue of a map, 0..1, from its lowest to its highest value: no grey among them, as
@@ -54,32 +53,20 @@ def picture_sheet(
     top = _GAP + (_LINE if titles else 0)
     lines = break_text(note, width - 2 * _GAP, font)
     height = top + len(rows) * (side + caption + _GAP) + len(lines) * _LINE
-    sheet = Image.new('RGB', (width, height), _PAPER)
+    sheet = Image.new('RGB', (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         place = (_GAP + column * (side + _GAP), _GAP // 2)
-        draw.text(place, fit_text(title, side, font), _SOFT, font)
+        draw.text(place, fit_text(title, side, font), SOFT, font)
     for number, row in enumerate(rows):
         y = top + number * (side + caption + _GAP)
         for column, cell in enumerate(row):
             x = _GAP + column * (side + _GAP)
             sheet.paste(_fitted(cell.pixels, side), (x, y))
-            draw.text((x, y + side + 1), fit_text(cell.caption, side, font), _INK, font)
+            draw.text((x, y + side + 1), fit_text(cell.caption, side, font), INK, font)
     for number, line in enumerate(lines):
-        draw.text((_GAP, height - (len(lines) - number) * _LINE - 2), line, _SOFT, font)
+        draw.text((_GAP, height - (len(lines) - number) * _LINE - 2), line, SOFT, font)
     return sheet
-
-
-def as_pixels(image: Tensor) -> Pixels:
-    """uint8 (C, H, W) to (H, W) or (H, W, 3).
-
-    Raises:
-        ValueError: neither 1 nor 3 channels.
-    """
-    if len(image) not in (1, 3):
-        raise ValueError(f'only images of 1 or 3 channels can be shown, not of {len(image)}')
-    channels_last = image[0] if len(image) == 1 else image.permute(1, 2, 0)
-    return np.ascontiguousarray(channels_last.cpu().numpy())
 
 
 def heat_over(pixels: Pixels, heat: NDArray[np.floating]) -> Pixels:
@@ -107,6 +94,6 @@ def _fitted(pixels: Pixels, side: int) -> Image.Image:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     sharp = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BICUBIC
     picture = Image.fromarray(pixels).resize(size, sharp)
-    square = Image.new('RGB', (side, side), _PAPER)
+    square = Image.new('RGB', (side, side), PAPER)
     square.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))
     return square

@@ -2,9 +2,12 @@
 
 import math
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mae.apis import draw_batch, draw_schedule, load_config
 from mae.apis.batch_picture import first_batch, training_inputs
@@ -66,8 +69,22 @@ def test_no_training_and_other_loops():
     with pytest.raises(ConfigError, match='train_dataloader is missing'):
         draw_schedule(load_config('vit-mini-p4_knn-1xb360_digits-16'))
     loop = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)
-    with pytest.raises(ConfigError, match='only the schedule of a TrainLoop'):
+    with pytest.raises(ConfigError, match=r"type must be 'TrainLoop', not 'Epoch"):
         draw_schedule(load_config(PRETRAIN, {'train_cfg': loop}))
+
+
+@pytest.mark.parametrize('number', [0, -1, 1.5])
+def test_numbers_of_images_that_are_none(number):
+    with pytest.raises(ValueError, match='num_images must be a whole number from 1 on'):
+        draw_schedule(PRETRAIN, num_images=number)
+
+
+def test_a_run_without_length_and_a_schedule_of_a_metric():
+    with pytest.raises(ConfigError, match=r'train_cfg\.max_epochs must be at least 1, not 0'):
+        draw_schedule(load_config(PRETRAIN, {'train_cfg.max_epochs': 0, 'param_scheduler': []}))
+    plateau = [dict(type='ReduceOnPlateauLR', monitor='loss')]
+    with pytest.raises(ConfigError, match='a ReduceOnPlateauLR follows a metric'):
+        draw_schedule(load_config(PRETRAIN, {'param_scheduler': plateau}))
 
 
 def test_masks_are_those_of_the_model():
@@ -87,13 +104,44 @@ def test_masks_are_those_of_the_model():
 
 
 def test_sheets_of_batches():
-    assert draw_batch(load_config(PRETRAIN), num=2).width == 3 * 168 + 8
+    assert draw_batch(PRETRAIN, num=2).width == 3 * 168 + 8
     plain = load_config(FINETUNE)
     assert training_inputs(plain, first_batch(plain, 2)) is None
     assert draw_batch(plain, num=2).width == 2 * 168 + 8
+
+
+def test_masks_of_16_bits():
+    config = load_config(PRETRAIN)
+    first = first_batch(config, 2)
+    plain = training_inputs(config, first)
+    deep = {**first.batch, 'inputs': first.batch['inputs'].to(torch.uint16) * 257}
+    assert torch.equal(training_inputs(config, replace(first, batch=deep)), plain)
+
+
+def test_a_config_that_trains_nothing():
+    with pytest.raises(ConfigError, match='it has no train_dataloader'):
+        draw_batch('vit-mini-p4_knn-1xb360_digits-16')
 
 
 def test_models_whose_batches_are_not_drawn():
     config = load_config('vit-mini-p4_seg-linear-1xb25-coslr-200e_digit-scenes-24-100img')
     with pytest.raises(ConfigError, match='not of Segmenter'):
         draw_batch(config)
+
+
+def test_a_batch_of_16_bits(tmp_path):
+    """The upper 8 bits are shown, and hidden patches are grey."""
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 65536, (24, 24)).astype(np.uint16)
+        Image.fromarray(pixels).save(tmp_path / f'{number}.png')
+    config = load_config(PRETRAIN, {'global_batch_size': 2, 'train_dataloader.batch_size': 2})
+    decode = dict(type='DecodeImage', channels=1, bits=16)
+    crop = dict(type='DecodeRandomResizedCrop', size=16, scale=(0.5, 1.0), decode=decode)
+    config.train_dataloader.dataset.source = dict(
+        type='ImageFolder', root=str(tmp_path), labelled=False
+    )
+    config.train_dataloader.dataset.pipeline = [crop, dict(type='PackInputs')]
+    masked = training_inputs(config, first_batch(config, 2))
+    assert masked.dtype == torch.uint16
+    assert (masked.int() >> 8 == 128).double().mean() > 0.7
+    assert draw_batch(config, num=2).width == 3 * 168 + 8

@@ -98,7 +98,7 @@ def test_more_images_are_sampled_and_it_is_said(model, folder, capsys):
 
 
 def test_features_of_one_image(model, folder):
-    with pytest.raises(DataError, match='t-SNE needs at least 4 images, not 1'):
+    with pytest.raises(DataError, match=r't-SNE needs at least 4 images, not 1'):
         draw_features(model, folder / 'cats/0.png')
 
 
@@ -119,6 +119,19 @@ def test_broken_weights(folder):
         draw_neighbours(broken, folder)
 
 
+@pytest.mark.parametrize('seed', [-1, 2**32, None])
+def test_a_seed_that_is_none(model, folder, seed):
+    with pytest.raises(ValueError, match='seed must be a whole number from 0 to 4294967295'):
+        draw_features(model, folder, seed=seed)
+
+
+@pytest.mark.parametrize('method', ['tsne', 'umap'])
+def test_features_that_are_all_the_same(method):
+    """Copies of one image: scikit-learn would end the process with a segmentation fault."""
+    with pytest.raises(DataError, match='the features of all 5 images are the same'):
+        features_in_plane(torch.ones(5, 8), method)
+
+
 def test_without_umap(model, folder, monkeypatch):
     real = builtins.__import__
 
@@ -130,3 +143,9 @@ def test_without_umap(model, folder, monkeypatch):
     monkeypatch.setattr(builtins, '__import__', without)
     with pytest.raises(ImportError, match='pip install umap-learn'):
         draw_features(model, folder, method='umap')
+
+
+def test_without_scikit_learn(model, folder, monkeypatch):
+    monkeypatch.setattr('mae.apis.token_pictures.find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=r't-SNE needs scikit-learn.*: pip install scikit-learn'):
+        draw_features(model, folder)

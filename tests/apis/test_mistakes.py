@@ -42,6 +42,26 @@ def logits(images):
         return model(model.data_preprocessor({'inputs': pixels}, False)['inputs']), labels
 
 
+def test_a_head_of_more_classes_than_the_data_names(tmp_path):
+    """Those without a name have their number, so that every prediction has one."""
+    config = load_config(CONFIG, {'model.encoder.arch': ARCH, 'model.head.num_classes': 12})
+    model = init_model(config)
+    model.init_weights()
+    model.head.fc.bias.data[11] = 100
+    path = tmp_path / 'model.pth'
+    torch.save({'state_dict': model.state_dict()}, path)
+    images = TestImages(config, path)
+    assert images.classes == [str(number) for number in range(12)]
+    assert {mistake.prediction for mistake in worst_mistakes(images, 3)} == {11}
+    draw_mistakes(images, 3)
+
+
+def test_what_are_no_test_images():
+    for draw in (draw_confusion, draw_mistakes):
+        with pytest.raises(ValueError, match=r'give TestImages\(config, checkpoint\), not a str'):
+            draw(CONFIG)
+
+
 def test_counts_are_those_of_sklearn(images, logits):
     predictions, labels = logits[0].argmax(1), logits[1]
     assert len(predictions.unique()) > 3

@@ -3,15 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from PIL import Image
 from sklearn.decomposition import PCA
+from torch import nn
 
 from mae.apis import draw_attention, draw_pca, get_model
 from mae.apis.token_pictures import (
     as_colours,
     attention_of,
+    feature_extractor,
     principal_components,
+    read_all,
     token_map,
 )
+from mae.apis.zoo import LoadedModel
 from mae.utils.errors import DataError
 
 ARCH = {'embed_dim': 16, 'depth': 3, 'num_heads': 2}
@@ -27,6 +33,34 @@ def model():
         for block in built.encoder.blocks:
             block.attn.qkv.weight.mul_(8)
     return built
+
+
+def test_files_of_16_bits(model, tmp_path):
+    """The config that comes with the weights says how many bits are read, for encoder and sheet."""
+    path = tmp_path / 'dark.png'
+    dark = np.random.default_rng(0).integers(0, 256, (8, 12), np.uint16)
+    Image.fromarray(dark).save(path)
+    decode = dict(type='DecodeImage', channels=1, bits=16)
+    config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[decode]))))
+    loaded = LoadedModel(model, config)
+    _, pixels = read_all(feature_extractor(loaded), path)
+    assert pixels[0, 0].tolist() == dark.tolist()
+    _, pixels = read_all(feature_extractor(model), path)
+    assert not pixels.any()
+    for draw in (draw_attention, draw_pca):
+        assert draw(loaded, path).width > 300
+
+
+@pytest.mark.parametrize('block', [3, -4, 1.5, 'last'])
+def test_blocks_that_are_not_there(model, images, block):
+    with pytest.raises(ValueError, match='the encoder has blocks 0 to 2, and no block'):
+        draw_attention(model, images, block=block)
+
+
+def test_what_is_no_model(images):
+    for none in (nn.ReLU(), nn.Linear(2, 2)):
+        with pytest.raises(ValueError, match='is no model of this toolbox'):
+            draw_pca(none, images)
 
 
 @pytest.fixture
@@ -142,3 +176,9 @@ def test_pca_sheet_shows_the_patches(model, images):
 def test_too_few_patches_for_components():
     with pytest.raises(ValueError, match='here are 3 of width 10'):
         principal_components(torch.randn(1, 3, 10))
+
+
+def test_without_scikit_learn(model, images, monkeypatch):
+    monkeypatch.setattr('mae.apis.token_pictures.find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=r'needs scikit-learn, .*: pip install scikit-learn'):
+        draw_pca(model, images)

@@ -202,20 +202,39 @@ def test_malformed_command_line(words, capsys):
     assert 'usage: ' in capsys.readouterr().err
 
 
+def test_places_that_cannot_be_written(photo, tmp_path, capsys):
+    """Are refused before any work."""
+    (tmp_path / 'folder.png').mkdir()
+    for out in (tmp_path / 'folder.png', photo / 'new/a.png'):
+        for kind in ('attention', 'mistakes', 'confusion'):
+            line = refused('picture', kind, 'no-config', 'nothing', '--out', out, capsys=capsys)
+            assert line.startswith(f'error: {out} ')
+    words = 'picture', 'confusion', 'no-config', 'nothing', '--counts', photo / 'a.json'
+    assert refused(*words, capsys=capsys).endswith(f'{photo} is no folder')
+
+
+def test_log_of_what_is_none(tmp_path, capsys):
+    log = tmp_path / 'a.json'
+    for text in ('[1, 2]\n', '{"loss": "high", "time": 1}\n{"loss": null}\n'):
+        log.write_text(text)
+        refused('log', log, '--out', tmp_path / 'loss.svg', capsys=capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ['a.json']
+
+
 def test_log(tmp_path, capsys):
     log = tmp_path / 'run/1/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     rows = [
-        {'lr': 0.1, 'time': 0.5, 'loss': 3.0, 'epoch': 1, 'step': 2},
-        {'lr': 0.2, 'time': 0.1, 'loss': 1.5, 'epoch': 2, 'step': 6},
-        {'top1': 40.0, 'time': 9.0, 'step': 2},
+        {'lr': 0.1, 'time': 0.5, 'loss': 3.0, 'epoch': 1, 'iter': 2, 'step': 2},
+        {'lr': 0.2, 'time': 0.1, 'loss': 1.5, 'epoch': 2, 'iter': 6, 'step': 6},
+        {'top1': 40.0, 'time': 9.0, 'step': 2},  # of epoch 2
     ]
     log.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
     main(['log', str(tmp_path / 'run'), '--out', str(tmp_path / 'loss.svg')])
     out = capsys.readouterr().out
     assert ': 0.2333 s a step' in out
     assert re.search(r'loss .* 3 .* 1.5 at 6 .* 3 at 2', out)
-    assert re.search(r'top1 .* 40 at 2', out)
+    assert re.search(r'top1 .* 40 at 6', out)
     assert '9 at' not in out
     assert (tmp_path / 'loss.svg').read_text().startswith('<svg')
     line = refused('log', tmp_path / 'run', '--keys', 'lss', capsys=capsys)

@@ -10,9 +10,10 @@ from mae.__main__ import main
 from mae.config import load_config
 from mae.config.diff import config_differences
 from mae.config.imports import as_leaf, leaf, read_command, read_openmmlab
-from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, RUN_ROWS
+from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, RUN_ROWS, full_arch, mlp_ratio
 from mae.config.nodes import node_at
 from mae.utils.errors import ConfigError
+from mae.utils.vit_sizes import ARCHS
 from tests.old_recipes import FINETUNE_0X, FINETUNE_1X, LINEAR_1X, PRETRAIN_0X, PRETRAIN_1X, text
 
 MMPRETRAIN = Path(find_spec('mmpretrain').origin).parent / '.mim/configs/mae'
@@ -229,6 +230,46 @@ def test_values_that_differ_are_carried_over(write):
     load_config(write('new.py', found.text))
 
 
+@pytest.mark.parametrize(
+    ('theirs', 'arch', 'ratio'),
+    [
+        ('b', 'base', None),
+        ('deit-small', 'small', None),
+        ('s', {'embed_dim': 768, 'depth': 8, 'num_heads': 8}, 3.0),  # mmpretrain's own
+        (
+            {'embed_dims': 96, 'num_layers': 2, 'num_heads': 3, 'feedforward_channels': 192},
+            {'embed_dim': 96, 'depth': 2, 'num_heads': 3},
+            2.0,
+        ),
+    ],
+)
+def test_sizes_of_a_vit(theirs, arch, ratio, write):
+    model = {**PRETRAIN_1X['model'], 'backbone': {'type': 'MAEViT', 'arch': theirs}}
+    recipe = read_openmmlab(write('mine.py', text({**PRETRAIN_1X, 'model': model})), devices=8)
+    assert recipe.values['model.encoder.arch'] == arch
+    assert recipe.values.get('model.encoder.mlp_ratio') == ratio
+
+
+def test_sizes_of_mmpretrain():
+    from mmpretrain.models import VisionTransformer  # takes seconds
+
+    widths = ('embed_dims', 'num_layers', 'num_heads')
+    for name in ('s', 'small', 'b', 'base', 'l', 'large', 'h', 'huge', 'deit-t', 'deit-tiny'):
+        ours, theirs = full_arch(name), VisionTransformer.arch_zoo[name]
+        sizes = ours if isinstance(ours, dict) else ARCHS[ours]
+        assert [*sizes.values()] == [theirs[key] for key in widths]
+        assert mlp_ratio(name) == theirs['feedforward_channels'] / theirs['embed_dims']
+
+
+def test_without_a_pipeline_that_of_the_shipped_config_stays(write):
+    loader = {'batch_size': 512, 'dataset': {'type': 'ImageNet'}}
+    changed = {**PRETRAIN_1X, 'train_dataloader': loader}
+    found = imported(write('mine.py', text(changed)), devices=8)
+    assert not any('pipeline' in key for key in found.values)
+    assert any(line.startswith('train_dataloader.dataset.pipeline is') for line in found.left_out)
+
+
+MAE_OF = "model = dict(type='MAE', backbone=dict(type='MAEViT', "
 BAD = {
     'a = 1': 'is no config of mmselfsup or mmpretrain: it has no model.type$',
     "model = dict(type='SimMIM', backbone=dict(type='x'))": "model.type='SimMIM' is not imported",
@@ -237,8 +278,18 @@ BAD = {
     "a = open('x').read()": r":1: `open\('x'\).read\(\)` is not run",
     'a = ().__class__': r':1: `.__class__` is not run',
     "a = '{{$HOME:x}}'": r':1: `{{\$...}}` is not run',
-    'dict = print\na = dict(1)': r':2: `dict\(\)` is not run',
+    'dict = list\na = dict(1)': r':2: `dict\(\)` is not run',
+    'a = print': r':1: `print` is not run',
     "model = dict(type='MAE', backbone=dict(type='MAEViT'))": 'train_dataloader.batch_size is miss',
+    "a = sorted(['1'], key=eval)": r':1: `eval` is not run',
+    'match eval:\n    case dict:\n        a = dict(1)': r':1: `match` is not run',
+    "a = sorted('1', key=(i for i in [1]).gi_frame.f_builtins['eval'])": r'`\.f_builtins` is not',
+    "for _base_ in [(i for i in 'a')]:\n    a = _base_.gi_frame": r':1: `_base_` that is assigned',
+    "_base_ = ['./b.py'] + []": r":1: `_base_ = \['./b.py'\] \+ \[\]` is not run",
+    "_base_ = 'mmpretrain::../b.py'": r':1: `_base_ = .*` is not run',
+    "a = '{{ fileDirname }}'": r':1: `{{ fileDirname }}` is not run',
+    f"{MAE_OF}arch='zz'))": r"bad.py: .*arch='zz' is not known; give one of b, base, .* or a dict",
+    f"{MAE_OF}arch={{'num_layers': 3}}))": 'is not known; .* a dict of embed_dims, num_layers',
     'a = (': r"bad.py:1: '\(' was never closed",
 }
 
@@ -250,9 +301,48 @@ def test_bad_configs(config, write):
     assert '\n' not in str(error.value)
 
 
+def test_endless_nesting(write):
+    with pytest.raises(ConfigError, match=r'bad\.py is not a Python file'):
+        imported(write('bad.py', f'a = {"-" * 100_000}1'))
+
+
+def test_a_yaml_file_is_not_even_read(write, tmp_path):
+    ran = tmp_path / 'ran'
+    write('evil.yaml', f'a: !!python/object/apply:os.mkdir [{ran}]')
+    with pytest.raises(ConfigError, match=r'evil.yaml is not read in an import; .* Python files$'):
+        imported(write('bad.py', "_base_ = 'evil.yaml'"))
+    assert not ran.exists()
+
+
+def test_what_states_values_is_run(write):
+    write('old.py', text(PRETRAIN_1X))
+    lines = (
+        "_base_ = ['old.py']",
+        'epochs = [2 * i for i in range(9)]',
+        'train_cfg = dict(max_epochs=epochs[-1] if len(epochs) > 1 else 7)',
+        'model = dict(neck=dict(decoder_depth=_base_.model.neck.decoder_depth // 2))',
+        'train_dataloader = dict(batch_size={{_base_.train_dataloader.batch_size}})',
+    )
+    found = imported(write('mine.py', '\n'.join(lines)), devices=8)
+    assert found.values['train_cfg.max_epochs'] == 16
+    assert found.values['model.decoder.depth'] == 4
+
+
+def with_batch_and_rate(batch, lr):
+    dataset = PRETRAIN_1X['train_dataloader']['dataset']
+    optimizer = {**PRETRAIN_1X['optim_wrapper']['optimizer'], 'lr': lr}
+    return {
+        **PRETRAIN_1X,
+        'train_dataloader': {'batch_size': batch, 'dataset': dataset},
+        'optim_wrapper': {**PRETRAIN_1X['optim_wrapper'], 'optimizer': optimizer},
+    }
+
+
 def test_other_bad_values(write):
     values = {**PRETRAIN_1X, 'optim_wrapper': 3}
     for changed, message in (
+        (with_batch_and_rate(-4, 1e-3), 'a global batch of -32; batch, accumulation and devices'),
+        (with_batch_and_rate(4, -1.0), 'a learning rate of -1.0; it must be above 0'),
         (PRETRAIN_1X, 'does not say for how many devices .*: add --devices N$'),
         (values, 'optim_wrapper.optimizer.lr is missing|has another form'),
         ({**PRETRAIN_1X, 'param_scheduler': 'cosine'}, 'has another form than in mmpretrain'),
@@ -273,6 +363,10 @@ def test_other_bad_values(write):
             'main_pretrain.py: argument --epochs: invalid int value',
         ),
         ('main_pretrain.py --epochs', 'argument --epochs: expected one argument'),
+        ('main_pretrain.py --batch_size 0', '--batch_size 0: it must be at least 1'),
+        ('main_pretrain.py --accum_iter -1', '--accum_iter -1: it must be at least 1'),
+        ('main_pretrain.py --blr nan', 'a learning rate of nan; it must be above 0'),
+        ('submitit_pretrain.py --nodes 0', 'a global batch of 0; batch, accumulation and devices'),
         ('main_pretrain.py --model vit_base_patch16', 'did you mean mae_vit_base_patch16'),
         (
             'torchrun --nproc_per_node gpu main_pretrain.py',

@@ -309,3 +309,9 @@ def test_parts_that_have_names_are_checked_too():
                     }
                 },
             )
+
+
+def test_a_library_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr('mae.config.check.find_spec', lambda name: None)
+    with pytest.raises(ConfigError, match=r', as mmpretrain is not .*: pip install mmpretrain$'):
+        load_config(PRETRAIN, {f'{SOURCE}.type': 'mmpretrain.Gone'})

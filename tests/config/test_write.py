@@ -54,6 +54,11 @@ def test_long_reasons_stand_above_and_variables_are_no_texts():
     ]
 
 
+def test_infinity_is_written_as_python():
+    text = config_text('', 'x', {'clip_grad.max_norm': float('inf')}, {})
+    assert text.splitlines()[4] == "clip_grad = dict(max_norm=float('inf'))"
+
+
 def test_a_long_list_is_a_line_for_each_item():
     steps = [{'type': 'DecodeImage', 'max_pixels': number} for number in range(4)]
     lines = config_text('', 'x', {'a.pipeline': steps}, {'a.pipeline': 'why'}).splitlines()

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mae.datasets import ImageFolder
 from mae.datasets.transforms import DecodeImage
@@ -14,7 +15,6 @@ from mae.doctor.data import (
     judge_statistics,
     judge_unreadable,
     same_files,
-    spread_indices,
     statistics,
 )
 from tests.own_images import noise, save
@@ -47,7 +47,7 @@ def test_statistics_are_those_of_all_pixels(tmp_path):
     pixels = [noise(20, 24, seed=seed) for seed in range(4)]
     for number, each in enumerate(pixels):
         save(tmp_path / f'{number}.png', each)
-    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), DecodeImage(3))
+    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), DecodeImage())
     assert unreadable == []
     mean, std = statistics(images)
     flat = np.stack(pixels).reshape(-1, 3)
@@ -71,7 +71,7 @@ def test_flat_and_unreadable_images(tmp_path):
         save(tmp_path / f'{number}.png', noise(20, 24, seed=number))
     save(tmp_path / 'flat.png', np.full((20, 24, 3), 7, np.uint8))
     (tmp_path / 'broken.jpg').write_bytes(b'nothing')
-    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), DecodeImage(3))
+    images, unreadable = decode_sample(ImageFolder(str(tmp_path), labelled=False), DecodeImage())
     (found,) = judge_flat(images)
     assert (found.name, 'flat.png' in found.what) == ('constant_images', True)
     assert judge_flat(images[:3]) == []
@@ -101,9 +101,15 @@ def test_copies_by_content_alone(tmp_path):
     assert judge_copies([], set(train), 4) == []
 
 
-@pytest.mark.parametrize(('number', 'sample'), [(1, 5), (5, 5), (7, 3), (1000, 192)])
-def test_a_sample_is_spread_over_all(number, sample):
-    found = spread_indices(number, sample)
-    assert (found[0], len(found)) == (0, min(number, sample))
-    assert found == sorted(set(found))
-    assert found[-1] == number - 1
+def test_images_of_16_bits_are_looked_at_with_all_of_them(tmp_path):
+    """A camera of 12 bits leaves the upper 8 nearly black."""
+    levels = np.random.default_rng(0).integers(0, 4096, (4, 20, 24)).astype(np.uint16)
+    for number, each in enumerate(levels):
+        Image.fromarray(each).save(tmp_path / f'{number}.png')
+    Image.fromarray(np.full((20, 24), 4000, np.uint16)).save(tmp_path / 'flat.png')
+    source = ImageFolder(str(tmp_path), labelled=False)
+    images, _ = decode_sample(source, DecodeImage(1, bits=16))
+    assert [image.is_flat for image in images] == [False] * 4 + [True]
+    mean, std = statistics(images[:4])
+    assert mean == pytest.approx([levels.mean() / 257], abs=1e-4)
+    assert std == pytest.approx([levels.std() / 257], abs=1e-4)

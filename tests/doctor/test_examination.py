@@ -61,7 +61,7 @@ def test_a_sound_pretraining(pretraining, host, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_the_config_of_a_folder_of_photographs_is_sound(photos, host, tmp_path, capsys):
+def test_the_config_of_a_folder_of_photographs_is_sound(photos, host, tmp_path):
     path = write_pretraining(photos, tmp_path / 'run', Given(arch='tiny'))
     before = sorted((tmp_path / 'run').rglob('*'))
     config = load_config(path, {'train_dataloader.num_workers': 0})
@@ -170,6 +170,28 @@ def test_what_the_run_would_refuse_is_refused(finetuning, host):
         examine_run(config, host=host(), seconds=SECONDS)
 
 
+@pytest.mark.parametrize(
+    ('epochs', 'line'),
+    [(50, 'a step takes'), (1, 'not examined: the run has one step')],
+)
+def test_a_run_whose_epochs_have_one_step(pretraining, host, epochs, line):
+    changes = {'global_batch_size': 30, 'train_dataloader.batch_size': 30}
+    config = pretraining(**changes, **{'train_cfg.max_epochs': epochs})
+    config.param_scheduler.warmup_epochs = 0
+    parts = {part.name: part for part in examine_run(config, host=host(), seconds=SECONDS).parts}
+    assert line in '\n'.join(parts['pace'].lines)
+    assert parts['schedule'].facts['steps'] == epochs
+    assert ('hours' in parts['cost'].facts) == (epochs > 1)
+
+
+def test_another_loop_is_refused_before_anything_is_built(pretraining, host):
+    config = pretraining(**{'train_cfg.type': 'EpochBasedTrainLoop'})
+    parts = []
+    with pytest.raises(ConfigError, match="must be 'TrainLoop', not 'EpochBasedTrainLoop'"):
+        examine_run(config, host=host(), seconds=SECONDS, tell=parts.append)
+    assert parts == []
+
+
 def test_the_command(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr('signal.signal', lambda *_: None)
     monkeypatch.chdir(tmp_path)
@@ -194,7 +216,7 @@ def test_the_command(capsys, monkeypatch, tmp_path):
     [
         ([DIGITS, '--html', 'a.json'], 2, '--html must end in .html, not a.json'),
         ([DIGITS, '--seconds', '0'], 2, '--seconds must be positive, not 0'),
-        (['vit-mini-p4_knn-1xb360_digits-16'], 1, 'the config describes no training'),
+        (['vit-mini-p4_knn-1xb360_digits-16'], 1, ' describes no training: '),
     ],
 )
 def test_bad_input_is_one_line(words, code, text, capsys, monkeypatch):

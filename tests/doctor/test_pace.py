@@ -26,6 +26,7 @@ def run(watch, clock, epochs, steps, saving=0.0, validating=0.0):
     """Epochs of steps that wait 1 and compute 2; the first of an epoch waits 3."""
     for epoch in range(epochs):
         runner = SimpleNamespace(epoch=epoch)
+        watch.before_train_epoch(runner)
         for step in range(steps):
             clock.now += 1 if step else 3
             watch.before_train_iter(runner)
@@ -55,11 +56,11 @@ def test_a_rehearsal_ends_after_its_time_but_not_before_it_has_seen_steps(clock)
     assert len(watch.steps) == 11
 
 
-def test_epochs_of_one_step_are_measured_too(clock):
+def test_epochs_of_one_step_have_a_pace_and_one_step_alone_has_none(clock):
     watch = Stopwatch(0.0)
     with pytest.raises(EnoughSeen):
         run(watch, clock, epochs=100, steps=1, saving=7, validating=11)
-    assert watch.pace() == Pace(2.0, 0.0, 7 + 3, 11.0, 4)
-    watch = Stopwatch(1e9)
-    run(watch, clock, epochs=1, steps=1)  # which is the whole run
-    assert watch.pace() == Pace(2.0, 0.0, None, 0.0, 1)
+    assert watch.pace() == Pace(7 + 3 + 2, 3.0, None, 11.0, 4)
+    watch = Stopwatch(0.0)
+    run(watch, clock, epochs=1, steps=1)
+    assert watch.pace() is None

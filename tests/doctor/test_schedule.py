@@ -3,16 +3,11 @@
 import pytest
 
 from mae.apis import load_config
-from mae.doctor.schedule import (
-    examine_schedule,
-    judge_rate,
-    judge_warmup,
-    rate_of_rule,
-    rates_of,
-    run_steps,
-)
+from mae.apis.schedule_picture import learning_rates
+from mae.doctor.schedule import examine_schedule, judge_rate, judge_warmup, rate_of_rule
 from mae.utils.vit_sizes import ARCHS
 
+SMALL = {'embed_dim': 16, 'depth': 1, 'num_heads': 2}  # in place of a large one, to build
 # The lowest and the highest beside the rule, and some between, of pre-training and fine-tuning.
 RATED = (
     'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k',
@@ -33,12 +28,14 @@ def test_shipped_rates_pass_and_ten_times_as_much_does_not(name):
     rate = config.base_lr * config.global_batch_size / 256
     assert judge_rate(rate, rule) == []
     assert [finding.name for finding in judge_rate(10 * rate, rule)] == ['rate_above_rule']
-    part = examine_schedule(config, rate, width, 100)
+    config.model.encoder.arch = SMALL
+    rates = learning_rates(config, num_images=10 * config.global_batch_size)
+    part = examine_schedule(config, rates, width)
     assert part.findings == []
     (series,) = part.curves.values()
     assert max(series.y) == pytest.approx(rate)
     assert series.y[0] == 0
-    assert series.x[-1] == 100 * config.train_cfg.max_epochs - 1
+    assert series.x[-1] == 10 * config.train_cfg.max_epochs - 1
 
 
 @pytest.mark.parametrize('kind', ['MAE', 'Classifier'])
@@ -54,12 +51,22 @@ def test_other_models_have_no_rule():
     assert rate_of_rule('Detector', 64, 768) is None
 
 
-def test_schedules_in_steps_and_of_other_kinds():
-    warmup, series = rates_of({'type': 'WarmupPolyLR', 'warmup': 10}, 1.0, 100, 7)
-    assert (warmup, series.y[series.x.index(10)]) == (10, 1.0)
-    assert rates_of({'type': 'CosineAnnealingLR', 'T_max': 10}, 1.0, 100, 7) is None
-    assert rates_of(None, 1.0, 100, 7) is None
-    assert run_steps({'max_steps': 70}, 7) == run_steps({'max_epochs': 10}, 7) == 70
+@pytest.mark.parametrize(
+    ('scheduler', 'peak', 'last'),
+    [
+        (dict(type='WarmupPolyLR', warmup=10), 10, 0.002 / 90),
+        (dict(type='StepLR', step_size=50, gamma=0.5), 0, 0.001),
+        (None, 0, 0.002),
+    ],
+)
+def test_schedules_in_steps_and_of_other_kinds(scheduler, peak, last):
+    config = load_config('mae_vit-mini-p4_1xb64-coslr-170e_digits-16')
+    config.train_cfg = dict(type='TrainLoop', max_steps=100)
+    config.param_scheduler = scheduler
+    rates = learning_rates(config, num_images=640)
+    (series,) = examine_schedule(config, rates, 96).curves.values()
+    assert series.y[series.x.index(peak)] == max(series.y) == 0.002
+    assert (series.x[-1], series.y[-1]) == (99, pytest.approx(last))
 
 
 @pytest.mark.parametrize(('warmup', 'found'), [(50, []), (51, ['warmup_too_long'])])

@@ -32,6 +32,13 @@ def test_it_appears_when_it_is_whole(tmp_path):
     assert [*path.parent.iterdir()] == [path]
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    path = tmp_path / ('n' * 250)  # the temporary name is too long
+    with pytest.raises(OSError, match='File name too long') as error, whole_file(path):
+        pass
+    assert error.value.filename == str(path)
+
+
 def test_what_fails_changes_nothing(tmp_path):
     path = tmp_path / 'file'
     path.write_text('old')

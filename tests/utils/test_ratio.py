@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mae.utils.ratio import exact
+from mae.utils.ratio import evenly_spaced, exact
 
 
 def test_decimals():
@@ -27,3 +27,16 @@ def test_a_long_decimal_stays_itself():
 def test_other_numbers(kind):
     assert exact(kind(4)) == 4
     assert isinstance(exact(kind(4)), Fraction)
+
+
+@pytest.mark.parametrize(('number', 'count'), [(1, 5), (5, 5), (7, 3), (1000, 192)])
+def test_numbers_are_spread_over_all(number, count):
+    found = evenly_spaced(number, count)
+    assert (found[0], found[-1], len(found)) == (0, number - 1, min(number, count))
+    assert found == sorted(set(found))
+    gaps = np.diff(found)
+    assert not len(gaps) or gaps.max() - gaps.min() <= 1
+
+
+def test_none_of_none():
+    assert evenly_spaced(0, 5) == evenly_spaced(5, 0) == []

@@ -1,6 +1,5 @@
-"""Figures in files and notebooks, points and scalars."""
+"""Figures in files and notebooks, and points."""
 
-import math
 import re
 from xml.etree import ElementTree
 
@@ -9,7 +8,6 @@ import pytest
 from PIL import Image
 
 from mae.visualization.figures import Drawing, save_figure
-from mae.visualization.log_table import scalar_rows, seconds_per_step, split_records
 from mae.visualization.scatter import scatter_chart
 
 SVG = '<svg viewBox="0 0 4 4"><title>t</title></svg>'
@@ -68,26 +66,3 @@ def test_many_classes_are_not_all_in_the_legend():
     svg = scatter_chart(points, names, title='t', labels=labels, classes=names)
     assert svg.count('<rect') == 20
     assert 'and 10 more' in svg
-
-
-def test_scalars_of_a_run():
-    records = [
-        {'loss': 3.0, 'time': 0.5, 'data_time': 0.1, 'epoch': 1, 'step': 4},
-        {'loss': math.nan, 'time': 0.1, 'epoch': 2, 'step': 8},
-        {'top1': 10.0, 'time': 99.0, 'step': 2},
-        {'loss': 1.0, 'time': 0.2, 'epoch': 3, 'step': 10},
-    ]
-    training, evaluation = split_records(records)
-    assert evaluation == [{'top1': 10.0, 'step': 2}]
-    (loss, *_) = scalar_rows(training)
-    assert (loss.name, loss.count, loss.broken) == ('loss', 2, 1)
-    assert (loss.lowest.value, loss.lowest.step) == (1.0, 10)
-    assert (loss.highest.value, loss.highest.step) == (3.0, 4)
-    assert (loss.first, loss.last) == (loss.highest, loss.lowest)
-    assert seconds_per_step(training) == pytest.approx((4 * 0.5 + 4 * 0.1 + 2 * 0.2) / 10)
-    assert seconds_per_step(evaluation) is None
-
-
-def test_steps_after_going_back_to_a_checkpoint():
-    records = [{'loss': 1.0, 'time': 1.0, 'step': n} for n in (10, 5, 10)]
-    assert seconds_per_step(records) == 1.0

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mae.models.layers.patches import patchify
-from mae.visualization.panels import Panel, contact_sheet, reconstruction_panels
+from mae.visualization.panels import Panel, as_pixels, contact_sheet, reconstruction_panels
 
 P = 4
 GRID = (2, 3)
@@ -141,3 +141,23 @@ def test_the_note_stands_below_the_sheet():
     assert below.min() < 50
     assert np.all(below[:, -2:] == 255)
     assert np.all(below[-2:] == 255)
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_pixels(channels):
+    image = torch.randint(0, 256, (channels, 4, 6), dtype=torch.uint8)
+    pixels = as_pixels(image)
+    assert pixels.shape == ((4, 6) if channels == 1 else (4, 6, 3))
+    np.testing.assert_array_equal(pixels.reshape(4, 6, -1), image.permute(1, 2, 0))
+
+
+def test_pixels_of_other_channels():
+    with pytest.raises(ValueError, match='images of 1 or 3 channels can be shown, not of 4'):
+        as_pixels(torch.zeros(4, 2, 2, dtype=torch.uint8))
+
+
+def test_of_16_bits_the_upper_8_are_shown():
+    image = torch.from_numpy(np.array([[[255, 256, 65535]]], np.uint16))
+    assert as_pixels(image).dtype == np.uint8
+    assert as_pixels(image).tolist() == [[0, 1, 255]]
+    assert as_pixels(torch.from_numpy(np.zeros((3, 2, 4), np.uint16))).shape == (2, 4, 3)

@@ -1,12 +1,10 @@
 """Sheets of pictures, maps over images, and lines of text."""
 
 import numpy as np
-import pytest
-import torch
 from PIL import ImageFont
 
 from mae.visualization.captions import break_text, fit_text
-from mae.visualization.sheets import Cell, as_pixels, heat_over, picture_sheet
+from mae.visualization.sheets import Cell, heat_over, picture_sheet
 
 
 def test_cells_stand_in_rows_and_columns():
@@ -40,19 +38,6 @@ def test_maps_are_drawn_where_their_values_are():
 
 def test_a_map_of_equal_values_is_black():
     assert not heat_over(np.zeros((4, 4), np.uint8), np.full((2, 2), 0.25)).any()
-
-
-@pytest.mark.parametrize('channels', [1, 3])
-def test_pixels(channels):
-    image = torch.randint(0, 256, (channels, 4, 6), dtype=torch.uint8)
-    pixels = as_pixels(image)
-    assert pixels.shape == ((4, 6) if channels == 1 else (4, 6, 3))
-    np.testing.assert_array_equal(pixels.reshape(4, 6, -1), image.permute(1, 2, 0))
-
-
-def test_pixels_of_other_channels():
-    with pytest.raises(ValueError, match='images of 1 or 3 channels can be shown, not of 4'):
-        as_pixels(torch.zeros(4, 2, 2, dtype=torch.uint8))
 
 
 def test_text_is_cut_and_broken():

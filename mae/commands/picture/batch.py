@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from mae.commands.picture.arguments import PICTURE, add_config, parse_with_out
+from mae.commands.arguments import PICTURE, add_config, parse_with_out
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mae.commands.picture.arguments import PICTURE, add_device, parse_with_out
+from mae.commands.arguments import PICTURE, add_device, parse_with_out, require_place
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -17,6 +17,8 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     args = parse_with_out(parser, argv, 'confusion.png', PICTURE)
     if args.counts is not None and args.counts.suffix != '.json':
         parser.error(f'--counts must end in .json, not {args.counts}')
+    if args.counts is not None:
+        require_place(args.counts)
     return args
 
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from mae.commands.picture.arguments import CHART, add_model_and_images, add_pool, parse_with_out
+from mae.commands.arguments import CHART, add_model_and_images, add_pool, parse_with_out
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     from mae.apis.zoo import load_model
     from mae.visualization.figures import save_figure
 
-    model = load_model(args.model, args.weights or True, device=args.device).model
+    model = load_model(args.model, args.weights or True, device=args.device)
     figure = draw_features(
         model,
         args.images,

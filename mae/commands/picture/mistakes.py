@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from mae.commands.picture.arguments import PICTURE, parse_with_out
+from mae.commands.arguments import PICTURE, parse_with_out
 from mae.commands.picture.confusion import add_config_and_checkpoint
 
 
@@ -30,5 +30,5 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     save_figure(mistakes_sheet(mistakes, images), args.out, 'Worst mistakes')
     for each in mistakes:
         label, prediction = images.classes[each.label], images.classes[each.prediction]
-        print(f'{each.loss:6.2f}  {label} as {prediction}  {printable(each.name)}')
+        print(printable(f'{each.loss:6.2f}  {label} as {prediction}  {each.name}'))
     print(f'wrote {args.out}')

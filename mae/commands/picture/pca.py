@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from mae.commands.picture.arguments import PICTURE, add_model_and_images, parse_with_out
+from mae.commands.arguments import PICTURE, add_model_and_images, parse_with_out
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -25,6 +25,6 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     from mae.apis.zoo import load_model
     from mae.visualization.figures import save_figure
 
-    model = load_model(args.model, args.weights or True, device=args.device).model
+    model = load_model(args.model, args.weights or True, device=args.device)
     save_figure(draw_pca(model, args.images), args.out, 'Patch tokens')
     print(f'wrote {args.out}')

@@ -129,6 +129,9 @@ def _finish(recipe: ImportedRecipe, args: dict[str, Any], devices: int) -> None:
     name = str(args['--model'])
     arch, patch = _model(name.removeprefix('mae_').removesuffix('_dec512d8b'), job, name)
     values |= {'model.encoder.arch': arch, 'model.encoder.patch_size': patch}
+    for flag in ('--batch_size', '--accum_iter'):
+        if args[flag] < 1:
+            raise ConfigError(f'{flag} {args[flag]}: it must be at least 1')
     total = args['--batch_size'] * args['--accum_iter'] * devices
     lr = args.get('--lr', UNSTATED)
     recipe.set_rate(args['--blr'] * total / 256 if lr is UNSTATED else lr, total)

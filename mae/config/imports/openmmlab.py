@@ -11,7 +11,7 @@ from mae.config.imports.openmmlab_model import frozen_blocks, read_classifier, r
 from mae.config.imports.openmmlab_optimizer import read_optimizer, read_schedule
 from mae.config.imports.pipelines import Pipeline, test_pipeline, train_pipeline
 from mae.config.imports.recipe import UNSTATED, ImportedRecipe, RecipeJob, Unread, dicts_of, type_of
-from mae.config.imports.tables import MODEL_ROWS, NEEDLESS, RUN_ROWS, full_arch
+from mae.config.imports.tables import MODEL_ROWS, NEEDLESS, RUN_ROWS, full_arch, mlp_ratio_of_arch
 from mae.config.load import read_config
 from mae.config.source import find_helpers, read_source
 from mae.utils.errors import ConfigError
@@ -33,7 +33,7 @@ def read_openmmlab(path: Path, devices: int | None = None) -> ImportedRecipe:
         ConfigError: it is no config of MAE, is of an encoder that is not here, cannot be run, or
             does not say how large the batch is; one line.
     """
-    source = read_source(path.resolve())
+    source = read_source(path.resolve(), is_trusted=False)
     check_harmless(source)
     config = read_config(path, source).to_dict()
     helpers = find_helpers(source).files
@@ -42,7 +42,7 @@ def read_openmmlab(path: Path, devices: int | None = None) -> ImportedRecipe:
         return _read(config, path, devices)
     except ConfigError:
         raise
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         what = f'{type(error).__name__}: {one_line(error)}'
         raise ConfigError(f'{path}: a value has another form than in mmpretrain: {what}') from error
 
@@ -50,10 +50,12 @@ def read_openmmlab(path: Path, devices: int | None = None) -> ImportedRecipe:
 def _read(config: Mapping[str, Any], path: Path, devices: int | None) -> ImportedRecipe:
     old = is_old(config)
     unread = Unread(modernised(config) if old else config)
-    job = _job(unread, path)
+    job, ratio = _job(unread, path), mlp_ratio_of_arch(unread.look('model.backbone.arch'))
     recipe = ImportedRecipe(f'{path.name} (mmselfsup 0.x)' if old else path.name, job)
     for row in (*MODEL_ROWS[job], *RUN_ROWS):
         recipe.apply(row, unread.take(row.old))
+    if ratio != 4:
+        recipe.values['model.encoder.mlp_ratio'] = ratio
     if job == 'pretrain':
         read_pretraining(unread, recipe)
     else:
@@ -83,11 +85,14 @@ def _job(unread: Unread, path: Path) -> RecipeJob:
             f'({", ".join(_ENCODERS)})'
         )
     unread.take('model.backbone.type')
+    try:
+        arch = full_arch(unread.look('model.backbone.arch', 'base'))
+    except ConfigError as error:
+        raise ConfigError(f'{path}: {error}') from error
     if model == 'MAE':
         return 'pretrain'
     is_probe = 'Linprobe' in type_of(unread.look('model.head'))
     is_probe |= type_of(unread.look('model.neck')) == 'ClsBatchNormNeck'
-    arch = full_arch(unread.look('model.backbone.arch', 'base'))
     frozen, depth = frozen_blocks(unread, arch)
     return 'linear' if is_probe or 0 < depth <= frozen else 'ft'
 
@@ -95,8 +100,12 @@ def _job(unread: Unread, path: Path) -> RecipeJob:
 def _data(unread: Unread, recipe: ImportedRecipe, job: RecipeJob) -> None:
     values, place = recipe.values, 'train_dataloader.dataset'
     key = f'{place}.pipeline'
-    pipeline = train_pipeline(dicts_of(unread.take(key, None)), recipe, key)
-    values[key] = pipeline.steps
+    steps = dicts_of(unread.take(key, None))
+    pipeline = train_pipeline(steps, recipe, key)
+    if steps:
+        values[key] = pipeline.steps
+    else:
+        recipe.left_out.append(f'{key} is missing: that of the shipped config stays')
     if job != 'pretrain':
         values['model.preprocessor.erase'] = pipeline.erase
         key = 'val_dataloader.dataset.pipeline'

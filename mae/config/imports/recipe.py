@@ -1,8 +1,11 @@
 """What a recipe of another home comes to here, and the rows of the tables between the two."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from mae.utils.errors import ConfigError
 
 RecipeJob = Literal['pretrain', 'ft', 'linear']
 
@@ -67,7 +70,18 @@ class ImportedRecipe:
             self.leave_out(row.old, value, row.why)
 
     def set_rate(self, lr: float, global_batch_size: int) -> None:
-        """State the base learning rate that comes to `lr` at this batch."""
+        """State the base learning rate that comes to `lr` at this batch.
+
+        Raises:
+            ConfigError: the batch is less than an image, or the rate no number above 0.
+        """
+        if global_batch_size < 1:
+            raise ConfigError(
+                f'{self.origin}: a global batch of {global_batch_size}; batch, accumulation and '
+                'devices must be at least 1'
+            )
+        if not (math.isfinite(lr) and lr > 0):
+            raise ConfigError(f'{self.origin}: a learning rate of {lr}; it must be above 0')
         self.values['global_batch_size'] = global_batch_size
         self.values['base_lr'] = float(f'{lr * 256 / global_batch_size:.10g}')
 

@@ -6,18 +6,46 @@ The readers go by these rows, and the pages on coming from another home print th
 from typing import Any
 
 from mae.config.imports.recipe import Counterpart
+from mae.utils.errors import ConfigError
+from mae.utils.vit_sizes import ARCHS
 
-_ARCHS = {'s': 'small', 'b': 'base', 'l': 'large', 'h': 'huge'}
+_ARCHS = {'b': 'base', 'l': 'large', 'h': 'huge'} | {name: name for name in ARCHS}
 _ARCHS |= {'deit-t': 'tiny', 'deit-s': 'small', 'deit-b': 'base', 'deit-tiny': 'tiny'}
 _ARCHS |= {'deit-small': 'small', 'deit-base': 'base'}
+# Their ViT-S is not DeiT's, which is ours.
+_SMALL = {'embed_dims': 768, 'num_layers': 8, 'num_heads': 8, 'feedforward_channels': 2304}
 _SIZES = {'embed_dims': 'embed_dim', 'num_layers': 'depth', 'num_heads': 'num_heads'}
 
 
 def full_arch(value: Any) -> Any:
-    """Their name or sizes of a ViT as ours."""
+    """Their name or sizes of a ViT as ours; for the width of its MLP see `mlp_ratio_of_arch`.
+
+    Raises:
+        ConfigError: there is no such name, or a size is missing.
+    """
+    sizes = _sizes(value)
+    if sizes is None and value in _ARCHS:
+        return _ARCHS[value]
+    if sizes is None or not set(_SIZES) <= set(sizes):
+        raise ConfigError(
+            f'model.backbone.arch={value!r} is not known; give one of '
+            f'{", ".join(sorted({"s", *_ARCHS}))}, or a dict of {", ".join(_SIZES)}'
+        )
+    return {ours: sizes[theirs] for theirs, ours in _SIZES.items()}
+
+
+def mlp_ratio_of_arch(value: Any) -> float:
+    """Width of the MLP over that of the tokens, of their name or sizes of a ViT."""
+    sizes = _sizes(value) or {}
+    hidden = sizes.get('feedforward_channels')
+    return hidden / sizes['embed_dims'] if hidden else 4.0
+
+
+def _sizes(value: Any) -> dict[str, Any] | None:
+    """Their sizes of a ViT that has no name here."""
     if isinstance(value, dict):
-        return {ours: value[theirs] for theirs, ours in _SIZES.items() if theirs in value}
-    return _ARCHS.get(value, value)
+        return value
+    return _SMALL if value in ('s', 'small') else None
 
 
 def _number_or_none(value: Any) -> Any:

@@ -13,9 +13,9 @@ from mae.utils.files import write_text
 from mae.utils.runner_protocol import RunnerProtocol
 from mae.visualization.dense import DenseView, can_be_drawn, dense_sheet, views_of
 from mae.visualization.dense_report import Validation, dense_report, validations_in
-from mae.visualization.logs import read_scalars
-from mae.visualization.run_record import read_facts, read_record
-from mae.visualization.run_report import learning_curves, training_sections
+from mae.visualization.runs.logs import read_scalars
+from mae.visualization.runs.page import learning_curves, training_sections
+from mae.visualization.runs.record import read_facts, read_record
 
 
 @HOOKS.register_module()

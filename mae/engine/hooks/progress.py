@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.step_report import StepReport
 from mae.registry import HOOKS
-from mae.visualization.progress import Progress, progress_html, progress_line
+from mae.visualization.runs.progress import Progress, progress_html, progress_line
 
 _SECONDS = {'terminal': 0.5, 'notebook': 2.0}  # least time between two drawings
 _KEPT = 200  # points of the chart: more are halved

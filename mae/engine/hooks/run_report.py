@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,15 @@ from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
 from mae.utils.errors import ConfigError
 from mae.utils.files import whole_file, write_text
+from mae.utils.ratio import evenly_spaced
 from mae.utils.sharded import is_sharded
 from mae.utils.versions import versions
+from mae.visualization.clock import this_moment
 from mae.visualization.model_panels import predicts_patch_stats, why_no_pictures
 from mae.visualization.panels import Panel, contact_sheet, plain_sheet
-from mae.visualization.run_facts import commands_of, kind_of
-from mae.visualization.run_record import RunFacts, picture_path, read_record, write_facts
-from mae.visualization.run_report import run_report
+from mae.visualization.runs.facts import commands_of, kind_of
+from mae.visualization.runs.page import run_report
+from mae.visualization.runs.record import RunFacts, picture_path, read_record, write_facts
 
 _SHARE = 0.002  # of the images of a run that the features may cost, as training does
 _COST = 0.6  # of an image's training: the encoder forward on all of its patches
@@ -219,8 +220,7 @@ class RunReportHook(Hook):
         start = time.monotonic()
         with self._no_error_matters(runner):
             if (self._folder / 'scalars.json').is_file():
-                now = datetime.now().astimezone().strftime('%Y-%m-%d %H:%M %Z')
-                page = run_report(read_record(self._folder, self._facts), now)
+                page = run_report(read_record(self._folder, self._facts), this_moment())
                 write_text(Path(runner.work_dir, 'report.html'), page)
         end = time.monotonic()
         self._next = end + max(self.seconds, _REST * (end - start))
@@ -228,7 +228,7 @@ class RunReportHook(Hook):
 
 def _spread(last: int, count: int) -> set[int]:
     """Numbers from 1 to the last, so many at most, evenly."""
-    return {max(1, round(i * last / (count - 1))) for i in range(count)}
+    return {max(1, number) for number in evenly_spaced(last + 1, count)}
 
 
 def _is_dense(runner: TrainingRunner) -> bool:

@@ -2,14 +2,15 @@
 
 import logging
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, ReduceOnPlateauParamScheduler
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
-from mae.registry import PARAM_SCHEDULERS
+from mae.registry import PARAM_SCHEDULERS, find
 from mae.utils.errors import ConfigError
 from mae.utils.ratio import exact
 
@@ -22,13 +23,21 @@ def at_each_step(scheduler: object, *, in_steps: bool) -> list[Any]:
         in_steps: whether the run's length is in steps, not in epochs.
 
     Raises:
-        ConfigError: a warm-up in epochs of a run in steps, or the reverse.
+        ConfigError: a warm-up in epochs of a run in steps, or the reverse; or a schedule that
+            follows a metric.
     """
     schedulers = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
     wrong, right = ('warmup_epochs', 'warmup') if in_steps else ('warmup', 'warmup_epochs')
     if any(isinstance(item, Mapping) and wrong in item for item in schedulers):
         length = 'max_steps' if in_steps else 'max_epochs'
         raise ConfigError(f'param_scheduler.{wrong}: train_cfg.{length} needs {right}')
+    for item in schedulers:
+        kind = find(PARAM_SCHEDULERS, item.get('type')) if isinstance(item, Mapping) else None
+        if isinstance(kind, type) and issubclass(kind, ReduceOnPlateauParamScheduler):
+            raise ConfigError(
+                f'param_scheduler: a {kind.__name__} follows a metric, and a TrainLoop needs one '
+                'that follows the step, such as WarmupCosineLR'
+            )
     unit = {'by_epoch': False} if in_steps else {'convert_to_iter_based': True}
     return [{**unit, **item} if isinstance(item, Mapping) else item for item in schedulers]
 
@@ -198,12 +207,13 @@ class WarmupStepLR(WarmupLR):
             )
         self.milestones = tuple(milestones)
         self.gamma = gamma
+        # Once for all: exact products take longer than the rest of an update.
+        self.falls = [round(exact(share) * options['end']) for share in milestones]
         super().__init__(optimizer, **options)
 
     def share(self, t: int) -> float:
         """The factor to the number of milestones that are behind."""
-        behind = sum(t >= round(exact(share) * self.end) for share in self.milestones)
-        return float(self.gamma**behind)
+        return float(self.gamma ** bisect_right(self.falls, t))
 
 
 def _fitting(warmup_epochs: float, end: int) -> float:

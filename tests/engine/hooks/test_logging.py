@@ -9,7 +9,7 @@ from mmengine.visualization import LocalVisBackend
 
 from mae.engine.history import lines_until
 from mae.engine.hooks import LoggerHook
-from mae.visualization.logs import read_scalars
+from mae.visualization.runs.logs import read_scalars
 
 
 class Losses(Hook):

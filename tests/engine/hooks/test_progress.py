@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from mae.engine.hooks.progress import LiveLine, NotebookBar
-from mae.visualization.progress import Progress
+from mae.visualization.runs.progress import Progress
 
 PROGRESS = Progress(
     step=1, steps=2, epoch=1, epochs=1, loss=0.5, images_per_second=10.0, seconds_left=1.0

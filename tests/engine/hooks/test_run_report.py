@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mae.engine.hooks import RunReportHook
 from mae.utils.digest import weights_sha256
 from mae.utils.errors import ConfigError
-from mae.visualization.run_record import read_facts
+from mae.visualization.runs.record import read_facts
 
 PIXELS = {
     'model.target.norm_pix': True,

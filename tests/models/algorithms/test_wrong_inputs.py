@@ -227,7 +227,10 @@ def test_heads():
             dict(inputs=PIXELS[0]),
             'inputs must be a tensor of shape (B, C, H, W), not (5, 8, 12); one',
         ),
-        (dict(inputs=IMAGES), 'inputs must be torch.uint8, 0 to 255, not torch.float32'),
+        (
+            dict(inputs=IMAGES),
+            'inputs must be torch.uint8, 0 to 255, or torch.uint16, 0 to 65535, not torch.float32',
+        ),
         (
             dict(inputs=np.zeros((2, 5, 8, 12))),
             'inputs must be a tensor of shape (B, C, H, W), not a',

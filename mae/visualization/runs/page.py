@@ -4,12 +4,12 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mae.visualization.clock import clock
+from mae.utils.ratio import evenly_spaced
+from mae.visualization.clock import clock_with_unit
 from mae.visualization.curves import Series, line_chart, smoothed, thinned
 from mae.visualization.report import (
     columns,
@@ -24,7 +24,7 @@ from mae.visualization.report import (
     table,
     tiles,
 )
-from mae.visualization.run_record import RunRecord
+from mae.visualization.runs.record import RunRecord
 from mae.visualization.style import MOST_FRAMES
 
 # Names of what is logged, for people; what is not here is shown by its own name.
@@ -117,7 +117,7 @@ def _lead(run: RunRecord, now: str) -> str:
     if facts.max_steps and step >= facts.max_steps:
         return f'{facts.kind}, finished after {facts.max_steps:,} steps; {now}.'
     left = _seconds_left(run)
-    return f'{facts.kind}, {done}{f", {clock(left)} min left" if left else ""}; {now}.'
+    return f'{facts.kind}, {done}{f", {clock_with_unit(left)} left" if left else ""}; {now}.'
 
 
 def _seconds_left(run: RunRecord) -> float:
@@ -137,7 +137,7 @@ def _tiles(run: RunRecord) -> list[tuple[str, str]]:
     if memory := run.values('memory'):
         found.append(('GPU memory, MB', f'{max(value for _, value in memory):,.0f}'))
     if left := _seconds_left(run):
-        found.append(('time left, min:s', clock(left)))
+        found.append(('time left', clock_with_unit(left)))
     return found
 
 
@@ -177,7 +177,7 @@ def curve(series: Sequence[Series], key: str, x_label: str, *, is_smoothed: bool
 
 def _reconstructions(run: RunRecord) -> list[str]:
     facts = run.facts
-    shown = _spread_out(run.pictures)
+    shown = [run.pictures[i] for i in evenly_spaced(len(run.pictures), MOST_FRAMES)]
     if not shown or not facts.num_pictures:
         return []
     sheets = [(step, run.rows(path)) for step, path in shown]
@@ -203,14 +203,6 @@ def _predictions(run: RunRecord) -> list[str]:
     with Image.open(run.predictions) as image:
         shown = picture(np.asarray(image), 'predictions of the last validation')
     return [section('What it finds', f'<figure class="sheet">{shown}</figure>')]
-
-
-def _spread_out(pictures: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
-    """As many as the page has room for, evenly, the first and last among them."""
-    count = min(len(pictures), MOST_FRAMES)
-    if count < 2:
-        return list(pictures[-count:]) if count else []
-    return [pictures[round(i * (len(pictures) - 1) / (count - 1))] for i in range(count)]
 
 
 def _features(run: RunRecord) -> list[str]:

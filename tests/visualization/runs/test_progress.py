@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mae.visualization.progress import Progress, progress_html, progress_line
+from mae.visualization.runs.progress import Progress, progress_html, progress_line
 
 HALF = Progress(
     step=1500,

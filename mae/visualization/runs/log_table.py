@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from math import isfinite
 
 from mae.visualization.curves import Series
-from mae.visualization.logs import Scalars
+from mae.visualization.runs.logs import TIMES, Scalars, is_training, with_steps
 
 _PLACES = ('step', 'epoch', 'iter')  # where in the run a record is
-_TIMES = ('time', 'data_time')
+_Steps = Sequence[tuple[int, Scalars]]  # records with their steps
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,26 @@ class ScalarRow:
     highest: Extreme
 
 
-def split_records(records: Sequence[Scalars]) -> tuple[list[Scalars], list[Scalars]]:
-    """Those of training and those of evaluation, whose `step` may be an epoch and `time` no step's.
+def split_records(records: Sequence[Scalars]) -> tuple[_Steps, _Steps]:
+    """The records of training and those of evaluation, each with its step.
 
-    Evaluation records keep their metrics alone.
+    Evaluation records keep their metrics alone: their times are of no step.
     """
-    training = [record for record in records if 'loss' in record]
+    found = with_steps(records)
+    training = [(step, record) for step, record in found if is_training(record)]
     evaluation = [
-        {name: value for name, value in record.items() if name not in _TIMES}
-        for record in records
-        if 'loss' not in record
+        (step, {name: value for name, value in record.items() if name not in TIMES})
+        for step, record in found
+        if not is_training(record)
     ]
     return training, evaluation
 
 
-def scalar_rows(records: Sequence[Scalars]) -> list[ScalarRow]:
+def scalar_rows(records: _Steps) -> list[ScalarRow]:
     """A row for each scalar with a finite value, in the order in which they first occur."""
     rows = []
-    for name in dict.fromkeys(key for record in records for key in record if key not in _PLACES):
+    names = dict.fromkeys(key for _, record in records for key in record if key not in _PLACES)
+    for name in names:
         values = _values(records, name)
         finite = [each for each in values if isfinite(each.value)]
         if finite:
@@ -67,32 +69,11 @@ def scalar_rows(records: Sequence[Scalars]) -> list[ScalarRow]:
     return rows
 
 
-def seconds_per_step(training: Sequence[Scalars]) -> float | None:
-    """Mean duration of a step over a run, data loading included; None if none was logged.
-
-    Args:
-        training: records whose `time` is the mean of the steps since the one before. Where a run
-            went back to a checkpoint, steps count from there.
-    """
-    seconds, steps, before = 0.0, 0.0, 0.0
-    for record in training:
-        if 'time' in record:
-            number = max(record['step'] - before, 0.0)
-            seconds += record['time'] * number
-            steps += number
-        before = record['step']
-    return seconds / steps if steps else None
-
-
-def curve_of(records: Sequence[Scalars], name: str, label: str) -> Series:
+def curve_of(records: _Steps, name: str, label: str) -> Series:
     """One scalar over the steps of a run, for a chart; empty if it was not logged."""
     values = _values(records, name)
     return Series(label, [each.step for each in values], [each.value for each in values])
 
 
-def _values(records: Sequence[Scalars], name: str) -> list[Extreme]:
-    return [
-        Extreme(float(record[name]), int(record.get('step', number)))
-        for number, record in enumerate(records)
-        if name in record
-    ]
+def _values(records: _Steps, name: str) -> list[Extreme]:
+    return [Extreme(float(record[name]), step) for step, record in records if name in record]

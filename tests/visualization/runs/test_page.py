@@ -8,9 +8,9 @@ from html import unescape
 
 import pytest
 
-from mae.visualization.run_record import RunFacts, read_record
-from mae.visualization.run_report import run_report
-from tests.visualization.conftest import FACTS, records
+from mae.visualization.runs.page import run_report
+from mae.visualization.runs.record import RunFacts, read_record
+from tests.visualization.runs.conftest import FACTS, records
 
 
 @pytest.fixture
@@ -26,6 +26,8 @@ def text_of(page):
 def test_it_says_how_far_the_run_is(page, vis_data):
     assert 'MAE, step 10 of 20, epoch 2, 0:20 min left; 12:00.' in text_of(page)
     done = read_record(vis_data('done', lines=list(records(20))), FACTS)
+    long = replace(FACTS, max_steps=10_000)
+    assert '5:33 h left' in text_of(run_report(read_record(vis_data('long'), long), ''))
     assert 'MAE, finished after 20 steps' in text_of(run_report(done, '12:00'))
 
 

@@ -13,12 +13,18 @@ from PIL import Image
 
 from mae.utils.errors import DataError
 from mae.utils.files import whole_file, write_json
-from mae.visualization.logs import Scalars, find_scalars, read_scalars, with_steps
 from mae.visualization.panels import Pixels, cut
+from mae.visualization.runs.logs import (
+    TIMES,
+    Scalars,
+    find_scalars,
+    is_training,
+    read_scalars,
+    with_steps,
+)
 
 FACTS = 'report.json'
 PICTURES = 'reconstructions'
-_TIMES = ('time', 'data_time')
 _ORIGINALS = ('original', 'masked')  # the same after each epoch
 _FILLED_IN = ('filled in',)
 _TWO_WAYS = ('filled in, by itself', 'with true means')
@@ -93,17 +99,17 @@ class RunRecord:
 
     def values(self, key: str) -> list[tuple[int, float]]:
         """Step and value wherever it was logged; times of training alone."""
-        found = self.training() if key in _TIMES else self.records
+        found = self.training() if key in TIMES else self.records
         return [(step, float(record[key])) for step, record in found if key in record]
 
     def training(self) -> list[tuple[int, Scalars]]:
         """The records of training steps."""
-        return [(step, record) for step, record in self.records if 'iter' in record]
+        return [(step, record) for step, record in self.records if is_training(record)]
 
     def metrics(self) -> list[str]:
         """Names of what validations have logged."""
-        found = dict.fromkeys(k for _, r in self.records if 'iter' not in r for k in r)
-        return [key for key in found if key not in (*_TIMES, 'step', 'num_samples')]
+        found = dict.fromkeys(k for _, r in self.records if not is_training(r) for k in r)
+        return [key for key in found if key not in (*TIMES, 'step', 'num_samples')]
 
     def images_per_second(self) -> float | None:
         """Of the latest lines, loading included; None if unknown."""
@@ -183,7 +189,7 @@ def read_record(folder: Path, facts: RunFacts) -> RunRecord:
     """
     path = folder / 'scalars.json'
     records = with_steps(read_scalars(path))
-    if not any('iter' in record for _, record in records):
+    if not any(is_training(record) for _, record in records):
         raise ValueError(f'{path}: no training step has been logged yet')
     sheets = [(int(p.stem), p) for p in folder.glob(f'{PICTURES}/*.png') if p.stem.isdecimal()]
     last = records[-1][0]  # a run that has gone back has left pictures of later steps

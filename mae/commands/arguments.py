@@ -1,10 +1,12 @@
-"""Arguments that the commands of pictures share."""
+"""Arguments that several commands share, those of pictures above all."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mae.utils.command_line import add_cfg_options, parse
+from mae.utils.errors import ConfigError
 
 # The suffixes of `mae.visualization.figures`, which imports Pillow and numpy.
 PICTURE = ('.png', '.html')
@@ -62,4 +64,19 @@ def parse_with_out(
     args = parse(parser, argv)
     if args.out.suffix.lower() not in suffixes:
         parser.error(f'--out must end in {" or ".join(suffixes)}, not {args.out}')
+    require_place(args.out)
     return args
+
+
+def require_place(path: Path) -> None:
+    """Refuse a file that cannot be written, before hours are spent on what it is for.
+
+    Raises:
+        ConfigError: it is a folder, or would lie in what is none or may not be written.
+    """
+    if path.is_dir():
+        raise ConfigError(f'{path} is a folder: give the name of a file')
+    there = next(place for place in path.absolute().parents if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = 'may not be written' if there.is_dir() else 'is no folder'
+        raise ConfigError(f'{path} cannot be written: {there} {why}')

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from mae.visualization.clock import clock
+from mae.visualization.clock import clock_with_unit
 from mae.visualization.curves import Series, line_chart, smoothed
 
 _BAR = 20  # letters
-_HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,5 @@ def _facts(progress: Progress) -> list[str]:
     if progress.doing:
         found.append(progress.doing)
     elif progress.step < progress.steps and progress.images_per_second:
-        found.append(f'{_time(progress.seconds_left)} left')
+        found.append(f'{clock_with_unit(progress.seconds_left)} left')
     return found
-
-
-def _time(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes, with their unit."""
-    if seconds < _HOUR:
-        return f'{clock(seconds)} min'
-    return f'{clock(seconds / 60)} h'

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mae.visualization.run_record import RunFacts, picture_path, write_facts
+from mae.visualization.runs.record import RunFacts, picture_path, write_facts
 
 FACTS = RunFacts(
     title='a <run>',

@@ -3,17 +3,17 @@
 import pytest
 
 from mae.utils.errors import DataError
-from mae.visualization.run_record import (
+from mae.visualization.runs.record import (
     FACTS as FACTS_FILE,
 )
-from mae.visualization.run_record import (
+from mae.visualization.runs.record import (
     copy_pictures,
     find_vis_data,
     picture_path,
     read_facts,
     read_record,
 )
-from tests.visualization.conftest import FACTS, records
+from tests.visualization.runs.conftest import FACTS, records
 
 
 def test_facts_come_back(vis_data):

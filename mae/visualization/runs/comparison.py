@@ -8,8 +8,8 @@ from statistics import mean, stdev
 
 from mae.visualization.curves import Series, thinned
 from mae.visualization.report import curves, page, paragraph, section, table
-from mae.visualization.run_record import RunRecord
-from mae.visualization.run_report import LABELS, curve, drawn_metrics
+from mae.visualization.runs.page import LABELS, curve, drawn_metrics
+from mae.visualization.runs.record import RunRecord
 
 MOST_GROUPS = 6  # for which there are colours
 _AVERAGED = (

@@ -5,7 +5,13 @@ import os
 
 import pytest
 
-from mae.visualization.logs import find_scalars, images_per_second, read_scalars, with_key
+from mae.visualization.runs.logs import (
+    find_scalars,
+    images_per_second,
+    read_scalars,
+    seconds_per_step,
+    with_key,
+)
 
 LINES = [
     {'loss': 1.5, 'lr': 0.1, 'time': 0.5, 'epoch': 1, 'step': 10},
@@ -42,6 +48,15 @@ def test_a_broken_line_is_named(log):
         read_scalars(log)
 
 
+def test_what_is_no_log(log):
+    log.write_text('[1, 2]\n')
+    with pytest.raises(ValueError, match=r'scalars\.json:1: no scalars by name'):
+        read_scalars(log)
+    log.write_bytes(b'\x89PNG\n')
+    with pytest.raises(ValueError, match=r'scalars\.json is no log of scalars'):
+        read_scalars(log)
+
+
 def test_newest_log_wins(log, tmp_path):
     newer = write(tmp_path / '20260101_000001' / 'vis_data' / 'scalars.json', '')
     assert find_scalars(tmp_path) == newer
@@ -64,6 +79,15 @@ def test_records_by_key(log):
 def test_images_per_second_weighs_by_steps():
     # 10 steps of half a second, then 10 of a quarter: 20 * 64 images in 7.5 s.
     assert images_per_second(LINES[:2], 64) == pytest.approx(20 * 64 / 7.5)
+    assert seconds_per_step(LINES[:2]) == pytest.approx(7.5 / 20)
+    assert seconds_per_step(LINES[2:]) is None
+    with pytest.raises(ValueError, match='no times of steps'):
+        images_per_second(LINES[2:], 64)
+
+
+def test_steps_after_going_back_to_a_checkpoint():
+    records = [{'loss': 1.0, 'time': 1.0, 'step': n} for n in (10, 5, 10)]
+    assert seconds_per_step(records) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from statistics import stdev
 
 import pytest
 
-from mae.visualization.run_comparison import RunGroup, run_comparison
-from mae.visualization.run_record import read_record
-from tests.visualization.conftest import FACTS, records
+from mae.visualization.runs.comparison import RunGroup, run_comparison
+from mae.visualization.runs.record import read_record
+from tests.visualization.runs.conftest import FACTS, records
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 from mae.utils import strict_json
 
 Scalars = dict[str, float]
+TIMES = ('time', 'data_time')  # seconds of a step; in a record of evaluation, of a batch
 
 
 def find_scalars(work_dir: Path, since: float = 0.0) -> Path | None:
@@ -28,7 +29,10 @@ def read_scalars(path: Path) -> list[Scalars]:
         ValueError: another line is not JSON, or holds no numbers by name; names file and line.
     """
     records = []
-    lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    except UnicodeDecodeError:
+        raise ValueError(f'{path} is no log of scalars: it is not text in UTF-8') from None
     for number, line in enumerate(lines, 1):
         if not line.endswith('\n'):
             break
@@ -48,6 +52,11 @@ def _are_scalars(record: object) -> bool:
     return all(isinstance(value, int | float) for value in record.values())
 
 
+def is_training(record: Scalars) -> bool:
+    """Whether a record is of training steps; the others are of evaluations."""
+    return 'iter' in record
+
+
 def with_steps(records: Sequence[Scalars]) -> list[tuple[int, Scalars]]:
     """All records, each with the optimizer step it belongs to, in ascending order.
 
@@ -57,7 +66,7 @@ def with_steps(records: Sequence[Scalars]) -> list[tuple[int, Scalars]]:
     found: list[tuple[int, Scalars]] = []
     at = 0
     for record in records:
-        if 'iter' in record:  # of training
+        if is_training(record):
             at = int(record['step'])
             while found and found[-1][0] >= at:
                 found.pop()
@@ -77,15 +86,34 @@ def with_key(records: Sequence[Scalars], key: str) -> list[Scalars]:
     return found
 
 
+def seconds_per_step(records: Sequence[Scalars]) -> float | None:
+    """Mean duration of a step over a run, data loading included; None if none was logged.
+
+    Args:
+        records: those of training; `time` is the mean of the latest steps before each, in seconds.
+            Where a run went back to a checkpoint, steps count from there.
+    """
+    seconds, steps, before = 0.0, 0.0, 0.0
+    for record in records:
+        if 'time' in record:
+            number = max(record['step'] - before, 0.0)
+            seconds += record['time'] * number
+            steps += number
+        before = record['step']
+    return seconds / steps if steps else None
+
+
 def images_per_second(records: Sequence[Scalars], global_batch_size: int) -> float:
     """Training throughput over a whole run, data loading included.
 
     Args:
-        records: those of training; `time` is the mean of the latest steps before each, in seconds.
+        records: those of training.
         global_batch_size: images in one step.
+
+    Raises:
+        ValueError: they have no times.
     """
-    seconds, step = 0.0, 0.0
-    for record in records:
-        seconds += record['time'] * (record['step'] - step)
-        step = record['step']
-    return step * global_batch_size / seconds
+    seconds = seconds_per_step(records)
+    if not seconds:
+        raise ValueError('the log holds no times of steps')
+    return global_batch_size / seconds

@@ -1,0 +1,32 @@
+"""What the scalars of a run come to."""
+
+import math
+
+from mae.visualization.runs.log_table import curve_of, scalar_rows, split_records
+
+RECORDS = [
+    {'loss': 3.0, 'time': 0.5, 'data_time': 0.1, 'epoch': 1, 'iter': 4, 'step': 4},
+    {'loss': math.nan, 'time': 0.1, 'epoch': 2, 'iter': 8, 'step': 8},
+    {'top1': 10.0, 'time': 99.0, 'step': 2},
+    {'loss': 1.0, 'time': 0.2, 'epoch': 3, 'iter': 10, 'step': 10},
+]
+
+
+def test_scalars_of_a_run():
+    training, evaluation = split_records(RECORDS)
+    assert evaluation == [(8, {'top1': 10.0, 'step': 2})]
+    (loss, *_) = scalar_rows(training)
+    assert (loss.name, loss.count, loss.broken) == ('loss', 2, 1)
+    assert (loss.lowest.value, loss.lowest.step) == (1.0, 10)
+    assert (loss.highest.value, loss.highest.step) == (3.0, 4)
+    assert (loss.first, loss.last) == (loss.highest, loss.lowest)
+
+
+def test_evaluations_stand_at_their_steps_whatever_they_count():
+    _, evaluation = split_records(RECORDS)
+    assert list(curve_of(evaluation, 'top1', 'run').x) == [8]
+
+
+def test_steps_that_were_gone_back_over_do_not_count():
+    training, _ = split_records([*RECORDS, {**RECORDS[0], 'loss': 2.0, 'iter': 6, 'step': 6}])
+    assert curve_of(training, 'loss', '').y == [3.0, 2.0]
