@@ -79,7 +79,7 @@ def judge_disk(checkpoint: int, kept: int, free: int) -> list[FoundFault]:
         free: bytes of the disk.
     """
     needed = (kept + 1) * checkpoint
-    if needed <= free:
+    if needed <= free or not kept:
         return []
     what = (
         f'{kept} checkpoints of {size(checkpoint)} stay while another is written, '
@@ -104,7 +104,8 @@ def examine_cost(
     checkpoint = _TIMES * sum(value.numel() * value.element_size() for value in values)
     kept = checkpoints_kept(config, rates.steps, rates.steps_per_epoch)
     findings = judge_disk(checkpoint, kept, subject.host.disk)
-    lines = [f'a checkpoint takes {size(checkpoint)}, and {kept} stay']
+    stay = f'{kept} stay' if kept else 'none is written'
+    lines = [f'a checkpoint takes {size(checkpoint)}, and {stay}']
     facts: dict[str, Any] = {'checkpoint_bytes': checkpoint, 'checkpoints': kept}
     if subject.is_random:
         lines.insert(0, 'hours unknown, as the number of images is')
@@ -124,8 +125,10 @@ def examine_cost(
 
 
 def checkpoints_kept(config: Mapping[str, Any], steps: int, steps_per_epoch: int) -> int:
-    """Checkpoints that lie in the work dir at the end."""
-    hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
+    """Checkpoints that lie in the work dir at the end; 0 of a run that writes none."""
+    hook = (config.get('default_hooks') or {}).get('checkpoint', {})
+    if hook is None:
+        return 0
     kept: int = hook.get('max_keep', 2)
     if kept > 0:
         return max(2, kept) + bool(hook.get('save_best'))

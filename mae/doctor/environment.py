@@ -48,7 +48,7 @@ class Host:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         device = 'cuda' if count else 'cpu'
         place = Path(os.path.abspath(work_dir))
-        there = next(folder for folder in (place, *place.parents) if folder.exists())
+        there = _nearest(place)
         return cls(
             device,
             tuple(torch.cuda.get_device_name(number) for number in range(count)),
@@ -76,6 +76,7 @@ def environment(config: Mapping[str, Any], host: Host, image_bytes: int) -> Exam
         f'{size(host.disk)} of disk for {host.work_dir}',
     ]
     findings = [
+        *judge_work_dir(host.work_dir),
         *judge_workers(config, host.cores),
         *judge_shared_memory(config, host, image_bytes),
         *_judge_number_format(config, host),
@@ -101,6 +102,21 @@ def _devices(host: Host) -> str:
 
 def _free(number: int | None) -> str:
     return 'an unknown amount' if number is None else size(number)
+
+
+def _nearest(place: Path) -> Path:
+    """The place, or the lowest above it that is there."""
+    return next(folder for folder in (place, *place.parents) if folder.exists())
+
+
+def judge_work_dir(place: Path) -> list[FoundFault]:
+    """A work dir that cannot be made, or not be written into."""
+    there = _nearest(place)
+    if not there.is_dir():
+        return [FoundFault('work_dir_refused', f'{there} is a file')]
+    if not os.access(there, os.W_OK | os.X_OK):
+        return [FoundFault('work_dir_refused', f'{there} may not be written')]
+    return []
 
 
 def judge_workers(config: Mapping[str, Any], cores: int) -> list[FoundFault]:

@@ -42,6 +42,11 @@ class Fault:
 
 FAULTS = {
     # environment
+    'work_dir_refused': Fault(
+        Severity.ERROR,
+        'work_dir',
+        'choose another --work-dir, or let this user write there',
+    ),
     'workers_beyond_cores': Fault(
         Severity.WARNING,
         'train_dataloader.num_workers',

@@ -142,6 +142,7 @@ def prepare(config: Config, host: Host, folder: Path) -> Subject:
         runner.load_or_resume()
     except CheckpointError as error:
         findings.append(FoundFault('weights_unfit', str(error)))
+        runner._load_from = None  # so that the rehearsal does not ask for them again
     return Subject(config, host, dataset, val_dataset, is_random, findings, probe, plan, runner)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mae.doctor.cost import Length, judge_disk, length_of, seconds_to_end
+from mae.doctor.cost import Length, checkpoints_kept, judge_disk, length_of, seconds_to_end
 from mae.doctor.pace import Pace
 from mae.doctor.words import duration, size
 
@@ -40,6 +40,11 @@ def test_seconds_of_larger_steps_grow_but_for_the_update():
 @pytest.mark.parametrize(('free', 'found'), [(3 * GIB, []), (3 * GIB - 1, ['disk_too_small'])])
 def test_a_disk_holds_what_stays_and_what_is_being_written(free, found):
     assert [finding.name for finding in judge_disk(GIB, 2, free)] == found
+
+
+def test_a_run_without_checkpoints_needs_no_disk():
+    assert checkpoints_kept({'default_hooks': {'checkpoint': None}}, 15, 5) == 0
+    assert judge_disk(GIB, 0, 0) == []
 
 
 def test_numbers_in_words():

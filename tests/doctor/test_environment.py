@@ -2,7 +2,7 @@
 
 import pytest
 
-from mae.doctor.environment import Host, judge_shared_memory, judge_workers
+from mae.doctor.environment import Host, judge_shared_memory, judge_work_dir, judge_workers
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,13 @@ def test_a_work_dir_need_not_be_there(tmp_path):
     found = Host.of(tmp_path / 'not' / 'yet')
     assert found.disk > 0
     assert not (tmp_path / 'not').exists()
+
+
+def test_a_work_dir_that_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    assert judge_work_dir(tmp_path / 'new' / 'run') == []
+    (found,) = judge_work_dir(tmp_path / 'file' / 'run')
+    assert found.what == f'{tmp_path / "file"} is a file'
+    monkeypatch.setattr('os.access', lambda *_: False)  # root may write anywhere
+    (found,) = judge_work_dir(tmp_path / 'new' / 'run')
+    assert found.what == f'{tmp_path} may not be written'

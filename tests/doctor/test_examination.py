@@ -156,6 +156,14 @@ def test_without_data_the_rest_is_examined_twice_alike(pretraining, host, tmp_pa
     assert verdict(first).endswith(f'1 error ({first.seconds:.0f} s)')
 
 
+def test_weights_that_are_no_checkpoint_are_one_fault(finetuning, host, tmp_path):
+    (tmp_path / 'weights.pth').write_text('nothing')
+    config = finetuning(load_from=str(tmp_path / 'weights.pth'))
+    found = examine_run(config, host=host(), seconds=SECONDS)
+    assert [f.name for f in found.findings if f.severity is Severity.ERROR] == ['weights_unfit']
+    assert 'pace' in [part.name for part in found.parts if part.facts]
+
+
 def test_what_the_run_would_refuse_is_refused(finetuning, host):
     config = finetuning(**{'model.head.num_classes': 2})
     with pytest.raises(ConfigError, match=r'has 3 classes, but model.head.num_classes=2'):
