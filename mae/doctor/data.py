@@ -1,14 +1,11 @@
-"""A look at images: what cannot be read, repeats, shows one colour, or is scaled wrong.
+"""A look at images: what cannot be read, shows one colour, or is scaled wrong; and copies.
 
 Shapes: C channels, H W pixels.
 """
 
-import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,23 +14,22 @@ from torch import Tensor
 
 from mae.datasets.look import some_levels
 from mae.datasets.transforms import DecodeImage
+from mae.doctor.copies import files_of, judge_copies, same_digests, same_files
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.words import listed
-from mae.utils.digest import file_digest, tensor_sha256
+from mae.utils.digest import tensor_sha256
 from mae.utils.errors import DataError
 from mae.utils.hardware import cores_at_hand
 from mae.utils.ratio import evenly_spaced
 from mae.utils.text import first_line, printable
 
 SAMPLE = 192  # images that are decoded, spread over the dataset
-_MOST_FILES = 20_000  # whose sizes are compared; the contents only of files of one size
-_MOST_BYTES = 1 << 30  # that are hashed
 # Deviation in grey levels up to which an image of that type shows one colour.
 _FLAT = {torch.uint8: 1.0, torch.uint16: 1 / 256}
 # How far the normalised images may be from mean 0 and deviation 1. Photographs of one kind, such
 # as snow or forests, are off by up to half a deviation; a mean of another scale by two or more.
 _FAR, _FACTOR = 0.75, 2.0
-_MANY = 0.02  # share of the images from which copies and flat ones count
+_MANY = 0.02  # share of the images from which flat ones count
 _DEFAULT_BAD = 0.001  # of BadSamplesHook
 
 
@@ -122,9 +118,12 @@ def examine_data(
         if given.get('mean') and given.get('std'):
             findings += judge_statistics(mean, std, given['mean'], given['std'])
         findings += judge_flat(images)
-    paths = _paths(source)
-    val_paths = [] if val_dataset is None else _paths(val_dataset.source)
-    groups = same_files([*paths, *val_paths]) if paths else _same_pixels(images)
+    paths = files_of(source)
+    val_paths = [] if val_dataset is None else files_of(val_dataset.source)
+    if paths:
+        groups = same_files([*paths, *val_paths])
+    else:  # of what was decoded
+        groups = same_digests((image.name, image.digest) for image in images)
     number = len(paths) or len(images)
     findings += judge_copies(groups, set(paths or [image.name for image in images]), number)
     facts['files_compared'] = number
@@ -192,73 +191,3 @@ def judge_flat(images: Sequence[Decoded]) -> list[FoundFault]:
         return []
     what = f'{len(flat)} of {len(images)} show one colour, such as {printable(flat[0])}'
     return [FoundFault('constant_images', what)]
-
-
-def same_files(paths: Sequence[str]) -> list[list[str]]:
-    """Groups of files with the same content, in the order of the paths.
-
-    Only files of one size are read, up to a gigabyte of them.
-    """
-    by_size: dict[int, list[str]] = defaultdict(list)
-    for path in paths:
-        try:
-            by_size[os.stat(path).st_size].append(path)
-        except OSError:  # `unreadable_images` tells of it
-            continue
-    groups: dict[str, list[str]] = defaultdict(list)
-    read = 0
-    for size, candidates in by_size.items():
-        read += size * len(candidates) if len(candidates) > 1 else 0
-        if len(candidates) > 1 and read <= _MOST_BYTES:
-            for path in candidates:
-                groups[file_digest(Path(path))].append(path)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _same_pixels(images: Sequence[Decoded]) -> list[list[str]]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for image in images:
-        groups[image.digest].append(image.name)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def judge_copies(
-    groups: Sequence[Sequence[str]], training: set[str], number: int
-) -> list[FoundFault]:
-    """Files that occur twice, in training or in training and validation.
-
-    Args:
-        groups: names of the same content each.
-        training: all names of the training data that were compared.
-        number: of them.
-    """
-    findings = []
-    twice = [[name for name in group if name in training] for group in groups]
-    twice = [group for group in twice if len(group) > 1]
-    if copies := sum(len(group) - 1 for group in twice):
-        first, second = (printable(name) for name in twice[0][:2])
-        what = f'{copies} of {number:,} are copies of others, such as {second} of {first}'
-        many = copies > _MANY * number
-        findings.append(FoundFault('duplicate_files' if many else 'few_duplicate_files', what))
-    seen = [[name for name in group if name not in training] for group in groups]
-    both = [
-        (outside[0], group)
-        for outside, group in zip(seen, groups, strict=True)
-        if outside and len(outside) < len(group)
-    ]
-    if both:
-        outside, group = both[0]
-        inside = next(name for name in group if name in training)
-        number_of = sum(len(outside) for outside in seen if outside)
-        what = f'{number_of} are in the training data too, such as {printable(outside)}: {inside}'
-        findings.append(FoundFault('validation_seen_in_training', what))
-    return findings
-
-
-def _paths(source: Any) -> list[str]:
-    """Files of a source; [] where images are packed, or lie in memory."""
-    first = source.get_data_info(0)
-    if 'img_path' not in first or not {'img', 'img_bytes'}.isdisjoint(first):
-        return []
-    indices = evenly_spaced(len(source), _MOST_FILES)
-    return [str(source.get_data_info(index)['img_path']) for index in indices]

@@ -7,7 +7,8 @@ import torch
 
 from mae.doctor.environment import Host
 from mae.doctor.findings import ExaminedPart, FoundFault
-from mae.doctor.subject import FULLEST, Probe, Subject, global_batch
+from mae.doctor.probe import FULLEST, Probe
+from mae.doctor.subject import Subject, global_batch
 from mae.doctor.words import size
 
 _NEARLY = 0.85  # of the free memory

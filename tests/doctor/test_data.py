@@ -1,7 +1,5 @@
 """What a look at images finds, and what it leaves alone."""
 
-import shutil
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,11 +8,9 @@ from mae.datasets import ImageFolder
 from mae.datasets.transforms import DecodeImage
 from mae.doctor.data import (
     decode_sample,
-    judge_copies,
     judge_flat,
     judge_statistics,
     judge_unreadable,
-    same_files,
     statistics,
 )
 from tests.own_images import noise, save
@@ -80,25 +76,6 @@ def test_flat_and_unreadable_images(tmp_path):
     assert 'broken.jpg' in found.what
     assert names(judge_unreadable(unreadable * 2, 12, 0.001)) == ['too_many_unreadable']
     assert names(judge_unreadable(unreadable * 2, 12, 0.5)) == ['unreadable_images']
-
-
-def test_copies_by_content_alone(tmp_path):
-    for folder in ('train', 'val'):
-        for number in range(3):
-            seed = number + 10 * (folder == 'val')
-            save(tmp_path / folder / f'{number}.bmp', noise(8, 8, seed=seed))  # of one size
-    shutil.copy(tmp_path / 'train/0.bmp', tmp_path / 'train/9.bmp')
-    shutil.copy(tmp_path / 'train/1.bmp', tmp_path / 'val/9.bmp')
-    train, val = ([str(p) for p in sorted((tmp_path / f).iterdir())] for f in ('train', 'val'))
-    groups = same_files([*train, *val])
-    assert sorted(map(len, groups)) == [2, 2]
-    assert names(judge_copies(groups, set(train), 4)) == [
-        *('duplicate_files', 'validation_seen_in_training')
-    ]
-    assert names(judge_copies(groups, set(train), 1000)) == [
-        *('few_duplicate_files', 'validation_seen_in_training')
-    ]
-    assert judge_copies([], set(train), 4) == []
 
 
 def test_images_of_16_bits_are_looked_at_with_all_of_them(tmp_path):

@@ -12,7 +12,7 @@ from mae.doctor.memory import (
     peak_bytes,
     used_bytes,
 )
-from mae.doctor.subject import Probe, fits_memory, plan_batches
+from mae.doctor.probe import Probe, fits_memory, plan_batches
 
 MIB = 1 << 20
 PROBE = Probe(seconds=0.01, image_bytes=10 * MIB, static_bytes=100 * MIB)
