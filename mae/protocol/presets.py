@@ -196,8 +196,8 @@ DEMO_DENSE = Preset(
         'pretrain',
         'pre-training',
         'pretrain',
-        'mae_vit-mini-p4_1xb64-coslr-120e_digit-scenes-24',
-        cost=200.0,
+        'mae_vit-mini-p4_1xb64-coslr-240e_digit-scenes-24',
+        cost=450.0,
     ),
     stages=(
         *_dense_stages(

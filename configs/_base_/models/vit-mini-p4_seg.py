@@ -10,6 +10,7 @@ model = dict(
         img_size=24,
         patch_size=4,
         in_channels=1,
+        drop_path_rate=0.1,
     ),
     taps=[3],
     head=dict(type='PixelLinearHead', num_classes=11),

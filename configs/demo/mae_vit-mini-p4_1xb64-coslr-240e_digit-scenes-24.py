@@ -5,6 +5,7 @@ _base_ = './mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'
 model = dict(
     preprocessor=dict(mean=[35.0], std=[71.0]),
     encoder=dict(arch=dict(embed_dim=64, depth=4), img_size=24),
+    decoder=dict(depth=2),
 )
 train_dataloader = dict(
     dataset=dict(
@@ -24,4 +25,4 @@ train_dataloader = dict(
     ),
 )
 param_scheduler = dict(warmup_epochs=10)
-train_cfg = dict(max_epochs=120)
+train_cfg = dict(max_epochs=240)
