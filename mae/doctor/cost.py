@@ -53,10 +53,10 @@ def seconds_to_end(length: Length, pace: Pace, update: float, total: int, measur
 
     Args:
         length: of the run.
-        pace: of the rehearsal.
+        pace: of the trial run.
         update: seconds of the optimizer's update, once a step.
         total: images of a step of the run.
-        measured: images of a step of the rehearsal.
+        measured: images of a step of the trial run.
     """
     each = (pace.step - update) / measured
     step = pace.step if total == measured else update + total * each
@@ -95,7 +95,7 @@ def examine_cost(
 
     Args:
         subject: what is examined.
-        pace: of the rehearsal; None where it failed.
+        pace: of the trial run; None where it failed.
         update: seconds of the optimizer's update.
         rates: of the run, one a step.
     """

@@ -93,7 +93,7 @@ def examine_memory(subject: Subject, base: int, peak: int | None) -> ExaminedPar
     Args:
         subject: what is examined.
         base: bytes of the process without model and batch.
-        peak: bytes of the rehearsal; None where unknown.
+        peak: bytes of the trial run; None where unknown.
     """
     probe, host, plan = subject.probe, subject.host, subject.plan
     batch = min(subject.config.train_dataloader.batch_size, global_batch(subject.config))

@@ -17,8 +17,8 @@ _WAITING = 0.25  # share of a step's time from which the loader is at fault
 _FEWEST_STEPS = 4
 
 
-class EnoughSeen(Exception):  # noqa: N818  (it ends a rehearsal, and is no error)
-    """The rehearsal has measured what it is for."""
+class EnoughSeen(Exception):  # noqa: N818  (it ends a trial run, and is no error)
+    """The trial run has measured what it is for."""
 
 
 @dataclass(frozen=True)

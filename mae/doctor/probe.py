@@ -40,7 +40,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Batches with which the run is rehearsed.
+    """Batches with which the trial run is made.
 
     Attributes:
         micro_batch: images that the device computes at once.

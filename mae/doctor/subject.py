@@ -39,7 +39,7 @@ class Subject:
         is_random: whether the images are random, because the config's are missing.
         findings: of building it.
         probe: of the model.
-        plan: for the rehearsal.
+        plan: for the trial run.
         runner: in a folder of its own, with the batches of the plan.
     """
 
@@ -78,7 +78,7 @@ def prepare(config: Config, host: Host, folder: Path) -> Subject:
     Args:
         config: describes a training.
         host: this machine.
-        folder: work dir of the rehearsal.
+        folder: work dir of the trial run.
 
     Raises:
         ConfigError: the config states something impossible.
@@ -103,7 +103,7 @@ def prepare(config: Config, host: Host, folder: Path) -> Subject:
         runner.load_or_resume()
     except CheckpointError as error:
         findings.append(FoundFault('weights_unfit', str(error)))
-        runner._load_from = None  # so that the rehearsal does not ask for them again
+        runner._load_from = None  # so that the trial run does not ask for them again
     return Subject(config, host, dataset, val_dataset, is_random, findings, probe, plan, runner)
 
 
