@@ -147,9 +147,9 @@ def _masked(encoder: Any, masker: Any, batch: dict[str, Any]) -> Tensor:
     p = encoder.patch_size
     grid = mask.unflatten(1, encoder.grid_size)[:, None]
     hidden = grid.repeat_interleave(p, 2).repeat_interleave(p, 3) > 0  # B,1,H,W
-    crops: Tensor = batch['inputs']
-    grey = HIDDEN << 8 if crops.dtype == torch.uint16 else HIDDEN
-    return torch.where(hidden, grey, crops)
+    inputs: Tensor = batch['inputs']
+    levels = inputs.int() >> 8 if inputs.dtype == torch.uint16 else inputs
+    return torch.where(hidden, HIDDEN, levels).to(torch.uint8)
 
 
 def _whole_image(dataset: SeededDataset, sample_id: int, channels: int) -> Pixels:

@@ -50,7 +50,7 @@ def test_the_batch_that_fits_is_the_largest():
         (64, 64, 0.01, 1 * MIB, (2, 2, False)),
     ],
 )
-def test_batches_of_the_trial run(micro, total, seconds, memory, plan, host):
+def test_batches_of_the_trial_run(micro, total, seconds, memory, plan, host):
     probe = Probe(seconds, PROBE.image_bytes, PROBE.static_bytes)
     found = plan_batches(micro, total, probe, host(memory=memory))
     assert (found.micro_batch, found.global_batch, found.is_whole) == plan

@@ -45,7 +45,7 @@ def test_the_parts_of_a_run_are_told_apart(clock):
     assert watch.pace() == Pace(3.0, 1.0, 7 + 5 - 3, 11.0, 12)
 
 
-def test_a_trial run_ends_after_its_time_but_not_before_it_has_seen_steps(clock):
+def test_a_trial_run_ends_after_its_time_but_not_before_it_has_seen_steps(clock):
     watch = Stopwatch(0.0)
     with pytest.raises(EnoughSeen):
         run(watch, clock, epochs=1, steps=100)
