@@ -204,7 +204,7 @@ DEMO_DENSE = Preset(
             'seg',
             100,
             'vit-mini-p4_seg-linear{}-1xb25-coslr-200e_digit-scenes-24-100img',
-            (0.02, 0.04, 0.08),
+            (0.01, 0.02, 0.04, 0.08),
             cost=25.0,
         ),
         *_dense_stages(
