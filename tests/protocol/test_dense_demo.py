@@ -81,7 +81,9 @@ def test_every_task_is_run_from_every_start_with_every_seed(plan):
     keys = {(key, seed) for key, seed in {**plan.scratch, **plan.pretrained}}
     for (task, scenes), start in product(CELLS, DENSE_STARTS):
         trials = trials_of(plan, task, scenes, start)
-        assert len(trials) == (3 if start == 'scratch' else 1)
+        rates = stage_of(plan, task, scenes, start).base_lrs
+        assert len(trials) == (len(rates) if start == 'scratch' else 1)
+        assert len(rates) >= 3 or start != 'scratch'
         for (rate, jobs), seed in product(trials.items(), range(3)):
             job, args = jobs[seed], list(jobs[seed].args)
             suffix = '' if rate is None else f'-lr{rate:g}'
@@ -152,8 +154,10 @@ def test_each_metric_takes_the_baselines_best_rate_for_it(ran):
         assert result['margin'] == pytest.approx(20)
         assert result['is_beyond_spread']
         assert len(result['scratch']['grid']) == len(rates)
-    assert len(summary['commands']) == 1 + len(CELLS) * (9 + 3 + 3)
-    assert summary['seconds']['seg-100-scratch'] == 18.0
+    baselines = [stage_of(ran, task, scenes, 'scratch') for task, scenes in CELLS]
+    runs = [3 * len(stage.base_lrs) for stage in baselines]
+    assert len(summary['commands']) == 1 + sum(runs) + len(CELLS) * (3 + 3)
+    assert summary['seconds']['seg-100-scratch'] == 2.0 * runs[CELLS.index(('seg', 100))]
     assert summary['pretrain']['loss_first'] == 1.25
     assert summary['setup']['labelled_scenes'] == [100, 1000]
 
