@@ -4,7 +4,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 
 from mmengine.hooks import Hook
 
@@ -136,10 +135,9 @@ def examine_pace(subject: Subject, seconds: float) -> tuple[ExaminedPart, Pace |
     """
     alone = loader_rate(subject, min(_LOADER_SECONDS, seconds))
     watch = Stopwatch(seconds)
-    runner: Any = subject.runner
-    runner.register_hook(watch, priority='LOWEST')
+    subject.runner.register_hook(watch, priority='LOWEST')
     with suppress(EnoughSeen):
-        runner.train()
+        subject.runner.train()
     pace = watch.pace()
     if pace is None:
         return ExaminedPart('pace', ['not examined: the run has one step']), None
@@ -180,7 +178,10 @@ def loader_rate(subject: Subject, seconds: float) -> float:
 
 
 def judge_pace(loader: float, computing: float, pace: Pace) -> list[FoundFault]:
-    """A loader that the training waits for.
+    """A loader that the training waits for, and that is too slow for it.
+
+    Where the loader alone is several times as fast as the steps, other work on the machine has made
+    the training wait.
 
     Args:
         loader: images a second of it alone.
@@ -188,7 +189,8 @@ def judge_pace(loader: float, computing: float, pace: Pace) -> list[FoundFault]:
         pace: of both together.
     """
     share = pace.waiting / pace.step if pace.step else 0.0
-    if share <= _WAITING:
+    expected = computing / (loader + computing)  # without workers; these only make it less
+    if min(share, expected) <= _WAITING:
         return []
     what = (
         f'the training waits {share:.0%} of its time: the loader gives {loader:,.0f} images/s '

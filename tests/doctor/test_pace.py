@@ -14,6 +14,10 @@ def test_a_loader_that_is_waited_for(waiting, is_slow):
     assert [finding.name for finding in found] == ['slow_loader'] * is_slow
 
 
+def test_waiting_for_a_fast_loader_is_the_fault_of_other_work():
+    assert judge_pace(3339, 288, Pace(1.0, 0.33, None, None, 9)) == []
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that is put forward by hand."""
