@@ -180,7 +180,7 @@ def test_a_config_outside_inherits_one_of_the_installed_wheel(installed_wheel, t
 @pytest.mark.skipif(find_spec('mim') is None, reason='onedl-mim is not installed')
 def test_mim_searches_downloads_and_trains(installed_wheel, tmp_path):
     editable = _as_editable(installed_wheel, tmp_path / 'site')
-    # One that `make demo` does not leave in work_dirs: mim looks for the name in all of the checkout.
+    # One that `make demo` leaves no copy of: mim looks for the name in all of the checkout.
     entry, config = entries()[0], 'mae_vit-mini-p4_target-hog_1xb64-coslr-170e_digits-16.py'
     (tmp_path / entry.file).touch()  # as if fetched: there is no network here
     result = subprocess.run(
