@@ -30,6 +30,7 @@ from mae.datasets.sources.walk import class_folders
 from mae.datasets.survey import Survey, split_of, survey
 from mae.engine import Runner
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.files import lowest_existing
 from mae.utils.hardware import cores_at_hand
 from mae.utils.precision import cpu_computes_bfloat16
 from mae.utils.text import is_utf8, printable
@@ -147,7 +148,7 @@ def places_for(data: str | Path, out: str | Path | None, suffix: str = '') -> tu
 
 def _why_not(out: Path, root: Path) -> str:
     """Why a place cannot be the work dir of a folder of images; '' if it can."""
-    there = next(place for place in (out, *out.parents) if place.exists())
+    there = lowest_existing(out)
     below = '' if there == out else f'would lie in {there}, which '
     if not there.is_dir():
         return f'{below}is no folder'

@@ -1,12 +1,12 @@
 """Arguments that several commands share, those of pictures above all."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mae.utils.command_line import add_cfg_options, parse
 from mae.utils.errors import ConfigError
+from mae.utils.files import require_writable
 
 # The suffixes of `mae.visualization.figures`, which imports Pillow and numpy.
 PICTURE = ('.png', '.html')
@@ -73,10 +73,14 @@ def require_place(path: Path) -> None:
 
     Raises:
         ConfigError: it is a folder, or would lie in what is none or may not be written.
+        OSError: it is a device.
     """
-    if path.is_dir():
-        raise ConfigError(f'{path} is a folder: give the name of a file')
-    there = next(place for place in path.absolute().parents if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = 'may not be written' if there.is_dir() else 'is no folder'
-        raise ConfigError(f'{path} cannot be written: {there} {why}')
+    try:
+        require_writable(path)
+    except IsADirectoryError:
+        raise ConfigError(f'{path} is a folder: give the name of a file') from None
+    except NotADirectoryError as error:
+        raise ConfigError(f'{path} cannot be written: {error.filename} is no folder') from None
+    except PermissionError as error:
+        why = f'{error.filename} may not be written'
+        raise ConfigError(f'{path} cannot be written: {why}') from None

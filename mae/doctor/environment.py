@@ -12,6 +12,8 @@ import torch
 from mae.benchmark.measure import available_memory
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.words import size
+from mae.engine.data_loaders import auto_workers
+from mae.utils.files import lowest_existing
 from mae.utils.hardware import cores_at_hand, cpu_name, software
 from mae.utils.precision import cost_of_float32, cpu_computes_bfloat16
 
@@ -48,7 +50,7 @@ class Host:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         device = 'cuda' if count else 'cpu'
         place = Path(os.path.abspath(work_dir))
-        there = _nearest(place)
+        there = lowest_existing(place)
         return cls(
             device,
             tuple(torch.cuda.get_device_name(number) for number in range(count)),
@@ -104,14 +106,9 @@ def _free(number: int | None) -> str:
     return 'an unknown amount' if number is None else size(number)
 
 
-def _nearest(place: Path) -> Path:
-    """The place, or the lowest above it that is there."""
-    return next(folder for folder in (place, *place.parents) if folder.exists())
-
-
 def judge_work_dir(place: Path) -> list[FoundFault]:
     """A work dir that cannot be made, or not be written into."""
-    there = _nearest(place)
+    there = lowest_existing(place)
     if not there.is_dir():
         return [FoundFault('work_dir_refused', f'{there} is a file')]
     if not os.access(there, os.W_OK | os.X_OK):
@@ -136,7 +133,7 @@ def judge_shared_memory(
     """Batches that data workers hold ready, beside the shared memory that they lie in."""
     loader = config['train_dataloader']
     workers = loader.get('num_workers', 0)
-    workers = max(1, host.cores - 2) if workers == 'auto' else workers
+    workers = auto_workers(host.cores) if workers == 'auto' else workers
     batch = loader.get('batch_size', 1) * image_bytes
     needed = workers * (loader.get('prefetch_factor') or 2) * batch
     if host.shared is None or needed <= host.shared:

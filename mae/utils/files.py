@@ -86,6 +86,11 @@ def require_replaceable(path: Path) -> None:
         raise OSError(errno.EINVAL, 'not a regular file, which this would replace', str(path))
 
 
+def lowest_existing(path: Path) -> Path:
+    """An absolute path, or the lowest place above it that exists."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 def require_writable(path: Path) -> None:
     """Refuse a place for a file before the work whose result it is for.
 
@@ -95,7 +100,7 @@ def require_writable(path: Path) -> None:
     require_replaceable(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    there = next(place for place in path.absolute().parents if place.exists())
+    there = lowest_existing(path.absolute().parent)
     if not there.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
     if not os.access(there, os.W_OK | os.X_OK):
