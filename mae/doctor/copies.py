@@ -57,7 +57,7 @@ def judge_copies(
     Args:
         groups: names of the same content each.
         training: all names of the training data that were compared.
-        number: of them.
+        number: of images in the training data that were compared.
     """
     findings = []
     inside = [[name for name in group if name in training] for group in groups]

@@ -10,8 +10,8 @@ from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.pace import Pace
 from mae.doctor.subject import Subject, global_batch
 from mae.doctor.words import duration, size
+from mae.fault_tolerance.checkpoint import checkpoint_bytes
 
-_TIMES = 3  # weights, and two averages
 _FORWARD = 1 / 3  # of a step's time, for a validation that was not run
 _DEVICES = re.compile(r'_(?:[a-z-]*-)?(\d+)xb\d+')
 
@@ -100,8 +100,7 @@ def examine_cost(
         rates: of the run, one a step.
     """
     config = subject.config
-    values = (*subject.model.parameters(), *subject.model.buffers())
-    checkpoint = _TIMES * sum(value.numel() * value.element_size() for value in values)
+    checkpoint = checkpoint_bytes(subject.model)
     kept = checkpoints_kept(config, rates.steps, rates.steps_per_epoch)
     findings = judge_disk(checkpoint, kept, subject.host.disk)
     stay = f'{kept} stay' if kept else 'none is written'

@@ -26,7 +26,7 @@ from mae.doctor.subject import Subject, prepare
 
 SECONDS = 60.0  # for steps; looking at data and building take as long again at most
 _LEARNING = 0.7  # of these, for the steps on one batch
-_REHEARSAL = 0.2  # for the run itself
+_TRIAL_RUN = 0.2  # for the run itself
 
 Told = Callable[[ExaminedPart], None]
 
@@ -78,7 +78,7 @@ def _parts(subject: Subject, seconds: float) -> Iterator[ExaminedPart]:
     found: list[Pace] = []
 
     def run() -> ExaminedPart:
-        part, pace = examine_pace(subject, _REHEARSAL * seconds)
+        part, pace = examine_pace(subject, _TRIAL_RUN * seconds)
         if pace is not None:
             found.append(pace)
         return part

@@ -1,7 +1,6 @@
 """What a step of the run keeps in memory, and the largest batch that fits."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -132,5 +131,5 @@ def base_of(subject: Subject) -> int:
     """Bytes of this process beside what the model takes; 0 on a GPU."""
     if subject.host.device == 'cuda':
         return 0
-    own: Any = sum(p.numel() * p.element_size() for p in subject.model.parameters())
-    return max(0, (used_bytes('cpu') or 0) - int(own))
+    own = sum(int(parameter.nbytes) for parameter in subject.model.parameters())
+    return max(0, (used_bytes('cpu') or 0) - own)

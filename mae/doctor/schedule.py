@@ -4,6 +4,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mae.apis.pretrain_rules import PAPER_BATCH, PAPER_LR
 from mae.apis.schedule_picture import LearningRates
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.subject import global_batch
@@ -14,7 +15,7 @@ _POINTS = 120
 # The paper's rates of AdamW, each with its batch, for a ViT-B: pre-training (appendix A.1) and
 # fine-tuning. The best rate goes about with the root of the batch (Malladi et al. 2022). It falls
 # with the width, by at most 1 / width (Yang et al. 2022): the root lies between that and no rule.
-RATES = {'MAE': (2.4e-3, 4096), 'Classifier': (2e-3, 1024)}
+RATES = {'MAE': (PAPER_LR, PAPER_BATCH), 'Classifier': (2e-3, 1024)}
 _WIDTH = 768
 # Times the rule: the 93 shipped configs that it is for lie between 0.34 and 2.6 of it.
 _ABOVE = 3.2

@@ -48,15 +48,22 @@ def with_global_batch(config: Mapping[str, Any], global_batch_size: int | None) 
     return changed
 
 
-def with_workers(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A data loader's config with `num_workers='auto'` as a number: 2 less than the cores at hand.
+def auto_workers(cores: int) -> int:
+    """Data workers of `num_workers='auto'`: 2 less than the cores, at least 1.
 
-    The two are for the main process and the thread that pins memory. A number above the cores is
-    kept, with a line in the log.
+    The two are for the main process and the thread that pins memory.
+    """
+    return max(1, min(cores - 2, _MOST_WORKERS))
+
+
+def with_workers(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A data loader's config with `num_workers='auto'` as a number; see `auto_workers`.
+
+    A number above the cores is kept, with a line in the log.
     """
     changed, cores = dict(config), cores_at_hand()
     if changed.get('num_workers') == 'auto':
-        changed['num_workers'] = max(1, min(cores - 2, _MOST_WORKERS))
+        changed['num_workers'] = auto_workers(cores)
     elif isinstance(number := changed.get('num_workers'), int) and number > cores:
         print_log(
             f'num_workers={number}, but this process has {cores} cores, which they share; '

@@ -9,7 +9,7 @@ from mae.fault_tolerance.checkpoint.folder import (
 )
 from mae.fault_tolerance.checkpoint.io import load_checkpoint
 from mae.fault_tolerance.checkpoint.load import LoadReport, fit_weights
-from mae.fault_tolerance.checkpoint.save import save_checkpoint
+from mae.fault_tolerance.checkpoint.save import checkpoint_bytes, save_checkpoint
 from mae.fault_tolerance.checkpoint.sharded_load import is_sharded_checkpoint, load_sharded
 from mae.fault_tolerance.checkpoint.state import (
     check_resumable,
@@ -31,6 +31,7 @@ __all__ = [
     'LoadReport',
     'check_checkpoint',
     'check_resumable',
+    'checkpoint_bytes',
     'choose_checkpoint',
     'fit_weights',
     'identity_of',

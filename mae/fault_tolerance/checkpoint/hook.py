@@ -29,7 +29,7 @@ from mae.fault_tolerance.checkpoint.folder import (
     size_of,
 )
 from mae.fault_tolerance.checkpoint.io import Checkpoint
-from mae.fault_tolerance.checkpoint.save import save_checkpoint
+from mae.fault_tolerance.checkpoint.save import checkpoint_bytes, save_checkpoint
 from mae.fault_tolerance.checkpoint.save_group import SaveGroup
 from mae.fault_tolerance.checkpoint.sharded_load import read_sharded
 from mae.registry import HOOKS
@@ -39,7 +39,6 @@ from mae.utils.files import remove_stale_temporaries
 from mae.utils.runner_protocol import RunnerProtocol
 from mae.utils.sharded import is_sharded
 
-_TIMES = 3  # weights, and two averages of the optimizer
 _ASKED = 10  # steps after which processes that must save together agree on the time
 
 
@@ -302,8 +301,7 @@ def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:
     Raises:
         CheckpointError: it cannot hold one.
     """
-    values = (*model.parameters(), *model.buffers())
-    one = _TIMES * sum(value.numel() * value.element_size() for value in values)
+    one = checkpoint_bytes(model)
     free = shutil.disk_usage(work_dir).free
     if free < one:
         raise CheckpointError(

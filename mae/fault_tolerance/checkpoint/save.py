@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mae.fault_tolerance.checkpoint.folder import (
     BEST,
@@ -35,6 +35,7 @@ from mae.utils.sharded import local
 POINTER = 'last_checkpoint'
 _AT_LEAST = 2  # verified checkpoints that always stay
 _ABOUT = ('world_size', 'cfg', 'versions')
+_TIMES = 3  # weights, and two averages of the optimizer
 
 
 def commit(
@@ -183,6 +184,11 @@ def _present(path: Path) -> ContentRecord | None:
         return verify_checkpoint(path) if path.exists() else None
     except (Damaged, Unverifiable):
         return None
+
+
+def checkpoint_bytes(model: nn.Module) -> int:
+    """About what a checkpoint of a run takes: its weights three times."""
+    return _TIMES * sum(value.nbytes for value in (*model.parameters(), *model.buffers()))
 
 
 def place_in_run(meta: Mapping[str, Any]) -> dict[str, Any]:
