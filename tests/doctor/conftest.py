@@ -11,6 +11,7 @@ import mae.evaluation
 import mae.models
 from mae.doctor.environment import Host
 from tests.own_images import save
+from tests.small_run import OPTIM_WRAPPER, SMALL_RUN
 
 assert mae.datasets
 assert mae.evaluation
@@ -88,23 +89,9 @@ def pretraining(photos, tmp_path):
                     pipeline=[decode, dict(type='PackInputs')],
                 ),
             ),
-            optim_wrapper=dict(
-                type='StepOptimWrapper',
-                optimizer=dict(type='AdamW', betas=(0.9, 0.95), weight_decay=0.05),
-                constructor='GroupedOptimConstructor',
-            ),
-            param_scheduler=dict(type='WarmupCosineLR', warmup_epochs=1),
+            **SMALL_RUN,
+            optim_wrapper=OPTIM_WRAPPER,
             train_cfg=dict(type='TrainLoop', max_epochs=10),
-            default_hooks=dict(
-                runtime_info=dict(type='RuntimeInfoHook'),
-                timer=dict(type='IterTimerHook'),
-                logger=dict(type='LoggerHook', interval=1),
-                param_scheduler=dict(type='ParamSchedulerHook'),
-                checkpoint=dict(type='CheckpointHook', interval=1),
-            ),
-            visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
-            randomness=dict(seed=0),
-            env_cfg=dict(cudnn_benchmark=False),
             work_dir=str(tmp_path / 'run'),
         )
         config = Config(config)

@@ -10,6 +10,7 @@ import mae.evaluation
 import mae.models
 from mae.engine import Runner
 from tests.engine.processes import train_in_processes
+from tests.small_run import OPTIM_WRAPPER, SMALL_RUN
 
 assert mae.datasets
 assert mae.evaluation
@@ -79,24 +80,11 @@ def tiny_runner(work_dir, changes=None, classify=False):
         global_batch_size=32,
         model=CLASSIFIER if classify else MAE,
         train_dataloader=loader('train', 16, 'GlobalBatchSampler', dict(type='RandomFlip')),
+        **SMALL_RUN,
         optim_wrapper=dict(
-            type='StepOptimWrapper',
-            optimizer=dict(type='AdamW', betas=(0.9, 0.95), weight_decay=0.05),
-            constructor='GroupedOptimConstructor',
-            paramwise_cfg=dict(layer_decay=0.65 if classify else None),
+            **OPTIM_WRAPPER, paramwise_cfg=dict(layer_decay=0.65 if classify else None)
         ),
-        param_scheduler=dict(type='WarmupCosineLR', warmup_epochs=1),
         train_cfg=dict(type='TrainLoop', max_epochs=3),
-        default_hooks=dict(
-            runtime_info=dict(type='RuntimeInfoHook'),
-            timer=dict(type='IterTimerHook'),
-            logger=dict(type='LoggerHook', interval=1),
-            param_scheduler=dict(type='ParamSchedulerHook'),
-            checkpoint=dict(type='CheckpointHook', interval=1),
-        ),
-        visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
-        randomness=dict(seed=0),
-        env_cfg=dict(cudnn_benchmark=False),
         work_dir=str(work_dir),
         # mmengine keeps one visualizer and message hub per name of an experiment.
         experiment_name=f'test{next(_NUMBER)}',

@@ -1,6 +1,5 @@
 """The scalars of a run that was killed and resumed, read from its newest file."""
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -9,12 +8,9 @@ from mmengine.hooks import Hook
 
 from mae.engine.history import lines_until
 from mae.fault_tolerance.signals import RolledBack
+from tests.engine.lives import Killed, train_life
 
 VALIDATES = {'default_hooks.checkpoint': dict(interval=3, by='iter', max_keep=-1)}
-
-
-class Killed(Exception):  # noqa: N818  # as said of a run
-    pass
 
 
 class Kill(Hook):
@@ -53,13 +49,7 @@ def live(make_runner):
 
     def run(number, changes, kill=None, folder='run'):
         runner = make_runner(folder, {**VALIDATES, **changes}, classify=True)
-        if kill is not None:
-            runner.register_hook(Kill(kill))
-        with contextlib.suppress(Killed):
-            runner.train()
-        log_dir = Path(runner.log_dir)  # mmengine names it by the second
-        log_dir.rename(log_dir.with_name(f'life{number}'))
-        return runner
+        return train_life(runner, number, None if kill is None else Kill(kill))
 
     return run
 

@@ -1,6 +1,5 @@
 """`RunReportHook` shows a run and has no part in it."""
 
-import contextlib
 import json
 import re
 from pathlib import Path
@@ -13,16 +12,13 @@ from mae.engine.hooks import RunReportHook
 from mae.utils.digest import weights_sha256
 from mae.utils.errors import ConfigError
 from mae.visualization.runs.record import read_facts
+from tests.engine.lives import Killed, train_life
 
 PIXELS = {
     'model.target.norm_pix': True,
     'default_hooks.checkpoint': dict(interval=3, by='iter', max_keep=-1),  # within an epoch
 }
 REPORT = {'default_hooks.run_report': dict(type='RunReportHook', seconds=0)}
-
-
-class Stop(Exception):  # noqa: N818  # as said of a run
-    pass
 
 
 class StopAt(Hook):
@@ -33,7 +29,7 @@ class StopAt(Hook):
 
     def after_step(self, runner):
         if runner.iter == self.step:
-            raise Stop
+            raise Killed
 
 
 def scalars(work_dir, *names):
@@ -54,13 +50,7 @@ def trained(make_runner):
 
     def train(folder, changes, stop=None, life=''):
         runner = make_runner(folder, {**PIXELS, **changes})
-        if stop is not None:
-            runner.register_hook(StopAt(stop))
-        with contextlib.suppress(Stop):
-            runner.train()
-        log_dir = Path(runner.log_dir)  # mmengine names it by the second
-        log_dir.rename(log_dir.with_name(f'life{life}'))
-        return runner
+        return train_life(runner, life, None if stop is None else StopAt(stop))
 
     return train
 
