@@ -15,9 +15,9 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'docs')]
 
-import api_pages  # noqa: E402  (beside this file)
+import api_pages  # noqa: E402  (beside this file, found by the line above)
 
-from mae.version import __version__  # noqa: E402
+from mae.version import __version__  # noqa: E402  (likewise, without an installed mae)
 
 project = 'MAE'
 author = 'the MAE toolbox contributors'

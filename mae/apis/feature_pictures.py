@@ -139,7 +139,7 @@ def draw_features(
         method: 'tsne' is scikit-learn's t-SNE, 'umap' is UMAP, which needs `umap-learn`.
         pool: 'avg' of the patch tokens, or the 'cls' token.
         max_images: of more, as many are drawn at random, and stderr says so.
-        seed: of that draw, and of the method.
+        seed: integer from 0 on, from which the draw of images and the method start.
 
     Raises:
         DataError: fewer than four images can be read, or their features are all the same.

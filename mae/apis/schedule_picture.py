@@ -39,9 +39,9 @@ class LearningRates:
 
     Attributes:
         steps: optimizer steps of the run.
-        steps_per_epoch: in an epoch.
+        steps_per_epoch: optimizer steps of an epoch.
         highest: learning rate at each step, of the parameters that learn fastest.
-        lowest: of those that learn slowest, such as the first layer's with layer-wise decay.
+        lowest: likewise, of those that learn slowest: with layer-wise decay the first layer's.
         line: how the peak follows from batch and base rate; empty if the config states it.
     """
 

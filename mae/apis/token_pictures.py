@@ -40,8 +40,8 @@ def draw_attention(
     blocks up to that one. An encoder without a class token shows the mean of its patches.
 
     Args:
-        model: of this toolbox, from `get_model` or `init_model`, for files of 8 bits; or what
-            `mae.apis.zoo.load_model` returns, whose config says how many bits are read.
+        model: from `get_model` or `init_model`, and files are read with 8 bits; or from
+            `mae.apis.zoo.load_model`, and they are read with the bits of its config.
         images: paths, folders, arrays and more, see `mae.apis.images.name_images`.
         block: number from 0, or from the last one, which is -1.
         heads: also each head of the block alone.
@@ -151,8 +151,8 @@ def draw_pca(model: Any, images: Pictures) -> Image.Image:
     together, each from its 1st to its 99th percentile.
 
     Args:
-        model: of this toolbox, from `get_model` or `init_model`, for files of 8 bits; or what
-            `mae.apis.zoo.load_model` returns, whose config says how many bits are read.
+        model: from `get_model` or `init_model`, and files are read with 8 bits; or from
+            `mae.apis.zoo.load_model`, and they are read with the bits of its config.
         images: paths, folders, arrays and more, see `mae.apis.images.name_images`.
 
     Raises:

@@ -32,11 +32,11 @@ class RunSample:
     Training images are augmented as in epoch 0 of seed 0, each time alike.
 
     Args:
-        dataset: with samples of `inputs` uint8 (C, H, W) and `label`, by their number.
+        dataset: with samples of `inputs` uint8 or uint16 (C, H, W) and `label`, by number.
         size: at most so many.
 
     Attributes:
-        images: uint8 (M, C, H, W).
+        images: uint8 or uint16 (M, C, H, W).
         labels: int64 (M,), -1 where there is none.
 
     Raises:

@@ -17,21 +17,21 @@ def read_optimizer(unread: Unread, recipe: ImportedRecipe, job: RecipeJob) -> No
     Raises:
         ConfigError: it is one that no recipe of MAE has.
     """
-    values, theirs, ours = recipe.values, 'optim_wrapper.optimizer', 'optim_wrapper.optimizer'
-    kind = type_of(unread.look(theirs))
+    values, place = recipe.values, 'optim_wrapper.optimizer'  # the same in theirs and ours
+    kind = type_of(unread.look(place))
     if kind and kind not in _KINDS:
         raise ConfigError(
-            f'{recipe.origin}: {theirs}.type={kind!r} is not imported; {" and ".join(_KINDS)} are'
+            f'{recipe.origin}: {place}.type={kind!r} is not imported; {" and ".join(_KINDS)} are'
         )
-    unread.take(f'{theirs}.type')
-    values[f'{ours}.type'] = kind
-    values[f'{ours}.weight_decay'] = unread.take(f'{theirs}.weight_decay', 0.0)
+    unread.take(f'{place}.type')
+    values[f'{place}.type'] = kind
+    values[f'{place}.weight_decay'] = unread.take(f'{place}.weight_decay', 0.0)
     if kind == 'LARS':
-        values[f'{ours}.momentum'] = unread.take(f'{theirs}.momentum', 0.0)
+        values[f'{place}.momentum'] = unread.take(f'{place}.momentum', 0.0)
     else:
-        values[f'{ours}.betas'] = tuple(unread.take(f'{theirs}.betas', (0.9, 0.999)))
-    if (eps := unread.take(f'{theirs}.eps', 1e-8)) != 1e-8:
-        values[f'{ours}.eps'] = eps
+        values[f'{place}.betas'] = tuple(unread.take(f'{place}.betas', (0.9, 0.999)))
+    if (eps := unread.take(f'{place}.eps', 1e-8)) != 1e-8:
+        values[f'{place}.eps'] = eps
     _precision(unread, recipe)
     if job != 'linear':
         _by_parameter(unread, recipe)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.device import get_device
@@ -138,20 +139,19 @@ class RunReportHook(Hook):
         facts, model = self._facts, runner.bare_model
         if not hasattr(model, 'reconstruct') or facts.notes:
             return
-        data = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
-        classes = getattr(data.dataset, 'metainfo', {}).get('classes') or ()
+        kind, dataset = _looked_at(runner)
+        classes = getattr(dataset, 'metainfo', {}).get('classes') or ()
         needed = knn_size(len(classes))
         fewest = max(_FEWEST, needed if needed <= self.num_samples else 0)
         most = _SHARE / _COST * facts.images_per_step * runner.max_iters
         count = round(min(max(most / fewest, 2), self.num_looks))
         size = min(self.num_samples, max(round(most / count), fewest))
-        self._size = min(max(size, self.num_images), len(data.dataset))
+        self._size = min(max(size, self.num_images), len(dataset))
         if not self._size:
             return
         self._looks = _spread(runner.max_epochs, self.num_looks)
         self._evaluations = _spread(runner.max_epochs, count) if self.num_samples else set()
         can_show = not why_no_pictures(model) and model.encoder.in_channels in (1, 3)
-        kind = 'training' if runner.val_loop is None else 'validation'
         self._facts = replace(
             facts,
             sample=f'{self._size} {kind} images',
@@ -181,8 +181,7 @@ class RunReportHook(Hook):
     def _look(self, runner: TrainingRunner) -> None:
         """Reconstruct the images and evaluate the features, for the page and the visualizer."""
         if self._sample is None:
-            data = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
-            self._sample = RunSample(data.dataset, self._size)
+            self._sample = RunSample(_looked_at(runner)[1], self._size)
         step, count = runner.iter, min(self._facts.num_pictures, len(self._sample.images))
         if count and runner.epoch + 1 in self._looks:
             panels = self._sample.panels(runner, count)
@@ -229,6 +228,13 @@ class RunReportHook(Hook):
 def _spread(last: int, count: int) -> set[int]:
     """Numbers from 1 to the last, so many at most, evenly."""
     return {max(1, number) for number in evenly_spaced(last + 1, count)}
+
+
+def _looked_at(runner: TrainingRunner) -> tuple[str, Any]:
+    """The dataset whose images are looked at, and whether it is of 'training' or 'validation'."""
+    if runner.val_loop is None:
+        return 'training', runner.train_dataloader.dataset
+    return 'validation', runner.val_dataloader.dataset
 
 
 def _is_dense(runner: TrainingRunner) -> bool:

@@ -141,10 +141,9 @@ def _tiles(run: RunRecord) -> list[tuple[str, str]]:
     return found
 
 
-def _series(run: RunRecord, key: str) -> Series:
-    """Values by epoch, or by step where its length is unknown."""
+def _by_epoch(run: RunRecord, points: Sequence[tuple[int, float]]) -> Series:
+    """Values of steps, by epoch, or by step where its length is unknown."""
     per = run.facts.steps_per_epoch or 1
-    points = run.values(key)
     return Series('', [step / per for step, _ in points], [value for _, value in points])
 
 
@@ -154,7 +153,7 @@ def _x_label(run: RunRecord) -> str:
 
 def _charts(run: RunRecord, keys: Sequence[str]) -> list[str]:
     return [
-        curve([_series(run, key)], key, _x_label(run), is_smoothed=key in _NOISY)
+        curve([_by_epoch(run, run.values(key))], key, _x_label(run), is_smoothed=key in _NOISY)
         for key in keys
         if any(map(math.isfinite, (value for _, value in run.values(key))))
     ]
@@ -223,26 +222,22 @@ def _features(run: RunRecord) -> list[str]:
 
 
 def _speed(run: RunRecord) -> list[str]:
-    training, per = run.training(), run.facts.steps_per_epoch or 1
-    charts = []
     size = run.facts.images_per_step
-    timed = [(step, r) for step, r in training if r.get('time', 0) > 0]
-    if timed:
-        y = [size / r['time'] if size else r['time'] for _, r in timed]
-        label = 'images per second' if size else 'seconds per step'
-        charts.append(_plain(run, [step / per for step, _ in timed], y, label))
-    waits = [(step, 100 * r['data_time'] / r['time']) for step, r in timed if 'data_time' in r]
-    if waits:
-        x, y = [step / per for step, _ in waits], [value for _, value in waits]
-        charts.append(_plain(run, x, y, 'waiting for data, %'))
-    if memory := run.values('memory'):
-        x, y = [step / per for step, _ in memory], [value for _, value in memory]
-        charts.append(_plain(run, x, y, 'GPU memory, MB'))
-    return charts
+    timed = [(step, r) for step, r in run.training() if r.get('time', 0) > 0]
+    charts = {
+        'images per second' if size else 'seconds per step': [
+            (step, size / r['time'] if size else r['time']) for step, r in timed
+        ],
+        'waiting for data, %': [
+            (step, 100 * r['data_time'] / r['time']) for step, r in timed if 'data_time' in r
+        ],
+        'GPU memory, MB': run.values('memory'),
+    }
+    return [_plain(run, points, label) for label, points in charts.items() if points]
 
 
-def _plain(run: RunRecord, x: Sequence[float], y: Sequence[float], label: str) -> str:
-    line = thinned(Series('', x, y))
+def _plain(run: RunRecord, points: Sequence[tuple[int, float]], label: str) -> str:
+    line = thinned(_by_epoch(run, points))
     chart = line_chart([line], title=label, x_label=_x_label(run), y_label=label, tips=True)
     return f'<figure>{chart}</figure>'
 
