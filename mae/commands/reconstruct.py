@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse_args(argv, prog)
     from mae.apis import init_model, load_config, reconstruct
     from mae.apis.images import decoded_bits
-    from mae.visualization.panels import contact_sheet
+    from mae.visualization.sheets import contact_sheet
 
     model = init_model(args.config, args.checkpoint, args.device)
     bits = decoded_bits(load_config(args.config))

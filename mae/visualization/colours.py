@@ -5,6 +5,7 @@ from colorsys import hls_to_rgb
 Colour = tuple[int, int, int]
 
 PAPER, INK, SOFT = (255, 255, 255), (28, 30, 33), (93, 100, 109)  # SOFT: of smaller text
+BLUE, ORANGE = (29, 95, 209), (194, 97, 12)  # what is right, what is wrong
 
 _TURN = 0.381966  # of the circle: golden, so that no two of the first classes come close
 _SHADES = (0.55, 0.42, 0.7)  # lightness; the next one after each full round of hues

@@ -10,16 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-
-from mae.visualization.captions import break_text
 
 Pixels = NDArray[np.uint8]
 
-# Grey levels of what is hidden and of the gaps between pictures.
-HIDDEN = 128
-_GAP = 255
+HIDDEN = 128  # grey level of hidden patches
 
 
 @dataclass(frozen=True)
@@ -111,26 +106,6 @@ def _require_colours(channels: int) -> None:
         raise ValueError(f'only images of 1 or 3 channels can be shown, not of {channels}')
 
 
-def contact_sheet(panels: Sequence[Panel], *, min_side: int = 96, gap: int = 8) -> Image.Image:
-    """All panels in one picture, a row each, with their note below.
-
-    Args:
-        panels: all of the same size.
-        min_side: smaller pictures are enlarged to at least this many pixels, without smoothing.
-        gap: space between pictures, in pixels.
-    """
-    height, width = panels[0].original.shape[:2]
-    scale = max(1, -(-min_side // min(height, width)))
-    height, width = height * scale, width * scale
-    size = (len(panels[0].pictures) * (width + gap) + gap, len(panels) * (height + gap) + gap)
-    sheet = Image.new('RGB', size, (_GAP, _GAP, _GAP))
-    for row, panel in enumerate(panels):
-        for column, pixels in enumerate(panel.pictures):
-            picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(picture, (gap + column * (width + gap), gap + row * (height + gap)))
-    return _with_note(sheet, panels[0].note, gap)
-
-
 def plain_sheet(panels: Sequence[Panel]) -> Pixels:
     """All pictures of all panels without gaps, a row each: to keep and to cut apart again."""
     return np.concatenate([np.concatenate(panel.pictures, axis=1) for panel in panels])
@@ -143,20 +118,6 @@ def cut(sheet: Pixels, rows: int, columns: int) -> list[list[Pixels]]:
         [sheet[r * height :, c * width :][:height, :width] for c in range(columns)]
         for r in range(rows)
     ]
-
-
-def _with_note(sheet: Image.Image, note: str, gap: int) -> Image.Image:
-    """The sheet with `note` below, in as many lines as needed; unchanged if that is empty."""
-    if not note:
-        return sheet
-    font = ImageFont.load_default(12)
-    text = '\n'.join(break_text(note, sheet.width - 2 * gap, font))
-    draw = ImageDraw.Draw(sheet)
-    bottom = draw.multiline_textbbox((gap, sheet.height), text, font=font)[3]
-    noted = Image.new('RGB', (sheet.width, round(bottom) + gap), (_GAP, _GAP, _GAP))
-    noted.paste(sheet)
-    ImageDraw.Draw(noted).multiline_text((gap, sheet.height), text, fill=0, font=font)
-    return noted
 
 
 def _patchify(images: Tensor, p: int) -> Tensor:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mae.visualization.captions import Font, fit_text
-from mae.visualization.colours import INK, PAPER, SOFT
+from mae.visualization.captions import Font
+from mae.visualization.colours import BLUE, INK, ORANGE, PAPER, SOFT
 from mae.visualization.panels import Pixels
+from mae.visualization.sheets import Cell, picture_sheet
 
-_RIGHT, _WRONG = np.array([29, 95, 209]), np.array([194, 97, 12])
 _FONT = 12
 _MOST_NUMBERS, _MOST_NAMES = 20, 80  # classes that leave room for numbers in cells, for names
 _LONGEST = 24  # letters of a name
@@ -61,37 +61,23 @@ def confusion_picture(confusion: Sequence[Sequence[int]], names: Sequence[str]) 
 def mistakes_picture(
     images: Sequence[Pixels], captions: Sequence[tuple[str, str]], *, columns: int = 6
 ) -> Image.Image:
-    """Images in a grid, each with two lines below.
+    """Images in a grid, each with two lines below, the second in orange.
 
     Args:
         images: uint8 (H, W) or (H, W, 3).
         captions: for each image, its two lines.
         columns: pictures in a row.
     """
-    side, lines = 128, 2 * (_FONT + 4)
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    size = (columns * (side + _GAP) + _GAP, rows * (side + lines + _GAP) + _GAP)
-    sheet = Image.new('RGB', size, PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
-    for number, (pixels, texts) in enumerate(zip(images, captions, strict=True)):
-        left = _GAP + number % columns * (side + _GAP)
-        top = _GAP + number // columns * (side + lines + _GAP)
-        scale = side / max(pixels.shape[:2])
-        height, width = (max(1, round(scale * length)) for length in pixels.shape[:2])
-        sharp = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BICUBIC
-        sheet.paste(Image.fromarray(pixels).resize((width, height), sharp), (left, top))
-        for line, (text, ink) in enumerate(zip(texts, (INK, tuple(_WRONG.tolist())), strict=True)):
-            place = (left, top + side + 2 + line * (_FONT + 4))
-            draw.text(place, fit_text(text, side, font), ink, font)
-    return sheet
+    cells = [Cell(pixels, *lines) for pixels, lines in zip(images, captions, strict=True)]
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    return picture_sheet(rows, side=128)
 
 
 def _shaded(counts: NDArray[np.int64], cell: int) -> Image.Image:
     """The matrix without text."""
     share = counts / counts.sum(1, keepdims=True).clip(1)
     right = np.eye(len(counts), dtype=bool)[..., None]
-    ink = np.where(right, _RIGHT, _WRONG)
+    ink = np.where(right, BLUE, ORANGE)
     # The root lifts what is rare: one mistake in a hundred is a tenth of the shade.
     pixels = 255 + np.sqrt(share)[..., None] * (ink - 255)
     picture = Image.fromarray(pixels.round().astype(np.uint8))

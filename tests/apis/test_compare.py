@@ -3,7 +3,7 @@ import torch
 
 from mae.apis import init_model, load_config
 from mae.apis.compare import compare_transformers, first_test_images
-from mae.visualization.panels import contact_sheet
+from mae.visualization.sheets import contact_sheet
 
 
 @pytest.mark.parametrize('size', [16, 40])
@@ -22,8 +22,8 @@ def test_transformers_paints_the_same(size):
         original, masked, ours, theirs = (picture.astype(int) for picture in panel.pictures)
         assert abs(ours - theirs).max() <= 1  # a rounded grey level
         assert abs(original - masked).max() > 1
-    side = size + 2
-    assert contact_sheet(panels, min_side=16, gap=2).size == (4 * side + 2, 3 * side + 2)
+    side = {16: 96, 40: 120}[size] + 8
+    assert contact_sheet(panels).size == (4 * side + 8, 3 * side + 8)
 
 
 def test_what_describes_no_test():

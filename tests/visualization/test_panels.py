@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mae.models.layers.patches import patchify
-from mae.visualization.panels import Panel, as_pixels, contact_sheet, reconstruction_panels
+from mae.visualization.panels import as_pixels, reconstruction_panels
 
 P = 4
 GRID = (2, 3)
@@ -119,28 +119,6 @@ def test_two_channels_cannot_be_shown():
 def test_predictions_that_are_no_pixels_are_refused(pixels, ids_hide):
     with pytest.raises(ValueError, match='predictions of 7 values'):
         panels_of(pixels, torch.zeros(2, 4, 7), ids_hide)
-
-
-def test_contact_sheet_enlarges_without_smoothing():
-    pictures = [np.full((8, 12), level, dtype=np.uint8) for level in (10, 20, 30)]
-    sheet = np.asarray(contact_sheet([Panel(*pictures)] * 2, min_side=16, gap=2))
-    assert sheet.shape == (2 * 16 + 3 * 2, 3 * 24 + 4 * 2, 3)
-    assert set(np.unique(sheet)) == {10, 20, 30, 255}
-    assert np.all(sheet[2:18, 28:52] == 20)
-    assert np.all(sheet[20:36, 54:78] == 30)
-
-
-def test_the_note_stands_below_the_sheet():
-    pictures = [np.full((8, 12), level, dtype=np.uint8) for level in (10, 20, 30)]
-    plain = np.asarray(contact_sheet([Panel(*pictures)] * 2))
-    noted = np.asarray(contact_sheet([Panel(*pictures, note='predicts neither ' * 9)] * 2))
-    assert noted.shape[1] == plain.shape[1]
-    np.testing.assert_array_equal(noted[: len(plain)], plain)
-    below = noted[len(plain) :]
-    assert len(below) > 20  # more than one line
-    assert below.min() < 50
-    assert np.all(below[:, -2:] == 255)
-    assert np.all(below[-2:] == 255)
 
 
 @pytest.mark.parametrize('channels', [1, 3])

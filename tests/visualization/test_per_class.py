@@ -31,9 +31,9 @@ def test_mistakes():
     images = [np.full((10, 20), 7, np.uint8), np.full((300, 200, 3), (9, 99, 199), np.uint8)] * 4
     sheet = mistakes_picture(images, [('cat', f'as dog {"long" * n}') for n in range(8)])
     assert sheet.size == (6 * 136 + 8, 2 * (136 + 32) + 8)
-    assert sheet.getpixel((8, 8)) == (7, 7, 7)
-    assert sheet.getpixel((8 + 136, 8 + 127)) == (9, 99, 199)  # tall: fills the height
-    assert sheet.getpixel((8, 8 + 64)) == (255, 255, 255)  # wide: half of it
+    assert sheet.getpixel((8, 8 + 64)) == (7, 7, 7)
+    assert sheet.getpixel((8 + 136 + 64, 8 + 127)) == (9, 99, 199)  # tall: fills the height
+    assert sheet.getpixel((8, 8)) == (255, 255, 255)  # wide: half of it
 
 
 def test_fewer_mistakes_than_columns():

@@ -4,7 +4,8 @@ import numpy as np
 from PIL import ImageFont
 
 from mae.visualization.captions import break_text, fit_text
-from mae.visualization.sheets import Cell, heat_over, picture_sheet
+from mae.visualization.panels import Panel
+from mae.visualization.sheets import Cell, contact_sheet, heat_over, picture_sheet
 
 
 def test_cells_stand_in_rows_and_columns():
@@ -23,6 +24,28 @@ def test_a_note_makes_the_sheet_longer():
     plain = picture_sheet([row]).height
     assert picture_sheet([row], note='words ' * 30).height > picture_sheet([row], note='w').height
     assert picture_sheet([row], note='w').height == plain + 16
+
+
+def test_a_contact_sheet_enlarges_without_smoothing():
+    pictures = [np.full((8, 12), level, np.uint8) for level in (10, 20, 30)]
+    sheet = np.asarray(contact_sheet([Panel(*pictures)] * 2))
+    assert sheet.shape == (2 * 104 + 8, 3 * 152 + 8, 3)  # 12 times as large
+    assert set(np.unique(sheet)) == {10, 20, 30, 255}
+    assert np.all(sheet[8:104, 160:304] == 20)
+    assert np.all(sheet[112:208, 312:456] == 30)
+
+
+def test_the_note_stands_below_a_contact_sheet():
+    pictures = [np.full((8, 12), level, np.uint8) for level in (10, 20, 30)]
+    plain = np.asarray(contact_sheet([Panel(*pictures)] * 2))
+    noted = np.asarray(contact_sheet([Panel(*pictures, note='predicts neither ' * 9)] * 2))
+    assert noted.shape[1] == plain.shape[1]
+    np.testing.assert_array_equal(noted[: len(plain) - 8], plain[:-8])
+    below = noted[len(plain) :]
+    assert len(below) > 20  # more than one line
+    assert below.min() < 120
+    assert np.all(below[:, -2:] == 255)
+    assert np.all(below[-2:] == 255)
 
 
 def test_maps_are_drawn_where_their_values_are():

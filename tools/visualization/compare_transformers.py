@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mae.apis import init_model
     from mae.apis.compare import compare_transformers, first_test_images
     from mae.apis.images import read_images
-    from mae.visualization.panels import contact_sheet
+    from mae.visualization.sheets import contact_sheet
 
     model = init_model(args.config, args.checkpoint)
     if args.of:

@@ -23,10 +23,11 @@ from mae.utils.sharded import is_sharded
 from mae.utils.versions import versions
 from mae.visualization.clock import this_moment
 from mae.visualization.model_panels import predicts_patch_stats, why_no_pictures
-from mae.visualization.panels import Panel, contact_sheet, plain_sheet
+from mae.visualization.panels import Panel, plain_sheet
 from mae.visualization.runs.facts import commands_of, kind_of
 from mae.visualization.runs.page import run_report
 from mae.visualization.runs.record import RunFacts, picture_path, read_record, write_facts
+from mae.visualization.sheets import contact_sheet
 
 _SHARE = 0.002  # of the images of a run that the features may cost, as training does
 _COST = 0.6  # of an image's training: the encoder forward on all of its patches
