@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mae.doctor.findings import EXIT_CODES, Examination, ExaminedPart, FoundFault, Severity
 from mae.utils.text import printable
 from mae.visualization.curves import line_chart
-from mae.visualization.report import charts, command, page, paragraph, section, table, tiles
+from mae.visualization.report import charts, commands, page, paragraph, section, table, tiles
 
 _MARKS = {
     Severity.OK: 'ok',
@@ -71,7 +71,7 @@ def as_page(examination: Examination, command_line: str) -> str:
         ),
         section(
             'Again',
-            command(printable(command_line)),
+            commands(printable(command_line)),
             paragraph(
                 'Exit status '
                 + ', '.join(f'{code}: {s.name.lower()}' for s, code in EXIT_CODES.items()),

@@ -61,7 +61,7 @@ def html(table: Mapping[str, Any]) -> str:
         report.table(_head(table), _rows(table)),
         *(report.paragraph(note) for note in _notes(table)),
         *_order(table),
-        report.section('Commands', report.commands([table['command'], *commands])),
+        report.section('Commands', report.commands(table['command'], *commands)),
         report.section(
             'Versions', report.table(('software', 'version'), list(table['versions'].items()))
         ),

@@ -58,7 +58,7 @@ def html_page(table: Mapping[str, Any], command: str) -> str:
         if errors := _error_rows(row['metrics']):
             head = ('corruption', 'CE', 'error', *(f'severity {n}' for n in range(1, 6)))
             parts.append(report.section(f'{row["title"]}, percent', report.table(head, errors)))
-    parts.append(report.section('Command', report.commands([command])))
+    parts.append(report.section('Command', report.commands(command)))
     versions = list(table['versions'].items())
     parts.append(report.section('Versions', report.table(('software', 'version'), versions)))
     return report.page(f'Robustness of {_network(table)}', *parts)

@@ -1,12 +1,15 @@
 """Lines of text that fit a picture's width."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import ImageFont
 
 from mae.utils.text import printable
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_Entry = TypeVar('_Entry')
 
 
 def caption_of(name: str) -> str:
@@ -30,4 +33,26 @@ def break_text(text: str, width: int, font: Font) -> list[str]:
             lines[-1] = longer
         else:
             lines.append(word)
+    return lines
+
+
+def legend_lines(
+    entries: Sequence[_Entry], spaces: Sequence[float], *, left: float, right: float
+) -> list[list[tuple[float, _Entry]]]:
+    """Entries of a legend with their left edges, in as many lines as they need.
+
+    Args:
+        entries: of any kind.
+        spaces: width of each, with the gap behind it.
+        left: edge at which each line begins.
+        right: edge that an entry passes only if it begins its line.
+    """
+    lines: list[list[tuple[float, _Entry]]] = []
+    place = right
+    for entry, space in zip(entries, spaces, strict=True):
+        if place + space > right or not lines:
+            lines.append([])
+            place = left
+        lines[-1].append((place, entry))
+        place += space
     return lines

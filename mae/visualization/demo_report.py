@@ -170,7 +170,7 @@ def _edge(results: Mapping[str, Any]) -> str:
 def _commands(summary: Mapping[str, Any]) -> list[str]:
     return [
         paragraph('From the root of the repository, with the environment of make demo active:'),
-        commands(['export CUDA_VISIBLE_DEVICES=  # the CPU does it all', *summary['commands']]),
+        commands('export CUDA_VISIBLE_DEVICES=  # the CPU does it all', *summary['commands']),
     ]
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mae.visualization.captions import Font
+from mae.visualization.captions import Font, legend_lines
 from mae.visualization.colours import INK, PAPER, SOFT, Colour, colour_of
 from mae.visualization.panels import Pixels
 
@@ -175,7 +175,9 @@ def dense_sheet(views: Sequence[DenseView], names: Sequence[str]) -> Image.Image
     line = _FONT + 6
     cells = [max(row[n].width for row in drawn if n < len(row)) for n in range(_widest(drawn))]
     width = sum(cells) + _GAP * (len(cells) + 1)
-    legend = _legend_lines(legend_of(views, names), width, font)
+    entries = legend_of(views, names)
+    spaces = [_CHIP + 4 + round(font.getlength(name)) + 12 for name, _ in entries]
+    legend = legend_lines(entries, spaces, left=_GAP, right=width)
     heights = [
         row[0].height + line * bool(view.caption) for row, view in zip(drawn, views, strict=True)
     ]
@@ -195,8 +197,8 @@ def dense_sheet(views: Sequence[DenseView], names: Sequence[str]) -> Image.Image
         if view.caption:
             draw.text((_GAP, top + row[0].height + 2), view.caption, INK, font)
         top += used + _GAP
-    for entries in legend:
-        for left, name, colour in entries:
+    for line_of in legend:
+        for left, (name, colour) in line_of:
             draw.rectangle((left, top + 2, left + _CHIP, top + 2 + _CHIP), colour)
             draw.text((left + _CHIP + 4, top), name, INK, font)
         top += line
@@ -205,24 +207,6 @@ def dense_sheet(views: Sequence[DenseView], names: Sequence[str]) -> Image.Image
 
 def _widest(rows: Sequence[Sequence[object]]) -> int:
     return max(len(row) for row in rows)
-
-
-def _legend_lines(
-    legend: Sequence[tuple[str, Colour]],
-    width: int,
-    font: Font,
-) -> list[list[tuple[int, str, Colour]]]:
-    """Entries with their left edges, in as many lines as the width needs."""
-    lines: list[list[tuple[int, str, Colour]]] = []
-    left = width
-    for name, colour in legend:
-        space = _CHIP + 4 + round(font.getlength(name)) + 12
-        if left + space > width or not lines:
-            lines.append([])
-            left = _GAP
-        lines[-1].append((left, name, colour))
-        left += space
-    return lines
 
 
 def _draw(

@@ -146,7 +146,7 @@ def _grids(summary: _Result) -> list[str]:
 def _commands(summary: _Result) -> list[str]:
     return [
         paragraph('From the root of the repository, with the environment of make demo active:'),
-        commands(['export CUDA_VISIBLE_DEVICES=  # the CPU does it all', *summary['commands']]),
+        commands('export CUDA_VISIBLE_DEVICES=  # the CPU does it all', *summary['commands']),
     ]
 
 

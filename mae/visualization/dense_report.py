@@ -10,6 +10,7 @@ from mae.visualization.curves import Series, line_chart
 from mae.visualization.dense import DenseView, legend_of
 from mae.visualization.report import (
     columns,
+    legend,
     page,
     paragraph,
     png_uri,
@@ -78,12 +79,8 @@ def predictions_section(title: str, views: Sequence[DenseView], names: Sequence[
         )
         caption = f'<figcaption>{escape(view.caption)}</figcaption>' if view.caption else ''
         cards.append(f'<figure><div class="views">{cells}</div>{caption}</figure>')
-    chips = ''.join(
-        f'<li><span class="chip" style="background:{css_colour(colour)}"></span>{escape(name)}</li>'
-        for name, colour in legend_of(views, names)
-    )
-    legend = f'<ul class="legend">{chips}</ul>' if chips else ''
-    return section(title, legend, f'<div class="dense">{"".join(cards)}</div>')
+    colours = legend((name, css_colour(colour)) for name, colour in legend_of(views, names))
+    return section(title, colours, f'<div class="dense">{"".join(cards)}</div>')
 
 
 def _curves(validations: Sequence[Validation]) -> str:

@@ -99,9 +99,10 @@ def columns(*parts: str) -> str:
     return '<div class="columns">' + ''.join(f'<div>{part}</div>' for part in parts) + '</div>'
 
 
-def charts(*svgs: str) -> str:
-    """Line charts, side by side where there is room."""
-    return columns(*(f'<figure>{svg}</figure>' for svg in svgs))
+def charts(*drawn: str) -> str:
+    """Charts in frames, each of half the width where there is room."""
+    frames = ''.join(f'<figure>{chart}</figure>' for chart in drawn)
+    return f'<div class="columns charts">{frames}</div>'
 
 
 def scaled(linear: str, logarithmic: str, name: str) -> str:
@@ -112,9 +113,9 @@ def scaled(linear: str, logarithmic: str, name: str) -> str:
     """
     key = escape(name.replace(' ', '-'))
     return (
-        f'<figure class="scaled"><input type="checkbox" id="log-{key}">'
+        f'<div class="scaled"><input type="checkbox" id="log-{key}">'
         f'<label for="log-{key}">logarithmic</label>'
-        f'<div class="linear">{linear}</div><div class="logarithmic">{logarithmic}</div></figure>'
+        f'<div class="linear">{linear}</div><div class="logarithmic">{logarithmic}</div></div>'
     )
 
 
@@ -152,11 +153,6 @@ def flipbook(
     return f'<div class="flipbook"><div class="buttons">{"".join(buttons)}</div>{grid}</div>'
 
 
-def curves(*figures: str) -> str:
-    """Cards of charts, each of half the width where there is room."""
-    return f'<div class="columns curves">{"".join(figures)}</div>'
-
-
 def pictures(panels: Sequence[Panel], captions: Sequence[str]) -> str:
     """A card for each panel: original, masked, reconstruction."""
     names = ('original', 'masked', 'reconstruction')
@@ -173,15 +169,20 @@ def pictures(panels: Sequence[Panel], captions: Sequence[str]) -> str:
     return f'<div class="pictures">{"".join(cards)}</div>'
 
 
-def commands(lines: Iterable[str]) -> str:
-    """Lines to copy."""
-    return f'<pre><code>{escape(chr(10).join(lines))}</code></pre>'
+def legend(entries: Iterable[tuple[str, str]]) -> str:
+    """What colours stand for, each a (name, CSS colour); '' without any."""
+    items = ''.join(
+        f'<li><span class="chip" style="background:{colour}"></span>{escape(name)}</li>'
+        for name, colour in entries
+    )
+    return f'<ul class="legend">{items}</ul>' if items else ''
 
 
-def command(line: str) -> str:
-    """One line, with a button that copies it."""
+def commands(*lines: str) -> str:
+    """Command lines, with a button that copies them."""
     button = '<button class="copy" type="button" hidden>copy</button>'
-    return f'<div class="command"><code>{escape(line)}</code>{button}</div>'
+    text = escape('\n'.join(lines))
+    return f'<div class="command"><code>{text}</code>{button}</div>'
 
 
 def picture(pixels: Pixels, alt: str) -> str:

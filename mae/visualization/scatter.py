@@ -6,11 +6,13 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from mae.visualization.captions import legend_lines
 from mae.visualization.colours import colour_of, css_colour
 
 _SIDE, _EDGE = 460, 12
 _LINE, _CHIP = 18, 10
 _MOST_NAMES = 20  # of the legend
+_Line = Sequence[tuple[float, tuple[int, str]]]  # left edge, class and its name
 
 
 def scatter_chart(
@@ -65,27 +67,19 @@ def _said(number: int, names: Sequence[str], labels: Sequence[int], classes: Seq
     return f'{names[number]}: {classes[labels[number]]}' if classes else names[number]
 
 
-def _legend(shown: Sequence[int], classes: Sequence[str]) -> list[list[tuple[float, int, str]]]:
-    """Entries (left edge, class, name) in as many lines as they need; -1 is no class."""
+def _legend(shown: Sequence[int], classes: Sequence[str]) -> list[_Line]:
+    """Lines of classes and their names; -1 is no class."""
     entries = [(number, classes[number]) for number in shown[:_MOST_NAMES]]
     if len(shown) > _MOST_NAMES:
         entries.append((-1, f'and {len(shown) - _MOST_NAMES} more'))
-    lines: list[list[tuple[float, int, str]]] = []
-    left = float(_SIDE)
-    for number, name in entries:
-        space = _CHIP + 6 + 7.2 * len(name) + 14  # about the width of the text
-        if left + space > _SIDE:
-            lines.append([])
-            left = _EDGE
-        lines[-1].append((left, number, name))
-        left += space
-    return lines
+    spaces = [_CHIP + 6 + 7.2 * len(name) + 14 for _, name in entries]  # about that of the text
+    return legend_lines(entries, spaces, left=_EDGE, right=_SIDE)
 
 
-def _entry(row: int, line: Sequence[tuple[float, int, str]]) -> str:
+def _entry(row: int, line: _Line) -> str:
     y = _SIDE + _LINE * row
     parts = []
-    for left, number, name in line:
+    for left, (number, name) in line:
         if number >= 0:
             place = f'x="{left:.1f}" y="{y}" width="{_CHIP}" height="{_CHIP}"'
             parts.append(f'<rect {place} fill="{css_colour(colour_of(number))}"/>')

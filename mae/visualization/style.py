@@ -39,7 +39,7 @@ figure { margin: 0; }
   display: grid; grid-template-columns: repeat(2, 1fr); gap: .75rem; margin: 1.5rem 0;
 }
 @media (min-width: 640px) { .tiles { grid-template-columns: repeat(3, 1fr); } }
-.tiles div, .pictures figure, .columns figure, pre {
+.tiles div, .pictures figure, .columns figure {
   background: var(--card); border: 1px solid var(--edge); border-radius: 8px;
 }
 .tiles div { padding: .7rem .9rem; }
@@ -81,7 +81,7 @@ figure { margin: 0; }
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
   gap: .75rem; margin: .75rem 0;
 }
-.curves { grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); }
+.charts { grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); }
 .columns figure { padding: .75rem; }
 .chart { display: block; width: 100%; height: auto; }
 .at .tip { visibility: hidden; pointer-events: none; }
@@ -110,7 +110,9 @@ figure { margin: 0; }
   display: flex; gap: .5rem; align-items: start; background: var(--card); margin: .4rem 0;
   border: 1px solid var(--edge); border-radius: 8px; padding: .5rem .7rem;
 }
-.command code { flex: 1; overflow-wrap: anywhere; font-size: .8rem; user-select: all; }
+.command code {
+  flex: 1; overflow-wrap: anywhere; white-space: pre-wrap; font-size: .8rem; user-select: all;
+}
 .copy {
   font: inherit; font-size: .8rem; color: var(--accent); background: none; cursor: pointer;
   border: 1px solid var(--edge); border-radius: 6px; padding: 0 .5rem;
@@ -130,7 +132,6 @@ th:last-child, td:last-child { padding-right: .2rem; }
 .sheet img { display: block; max-width: 100%; height: auto; }
 thead th { color: var(--soft); font-weight: 500; font-size: .85rem; vertical-align: bottom; }
 tbody th { font-weight: 400; }
-pre { padding: .8rem 1rem; overflow-x: auto; font-size: .8rem; line-height: 1.5; }
 code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 @media print { body { background: #fff; } section { break-inside: avoid; } }
 """

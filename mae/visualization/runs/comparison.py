@@ -3,11 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from statistics import mean, stdev
 
 from mae.visualization.curves import Series, thinned
-from mae.visualization.report import curves, page, paragraph, section, table
+from mae.visualization.report import charts, legend, page, paragraph, section, table
 from mae.visualization.runs.page import LABELS, curve, drawn_metrics
 from mae.visualization.runs.record import RunRecord
 
@@ -88,19 +87,18 @@ def run_comparison(groups: Sequence[RunGroup], differences: Sequence[Sequence[st
         _legend(letters, groups),
         *([paragraph(_AVERAGED, 'note')] if any(len(g.runs) > 1 for g in groups) else []),
         section('Last values', table(('', *letters), rows)),
-        section('Curves', curves(*drawn)),
+        section('Curves', charts(*drawn)),
         section('Config', *_config(letters, differences)),
     )
 
 
 def _legend(letters: Sequence[str], groups: Sequence[RunGroup]) -> str:
-    items = []
+    entries = []
     for i, (letter, group) in enumerate(zip(letters, groups, strict=True)):
         seeds = [str(run.facts.seed) for run in group.runs]
         of = f'mean of seeds {", ".join(seeds)}' if len(seeds) > 1 else f'seed {seeds[0]}'
-        chip = f'<span class="chip" style="background:var(--series-{i})"></span>'
-        items.append(f'<li>{chip}{letter}: {escape(group.name)}, {of}</li>')
-    return f'<ul class="legend">{"".join(items)}</ul>'
+        entries.append((f'{letter}: {group.name}, {of}', f'var(--series-{i})'))
+    return legend(entries)
 
 
 def _config(letters: Sequence[str], differences: Sequence[Sequence[str]]) -> list[str]:

@@ -12,9 +12,9 @@ from mae.utils.ratio import evenly_spaced
 from mae.visualization.clock import clock_with_unit
 from mae.visualization.curves import Series, line_chart, smoothed, thinned
 from mae.visualization.report import (
+    charts,
     columns,
-    command,
-    curves,
+    commands,
     flipbook,
     page,
     paragraph,
@@ -61,7 +61,7 @@ def run_report(run: RunRecord, now: str) -> str:
         facts.title,
         paragraph(_lead(run, now), 'lead'),
         tiles(_tiles(run)),
-        section('Learning curves', curves(*_charts(run, drawn))),
+        section('Learning curves', charts(*_charts(run, drawn))),
         *_table_of_metrics(run),
         *_reconstructions(run),
         *_predictions(run),
@@ -73,7 +73,7 @@ def run_report(run: RunRecord, now: str) -> str:
 def training_sections(run: RunRecord) -> list[str]:
     """What the page of any run ends with: speed, config, commands, versions."""
     return [
-        section('Speed and memory', curves(*_speed(run)), paragraph(_waiting(run), 'note')),
+        section('Speed and memory', charts(*_speed(run)), paragraph(_waiting(run), 'note')),
         section('Config', *_config(run)),
         *_commands(run),
         section(
@@ -88,7 +88,7 @@ def training_sections(run: RunRecord) -> list[str]:
 
 def learning_curves(run: RunRecord) -> str:
     """Training loss, learning rate and gradient norm, as a section."""
-    return section('Learning curves', curves(*_charts(run, _TRAINING)))
+    return section('Learning curves', charts(*_charts(run, _TRAINING)))
 
 
 def _metrics(run: RunRecord) -> list[str]:
@@ -160,7 +160,7 @@ def _charts(run: RunRecord, keys: Sequence[str]) -> list[str]:
 
 
 def curve(series: Sequence[Series], key: str, x_label: str, *, is_smoothed: bool = False) -> str:
-    """A chart of one value, in a card; of a loss also with a logarithmic axis."""
+    """A chart of one value; of a loss also with a logarithmic axis."""
     label = LABELS.get(key, key)
     lines = []
     for i, one in enumerate(series):
@@ -171,7 +171,7 @@ def curve(series: Sequence[Series], key: str, x_label: str, *, is_smoothed: bool
         line_chart(lines, title=label, x_label=x_label, y_label=label, tips=True, log=log)
         for log in ((False, True) if is_loss else (False,))
     ]
-    return scaled(both[0], both[1], key) if is_loss else f'<figure>{both[0]}</figure>'
+    return scaled(both[0], both[1], key) if is_loss else both[0]
 
 
 def _reconstructions(run: RunRecord) -> list[str]:
@@ -218,7 +218,7 @@ def _features(run: RunRecord) -> list[str]:
             'k-NN classifies every second image of the sample by the others: a trend on few '
             'images, not a result.'
         )
-    return [section('Features', curves(*drawn), paragraph(text.strip(), 'note'))]
+    return [section('Features', charts(*drawn), paragraph(text.strip(), 'note'))]
 
 
 def _speed(run: RunRecord) -> list[str]:
@@ -238,8 +238,7 @@ def _speed(run: RunRecord) -> list[str]:
 
 def _plain(run: RunRecord, points: Sequence[tuple[int, float]], label: str) -> str:
     line = thinned(_by_epoch(run, points))
-    chart = line_chart([line], title=label, x_label=_x_label(run), y_label=label, tips=True)
-    return f'<figure>{chart}</figure>'
+    return line_chart([line], title=label, x_label=_x_label(run), y_label=label, tips=True)
 
 
 def _waiting(run: RunRecord) -> str:
@@ -269,7 +268,7 @@ def _commands(run: RunRecord) -> list[str]:
     lines, checkpoint = [], shlex.quote(run.checkpoint)
     for text, line in run.facts.commands:
         words = re.sub(r'(?<= )CHECKPOINT(?= |$)', lambda _: checkpoint, line)
-        lines += [paragraph(text), command(words)]
+        lines += [paragraph(text), commands(words)]
     return [section('Commands', *lines)] if lines else []
 
 
