@@ -20,6 +20,7 @@ from mae.benchmark.measure import available_memory
 from mae.benchmark.ours import meta_model
 from mae.benchmark.peers import TrainingSystem
 from mae.benchmark.settings import Settings
+from mae.utils.text import readable_size
 
 Loss = Callable[[int], Tensor]
 
@@ -111,13 +112,9 @@ def require_memory(needed: float, available: int | None, what: str, remedy: str)
     """
     if available is not None and needed > available:
         raise ValueError(
-            f'{what} needs about {gib(needed)} of memory, but {gib(available)} are free: {remedy}'
+            f'{what} needs about {readable_size(needed)} of memory, but '
+            f'{readable_size(available)} are free: {remedy}'
         )
-
-
-def gib(number: float) -> str:
-    """Bytes in GiB, for a message."""
-    return f'{number / 2**30:,.1f} GiB'
 
 
 _PEERS_KEEP = 1.6  # activations of the peers over ours
@@ -185,5 +182,6 @@ def _require_batch(
         static + each * settings.batch_size,
         available,
         f'a batch of {settings.batch_size}',
-        f'{gib(static)} for {what}, {each / 2**20:.0f} MiB an image; --batch {most} would fit',
+        f'{readable_size(static)} for {what}, {readable_size(each)} an image; '
+        f'--batch {most} would fit',
     )

@@ -9,8 +9,9 @@ from mae.apis.schedule_picture import LearningRates
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.pace import Pace
 from mae.doctor.subject import Subject, global_batch
-from mae.doctor.words import duration, size
+from mae.doctor.words import duration
 from mae.fault_tolerance.checkpoint import checkpoint_bytes
+from mae.utils.text import readable_size
 
 _FORWARD = 1 / 3  # of a step's time, for a validation that was not run
 _DEVICES = re.compile(r'_(?:[a-z-]*-)?(\d+)xb\d+')
@@ -82,8 +83,8 @@ def judge_disk(checkpoint: int, kept: int, free: int) -> list[FoundFault]:
     if needed <= free or not kept:
         return []
     what = (
-        f'{kept} checkpoints of {size(checkpoint)} stay while another is written, '
-        f'{size(needed)}, and {size(free)} are free'
+        f'{kept} checkpoints of {readable_size(checkpoint)} stay while another is written, '
+        f'{readable_size(needed)}, and {readable_size(free)} are free'
     )
     return [FoundFault('disk_too_small', what)]
 
@@ -104,7 +105,7 @@ def examine_cost(
     kept = checkpoints_kept(config, rates.steps, rates.steps_per_epoch)
     findings = judge_disk(checkpoint, kept, subject.host.disk)
     stay = f'{kept} stay' if kept else 'none is written'
-    lines = [f'a checkpoint takes {size(checkpoint)}, and {stay}']
+    lines = [f'a checkpoint takes {readable_size(checkpoint)}, and {stay}']
     facts: dict[str, Any] = {'checkpoint_bytes': checkpoint, 'checkpoints': kept}
     if subject.is_random:
         lines.insert(0, 'hours unknown, as the number of images is')

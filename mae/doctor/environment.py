@@ -11,11 +11,11 @@ import torch
 
 from mae.benchmark.measure import available_memory
 from mae.doctor.findings import ExaminedPart, FoundFault
-from mae.doctor.words import size
 from mae.engine.data_loaders import auto_workers
 from mae.utils.files import lowest_existing
 from mae.utils.hardware import cores_at_hand, cpu_name, software
 from mae.utils.precision import cost_of_float32, cpu_computes_bfloat16
+from mae.utils.text import readable_size
 
 _SHARED = Path('/dev/shm')
 _SHOWN = ('mae', 'torch', 'torchvision', 'mmengine', 'Python')
@@ -75,7 +75,7 @@ def environment(config: Mapping[str, Any], host: Host, image_bytes: int) -> Exam
         ', '.join(f'{name} {versions[name]}' for name in _SHOWN if name in versions),
         f'{_devices(host)}; {host.cores} cores of {cpu_name()}',
         f'free: {_free(host.memory)} of memory, {_free(host.shared)} of shared memory, '
-        f'{size(host.disk)} of disk for {host.work_dir}',
+        f'{readable_size(host.disk)} of disk for {host.work_dir}',
     ]
     findings = [
         *judge_work_dir(host.work_dir),
@@ -103,7 +103,7 @@ def _devices(host: Host) -> str:
 
 
 def _free(number: int | None) -> str:
-    return 'an unknown amount' if number is None else size(number)
+    return 'an unknown amount' if number is None else readable_size(number)
 
 
 def judge_work_dir(place: Path) -> list[FoundFault]:
@@ -139,8 +139,8 @@ def judge_shared_memory(
     if host.shared is None or needed <= host.shared:
         return []
     what = (
-        f'{workers} workers hold up to {size(needed)} of images ready, and {size(host.shared)} of '
-        'shared memory are free'
+        f'{workers} workers hold up to {readable_size(needed)} of images ready, and '
+        f'{readable_size(host.shared)} of shared memory are free'
     )
     return [FoundFault('little_shared_memory', what)]
 

@@ -8,7 +8,7 @@ from mae.doctor.environment import Host
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.probe import FULLEST, Probe
 from mae.doctor.subject import Subject, global_batch
-from mae.doctor.words import size
+from mae.utils.text import readable_size
 
 _NEARLY = 0.85  # of the free memory
 _STATUS = Path('/proc/self/status')
@@ -77,7 +77,10 @@ def judge_batch(batch: int, probe: Probe, memory: int | None) -> list[FoundFault
     if memory is None:
         return []
     needed, most = expected_bytes(probe, batch, 0), largest_batch(probe, memory)
-    what = f'a batch of {batch} takes about {size(needed)}, and {size(memory)} are free'
+    what = (
+        f'a batch of {batch} takes about {readable_size(needed)}, and {readable_size(memory)} are '
+        'free'
+    )
     if needed > FULLEST * memory:
         fitting = f'{most} images fit' if most else 'not even the weights fit'
         return [FoundFault('batch_does_not_fit', f'{what}: {fitting}')]
@@ -117,13 +120,13 @@ def _lines(probe: Probe, host: Host, batch: int, total: float, *, is_measured: b
     how = 'measured' if is_measured else 'expected'
     of = 'tensors on the GPU' if host.device == 'cuda' else 'the training process'
     lines = [
-        f'peak of {of} with {batch} images at once: {size(total)} ({how})',
-        f'weights, gradients and averages {size(probe.static_bytes)}, an image '
-        f'{size(probe.image_bytes)}',
+        f'peak of {of} with {batch} images at once: {readable_size(total)} ({how})',
+        f'weights, gradients and averages {readable_size(probe.static_bytes)}, an image '
+        f'{readable_size(probe.image_bytes)}',
     ]
     if host.memory is not None:
         most = largest_batch(probe, host.memory)
-        lines.append(f'of {size(host.memory)} free, up to {most:,} images fit')
+        lines.append(f'of {readable_size(host.memory)} free, up to {most:,} images fit')
     return lines
 
 

@@ -4,16 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_UNITS = (('GiB', 30), ('MiB', 20), ('KiB', 10))
-
-
-def size(number: float) -> str:
-    """Bytes, such as 1.3 GiB."""
-    for unit, bits in _UNITS:
-        if number >= 1 << bits:
-            return f'{number / (1 << bits):,.1f} {unit}'
-    return f'{number:.0f} bytes'
-
 
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours, whichever gives a number that is easy to read."""

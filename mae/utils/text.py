@@ -1,4 +1,4 @@
-"""Text that this toolbox did not write: list files in any encoding, file names, messages."""
+"""Text to read and to print: list files in any encoding, file names, messages, sizes."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,6 +8,7 @@ from mae.utils.errors import DataError
 _BYTE_ORDER_MARKS = {b'\xef\xbb\xbf': 'utf-8-sig', b'\xff\xfe': 'utf-16', b'\xfe\xff': 'utf-16'}
 # Not NBSP and its like, which `str.strip` takes off too: they may belong to a file's name.
 BLANKS = ' \t\r\n\v\f'
+_UNITS = (('GiB', 30), ('MiB', 20), ('KiB', 10))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -67,3 +68,11 @@ def first_line(error: Exception) -> str:
 def one_line(error: Exception) -> str:
     """All of a message without line breaks."""
     return ' '.join(str(error).split())
+
+
+def readable_size(number: float) -> str:
+    """Bytes in the unit that gives a number from 1 on, such as 1.3 GiB."""
+    for unit, bits in _UNITS:
+        if number >= 1 << bits:
+            return f'{number / (1 << bits):,.1f} {unit}'
+    return f'{number:.0f} bytes'

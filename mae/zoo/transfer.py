@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 
 from mae.utils.errors import DownloadError
+from mae.utils.text import readable_size
 from mae.version import __version__
 from mae.zoo.address import check_address, encoded, names_in, open_address
 
@@ -225,7 +226,8 @@ def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DownloadError(
-            f'no room: {needed / 1e9:.2f} GB are to come, and {folder} has {free / 1e9:.2f} GB free'
+            f'no room: {readable_size(needed)} are to come, and {folder} has '
+            f'{readable_size(free)} free'
         )
 
 

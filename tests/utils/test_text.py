@@ -3,7 +3,7 @@ import os
 import pytest
 
 from mae.utils.errors import DataError
-from mae.utils.text import first_line, is_utf8, one_line, printable, read_lines
+from mae.utils.text import first_line, is_utf8, one_line, printable, read_lines, readable_size
 
 LINES = ['é.jpg 0', '', '\u00a0two  words.jpg 1', '日本.jpg 2']
 
@@ -50,3 +50,8 @@ def test_messages_become_one_line():
     assert first_line(error) == 'one'
     assert one_line(error) == 'one two'
     assert first_line(OSError()) == 'OSError'
+
+
+def test_sizes():
+    sizes = (5, 2048, 3 << 20, 1.5 * (1 << 30))
+    assert [readable_size(x) for x in sizes] == ['5 bytes', '2.0 KiB', '3.0 MiB', '1.5 GiB']

@@ -24,10 +24,10 @@ from mae.benchmark.cluster.layouts import (
 )
 from mae.benchmark.cluster.machines import Assumptions, Cluster
 from mae.benchmark.cluster.workload import RECOMPUTE, Workload
-from mae.benchmark.memory import gib
 from mae.benchmark.report import Report
 from mae.utils.errors import ConfigError
 from mae.utils.hardware import software
+from mae.utils.text import readable_size
 
 _IMAGENET = 1_281_167  # training images of ImageNet-1k
 _EQUAL = 0.01  # a loss of speed that does not count
@@ -180,9 +180,9 @@ def recommend(candidates: Sequence[Candidate]) -> Candidate:
     if not fitting:
         least = min(candidates, key=lambda candidate: candidate.memory.total)
         raise ConfigError(
-            f'nothing fits: {gib(least.memory.total)} a GPU with {least.layout.parallel}, '
-            f'recompute={least.layout.recompute} and {least.layout.batch_per_device} image(s) in a '
-            'micro-batch; take more or larger GPUs'
+            f'nothing fits: {readable_size(least.memory.total)} a GPU with '
+            f'{least.layout.parallel}, recompute={least.layout.recompute} and '
+            f'{least.layout.batch_per_device} image(s) in a micro-batch; take more or larger GPUs'
         )
     plain = [candidate for candidate in fitting if candidate.layout.parallel == 'ddp']
     fastest = max(candidate.images_per_second for candidate in plain or fitting)
@@ -293,7 +293,9 @@ def _cells(figures: dict[str, Any]) -> list[str]:
 def _lines(report: Report) -> list[str]:
     chosen = report['recommended']
     saving, memory = chosen['saving'], chosen['memory']
-    parts = ', '.join(f'{key} {gib(value)}' for key, value in memory.items() if key != 'total')
+    parts = ', '.join(
+        f'{key} {readable_size(value)}' for key, value in memory.items() if key != 'total'
+    )
     days = '' if chosen['days'] is None else f'; {24 * chosen["days"]:,.1f} hours for the whole run'
     return [
         f'memory of a GPU: {parts}',

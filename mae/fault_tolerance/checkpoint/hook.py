@@ -38,6 +38,7 @@ from mae.utils.errors import CheckpointError
 from mae.utils.files import remove_stale_temporaries
 from mae.utils.runner_protocol import RunnerProtocol
 from mae.utils.sharded import is_sharded
+from mae.utils.text import readable_size
 
 _ASKED = 10  # steps after which processes that must save together agree on the time
 
@@ -305,15 +306,15 @@ def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:
     free = shutil.disk_usage(work_dir).free
     if free < one:
         raise CheckpointError(
-            f'{work_dir} has {_size(free)} free, and one checkpoint takes about {_size(one)}; '
-            'free some space, or choose another --work-dir'
+            f'{work_dir} has {readable_size(free)} free, and one checkpoint takes about '
+            f'{readable_size(one)}; free some space, or choose another --work-dir'
         )
     there = sum(size_of(f.path) for f in list_checkpoints(work_dir) if is_present(f.path))
     needed = one * (kept + 1)
     if free + there < needed:
         return (
-            f'{work_dir} has {_size(free)} free, and {kept + 1} checkpoints take about '
-            f'{_size(needed)}; saving will fail when it is full'
+            f'{work_dir} has {readable_size(free)} free, and {kept + 1} checkpoints take about '
+            f'{readable_size(needed)}; saving will fail when it is full'
         )
     return None
 
@@ -330,11 +331,3 @@ def _unit(by: str | None, by_epoch: bool | None) -> str:
             f'default_hooks.checkpoint says both by={by!r} and by_epoch={by_epoch}; keep by'
         )
     return by
-
-
-def _size(count: float) -> str:
-    for unit in ('bytes', 'kB', 'MB'):
-        if count < 1000:
-            return f'{count:.3g} {unit}'
-        count /= 1000
-    return f'{count:.3g} GB'

@@ -421,7 +421,7 @@ def test_the_best_may_be_newer_than_where_the_run_goes_on(make_runner):
     assert load_checkpoint(Path(runner.work_dir) / 'best.pth')['meta']['best'] == 60.0
 
 
-MODEL = torch.nn.Linear(1000, 1000, bias=False)  # 4 MB: 12 MB with an optimizer's averages
+MODEL = torch.nn.Linear(1000, 1000, bias=False)  # 4e6 bytes: 12e6 with an optimizer's averages
 
 
 @pytest.mark.parametrize(
@@ -430,13 +430,13 @@ MODEL = torch.nn.Linear(1000, 1000, bias=False)  # 4 MB: 12 MB with an optimizer
 def test_free_space(tmp_path, monkeypatch, free, outcome):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=free))
     if outcome == 'refused':
-        with pytest.raises(CheckpointError, match=r'11 MB free, .*checkpoint .* 12'):
+        with pytest.raises(CheckpointError, match=r'10\.5 MiB free, .*checkpoint .* 11\.4 MiB'):
             check_space(tmp_path, MODEL, 2)
         return
     warning = check_space(tmp_path, MODEL, 2)
     assert (warning is None) == (outcome == 'fits')
     if warning:
-        assert '3 checkpoints take about 36 MB' in warning
+        assert '3 checkpoints take about 34.3 MiB' in warning
 
 
 def test_what_will_be_replaced_counts(tmp_path, monkeypatch):
