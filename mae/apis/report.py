@@ -13,6 +13,7 @@ from mae.config.lineage import Differences, differences_from, is_of_a_start, sho
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.files import write_text
 from mae.visualization.clock import this_moment
+from mae.visualization.dense_report import DenseResult, dense_report, read_result
 from mae.visualization.runs.comparison import MOST_GROUPS, RunGroup, run_comparison
 from mae.visualization.runs.facts import commands_of, kind_of, seed_of
 from mae.visualization.runs.logs import is_training, read_scalars
@@ -35,6 +36,7 @@ class _Run:
     work_dir: Path
     config: Mapping[str, Any]
     record: RunRecord
+    result: DenseResult | None  # of a segmenter or detector
 
 
 def report_runs(runs: Sequence[str | Path], out: str | Path | None = None) -> Path:
@@ -60,13 +62,19 @@ def report_runs(runs: Sequence[str | Path], out: str | Path | None = None) -> Pa
     found = [_read(Path(run)) for run in runs]
     if len(found) == 1:
         path = Path(out or found[0].work_dir / _PAGE)
-        text = run_report(found[0].record, this_moment())
+        text = _page(found[0])
     else:
         path = Path(out or 'comparison.html')
         text = _comparison(found)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return path
+
+
+def _page(run: _Run) -> str:
+    if run.result is None:
+        return run_report(run.record, this_moment())
+    return dense_report(run.result, run.record.records, run.record)
 
 
 def _read(work_dir: Path) -> _Run:
@@ -87,7 +95,7 @@ def _read(work_dir: Path) -> _Run:
         record = read_record(folder, replace(facts, commands=commands))
     except ValueError as error:
         raise DataError(f'{work_dir}: {error}') from error
-    return _Run(work_dir, config, record)
+    return _Run(work_dir, config, record, read_result(folder))
 
 
 def _facts_of(work_dir: Path, folder: Path, config: Mapping[str, Any]) -> RunFacts:

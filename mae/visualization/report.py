@@ -17,6 +17,7 @@ from mae.visualization.style import STYLE
 
 _SMALL = 64  # pixels, up to which a picture keeps each of them, as PNG
 _QUALITY = 85
+PNG = 'data:image/png;base64,'
 # The button is hidden where scripts do not run; a click on the command selects it in any case.
 _COPY = """
 for (const button of document.querySelectorAll('button.copy')) {
@@ -199,4 +200,4 @@ def png_uri(pixels: Pixels) -> str:
     """uint8 (H, W) or (H, W, 3) as a `data:` URI."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format='PNG', optimize=True)
-    return f'data:image/png;base64,{b64encode(buffer.getvalue()).decode()}'
+    return PNG + b64encode(buffer.getvalue()).decode()

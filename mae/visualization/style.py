@@ -129,7 +129,6 @@ th:last-child, td:last-child { padding-right: .2rem; }
 .wrapped th, .wrapped td {
   white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 5rem;
 }
-.sheet img { display: block; max-width: 100%; height: auto; }
 thead th { color: var(--soft); font-weight: 500; font-size: .85rem; vertical-align: bottom; }
 tbody th { font-weight: 400; }
 code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; }

@@ -1,6 +1,7 @@
 """`mae report` of folders: the page of one run, several together, and what it refuses."""
 
 import json
+import math
 import re
 from html import unescape
 
@@ -8,6 +9,9 @@ import pytest
 
 from mae.apis import report_runs
 from mae.utils.errors import ConfigError, DataError
+from mae.visualization.dense_report import DenseResult, write_result
+from mae.visualization.report import PNG
+from mae.visualization.runs.record import PREDICTIONS
 
 
 def config_text(kind='MAE', seed=0, rate=1.0):
@@ -33,6 +37,44 @@ def run(tmp_path):
         return tmp_path / name
 
     return make
+
+
+RESULT = DenseResult(
+    title='a <run>',
+    step=4,
+    metrics={'miou': math.nan, 'pixel_accuracy': 50.0},
+    cards=[('1.png', [('image', PNG + 'QQ=='), ('prediction', PNG + 'Qg==')])],
+    colours=[('<cat>', '#1d5fd1')],
+    facts={'seed': '3'},
+)
+
+
+def test_the_page_of_a_segmenter_keeps_its_pictures(run):
+    work_dir = run()
+    (scalars,) = work_dir.rglob('scalars.json')
+    write_result(scalars.parent, RESULT)
+    page = report_runs([work_dir]).read_text()
+    assert re.findall(r'<img src="([^"]+)" alt="([^"]+)"', page) == [
+        (PNG + 'QQ==', '1.png image'),
+        (PNG + 'Qg==', '1.png prediction'),
+    ]
+    assert '&lt;cat&gt;' in page
+    assert 'pixel_accuracy' in page
+    assert 'Learning curves' in page
+
+
+@pytest.mark.parametrize(
+    ('before', 'after'),
+    [('"step": 4', '"step": "4"'), (PNG, 'https://somewhere/'), ('#1d5fd1', 'url(x)'), ('}', '')],
+)
+def test_predictions_that_are_none_of_ours_are_left_out(run, before, after):
+    work_dir = run()
+    (scalars,) = work_dir.rglob('scalars.json')
+    write_result(scalars.parent, RESULT)
+    file = scalars.parent / PREDICTIONS
+    assert before in file.read_text()
+    file.write_text(file.read_text().replace(before, after))
+    assert '<img' not in report_runs([work_dir]).read_text()
 
 
 def text_of(path):

@@ -12,10 +12,15 @@ from mae.registry import HOOKS
 from mae.utils.files import write_text
 from mae.utils.runner_protocol import RunnerProtocol
 from mae.visualization.dense import DenseView, can_be_drawn, dense_sheet, views_of
-from mae.visualization.dense_report import Validation, dense_report, validations_in
-from mae.visualization.runs.logs import read_scalars
-from mae.visualization.runs.page import learning_curves, training_sections
-from mae.visualization.runs.record import read_facts, read_record
+from mae.visualization.dense_report import (
+    DenseResult,
+    colours_of,
+    dense_report,
+    draw_cards,
+    write_result,
+)
+from mae.visualization.runs.logs import SCALARS
+from mae.visualization.runs.record import read_facts, read_steps, record_of
 
 
 @HOOKS.register_module()
@@ -23,9 +28,9 @@ class DenseReportHook(Hook):
     """Writes `report.html` into the work dir: predictions beside the truth, and metrics so far.
 
     The images are the first of the validation data of the first process, the same each time. The
-    visualizer gets them as one picture, `predictions`, for TensorBoard and its like. A run whose
-    validation gives neither label maps nor objects is left alone. An error of the disk is logged
-    and does not stop the run.
+    visualizer gets them as one picture, `predictions`, for TensorBoard and its like;
+    `vis_data/predictions.json` keeps them for `mae report`. A run whose validation gives neither
+    label maps nor objects is left alone. An error of the disk is logged and does not stop the run.
 
     Args:
         num_images: that are shown, at least 1.
@@ -73,35 +78,31 @@ class DenseReportHook(Hook):
             return
         views, self._views = self._views, []
         names = _class_names(runner)
-        now = (runner.iter, {k: float(v) for k, v in (metrics or {}).items()})
+        folder = Path(runner.log_dir, 'vis_data')
+        result = DenseResult(
+            title=runner.experiment_name,
+            step=runner.iter,
+            metrics={name: float(value) for name, value in (metrics or {}).items()},
+            cards=draw_cards(views, names),
+            colours=colours_of(views, names),
+            facts=_facts(runner),
+        )
         try:
-            validations = [*_earlier(runner), now]
-            more = _of_training(runner)
-            page = dense_report(
-                runner.experiment_name, validations, views, names, _facts(runner), more
-            )
-            write_text(Path(runner.work_dir, 'report.html'), page)
+            if folder.is_dir():  # the run has a LocalVisBackend
+                write_result(folder, result)
+            write_text(Path(runner.work_dir, 'report.html'), _page(folder, result))
             sheet = np.asarray(dense_sheet(views, names))
             runner.visualizer.add_image('predictions', sheet, step=runner.iter)
         except (OSError, ValueError) as error:
             runner.logger.warning(f'no report.html ({error}); training goes on without it')
 
 
-def _earlier(runner: RunnerProtocol) -> list[Validation]:
-    """Validations before this one, also those before a resume, from the log."""
-    path = Path(runner.log_dir, 'vis_data', 'scalars.json')
-    found = validations_in(read_scalars(path)) if path.is_file() else []
-    return [each for each in found if each[0] < runner.iter]
-
-
-def _of_training(runner: RunnerProtocol) -> list[str]:
-    """What the pages of all runs have; nothing of a run without `RunReportHook` or scalars yet."""
-    folder = Path(runner.log_dir, 'vis_data')
+def _page(folder: Path, result: DenseResult) -> str:
+    """With curves and tables of training if the run has `RunReportHook` and has logged a line."""
+    records = read_steps(folder) if (folder / SCALARS).is_file() else []
     facts = read_facts(folder)
-    if facts is None or not (folder / 'scalars.json').is_file():
-        return []
-    record = read_record(folder, facts)
-    return [learning_curves(record), *training_sections(record)]
+    run = record_of(folder, facts, records) if facts is not None and records else None
+    return dense_report(result, records, run)
 
 
 def _class_names(runner: RunnerProtocol) -> list[str]:

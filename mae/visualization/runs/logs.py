@@ -7,6 +7,7 @@ from pathlib import Path
 from mae.utils import strict_json
 
 Scalars = dict[str, float]
+SCALARS = 'scalars.json'
 TIMES = ('time', 'data_time')  # seconds of a step; in a record of evaluation, of a batch
 
 
@@ -17,7 +18,7 @@ def find_scalars(work_dir: Path, since: float = 0.0) -> Path | None:
         work_dir: one folder for each start of a run, named by its time.
         since: leave out logs not written to since then (seconds since the epoch).
     """
-    paths = work_dir.glob('*/vis_data/scalars.json')
+    paths = work_dir.glob(f'*/vis_data/{SCALARS}')
     recent = [path for path in paths if path.stat().st_mtime >= since]
     return max(recent, default=None)
 
@@ -72,6 +73,18 @@ def with_steps(records: Sequence[Scalars]) -> list[tuple[int, Scalars]]:
                 found.pop()
         found.append((at, record))
     return found
+
+
+def steps_rolled_back(records: Sequence[Scalars]) -> int:
+    """Number of steps that `with_steps` leaves out: from each line left out to the one before."""
+    kept, number = [0], 0
+    for step in (int(record['step']) for record in records if is_training(record)):
+        last = kept[-1]
+        while len(kept) > 1 and kept[-1] >= step:
+            kept.pop()
+        number += last - kept[-1]
+        kept.append(step)
+    return number
 
 
 def with_key(records: Sequence[Scalars], key: str) -> list[Scalars]:

@@ -5,9 +5,6 @@ import re
 import shlex
 from collections.abc import Sequence
 
-import numpy as np
-from PIL import Image
-
 from mae.utils.ratio import evenly_spaced
 from mae.visualization.clock import clock_with_unit
 from mae.visualization.curves import Series, line_chart, smoothed, thinned
@@ -18,7 +15,6 @@ from mae.visualization.report import (
     flipbook,
     page,
     paragraph,
-    picture,
     scaled,
     section,
     table,
@@ -64,7 +60,6 @@ def run_report(run: RunRecord, now: str) -> str:
         section('Learning curves', charts(*_charts(run, drawn))),
         *_table_of_metrics(run),
         *_reconstructions(run),
-        *_predictions(run),
         *_features(run),
         *training_sections(run),
     )
@@ -194,14 +189,6 @@ def _reconstructions(run: RunRecord) -> list[str]:
     fixed = [row[:2] for row in sheets[-1][1]]
     book = flipbook(facts.columns, fixed, frames)
     return [section('What it fills in', book, paragraph(text.strip(), 'note'))]
-
-
-def _predictions(run: RunRecord) -> list[str]:
-    if run.predictions is None:
-        return []
-    with Image.open(run.predictions) as image:
-        shown = picture(np.asarray(image), 'predictions of the last validation')
-    return [section('What it finds', f'<figure class="sheet">{shown}</figure>')]
 
 
 def _features(run: RunRecord) -> list[str]:

@@ -4,7 +4,9 @@ All of it lies in `<work dir>/<start>/vis_data`, so that the page can be made ag
 """
 
 import json
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from mae.utils.errors import DataError
 from mae.utils.files import whole_file, write_json
 from mae.visualization.panels import Pixels, cut
 from mae.visualization.runs.logs import (
+    SCALARS,
     TIMES,
     Scalars,
     find_scalars,
@@ -25,6 +28,7 @@ from mae.visualization.runs.logs import (
 
 FACTS = 'report.json'
 PICTURES = 'reconstructions'
+PREDICTIONS = 'predictions.json'  # of a segmenter or detector
 _ORIGINALS = ('original', 'masked')  # the same after each epoch
 _FILLED_IN = ('filled in',)
 _TWO_WAYS = ('filled in, by itself', 'with true means')
@@ -82,14 +86,12 @@ class RunRecord:
         facts: about it.
         records: scalars with their steps, ascending.
         pictures: step, and file of a plain sheet.
-        predictions: picture of the newest predictions of a segmenter or detector.
         checkpoint: path of the newest one, or a word in its place.
     """
 
     facts: RunFacts
     records: Sequence[tuple[int, Scalars]]
     pictures: Sequence[tuple[int, Path]] = ()
-    predictions: Path | None = None
     checkpoint: str = 'CHECKPOINT'
 
     @property
@@ -169,7 +171,7 @@ def picture_path(folder: Path, step: int) -> Path:
 
 
 def copy_pictures(folder: Path, target: Path, step: int) -> None:
-    """Copy the pictures up to a step from one `vis_data` to another.
+    """Copy the pictures up to a step from one `vis_data` to another, predictions among them.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -178,6 +180,17 @@ def copy_pictures(folder: Path, target: Path, step: int) -> None:
         if sheet.stem.isdecimal() and int(sheet.stem) <= step:
             with whole_file(picture_path(target, int(sheet.stem)), flush=False) as file:
                 file.write(sheet.read_bytes())
+    predictions = folder / PREDICTIONS
+    if predictions.is_file() and _step_of(predictions) <= step:
+        with whole_file(target / PREDICTIONS, flush=False) as file:
+            file.write(predictions.read_bytes())
+
+
+def _step_of(predictions: Path) -> float:
+    """Step of the validation; infinite where the file is damaged."""
+    with suppress(LookupError, TypeError, ValueError):
+        return int(json.loads(predictions.read_bytes())['step'])
+    return math.inf
 
 
 def read_record(folder: Path, facts: RunFacts) -> RunRecord:
@@ -187,17 +200,38 @@ def read_record(folder: Path, facts: RunFacts) -> RunRecord:
         OSError: the scalars cannot be read.
         ValueError: they are not JSON, or there are none.
     """
-    path = folder / 'scalars.json'
-    records = with_steps(read_scalars(path))
+    return record_of(folder, facts, read_steps(folder))
+
+
+def read_steps(folder: Path) -> list[tuple[int, Scalars]]:
+    """The scalars in a `vis_data`, each record with its step, ascending.
+
+    Raises:
+        OSError: they cannot be read.
+        ValueError: they are not JSON.
+    """
+    return with_steps(read_scalars(folder / SCALARS))
+
+
+def record_of(folder: Path, facts: RunFacts, records: Sequence[tuple[int, Scalars]]) -> RunRecord:
+    """The record of a run whose scalars have been read.
+
+    Args:
+        folder: its `vis_data`.
+        facts: about it.
+        records: of `read_steps`.
+
+    Raises:
+        ValueError: no training step among them.
+    """
     if not any(is_training(record) for _, record in records):
-        raise ValueError(f'{path}: no training step has been logged yet')
+        raise ValueError(f'{folder / SCALARS}: no training step has been logged yet')
     sheets = [(int(p.stem), p) for p in folder.glob(f'{PICTURES}/*.png') if p.stem.isdecimal()]
     last = records[-1][0]  # a run that has gone back has left pictures of later steps
     return RunRecord(
         facts,
         records,
         sorted(each for each in sheets if each[0] <= last),
-        _newest(folder, 'vis_image/predictions_*.png'),
         str(_newest(folder.parents[1], '*.pth') or 'CHECKPOINT'),
     )
 

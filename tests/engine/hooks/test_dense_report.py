@@ -5,9 +5,11 @@ from itertools import count
 
 import pytest
 
-from mae.apis import load_config, train
+from mae.apis import load_config, report_runs, train
 from mae.engine.hooks import DenseReportHook
 from mae.visualization.dense_report import validations_in
+from mae.visualization.runs import record
+from mae.visualization.runs.logs import with_steps
 from tests.dense_runs import DETECTOR, SEGMENTER
 
 # mmengine keeps loggers by name, and names a run by the second it starts in.
@@ -23,11 +25,19 @@ def run(tmp_path, text, **changes):
     return tmp_path / 'work'
 
 
-def test_a_segmenter_leaves_a_page_that_goes_on_after_a_resume(tmp_path):
+def pictures(page):
+    return re.findall(r'<img src="(data:image/png;base64,[^"]+)" alt="([^"]*)"', page)
+
+
+def test_a_segmenter_leaves_a_page_that_goes_on_after_a_resume(tmp_path, monkeypatch):
+    reads = []
+    read = record.read_scalars
+    monkeypatch.setattr(record, 'read_scalars', lambda path: reads.append(path) or read(path))
     work = run(tmp_path, SEGMENTER, **{'train_cfg.max_epochs': 1})
     first = (work / 'report.html').read_text()
     assert 'One validation so far' in first
-    assert first.count('<img src="data:image/png;base64,') == 3 * 6
+    assert len(pictures(first)) == 3 * 6
+    assert len(reads) == 1  # once a validation
     assert 'Learning curves' in first  # of training, from `RunReportHook`
     for word in ('http://', 'https://', '<link'):
         assert word not in first.replace('http://www.w3.org', '')
@@ -36,8 +46,14 @@ def test_a_segmenter_leaves_a_page_that_goes_on_after_a_resume(tmp_path):
     assert 'After 4 steps' in second
     (points,) = re.findall(r'<(?:polyline|path)[^>]*(?:points|d)="([^"]+)"', second)[:1]
     assert len(points.split()) >= 2  # the validation before the resume is part of the curve
-    pictures = list(work.glob('*/vis_data/vis_image/predictions_*.png'))
-    assert {path.name for path in pictures} == {'predictions_2.png', 'predictions_4.png'}
+    sheets = list(work.glob('*/vis_data/vis_image/predictions_*.png'))
+    assert {path.name for path in sheets} == {'predictions_2.png', 'predictions_4.png'}
+    for config in work.glob('*/vis_data/config.py'):
+        config.unlink()  # tests write it in another format
+    report_runs([work])
+    again = (work / 'report.html').read_text()
+    assert pictures(again) == pictures(second)
+    assert 'After 4 steps' in again
 
 
 def test_a_detector_leaves_a_page(tmp_path):
@@ -76,4 +92,5 @@ def test_validations_have_the_step_of_the_lines_before_them():
         {'loss': 1.0, 'iter': 10, 'step': 10},
         {'miou': 20.0, 'box_ap': 3.0, 'step': 2},
     ]
-    assert validations_in(records) == [(5, {'miou': 10.0}), (10, {'miou': 20.0, 'box_ap': 3.0})]
+    found = validations_in(with_steps(records))
+    assert found == [(5, {'miou': 10.0}), (10, {'miou': 20.0, 'box_ap': 3.0})]

@@ -7,6 +7,7 @@ from mae.visualization.runs.record import (
     FACTS as FACTS_FILE,
 )
 from mae.visualization.runs.record import (
+    PREDICTIONS,
     copy_pictures,
     find_vis_data,
     picture_path,
@@ -71,6 +72,16 @@ def test_pictures_are_cut_where_they_were_put_together(vis_data):
 def test_pictures_of_a_resumed_run_end_with_its_step(vis_data, tmp_path):
     copy_pictures(vis_data(), tmp_path / 'new', 7)
     assert [p.name for p in (tmp_path / 'new').rglob('*.png')] == ['5.png']
+
+
+@pytest.mark.parametrize(
+    ('text', 'is_kept'), [('{"step": 7}', True), ('{"step": 8}', False), ('{"step', False)]
+)
+def test_predictions_of_a_resumed_run_are_of_a_step_before(vis_data, tmp_path, text, is_kept):
+    folder = vis_data()
+    (folder / PREDICTIONS).write_text(text)
+    copy_pictures(folder, tmp_path / 'new', 7)
+    assert (tmp_path / 'new' / PREDICTIONS).exists() == is_kept
 
 
 def test_nothing_logged_is_said(vis_data, tmp_path):
