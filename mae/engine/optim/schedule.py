@@ -52,12 +52,13 @@ class WarmupLR(_ParamScheduler):
         optimizer: wrapper whose parameter groups are updated.
         warmup: W, in steps.
         min_lr: value approached at the end.
-        end: T, in steps.
+        begin: step of the run at which t is 0; until then the rate is left alone.
+        end: step of the run at which t is T.
         start_factor: s.
         others: further arguments of mmengine's scheduler.
 
     Raises:
-        ValueError: the warm-up is negative or as long as the run, or s is outside [0, 1].
+        ValueError: the warm-up is negative or does not end before `end`, or s is outside [0, 1].
     """
 
     def __init__(
@@ -66,13 +67,14 @@ class WarmupLR(_ParamScheduler):
         *,
         warmup: int = 0,
         min_lr: float = 0.0,
+        begin: int = 0,
         end: int,
         start_factor: float = 0.0,
         **others: object,
     ) -> None:
-        if not 0 <= warmup < end:
+        if not 0 <= warmup < end - begin:
             raise ValueError(
-                f'param_scheduler: {warmup} steps of warm-up do not fit a run of {end} steps; '
+                f'param_scheduler: {warmup} steps of warm-up do not fit into {end - begin} steps; '
                 'change warmup_epochs or train_cfg.max_epochs, or warmup or train_cfg.max_steps'
             )
         if not 0 <= start_factor <= 1:
@@ -80,7 +82,8 @@ class WarmupLR(_ParamScheduler):
         self.warmup = warmup
         self.min_lr = min_lr
         self.start_factor = start_factor
-        super().__init__(optimizer, 'lr', end=end, **{**others, 'by_epoch': False})
+        options = {**others, 'by_epoch': False}
+        super().__init__(optimizer, 'lr', begin=begin, end=end, **options)
 
     @classmethod
     def build_iter_from_epoch(
@@ -89,6 +92,7 @@ class WarmupLR(_ParamScheduler):
         *,
         epoch_length: int,
         end: int,
+        begin: float = 0,
         warmup_epochs: float = 0,
         **options: Any,
     ) -> 'WarmupLR':
@@ -98,19 +102,28 @@ class WarmupLR(_ParamScheduler):
             optimizer: wrapper whose parameter groups are updated.
             epoch_length: steps in an epoch.
             end: epochs of the run; by default `train_cfg.max_epochs`.
-            warmup_epochs: epochs of warm-up. If the run is not longer than these, a tenth of it,
+            begin: epoch of the run from which on the rate is updated.
+            warmup_epochs: epochs of warm-up. If there are not more until the end, a tenth of them,
                 as in the recipes, with a warning.
             options: the others, which are not lengths.
 
         Raises:
             ConfigError: `warmup_epochs` is negative.
         """
-        warmup = round(exact(_fitting(warmup_epochs, end)) * epoch_length)
-        return cls(optimizer, warmup=warmup, end=end * epoch_length, **options)
+        warmup, first = (
+            round(exact(epochs) * epoch_length)
+            for epochs in (_fitting(warmup_epochs, begin, end), begin)
+        )
+        return cls(optimizer, warmup=warmup, begin=first, end=end * epoch_length, **options)
+
+    @property
+    def length(self) -> int:
+        """T, in steps."""
+        return int(self.end - self.begin)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore only the step: the curve is the config's, also if the run was made longer."""
-        for name in ('warmup', 'end', 'min_lr'):
+        for name in ('warmup', 'begin', 'end', 'min_lr'):
             there, here = state_dict[name], getattr(self, name)
             if there != here:
                 message = (
@@ -118,10 +131,14 @@ class WarmupLR(_ParamScheduler):
                 )
                 print_log(message, 'current', logging.WARNING)
         self._global_step = state_dict['_global_step']
-        self.last_step = min(self._global_step, self.end - 1)
-        self._last_value = self._get_value()
-        for group, value in zip(self.optimizer.param_groups, self._last_value, strict=True):
-            group['lr'] = value
+        self.last_step = min(self._global_step, self.end - 1) - self.begin
+        groups = self.optimizer.param_groups
+        if self.last_step >= 0:
+            for group, value in zip(groups, self._get_value(), strict=True):
+                group['lr'] = value
+        else:
+            self.last_step = -1  # until `begin`
+        self._last_value = [group['lr'] for group in groups]
 
     def share(self, t: int) -> float:
         """Share of the way from min_lr to lr at step t, from the end of the warm-up on."""
@@ -149,7 +166,7 @@ class WarmupCosineLR(WarmupLR):
 
     def share(self, t: int) -> float:
         """Half a cosine."""
-        return (1 + math.cos(math.pi * (t - self.warmup) / (self.end - self.warmup))) / 2
+        return (1 + math.cos(math.pi * (t - self.warmup) / (self.length - self.warmup))) / 2
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -174,7 +191,7 @@ class WarmupPolyLR(WarmupLR):
 
     def share(self, t: int) -> float:
         """A power of what remains."""
-        remaining = (self.end - t) / (self.end - self.warmup)
+        remaining = (self.length - t) / (self.length - self.warmup)
         return float(remaining**self.power)
 
 
@@ -208,7 +225,8 @@ class WarmupStepLR(WarmupLR):
         self.milestones = tuple(milestones)
         self.gamma = gamma
         # Once for all: exact products take longer than the rest of an update.
-        self.falls = [round(exact(share) * options['end']) for share in milestones]
+        length = options['end'] - options.get('begin', 0)
+        self.falls = [round(exact(share) * length) for share in milestones]
         super().__init__(optimizer, **options)
 
     def share(self, t: int) -> float:
@@ -216,17 +234,18 @@ class WarmupStepLR(WarmupLR):
         return float(self.gamma ** bisect_right(self.falls, t))
 
 
-def _fitting(warmup_epochs: float, end: int) -> float:
-    """Epochs of warm-up of a run of `end` epochs, which may be shorter than the recipe's."""
+def _fitting(warmup_epochs: float, begin: float, end: int) -> float:
+    """Epochs of warm-up between two epochs of a run, which may be shorter than the recipe's."""
     if warmup_epochs < 0:
         raise ConfigError(
             f'param_scheduler.warmup_epochs must not be negative, got {warmup_epochs}'
         )
-    if warmup_epochs == 0 or warmup_epochs < end:
+    length = end - begin
+    if warmup_epochs == 0 or warmup_epochs < length:
         return warmup_epochs
     message = (
         f'param_scheduler.warmup_epochs={warmup_epochs} does not fit train_cfg.max_epochs={end}: '
-        f'{end / 10:g} epochs of warm-up, a tenth of the run, take their place'
+        f'{length / 10:g} epochs of warm-up, a tenth of the run, take their place'
     )
     print_log(message, 'current', logging.WARNING)
-    return end / 10
+    return length / 10

@@ -139,6 +139,40 @@ def test_steps_down_at_shares_of_the_run():
     assert found == pytest.approx([0, 1, 2, 2, 2, 0.2, 0.2, 0.2, 0.02, 0.02])
 
 
+LATER = [
+    (WarmupCosineLR, dict(warmup=2)),
+    (WarmupPolyLR, dict(warmup=2, power=0.9)),
+    (WarmupStepLR, dict(warmup=2, milestones=(0.5, 0.8))),
+]
+
+
+@pytest.mark.parametrize(('kind', 'options'), LATER)
+def test_a_schedule_may_begin_later(kind, options):
+    """With what the rest of the run would have from its start; until then the rate stays."""
+    expected = [2.0] * 3 + curve(kind, 10, **options)
+    assert curve(kind, 13, begin=3, **options) == expected
+    for at in range(13):
+        first, second = Group().optimizer, Group().optimizer
+        schedule, resumed = (kind(o, begin=3, end=13, **options) for o in (first, second))
+        for _ in range(at):
+            schedule.step()
+        second.load_state_dict(first.state_dict())
+        resumed.load_state_dict(schedule.state_dict())
+        rates = []
+        for _ in range(at, 13):
+            rates.append(second.param_groups[0]['lr'])
+            resumed.step()
+        assert rates == expected[at:]
+
+
+def test_an_epoch_in_which_a_schedule_begins_is_counted_in_steps():
+    optimizer = Group().optimizer
+    schedule = WarmupCosineLR.build_iter_from_epoch(
+        optimizer, epoch_length=5, begin=2, end=4, warmup_epochs=3
+    )
+    assert (schedule.begin, schedule.end, schedule.warmup) == (10, 20, 1)  # a tenth of 10 steps
+
+
 @pytest.mark.parametrize('milestones', [(), (0.8, 0.5), (0.5, 1.0)])
 def test_strange_milestones_are_named(milestones):
     with pytest.raises(ValueError, match='milestones'):
