@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,14 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Print tables, and draw; `argv` stands for the command line."""
     args = parse_args(argv, prog)
     from mae.visualization.runs.log_table import scalar_rows, split_records
-    from mae.visualization.runs.logs import seconds_per_step
 
-    runs = {str(run): split_records(_read(run)) for run in args.runs}
+    logs = {str(run): _read(run) for run in args.runs}
+    runs = {run: split_records(log) for run, log in logs.items()}
     records = [record for parts in runs.values() for part in parts for _, record in part]
     known = {key for record in records for key in record}
     _require(args.keys or (), known)
     for run, (training, evaluation) in runs.items():
-        seconds = seconds_per_step([record for _, record in training])
-        said = '' if seconds is None else f': {seconds:.4g} s a step'
-        print(f'{run}{said}')
+        print(_head(run, logs[run], [record for _, record in training]))
         _print_table('training', scalar_rows(training), args.keys)
         _print_table('evaluation', scalar_rows(evaluation), args.keys)
     if args.out is not None:
@@ -68,6 +67,15 @@ def _read(run: Path) -> list[dict[str, float]]:
     if not records:
         raise DataError(f'{path} has no line yet')
     return records
+
+
+def _head(run: str, log: list[dict[str, float]], training: list[dict[str, float]]) -> str:
+    from mae.visualization.runs.logs import seconds_per_step, steps_rolled_back
+
+    seconds, gone = seconds_per_step(training), steps_rolled_back(log)
+    facts = [] if seconds is None else [f'{seconds:.4g} s a step']
+    facts += [f'{gone} steps were rolled back and are left out'] if gone else []
+    return f'{run}: {"; ".join(facts)}' if facts else run
 
 
 def _require(keys: Sequence[str], known: set[str]) -> None:
@@ -106,7 +114,7 @@ def _draw(runs: dict[str, Any], key: str, path: Path) -> None:
     if not all(names) or len({*names}) < len(names):
         names = [*runs]
     curves = [
-        curve_of([*training, *evaluation], key, name)
+        curve_of(sorted([*training, *evaluation], key=itemgetter(0)), key, name)
         for name, (training, evaluation) in zip(names, runs.values(), strict=True)
     ]
     svg = line_chart(curves, title=key, x_label='step', y_label=key)

@@ -235,6 +235,7 @@ def test_log(tmp_path, capsys):
     assert ': 0.2333 s a step' in out
     assert re.search(r'loss .* 3 .* 1.5 at 6 .* 3 at 2', out)
     assert re.search(r'top1 .* 40 at 6', out)
+    assert 'rolled back' not in out
     assert '9 at' not in out
     assert (tmp_path / 'loss.svg').read_text().startswith('<svg')
     line = refused('log', tmp_path / 'run', '--keys', 'lss', capsys=capsys)
