@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mae
-from mae.utils.launched import LAUNCHER, die_with_parent, tell_launcher
+from mae.utils.launched import LAUNCHER, die_with_parent, is_first_to_say, tell_launcher
 
 # Seconds that all processes but the first wait before they print an error: if all of them have it,
-# the first prints it, and the launcher ends the others meanwhile.
-_PATIENCE = 3.0
+# the first prints it, and the launcher ends the others meanwhile. Longer where the processes get
+# little of the cores, since the first may be as much later.
+_PATIENCE, _MOST_PATIENCE = 3.0, 30.0
+_STARTED = time.monotonic()
 
 _OUT_OF_MEMORY = (
     ', most likely because memory ran out; lower num_workers, prefetch_factor or the batch, and '
@@ -175,7 +177,20 @@ def _one_line(text: str) -> str:
 def _say(line: str) -> None:
     rank = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0)
     if rank:
-        time.sleep(_PATIENCE)
+        time.sleep(_patience(time.monotonic() - _STARTED, time.process_time()))
+    if not is_first_to_say(line):
+        return
+    if rank:
         line = f'[rank {rank}] {line}'
     sys.stdout.flush()
     print(line, file=sys.stderr, flush=True)
+
+
+def _patience(seconds: float, busy: float) -> float:
+    """Seconds to wait for the first process.
+
+    Args:
+        seconds: since the start of this one.
+        busy: seconds of them in which it had a core.
+    """
+    return min(_PATIENCE * max(1.0, seconds / max(busy, 1e-3)), _MOST_PATIENCE)

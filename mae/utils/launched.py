@@ -1,6 +1,7 @@
 """What the launcher (`tools/launch.py`) and the processes that it starts tell each other."""
 
 import ctypes
+import hashlib
 import json
 import os
 import signal
@@ -38,6 +39,25 @@ def die_with_parent() -> None:
             os.kill(int(os.environ[LAUNCHER]), 0)
         except ProcessLookupError:
             raise ValueError('the launcher of this process has ended') from None
+
+
+def is_first_to_say(message: str) -> bool:
+    """Whether no other process of this node and start has asked for the same message.
+
+    Without a launcher each process is the first.
+    """
+    path = os.environ.get(_ERROR_FILE)
+    if not path:
+        return True
+    name = hashlib.sha256(message.encode(errors='backslashreplace')).hexdigest()
+    try:
+        # torch's agent gives each process a folder of its own, in one of the start.
+        Path(path).parents[1].joinpath(f'said-{name}').touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except (IndexError, OSError):  # the disk may be what failed
+        return True
+    return True
 
 
 def tell_launcher(message: str, *, final: bool) -> None:

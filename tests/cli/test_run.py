@@ -131,6 +131,25 @@ def test_other_processes_wait_and_tell_their_rank(ended, monkeypatch):
     assert ended(ValueError('wrong')) == (1, '[rank 3] error: wrong\n')
 
 
+def test_an_error_of_all_processes_is_one_line(ended, monkeypatch, tmp_path):
+    """The first process may be late, and the launcher has not ended the others yet."""
+    monkeypatch.setattr(cli, '_PATIENCE', 0.0)
+    lines = []
+    for rank in ('1', '0', '2'):
+        (tmp_path / rank).mkdir()
+        monkeypatch.setenv('RANK', rank)
+        monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(tmp_path / rank / 'error.json'))
+        lines.append(ended(ValueError('wrong')))
+    assert lines == [(1, '[rank 1] error: wrong\n'), (1, ''), (1, '')]
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'busy', 'patience'), [(5, 5, 3), (9, 3, 9), (1, 4, 3), (600, 5, 30), (0, 0, 3)]
+)
+def test_others_wait_longer_where_cores_are_few(seconds, busy, patience):
+    assert cli._patience(seconds, busy) == patience
+
+
 class Broken:
     """A dataset whose only sample cannot be read."""
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from mae.utils.launched import die_with_parent, elastic_run, tell_launcher
+from mae.utils.launched import die_with_parent, elastic_run, is_first_to_say, tell_launcher
 
 LINUX = pytest.mark.skipif(sys.platform != 'linux', reason='prctl is of Linux')
 FORK = multiprocessing.get_context('fork')
@@ -71,6 +71,23 @@ def test_the_name_of_an_elastic_run(value, expected, monkeypatch):
     if value is not None:
         monkeypatch.setenv('MAE_ELASTIC_RUN', value)
     assert elastic_run() == expected
+
+
+def test_one_process_of_a_start_says_a_message(tmp_path, monkeypatch):
+    def ask(message, rank, attempt=0):
+        folder = tmp_path / f'attempt_{attempt}' / str(rank)
+        folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(folder / 'error.json'))
+        return is_first_to_say(message)
+
+    assert ask('no such file', 1)
+    assert not ask('no such file', 0)
+    assert ask('another', 0)
+    assert ask('no such file', 0, attempt=1)
+    monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(tmp_path / 'no' / 'folder' / 'error.json'))
+    assert is_first_to_say('no such file')  # nothing can be noted
+    monkeypatch.delenv('TORCHELASTIC_ERROR_FILE')
+    assert all(is_first_to_say('no such file') for _ in range(2))  # no launcher
 
 
 def test_word_of_a_failure(tmp_path, monkeypatch):

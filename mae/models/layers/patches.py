@@ -94,8 +94,9 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
         # With the channels last in memory, `forward` reads the weight as a matrix without a copy.
-        # A new parameter, because `Module.to` cannot swap tensors without values.
-        weight = self.proj.weight.detach().contiguous(memory_format=torch.channels_last)
+        # A new parameter, because `Module.to` cannot swap tensors without values. `contiguous`
+        # would keep the strides of a single channel, which those of its gradient differ from.
+        weight = self.proj.weight.detach().to(memory_format=torch.channels_last)
         self.proj.weight = nn.Parameter(weight)
 
     def forward(self, patches: Tensor) -> Tensor:

@@ -35,6 +35,15 @@ def test_projection_is_the_convolution():
     torch.testing.assert_close(embed(patchify(images, 4)), tokens.flatten(2).transpose(1, 2))
 
 
+@pytest.mark.parametrize('C', [1, 3])
+def test_the_gradient_has_the_strides_of_the_weight(C):
+    """Where they differ DDP warns of its buckets."""
+    embed, strides = PatchEmbed(2, C, 8), []
+    embed.proj.weight.register_hook(lambda gradient: strides.append(gradient.stride()))
+    embed(torch.randn(2, 3, 4 * C)).sum().backward()
+    assert strides == [embed.proj.weight.stride()]
+
+
 def test_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match=r'^an image of 8x10 pixels .* 4x4'):
         patchify(torch.zeros(1, 3, 8, 10), 4)
