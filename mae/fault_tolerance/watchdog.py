@@ -1,7 +1,6 @@
 """Ends a run that hangs, with an error line, the stacks of all threads and status 1."""
 
 import faulthandler
-import math
 import multiprocessing
 import os
 import sys
@@ -20,6 +19,8 @@ from mae.utils.data_workers import TELL_STACK
 from mae.utils.distributed import Timeouts, set_timeout
 
 _LEEWAY = 5.0  # seconds for torch to raise an error of its own, which says more
+# Seconds for the timer of `faulthandler`, which counts those in which the process is stopped, too.
+_STUCK = 3600.0
 
 
 @HOOKS.register_module()
@@ -30,8 +31,9 @@ class WatchdogHook(Hook):
     other processes may still be busy with what hooks do at the end of an epoch, which is not timed.
     Collective operations have the same two limits.
 
-    A step reads the clock twice: a thread compares the times, and renews a timer of `faulthandler`,
-    which ends the process if the thread cannot run.
+    A thread looks several times within a limit whether there was progress. Time in which it was not
+    run is left out, as while SIGSTOP holds the process. It renews a timer of `faulthandler`, which
+    ends the process, an hour later, if the thread cannot run any more.
 
     Args:
         seconds: time without progress, of both kinds; by default `env_cfg.dist_cfg.timeout` (120)
@@ -44,8 +46,8 @@ class WatchdogHook(Hook):
         if seconds is not None and seconds <= 0:
             raise ValueError(f'default_hooks.watchdog.seconds must be positive, not {seconds}')
         self.seconds = seconds
-        self._doing = ''
-        self._since = math.inf  # no timing
+        self._doing = ''  # without a word nothing is timed
+        self._progress = 0
         self._limits = self._collective = Timeouts.of({})
         self._limit = self._limits.start
         self._closed = threading.Event()
@@ -72,7 +74,7 @@ class WatchdogHook(Hook):
 
     def after_train_epoch(self, runner: TrainingRunner) -> None:
         self._allow('start')
-        self._since = math.inf
+        self._doing = ''
 
     def before_val_epoch(self, runner: TrainingRunner) -> None:
         self._allow('start')
@@ -82,11 +84,11 @@ class WatchdogHook(Hook):
         self._begin('validating')
 
     def after_val_epoch(self, runner: TrainingRunner, *args: object, **kwargs: object) -> None:
-        self._since = math.inf
+        self._doing = ''
 
     def after_all(self, runner: TrainingRunner) -> None:
         """Stop the thread, however the run ended."""
-        self._since = math.inf
+        self._doing = ''
         self._closed.set()
         self._allow('start')
 
@@ -98,18 +100,19 @@ class WatchdogHook(Hook):
             set_timeout(getattr(self._collective, phase))
 
     def _begin(self, what: str) -> None:
+        self._progress += 1  # first: the thread reads it last
         self._doing = what
-        self._since = time.monotonic()
 
     def _watch(self, runner: TrainingRunner) -> None:
         stderr = _stderr()
-        while not self._closed.wait(min(self._limits.step / 8, 5.0)):
-            limit = self._limit
-            if time.monotonic() - self._since > limit:
+        idle = IdleTime(min(self._limits.step / 8, 5.0))
+        while not self._closed.wait(idle.interval):
+            doing, limit = self._doing, self._limit
+            if idle.look(self._progress) > limit and doing:
                 self._give_up(runner, limit, stderr)
                 return
             if stderr is not None:
-                faulthandler.dump_traceback_later(1.5 * limit + 10, exit=True, file=stderr)
+                faulthandler.dump_traceback_later(limit + _STUCK, exit=True, file=stderr)
         faulthandler.cancel_dump_traceback_later()
 
     def _give_up(self, runner: TrainingRunner, limit: float, stderr: TextIO | None) -> None:
@@ -127,6 +130,29 @@ class WatchdogHook(Hook):
                     os.kill(worker.pid, TELL_STACK)
         time.sleep(0.5)  # for the workers to print
         end_process(1)
+
+
+class IdleTime:
+    """Seconds without progress, without those in which the process stood still.
+
+    Args:
+        interval: seconds from one look to the next. A late look counts as two intervals: the
+            process was stopped, or the machine slept or had no core for it.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self._seconds, self._progress = 0.0, -1
+        self._last = time.monotonic()
+
+    def look(self, progress: int) -> float:
+        """The seconds since `progress` was another number."""
+        now = time.monotonic()
+        passed, self._last = now - self._last, now
+        same = progress == self._progress
+        self._seconds = self._seconds + min(passed, 2 * self.interval) if same else 0.0
+        self._progress = progress
+        return self._seconds
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.hooks import Hook
@@ -17,7 +18,7 @@ from mae.apis.runs import train
 from mae.datasets.sources.digits import Digits
 from mae.fault_tolerance import watchdog
 from mae.fault_tolerance.run_json import RunState
-from mae.fault_tolerance.watchdog import WatchdogHook
+from mae.fault_tolerance.watchdog import IdleTime, WatchdogHook
 from mae.registry import HOOKS
 
 FORK = multiprocessing.get_context('fork')  # starting Python anew would take seconds
@@ -103,6 +104,41 @@ def test_steps_put_it_off_and_what_hooks_do_is_not_watched(make_runner, monkeypa
     runner.register_hook(Slow())
     runner.train()
     assert not given_up
+
+
+def test_time_in_which_the_process_stood_still_is_left_out(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(watchdog.time, 'monotonic', lambda: now)
+    idle, found = IdleTime(5.0), []
+    for passed, progress in ((5, 1), (5, 1), (6, 1), (600, 1), (5, 1), (5, 2), (5, 2)):
+        now += passed
+        found.append(idle.look(progress))
+    assert found == [0, 5, 11, 21, 26, 0, 5]  # of ten minutes two intervals
+
+
+def in_a_step(pipe):
+    """A step of half a second, in a process that is stopped meanwhile for longer than its limit."""
+    hook = WatchdogHook(seconds=2.0)
+    runner = SimpleNamespace(cfg={}, iter=3, distributed=False, run_state=None)
+    hook.before_train(runner)
+    hook.before_train_iter(runner)
+    pipe.send('begun')
+    for _ in range(5):
+        time.sleep(0.1)
+    hook.after_step(runner)
+    os._exit(0)
+
+
+def test_a_process_that_was_stopped_goes_on():
+    ours, theirs = FORK.Pipe()
+    process = FORK.Process(target=in_a_step, args=(theirs,))
+    process.start()
+    assert ours.recv() == 'begun'
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(2.6)
+    os.kill(process.pid, signal.SIGCONT)
+    process.join(30)
+    assert process.exitcode == 0
 
 
 class Limits(Hook):
