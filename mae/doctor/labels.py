@@ -24,6 +24,7 @@ from mae.datasets.transforms import DecodeImage
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.evaluation.knn import knn_scores
 from mae.utils.errors import DataError
+from mae.utils.ratio import evenly_spaced
 
 Labels = NDArray[np.int64]
 CLASSES = 10  # neighbouring numbers, so that a shift by one stays among them
@@ -34,6 +35,7 @@ _NEIGHBOURS = 5
 _FOLDS = 5
 _SIGMAS = 3.0  # above chance
 _MOST_LABELS = 2_000_000  # that are read
+_MOST_FOLDERS = 2000  # images whose folders are looked at
 _SHIFTS = (-2, -1, 1, 2)
 _MUCH = 1.5  # times as many right under a shift as without
 _MISPLACED = 0.05
@@ -101,7 +103,7 @@ def judge_folders(source: Any, labels: Labels, where: str = '') -> list[FoundFau
     classes = list(getattr(source, 'metainfo', {}).get('classes') or ())
     numbers = {str(name): number for number, name in enumerate(classes)}
     wrong, seen, example = 0, 0, ''
-    for index in range(0, len(labels), max(1, len(labels) // 2000)):
+    for index in evenly_spaced(len(labels), _MOST_FOLDERS):
         path = Path(str(source.get_data_info(index).get('img_path', '')))
         named = next((numbers[part.name] for part in path.parents if part.name in numbers), None)
         if named is None:
@@ -131,7 +133,7 @@ def _pictures(
     pictures, found = [], []
     for label in chosen:
         members = np.flatnonzero(labels == label)
-        for index in members[:: max(1, len(members) // _EACH)][:_EACH]:
+        for index in members[evenly_spaced(len(members), _EACH)]:
             try:
                 pixels = decode.transform(source.get_data_info(int(index)))['img']
             except (DataError, ValueError):  # the part on data tells of it

@@ -95,10 +95,12 @@ def prepare(config: Config, host: Host, folder: Path) -> Subject:
     _shrink(changed, plan, probe, host.cores)
     _take_weights(changed, findings)
     runner = Runner.from_cfg(changed)
+    runner.use_dataset('train_dataloader', dataset)
+    if val_dataset is not None:
+        runner.use_dataset('val_dataloader', val_dataset)
     seed_generators(derive(runner.seed, -1))
     init_on_cpu(runner.bare_model)
-    loop: Any = runner.train_loop  # builds it, and checks classes
-    _replace_bad(loop.dataloader.dataset)
+    _ = runner.train_loop  # builds it, and checks classes
     try:
         runner.load_or_resume()
     except CheckpointError as error:

@@ -78,20 +78,23 @@ def build_data_loader(config: Mapping[str, Any], seed: int) -> DataLoader[Any]:
     """Build dataset, batch sampler and loader.
 
     Args:
-        config: with `dataset`, `sampler`, `batch_size`, `collate_fn`; the rest goes to
-            `torch.utils.data.DataLoader`. With `sampler.global_batch_size` the batch of a process
-            is `batch_size` or, where that does not divide its share, the next smaller that does;
-            where there is none, batches of at most `batch_size` differ by one image.
+        config: with `dataset`, which may be built already, `sampler`, `batch_size`, `collate_fn`;
+            the rest goes to `torch.utils.data.DataLoader`. With `sampler.global_batch_size` the
+            batch of a process is `batch_size` or, where that does not divide its share, the next
+            smaller that does; where there is none, batches of at most `batch_size` differ by one
+            image.
 
     Raises:
         ConfigError: something is missing, a number too small, or the dataset cannot be seeded.
     """
-    options = copy.deepcopy(dict(config))
-    _require(options, 'dataset', 'sampler', 'batch_size')
+    _require(config, 'dataset', 'sampler', 'batch_size')
+    options = copy.deepcopy({key: value for key, value in config.items() if key != 'dataset'})
+    dataset = config['dataset']
     for key, least in (('batch_size', 1), ('num_workers', 0), ('prefetch_factor', 1)):
         if (number := options.get(key)) is not None and number < least:
             raise ConfigError(f'{key} must be at least {least}, not {number}')
-    dataset = DATASETS.build(options.pop('dataset'))
+    if isinstance(dataset, Mapping):
+        dataset = DATASETS.build(copy.deepcopy(dataset))
     if not hasattr(dataset, '__getitems__'):
         raise ConfigError(
             f'{type(dataset).__name__} takes no (sample id, key): give it to a dataset of '

@@ -407,6 +407,16 @@ class Runner(_Base):
         self._build_own_loader('test_dataloader')
         return super().build_test_loop(loop)
 
+    def use_dataset(self, key: str, dataset: Any) -> None:
+        """Train or validate on a dataset that was built before, as one of millions takes long.
+
+        Args:
+            key: 'train_dataloader' or 'val_dataloader', which must not be built yet.
+            dataset: what its config describes.
+        """
+        config: Mapping[str, Any] = getattr(self, f'_{key}')
+        setattr(self, f'_{key}', {**config, 'dataset': dataset})
+
     def use_test_dataloader(self, loader: DataLoader[Any]) -> None:
         """Test on a loader that was built before, as one of millions of images takes long."""
         self._test_dataloader = loader

@@ -12,6 +12,7 @@ from mae.__main__ import main
 from mae.apis import load_config
 from mae.apis.own_data import write_pretraining
 from mae.apis.recipe_rules import Given
+from mae.datasets import SeededDataset
 from mae.datasets.transforms.base import Transform
 from mae.doctor import Examination, ExaminedPart, FoundFault, Severity, examine_run
 from mae.doctor.findings import FAULTS
@@ -49,12 +50,17 @@ def names(examination):
     return {finding.name for finding in examination.findings}
 
 
-def test_a_sound_pretraining(pretraining, host, tmp_path):
-    parts = []
+def test_a_sound_pretraining(pretraining, host, tmp_path, monkeypatch):
+    parts, built = [], []
+    build = SeededDataset.__init__
+    monkeypatch.setattr(
+        SeededDataset, '__init__', lambda self, *a, **k: built.append(1) or build(self, *a, **k)
+    )
     found = examine_run(pretraining(), host=host(), seconds=SECONDS, tell=parts.append)
     assert found.findings == []
     assert (found.severity, found.exit_code) == (Severity.OK, 0)
     assert found.parts == parts
+    assert len(built) == 1
     assert [part.name for part in parts] == [
         *('environment', 'data', 'schedule', 'learning', 'pace', 'memory', 'cost')
     ]
