@@ -99,8 +99,11 @@ def _one_line_errors(name: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, *HfHubHTTPError.__bases__) as error:
-        raise UploadError(f'{name}: nothing was committed: {one_line(error)}') from error
+    except UploadError:
+        raise
+    except (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__) as error:
+        why = ' '.join(one_line(part) for part in (error, error.__cause__) if part is not None)
+        raise UploadError(f'{name}: nothing was committed: {why}') from error
 
 
 def _notes(folder: Path, files: tuple[str, ...]) -> list[str]:

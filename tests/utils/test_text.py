@@ -3,7 +3,7 @@ import os
 import pytest
 
 from mae.utils.errors import DataError
-from mae.utils.text import first_line, is_utf8, one_line, printable, read_lines
+from mae.utils.text import counted, first_line, is_utf8, one_line, printable, read_lines
 
 LINES = ['é.jpg 0', '', '\u00a0two  words.jpg 1', '日本.jpg 2']
 
@@ -50,3 +50,9 @@ def test_messages_become_one_line():
     assert first_line(error) == 'one'
     assert one_line(error) == 'one two'
     assert first_line(OSError()) == 'OSError'
+
+
+def test_words_follow_their_number():
+    assert [counted(n, 'epoch') for n in (0, 1, 2)] == ['0 epochs', '1 epoch', '2 epochs']
+    assert counted(1, 'class', 'classes') == '1 class'
+    assert counted(12345, 'class', 'classes') == '12,345 classes'

@@ -5,6 +5,7 @@ from typing import Any
 
 from mae.utils.errors import CheckpointError
 from mae.utils.grey_levels import GREY_LEVELS
+from mae.utils.text import counted
 from mae.zoo.formats.architecture import Architecture
 from mae.zoo.formats.metadata import Facts
 
@@ -149,7 +150,7 @@ def why_no_pipeline(channels: int, bits: int) -> str | None:
     """
     if channels == 3 and bits == 8:
         return None
-    kind = f'{channels} channels' if channels > 1 else '1 channel'
+    kind = counted(channels, 'channel')
     deep = f' of {bits} bits' if bits != 8 else ''
     return (
         f'pipelines of transformers open images as RGB of 8 bits, and this model takes {kind}{deep}'

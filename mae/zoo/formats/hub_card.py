@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mae.utils.text import counted
 from mae.zoo.formats.architecture import Architecture
 from mae.zoo.formats.hub import why_no_pipeline
 from mae.zoo.formats.metadata import Facts
@@ -92,7 +93,7 @@ def _header(library: str, found: Architecture, training: Training) -> str:
 def _about(library: str, found: Architecture, training: Training) -> str:
     part = 'the encoder'
     if found.head:
-        part = f'a classifier of {found.num_classes} classes'
+        part = f'a classifier of {counted(found.num_classes, "class", "classes")}'
     elif found.decoder:
         part = 'encoder and decoder'
     origin = ''
