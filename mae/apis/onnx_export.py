@@ -168,7 +168,7 @@ class _Exported(nn.Module):
             'channels': encoder.in_channels,
             'image_size': list(size),
         }
-        if size[0] == size[1]:
+        if size[0] == size[1] and not hasattr(self.model, 'taps'):  # a segmenter takes windows
             facts['short_side'] = short_side((size[0], size[1]))
         if not self.uint8:
             facts['mean'] = preprocessor.mean.flatten().tolist()

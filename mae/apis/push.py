@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mae.utils.errors import CheckpointError, UploadError
 from mae.utils.text import one_line
@@ -95,13 +96,14 @@ def _files_of(folder: Path) -> tuple[str, ...]:
 @contextmanager
 def _one_line_errors(name: str) -> Iterator[None]:
     """Errors of huggingface_hub, and of the library by which it speaks to the Hub, as ours."""
-    from huggingface_hub.utils import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError
 
+    http_errors: Any = HfHubHTTPError.__bases__
     try:
         yield
     except UploadError:
         raise
-    except (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__) as error:
+    except (OSError, RuntimeError, ValueError, *http_errors) as error:
         why = ' '.join(one_line(part) for part in (error, error.__cause__) if part is not None)
         raise UploadError(f'{name}: nothing was committed: {why}') from error
 

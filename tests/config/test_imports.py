@@ -374,7 +374,7 @@ def test_other_bad_values(write):
         ('main_pretrain.py --accum_iter -1', '--accum_iter -1: it must be at least 1'),
         ('main_pretrain.py --blr nan', '--blr nan: it must be above 0'),
         ('main_pretrain.py --blr 0', '--blr 0.0: it must be above 0'),
-        ('main_finetune.py --lr -1e-3', '--lr -0.001: it must be above 0'),
+        ('main_finetune.py --lr -0.001', '--lr -0.001: it must be above 0'),
         ('submitit_pretrain.py --nodes 0', '--nodes 0: it must be at least 1'),
         ('main_pretrain.py --mask_ratio 1', '--mask_ratio 1.0: it must be at least 0 and below 1'),
         ('main_pretrain.py --weight_decay -1', '--weight_decay -1.0: it must be at least 0'),

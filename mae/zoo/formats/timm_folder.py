@@ -10,7 +10,7 @@ from mae.zoo.formats.hub import unit_levels
 from mae.zoo.formats.metadata import Facts
 
 # Where timm has a model of these sizes, its name; any other is a base with other arguments.
-_NAMES = {
+_NAMES: dict[tuple[str | None, int], str] = {
     ('tiny', 16): 'vit_tiny_patch16_224',
     ('small', 16): 'vit_small_patch16_224',
     ('base', 16): 'vit_base_patch16_224',
