@@ -71,7 +71,7 @@ def test_file_alone_names_the_class_of_a_photo(uint8, tmp_path):
     model = get_model(config)
     export_onnx(model, tmp_path / 'a.onnx', uint8=uint8, classes=classes)
     rng = np.random.default_rng(0)
-    photo = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    photo = rng.integers(0, 256, (48, 72, 3), dtype=np.uint8)
     Image.fromarray(photo).save(tmp_path / 'photo.png')
 
     session = onnxruntime.InferenceSession(tmp_path / 'a.onnx')
@@ -79,7 +79,7 @@ def test_file_alone_names_the_class_of_a_photo(uint8, tmp_path):
     H, W = facts['image_size']
     scale = facts['short_side'] / 48
     planes = torch.from_numpy(photo).permute(2, 0, 1)[None]
-    size = [round(48 * scale), round(64 * scale)]
+    size = [round(48 * scale), round(72 * scale)]
     pixels = interpolate(planes, size=size, mode='bicubic', antialias=True)
     top, left = (size[0] - H) // 2, (size[1] - W) // 2
     image = pixels[..., top : top + H, left : left + W].numpy()

@@ -220,6 +220,19 @@ def test_code_of_the_card_runs(checkpoint, photo, tmp_path, capsys, monkeypatch)
     assert len(json.loads(capsys.readouterr().out)[0]) == 197
 
 
+def test_sixteen_bits_have_no_pipeline(checkpoint, tmp_path):
+    model, source = pretrained(checkpoint)
+    loader = {'dataset': {'pipeline': [{'type': 'DecodeImage', 'bits': 16}]}}
+    meta = {'cfg': {'train_dataloader': loader}}
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, source)
+    done = convert(source, tmp_path / 'out', 'timm', facts={'num_heads': 3}, encoder_only=True)
+    what = 'open images as RGB of 8 bits, and this model takes 3 channels of 16 bits'
+    assert any(what in line for line in done.lines)
+    card = (tmp_path / 'out/README.md').read_text()
+    assert what in card
+    assert 'import pipeline' not in card
+
+
 def test_what_cannot_be(checkpoint, tmp_path):
     _, source = pretrained(checkpoint)
     done = convert(source, tmp_path / 'whole', 'transformers')
