@@ -66,7 +66,7 @@ class BuildWithConfigs(build_py):
         return [(str(path), str(mim / path)) for path in shipped_files()]
 
 
-EXTRAS = {name: requirements(name) for name in ('demo', 'tests', 'docs', 'optional')}
+EXTRAS = {name: requirements(name) for name in ('demo', 'tests', 'docs', 'optional', 'hub')}
 
 setup(
     name='mae-toolbox',

@@ -51,6 +51,7 @@ COMMANDS = {
     'zoo list': CommandRow('names of published weights', 'zoo', 'zoo_list'),
     'zoo get': CommandRow('fetch published weights, verified', 'zoo', 'zoo_get'),
     'zoo convert': CommandRow("between the formats of this and other libraries' models", 'convert'),
+    'zoo push': CommandRow('a converted folder to the Hugging Face Hub', 'zoo', 'zoo_push'),
     'config print': CommandRow('all values of a config', 'config', 'config_print'),
     'config diff': CommandRow('values in which two configs differ', 'config', 'config_diff'),
     'config cost': CommandRow("parameters and FLOPs of a config's model", 'cost'),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mae.apis.own_classes import finetune
     from mae.apis.own_data import pretrain
     from mae.apis.publication import publish
+    from mae.apis.push import push_to_hub
     from mae.apis.reconstruct import reconstruct
     from mae.apis.report import report_runs
     from mae.apis.runs import test, train
@@ -50,6 +51,7 @@ __all__ = [
     'load_config',
     'pretrain',
     'publish',
+    'push_to_hub',
     'reconstruct',
     'report_runs',
     'test',
@@ -82,6 +84,7 @@ import_late(
         'load_config': 'mae.config',
         'pretrain': 'mae.apis.own_data',
         'publish': 'mae.apis.publication',
+        'push_to_hub': 'mae.apis.push',
         'reconstruct': 'mae.apis.reconstruct',
         'report_runs': 'mae.apis.report',
         'test': 'mae.apis.runs',

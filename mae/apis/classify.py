@@ -86,7 +86,7 @@ class ImageClassifierInferencer(TensorInferencer):
         self.loaded.require_head()
         number = self.model.num_classes
         if classes is None:
-            classes = self.loaded.classes or self._usual_names(number)
+            classes = self.loaded.class_names() or [str(label) for label in range(number)]
         self.classes = list(classes)
         if len(self.classes) != number:
             raise ValueError(f'{len(self.classes)} names for {number} classes')
@@ -120,11 +120,3 @@ class ImageClassifierInferencer(TensorInferencer):
             [Prediction(name, row, [self.classes[i] for i in row], p) for name, row, p in rows],
             failed,
         )
-
-    def _usual_names(self, number: int) -> list[str]:
-        if self.loaded.entry is None or number != 1000:
-            return [str(label) for label in range(number)]
-        from timm.data.imagenet_info import ImageNetInfo
-
-        known = ImageNetInfo('imagenet-1k')
-        return [known.index_to_description(label) for label in range(number)]

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from mae.apis.formats import write_weights
+from mae.apis.images import short_side
 from mae.config import load_config
 from mae.registry import DATASETS
 from mae.visualization.panels import Panel, reconstruction_panels
 from mae.zoo.formats import BY_NAME, export_weights
+from mae.zoo.formats.folder import hub_folder
 
 
 @torch.inference_mode()
@@ -45,7 +47,7 @@ def compare_transformers(model: Any, images: Tensor, seed: int = 0) -> tuple[lis
     facts = {**model.get_facts(), 'mask_ratio': 1 - (model.masker.num_keep(L) + 0.5) / L}
     exported = export_weights(model.state_dict(), BY_NAME['transformers'], facts, 'the model')
     with tempfile.TemporaryDirectory() as folder:
-        write_weights(exported, Path(folder) / 'model')
+        write_weights(exported, Path(folder) / 'model', hub_folder(exported, 'model', short_side))
         theirs = ViTMAEForPreTraining.from_pretrained(Path(folder) / 'model').eval()
     inputs = preprocessor({'inputs': images}, False)['inputs']
     noise = torch.rand(len(images), L, generator=torch.Generator().manual_seed(seed))

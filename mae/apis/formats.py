@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mae.apis.images import ReadImage
+from mae.apis.images import decoded_bits, short_side
 from mae.config import load_config
 from mae.fault_tolerance.checkpoint import (
     is_sharded_checkpoint,
@@ -18,7 +18,7 @@ from mae.fault_tolerance.checkpoint import (
     unshared,
 )
 from mae.utils.errors import CheckpointError
-from mae.utils.files import whole_folder, write_json
+from mae.utils.files import whole_folder, write_json, write_text
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import (
     BY_NAME,
@@ -28,9 +28,11 @@ from mae.zoo.formats import (
     load_weights,
     resize,
 )
-from mae.zoo.formats.hub import transformers_processor
+from mae.zoo.formats.folder import CARD, WEIGHTS, HubFolder, hub_folder
 from mae.zoo.formats.metadata import KEY, check_facts
 from mae.zoo.formats.plain import is_dense, plain_encoder
+from mae.zoo.formats.training import Training, training_of
+from mae.zoo.index import find_entry
 
 SUFFIXES = ('.safetensors', '.pth')
 _PIXELS = ('mean', 'std')
@@ -68,7 +70,9 @@ def convert(
 
     Args:
         source: file, folder of transformers, name of `list_models`, or address.
-        out: `.safetensors` or `.pth` file; for transformers a folder. It must not exist.
+        out: `.safetensors` or `.pth` file; for transformers a folder; for timm either. It must not
+            exist. A folder has the config of the other library, by which images become inputs as
+            they do here, and a model card, and can be pushed to the Hub.
         to: 'mae', 'fair', 'timm', 'transformers', 'mmpretrain' or 'lightly'; None: all of a folder
             that several processes wrote, as one `.pth` from which a run resumes.
         config: name or path, for what shapes do not show, such as the number of heads.
@@ -129,41 +133,47 @@ def convert(
     exported = export_weights(weights, BY_NAME[to], known, source)
     overrides = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
     processor = found.get('processor') if all(value is None for value in overrides) else None
-    lines += [*changes, *exported.notes, *write_weights(exported, out, processor)]
-    return Conversion(out, lines)
+    folder = None
+    if _is_folder(out, to):
+        training = _training_of(found, source, config)
+        folder = hub_folder(exported, out.name, short_side, training, processor)
+    write_weights(exported, out, folder)
+    return Conversion(out, [*lines, *changes, *exported.notes, *(folder.notes if folder else ())])
 
 
-def write_weights(
-    exported: ExportedWeights, out: Path, processor: Mapping[str, Any] | None = None
-) -> list[str]:
+def write_weights(exported: ExportedWeights, out: Path, folder: HubFolder | None = None) -> None:
     """Write exported weights, whole or not at all.
 
     Args:
-        out: file, or folder of transformers.
-        processor: for the folder's `preprocessor_config.json`; by default the one that prepares
-            images as this toolbox does.
-
-    Returns:
-        Further lines of the report.
+        out: path of a file, or of a folder.
+        folder: what goes beside the weights; None writes a file.
 
     Raises:
         OSError: the disk refused.
     """
     metadata = {KEY: json.dumps(exported.metadata)}
     exported = replace(exported, weights=unshared(exported.weights))
-    if exported.config is not None:
-        notes: list[str] = []
-        if not processor:
-            processor, notes = _processor_of(exported.config, exported.metadata['facts'])
-        files = {'config': exported.config, 'preprocessor_config': processor}
-        _write_folder(exported.weights, files, out, {'format': 'pt', **metadata})
-        return notes
+    if folder is not None:
+        _write_folder(exported.weights, folder, out, {'format': 'pt', **metadata})
+        return
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == '.safetensors':
         save_safetensors(exported.weights, out, metadata)
     else:
         save_checkpoint(exported.checkpoint(), out)
-    return []
+
+
+def _training_of(found: Mapping[str, Any], source: Path, config: str | Path | None) -> Training:
+    """What is known of the training: from the checkpoint, and of published weights the index."""
+    meta, entry = found.get('meta'), find_entry(source.name)
+    stated = meta.get('cfg') if isinstance(meta, Mapping) else None
+    try:
+        bits = decoded_bits(load_config(config) if config is not None else stated or {})
+    except (AttributeError, TypeError, ValueError):  # a checkpoint may state anything
+        bits = 8
+    if entry is None or entry.file != source.name:
+        return training_of(meta, bits=bits)
+    return training_of(meta, bits=bits, license_=entry.license, source=entry.source)
 
 
 def _join(source: Path, out: Path) -> Conversion:
@@ -178,24 +188,14 @@ def _join(source: Path, out: Path) -> Conversion:
     return Conversion(out, [f'step {step}, values verified by {proof}'])
 
 
-def _processor_of(
-    config: Mapping[str, Any], facts: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
-    side = config['image_size']
-    short_side = ReadImage(3, (side, side)).resize.size if isinstance(side, int) else 0
-    return transformers_processor(config, dict(facts), short_side)
-
-
 def _write_folder(
-    weights: Mapping[str, Tensor],
-    files: Mapping[str, Mapping[str, Any]],
-    out: Path,
-    metadata: dict[str, str],
+    weights: Mapping[str, Tensor], beside: HubFolder, out: Path, metadata: dict[str, str]
 ) -> None:
     with whole_folder(out) as folder:
-        save_safetensors(weights, folder / 'model.safetensors', metadata)
-        for name, content in files.items():
-            write_json(folder / f'{name}.json', content)
+        save_safetensors(weights, folder / WEIGHTS, metadata)
+        for name, content in beside.files.items():
+            write_json(folder / name, content)
+        write_text(folder / CARD, beside.card)
 
 
 def _check_out(out: Path, to: str) -> None:
@@ -203,8 +203,13 @@ def _check_out(out: Path, to: str) -> None:
         raise CheckpointError(f'{out} exists; give another name or remove it')
     if to == 'transformers' and out.suffix in SUFFIXES:
         raise CheckpointError(f'transformers reads a folder, not a file: {out}')
-    if to != 'transformers' and out.suffix not in SUFFIXES:
-        raise CheckpointError(f'{out} must end in {" or ".join(SUFFIXES)}')
+    if not _is_folder(out, to) and out.suffix not in SUFFIXES:
+        folder = ', or be a folder without a dot in its name' if to == 'timm' else ''
+        raise CheckpointError(f'{out} must end in {" or ".join(SUFFIXES)}{folder}')
+
+
+def _is_folder(out: Path, to: str) -> bool:
+    return to == 'transformers' or (to == 'timm' and not out.suffix)
 
 
 def _of_encoder(name: str) -> bool:

@@ -60,7 +60,7 @@ class ReadImage:
         self.channels = channels
         self.size = size
         self.decode = DecodeImage(channels, bits=bits)
-        self.resize = ResizeShort(256 if size == (224, 224) else size[0])
+        self.resize = ResizeShort(short_side(size))
         self.crop = CenterCrop(size)
 
     def __call__(self, image: Picture) -> Tensor:
@@ -75,6 +75,15 @@ class ReadImage:
             return fit_image(results['img'], self.size)
         pixels: Tensor = self.crop(self.resize(results))['img']
         return pixels
+
+
+def short_side(size: tuple[int, int]) -> int:
+    """What the shorter side of an image becomes before the centre is cut out, in pixels.
+
+    Args:
+        size: (H, W) of the model.
+    """
+    return 256 if size == (224, 224) else size[0]
 
 
 def decode_picture(image: Picture, decode: Callable[[dict[str, Any]], Any]) -> Any:

@@ -4,8 +4,10 @@ Shapes: B images, C channels, H W pixels.
 """
 
 import copy
+import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +15,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
+from mae.apis.images import short_side
 from mae.models.layers.tokens import Pool
 from mae.utils.errors import CheckpointError
 
@@ -42,8 +45,14 @@ def export_onnx(
     *,
     pool: Pool | None = None,
     uint8: bool = False,
+    classes: Sequence[str] = (),
 ) -> OnnxReport:
     """Write a model for any number of images, once onnxruntime's output agrees with it.
+
+    What an image must become is part of the file, as its metadata: JSON by name. `image_size` is
+    (H, W), `channels` their number, 3 of them RGB, `short_side` what the shorter side is resized to
+    before the centre is cut out; of normalised inputs `mean` and `std` of each channel in grey
+    levels, 0 to 255. `classes` are the names of the logits, in their order.
 
     Args:
         model: an algorithm, from `get_model`; a segmenter takes images of `encoder.img_size`.
@@ -52,13 +61,14 @@ def export_onnx(
             classifier or (B, N, h, w) of a segmenter, and of another model the average of the patch
             tokens.
         uint8: take uint8 images and normalise them, instead of normalised float32 ones.
+        classes: names of the classes, in the order of the logits; empty where they are unknown.
 
     Raises:
         CheckpointError: onnxruntime's output differs from the model's.
         ImportError: a library is missing; says how to install it.
         OSError: the disk refused; an older file is untouched.
-        ValueError: the path is no `.onnx` file, there is no such pool or no encoder, or it has
-            windows or relative positions.
+        ValueError: the path is no `.onnx` file, there is no such pool or no encoder, it has windows
+            or relative positions, or there are not as many names as classes.
     """
     try:
         import onnxruntime
@@ -77,6 +87,7 @@ def export_onnx(
     _refuse_windows(model.encoder)
     if pool is None and not hasattr(model, 'head'):
         pool = 'avg'
+    _check_classes(model, pool, classes)
     exported = _Exported(_on_cpu(model), pool, uint8=uint8).eval()
     output = 'features' if pool else 'logits'
     program = torch.onnx.export(
@@ -89,7 +100,8 @@ def export_onnx(
         verbose=False,
     )
     assert program is not None
-    program.model.metadata_props.update(exported.facts())
+    facts = exported.facts() | ({'classes': list(classes)} if classes and not pool else {})
+    program.model.metadata_props.update({name: json.dumps(facts[name]) for name in facts})
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         unfinished = Path(folder, path.name)
@@ -101,6 +113,12 @@ def export_onnx(
             os.replace(part, path.with_name(part.name))
     files = tuple(path.with_name(part.name) for part in reversed(parts))
     return OnnxReport(output, files, difference)
+
+
+def _check_classes(model: Any, pool: str | None, classes: Sequence[str]) -> None:
+    number = getattr(model, 'num_classes', None)
+    if classes and pool is None and len(classes) != number:
+        raise ValueError(f'{len(classes)} names for {number} classes')
 
 
 def _refuse_windows(encoder: Any) -> None:
@@ -141,13 +159,21 @@ class _Exported(nn.Module):
             return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
         return torch.randn(shape, generator=generator)
 
-    def facts(self) -> dict[str, str]:
-        """How an image becomes an input."""
-        if self.uint8:
-            return {'input': 'uint8 RGB' if self.model.encoder.in_channels == 3 else 'uint8'}
-        preprocessor = self.model.data_preprocessor
-        facts = {'mean': preprocessor.mean, 'std': preprocessor.std}
-        return {name: str(value.flatten().tolist()) for name, value in facts.items()}
+    def facts(self) -> dict[str, Any]:
+        """How an image becomes an input, see `export_onnx`."""
+        encoder, preprocessor = self.model.encoder, self.model.data_preprocessor
+        size = tuple(encoder.img_size)
+        facts: dict[str, Any] = {
+            'input': 'uint8' if self.uint8 else 'float32',
+            'channels': encoder.in_channels,
+            'image_size': list(size),
+        }
+        if size[0] == size[1] and not hasattr(self.model, 'taps'):  # a segmenter takes windows
+            facts['short_side'] = short_side((size[0], size[1]))
+        if not self.uint8:
+            facts['mean'] = preprocessor.mean.flatten().tolist()
+            facts['std'] = preprocessor.std.flatten().tolist()
+        return facts
 
     def num_bytes(self) -> int:
         """Size of the weights."""

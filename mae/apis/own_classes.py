@@ -39,6 +39,7 @@ from mae.datasets.survey import Survey, split_of, survey
 from mae.engine import Runner
 from mae.fault_tolerance.checkpoint import list_checkpoints
 from mae.utils.errors import CheckpointError, DataError
+from mae.utils.text import counted
 from mae.utils.vit_sizes import ARCHS, arch_name
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import load_weights
@@ -122,11 +123,13 @@ def write_finetuning(
     machine = machine_at_hand()
     recipe = finetuning_recipe(images, loaded.weights, machine, given)
     choices = _choices(found, val, loaded, recipe, machine)
-    about = f'{loaded.path.name} fine-tuned on {len(counts)} classes of {found.folder}.'
+    classes = counted(len(counts), 'class', 'classes')
+    about = f'{loaded.path.name} fine-tuned on {classes} of {found.folder}.'
     path = write_recipe(out, 'finetune', FINETUNE_BASE, about, _with_val(found, val), choices)
     say(
         f'{loaded.architecture}: {recipe.img_size.value} x {recipe.img_size.value} pixels, '
-        f'{recipe.batch_size.value} images a step, {recipe.epochs.value:,} epochs'
+        f'{counted(recipe.batch_size.value, "image")} a step, '
+        f'{counted(recipe.epochs.value, "epoch")}'
     )
     say(estimate(recipe.minutes))
     say_config(path)

@@ -18,6 +18,7 @@ from mae.apis.recipe_rules import (
     require_patches,
 )
 from mae.utils.errors import ConfigError, DataError
+from mae.utils.text import counted
 from mae.utils.vit_sizes import ARCHS
 
 # Image sizes, the largest first, with the patch that gives 16 to 196 patches. A size fits where the
@@ -138,6 +139,7 @@ def described(recipe: PretrainingRecipe) -> Iterator[str]:
     size = recipe.img_size.value
     yield (
         f'ViT-{recipe.arch.value}, {size} x {size} pixels in patches of {recipe.patch_size.value}, '
-        f'{recipe.batch_size.value} images a step, {recipe.epochs.value:,} epochs'
+        f'{counted(recipe.batch_size.value, "image")} a step, '
+        f'{counted(recipe.epochs.value, "epoch")}'
     )
     yield estimate(recipe.minutes)

@@ -52,6 +52,16 @@ class LoadedModel:
                 f'a fine-tuned model of {self.model.num_classes} classes'
             )
 
+    def class_names(self) -> list[str]:
+        """Those of `classes`, ImageNet's for published weights of 1000 classes, else none."""
+        is_published = self.entry is not None and getattr(self.model, 'num_classes', 0) == 1000
+        if self.classes or not is_published:
+            return list(self.classes)
+        from timm.data.imagenet_info import ImageNetInfo
+
+        known = ImageNetInfo('imagenet-1k')
+        return [known.index_to_description(label) for label in range(1000)]
+
 
 def list_models(pattern: str = '*') -> list[str]:
     """Names of weights that `get_model(name, pretrained=True)` fetches.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mae.utils.command_line import add_cfg_options, parse
 from mae.utils.files import whole_file
+from mae.utils.text import counted
 
 
 def config_print(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -88,7 +89,8 @@ def config_import(argv: Sequence[str] | None = None, prog: str | None = None) ->
         raise ConfigError(f'{args.out} exists already; remove it, or give another name')
     with whole_file(args.out) as file:
         file.write(leaf.text.encode())
-    print(f'wrote {args.out}: {leaf.base}, in which {len(leaf.values) or "no"} values differ')
+    own = counted(len(leaf.values), 'value') if leaf.values else 'no value'
+    print(f'wrote {args.out}: {leaf.base}, and {own} of its own')
     for line in leaf.left_out:
         print(f'not carried over: {line}')
 

@@ -21,7 +21,9 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         'source', help='.pth or .safetensors file, or a folder of transformers or iter_N.dcp'
     )
     parser.add_argument(
-        'out', type=Path, help='.safetensors or .pth file; for transformers a folder'
+        'out',
+        type=Path,
+        help='.safetensors or .pth file; for transformers a folder, for timm either',
     )
     parser.add_argument('--to', choices=FORMATS, help='library that will load it')
     parser.add_argument(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mae.utils.command_line import add_eval_amp, eval_amp_of, parse
+from mae.utils.text import counted
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -108,7 +109,7 @@ def _classify(args: argparse.Namespace, loaded: Any, options: dict[str, Any]) ->
     result = ImageClassifierInferencer(loaded, topk=args.topk, **options)(args.images)
     if args.out is not None:
         write_json(args.out, asdict(result))
-        print(f'wrote {args.out}: {len(result.images)} images')
+        print(f'wrote {args.out}: {counted(len(result.images), "image")}')
         return
     for image in result.images:
         _print(image.name, zip(image.classes, image.scores, strict=True))
@@ -121,7 +122,7 @@ def _segment(args: argparse.Namespace, loaded: Any, options: dict[str, Any]) -> 
     segment = SegmentationInferencer(loaded, **options)
     if args.out is not None:
         number = save_segmentations(segment, args.images, args.out)
-        print(f'wrote {args.out}: label maps of {number} images and predictions.json')
+        print(f'wrote {args.out}: label maps of {counted(number, "image")} and predictions.json')
         return
     for image in segment(args.images).images:
         _print(image.name, list(image.shares.items())[: args.topk])
@@ -134,7 +135,7 @@ def _detect(args: argparse.Namespace, loaded: Any, options: dict[str, Any]) -> N
     detect = DetectionInferencer(loaded, min_score=args.min_score, **options)
     if args.out is not None:
         number, objects = save_detections(detect, args.images, args.out, args.annotations)
-        print(f'wrote {args.out}: {objects} objects in {number} images')
+        print(f'wrote {args.out}: {counted(objects, "object")} in {counted(number, "image")}')
         return
     for image in detect(args.images).images:
         places = [f'[{", ".join(f"{side:.0f}" for side in box)}]' for box in image.boxes]

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mae.commands.arguments import require_place
 from mae.utils.command_line import parse
 from mae.utils.trust import add_trust_argument
 
@@ -36,6 +37,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     args = parse(parser, argv)
     if args.out.suffix.lower() != '.png':
         parser.error(f'--out must end in .png, not {args.out}')
+    require_place(args.out)
     return args
 
 

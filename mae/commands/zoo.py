@@ -45,6 +45,27 @@ def zoo_get(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     _fetch(parse(parser, argv))
 
 
+def zoo_push(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Push a folder to the Hub; `argv` stands for the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description='Push a folder that `mae zoo convert` wrote for transformers or timm to the '
+        'Hugging Face Hub, in one commit. Needs a token: `hf auth login`, or HF_TOKEN.',
+    )
+    parser.add_argument('folder', help='with weights, config.json and README.md')
+    parser.add_argument('name', metavar='OWNER/NAME', help='made if it is not there')
+    parser.add_argument(
+        '--private', action='store_true', help='only its owner can see it, where it is made'
+    )
+    args = parse(parser, argv)
+    from mae.apis import push_to_hub
+
+    done = push_to_hub(args.folder, args.name, private=args.private)
+    for line in done.notes:
+        print(line)
+    print(f'pushed {", ".join(done.files)} to {done.url}')
+
+
 def _add_file(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
     parser.add_argument(
         'name',

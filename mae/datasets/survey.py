@@ -15,12 +15,13 @@ from mae.datasets.sources.walk import class_folders, list_folder
 from mae.utils.errors import DataError
 from mae.utils.hardware import cores_at_hand
 from mae.utils.ratio import evenly_spaced
-from mae.utils.text import printable
+from mae.utils.text import counted, printable
 
 # Headers and pixels are read of so many images at most, spread evenly over the folder: all of a
 # small folder, and a second or two of a large one.
 SAMPLE = 256
 ARRAYS = ('.npy',)
+_FLAT = 4  # times as wide, and as many channels, as high: no image that anybody crops from
 _FEW_LEVELS = 32  # of 256: what the upper 8 of 16 bits give where 13 are used
 _SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 
@@ -183,6 +184,8 @@ def survey(root: str, *, split: str = '', labelled: bool = False, sample: int = 
             f'{source.folder}: none of {len(bad)} images can be read, such as {printable(path)}: '
             f'{reason}'
         )
+    if extensions == ARRAYS:
+        _require_channels_last(source.folder, looks)
     _require_one_kind(source.folder, looks, paths, found)
     classes = _count_classes(root, split, extensions, {path for path, _ in bad}) if labelled else {}
     return Survey(root, split, total, looks, bad, classes, extensions)
@@ -209,10 +212,21 @@ def _source(root: str, split: str) -> tuple[ImageFolder, tuple[str, ...]]:
         return source, ARRAYS
     if arrays:
         raise DataError(
-            f'{source.folder}: {arrays} arrays (.npy) among {len(source) - arrays} image files: '
+            f'{source.folder}: {counted(arrays, "array")} (.npy) among '
+            f'{counted(len(source) - arrays, "image file")}: '
             'put those that are to be learned from into a folder of their own'
         )
     return source, IMAGE_EXTENSIONS
+
+
+def _require_channels_last(folder: str, looks: Sequence[Look]) -> None:
+    """Raises DataError where all arrays are as flat as channels that come first make them."""
+    if all(_FLAT * look.size[0] <= min(look.size[1], look.channels) for look in looks):
+        shape = ' x '.join(map(str, (*looks[0].size, looks[0].channels)))
+        raise DataError(
+            f'{folder}: arrays are read as (height, width, channels), and one is {shape}: if the '
+            'channels come first, save them as array.transpose(1, 2, 0)'
+        )
 
 
 def _require_one_kind(
@@ -255,7 +269,7 @@ def _count_classes(
     loose = [f for f in list_folder(source.folder)[1] if f.lower().endswith(extensions)]
     if loose:
         raise DataError(
-            f'{source.folder}: {len(loose)} images beside its class folders, such as '
+            f'{source.folder}: {counted(len(loose), "image")} beside its class folders, such as '
             f'{printable(loose[0])}: move them into the folders of their classes'
         )
     labels = source.get_gt_labels()

@@ -11,7 +11,7 @@ from mae.doctor.pace import Pace
 from mae.doctor.subject import Subject, global_batch
 from mae.doctor.words import duration
 from mae.fault_tolerance.checkpoint import checkpoint_bytes
-from mae.utils.text import readable_size
+from mae.utils.text import counted, readable_size
 
 _FORWARD = 1 / 3  # of a step's time, for a validation that was not run
 _DEVICES = re.compile(r'_(?:[a-z-]*-)?(\d+)xb\d+')
@@ -139,7 +139,8 @@ def checkpoints_kept(config: Mapping[str, Any], steps: int, steps_per_epoch: int
 
 
 def _length_line(config: Any, length: Length, seconds: float) -> str:
-    line = f'{length.steps:,} steps, {length.epochs:,} epochs: {duration(seconds)} on one device'
+    run = f'{counted(length.steps, "step")}, {counted(length.epochs, "epoch")}'
+    line = f'{run}: {duration(seconds)} on one device'
     name = str(getattr(config, 'filename', '') or '')
     found = _DEVICES.search(name)
     if found and int(found[1]) > 1:

@@ -5,6 +5,7 @@ import logging
 from mmengine.logging import print_log
 
 from mae.utils.errors import ConfigError
+from mae.utils.text import counted
 
 
 def check_num_classes(num_classes: int, train: object, head: str = 'head') -> None:
@@ -20,7 +21,8 @@ def check_num_classes(num_classes: int, train: object, head: str = 'head') -> No
     """
     found = len(_classes(train))
     key = f'model.{head}.num_classes'
-    line = f'train_dataloader.dataset has {found} classes, but {key}={num_classes}'
+    has = counted(found, 'class', 'classes')
+    line = f'train_dataloader.dataset has {has}, but {key}={num_classes}'
     if found > num_classes:
         raise ConfigError(f'{line} takes labels 0..{num_classes - 1}; set {key}={found}')
     if 0 < found < num_classes:

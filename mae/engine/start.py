@@ -41,6 +41,7 @@ from mae.utils.distributed import on_main, together
 from mae.utils.errors import CheckpointError
 from mae.utils.launched import elastic_run
 from mae.utils.sharded import is_sharded
+from mae.utils.text import counted
 from mae.zoo.formats.translate import load_weights
 
 if TYPE_CHECKING:  # the runner imports this file
@@ -57,7 +58,7 @@ def describe(runner: 'Runner') -> None:
         ('data', _data(runner)),
         ('model', _model(model)),
         ('work dir', f'{runner.work_dir}, with log and checkpoints'),
-        ('length', f'{loop.max_iters:,} steps, {loop.max_epochs:,} epochs'),
+        ('length', f'{counted(loop.max_iters, "step")}, {counted(loop.max_epochs, "epoch")}'),
     ):
         runner.logger.info(f'{part}: {text}')
 

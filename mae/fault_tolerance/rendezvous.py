@@ -31,7 +31,7 @@ from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCP
 from mae.utils.digest import file_digest
 from mae.utils.errors import ConfigError
 from mae.utils.network import address_towards
-from mae.utils.text import first_difference
+from mae.utils.text import counted, first_difference
 from mae.utils.versions import code_digest, versions
 
 # Name of this rendezvous among torchrun's.
@@ -69,7 +69,7 @@ class Rendezvous(DynamicRendezvousHandler):
         if self.settings.max_nodes > 1:
             # Their ranks, which torch deals out, are not the NODE_RANK of the user.
             logs = 'is on this one' if met.rank == 0 else 'is on another'
-            count = '1 node has' if met.world_size == 1 else f'{met.world_size} nodes have'
+            count = counted(met.world_size, 'node has', 'nodes have')
             _say(f'run {self.get_run_id()}: {count} met; process 0, which logs, {logs}')
         return met
 

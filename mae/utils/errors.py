@@ -19,3 +19,7 @@ class NonFiniteError(ValueError):
 
 class DownloadError(ValueError):
     """A file cannot be fetched or is not what was published; the message says what to do."""
+
+
+class UploadError(ValueError):
+    """The Hub cannot be reached, or refuses a folder; the message says why."""

@@ -54,6 +54,17 @@ def printable(text: str) -> str:
     return text.encode(errors='backslashreplace').decode()
 
 
+def counted(number: int, what: str, plural: str = '') -> str:
+    """A number and what it counts: '1 class', '2,000 classes'.
+
+    Args:
+        number: how many.
+        what: the word for one.
+        plural: the word for several; '' adds an s.
+    """
+    return f'{number:,} {what if number == 1 else plural or what + "s"}'
+
+
 def first_difference(one: Mapping[str, object], other: Mapping[str, object]) -> str:
     """The first key, in the order of `one`, whose values differ; there must be such a key."""
     return next(key for key in {**one, **other} if one.get(key) != other.get(key))

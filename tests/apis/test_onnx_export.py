@@ -1,14 +1,18 @@
 """ONNX files compute what the model computes, for any number of images."""
 
 import copy
+import json
 import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch.nn.functional import interpolate
 
-from mae.apis import get_model, load_config, onnx_export
+from mae.apis import ImageClassifierInferencer, get_model, load_config, onnx_export
 from mae.apis.onnx_export import export_onnx
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError
@@ -31,7 +35,8 @@ def test_classifier_of_uint8_images(tmp_path, capsys):
     config = small('vit-mini-p4_ft-1xb50-coslr-80e_digits-16', **{'model.head.init_std': 1.0})
     config.dump(tmp_path / 'config.py')
     model = get_model(config)
-    torch.save({'state_dict': model.state_dict()}, tmp_path / 'weights.pth')
+    meta = {'classes': [f'digit {label}' for label in range(10)]}
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, tmp_path / 'weights.pth')
     out = tmp_path / 'new' / 'model.onnx'
     files = [str(path) for path in (tmp_path / 'config.py', out)]
     main = runpy.run_path(str(TOOL))['main']
@@ -40,12 +45,58 @@ def test_classifier_of_uint8_images(tmp_path, capsys):
     assert [path.name for path in out.parent.iterdir()] == ['model.onnx']
 
     session = onnxruntime.InferenceSession(out)
+    assert facts_of(session)['classes'] == meta['classes']
     for batch in (1, 5):
         images = torch.randint(0, 256, (batch, 1, 8, 12), dtype=torch.uint8)
         with torch.no_grad():
             logits = model(model.data_preprocessor({'inputs': images}, False)['inputs'])
         (found,) = session.run(['logits'], {'images': images.numpy()})
         torch.testing.assert_close(torch.from_numpy(found), logits, rtol=1e-4, atol=1e-5)
+
+
+def facts_of(session):
+    """What a file states, read as a program without this toolbox reads it."""
+    stated = session.get_modelmeta().custom_metadata_map
+    return {name: json.loads(text) for name, text in stated.items()}
+
+
+@pytest.mark.parametrize('uint8', [False, True])
+def test_file_alone_names_the_class_of_a_photo(uint8, tmp_path):
+    classes = ['temple', 'a "tree"', 'sky', 'é', '']
+    config = load_config(
+        'vit-base-p16_ft-8xb128-amp-coslr-100e_in1k',
+        {**OPTIONS, 'model.encoder.img_size': 32, 'model.head.num_classes': 5,
+         'model.head.init_std': 1.0},
+    )  # fmt: skip
+    model = get_model(config)
+    export_onnx(model, tmp_path / 'a.onnx', uint8=uint8, classes=classes)
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (48, 72, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / 'photo.png')
+
+    session = onnxruntime.InferenceSession(tmp_path / 'a.onnx')
+    facts = facts_of(session)
+    H, W = facts['image_size']
+    scale = facts['short_side'] / 48
+    planes = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    size = [round(48 * scale), round(72 * scale)]
+    pixels = interpolate(planes, size=size, mode='bicubic', antialias=True)
+    top, left = (size[0] - H) // 2, (size[1] - W) // 2
+    image = pixels[..., top : top + H, left : left + W].numpy()
+    if facts['input'] == 'float32':
+        mean, std = (np.reshape(facts[name], (-1, 1, 1)) for name in ('mean', 'std'))
+        image = ((image - mean) / std).astype(np.float32)
+    (logits,) = session.run(['logits'], {'images': image})
+    (ours,) = ImageClassifierInferencer(model, classes=classes)(tmp_path / 'photo.png').images
+    order = np.argsort(-logits[0], kind='stable')
+    assert [facts['classes'][label] for label in order] == ours.classes
+
+
+def test_features_have_no_classes_and_names_must_fit(tmp_path):
+    model = get_model(small('vit-mini-p4_ft-1xb50-coslr-80e_digits-16'))
+    with pytest.raises(ValueError, match='2 names for 10 classes'):
+        export_onnx(model, tmp_path / 'a.onnx', classes=['a', 'b'])
+    assert not list(tmp_path.iterdir())
 
 
 def test_segmenter_gives_logits_of_patches_and_offsets_are_refused(tmp_path):
@@ -102,7 +153,9 @@ def test_encoder_whose_weights_do_not_fit_into_one_file(encoder):
         tokens = model.extract_features(images, 'tokens')
     (found,) = session.run(None, {'images': images.numpy()})
     torch.testing.assert_close(torch.from_numpy(found), tokens, rtol=1e-4, atol=1e-5)
-    assert session.get_modelmeta().custom_metadata_map['mean'].startswith('[')
+    assert facts_of(session) == {
+        'input': 'float32', 'channels': 1, 'image_size': [8, 12], 'mean': [78.0], 'std': [96.0],
+    }  # fmt: skip
 
 
 def test_file_that_computes_something_else_is_not_written(encoder, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from PIL import Image
 from mae.apis import init_model
 from mae.apis.images import read_images
 from mae.apis.reconstruct import reconstruct
-from mae.utils.errors import DataError
+from mae.utils.errors import ConfigError, DataError
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'visualization' / 'reconstruct.py'
 
@@ -232,3 +232,15 @@ def test_tool_writes_png_only(capsys):
         parse(['config', 'weights', 'image.png', '--out', 'picture.jpg'])
     assert end.value.code == 2
     assert '--out must end in .png, not picture.jpg' in capsys.readouterr().err
+
+
+def test_tool_looks_at_the_place_of_its_picture_first(tmp_path):
+    parse = runpy.run_path(str(TOOL))['parse_args']
+    (tmp_path / 'folder.png').mkdir()
+    (tmp_path / 'file').touch()
+    for out, message in (
+        (tmp_path / 'folder.png', 'is a folder: give the name of a file'),
+        (tmp_path / 'file/a.png', 'file is no folder'),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            parse(['config', 'weights', 'image.png', '--out', str(out)])

@@ -150,7 +150,7 @@ def test_unknown_key(refused):
 
 def test_images_of_other_channels_than_the_model(refused):
     error = refused('model.preprocessor.mean=[1,2,3]', 'model.preprocessor.std=[1,2,3]')
-    assert 'images have 1 channels, preprocessor.mean has 3 numbers' in error
+    assert 'images have 1 channel, preprocessor.mean has 3 numbers' in error
 
 
 def test_source_in_place_of_a_dataset(refused):
@@ -201,8 +201,8 @@ def test_checkpoint_of_another_shape(refused, checkpoint):
     wider = 'model.encoder.arch.embed_dim=32'
     error = refused(wider, arguments=['--load-from', checkpoint()])
     assert 'encoder.cls_token is (1, 1, 16) there and (1, 1, 32) here' in error
-    assert 'ViT/4 (16 wide, 1 blocks), 1 channels, 16 patches' in error
-    assert error.rstrip().endswith('decoder 64 wide, 1 blocks')
+    assert 'ViT/4 (16 wide, 1 block), 1 channel, 16 patches' in error
+    assert error.rstrip().endswith('decoder 64 wide, 1 block')
 
 
 def test_decoder_of_other_patches_starts_fresh(train, checkpoint):

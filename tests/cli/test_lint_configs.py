@@ -28,12 +28,12 @@ def test_broken_config_in_a_folder(tool, tmp_path, capsys):
     assert end.value.code == 1
     line, summary = capsys.readouterr().out.splitlines()
     assert line == f'{path}: train_cfg.max_epochs: is 300, but the name promises 400'
-    assert summary == '2 files checked, 1 rules broken'
+    assert summary == '2 files checked, 1 rule broken'
 
 
 def test_shipped_config(tool, capsys):
     tool.main([NAME])
-    assert capsys.readouterr().out == '1 files checked, 0 rules broken\n'
+    assert capsys.readouterr().out == '1 file checked, 0 rules broken\n'
 
 
 def test_all_that_are_shipped(tool):

@@ -372,8 +372,18 @@ def test_other_bad_values(write):
         ('main_pretrain.py --epochs', 'argument --epochs: expected one argument'),
         ('main_pretrain.py --batch_size 0', '--batch_size 0: it must be at least 1'),
         ('main_pretrain.py --accum_iter -1', '--accum_iter -1: it must be at least 1'),
-        ('main_pretrain.py --blr nan', 'a learning rate of nan; it must be above 0'),
-        ('submitit_pretrain.py --nodes 0', 'a global batch of 0; batch, accumulation and devices'),
+        ('main_pretrain.py --blr nan', '--blr nan: it must be above 0'),
+        ('main_pretrain.py --blr 0', '--blr 0.0: it must be above 0'),
+        ('main_finetune.py --lr -0.001', '--lr -0.001: it must be above 0'),
+        ('submitit_pretrain.py --nodes 0', '--nodes 0: it must be at least 1'),
+        ('main_pretrain.py --mask_ratio 1', '--mask_ratio 1.0: it must be at least 0 and below 1'),
+        ('main_pretrain.py --weight_decay -1', '--weight_decay -1.0: it must be at least 0'),
+        ('main_pretrain.py --input_size 225', 'a multiple of the patches of 14|16'),
+        ('main_finetune.py --layer_decay 1.5', 'it must be above 0 and at most 1'),
+        ('main_finetune.py --drop_path inf', '--drop_path inf: it must be at least 0 and below 1'),
+        ('main_finetune.py --cutmix_minmax .2 2', '--cutmix_minmax 2.0: .* between 0 and 1'),
+        ('main_finetune.py --mixup_mode all', 'must be one of batch, pair, elem'),
+        ('main_linprobe.py --nb_classes 0', '--nb_classes 0: it must be at least 1'),
         ('main_pretrain.py --model vit_base_patch16', 'did you mean mae_vit_base_patch16'),
         (
             'torchrun --nproc_per_node gpu main_pretrain.py',
@@ -384,6 +394,32 @@ def test_other_bad_values(write):
 def test_bad_commands(command, message):
     with pytest.raises(ConfigError, match=message):
         as_leaf(read_command(command))
+
+
+@pytest.mark.parametrize('block', ['with read_base():', "if '_base_':"])
+def test_new_style_of_mmpretrain_names_its_twin(block, write):
+    text = f'from mmengine.config import read_base\n\n{block}\n    from .._base_.a import *\n'
+    for name, twin in (
+        (
+            'mae_vit_base_p16_8xb512_amp_coslr_300e_in1k',
+            'mae_vit-base-p16_8xb512-amp-coslr-300e_in1k',
+        ),
+        ('vit_base_p16_8xb128_coslr_100e_in1k', 'vit-base-p16_8xb128-coslr-100e_in1k'),
+        ('mine', 'that it stands beside'),
+    ):
+        with pytest.raises(ConfigError, match=rf'{name}\.py:3: .*`read_base`.* old style') as error:
+            imported(write(f'{name}.py', text))
+        assert twin in str(error.value)
+        assert '\n' not in str(error.value)
+
+
+def test_new_names_are_the_old_with_other_dashes():
+    from mae.config.imports.harmless import old_style_name
+
+    for name in PRETRAIN:
+        stem = Path(name).stem
+        assert old_style_name(stem.replace('-', '_')) == f'{stem}.py'
+    assert old_style_name('mine') == ''
 
 
 def test_flags_that_are_unknown_or_do_nothing_are_named():
@@ -402,9 +438,7 @@ def test_the_command(write, tmp_path, capsys):
     main(['config', 'import', str(old), '--out', str(new)])
     said = capsys.readouterr().out
     assert new.read_text() == printed
-    assert said.startswith(
-        f'wrote {new}: mae_vit-large-p16_8xb512-amp-coslr-1600e_in1k, in which 2'
-    )
+    assert said.startswith(f'wrote {new}: mae_vit-large-p16_8xb512-amp-coslr-1600e_in1k, and 2')
     assert 'not carried over: resume=True' in said
     for words, message in (
         ([str(old), '--out', str(new)], 'new.py exists already'),

@@ -109,6 +109,11 @@ def several_kinds(root):
     save(root / 'b.npy', noise(9, 9, 3))
 
 
+def channels_first(root):
+    save(root / 'a.npy', noise(3, 40, 50))
+    save(root / 'b.npy', noise(3, 30, 20))
+
+
 def arrays_among_images(root):
     save(root / 'a.npy', noise(9, 9))
     save(root / 'b.png', noise(9, 9))
@@ -123,7 +128,11 @@ def arrays_among_images(root):
             r': none of 2 images can be read, .*a\.tif: it has 5 channels; .*arrays \(\.npy\)$',
         ),
         (several_kinds, r': images of different channels, 3 in .*b\.npy, 5 in .*a\.npy: a model '),
-        (arrays_among_images, r': 1 arrays \(\.npy\) among 1 image files: put those '),
+        (
+            channels_first,
+            r'and one is 3 x 40 x 50: if the channels come first, save them as array\.tr',
+        ),
+        (arrays_among_images, r': 1 array \(\.npy\) among 1 image file: put those '),
     ],
 )
 def test_what_is_refused_in_one_line(tmp_path, make, message):
@@ -146,5 +155,5 @@ def test_an_image_of_more_channels_among_others_is_left_out(tmp_path):
 def test_images_beside_class_folders(tmp_path):
     colours(tmp_path / 'cat', 2)
     colours(tmp_path, 1)
-    with pytest.raises(DataError, match=r': 1 images beside its class folders, such as 000\.png: '):
+    with pytest.raises(DataError, match=r': 1 image beside its class folders, such as 000\.png: '):
         survey(str(tmp_path), labelled=True)

@@ -55,6 +55,6 @@ def test_fewer_classes_than_the_head_has(train, told, monkeypatch):
     lines = []
     monkeypatch.setattr('mae.engine.classes.print_log', lambda line, *_: lines.append(line))
     check_num_classes(2, train)
-    assert ['has 1 classes, but model.head.num_classes=2: the rest' in line for line in lines] == (
+    assert ['has 1 class, but model.head.num_classes=2: the rest' in line for line in lines] == (
         [True] if told else []
     )

@@ -188,7 +188,7 @@ def test_one_batch_may_come_in_parts(make_runner):
         runner = make_runner(str(batch_size), changes)
         curves.append(trained(runner))
         weights.append(runner.model.state_dict())
-        line = f'lr 0.005 = 0.04 x 32 / 256; 32 = {per_device} per device x 1 devices x '
+        line = f'lr 0.005 = 0.04 x 32 / 256; 32 = {per_device} per device x 1 device x '
         assert f'{line}{32 // per_device} accumulation' in log_of(runner)
         assert len(curves[-1]) == 15
     assert curves[1] == curves[2] == pytest.approx(curves[0], rel=1e-5)
@@ -218,7 +218,7 @@ def test_a_batch_that_nothing_divides_is_dealt_evenly(make_runner):
         runner = make_runner(str(batch_size), changes)
         curves.append(trained(runner))
     assert curves[1] == pytest.approx(curves[0], rel=1e-5)
-    assert '31 = at most 11 per device x 1 devices x 3 accumulation' in log_of(runner)
+    assert '31 = at most 11 per device x 1 device x 3 accumulation' in log_of(runner)
 
 
 def test_batches_that_do_not_fit(make_runner):
@@ -271,6 +271,7 @@ def test_fine_tuning_starts_from_the_encoder(make_runner):
     for name, value in runner.model.state_dict().items():
         assert not name.startswith('encoder.') or torch.equal(value, weights[name]), name
     assert 'start fresh (head)' in log_of(runner)
+    assert 'NOTHING IS LEARNED at a rate of 0' in log_of(runner)
     assert 'left out (decoder, encoder.norm)' in log_of(runner)
 
 

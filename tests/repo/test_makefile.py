@@ -100,6 +100,6 @@ def imported(tree):
 
 
 def test_each_extra_is_a_file_of_requirements():
-    for extra in ('demo', 'optional', 'tests', 'docs'):
+    for extra in ('demo', 'optional', 'tests', 'docs', 'hub'):
         assert names(extra)
     assert not names('runtime') & (names('demo') | names('tests') | names('optional'))

@@ -3,7 +3,15 @@ import os
 import pytest
 
 from mae.utils.errors import DataError
-from mae.utils.text import first_line, is_utf8, one_line, printable, read_lines, readable_size
+from mae.utils.text import (
+    counted,
+    first_line,
+    is_utf8,
+    one_line,
+    printable,
+    read_lines,
+    readable_size,
+)
 
 LINES = ['é.jpg 0', '', '\u00a0two  words.jpg 1', '日本.jpg 2']
 
@@ -55,3 +63,9 @@ def test_messages_become_one_line():
 def test_sizes():
     sizes = (5, 2048, 3 << 20, 1.5 * (1 << 30))
     assert [readable_size(x) for x in sizes] == ['5 bytes', '2.0 KiB', '3.0 MiB', '1.5 GiB']
+
+
+def test_words_follow_their_number():
+    assert [counted(n, 'epoch') for n in (0, 1, 2)] == ['0 epochs', '1 epoch', '2 epochs']
+    assert counted(1, 'class', 'classes') == '1 class'
+    assert counted(12345, 'class', 'classes') == '12,345 classes'

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mae.utils.command_line import parse
+from mae.utils.text import counted
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     violations = [violation for file in files for violation in lint(file)]
     for violation in violations:
         print(violation)
-    print(f'{len(files)} files checked, {len(violations)} rules broken')
+    print(f'{counted(len(files), "file")} checked, {counted(len(violations), "rule")} broken')
     if violations:
         sys.exit(1)
 

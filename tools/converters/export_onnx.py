@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     loaded = load_model(args.model, args.weights or True)
     if args.pool is None:
         loaded.require_head()
-    report = export_onnx(loaded.model, args.out, pool=args.pool, uint8=args.uint8)
+    classes = loaded.class_names()
+    report = export_onnx(loaded.model, args.out, pool=args.pool, uint8=args.uint8, classes=classes)
     names = ' and '.join(map(str, report.files))
     print(f'wrote {names}: {report.output}; onnxruntime differs by up to {report.difference:.1e}')
 

@@ -1,6 +1,7 @@
 """Reads a command line of the authors' repository: `main_pretrain.py`, `main_finetune.py`, ..."""
 
 import argparse
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from mae.config.imports.tables import FLAG_ROWS
 from mae.utils.errors import ConfigError
 from mae.utils.suggest import did_you_mean
 
+_ABOVE_0, _BELOW_1 = math.nextafter(0, 1), math.nextafter(1, 0)
 _PROGRAMS: dict[str, RecipeJob] = {'pretrain': 'pretrain', 'finetune': 'ft', 'linprobe': 'linear'}
 _PROGRAM = re.compile(rf'(main|submitit)_({"|".join(_PROGRAMS)})(\.py)?')
 _SWITCHES = (
@@ -22,6 +24,30 @@ _MODELS = {
     'vit_base_patch16': ('base', 16),
     'vit_large_patch16': ('large', 16),
     'vit_huge_patch14': ('huge', 14),
+}
+_MODES = {'--mixup_mode': ('batch', 'pair', 'elem'), '--remode': ('const', 'rand', 'pixel')}
+# Least and largest value of a flag, and both in words.
+_RANGES: dict[str, tuple[float, float, str]] = {
+    **dict.fromkeys(
+        (
+            *('--batch_size', '--accum_iter', '--epochs', '--input_size', '--nb_classes'),
+            *('--recount', '--nodes', '--ngpus'),
+        ),
+        (1, math.inf, 'at least 1'),
+    ),
+    **dict.fromkeys(
+        ('--warmup_epochs', '--weight_decay', '--min_lr', '--seed', '--mixup', '--cutmix'),
+        (0, math.inf, 'at least 0'),
+    ),
+    **dict.fromkeys(('--blr', '--lr', '--clip_grad'), (_ABOVE_0, math.inf, 'above 0')),
+    **dict.fromkeys(
+        ('--mask_ratio', '--drop_path', '--smoothing'), (0, _BELOW_1, 'at least 0 and below 1')
+    ),
+    **dict.fromkeys(
+        ('--reprob', '--mixup_prob', '--mixup_switch_prob', '--cutmix_minmax'),
+        (0, 1, 'between 0 and 1'),
+    ),
+    '--layer_decay': (_ABOVE_0, 1, 'above 0 and at most 1'),
 }
 _PACK = {'type': 'PackInputs'}
 _FLIP = {'type': 'RandomFlip', 'prob': 0.5}
@@ -87,8 +113,22 @@ def _parse(
     args, unknown = parser.parse_known_args(words)
     for word in unknown:
         recipe.left_out.append(f'{word}: no flag of {program}')
-    stated = {f'--{name}': value for name, value in vars(args).items()}
-    return {flag: value for flag, value in stated.items() if value is not UNSTATED}
+    named = {f'--{name}': value for name, value in vars(args).items()}
+    stated = {flag: value for flag, value in named.items() if value is not UNSTATED}
+    for flag, value in stated.items():
+        _check_flag(flag, value)
+    return stated
+
+
+def _check_flag(flag: str, value: Any) -> None:
+    """Refuse what the script itself could not train with."""
+    if flag in _MODES and value not in _MODES[flag]:
+        raise ConfigError(f'{flag} {value}: it must be one of {", ".join(_MODES[flag])}')
+    if flag in _RANGES:
+        least, most, words = _RANGES[flag]
+        for number in value if isinstance(value, list) else [value]:
+            if not least <= number <= most or math.isinf(number):
+                raise ConfigError(f'{flag} {number}: it must be {words}')
 
 
 def _kind(row: Counterpart) -> Any:
@@ -129,9 +169,8 @@ def _finish(recipe: ImportedRecipe, args: dict[str, Any], devices: int) -> None:
     name = str(args['--model'])
     arch, patch = _model(name.removeprefix('mae_').removesuffix('_dec512d8b'), job, name)
     values |= {'model.encoder.arch': arch, 'model.encoder.patch_size': patch}
-    for flag in ('--batch_size', '--accum_iter'):
-        if args[flag] < 1:
-            raise ConfigError(f'{flag} {args[flag]}: it must be at least 1')
+    if (side := args.get('--input_size', patch)) % patch:
+        raise ConfigError(f'--input_size {side}: it must be a multiple of the patches of {patch}')
     total = args['--batch_size'] * args['--accum_iter'] * devices
     lr = args.get('--lr', UNSTATED)
     recipe.set_rate(args['--blr'] * total / 256 if lr is UNSTATED else lr, total)

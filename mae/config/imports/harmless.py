@@ -8,6 +8,7 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from mae.config.source import ConfigSource
 from mae.utils.errors import ConfigError
@@ -28,6 +29,9 @@ _NOT_NAMED = set(vars(builtins)) - _FUNCTIONS
 _BASE = '_base_'
 # mmengine puts the text of an environment variable, of its default, or of a path into the file.
 _PUT_IN = re.compile(r'\{\{\s*(?:[\'"]?\s*\$|file\w+\s*\}\})')
+# mmpretrain has its recipes twice, as `mae_vit_base_p16_8xb512_amp_coslr_300e_in1k.py` and, in the
+# old style, with dashes within the parts of the name.
+_NEW_NAME = re.compile(r'(?:(mae)_)?(\w+?)_(\d+xb\d+_\w+)_(in\d+k)')
 _CURE = 'write the values out, or import the config that a run of it left in its work dir'
 
 
@@ -38,6 +42,7 @@ def check_harmless(source: ConfigSource) -> None:
         ConfigError: names file and line of what is not run.
     """
     for file in source.files():
+        _refuse_new_style(file.path)
         text = file.path.read_text(encoding='utf-8')
         if found := _PUT_IN.search(text):
             line = text[: found.start()].count('\n') + 1
@@ -45,6 +50,28 @@ def check_harmless(source: ConfigSource) -> None:
             raise ConfigError(f'{file.path}:{line}: `{what}` is not run in an import; {_CURE}')
         for line, what in _suspects(ast.parse(text, str(file.path))):
             raise ConfigError(f'{file.path}:{line}: {what} is not run in an import; {_CURE}')
+
+
+def _refuse_new_style(path: Path) -> None:
+    """Refuse a config that imports its bases and classes, and name its twin that names them."""
+    for node in ast.parse(path.read_text(encoding='utf-8'), str(path)).body:
+        if not isinstance(node, ast.With | ast.If):
+            continue
+        if any(isinstance(step, ast.ImportFrom) for step in node.body):
+            twin = old_style_name(path.stem)
+            named = f', {twin}' if twin else ' that it stands beside'
+            raise ConfigError(
+                f'{path}:{node.lineno}: a config in the new style, whose bases are imported '
+                f'(`read_base`), is not run in an import; give the one in the old style{named}'
+            )
+
+
+def old_style_name(stem: str) -> str:
+    """Name of mmpretrain's file in the old style; '' if the stem is not that of a recipe."""
+    known = _NEW_NAME.fullmatch(stem)
+    parts = known.groups() if known else ()
+    name = '_'.join(part.replace('_', '-') for part in parts if part)
+    return f'{name}.py' if name else ''
 
 
 def _suspects(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.optim import OptimWrapper
 
 from mae.utils.errors import ConfigError
+from mae.utils.text import counted
 
 
 def with_rate(
@@ -53,7 +54,8 @@ def with_rate(
     most = 'at most ' if G % parts else ''
     return optim_wrapper, (
         f'lr {lr:g} = {base_lr:g} x {G} / 256; {G} = {most}{-(-G // parts)} per device x '
-        f'{world_size} devices x {sampler.accumulation} accumulation'
+        f'{counted(world_size, "device")} x {sampler.accumulation} accumulation'
+        f'{"" if lr else "; NOTHING IS LEARNED at a rate of 0"}'
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from mae.models.layers.shapes import check_shape
 from mae.models.preprocessors.augment import Erase, Mix
 from mae.registry import MODELS
+from mae.utils.text import counted
 
 _LEVEL = 257.0  # values of 16 bits in a grey level: white is 65,535 and 255
 
@@ -152,7 +153,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     B, C, H, W = images.shape
     if len(mean) not in (1, C):
         raise ValueError(
-            f'images have {C} channels, preprocessor.mean has {len(mean)} numbers; make '
+            f'images have {counted(C, "channel")}, preprocessor.mean has {len(mean)} numbers; make '
             'model.preprocessor.mean, its .std, model.encoder.in_channels and the channels of '
             'DecodeImage in dataset.pipeline agree; within DecodeRandomResizedCrop those are '
             f"decode=dict(type='DecodeImage', channels={len(mean)})"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mae.utils.errors import CheckpointError
+from mae.utils.text import counted
 from mae.utils.vit_sizes import ARCHS, arch_name
 
 Shape = tuple[int, ...]
@@ -48,16 +49,19 @@ class Architecture:
     def __str__(self) -> str:
         name = arch_name(self.encoder.dim, self.encoder.depth)
         words = [f'ViT-{name}' if name else 'ViT']
-        words[0] += f'/{self.patch_size} ({self.encoder.dim} wide, {self.encoder.depth} blocks)'
+        words[0] += (
+            f'/{self.patch_size} ({self.encoder.dim} wide, {counted(self.encoder.depth, "block")})'
+        )
         if self.in_channels != 3:
-            words.append(f'{self.in_channels} channels')
-        words.append(f'{self.num_patches} patches')
+            words.append(counted(self.in_channels, 'channel'))
+        words.append(counted(self.num_patches, 'patch', 'patches'))
         if self.decoder:
-            words.append(f'decoder {self.decoder.dim} wide, {self.decoder.depth} blocks')
+            depth = counted(self.decoder.depth, 'block')
+            words.append(f'decoder {self.decoder.dim} wide, {depth}')
         if not self.predicts_pixels:
             words.append(f'{self.target_dim} values predicted of a patch')
         if self.num_classes:
-            words.append(f'{self.num_classes} classes')
+            words.append(counted(self.num_classes, 'class', 'classes'))
         return ', '.join(words)
 
     @property

@@ -27,13 +27,15 @@ class ExportedWeights:
         weights: a state dict in the names of `layout`.
         layout: target names.
         metadata: facts and manifest, which the file stores under `KEY`.
+        architecture: of the weights.
         notes: for the report, a line each.
-        config: content of `config.json` in a transformers folder; None for a single file.
+        config: content of `config.json` in a folder of transformers; None for other formats.
     """
 
     weights: dict[str, Tensor]
     layout: Layout
     metadata: dict[str, Any]
+    architecture: Architecture
     notes: list[str] = field(default_factory=list)
     config: dict[str, Any] | None = None
 
@@ -95,6 +97,7 @@ def export_weights(
         weights=layout.rename_back(weights, found.head),
         layout=layout,
         metadata={'facts': facts_to_store(facts), 'manifest': manifest_of(weights)},
+        architecture=found,
         notes=[f'{found} in the names of {layout.name}', *notes],
         config=config,
     )

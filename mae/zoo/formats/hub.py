@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mae.utils.errors import CheckpointError
+from mae.utils.grey_levels import GREY_LEVELS
+from mae.utils.text import counted
 from mae.zoo.formats.architecture import Architecture
 from mae.zoo.formats.metadata import Facts
 
@@ -22,7 +24,8 @@ def transformers_config(found: Architecture, facts: Facts) -> dict[str, Any]:
 
     Returns:
         What goes into `config.json`: of `ViTForImageClassification` with a head, of
-        `ViTMAEForPreTraining` with a decoder, else of `ViTMAEModel`.
+        `ViTMAEForPreTraining` with a decoder, else of `ViTModel`. The last sees all patches;
+        `ViTMAEModel` hides some of them even for features.
 
     Raises:
         CheckpointError: no class of transformers computes what this model does.
@@ -33,7 +36,7 @@ def transformers_config(found: Architecture, facts: Facts) -> dict[str, Any]:
     h, w = facts['grid_size']
     p = found.patch_size
     config: dict[str, Any] = {
-        'model_type': 'vit' if found.head else 'vit_mae',
+        'model_type': 'vit_mae' if found.decoder else 'vit',
         'hidden_size': found.encoder.dim,
         'num_hidden_layers': found.encoder.depth,
         'num_attention_heads': facts['num_heads'],
@@ -55,14 +58,12 @@ def transformers_config(found: Architecture, facts: Facts) -> dict[str, Any]:
             'id2label': {str(number): name for number, name in enumerate(classes)},
             'label2id': {name: number for number, name in enumerate(classes)},
         }
-    config |= {
-        'mask_ratio': facts.get('mask_ratio') or 0.75,
-        'norm_pix_loss': facts.get('norm_pix', True),
-    }
     if found.decoder is None:
-        return config | {'architectures': ['ViTMAEModel']}
+        return config | {'architectures': ['ViTModel']}
     return config | {
         'architectures': ['ViTMAEForPreTraining'],
+        'mask_ratio': facts.get('mask_ratio') or 0.75,
+        'norm_pix_loss': facts.get('norm_pix', True),
         'decoder_hidden_size': found.decoder.dim,
         'decoder_num_hidden_layers': found.decoder.depth,
         'decoder_num_attention_heads': facts['decoder_num_heads'],
@@ -86,24 +87,17 @@ def transformers_processor(
     Raises:
         CheckpointError: there are not as many means and deviations as channels.
     """
-    C, size, notes = config['num_channels'], config['image_size'], []
-    usual, levels = _USUAL_COLOURS if C == 3 else _USUAL_GREYS, {}
-    for name in ('mean', 'std'):
-        if name not in facts:
-            notes.append(f'{name} {usual[name]} assumed, as usual')
-        values = facts.get(name, usual[name])
-        if len(values) not in (1, C):
-            raise CheckpointError(f'{name} has {len(values)} numbers for {C} channels')
-        levels[name] = [value / 255 for value in (values if len(values) == C else [*values] * C)]
+    size = config['image_size']
+    mean, std, notes = unit_levels(facts, config['num_channels'])
     processor: dict[str, Any] = {
-        'do_convert_rgb': C == 3,
+        'do_convert_rgb': config['num_channels'] == 3,
         'do_resize': True,
         'resample': _BICUBIC,
         'do_rescale': True,
         'rescale_factor': 1 / 255,
         'do_normalize': True,
-        'image_mean': levels['mean'],
-        'image_std': levels['std'],
+        'image_mean': mean,
+        'image_std': std,
     }
     if not isinstance(size, int):
         height, width = size
@@ -119,6 +113,48 @@ def transformers_processor(
         'do_center_crop': True,
         'crop_size': {'height': size, 'width': size},
     }, notes
+
+
+def unit_levels(facts: Facts, channels: int) -> tuple[list[float], list[float], list[str]]:
+    """Mean and standard deviation of each channel where white is 1, as other libraries have them.
+
+    Args:
+        facts: with `mean` and `std`; where they are absent, usual values are assumed and noted.
+        channels: number of them.
+
+    Returns:
+        Mean, standard deviation, and lines for the report.
+
+    Raises:
+        CheckpointError: there are not as many means and deviations as channels.
+    """
+    usual, notes = _USUAL_COLOURS if channels == 3 else _USUAL_GREYS, []
+    levels: dict[str, list[float]] = {}
+    for name in ('mean', 'std'):
+        if name not in facts:
+            notes.append(f'{name} {usual[name]} assumed, as usual')
+        values = facts.get(name, usual[name])
+        if len(values) not in (1, channels):
+            raise CheckpointError(f'{name} has {len(values)} numbers for {channels} channels')
+        each = values if len(values) == channels else [*values] * channels
+        levels[name] = [value / GREY_LEVELS for value in each]
+    return levels['mean'], levels['std'], notes
+
+
+def why_no_pipeline(channels: int, bits: int) -> str | None:
+    """Why pipelines of transformers cannot prepare images for a model; None if they can.
+
+    Args:
+        channels: of the images that the model takes.
+        bits: of a pixel of the images that it was trained on.
+    """
+    if channels == 3 and bits == 8:
+        return None
+    kind = counted(channels, 'channel')
+    deep = f' of {bits} bits' if bits != 8 else ''
+    return (
+        f'pipelines of transformers open images as RGB of 8 bits, and this model takes {kind}{deep}'
+    )
 
 
 def _why_not(found: Architecture, facts: Facts) -> str | None:

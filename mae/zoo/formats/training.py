@@ -1,0 +1,107 @@
+"""What a checkpoint states about how it was trained, for a model card."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Of what anybody may have written, a card shows short names and numbers: no markup, no paths.
+_NAME = re.compile(r'[\w.+-]{1,60}')
+_ROWS = (
+    ('algorithm', 'model.type'),
+    ('masker', 'model.masker.type'),
+    ('target', 'model.target.type'),
+    ('global batch', 'global_batch_size'),
+    ('base learning rate', 'base_lr'),
+    ('optimizer', 'optim_wrapper.optimizer.type'),
+    ('mixed precision', 'optim_wrapper.amp'),
+    ('seed', 'randomness.seed'),
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How weights were trained, as far as it is stated.
+
+    Attributes:
+        rows: name to value, for a table.
+        algorithm: class that they were trained in, such as 'MAE'; '' if it is not stated.
+        metric: name of the validation metric that chose the best checkpoint, and its best value in
+            the run so far; None if there is none.
+        bits: of a pixel of the images, 8 or 16.
+        license: SPDX identifier of the weights' licence; '' if it is not stated.
+        source: who published them; '' if it is not stated.
+    """
+
+    rows: Mapping[str, str] = field(default_factory=dict)
+    algorithm: str = ''
+    metric: tuple[str, float] | None = None
+    bits: int = 8
+    license: str = ''
+    source: str = ''
+
+
+def training_of(meta: Any, *, bits: int = 8, license_: str = '', source: str = '') -> Training:
+    """Read what the `meta` of a checkpoint states.
+
+    Args:
+        meta: that of a run of this toolbox; anything else states nothing.
+        bits: of a pixel of the images, 8 or 16.
+        license_: SPDX identifier of the weights' licence.
+        source: who published them.
+    """
+    meta = meta if isinstance(meta, Mapping) else {}
+    config = meta.get('cfg')
+    rows = {'published by': source} if source else {}
+    rows |= {name: _shown(_value_at(config, key)) for name, key in _ROWS}
+    rows['data'] = _shown(_data(_value_at(config, 'train_dataloader.dataset.source')))
+    rows['epochs'] = _progress(meta.get('epoch'), _value_at(config, 'train_cfg.max_epochs'))
+    rows['steps'] = _shown(meta.get('step'))
+    versions = meta.get('versions')
+    for name in ('mae', 'torch'):
+        rows[f'version of {name}'] = _shown(_value_at(versions, name))
+    return Training(
+        rows={name: value for name, value in rows.items() if value},
+        algorithm=_shown(_value_at(config, 'model.type')).split('.')[-1],
+        metric=_metric(_value_at(config, 'default_hooks.checkpoint.save_best'), meta.get('best')),
+        bits=bits,
+        license=license_,
+        source=source,
+    )
+
+
+def _value_at(node: Any, key: str) -> Any:
+    for word in key.split('.'):
+        node = node.get(word) if isinstance(node, Mapping) else None
+    return node
+
+
+def _shown(value: Any) -> str:
+    """A number or short name; '' for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return f'{value:g}'
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else ''
+
+
+def _data(source: Any) -> Any:
+    """The type of the innermost source: what others choose from is the data set."""
+    while isinstance(inner := _value_at(source, 'source'), Mapping):
+        source = inner
+    return _value_at(source, 'type')
+
+
+def _progress(epoch: Any, epochs: Any) -> str:
+    done, total = _shown(epoch), _shown(epochs)
+    if not (done and total):
+        return ''  # a run by iterations counts no epochs
+    return done if done == total else f'{done} of {total}'
+
+
+def _metric(name: Any, best: Any) -> tuple[str, float] | None:
+    is_named = isinstance(name, str) and re.fullmatch(r'[\w./-]{1,60}', name)
+    if is_named and isinstance(best, float) and math.isfinite(best):
+        return str(name), best
+    return None
