@@ -72,31 +72,48 @@ def measured() -> Table:
     step, loader = find_speeds('step_zen5.json'), find_speeds('loader_zen5.json')
     starts = ('fine-tuned', 'from scratch')
     segmented = [find_cell('dense_demo', 'mIoU, 100 scenes', start) for start in starts]
-    figures = {
-        f'`make demo`, {seconds} s on 2 cores of an AMD EPYC: 100 labels, mean and deviation of '
-        'three seeds ([more](docs/en/notes/demo.md))': f'k-NN {knn} %, fine-tuned {tuned} %; '
-        f'from scratch {scratch} %, for three times the epochs (`--longer`) {longer} %',
-        'the whole protocol on Fashion-MNIST, top-1 with 1, 10, 100 % of the labels, three seeds '
-        f'([more](docs/en/notes/protocol_fashion.md))': f'fine-tuned {garments["fine-tuned"]} %; '
-        f'from scratch for three times the epochs {garments[LONGER]} %',
-        '`make faults`: killed at a random moment and resumed, the same weights as undisturbed '
-        '([more](docs/en/notes/faults.md))': f'{killed}; with two processes {killed2}; '
-        f"mmengine's runner {theirs}",
-        'ViT-B/16 pre-training step on 2 cores of an AMD EPYC, bf16, images/s '
-        f'([more](docs/en/notes/benchmarks.md))': f'{step["mae"]}; mmpretrain '
-        f'{step["mmpretrain"]}, transformers {step["transformers"]}, lightly {step["lightly"]}',
-        'input, one worker on the same machine, images/s ([more](docs/en/notes/benchmarks.md))': (
+    rows = [
+        (
+            f'`make demo`, {seconds} s on 2 cores of an AMD EPYC: 100 labels, mean and deviation '
+            'of three seeds',
+            'demo',
+            f'k-NN {knn} %, fine-tuned {tuned} %; from scratch {scratch} %, '
+            f'for three times the epochs (`--longer`) {longer} %',
+        ),
+        (
+            'the whole protocol on Fashion-MNIST, top-1 with 1, 10, 100 % of the labels, '
+            'three seeds',
+            'protocol_fashion',
+            f'fine-tuned {garments["fine-tuned"]} %; '
+            f'from scratch for three times the epochs {garments[LONGER]} %',
+        ),
+        (
+            '`make faults`: killed at a random moment and resumed, the same weights as undisturbed',
+            'faults',
+            f"{killed}; with two processes {killed2}; mmengine's runner {theirs}",
+        ),
+        (
+            'ViT-B/16 pre-training step on 2 cores of an AMD EPYC, bf16, images/s',
+            'benchmarks',
+            f'{step["mae"]}; mmpretrain {step["mmpretrain"]}, '
+            f'transformers {step["transformers"]}, lightly {step["lightly"]}',
+        ),
+        (
+            'input, one worker on the same machine, images/s',
+            'benchmarks',
             f'{loader["mae"]}; torchvision with Pillow {loader["torchvision"]}, '
-            f'mmpretrain {loader["mmpretrain"]}'
+            f'mmpretrain {loader["mmpretrain"]}',
         ),
-        'segmentation of digit scenes, 100 labelled: mean and deviation of three seeds '
-        '([more](docs/en/notes/dense_demo.md))': f'fine-tuned {segmented[0]} mIoU, '
-        f'from scratch {segmented[1]}',
-        'on a GPU: throughput and memory; on ImageNet-1k: accuracy': (
-            '[not measured yet](docs/en/notes/benchmarks.md)'
+        (
+            'segmentation of digit scenes, 100 labelled: mean and deviation of three seeds',
+            'dense_demo',
+            f'fine-tuned {segmented[0]} mIoU, from scratch {segmented[1]}',
         ),
-    }
-    return ['what', 'figures'], [[what, shown] for what, shown in figures.items()]
+    ]
+    shown = [[f'{what} ([more](docs/en/notes/{note}.md))', told] for what, note, told in rows]
+    missing = 'on a GPU: throughput and memory; on ImageNet-1k: accuracy'
+    shown.append([missing, '[not measured yet](docs/en/notes/benchmarks.md)'])
+    return ['what', 'figures'], shown
 
 
 def by_labels() -> Table:

@@ -37,7 +37,7 @@ FOUND = 'Array.from(document.querySelectorAll("#search-results li a"), a => a.te
 
 
 class Browser:
-    """Chromium by its DevTools protocol: JSON, each message ended by a zero byte, over two pipes."""
+    """Chromium by its DevTools protocol: JSON over two pipes, a zero byte behind each message."""
 
     def __init__(self, program: str) -> None:
         """Start it, with a profile of its own that is removed by `close`."""
@@ -45,18 +45,18 @@ class Browser:
         ours, theirs = os.pipe(), os.pipe()
         # Above the numbers 3 and 4, which the shell gives them: else one would close the other.
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (ours[0], theirs[1])]
-        options = ('--headless', '--no-sandbox', '--hide-scrollbars', '--remote-debugging-pipe')
+        options = ['--headless', '--no-sandbox', '--hide-scrollbars', '--remote-debugging-pipe']
+        options += [f'--user-data-dir={self._profile.name}', 'about:blank']
         self._process = subprocess.Popen(
-            ['bash', '-c', f'exec "$0" "$@" 3<&{ends[0]} 4>&{ends[1]}', program, *options]
-            + [f'--user-data-dir={self._profile.name}', 'about:blank'],
+            ['bash', '-c', f'exec "$0" "$@" 3<&{ends[0]} 4>&{ends[1]}', program, *options],
             pass_fds=ends,
             stderr=subprocess.DEVNULL,
         )
         for end in (ours[0], theirs[1], *ends):
             os.close(end)
-        self._out, self._in = os.fdopen(ours[1], 'wb'), os.fdopen(theirs[0], 'rb')
+        self._out, self._in = ours[1], theirs[0]
         self._numbers = itertools.count(1)
-        self._rest = b''
+        self._rest, self._session = b'', ''
         self.events: list[dict[str, Any]] = []
         target = self.call('Target.createTarget', url='about:blank')['targetId']
         session = self.call('Target.attachToTarget', targetId=target, flatten=True)
@@ -64,16 +64,16 @@ class Browser:
         for domain in ('Page', 'Runtime', 'Log'):
             self.call(f'{domain}.enable')
 
-    _session = ''
-
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Send a command and return its result; events meanwhile are kept in `events`."""
         number = next(self._numbers)
         message = {'id': number, 'method': method, 'params': params}
         if self._session:
             message['sessionId'] = self._session
-        self._out.write(json.dumps(message).encode() + b'\0')
-        self._out.flush()
+        try:
+            os.write(self._out, json.dumps(message).encode() + b'\0')
+        except BrokenPipeError:
+            raise RuntimeError('the browser has ended') from None
         while (answer := self._read()).get('id') != number:
             self.events.append(answer)
         if 'error' in answer:
@@ -82,7 +82,7 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b'\0' not in self._rest:
-            part = os.read(self._in.fileno(), 1 << 16)
+            part = os.read(self._in, 1 << 16)
             if not part:
                 raise RuntimeError('the browser has ended')
             self._rest += part
@@ -116,8 +116,8 @@ class Browser:
 
     def close(self) -> None:
         """End it."""
-        self._out.close()
-        self._in.close()
+        os.close(self._out)
+        os.close(self._in)
         self._process.terminate()
         self._process.wait()
         self._profile.cleanup()
@@ -216,6 +216,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--browser', default='chromium', help='the program')
     args = parser.parse_args(argv)
     pages = sorted({page for pattern in args.pages or ['**/*.html'] for page in SITE.glob(pattern)})
+    if not args.pages:  # listings of the code are made by Sphinx alone
+        pages = [page for page in pages if '_modules' not in page.parts]
     if not pages:
         sys.exit(f'error: no such page in {SITE}; the site is built by: make docs')
     args.out.mkdir(parents=True, exist_ok=True)

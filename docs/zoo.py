@@ -1,8 +1,9 @@
 """Writes the tables of weights, results and foreign keys, or counts: `python docs/zoo.py [CONFIG]`.
 
-A published number stands once, in the metafile of the config that measures it, and one measured here
-in its note (`docs/figures.py`). Every table that shows it is a block of a page, `<!-- NAME: written by docs/zoo.py -->` to `<!-- /NAME -->`. A new
-folder of configs needs a README with a block `results`, and a metafile where numbers are known.
+A published number stands once, in the metafile of the config that measures it; a figure measured
+here in its note (`docs/figures.py`). Every table that shows one elsewhere is a block of a page,
+`<!-- NAME: written by docs/zoo.py -->` to `<!-- /NAME -->`. A new folder of configs needs a README
+with a block `results`, and a metafile where numbers are known.
 """
 
 import argparse
@@ -385,6 +386,7 @@ def _default(row: Counterpart) -> str:
 
 
 # --- pages ----------------------------------------------------------------------------------------
+
 
 def measured(table: Callable[[], figures.Table]) -> Write:
     """A table of figures that were measured here."""

@@ -21,8 +21,8 @@ def figures():
 
 
 def test_cell_is_found_by_row_and_column(figures, tmp_path, monkeypatch):
-    page = '| a | b |\n|---|--:|\n| x | 1 |\n\ntext | no table\n\n| a | c |\n|---|---|\n| x | **2** |\n'
-    (tmp_path / 'note.md').write_text(page)
+    tables = ['| a | b |\n|---|--:|\n| x | 1 |\n', '| a | c |\n|---|---|\n| x | **2** |\n']
+    (tmp_path / 'note.md').write_text('\ntext | no table\n\n'.join(tables))
     monkeypatch.setattr(figures, 'NOTES', tmp_path)
     assert figures.find_cell('note', 'x', 'b') == '1'
     assert figures.find_cell('note', 'x', 'c') == '2'
