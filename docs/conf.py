@@ -32,12 +32,16 @@ include_patterns = [
 exclude_patterns = ['build', 'data', 'work_dirs', 'mae', 'tests', 'tools', '.*', '*.egg-info']
 extensions = [
     *('myst_parser', 'sphinx_copybutton', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon'),
+    'sphinx.ext.viewcode',
 ]
 myst_heading_anchors = 4
+myst_html_meta = {'description': 'Masked autoencoders on PyTorch and mmengine, from configs'}
 default_role = 'code'
 # A word before a colon is taken for a type, of which several may have the name.
 suppress_warnings = ['ref.python']
 
+add_module_names = False
+python_maximum_signature_line_length = 88
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'signature'
 autodoc_preserve_defaults = True
@@ -49,6 +53,7 @@ html_theme = 'furo'
 html_title = f'MAE {release}'
 html_extra_path = ['site']
 html_static_path = ['static']
+html_favicon = 'static/favicon.svg'
 html_css_files = ['wide.css']
 html_show_copyright = False
 html_theme_options = {'navigation_with_keys': True}

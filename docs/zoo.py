@@ -1,8 +1,9 @@
 """Writes the tables of weights, results and foreign keys, or counts: `python docs/zoo.py [CONFIG]`.
 
-A published number stands once, in the metafile of the config that measures it. Every table that
-shows it is a block of a page, `<!-- NAME: written by docs/zoo.py -->` to `<!-- /NAME -->`. A new
-folder of configs needs a README with a block `results`, and a metafile where numbers are known.
+A published number stands once, in the metafile of the config that measures it; a figure measured
+here in its note (`docs/figures.py`). Every table that shows one elsewhere is a block of a page,
+`<!-- NAME: written by docs/zoo.py -->` to `<!-- /NAME -->`. A new folder of configs needs a README
+with a block `results`, and a metafile where numbers are known.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import figures
 from mmengine.config import Config
 from mmengine.fileio import load
 
@@ -385,8 +387,16 @@ def _default(row: Counterpart) -> str:
 
 # --- pages ----------------------------------------------------------------------------------------
 
+
+def measured(table: Callable[[], figures.Table]) -> Write:
+    """A table of figures that were measured here."""
+    return lambda page: _table(*table())
+
+
 # The writer of each block. A block that a page lacks is not missed.
 BLOCKS: dict[str, dict[str, Write]] = {
+    'README.md': {'measured': measured(figures.measured)},
+    'docs/en/user_guides/small_data.md': {'measured': measured(figures.by_labels)},
     'docs/en/model_zoo.md': {'zoo': overview},
     'docs/en/user_guides/reproduce.md': {'published': by_size},
     'docs/en/advanced_guides/changed_maths.md': {'decoder-depth': decoder_depth},

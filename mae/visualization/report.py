@@ -19,12 +19,13 @@ _SMALL = 64  # pixels, up to which a picture keeps each of them, as PNG
 _QUALITY = 85
 PNG = 'data:image/png;base64,'
 # The button is hidden where scripts do not run; a click on the command selects it in any case.
+# `navigator.clipboard` is missing in pages that come over plain HTTP, as from another machine.
 _COPY = """
 for (const button of document.querySelectorAll('button.copy')) {
   button.hidden = false;
-  button.addEventListener('click', async () => {
-    await navigator.clipboard.writeText(button.previousElementSibling.textContent);
-    button.textContent = 'copied';
+  button.addEventListener('click', () => {
+    getSelection().selectAllChildren(button.previousElementSibling);
+    button.textContent = document.execCommand('copy') ? 'copied' : 'selected';
     setTimeout(() => { button.textContent = 'copy'; }, 1500);
   });
 }
