@@ -41,7 +41,7 @@ class Browser:
 
     def __init__(self, program: str) -> None:
         """Start it, with a profile of its own that is removed by `close`."""
-        self._profile = tempfile.TemporaryDirectory(prefix='look-')
+        self._profile = tempfile.TemporaryDirectory(prefix='look-', ignore_cleanup_errors=True)
         ours, theirs = os.pipe(), os.pipe()
         # Above the numbers 3 and 4, which the shell gives them: else one would close the other.
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (ours[0], theirs[1])]
@@ -58,6 +58,9 @@ class Browser:
         self._numbers = itertools.count(1)
         self._rest, self._session = b'', ''
         self.events: list[dict[str, Any]] = []
+
+    def attach(self) -> None:
+        """Open a tab, which the calls that follow are for."""
         target = self.call('Target.createTarget', url='about:blank')['targetId']
         session = self.call('Target.attachToTarget', targetId=target, flatten=True)
         self._session = session['sessionId']
@@ -128,6 +131,7 @@ def browsing(program: str) -> Iterator[Browser]:
     """A browser that is ended in any case."""
     browser = Browser(program)
     try:
+        browser.attach()
         yield browser
     finally:
         browser.close()

@@ -2,9 +2,9 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
+import figures
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -12,15 +12,7 @@ NOTES = ROOT / 'docs/en/notes'
 PEER = re.compile(r'([a-z]+)(?: with Pillow| \(fused kernel\))? ([\d,.]+)')
 
 
-@pytest.fixture(scope='module')
-def figures():
-    sys.path.insert(0, str(ROOT / 'docs'))
-    import figures
-
-    return figures
-
-
-def test_cell_is_found_by_row_and_column(figures, tmp_path, monkeypatch):
+def test_cell_is_found_by_row_and_column(tmp_path, monkeypatch):
     tables = ['| a | b |\n|---|--:|\n| x | 1 |\n', '| a | c |\n|---|---|\n| x | **2** |\n']
     (tmp_path / 'note.md').write_text('\ntext | no table\n\n'.join(tables))
     monkeypatch.setattr(figures, 'NOTES', tmp_path)
@@ -31,7 +23,7 @@ def test_cell_is_found_by_row_and_column(figures, tmp_path, monkeypatch):
             figures.find_cell('note', row, column)
 
 
-def test_a_changed_note_changes_all_pages(figures, monkeypatch):
+def test_a_changed_note_changes_all_pages(monkeypatch):
     """Figures of the README and of the guide follow the note."""
     real = figures.find_cell
 

@@ -1,0 +1,42 @@
+"""What `docs/look.py` says of a site without a browser: its links, and where there is no site."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def look(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location('docs_look', ROOT / 'docs/look.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, 'SITE', tmp_path)
+    return module
+
+
+def test_links_that_lead_nowhere_are_named(look, tmp_path):
+    good = '<a href="b.html#here">1</a> <a href="https://a.b/c">2</a> <a href="#top" id="top">3</a>'
+    bad = '<a href="c.html">4</a> <a href="b.html#there">5</a> <img src="no.png">'
+    (tmp_path / 'a.html').write_text(good)
+    (tmp_path / 'b.html').write_text(f'<h1 id="here">b</h1>{bad}')
+    assert [*look.broken_links([tmp_path / 'a.html'])] == []
+    assert [*look.broken_links([tmp_path / 'b.html'])] == [
+        'b.html: c.html leads nowhere',
+        'b.html: b.html#there has no such place',
+        'b.html: no.png leads nowhere',
+    ]
+
+
+def test_a_site_that_is_not_built_is_one_line(look):
+    with pytest.raises(SystemExit, match=r'error: no such page in .*; the site is built by: make'):
+        look.main([])
+
+
+def test_a_browser_that_is_missing_is_one_line(look, tmp_path):
+    (tmp_path / 'a.html').write_text('')
+    out = ['--out', str(tmp_path / 'look')]
+    with pytest.raises(SystemExit, match=r'error: no-such-browser: the browser has ended'):
+        look.main(['--browser', 'no-such-browser', *out])
