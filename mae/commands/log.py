@@ -35,10 +35,12 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Print tables, and draw; `argv` stands for the command line."""
     args = parse_args(argv, prog)
+    from mae.apis.log_picture import draw_log, read_log
+    from mae.visualization.figures import save_figure
     from mae.visualization.runs.log_table import scalar_rows, split_records
     from mae.visualization.runs.logs import seconds_per_step
 
-    runs = {str(run): split_records(_read(run)) for run in args.runs}
+    runs = {str(run): split_records(read_log(run)) for run in args.runs}
     records = [record for parts in runs.values() for part in parts for _, record in part]
     known = {key for record in records for key in record}
     _require(args.keys or (), known)
@@ -49,25 +51,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         _print_table('training', scalar_rows(training), args.keys)
         _print_table('evaluation', scalar_rows(evaluation), args.keys)
     if args.out is not None:
-        _draw(runs, (args.keys or ['loss'])[0], args.out)
-
-
-def _read(run: Path) -> list[dict[str, float]]:
-    """The records of a run.
-
-    Raises:
-        DataError: there is no log, or an empty one.
-    """
-    from mae.utils.errors import DataError
-    from mae.visualization.runs.logs import find_scalars, read_scalars
-
-    path: Path | None = run if run.is_file() else find_scalars(run)
-    if path is None:
-        raise DataError(f'{run} is no work dir of a run: it has no TIME/vis_data/scalars.json')
-    records = read_scalars(path)
-    if not records:
-        raise DataError(f'{path} has no line yet')
-    return records
+        save_figure(draw_log(args.runs, (args.keys or ['loss'])[0]), args.out)
+        print(f'wrote {args.out}')
 
 
 def _require(keys: Sequence[str], known: set[str]) -> None:
@@ -95,20 +80,3 @@ def _print_table(title: str, rows: Sequence[Any], keys: Sequence[str] | None) ->
         outer = (f'{each.value:.5g} at {each.step}' for each in (row.lowest, row.highest))
         table.add_row(row.name, count, *ends, *outer)
     Console().print(table)
-
-
-def _draw(runs: dict[str, Any], key: str, path: Path) -> None:
-    from mae.visualization.curves import line_chart
-    from mae.visualization.figures import Drawing, save_figure
-    from mae.visualization.runs.log_table import curve_of
-
-    names = [Path(run).name for run in runs]
-    if not all(names) or len({*names}) < len(names):
-        names = [*runs]
-    curves = [
-        curve_of([*training, *evaluation], key, name)
-        for name, (training, evaluation) in zip(names, runs.values(), strict=True)
-    ]
-    svg = line_chart(curves, title=key, x_label='step', y_label=key)
-    save_figure(Drawing(key, svg, ', '.join(runs)), path)
-    print(f'wrote {path}')
