@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from mae.apis.feature_pictures import draw_features, draw_neighbours
     from mae.apis.features import FeatureExtractor
     from mae.apis.formats import convert
+    from mae.apis.log_picture import draw_log
     from mae.apis.mistakes import TestImages, draw_confusion, draw_mistakes
     from mae.apis.model import init_model
     from mae.apis.own_classes import finetune
     from mae.apis.own_data import pretrain
     from mae.apis.publication import publish
     from mae.apis.push import push_to_hub
-    from mae.apis.reconstruct import reconstruct
+    from mae.apis.reconstruct import draw_reconstructions, reconstruct
     from mae.apis.report import report_runs
     from mae.apis.runs import test, train
     from mae.apis.schedule_picture import draw_schedule
@@ -38,9 +39,11 @@ __all__ = [
     'draw_batch',
     'draw_confusion',
     'draw_features',
+    'draw_log',
     'draw_mistakes',
     'draw_neighbours',
     'draw_pca',
+    'draw_reconstructions',
     'draw_schedule',
     'fetch',
     'find_config',
@@ -71,9 +74,11 @@ import_late(
         'draw_batch': 'mae.apis.batch_picture',
         'draw_confusion': 'mae.apis.mistakes',
         'draw_features': 'mae.apis.feature_pictures',
+        'draw_log': 'mae.apis.log_picture',
         'draw_mistakes': 'mae.apis.mistakes',
         'draw_neighbours': 'mae.apis.feature_pictures',
         'draw_pca': 'mae.apis.token_pictures',
+        'draw_reconstructions': 'mae.apis.reconstruct',
         'draw_schedule': 'mae.apis.schedule_picture',
         'fetch': 'mae.zoo.fetch',
         'find_config': 'mae.config',

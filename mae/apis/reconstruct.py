@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mae.apis.images import read_images
 from mae.models.targets.pixel import PatchStats
 from mae.visualization.model_panels import model_panels, why_no_pictures
-from mae.visualization.panels import Panel
+from mae.visualization.panels import Panel, contact_sheet
 
 
 @torch.inference_mode()
@@ -57,3 +58,29 @@ def reconstruct(
     if images.dtype not in (torch.uint8, torch.uint16):
         raise ValueError(f'images must be uint8 or uint16, not {images.dtype}')
     return model_panels(model, images, noise, patch_stats=[patch_stats])
+
+
+def draw_reconstructions(
+    model: Any,
+    images: Tensor | str | Path | Sequence[str | Path],
+    noise: Tensor | None = None,
+    *,
+    patch_stats: PatchStats = 'true',
+    bits: int = 8,
+) -> Image.Image:
+    """The pictures of `reconstruct` as one: a row of original, masked and reconstructed each.
+
+    Below them stands what in the reconstructions does not come from the model.
+
+    Args:
+        model: as for `reconstruct`, likewise the others.
+        images: as there.
+        noise: as there.
+        patch_stats: as there.
+        bits: as there.
+
+    Raises:
+        DataError: as `reconstruct`.
+        ValueError: as `reconstruct`.
+    """
+    return contact_sheet(reconstruct(model, images, noise, patch_stats=patch_stats, bits=bits))

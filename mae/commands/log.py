@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,11 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Print tables, and draw; `argv` stands for the command line."""
     args = parse_args(argv, prog)
+    from mae.apis.log_picture import draw_log, read_log
+    from mae.visualization.figures import save_figure
     from mae.visualization.runs.log_table import scalar_rows, split_records
 
-    logs = {str(run): _read(run) for run in args.runs}
+    logs = {str(run): read_log(run) for run in args.runs}
     runs = {run: split_records(log) for run, log in logs.items()}
     records = [record for parts in runs.values() for part in parts for _, record in part]
     known = {key for record in records for key in record}
@@ -48,25 +49,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         _print_table('training', scalar_rows(training), args.keys)
         _print_table('evaluation', scalar_rows(evaluation), args.keys)
     if args.out is not None:
-        _draw(runs, (args.keys or ['loss'])[0], args.out)
-
-
-def _read(run: Path) -> list[dict[str, float]]:
-    """The records of a run.
-
-    Raises:
-        DataError: there is no log, or an empty one.
-    """
-    from mae.utils.errors import DataError
-    from mae.visualization.runs.logs import find_scalars, read_scalars
-
-    path: Path | None = run if run.is_file() else find_scalars(run)
-    if path is None:
-        raise DataError(f'{run} is no work dir of a run: it has no TIME/vis_data/scalars.json')
-    records = read_scalars(path)
-    if not records:
-        raise DataError(f'{path} has no line yet')
-    return records
+        save_figure(draw_log(args.runs, (args.keys or ['loss'])[0]), args.out)
+        print(f'wrote {args.out}')
 
 
 def _head(run: str, log: list[dict[str, float]], training: list[dict[str, float]]) -> str:
@@ -103,20 +87,3 @@ def _print_table(title: str, rows: Sequence[Any], keys: Sequence[str] | None) ->
         outer = (f'{each.value:.5g} at {each.step}' for each in (row.lowest, row.highest))
         table.add_row(row.name, count, *ends, *outer)
     Console().print(table)
-
-
-def _draw(runs: dict[str, Any], key: str, path: Path) -> None:
-    from mae.visualization.curves import line_chart
-    from mae.visualization.figures import Drawing, save_figure
-    from mae.visualization.runs.log_table import curve_of
-
-    names = [Path(run).name for run in runs]
-    if not all(names) or len({*names}) < len(names):
-        names = [*runs]
-    curves = [
-        curve_of(sorted([*training, *evaluation], key=itemgetter(0)), key, name)
-        for name, (training, evaluation) in zip(names, runs.values(), strict=True)
-    ]
-    svg = line_chart(curves, title=key, x_label='step', y_label=key)
-    save_figure(Drawing(key, svg, ', '.join(runs)), path)
-    print(f'wrote {path}')

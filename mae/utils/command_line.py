@@ -5,7 +5,10 @@ import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # Number formats of training, of evaluation, and of float32 products; see `mae.utils.precision`.
 Amp = Literal['bfloat16', 'float16']
@@ -77,3 +80,20 @@ def say_reading(config: str) -> None:
     """Print in the first process, before the imports that take seconds, what it is about to do."""
     if not int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0):
         print(f'reading {config}', flush=True)
+
+
+def stderr_console() -> 'Console':
+    """Where bars of progress are drawn: on a terminal, and nowhere else."""
+    from rich.console import Console
+
+    # In a notebook rich would leave an empty output, and ask for ipywidgets.
+    return Console(
+        stderr=True, force_jupyter=False, force_terminal=False if in_notebook() else None
+    )
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, whose streams claim to be terminals."""
+    ipython = sys.modules.get('IPython')  # imported by whoever runs in one
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, 'kernel', None) is not None

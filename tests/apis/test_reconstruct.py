@@ -10,7 +10,7 @@ from PIL import Image
 
 from mae.apis import init_model
 from mae.apis.images import read_images
-from mae.apis.reconstruct import reconstruct
+from mae.apis.reconstruct import draw_reconstructions, reconstruct
 from mae.utils.errors import ConfigError, DataError
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'visualization' / 'reconstruct.py'
@@ -190,6 +190,15 @@ def test_statistics_that_there_are_not(model, images):
         model.target.norm_pix = norm_pix
         with pytest.raises(ValueError, match=r"^patch_stats must .*'true' .*'visible', .*'of'$"):
             reconstruct(model, images, patch_stats='of')
+
+
+def test_one_picture_of_all(model, images):
+    noise = torch.arange(6.0).expand(2, -1)
+    picture = draw_reconstructions(model, images, noise)
+    # 12 and 8 pixels enlarged 12 times, three pictures in a row.
+    assert picture.size == (3 * 144 + 4 * 8, 2 * 96 + 3 * 8)
+    last = reconstruct(model, images, noise)[1].reconstruction
+    assert picture.getpixel((2 * 144 + 3 * 8, 96 + 2 * 8))[0] == last[0, 0]
 
 
 def test_tool_writes_a_row_for_each_image(config, model, tmp_path):

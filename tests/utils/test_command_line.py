@@ -1,12 +1,16 @@
 """An empty argument, as an unset variable of the shell leaves one, is refused everywhere."""
 
+import io
+import sys
 from argparse import ArgumentParser
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.progress import track
 
-from mae.utils.command_line import eval_amp_of, parse
+from mae.utils.command_line import eval_amp_of, parse, stderr_console
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -81,3 +85,19 @@ def test_tools_that_predict_take_the_same_precisions(tool, argv):
     args = load(tool).parse_args
     found = [eval_amp_of(args([*argv, '--amp', amp])) for amp in ('bfloat16', 'float32')]
     assert [eval_amp_of(args(argv)), *found] == ['as_trained', 'bfloat16', None]
+
+
+@pytest.mark.parametrize('in_notebook', [False, True])
+def test_bars_are_drawn_on_terminals_alone(in_notebook, monkeypatch):
+    """A kernel's stderr claims to be one."""
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, 'isatty', lambda: True, raising=False)
+    monkeypatch.setattr(sys, 'stderr', stream)
+    monkeypatch.setenv('TERM', 'xterm')
+    for name in ('FORCE_COLOR', 'TTY_COMPATIBLE', 'TTY_INTERACTIVE'):
+        monkeypatch.delenv(name, raising=False)
+    shell = SimpleNamespace(kernel=object() if in_notebook else None)
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, 'IPython', ipython)
+    assert [*track(range(3), 'images', console=stderr_console(), transient=True)] == [0, 1, 2]
+    assert ('images' in stream.getvalue()) != in_notebook

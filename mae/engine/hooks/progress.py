@@ -1,7 +1,6 @@
 """How far a run is, where somebody watches: a live line on a terminal, a bar in a notebook."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from shutil import get_terminal_size
@@ -12,6 +11,7 @@ from mmengine.hooks import Hook
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.fault_tolerance.step_report import StepReport
 from mae.registry import HOOKS
+from mae.utils.command_line import in_notebook
 from mae.visualization.runs.progress import Progress, progress_html, progress_line
 
 _SECONDS = {'terminal': 0.5, 'notebook': 2.0}  # least time between two drawings
@@ -199,9 +199,7 @@ def _display_of(logger: logging.Logger) -> Display | None:
         if isinstance(handler, logging.StreamHandler)
         and not isinstance(handler, logging.FileHandler)
     ]
-    ipython = sys.modules.get('IPython')  # imported by whoever runs in one
-    shell = ipython.get_ipython() if ipython is not None else None
-    if getattr(shell, 'kernel', None) is not None:
+    if in_notebook():
         from IPython.display import HTML, display
 
         return NotebookBar(found, display, HTML)

@@ -1,6 +1,7 @@
+from mae.models.masking.base import Masker
 from mae.models.masking.block import BlockMasker
 from mae.models.masking.grid import GridMasker
 from mae.models.masking.mask import Mask
 from mae.models.masking.random import RandomMasker
 
-__all__ = ['BlockMasker', 'GridMasker', 'Mask', 'RandomMasker']
+__all__ = ['BlockMasker', 'GridMasker', 'Mask', 'Masker', 'RandomMasker']
