@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mae
-from mae.utils.launched import LAUNCHER, die_with_parent, tell_launcher
+from mae.utils.launched import LAUNCHER, die_with_parent, first_to_say, tell_launcher
 
 # Seconds that all processes but the first wait before they print an error: if all of them have it,
-# the first prints it, and the launcher ends the others meanwhile.
+# the first prints it.
 _PATIENCE = 3.0
 
 _OUT_OF_MEMORY = (
@@ -31,8 +31,8 @@ def run_command(main: Callable[[], object], *, stops: bool = False) -> None:
     """Call the `main` of a tool.
 
     What the user can fix (a wrong config, missing data, an unreadable checkpoint, a full disk)
-    is printed as `error: ...` on stderr, and the process ends with status 1; with MAE_TRACEBACK=1
-    the traceback comes first. Ctrl-C ends it with status 130, another signal that a run listens to
+    is printed as `error: ...` on stderr, once on a node, and the process ends with status 1; with
+    MAE_TRACEBACK=1 the traceback comes first. Ctrl-C ends it with status 130, another signal that a run listens to
     with 143. Everything else is a bug and keeps its traceback.
 
     A process of `tools/launch.py` ends without Python's last garbage collection: that takes a
@@ -176,6 +176,10 @@ def _say(line: str) -> None:
     rank = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0)
     if rank:
         time.sleep(_PATIENCE)
-        line = f'[rank {rank}] {line}'
+        line = f'{line} (rank {rank})'
     sys.stdout.flush()
-    print(line, file=sys.stderr, flush=True)
+    # The launcher ends all at the first that fails: not between these two.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+    if first_to_say():
+        print(line, file=sys.stderr, flush=True)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -51,3 +51,19 @@ def tell_launcher(message: str, *, final: bool) -> None:
         told = {'message': message, 'timestamp': int(time.time()), 'final': final}
         with suppress(OSError):  # the disk may be what failed
             Path(path).write_text(json.dumps(told))
+
+
+def first_to_say() -> bool:
+    """Whether this process is to say why the run ends: the first that asks, of those of a node.
+
+    All processes have a mistake in the config, and the system decides which is the first to end.
+    """
+    if not (path := os.environ.get(_ERROR_FILE)):
+        return True
+    try:  # beside the folders of the processes, anew with each start of them
+        (Path(path).parents[1] / 'said').touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -128,7 +128,22 @@ def test_out_of_device_memory(ended):
 def test_other_processes_wait_and_tell_their_rank(ended, monkeypatch):
     monkeypatch.setenv('RANK', '3')
     monkeypatch.setattr(cli, '_PATIENCE', 0.0)
-    assert ended(ValueError('wrong')) == (1, '[rank 3] error: wrong\n')
+    assert ended(ValueError('wrong')) == (1, 'error: wrong (rank 3)\n')
+
+
+@pytest.mark.parametrize(('ranks', 'said'), [('01', 'wrong'), ('10', 'wrong (rank 1)')])
+def test_one_process_of_a_node_says_it(ended, monkeypatch, tmp_path, ranks, said):
+    """Whichever ends first, and anew when they are started again."""
+    monkeypatch.setattr(cli, '_PATIENCE', 0.0)
+    for attempt in range(2):
+        lines = []
+        for rank in ranks:
+            place = tmp_path / f'attempt_{attempt}' / rank
+            place.mkdir(parents=True)
+            monkeypatch.setenv('RANK', rank)
+            monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(place / 'error.json'))
+            lines.append(ended(ValueError('wrong')))
+        assert lines == [(1, f'error: {said}\n'), (1, '')]
 
 
 class Broken:
@@ -187,7 +202,8 @@ print('not reached')
 )
 def test_a_process_of_the_launcher(tmp_path, ends, code, said, told):
     """It ends as any other, with its status, and leaves word of what it cannot mend."""
-    file = tmp_path / 'error.json'
+    file = tmp_path / '0' / 'error.json'
+    file.parent.mkdir()
     env = {**os.environ, 'MAE_LAUNCHER_PID': str(os.getpid()), 'TORCHELASTIC_ERROR_FILE': str(file)}
     result = subprocess.run(
         [sys.executable, '-c', LAUNCHED.format(ends=ends)], env=env, capture_output=True, text=True
