@@ -33,9 +33,9 @@ def run_command(main: Callable[[], object], *, stops: bool = False) -> None:
     """Call the `main` of a tool.
 
     What the user can fix (a wrong config, missing data, an unreadable checkpoint, a full disk)
-    is printed as `error: ...` on stderr, and the process ends with status 1; with MAE_TRACEBACK=1
-    the traceback comes first. Ctrl-C ends it with status 130, another signal that a run listens to
-    with 143. Everything else is a bug and keeps its traceback.
+    is printed as `error: ...` on stderr, once on a node, and the process ends with status 1; with
+    MAE_TRACEBACK=1 the traceback comes first. Ctrl-C ends it with status 130, another signal that
+    a run listens to with 143. Everything else is a bug and keeps its traceback.
 
     A process of `tools/launch.py` ends without Python's last garbage collection: that takes a
     second or more, and the others wait for it.
@@ -178,12 +178,13 @@ def _say(line: str) -> None:
     rank = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0)
     if rank:
         time.sleep(_patience(time.monotonic() - _STARTED, time.process_time()))
-    if not is_first_to_say(line):
-        return
-    if rank:
-        line = f'[rank {rank}] {line}'
+    told = f'{line} (rank {rank})' if rank else line
     sys.stdout.flush()
-    print(line, file=sys.stderr, flush=True)
+    # The launcher ends all at the first that fails: not between these two.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+    if is_first_to_say(line):
+        print(told, file=sys.stderr, flush=True)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _patience(seconds: float, busy: float) -> float:

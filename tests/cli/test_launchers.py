@@ -281,6 +281,7 @@ def test_more_processes_than_samples(images, write_config, work_dir):
     )
     assert result.returncode == 1
     assert 'Traceback' not in result.stderr
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
+    (line,) = [line for line in result.stderr.splitlines() if 'error: ' in line]
+    assert line.startswith('error: ')
     assert 'more processes than samples: 2 and 1' in line
     assert not work_dir.exists()

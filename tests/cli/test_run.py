@@ -128,7 +128,7 @@ def test_out_of_device_memory(ended):
 def test_other_processes_wait_and_tell_their_rank(ended, monkeypatch):
     monkeypatch.setenv('RANK', '3')
     monkeypatch.setattr(cli, '_PATIENCE', 0.0)
-    assert ended(ValueError('wrong')) == (1, '[rank 3] error: wrong\n')
+    assert ended(ValueError('wrong')) == (1, 'error: wrong (rank 3)\n')
 
 
 def test_an_error_of_all_processes_is_one_line(ended, monkeypatch, tmp_path):
@@ -140,7 +140,7 @@ def test_an_error_of_all_processes_is_one_line(ended, monkeypatch, tmp_path):
         monkeypatch.setenv('RANK', rank)
         monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(tmp_path / rank / 'error.json'))
         lines.append(ended(ValueError('wrong')))
-    assert lines == [(1, '[rank 1] error: wrong\n'), (1, ''), (1, '')]
+    assert lines == [(1, 'error: wrong (rank 1)\n'), (1, ''), (1, '')]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,8 @@ print('not reached')
 )
 def test_a_process_of_the_launcher(tmp_path, ends, code, said, told):
     """It ends as any other, with its status, and leaves word of what it cannot mend."""
-    file = tmp_path / 'error.json'
+    file = tmp_path / '0' / 'error.json'
+    file.parent.mkdir()
     env = {**os.environ, 'MAE_LAUNCHER_PID': str(os.getpid()), 'TORCHELASTIC_ERROR_FILE': str(file)}
     result = subprocess.run(
         [sys.executable, '-c', LAUNCHED.format(ends=ends)], env=env, capture_output=True, text=True
