@@ -6,7 +6,7 @@ precision of the forward pass is the runner's to say (`eval_amp`); metrics compu
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.evaluator import Evaluator as MMEvaluator
@@ -18,12 +18,13 @@ from mae.evaluation.evaluator import Evaluator
 from mae.registry import LOOPS
 
 
-@LOOPS.register_module()
-class ValLoop(MMValLoop):
-    """Validation during training, at the batch size of `val_dataloader`."""
+class _InferenceLoop:
+    """What the two loops do in place of mmengine's."""
 
+    _stage: ClassVar[str]  # in the names of hooks, of the model's method and of the losses
+    runner: Any
     evaluator: MMEvaluator
-    val_loss: dict[str, Any]
+    fp16: bool
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -32,48 +33,35 @@ class ValLoop(MMValLoop):
     @torch.inference_mode()
     def run(self) -> dict[str, float]:
         """Evaluate once, all in inference mode, as the metrics' counts are inference tensors."""
-        metrics: dict[str, float] = super().run()
+        metrics: dict[str, float] = super().run()  # type: ignore[misc]
         return metrics
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Evaluate a batch."""
-        hook = self.runner.call_hook
-        hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
+        hook, stage = self.runner.call_hook, self._stage
+        hook(f'before_{stage}_iter', batch_idx=idx, data_batch=data_batch)
         with eval_context(self.runner, data_batch, self.fp16):
-            outputs = self.runner.model.val_step(data_batch)
-        outputs, self.val_loss = _update_losses(outputs, self.val_loss)
+            outputs = getattr(self.runner.model, f'{stage}_step')(data_batch)
+        outputs, losses = _update_losses(outputs, getattr(self, f'{stage}_loss'))
+        setattr(self, f'{stage}_loss', losses)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
-        hook('after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        hook(f'after_{stage}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
 
 
 @LOOPS.register_module()
-class TestLoop(MMTestLoop):
+class ValLoop(_InferenceLoop, MMValLoop):
+    """Validation during training, at the batch size of `val_dataloader`."""
+
+    _stage = 'val'
+
+
+@LOOPS.register_module()
+class TestLoop(_InferenceLoop, MMTestLoop):
     """Testing, at the batch size of `test_dataloader`."""
 
     __test__ = False  # not a test of pytest's
 
-    evaluator: MMEvaluator
-    test_loss: dict[str, Any]
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.evaluator = _evaluator(self.evaluator)
-
-    @torch.inference_mode()
-    def run(self) -> dict[str, float]:
-        """Evaluate once."""
-        metrics: dict[str, float] = super().run()
-        return metrics
-
-    def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Evaluate a batch."""
-        hook = self.runner.call_hook
-        hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
-        with eval_context(self.runner, data_batch, self.fp16):
-            outputs = self.runner.model.test_step(data_batch)
-        outputs, self.test_loss = _update_losses(outputs, self.test_loss)
-        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
-        hook('after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+    _stage = 'test'
 
 
 def eval_context(runner: object, batch: object, fp16: bool = False) -> AbstractContextManager[Any]:

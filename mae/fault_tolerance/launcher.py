@@ -138,8 +138,9 @@ class Agent(LocalElasticAgent):
 
 def _cause(error: ChildFailedError) -> tuple[int, ProcessFailure]:
     """The first failure; torchrun then stops the others, in the same second perhaps."""
+    stopped = (*_STOPPED, -signal.SIGTERM)
     failures = error.failures.items()
-    return min(failures, key=lambda item: (item[1].exitcode in _STOPPED, item[1].timestamp))
+    return min(failures, key=lambda item: (item[1].exitcode in stopped, item[1].timestamp))
 
 
 def _how_it_ended(failure: ProcessFailure) -> str:

@@ -198,9 +198,9 @@ def dense_sheet(views: Sequence[DenseView], names: Sequence[str]) -> Image.Image
             draw.text((_GAP, top + row[0].height + 2), view.caption, INK, font)
         top += used + _GAP
     for line_of in legend:
-        for left, (name, colour) in line_of:
-            draw.rectangle((left, top + 2, left + _CHIP, top + 2 + _CHIP), colour)
-            draw.text((left + _CHIP + 4, top), name, INK, font)
+        for start, (name, colour) in line_of:
+            draw.rectangle((start, top + 2, start + _CHIP, top + 2 + _CHIP), colour)
+            draw.text((start + _CHIP + 4, top), name, INK, font)
         top += line
     return sheet
 

@@ -12,7 +12,7 @@ from mae.visualization.colours import colour_of, css_colour
 _SIDE, _EDGE = 460, 12
 _LINE, _CHIP = 18, 10
 _MOST_NAMES = 20  # of the legend
-_Line = Sequence[tuple[float, tuple[int, str]]]  # left edge, class and its name
+_Line = list[tuple[float, tuple[int, str]]]  # left edge, class and its name
 
 
 def scatter_chart(

@@ -77,8 +77,8 @@ def picture_sheet(
             for line, (words, ink) in enumerate(((cell.caption, INK), (cell.mistake, ORANGE))):
                 place = (x, y + height + 1 + line * _LINE)
                 draw.text(place, fit_text(words, width, font), ink, font)
-    for number, line in enumerate(lines):
-        draw.text((_GAP, bottom + number * _LINE - 2), line, SOFT, font)
+    for number, words in enumerate(lines):
+        draw.text((_GAP, bottom + number * _LINE - 2), words, SOFT, font)
     return sheet
 
 

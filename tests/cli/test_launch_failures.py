@@ -6,6 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mae.fault_tolerance.launcher import _cause
 
 LAUNCH = Path(__file__).resolve().parents[2] / 'tools' / 'launch.py'
 PLACE = ['--nnodes=1', '--rdzv-backend=c10d', '--rdzv-endpoint=127.0.0.1:0', '--nproc-per-node=2']
@@ -36,6 +41,15 @@ def test_the_last_line_is_that_of_the_process_and_a_frozen_one_is_not_waited_for
     assert result.stderr.splitlines()[-1] == 'error: no such file'
     assert 'Traceback' not in result.stderr
     assert seconds < 25  # torchrun waits 30 for a frozen process
+
+
+@pytest.mark.parametrize('exit_code', [-signal.SIGTERM, 143])
+def test_a_process_that_was_stopped_for_another_is_no_cause(exit_code):
+    failures = {
+        2: SimpleNamespace(exitcode=exit_code, timestamp=4),
+        0: SimpleNamespace(exitcode=1, timestamp=5),
+    }
+    assert _cause(SimpleNamespace(failures=failures)) == (0, failures[0])
 
 
 def test_a_killed_process_is_told(tmp_path):

@@ -30,7 +30,7 @@ from mae.visualization.runs.record import RunFacts, picture_path, read_record, w
 from mae.visualization.sheets import contact_sheet
 
 _SHARE = 0.002  # of the images of a run that the features may cost, as training does
-_COST = 0.6  # of an image's training: the encoder forward on all of its patches
+_COST = 0.9  # of an image's training, in a small model: the encoder forward on all of its patches
 _FEWEST = 32  # samples
 _REST = 400  # times what a page took to make, until the next: .25 % of the time
 
@@ -145,7 +145,7 @@ class RunReportHook(Hook):
         needed = knn_size(len(classes))
         fewest = max(_FEWEST, needed if needed <= self.num_samples else 0)
         most = _SHARE / _COST * facts.images_per_step * runner.max_iters
-        count = round(min(max(most / fewest, 2), self.num_looks))
+        count = int(min(max(most / fewest, 2), self.num_looks))
         size = min(self.num_samples, max(round(most / count), fewest))
         self._size = min(max(size, self.num_images), len(dataset))
         if not self._size:

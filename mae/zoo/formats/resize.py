@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mae.models.layers.patches import adapt_patch_channels, resize_patch_weight
 from mae.models.layers.pos_embed import describe_resampling, resample_pos_embed
-from mae.zoo.formats.architecture import architecture_of
+from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.metadata import Facts
 
 
@@ -41,14 +41,8 @@ def resize(
         ValueError: a size is no positive whole number, the image is no whole number of patches, the
             old grid is unknown, or a decoder, which predicts patches, would have to predict others.
     """
-    if isinstance(img_size, int):
-        img_size = (img_size, img_size)
-    if img_size is not None and not _are_whole(img_size, 2):
-        raise ValueError(f'the image size is two whole numbers, height and width, not {img_size!r}')
+    _require_sizes(img_size, patch_size, in_channels)
     found = architecture_of(weights, path)
-    for name, value in (('patch size', patch_size), ('number of channels', in_channels)):
-        if value is not None and not (_are_whole([value], 1) and value > 0):
-            raise ValueError(f'the {name} must be positive, not {value!r}')
     p, C = patch_size or found.patch_size, in_channels or found.in_channels
     fitted, lines = dict(weights), []
     if (p, C) != (found.patch_size, found.in_channels):
@@ -67,11 +61,34 @@ def resize(
         )
     if img_size is None:
         return fitted, facts, lines
-    if min(img_size) < 1 or img_size[0] % p or img_size[1] % p:
-        raise ValueError(
-            f'--img-size {img_size[0]}x{img_size[1]} is no whole number of {p}x{p} patches'
-        )
-    grid = (img_size[0] // p, img_size[1] // p)
+    grid, old = _new_grid(img_size, p), _old_grid(facts, found, path)
+    for name in ('encoder.pos_embed', 'decoder.pos_embed'):
+        if name in fitted:
+            fitted[name] = resample_pos_embed(
+                weights[name], grid, found.num_prefix_tokens, old, antialias=pos_antialias
+            )
+            lines.append(describe_resampling(name, weights[name], fitted[name], pos_antialias))
+    return fitted, {**facts, 'grid_size': list(grid)}, lines
+
+
+def _require_sizes(img_size: Any, patch_size: Any, in_channels: Any) -> None:
+    if img_size is not None and not isinstance(img_size, int) and not _are_whole(img_size, 2):
+        raise ValueError(f'the image size is two whole numbers, height and width, not {img_size!r}')
+    for name, value in (('patch size', patch_size), ('number of channels', in_channels)):
+        if value is not None and not (_are_whole([value], 1) and value > 0):
+            raise ValueError(f'the {name} must be positive, not {value!r}')
+
+
+def _new_grid(img_size: int | tuple[int, int], p: int) -> tuple[int, int]:
+    """Rows and columns of patches of side p."""
+    H, W = (img_size, img_size) if isinstance(img_size, int) else img_size
+    if min(H, W) < 1 or H % p or W % p:
+        raise ValueError(f'--img-size {H}x{W} is no whole number of {p}x{p} patches')
+    return H // p, W // p
+
+
+def _old_grid(facts: Facts, found: Architecture, path: object) -> tuple[int, int] | None:
+    """Rows and columns of the weights' positions; None is a square of them."""
     old = tuple(facts['grid_size']) if 'grid_size' in facts else None
     if old is None and math.isqrt(found.num_patches) ** 2 != found.num_patches:
         raise ValueError(
@@ -80,13 +97,7 @@ def resize(
         )
     if old is not None and math.prod(old) != found.num_patches:
         raise ValueError(f'{path} has {found.num_patches} patches, and grid_size is {old}')
-    for name in ('encoder.pos_embed', 'decoder.pos_embed'):
-        if name in fitted:
-            fitted[name] = resample_pos_embed(
-                weights[name], grid, found.num_prefix_tokens, old, antialias=pos_antialias
-            )
-            lines.append(describe_resampling(name, weights[name], fitted[name], pos_antialias))
-    return fitted, {**facts, 'grid_size': list(grid)}, lines
+    return old
 
 
 def _are_whole(values: Any, count: int) -> bool:
