@@ -4,9 +4,12 @@ The root of the sources is the repository, so that a relative link leads to the 
 site and where the repository is read.
 """
 
+import inspect
+import os
 import re
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 
 from docutils import nodes
 from sphinx import addnodes
@@ -32,8 +35,12 @@ include_patterns = [
 exclude_patterns = ['build', 'data', 'work_dirs', 'mae', 'tests', 'tools', '.*', '*.egg-info']
 extensions = [
     *('myst_parser', 'sphinx_copybutton', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon'),
-    'sphinx.ext.viewcode',
 ]
+# The address of the repository, which Read the Docs knows: there objects link to their source.
+REPOSITORY = os.environ.get('READTHEDOCS_GIT_CLONE_URL', '').removesuffix('.git')
+COMMIT = os.environ.get('READTHEDOCS_GIT_COMMIT_HASH', 'HEAD')
+if REPOSITORY:
+    extensions.append('sphinx.ext.linkcode')
 myst_heading_anchors = 4
 myst_html_meta = {'description': 'Masked autoencoders on PyTorch and mmengine, from configs'}
 default_role = 'code'
@@ -118,6 +125,20 @@ def lead_to_reference(app: Sphinx, doctree: nodes.document) -> None:
             link.replace_self(new)
         elif path.is_dir():
             link.replace_self(link.children)
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """The address of an object's lines in the repository."""
+    try:
+        found = resolve_name(f'{info["module"]}:{info["fullname"]}')
+        path = Path(inspect.getsourcefile(inspect.unwrap(found)) or '')
+        lines, first = inspect.getsourcelines(found)
+    except (AttributeError, TypeError, OSError):  # attributes and constants have no lines
+        return None
+    if not path.is_relative_to(ROOT):
+        return None
+    last = first + len(lines) - 1
+    return f'{REPOSITORY}/blob/{COMMIT}/{path.relative_to(ROOT)}#L{first}-L{last}'
 
 
 def setup(app: Sphinx) -> None:

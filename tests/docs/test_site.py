@@ -48,6 +48,18 @@ def conf(api_pages):
     return module
 
 
+def test_an_object_links_to_its_lines(conf, monkeypatch):
+    monkeypatch.setattr(conf, 'REPOSITORY', 'https://example.com/mae')
+    monkeypatch.setattr(conf, 'COMMIT', 'abc')
+    info = {'module': 'mae.models.heads.linear', 'fullname': 'LinearHead'}
+    link = conf.linkcode_resolve('py', info)
+    found = re.fullmatch(r'https://example.com/mae/blob/abc/(\S+)#L(\d+)-L\d+', link)
+    lines = (ROOT / found[1]).read_text().splitlines()
+    assert any('class LinearHead' in line for line in lines[int(found[2]) - 1 :][:3])
+    for name in ('LinearHead.none', 'Tensor'):  # no such attribute; another library's
+        assert conf.linkcode_resolve('py', info | {'fullname': name}) is None
+
+
 def test_every_page_is_in_the_navigation(conf):
     door = ROOT / f'{conf.root_doc}.md'
     text = conf.navigation(door.read_text())
