@@ -17,7 +17,7 @@ stamp_docs := $(VENV)/.stamp-docs
 sources := $(wildcard mae tools tests configs docs) setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check lint format type law docs clean
+.PHONY: help demo test faults check lint format type law docs tutorials clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,9 @@ law: $(stamp) ## The import law
 docs: $(stamp_docs) ## The tables of the pages, and the site in build/docs
 	$(bin)/python docs/zoo.py
 	$(bin)/sphinx-build --fail-on-warning --keep-going --quiet -c docs -d build/doctrees . build/docs
+
+tutorials: $(stamp_docs) ## Execute the tutorials anew and keep what they show, minutes; ARGS=pretrain
+	OMP_NUM_THREADS=1 $(bin)/python docs/tutorials.py $(ARGS)
 
 clean: ## Remove build leftovers and caches; .venv, data and work_dirs stay
 	rm -rf build docs/api dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

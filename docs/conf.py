@@ -29,13 +29,14 @@ language = 'en'
 
 root_doc = 'docs/en/overview'
 include_patterns = [
-    *('docs/en/**.md', 'docs/api/**.rst', 'configs/**/README.md'),
+    *('docs/en/**.md', 'docs/en/tutorials/*.ipynb', 'docs/api/**.rst', 'configs/**/README.md'),
     *('README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'),
 ]
 exclude_patterns = ['build', 'data', 'work_dirs', 'mae', 'tests', 'tools', '.*', '*.egg-info']
 extensions = [
-    *('myst_parser', 'sphinx_copybutton', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon'),
+    *('myst_nb', 'sphinx_copybutton', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon'),
 ]
+nb_execution_mode = 'off'  # `make tutorials` has executed them
 # The address of the repository, which Read the Docs knows: there objects link to their source.
 REPOSITORY = os.environ.get('READTHEDOCS_GIT_CLONE_URL', '').removesuffix('.git')
 COMMIT = os.environ.get('READTHEDOCS_GIT_COMMIT_HASH', 'HEAD')
@@ -68,7 +69,7 @@ copybutton_exclude = '.linenos, .gp'
 
 _LIST = '## All pages'
 _ENTRY = re.compile(r'^ *- (?:([\w ]+): )?', re.MULTILINE)
-_LINK = re.compile(r'\[[^\]]+\]\(([^)#]+\.md)\)')
+_LINK = re.compile(r'\[[^\]]+\]\(([^)#]+\.(?:md|ipynb))\)')
 
 
 def navigation(text: str) -> str:

@@ -15,14 +15,13 @@ from typing import TypeVar
 
 import torch
 from mmengine.config import Config
-from rich.progress import track
 from torch import Tensor, nn
 
 from mae.apis.device import resolve_device
 from mae.apis.images import NamedImage, Picture, Pictures, ReadImage, decoded_bits, name_images
 from mae.apis.zoo import LoadedModel, load_model
 from mae.evaluation.checks import is_count
-from mae.utils.command_line import EvalAmp, stderr_console
+from mae.utils.command_line import EvalAmp, progress_bar
 from mae.utils.errors import DataError
 from mae.utils.precision import EvalPrecision
 
@@ -118,8 +117,7 @@ class Inferencer:
             number = -(-len(named) // self.batch_size)
         chunks = _chunked(named, self.batch_size)
         if self.progress and number != 1:
-            console = stderr_console()
-            yield from track(chunks, 'images', total=number, console=console, transient=True)
+            yield from progress_bar(chunks, 'images', number)
         else:
             yield from chunks
 

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from PIL import Image
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -21,7 +20,7 @@ from mae.apis.zoo import load_model
 from mae.engine import Runner
 from mae.evaluation import PerClass
 from mae.evaluation.checks import is_count
-from mae.utils.command_line import stderr_console
+from mae.utils.command_line import progress_bar
 from mae.utils.errors import ConfigError, DataError, NonFiniteError
 from mae.utils.text import printable
 from mae.visualization.panels import as_pixels
@@ -92,8 +91,7 @@ class TestImages:
             NonFiniteError: logits are NaN or infinite.
         """
         model, precision = self.classifier.model, self.classifier.precision
-        console = stderr_console()
-        for batch in track(self.loader, 'test images', console=console, transient=True):
+        for batch in progress_bar(self.loader, 'test images'):
             with torch.no_grad(), precision.autocast():
                 (output,) = model(**model.data_preprocessor(batch, False), mode='predict')
             if not output['logits'].isfinite().all():

@@ -14,7 +14,8 @@ from torch import Tensor
 from mae.apis.images import read_images
 from mae.models.targets.pixel import PatchStats
 from mae.visualization.model_panels import model_panels, why_no_pictures
-from mae.visualization.panels import Panel, contact_sheet
+from mae.visualization.panels import Panel
+from mae.visualization.sheets import contact_sheet
 
 
 @torch.inference_mode()

@@ -3,12 +3,11 @@
 import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, TypeVar, get_args
 
-if TYPE_CHECKING:
-    from rich.console import Console
+_Item = TypeVar('_Item')
 
 # Number formats of training, of evaluation, and of float32 products; see `mae.utils.precision`.
 Amp = Literal['bfloat16', 'float16']
@@ -82,14 +81,21 @@ def say_reading(config: str) -> None:
         print(f'reading {config}', flush=True)
 
 
-def stderr_console() -> 'Console':
-    """Where bars of progress are drawn: on a terminal, and nowhere else."""
-    from rich.console import Console
+def progress_bar(items: Iterable[_Item], what: str, total: int | None = None) -> Iterable[_Item]:
+    """The items, with a bar on stderr where that is a terminal; it is gone when they are done.
 
-    # In a notebook rich would leave an empty output, and ask for ipywidgets.
-    return Console(
-        stderr=True, force_jupyter=False, force_terminal=False if in_notebook() else None
-    )
+    Args:
+        what: name of the items.
+        total: number of the items; None takes their length, if they have one.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    if in_notebook():  # where rich leaves empty outputs behind
+        return items
+    console = Console(stderr=True)
+    is_off = not console.is_terminal
+    return track(items, what, total, console=console, transient=True, disable=is_off)
 
 
 def in_notebook() -> bool:

@@ -1,6 +1,6 @@
 """What a notebook shows and a file keeps: pictures of pixels (Pillow) and drawings (SVG)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Drawing:
     """
 
     title: str
-    svg: str
+    svg: str = field(repr=False)
     note: str = ''
 
     def _repr_html_(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -18,7 +19,6 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mae.utils.command_line import stderr_console
 from mae.utils.errors import CheckpointError
 from mae.utils.suggest import nearest
 from mae.zoo.address import check_address, names_in
@@ -123,7 +123,7 @@ def _verdict(remote: Remote) -> str:
 def _progress_bar(name: str) -> Iterator[ProgressCallback]:
     columns = TextColumn('{task.description}'), BarColumn(), DownloadColumn()
     rate = TransferSpeedColumn(), TimeRemainingColumn()
-    with Progress(*columns, *rate, console=stderr_console()) as bar:
+    with Progress(*columns, *rate, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=None, visible=False)
 
         def show(done: int, total: int | None) -> None:

@@ -63,9 +63,10 @@ def test_an_object_links_to_its_lines(conf, monkeypatch):
 def test_every_page_is_in_the_navigation(conf):
     door = ROOT / f'{conf.root_doc}.md'
     text = conf.navigation(door.read_text())
-    listed = re.findall(r'^(/?[\w/.-]+\.md)$', text, re.M)
+    listed = re.findall(r'^(/?[\w/.-]+\.(?:md|ipynb))$', text, re.M)
     found = {(ROOT / page[1:] if page[0] == '/' else door.parent / page) for page in listed}
     wanted = {*(ROOT / 'docs/en').rglob('*.md'), *(ROOT / 'configs').rglob('README.md')}
+    wanted |= {*(ROOT / 'docs/en/tutorials').glob('*.ipynb')}
     assert {path.resolve() for path in found} >= wanted - {door}
     assert text.count(':caption: ') > 8
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rich.progress import track
 
-from mae.utils.command_line import eval_amp_of, parse, stderr_console
+from mae.utils.command_line import eval_amp_of, parse, progress_bar
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -99,5 +98,13 @@ def test_bars_are_drawn_on_terminals_alone(in_notebook, monkeypatch):
     shell = SimpleNamespace(kernel=object() if in_notebook else None)
     ipython = SimpleNamespace(get_ipython=lambda: shell)
     monkeypatch.setitem(sys.modules, 'IPython', ipython)
-    assert [*track(range(3), 'images', console=stderr_console(), transient=True)] == [0, 1, 2]
+    assert [*progress_bar(range(3), 'images')] == [0, 1, 2]
     assert ('images' in stream.getvalue()) != in_notebook
+
+
+def test_no_bar_in_a_file(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, 'stderr', stream)
+    monkeypatch.delenv('FORCE_COLOR', raising=False)
+    assert [*progress_bar(iter(range(3)), 'images', 3)] == [0, 1, 2]
+    assert stream.getvalue() == ''
