@@ -6,7 +6,6 @@ import resource
 import shutil
 from collections import namedtuple
 from email.message import Message
-from pathlib import Path
 from urllib.request import Request
 
 import pytest
@@ -267,7 +266,9 @@ def test_two_processes_fetch_it_once(server, tmp_path):
     remote = Remote(f'{server.url}/gated/{NAME}', Checksum('sha256', server.sha256))
     ours, theirs = FORK.Pipe()
     first, second = (
-        FORK.Process(target=download, args=(remote, tmp_path), kwargs={'say': theirs.send}, daemon=True)
+        FORK.Process(
+            target=download, args=(remote, tmp_path), kwargs={'say': theirs.send}, daemon=True
+        )
         for _ in range(2)
     )
     first.start()
