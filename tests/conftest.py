@@ -1,22 +1,22 @@
 """Every test starts alike: one thread (several tests run at once) and the same seeds."""
 
-import random
+import gc
 
-import numpy as np
 import pytest
 import torch
+
+from mae.utils.seeding import seed_generators
 
 torch.set_num_threads(1)
 # autograd starts threads for other devices at its first use in a process, and with them no fork of
 # the process can use it. There are such devices once torch.compile is loaded, but not here.
 torch.ones(1, requires_grad=True).sum().backward()
+gc.disable()  # until all tests are imported: in what is imported there is no garbage to look for
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
+    seed_generators(0)
 
 
 # Where something was compiled or exported, autograd refuses to work in a forked process.
@@ -25,3 +25,8 @@ _LAST = ('test_onnx_export.py', 'test_inference.py')
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name in _LAST)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # a forked process that looked through the modules would copy their pages
+    gc.enable()

@@ -1,4 +1,7 @@
-"""Import paths from before modules moved give the very modules that took their place."""
+"""Import paths from before modules moved give the very modules that took their place.
+
+And both paths of a function that has the name of its module give the function.
+"""
 
 import subprocess
 import sys
@@ -47,8 +50,8 @@ def run(*codes):
     subprocess.run([sys.executable, '-c', '\n'.join(lines)], check=True)
 
 
-def test_old_paths():
-    run(each_old_path(), folded_files(), names_that_went_elsewhere())
+def test_import_paths():
+    run(each_old_path(), folded_files(), names_that_went_elsewhere(), *both_paths_in_any_order())
 
 
 def each_old_path():
@@ -74,3 +77,13 @@ def names_that_went_elsewhere():
         for name, (room, _, new) in ((n, place.rpartition('.')) for n, place in names.items())
     ]
     return '\n'.join(lines)
+
+
+def both_paths_in_any_order():
+    """The function, not the module, whichever is imported first."""
+    imports = [
+        'from mae.apis import reconstruct as a',
+        'from mae.apis.reconstruct import reconstruct as b',
+    ]
+    for order in (imports, imports[::-1]):
+        yield '\n'.join([*order, 'assert a is b and callable(a)'])

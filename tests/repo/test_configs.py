@@ -9,6 +9,7 @@ import struct
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -275,11 +276,26 @@ def test_bases_exist_and_are_used():
     assert used - {leaf.resolve() for leaf in LEAVES} == {base.resolve() for base in BASES}
 
 
+@pytest.fixture(scope='module')
+def on_meta():
+    """on_meta(config) is the model, without memory; built once for all leaves that have it."""
+    built = {}
+
+    def build(config: ConfigDict) -> torch.nn.Module:
+        if (key := str(config)) not in built:
+            with torch.device('meta'):
+                built[key] = MODELS.build(config)
+        return built[key]
+
+    return build
+
+
 @pytest.mark.parametrize(
     'path', [*LEAVES, *METAFILES], ids=lambda path: name(path.with_name(path.stem))
 )
-def test_linter(path):
+def test_linter(path, on_meta, monkeypatch):
     """Loads, builds, and keeps the batch, length, model, lr rule and decay keys of its name."""
+    monkeypatch.setattr('mae.config.lint.MODELS', SimpleNamespace(build=on_meta))
     assert [str(violation) for violation in lint(path)] == []
 
 
@@ -403,10 +419,9 @@ def test_recipe_is_kept(path):
 
 
 @parametrize_in1k
-def test_model_has_the_published_size(path):
+def test_model_has_the_published_size(path, on_meta):
     cfg = load(path)
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
+    model = on_meta(cfg.model)
     encoder = cfg.model.encoder
     parameters = sum(p.numel() for p in model.parameters())
     promised = parse(path)
@@ -660,6 +675,24 @@ class Snapshot(Hook):
         self.weights = {key: value.clone() for key, value in runner.model.state_dict().items()}
 
 
+def content(cfg: Config) -> str:
+    """What a run does; leaves that differ in size or length alone have the same twin."""
+    return str({key: cfg[key] for key in sorted(cfg) if key not in ('work_dir', 'experiment_name')})
+
+
+@pytest.fixture(scope='module')
+def train_once():
+    """train_once(cfg): see `run`; a run is a function of its config, and made once for each."""
+    results = {}
+
+    def call(cfg: Config) -> tuple[set[str], set[str]]:
+        if (key := content(cfg)) not in results:
+            results[key] = run(cfg)
+        return results[key]
+
+    return call
+
+
 def run(cfg: Config) -> tuple[set[str], set[str]]:
     """Train; the names of all weights that moved, and of those that should."""
     runner, snapshot = Runner.from_cfg(cfg), Snapshot()
@@ -668,6 +701,7 @@ def run(cfg: Config) -> tuple[set[str], set[str]]:
     after = runner.model.state_dict()
     assert all(value.isfinite().all() for value in after.values())
     trained = {key for key, param in runner.model.named_parameters() if param.requires_grad}
+    assert (Path(cfg.work_dir) / 'epoch_1.pth').is_file()
     return {key for key in after if not torch.equal(snapshot.weights[key], after[key])}, trained
 
 
@@ -675,11 +709,16 @@ def run(cfg: Config) -> tuple[set[str], set[str]]:
 def pretrained(photos, tmp_path_factory):
     """The checkpoint that a leaf starts from: of a pre-trained twin."""
 
+    trained = {}
+
     @cache
     def train_twin(leaf: Path) -> Path:
         work_dir = tmp_path_factory.mktemp('pretrain')
-        train(twin(leaf, photos, work_dir))
-        return work_dir / 'epoch_1.pth'
+        cfg = twin(leaf, photos, work_dir)
+        if (key := content(cfg)) not in trained:
+            train(cfg)
+            trained[key] = work_dir / 'epoch_1.pth'
+        return trained[key]
 
     def checkpoint(path: Path) -> Path:
         promised = parse(path)
@@ -699,11 +738,11 @@ def pretrained(photos, tmp_path_factory):
 
 @pytest.mark.parametrize('path', TWINS, ids=name)
 @pytest.mark.usefixtures('_quick_config')
-def test_twin_steps(path, photos, pretrained, tmp_path):
+def test_twin_steps(path, photos, pretrained, train_once, tmp_path):
     promised, cfg = parse(path), twin(path, photos, tmp_path)
     if promised.job in ('ft', 'linear'):
         cfg.load_from = str(pretrained(path))
-    moved, trained = run(cfg)
+    moved, trained = train_once(cfg)
     statistics = {key for key in moved if key.startswith('head.fc_norm.') and 'linear' in path.stem}
     assert moved - statistics == trained
     encoder = {key for key in trained if key.startswith('encoder.')}
@@ -716,7 +755,6 @@ def test_twin_steps(path, photos, pretrained, tmp_path):
     else:
         assert ('encoder.pos_embed' in encoder) == (promised.job is not None)
         assert {'encoder.cls_token', 'encoder.patch_embed.proj.weight'} <= encoder
-    assert (tmp_path / 'epoch_1.pth').is_file()
 
 
 @pytest.mark.parametrize('path', TESTED, ids=name)

@@ -23,6 +23,7 @@ SOURCES = [
     *('README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CITATION.cff'),
     'model-index.yml',
 ]
+DEMO = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 MIM = """
 import json, subprocess, sys
 from mim.commands.download import download
@@ -76,7 +77,7 @@ def checkout_files(*folders):
 
 
 def run_python(code, path, cwd):
-    env = {**os.environ, 'PYTHONPATH': str(path)}
+    env = {**os.environ, 'PYTHONPATH': str(path), 'OMP_NUM_THREADS': '1'}
     return subprocess.run(
         [sys.executable, '-c', code], cwd=cwd, env=env, capture_output=True, text=True
     )
@@ -126,13 +127,6 @@ def test_sdist_holds_what_a_build_and_the_tests_need(distributions):
     assert wanted | {'setup.py', 'pyproject.toml', 'requirements.txt', 'LICENSE'} <= names
 
 
-def test_installed_wheel_imports_outside_the_checkout(installed_wheel, tmp_path):
-    result = run_python(
-        'import mae; print(mae.__file__, mae.__version__)', installed_wheel, tmp_path
-    )
-    assert result.stdout.split() == [str(installed_wheel / 'mae/__init__.py'), __version__]
-
-
 def test_opencv_that_does_not_load_says_in_one_line_what_to_do(tmp_path):
     reason = 'libGL.so.1: cannot open shared object file: No such file or directory'
     (tmp_path / 'cv2.py').write_text(f'raise ImportError({reason!r})\n')
@@ -146,32 +140,44 @@ def test_opencv_that_does_not_load_says_in_one_line_what_to_do(tmp_path):
     assert last.endswith('opencv-python-headless')
 
 
-def test_installed_wheel_trains_the_demo(installed_wheel, tmp_path):
-    config = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
+@pytest.fixture(scope='module')
+def outside(installed_wheel, tmp_path_factory):
+    """(folder, lines): what one process printed outside the checkout, with the wheel installed.
+
+    It says what it imports, reads two configs that inherit the wheel's, and trains the demo.
+    """
+    folder = tmp_path_factory.mktemp('outside')
+    code = 'import mae; print(mae.__file__, mae.__version__)\nfrom mae.apis import load_config\n'
+    bases = ['vit-base-p16_ft-8xb128-amp-coslr-100e_in1k', 'mae::_base_/default_runtime.py']
+    for number, base in enumerate(bases):
+        (folder / f'mine{number}.py').write_text(f'_base_ = {base!r}\nbase_lr = 0.5\n')
+        code += f"c = load_config('mine{number}.py'); print(c.base_lr, c.resume)\n"
     options = ['train_cfg.max_epochs=1', 'param_scheduler.warmup_epochs=0']
     options += ['model.encoder.arch.embed_dim=16', 'model.encoder.arch.depth=1']
-    tool = installed_wheel / 'mae/.mim/tools/train.py'
-    result = subprocess.run(
-        [sys.executable, str(tool), config, '--work-dir', 'run', '--cfg-options', *options],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(installed_wheel), 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-    )
+    words = [DEMO, '--work-dir', 'run', '--cfg-options', *options]
+    tool = str(installed_wheel / 'mae/.mim/tools/train.py')
+    code += f'import runpy, sys; sys.argv = {[tool, *words]}\n'
+    code += f"runpy.run_path({tool!r}, run_name='__main__')\n"
+    result = run_python(code, installed_wheel, folder)
     assert result.returncode == 0, result.stderr[-4000:]
-    assert (tmp_path / 'run/epoch_1.pth').is_file()
-    logged = (tmp_path / 'run' / f'{config}.py').read_text()
+    return folder, result.stdout.splitlines()
+
+
+def test_installed_wheel_imports_outside_the_checkout(outside, installed_wheel):
+    _, lines = outside
+    assert lines[0].split() == [str(installed_wheel / 'mae/__init__.py'), __version__]
+
+
+def test_a_config_outside_inherits_one_of_the_installed_wheel(outside):
+    _, lines = outside
+    assert lines[1:3] == ['0.5 False'] * 2
+
+
+def test_installed_wheel_trains_the_demo(outside):
+    folder, _ = outside
+    assert (folder / 'run/epoch_1.pth').is_file()
+    logged = (folder / 'run' / f'{DEMO}.py').read_text()
     assert 'max_epochs=1' in logged
-
-
-def test_a_config_outside_inherits_one_of_the_installed_wheel(installed_wheel, tmp_path):
-    bases = ['vit-base-p16_ft-8xb128-amp-coslr-100e_in1k', 'mae::_base_/default_runtime.py']
-    code = 'from mae.apis import load_config\n'
-    for number, base in enumerate(bases):
-        (tmp_path / f'mine{number}.py').write_text(f'_base_ = {base!r}\nbase_lr = 0.5\n')
-        code += f"c = load_config('mine{number}.py'); print(c.base_lr, c.resume)\n"
-    result = run_python(code, installed_wheel, tmp_path)
-    assert result.stdout.split() == ['0.5', 'False'] * 2, result.stderr
 
 
 # Not imported here: it reads the installed distributions at once, and makes a folder in the user's

@@ -1,17 +1,13 @@
 """What a package exports is what its name says: no function is hidden by the module it lives in."""
 
 import pkgutil
-import subprocess
-import sys
 from importlib import import_module
 from inspect import ismodule
-from pathlib import Path
 
 import pytest
 
 import mae
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ['mae', *(m.name for m in pkgutil.walk_packages(mae.__path__, 'mae.') if m.ispkg)]
 PUBLIC = ['apis', 'datasets', 'datasets.transforms', 'engine', 'evaluation', 'models']
 EXPORTED = {
@@ -63,17 +59,3 @@ def test_exported_names_stay(room):
     assert all(hasattr(package, name) for name in package.__all__)
     parts = {name for name in package.__all__ if ismodule(getattr(package, name))}
     assert all(hasattr(getattr(package, part), '__path__') or part == 'loops' for part in parts)
-
-
-def test_both_imports_give_the_function_in_any_order():
-    imports = [
-        'from mae.apis import reconstruct as a',
-        'from mae.apis.reconstruct import reconstruct as b',
-    ]
-    # Each order in a fork of a process that has done the imports that take long.
-    code = 'import os, mmengine.runner, torch, torchvision\n'
-    for order in (imports, imports[::-1]):
-        trial = '; '.join([*order, 'assert a is b and callable(a)'])
-        code += f'if not os.fork():\n    {trial}; os._exit(0)\nassert os.wait()[1] == 0\n'
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

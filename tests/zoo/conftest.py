@@ -18,6 +18,10 @@ BASE = SimpleNamespace(
     img_size=224, patch=16, channels=3, dim=768, depth=12, heads=12, hidden=3072,
     decoder_dim=512, decoder_depth=8, decoder_heads=16, decoder_hidden=2048, classes=7,
 )  # fmt: skip
+# As deep and with as many heads as ViT-B, within a test's time.
+NARROW = SimpleNamespace(
+    **{**vars(BASE), 'dim': 96, 'hidden': 384, 'decoder_dim': 64, 'decoder_hidden': 256}
+)
 # Not square, which timm's ViT and our own know.
 WIDE = SimpleNamespace(**{**vars(SMALL), 'img_size': (8, 20)})
 MASK_RATIO = 0.75
@@ -277,7 +281,7 @@ def peers():
 @pytest.fixture(scope='session')
 def sizes():
     """Sizes of models by name."""
-    return {'small': SMALL, 'base': BASE, 'wide': WIDE}
+    return {'small': SMALL, 'base': BASE, 'narrow': NARROW, 'wide': WIDE}
 
 
 @pytest.fixture(scope='session')

@@ -1,13 +1,11 @@
 """Whatever the server does, a file under its final name is whole and what was published."""
 
+import multiprocessing
 import os
 import resource
 import shutil
-import subprocess
-import sys
 from collections import namedtuple
 from email.message import Message
-from pathlib import Path
 from urllib.request import Request
 
 import pytest
@@ -20,7 +18,7 @@ from mae.zoo.transfer import Patience
 
 from .server import serve
 
-ROOT = Path(__file__).parents[2]
+FORK = multiprocessing.get_context('fork')
 NAME = 'file.pth'
 PART, LICENSE = f'.{NAME}.part', f'{NAME}.LICENSE.txt'
 
@@ -265,23 +263,25 @@ def test_only_https(url, tmp_path):
 
 
 def test_two_processes_fetch_it_once(server, tmp_path):
-    code = (
-        'import sys; from pathlib import Path; from mae.zoo.download import Remote, download; '
-        'from mae.zoo.checksum import Checksum; '
-        'download(Remote(sys.argv[1], Checksum("sha256", sys.argv[2])), Path(sys.argv[3]), '
-        'say=lambda line: print(line, flush=True))'
+    remote = Remote(f'{server.url}/gated/{NAME}', Checksum('sha256', server.sha256))
+    ours, theirs = FORK.Pipe()
+    first, second = (
+        FORK.Process(
+            target=download, args=(remote, tmp_path), kwargs={'say': theirs.send}, daemon=True
+        )
+        for _ in range(2)
     )
-    url = f'{server.url}/gated/{NAME}'
-    command = [sys.executable, '-c', code, url, server.sha256, str(tmp_path)]
-    env = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    first = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    first.start()
     assert server.started.wait(60)  # half of it is there
-    second = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
-    assert f'another process is fetching {NAME}' in second.stdout.readline()
+    while ours.poll():  # what the first has said
+        ours.recv()
+    second.start()
+    assert ours.poll(60)
+    assert f'another process is fetching {NAME}' in ours.recv()
     server.gate.set()
     for process in (first, second):
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+        process.join(60)
+        assert process.exitcode == 0
     assert (tmp_path / NAME).read_bytes() == server.data
     assert names(tmp_path) == {NAME, LICENSE}
     assert server.requests['gated'] == 1

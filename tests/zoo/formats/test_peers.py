@@ -3,6 +3,8 @@
 The figures: `pytest tests/zoo/formats/test_peers.py -rP`.
 """
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -47,8 +49,9 @@ def load_back(peer, size, exported, before):
     return model
 
 
-@pytest.mark.parametrize('size', ['small', 'base'])
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize(
+    ('name', 'size'), [*product(NAMES, ('small', 'narrow')), ('transformers', 'base')]
+)
 @torch.inference_mode()
 def test_there_and_back(name, size, peers, sizes, fill, our_mae, tmp_path, request):
     peer, size = peers[name], sizes[size]
@@ -60,7 +63,7 @@ def test_there_and_back(name, size, peers, sizes, fill, our_mae, tmp_path, reque
     found, report = load(model, source)
     assert not report.missing
     assert not report.unexpected
-    images = torch.randn(1 if size.dim > 99 else 3, size.channels, *model.encoder.img_size)
+    images = torch.randn(1 if size.img_size > 99 else 3, size.channels, *model.encoder.img_size)
     noise = torch.rand(len(images), model.encoder.pos_embed.shape[1] - 1)
     out = model.reconstruct(images, noise)
     ours = dict(loss=out['loss'], pred=out['pred'], tokens=model.encoder(images))
