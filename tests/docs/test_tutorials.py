@@ -17,7 +17,7 @@ from tests.forked import forked
 ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / 'docs/en/tutorials').glob('*.ipynb'))
 MOST_BYTES = 250_000
-EPOCHS = 2  # in place of those of a tutorial
+EPOCHS = 1  # in place of those of a tutorial
 
 pytestmark = pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 
