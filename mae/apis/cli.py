@@ -30,10 +30,10 @@ _PEER_GONE = re.compile(r'gloo.*(closed by peer|reset by peer|[Tt]imed out)', re
 def run_command(main: Callable[[], object], *, stops: bool = False) -> None:
     """Call the `main` of a tool.
 
-    What the user can fix (a wrong config, missing data, an unreadable checkpoint, a full disk)
-    is printed as `error: ...` on stderr, once on a node, and the process ends with status 1; with
-    MAE_TRACEBACK=1 the traceback comes first. Ctrl-C ends it with status 130, another signal that a run listens to
-    with 143. Everything else is a bug and keeps its traceback.
+    What the user can fix (a wrong config, missing data, an unreadable checkpoint, a full disk) is
+    printed as `error: ...` on stderr, once on a node, and the process ends with status 1; with
+    MAE_TRACEBACK=1 the traceback comes first. Ctrl-C ends it with status 130, another signal that a
+    run listens to with 143. Everything else is a bug and keeps its traceback.
 
     A process of `tools/launch.py` ends without Python's last garbage collection: that takes a
     second or more, and the others wait for it.
