@@ -11,7 +11,7 @@ from mae.zoo.formats.training import Training
 
 Rows = Mapping[str, object]
 
-LICENSE_LINE = '# license: which one is yours to say, such as apache-2.0'
+_LICENSE_LINE = '# license: which one is yours to say, such as apache-2.0'
 _FEATURES, _CLASSES = 'image-feature-extraction', 'image-classification'
 _SHOWN_CLASSES = 20
 _PLACE = "FOLDER = 'OWNER/NAME'  # on the Hub, or the path of this folder"
@@ -81,7 +81,7 @@ def _header(library: str, found: Architecture, training: Training) -> str:
     lines = [f'library_name: {library}']
     if task := _task(found):
         lines.append(f'pipeline_tag: {task}')
-    lines.append(f'license: {training.license.lower()}' if training.license else LICENSE_LINE)
+    lines.append(f'license: {training.license.lower()}' if training.license else _LICENSE_LINE)
     lines.append('tags:')
     tags = ['vision-transformer', 'masked-autoencoder', *(['timm'] if library == 'timm' else [])]
     lines += [f'- {tag}' for tag in tags]
