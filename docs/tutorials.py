@@ -99,7 +99,7 @@ def _plain(text: str, folder: str) -> str:
 
 
 def _shown(data: dict[str, str]) -> list[tuple[str, str]]:
-    """Of a picture as PNG and as JPEG, which Pillow gives both, the smaller one; all else."""
+    """All that a cell gives, without the larger of PNG and JPEG: Pillow gives a picture as both."""
     pixels = sorted((kind for kind in data if kind in _PIXELS), key=lambda kind: len(data[kind]))
     return [(kind, text) for kind, text in data.items() if kind not in pixels[1:]]
 
@@ -112,7 +112,7 @@ def code_digest(notebook: Any) -> str:
 
 
 def _cpu_seconds() -> float:
-    """Of all kernels that have ended, and their processes."""
+    """CPU time of all kernels that have ended, and of the processes that they started."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -180,7 +180,8 @@ def _say(line: str) -> None:
         time.sleep(_patience(time.monotonic() - _STARTED, time.process_time()))
     told = f'{line} (rank {rank})' if rank else line
     sys.stdout.flush()
-    # The launcher ends all at the first that fails: not between these two.
+    # The launcher ends all processes once one has failed. Its signals wait until the line is
+    # printed: a process that ended before would keep the others from printing it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
     if is_first_to_say(line):
         print(told, file=sys.stderr, flush=True)

@@ -56,12 +56,14 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> Push
     """
     folder = Path(folder).expanduser()
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise ValueError(f'give OWNER/NAME in letters, digits and single dashes, not {name!r}')
+        raise ValueError(
+            f'give OWNER/NAME in at most 96 letters, digits, _ and single - or ., not {name!r}'
+        )
     files = _files_of(folder)
     try:
         from huggingface_hub import HfApi, get_token
     except ImportError:
-        raise ImportError("pushing needs huggingface_hub: pip install 'mae-toolbox[hub]'") from None
+        raise ImportError('pushing needs huggingface_hub: pip install huggingface_hub') from None
     if not get_token():
         raise UploadError('there is no token of the Hub: run `hf auth login`, or set HF_TOKEN')
     load_weights(folder)
