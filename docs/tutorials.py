@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIALS = ROOT / 'docs/en/tutorials'
-_FOLDER = '/home/me/tutorial'  # shown in place of the one it ran in
+FOLDER = '/home/me/tutorial'  # shown in place of the one it ran in
 _PIXELS = ('image/png', 'image/jpeg')
 _COLOUR = re.compile(r'\x1b\[[\d;]*m')
 # How a line of the log begins.
@@ -95,7 +95,7 @@ def clean(notebook: Any, folder: str) -> None:
 
 
 def _plain(text: str, folder: str) -> str:
-    return _MOMENT.sub('', _COLOUR.sub('', text.replace(folder, _FOLDER)))
+    return _MOMENT.sub('', _COLOUR.sub('', text.replace(folder, FOLDER)))
 
 
 def _shown(data: dict[str, str]) -> list[tuple[str, str]]:
