@@ -15,8 +15,8 @@ import mae
 from mae.utils.launched import LAUNCHER, die_with_parent, is_first_to_say, tell_launcher
 
 # Seconds that all processes but the first wait before they print an error: if all of them have it,
-# the first prints it, and the launcher ends the others meanwhile. Longer where the processes get
-# little of the cores, since the first may be as much later.
+# the first prints it, and the launcher ends the others meanwhile. Longer in proportion where
+# processes wait for a core, as the first does, too.
 _PATIENCE, _MOST_PATIENCE = 3.0, 30.0
 _STARTED = time.monotonic()
 

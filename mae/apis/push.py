@@ -100,7 +100,7 @@ def _one_line_errors(name: str) -> Iterator[None]:
     """Errors of huggingface_hub, and of the library by which it speaks to the Hub, as ours."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    http_errors: Any = HfHubHTTPError.__bases__
+    http_errors: Any = HfHubHTTPError.__bases__  # of httpx, or of requests before version 1.0
     try:
         yield
     except UploadError:
