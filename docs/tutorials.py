@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIALS = ROOT / 'docs/en/tutorials'
-_FOLDER = '/home/me/tutorial'  # shown in place of the one it ran in
+FOLDER = '/home/me/tutorial'  # shown in place of the one it ran in
 _PIXELS = ('image/png', 'image/jpeg')
 _COLOUR = re.compile(r'\x1b\[[\d;]*m')
 # How a line of the log begins.
@@ -95,11 +95,11 @@ def clean(notebook: Any, folder: str) -> None:
 
 
 def _plain(text: str, folder: str) -> str:
-    return _MOMENT.sub('', _COLOUR.sub('', text.replace(folder, _FOLDER)))
+    return _MOMENT.sub('', _COLOUR.sub('', text.replace(folder, FOLDER)))
 
 
 def _shown(data: dict[str, str]) -> list[tuple[str, str]]:
-    """Of a picture as PNG and as JPEG, which Pillow gives both, the smaller one; all else."""
+    """All that a cell gives, without the larger of PNG and JPEG: Pillow gives a picture as both."""
     pixels = sorted((kind for kind in data if kind in _PIXELS), key=lambda kind: len(data[kind]))
     return [(kind, text) for kind, text in data.items() if kind not in pixels[1:]]
 
@@ -112,7 +112,7 @@ def code_digest(notebook: Any) -> str:
 
 
 def _cpu_seconds() -> float:
-    """Of all kernels that have ended, and their processes."""
+    """CPU time of all kernels that have ended, and of the processes that they started."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -388,15 +388,15 @@ def _default(row: Counterpart) -> str:
 # --- pages ----------------------------------------------------------------------------------------
 
 
-def measured(table: Callable[[], figures.Table]) -> Write:
-    """A table of figures that were measured here."""
+def figures_of(table: Callable[[], figures.Table]) -> Write:
+    """A table of `docs/figures.py`."""
     return lambda page: _table(*table())
 
 
 # The writer of each block. A block that a page lacks is not missed.
 BLOCKS: dict[str, dict[str, Write]] = {
-    'README.md': {'measured': measured(figures.measured)},
-    'docs/en/user_guides/small_data.md': {'measured': measured(figures.by_labels)},
+    'README.md': {'measured': figures_of(figures.measured)},
+    'docs/en/user_guides/small_data.md': {'measured': figures_of(figures.by_labels)},
     'docs/en/model_zoo.md': {'zoo': overview},
     'docs/en/user_guides/reproduce.md': {'published': by_size},
     'docs/en/advanced_guides/changed_maths.md': {'decoder-depth': decoder_depth},

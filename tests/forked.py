@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -14,7 +15,13 @@ def forked(test):
     def in_fork(*args, **kwargs):
         pid = os.fork()
         if pid:
-            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            try:
+                status = os.waitpid(pid, 0)[1]
+            except BaseException:  # out of time: the fork would go on
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
+            assert os.waitstatus_to_exitcode(status) == 0
             return
         try:
             test(*args, **kwargs)

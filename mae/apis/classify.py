@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mae.apis.images import Pictures
 from mae.apis.inference import Failure, TensorInferencer
-from mae.apis.zoo import LoadedModel
+from mae.apis.zoo import LoadedModel, require_class_names
 from mae.evaluation.checks import is_count
 from mae.models.algorithms import Detector, Segmenter
 from mae.utils.errors import NonFiniteError
@@ -88,8 +88,7 @@ class ImageClassifierInferencer(TensorInferencer):
         if classes is None:
             classes = self.loaded.class_names() or [str(label) for label in range(number)]
         self.classes = list(classes)
-        if len(self.classes) != number:
-            raise ValueError(f'{len(self.classes)} names for {number} classes')
+        require_class_names(self.classes, number)
         self.topk = min(topk, number)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ import mae
 from mae.utils.launched import LAUNCHER, die_with_parent, is_first_to_say, tell_launcher
 
 # Seconds that all processes but the first wait before they print an error: if all of them have it,
-# the first prints it, and the launcher ends the others meanwhile. Longer where the processes get
-# little of the cores, since the first may be as much later.
+# the first prints it, and the launcher ends the others meanwhile. Longer in proportion where
+# processes wait for a core, as the first does, too.
 _PATIENCE, _MOST_PATIENCE = 3.0, 30.0
 _STARTED = time.monotonic()
 
@@ -180,7 +180,8 @@ def _say(line: str) -> None:
         time.sleep(_patience(time.monotonic() - _STARTED, time.process_time()))
     told = f'{line} (rank {rank})' if rank else line
     sys.stdout.flush()
-    # The launcher ends all at the first that fails: not between these two.
+    # The launcher ends all processes once one has failed. Its signals wait until the line is
+    # printed: a process that ended before would keep the others from printing it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
     if is_first_to_say(line):
         print(told, file=sys.stderr, flush=True)

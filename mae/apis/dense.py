@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as F
 
 from mae.apis.images import Picture, Pictures, decode_picture
 from mae.apis.inference import Failure, Inferencer
-from mae.apis.zoo import LoadedModel
+from mae.apis.zoo import LoadedModel, require_class_names
 from mae.datasets.transforms import DecodeImage
 from mae.models.algorithms import Detector
 from mae.registry import TRANSFORMS
@@ -164,8 +164,7 @@ class DenseInferencer(Inferencer):
         number: int = self.model.num_classes
         names = self.loaded.classes or tuple(map(str, range(number)))
         self.classes = list(names if classes is None else classes)
-        if len(self.classes) != number:
-            raise ValueError(f'{len(self.classes)} names for {number} classes')
+        require_class_names(self.classes, number)
         encoder = self.model.encoder
         self.read = ReadDenseImage(
             encoder.in_channels,

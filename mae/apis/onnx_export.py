@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mae.apis.images import short_side
+from mae.apis.zoo import require_class_names
 from mae.models.layers.tokens import Pool
 from mae.utils.errors import CheckpointError
 
@@ -87,7 +88,8 @@ def export_onnx(
     _refuse_windows(model.encoder)
     if pool is None and not hasattr(model, 'head'):
         pool = 'avg'
-    _check_classes(model, pool, classes)
+    if classes and pool is None:
+        require_class_names(classes, model.num_classes)
     exported = _Exported(_on_cpu(model), pool, uint8=uint8).eval()
     output = 'features' if pool else 'logits'
     program = torch.onnx.export(
@@ -113,12 +115,6 @@ def export_onnx(
             os.replace(part, path.with_name(part.name))
     files = tuple(path.with_name(part.name) for part in reversed(parts))
     return OnnxReport(output, files, difference)
-
-
-def _check_classes(model: Any, pool: str | None, classes: Sequence[str]) -> None:
-    number = getattr(model, 'num_classes', None)
-    if classes and pool is None and len(classes) != number:
-        raise ValueError(f'{len(classes)} names for {number} classes')
 
 
 def _refuse_windows(encoder: Any) -> None:

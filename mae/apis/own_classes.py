@@ -115,7 +115,8 @@ def write_finetuning(
     if val:
         _require_known(root / val, found)
     counts = found.classes.values()
-    say(f'{len(counts)} classes of {min(counts):,} to {max(counts):,} images')
+    classes = counted(len(counts), 'class', 'classes')
+    say(f'{classes} of {min(counts):,} to {max(counts):,} images')
     loaded = _Loaded.read(checkpoint)
     share = 1.0 if val else 1 - HELD_OUT
     number = int(found.num_readable * share)
@@ -123,7 +124,6 @@ def write_finetuning(
     machine = machine_at_hand()
     recipe = finetuning_recipe(images, loaded.weights, machine, given)
     choices = _choices(found, val, loaded, recipe, machine)
-    classes = counted(len(counts), 'class', 'classes')
     about = f'{loaded.path.name} fine-tuned on {classes} of {found.folder}.'
     path = write_recipe(out, 'finetune', FINETUNE_BASE, about, _with_val(found, val), choices)
     say(
@@ -261,7 +261,7 @@ def _inputs(found: Survey, val: str, loaded: _Loaded, recipe: FinetuningRecipe) 
     choices: Choices = {}
     if found.channels != loaded.channels and not {found.channels, loaded.channels} <= {1, 3}:
         raise DataError(
-            f'{found.folder}: images of {found.channels} channels, but the weights take '
+            f'{found.folder}: images of {counted(found.channels, "channel")}, but the weights take '
             f'{loaded.channels}: give images with as many, or weights of `mae pretrain` on these'
         )
     choices |= _statistics(found, loaded)

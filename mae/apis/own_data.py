@@ -33,7 +33,7 @@ from mae.utils.errors import ConfigError, DataError
 from mae.utils.files import lowest_existing
 from mae.utils.hardware import cores_at_hand
 from mae.utils.precision import cpu_computes_bfloat16
-from mae.utils.text import is_utf8, printable
+from mae.utils.text import counted, is_utf8, printable
 
 PRETRAIN_BASE = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _AMPERE = (8, 0)  # the first compute capability with bfloat16
@@ -239,7 +239,7 @@ def write_recipe(
     if 'val_dataloader' in loaders:
         values['test_dataloader'] = Variable('val_dataloader')
     reasons = {key: choice.why for key, choice in choices.items() if choice.why}
-    looked = '\n'.join([f'{found.num_images:,} images.', *found.describe()])
+    looked = '\n'.join([f'{counted(found.num_images, "image")}.', *found.describe()])
     about = (
         f'{printable(about)}\n\n{looked}\n'
         f'Written by `mae {kind}`; change it, and `mae train` takes it.\n'
@@ -262,7 +262,7 @@ def _has(choices: Choices, loader: str) -> bool:
 
 def say_survey(found: Survey) -> None:
     """Print what was found, and what to look at."""
-    say(f'{found.folder}: {found.num_images:,} images')
+    say(f'{found.folder}: {counted(found.num_images, "image")}')
     for line in found.describe():
         say(line)
     for line in found.warnings():

@@ -61,12 +61,14 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> Push
     """
     folder = Path(folder).expanduser()
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise ValueError(f'give OWNER/NAME in letters, digits and single dashes, not {name!r}')
+        raise ValueError(
+            f'give OWNER/NAME in at most 96 letters, digits, _ and single - or ., not {name!r}'
+        )
     files, card = _files_of(folder), _card_of(folder)
     try:
         from huggingface_hub import HfApi, get_token
     except ImportError:
-        raise ImportError("pushing needs huggingface_hub: pip install 'mae-toolbox[hub]'") from None
+        raise ImportError('pushing needs huggingface_hub: pip install huggingface_hub') from None
     if not get_token():
         raise UploadError('there is no token of the Hub: run `hf auth login`, or set HF_TOKEN')
     load_weights(folder)
@@ -117,7 +119,7 @@ def _one_line_errors(name: str, *, uploads: bool = False) -> Iterator[None]:
     """Errors of huggingface_hub, and of the library by which it speaks to the Hub, as ours."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    http_errors: Any = HfHubHTTPError.__bases__
+    http_errors: Any = HfHubHTTPError.__bases__  # of httpx, or of requests before version 1.0
     try:
         yield
     except UploadError:

@@ -9,6 +9,7 @@ from math import isqrt
 from typing import Any
 
 from mae.utils.errors import ConfigError
+from mae.utils.text import counted
 
 FEWEST_IMAGES = 16
 STEPS_PER_EPOCH = 8  # at least, by the batch
@@ -129,7 +130,8 @@ def choose_batch_size(images: Images, machine: Machine, given: Given) -> Chosen:
         return Chosen(given.batch_size, 'given')
     power = 1 << (images.number // STEPS_PER_EPOCH).bit_length() >> 1
     size = min(max(power, SMALLEST_BATCH), LARGEST_BATCH[machine.kind])
-    return Chosen(size, f'an epoch of {images.number:,} images has {images.number // size:,} steps')
+    steps = counted(images.number // size, 'step')
+    return Chosen(size, f'an epoch of {images.number:,} images has {steps}')
 
 
 def choose_lr(batch_size: int, paper_lr: float, paper_batch: int) -> Chosen:

@@ -1,6 +1,7 @@
 """Models by name, with weights: `list_models`, `get_model`."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +17,7 @@ from mae.config.load import FROM_OPTIONS
 from mae.fault_tolerance.checkpoint import LoadReport
 from mae.utils.errors import CheckpointError, ConfigError
 from mae.utils.suggest import nearest
+from mae.utils.text import counted
 from mae.zoo.fetch import Fetched, fetch_verified, find_file
 from mae.zoo.index import Entry, entries, find_entry, weights_for
 
@@ -61,6 +63,17 @@ class LoadedModel:
 
         known = ImageNetInfo('imagenet-1k')
         return [known.index_to_description(label) for label in range(1000)]
+
+
+def require_class_names(names: Sequence[str], num_classes: int) -> None:
+    """Refuse names of classes that are too few or too many.
+
+    Raises:
+        ValueError: says both numbers.
+    """
+    if len(names) != num_classes:
+        classes = counted(num_classes, 'class', 'classes')
+        raise ValueError(f'{counted(len(names), "name")} for {classes}')
 
 
 def list_models(pattern: str = '*') -> list[str]:

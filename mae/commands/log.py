@@ -7,6 +7,7 @@ from typing import Any
 
 from mae.commands.arguments import CHART, require_place
 from mae.utils.command_line import parse
+from mae.utils.text import counted
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -58,7 +59,7 @@ def _head(run: str, log: list[dict[str, float]], training: list[dict[str, float]
 
     seconds, gone = seconds_per_step(training), steps_rolled_back(log)
     facts = [] if seconds is None else [f'{seconds:.4g} s a step']
-    facts += [f'{gone} steps were rolled back and are left out'] if gone else []
+    facts += [f'{counted(gone, "step was", "steps were")} rolled back and left out'] if gone else []
     return f'{run}: {"; ".join(facts)}' if facts else run
 
 

@@ -29,7 +29,7 @@ from mae.datasets.sources.path_index import PathIndex, index_of
 from mae.datasets.sources.walk import class_folders, is_hidden, list_folder
 from mae.utils.errors import DataError
 from mae.utils.files import whole_file
-from mae.utils.text import BLANKS, read_lines
+from mae.utils.text import BLANKS, counted, read_lines
 
 _PIECE = 1 << 24
 _WNID = re.compile(r'n\d{8}')
@@ -123,7 +123,8 @@ def _(part: ClassFolders, root: Path) -> Iterator[Finding]:
         yield Finding(False, f'{places}: no such folder')
         return
     counts = {name: _count(folder / name) for name in class_folders(str(folder))}
-    summary = f'{folder}: {len(counts)} classes, {sum(counts.values())} images'
+    images = counted(sum(counts.values()), 'image')
+    summary = f'{folder}: {counted(len(counts), "class", "classes")}, {images}'
     wrong = _wrong_of(part, counts)
     yield Finding(False, f'{summary}; {wrong}') if wrong else Finding(True, summary)
 
@@ -138,7 +139,11 @@ def _wrong_of(part: ClassFolders, counts: dict[str, int]) -> str | None:
         return f'{strange[0]!r} is no name of a class, as n01440764 is'
     if sum(counts.values()) not in part.images:
         empty = [name for name, count in counts.items() if not count]
-        which = f'; {len(empty)} folders are empty, the first {empty[0]}' if empty else ''
+        which = (
+            f'; {counted(len(empty), "folder is", "folders are")} empty, the first {empty[0]}'
+            if empty
+            else ''
+        )
         return f'expected {" or ".join(map(str, part.images))}{which}'
     odd = [name for name, count in counts.items() if part.per_class not in (None, count)]
     if odd:

@@ -21,7 +21,8 @@ from mae.utils.text import counted, printable
 # small folder, and a second or two of a large one.
 SAMPLE = 256
 ARRAYS = ('.npy',)
-_FLAT = 4  # times as wide, and as many channels, as high: no image that anybody crops from
+# Arrays whose width and channels are both so many times their height are (channels, height, width).
+_FLAT = 4
 _FEW_LEVELS = 32  # of 256: what the upper 8 of 16 bits give where 13 are used
 _SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 
@@ -148,9 +149,10 @@ class Survey:
             lines.append(f'... and {more} more')
         dark = [look for look in self._deep if look.levels < _FEW_LEVELS]
         if dark and self.bits == 8:
+            use = counted(len(dark), 'image of 16 bits uses', 'images of 16 bits use')
             lines.append(
-                f'{len(dark)} images of 16 bits use at most {256 * _FEW_LEVELS} of 65,536 values, '
-                f'so that their upper 8 bits are nearly black: scale them to the whole range first'
+                f'{use} at most {256 * _FEW_LEVELS:,} of 65,536 values, so the upper 8 bits are '
+                'nearly black: scale to the whole range first'
             )
         return lines
 
@@ -220,7 +222,11 @@ def _source(root: str, split: str) -> tuple[ImageFolder, tuple[str, ...]]:
 
 
 def _require_channels_last(folder: str, looks: Sequence[Look]) -> None:
-    """Raises DataError where all arrays are as flat as channels that come first make them."""
+    """Refuse arrays whose channels come first.
+
+    Raises:
+        DataError: the shapes of all say so.
+    """
     if all(_FLAT * look.size[0] <= min(look.size[1], look.channels) for look in looks):
         shape = ' x '.join(map(str, (*looks[0].size, looks[0].channels)))
         raise DataError(

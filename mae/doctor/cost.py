@@ -83,8 +83,8 @@ def judge_disk(checkpoint: int, kept: int, free: int) -> list[FoundFault]:
     if needed <= free or not kept:
         return []
     what = (
-        f'{kept} checkpoints of {readable_size(checkpoint)} stay while another is written, '
-        f'{readable_size(needed)}, and {readable_size(free)} are free'
+        f'{counted(kept, "checkpoint")} of {readable_size(checkpoint)} must stay while another is '
+        f'written, {readable_size(needed)}, and {readable_size(free)} are free'
     )
     return [FoundFault('disk_too_small', what)]
 

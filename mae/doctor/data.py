@@ -21,7 +21,7 @@ from mae.utils.digest import tensor_sha256
 from mae.utils.errors import DataError
 from mae.utils.hardware import cores_at_hand
 from mae.utils.ratio import evenly_spaced
-from mae.utils.text import first_line, printable
+from mae.utils.text import counted, first_line, printable
 
 SAMPLE = 192  # images that are decoded, spread over the dataset
 # Deviation in grey levels up to which an image of that type shows one colour.
@@ -106,7 +106,7 @@ def examine_data(
     hook = (config.get('default_hooks') or {}).get('bad_samples') or {}
     limit = hook.get('max_bad_fraction', _DEFAULT_BAD)
     findings = judge_unreadable(unreadable, len(images) + len(unreadable), limit)
-    lines = [f'{len(source):,} images of {kind}; {len(images)} were decoded']
+    lines = [f'{counted(len(source), "image")} of {kind}; decoded: {len(images)}']
     facts: dict[str, Any] = {'images': len(source), 'decoded': len(images)}
     if images:
         mean, std = statistics(images)

@@ -8,7 +8,7 @@ from mae.doctor.environment import Host
 from mae.doctor.findings import ExaminedPart, FoundFault
 from mae.doctor.probe import FULLEST, Probe
 from mae.doctor.subject import Subject, global_batch
-from mae.utils.text import readable_size
+from mae.utils.text import counted, readable_size
 
 _NEARLY = 0.85  # of the free memory
 _STATUS = Path('/proc/self/status')
@@ -82,7 +82,7 @@ def judge_batch(batch: int, probe: Probe, memory: int | None) -> list[FoundFault
         'free'
     )
     if needed > FULLEST * memory:
-        fitting = f'{most} images fit' if most else 'not even the weights fit'
+        fitting = counted(most, 'image fits', 'images fit') if most else 'not even the weights fit'
         return [FoundFault('batch_does_not_fit', f'{what}: {fitting}')]
     if needed > _NEARLY * memory:
         return [FoundFault('memory_nearly_full', f'{what}: {int(most * _NEARLY)} leave some room')]
@@ -120,13 +120,13 @@ def _lines(probe: Probe, host: Host, batch: int, total: float, *, is_measured: b
     how = 'measured' if is_measured else 'expected'
     of = 'tensors on the GPU' if host.device == 'cuda' else 'the training process'
     lines = [
-        f'peak of {of} with {batch} images at once: {readable_size(total)} ({how})',
+        f'peak of {of} with {counted(batch, "image")} at once: {readable_size(total)} ({how})',
         f'weights, gradients and averages {readable_size(probe.static_bytes)}, an image '
         f'{readable_size(probe.image_bytes)}',
     ]
     if host.memory is not None:
-        most = largest_batch(probe, host.memory)
-        lines.append(f'of {readable_size(host.memory)} free, up to {most:,} images fit')
+        most = counted(largest_batch(probe, host.memory), 'image fits', 'images fit')
+        lines.append(f'of {readable_size(host.memory)} free, up to {most}')
     return lines
 
 

@@ -13,7 +13,7 @@ from mae.registry import HOOKS
 from mae.utils.errors import ConfigError, DataError
 from mae.utils.files import whole_file
 from mae.utils.runner_protocol import RunnerProtocol
-from mae.utils.text import printable
+from mae.utils.text import counted, printable
 
 _FILE = 'bad_samples.jsonl'
 _ONE_IN = 20  # `always_allowed` is for a few files of many, not for half of a small folder
@@ -102,8 +102,8 @@ class BadSamplesHook(Hook):
         """With a single write, so that no line of another process comes in between."""
         first = records[0]
         runner.logger.warning(
-            f'{len(records)} bad sample(s) replaced at step {first["step"]}, see {_FILE}; the '
-            f'first: {printable(first["path"])}: {first["reason"]}'
+            f'{counted(len(records), "bad sample")} replaced at step {first["step"]}, see {_FILE}; '
+            f'the first: {printable(first["path"])}: {first["reason"]}'
         )
         text = ''.join(json.dumps(record) + '\n' for record in records)
         try:
@@ -138,7 +138,7 @@ class BadSamplesHook(Hook):
         except (OSError, ValueError, KeyError, TypeError):
             return ''
         paths = [printable(path) for path in found]
-        others = f' and {len(paths) - 3} more file(s)' if len(paths) > 3 else ''
+        others = f' and {counted(len(paths) - 3, "more file")}' if len(paths) > 3 else ''
         return f'{", ".join(paths[:3])}{others}; ' if paths else ''
 
 

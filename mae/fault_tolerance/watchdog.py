@@ -31,9 +31,9 @@ class WatchdogHook(Hook):
     other processes may still be busy with what hooks do at the end of an epoch, which is not timed.
     Collective operations have the same two limits.
 
-    A thread looks several times within a limit whether there was progress. Time in which it was not
-    run is left out, as while SIGSTOP holds the process. It renews a timer of `faulthandler`, which
-    ends the process, an hour later, if the thread cannot run any more.
+    A thread checks for progress several times within a limit. Time in which the thread itself could
+    not run is left out, as while the process is stopped by SIGSTOP. At each check it renews a timer
+    of `faulthandler`, which ends the process an hour after the limit if the thread cannot run.
 
     Args:
         seconds: time without progress, of both kinds; by default `env_cfg.dist_cfg.timeout` (120)

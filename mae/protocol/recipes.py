@@ -14,6 +14,7 @@ from mae.config import load_config, shipped_configs
 from mae.config.grammar import parse_name
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError, ConfigError
+from mae.utils.text import counted
 from mae.zoo.formats import load_weights
 
 Signature = tuple[int, ...]
@@ -212,6 +213,6 @@ def _shape(weights: Mapping[str, Tensor]) -> Signature:
 def _words(shape: Signature) -> str:
     width, depth, mlp, channels, patch, tokens = shape
     return (
-        f'{depth} blocks of width {width} (MLP {mlp}), {channels} channel(s), patch {patch}, '
-        f'{tokens} tokens'
+        f'{counted(depth, "block")} of width {width} (MLP {mlp}), {counted(channels, "channel")}, '
+        f'patch {patch}, {counted(tokens, "token")}'
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mae.utils.files import write_json
+from mae.utils.text import counted
 from mae.visualization import report
 from mae.visualization.clock import clock
 
@@ -124,7 +125,7 @@ def _time_note(table: Mapping[str, Any]) -> str:
     return (
         f'Time: {clock(table["seconds"])} (min:s) of runs by the clock, '
         f'{clock(table[cost])} of {unit}; '
-        f'on {table["devices"]} {table["device"]}(s), {table["machine"]}.'
+        f'on {counted(table["devices"], table["device"])}, {table["machine"]}.'
     )
 
 

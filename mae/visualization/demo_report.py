@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mae.utils.text import counted
 from mae.visualization.clock import clock
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.panels import Panel
@@ -183,9 +184,9 @@ def _time_and_versions(summary: Mapping[str, Any]) -> list[str]:
             table(('software', 'version'), list(summary['versions'].items())),
         ),
         paragraph(
-            f'On {setup["cores"]} core(s) of {setup["cpu"]}. Fine-tuning and training from scratch '
-            f'take one core a run and go {setup["cores"]} at a time, so the parts add up to more '
-            'than the total.',
+            f'On {counted(setup["cores"], "core")} of {setup["cpu"]}. Fine-tuning and training '
+            f'from scratch take one core a run and go {setup["cores"]} at a time, so the parts '
+            'add up to more than the total.',
             'note',
         ),
     ]

@@ -197,8 +197,8 @@ def dense_sheet(views: Sequence[DenseView], names: Sequence[str]) -> Image.Image
         if view.caption:
             draw.text((_GAP, top + row[0].height + 2), view.caption, INK, font)
         top += used + _GAP
-    for line_of in legend:
-        for start, (name, colour) in line_of:
+    for placed in legend:
+        for start, (name, colour) in placed:
             draw.rectangle((start, top + 2, start + _CHIP, top + 2 + _CHIP), colour)
             draw.text((start + _CHIP + 4, top), name, INK, font)
         top += line

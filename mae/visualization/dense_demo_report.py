@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mae.utils.text import counted
 from mae.visualization.clock import clock
 from mae.visualization.curves import Series, line_chart
 from mae.visualization.dense import DenseView
@@ -159,8 +160,8 @@ def _time_and_versions(summary: _Result) -> list[str]:
             table(('software', 'version'), list(summary['versions'].items())),
         ),
         paragraph(
-            f'On {cores} core(s) of {summary["setup"]["cpu"]}. A run takes one core and they go '
-            f'{cores} at a time, so the parts add up to more than the total.',
+            f'On {counted(cores, "core")} of {summary["setup"]["cpu"]}. A run takes one core and '
+            f'they go {cores} at a time, so the parts add up to more than the total.',
             'note',
         ),
     ]

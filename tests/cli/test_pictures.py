@@ -238,6 +238,10 @@ def test_log(tmp_path, capsys):
     assert 'rolled back' not in out
     assert '9 at' not in out
     assert (tmp_path / 'loss.svg').read_text().startswith('<svg')
+    again = {**rows[1], 'iter': 7, 'step': 7}
+    log.write_text(log.read_text() + 2 * f'{json.dumps(again)}\n')
+    main(['log', str(tmp_path / 'run')])
+    assert '; 1 step was rolled back and left out\n' in capsys.readouterr().out
     line = refused('log', tmp_path / 'run', '--keys', 'lss', capsys=capsys)
     assert line == 'error: --keys: nothing was logged as lss; did you mean loss?'
 

@@ -44,7 +44,7 @@ def test_a_whole_set_and_one_with_a_gap(prepare, tmp_path):
     (tmp_path / 'n00000002' / '7.jpg').unlink()
     code, stdout, _ = prepare('imagenet-a', tmp_path)
     assert code == 1
-    assert f'WRONG  {tmp_path}: 2 classes, 1 images; expected 2' in stdout
+    assert f'WRONG  {tmp_path}: 2 classes, 1 image; expected 2' in stdout
     assert 'it comes from https://github.com/hendrycks/natural-adv-examples' in stdout
     assert 'terms: ' in stdout
 

@@ -70,7 +70,7 @@ def test_class_folders(tmp_path, below):
     touch(tmp_path / below / WNIDS[0] / '4.jpg')
     (tmp_path / below / WNIDS[1] / '1.jpg').unlink()
     assert wrongs(small('imagenet-a', classes=2, images=(4,)), tmp_path) == [
-        f'{tmp_path / below}: 2 classes, 3 images; expected 4; 1 folders are empty, the first '
+        f'{tmp_path / below}: 2 classes, 3 images; expected 4; 1 folder is empty, the first '
         'n00000002'
     ]
     (tmp_path / below / WNIDS[1]).rename(tmp_path / below / 'second')

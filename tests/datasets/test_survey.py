@@ -60,7 +60,7 @@ def test_16_bits_of_which_few_are_used_are_a_warning_where_8_are_kept(tmp_path):
     found = survey(str(tmp_path))
     assert found.bits == 8
     (line,) = found.warnings()
-    assert line.startswith('1 images of 16 bits use at most 8192 of 65,536 values')
+    assert line.startswith('1 image of 16 bits uses at most 8,192 of 65,536 values')
 
 
 @pytest.mark.parametrize('suffix', ['.npy', '.png', '.tif'])

@@ -1,23 +1,15 @@
 """What `docs/look.py` says of a site without a browser: its links, and where there is no site."""
 
-import importlib.util
-from pathlib import Path
-
+import look
 import pytest
 
-ROOT = Path(__file__).parents[2]
+
+@pytest.fixture(autouse=True)
+def _site(tmp_path, monkeypatch):
+    monkeypatch.setattr(look, 'SITE', tmp_path)
 
 
-@pytest.fixture
-def look(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location('docs_look', ROOT / 'docs/look.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, 'SITE', tmp_path)
-    return module
-
-
-def test_links_that_lead_nowhere_are_named(look, tmp_path):
+def test_links_that_lead_nowhere_are_named(tmp_path):
     good = '<a href="b.html#here">1</a> <a href="https://a.b/c">2</a> <a href="#top" id="top">3</a>'
     bad = '<a href="c.html">4</a> <a href="b.html#there">5</a> <img src="no.png">'
     (tmp_path / 'a.html').write_text(good)
@@ -30,12 +22,12 @@ def test_links_that_lead_nowhere_are_named(look, tmp_path):
     ]
 
 
-def test_a_site_that_is_not_built_is_one_line(look):
+def test_a_site_that_is_not_built_is_one_line():
     with pytest.raises(SystemExit, match=r'error: no such page in .*; the site is built by: make'):
         look.main([])
 
 
-def test_a_browser_that_is_missing_is_one_line(look, tmp_path):
+def test_a_browser_that_is_missing_is_one_line(tmp_path):
     (tmp_path / 'a.html').write_text('')
     out = ['--out', str(tmp_path / 'look')]
     with pytest.raises(SystemExit, match=r'error: no-such-browser: the browser has ended'):

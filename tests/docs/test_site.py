@@ -2,9 +2,9 @@
 
 import importlib.util
 import re
-import sys
 from pathlib import Path
 
+import api_pages
 import pytest
 
 from mae.config import load_config
@@ -32,15 +32,7 @@ UNSTATED = {
 
 
 @pytest.fixture(scope='module')
-def api_pages():
-    spec = importlib.util.spec_from_file_location('api_pages', ROOT / 'docs/api_pages.py')
-    module = sys.modules['api_pages'] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='module')
-def conf(api_pages):
+def conf():
     pytest.importorskip('sphinx', reason='requirements/docs.txt is not installed')
     spec = importlib.util.spec_from_file_location('docs_conf', ROOT / 'docs/conf.py')
     module = importlib.util.module_from_spec(spec)
@@ -71,7 +63,7 @@ def test_every_page_is_in_the_navigation(conf):
     assert text.count(':caption: ') > 8
 
 
-def test_the_reference_has_a_page_for_each_package(api_pages, tmp_path):
+def test_the_reference_has_a_page_for_each_package(tmp_path):
     api_pages.write(tmp_path / 'api')
     pages = {path.stem for path in (tmp_path / 'api').iterdir()}
     assert {'mae.apis', 'mae.models.heads', 'mae.datasets.transforms', 'mae.registry'} - pages == {
@@ -82,7 +74,7 @@ def test_the_reference_has_a_page_for_each_package(api_pages, tmp_path):
     assert not any(name.startswith('mae.commands') for name in pages)
 
 
-def test_inherited_options_are_shown(api_pages):
+def test_inherited_options_are_shown():
     (parent, lines), *_ = api_pages.inherited_options(LinearHead)
     names = re.findall(r'^    (\w+):', '\n'.join(lines), re.M)
     assert parent == 'PooledHead'
@@ -103,13 +95,13 @@ def test_inherited_options_are_shown(api_pages):
         ('type_ or base_lr', r'type\_ or base_lr'),
     ],
 )
-def test_docstrings_hold_no_markup_but_code(line, escaped, api_pages):
+def test_docstrings_hold_no_markup_but_code(line, escaped):
     lines = [line, f'>>> {line}']
     api_pages.prepare_docstring(None, 'function', '', None, None, lines)
     assert lines == [escaped, f'>>> {line}']
 
 
-def test_no_class_breaks_the_reference(api_pages):
+def test_no_class_breaks_the_reference():
     names = {
         kind.__name__ for kind in api_pages.all_classes() if [*api_pages.inherited_options(kind)]
     }

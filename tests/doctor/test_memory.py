@@ -35,6 +35,7 @@ def test_the_batch_that_fits_is_the_largest():
     assert largest_batch(PROBE, 10 * MIB) == 0
     (found,) = judge_batch(86, PROBE, 1000 * MIB)
     assert found.what.endswith('85 images fit')
+    assert judge_batch(9, PROBE, 120 * MIB)[0].what.endswith('1 image fits')
     (found,) = judge_batch(1, PROBE, 10 * MIB)
     assert found.what.endswith('not even the weights fit')
 

@@ -80,7 +80,7 @@ def test_markdown_has_a_line_for_each_row():
             '6:40',
             'SHA-256 01234567',
             '0.1235',
-            '2 GPU(s), Some GPU',
+            '2 GPUs, Some GPU',
             '24:40',
         ),
         *('2.14.1', TABLE['command'], 'a<b', 'figure 9'),
@@ -102,7 +102,7 @@ def test_on_cpus_the_cpu_time_is_the_cost():
     text = markdown(with_cpu_time(TABLE))
     assert '| CPU time, min:s |' in text
     assert '| pre-training |  |  | 1 | 1:40 |' in text
-    assert '12:20 (min:s) of runs by the clock, 6:10 of CPU time; on 2 CPU core(s)' in text
+    assert '12:20 (min:s) of runs by the clock, 6:10 of CPU time; on 2 CPU cores' in text
 
 
 def test_without_the_cpu_time_of_every_run_the_clock_counts():

@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mae.apis.dense_pictures import dense_inferencer, view_dataset, view_images
     from mae.utils.files import whole_file, write_text
+    from mae.utils.text import counted
     from mae.visualization.dense import dense_sheet
     from mae.visualization.dense_report import predictions_section
     from mae.visualization.report import page
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         with whole_file(args.out) as file:
             dense_sheet(views, inferencer.classes).save(file, 'PNG')
-    print(f'wrote {args.out}: {len(views)} images')
+    print(f'wrote {args.out}: {counted(len(views), "image")}')
 
 
 if __name__ == '__main__':

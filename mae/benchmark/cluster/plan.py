@@ -27,7 +27,7 @@ from mae.benchmark.cluster.workload import RECOMPUTE, Workload
 from mae.benchmark.report import Report
 from mae.utils.errors import ConfigError
 from mae.utils.hardware import software
-from mae.utils.text import readable_size
+from mae.utils.text import counted, readable_size
 
 _IMAGENET = 1_281_167  # training images of ImageNet-1k
 _EQUAL = 0.01  # a loss of speed that does not count
@@ -179,10 +179,11 @@ def recommend(candidates: Sequence[Candidate]) -> Candidate:
     fitting = [candidate for candidate in candidates if candidate.fits]
     if not fitting:
         least = min(candidates, key=lambda candidate: candidate.memory.total)
+        images = counted(least.layout.batch_per_device, 'image')
         raise ConfigError(
             f'nothing fits: {readable_size(least.memory.total)} a GPU with '
-            f'{least.layout.parallel}, recompute={least.layout.recompute} and '
-            f'{least.layout.batch_per_device} image(s) in a micro-batch; take more or larger GPUs'
+            f'{least.layout.parallel}, recompute={least.layout.recompute} and {images} in a '
+            'micro-batch; take more or larger GPUs'
         )
     plain = [candidate for candidate in fitting if candidate.layout.parallel == 'ddp']
     fastest = max(candidate.images_per_second for candidate in plain or fitting)

@@ -42,24 +42,25 @@ def check_harmless(source: ConfigSource) -> None:
         ConfigError: names file and line of what is not run.
     """
     for file in source.files():
-        _refuse_new_style(file.path)
         text = file.path.read_text(encoding='utf-8')
+        tree = ast.parse(text, str(file.path))
+        _refuse_new_style(file.path, tree)
         if found := _PUT_IN.search(text):
             line = text[: found.start()].count('\n') + 1
             what = '{{$...}}' if found[0].endswith('$') else found[0]
             raise ConfigError(f'{file.path}:{line}: `{what}` is not run in an import; {_CURE}')
-        for line, what in _suspects(ast.parse(text, str(file.path))):
+        for line, what in _suspects(tree):
             raise ConfigError(f'{file.path}:{line}: {what} is not run in an import; {_CURE}')
 
 
-def _refuse_new_style(path: Path) -> None:
-    """Refuse a config that imports its bases and classes, and name its twin that names them."""
-    for node in ast.parse(path.read_text(encoding='utf-8'), str(path)).body:
+def _refuse_new_style(path: Path, tree: ast.Module) -> None:
+    """Refuse a config that imports its bases; the error names the recipe in the old style."""
+    for node in tree.body:
         if not isinstance(node, ast.With | ast.If):
             continue
         if any(isinstance(step, ast.ImportFrom) for step in node.body):
-            twin = old_style_name(path.stem)
-            named = f', {twin}' if twin else ' that it stands beside'
+            old = old_style_name(path.stem)
+            named = f', {old}' if old else ' that it stands beside'
             raise ConfigError(
                 f'{path}:{node.lineno}: a config in the new style, whose bases are imported '
                 f'(`read_base`), is not run in an import; give the one in the old style{named}'

@@ -14,7 +14,7 @@ from mae.datasets.sources.listed_files import require_files
 from mae.datasets.sources.path_index import PathIndex, index_of
 from mae.registry import DATASETS
 from mae.utils.errors import DataError
-from mae.utils.text import first_line
+from mae.utils.text import counted, first_line
 
 Ids = NDArray[np.int64]
 
@@ -117,25 +117,25 @@ def _labels(file: Path, content: Any, ids: Ids, names: list[str], categories: Id
     images = order[places]
     if (wrong := ids[images] != of_image).any():
         raise DataError(
-            f'{file}: {wrong.sum()} annotations of images that are not in `images`, the first of '
-            f'id {of_image[wrong][0]}'
+            f'{file}: {counted(wrong.sum(), "annotation")} of images that are not in `images`, '
+            f'the first of id {of_image[wrong][0]}'
         )
     counts = np.bincount(images, minlength=len(ids))
     for wrong, problem in (
-        (counts > 1, 'have more than one annotation'),
-        (counts == 0, 'have none'),
+        (counts > 1, 'more than one annotation'),
+        (counts == 0, 'no annotation'),
     ):
         if wrong.any():
-            cure = '; give labelled=False for images alone' if 'none' in problem else ''
+            cure = '; give labelled=False for images alone' if problem == 'no annotation' else ''
             raise DataError(
-                f'{file}: {wrong.sum()} images {problem}, the first '
+                f'{file}: {counted(wrong.sum(), "image has", "images have")} {problem}, the first '
                 f'{names[int(wrong.argmax())]}{cure}'
             )
     ranks = of_category - categories[0]
     if (wrong := (ranks < 0) | (ranks >= len(categories))).any():
         raise DataError(
-            f'{file}: {wrong.sum()} annotations of categories that are not in `categories`, the '
-            f'first of id {of_category[wrong][0]}'
+            f'{file}: {counted(wrong.sum(), "annotation")} of categories that are not in '
+            f'`categories`, the first of id {of_category[wrong][0]}'
         )
     labels = np.empty(len(ids), np.int64)
     labels[images] = ranks

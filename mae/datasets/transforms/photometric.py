@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as F
 from mae.datasets.transforms.base import Results, Transform, require_8_bits, to_tensor
 from mae.registry import TRANSFORMS
 from mae.utils.errors import ConfigError
+from mae.utils.text import counted
 
 
 @TRANSFORMS.register_module()
@@ -56,7 +57,9 @@ class PhotometricDistortion(Transform):
         img: Tensor = results['img']
         require_8_bits(img, 'PhotometricDistortion')
         if img.shape[0] != 3:
-            raise ValueError(f'PhotometricDistortion takes RGB, not {img.shape[0]} channels')
+            raise ValueError(
+                f'PhotometricDistortion takes RGB, not {counted(img.shape[0], "channel")}'
+            )
         values = img.float()
         if _coin():
             values = (values + random.uniform(-self.brightness, self.brightness)).clamp(0, 255)

@@ -17,6 +17,7 @@ from mae.models.layers.block import Block
 from mae.models.layers.cross import CrossBlock
 from mae.models.layers.pos_embed import describe_resampling
 from mae.models.layers.tokens import Pool
+from mae.utils.text import counted
 
 # Facts that no weight's shape reveals: name of the fact, then the part and its attribute.
 _FACTS = {
@@ -129,7 +130,7 @@ class Algorithm(BaseModel):
             if new.shape != old.shape:
                 C, p = old.shape[1], old.shape[2]
                 lines.append(
-                    f'{name} fitted from {C} channels and {p}x{p} patches to '
+                    f'{name} fitted from {counted(C, "channel")} and {p}x{p} patches to '
                     f'{new.shape[1]} and {new.shape[2]}x{new.shape[3]}'
                 )
         return lines

@@ -1,4 +1,4 @@
-"""The model card of a folder for the Hub: what its files state, and no more."""
+"""The model card of a folder for the Hub: what is known of its weights, and no more."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from mae.zoo.formats.training import Training
 
 Rows = Mapping[str, object]
 
-_LICENSE_LINE = '# license: which one is yours to say, such as apache-2.0'
+_LICENSE_LINE = '# license: fill in the one that you choose, such as apache-2.0'
 _FEATURES, _CLASSES = 'image-feature-extraction', 'image-classification'
 _SHOWN_CLASSES = 20
 _PLACE = "FOLDER = 'OWNER/NAME'  # on the Hub, or the path of this folder"
@@ -104,8 +104,7 @@ def _about(library: str, found: Architecture, training: Training) -> str:
         origin = ', pre-trained as a masked autoencoder (He et al. 2022)'
     return (
         f'A Vision Transformer, {part}{origin}, in the files of {library}. Written by '
-        '`mae zoo convert` from a checkpoint; each line below is stated by that checkpoint or '
-        'follows from its weights.'
+        '`mae zoo convert` from a checkpoint, its weights and the options of the command.'
     )
 
 
@@ -188,7 +187,8 @@ def _use(
         '',
         'from mae.apis import get_model',
         '',
-        'model = get_model(CONFIG, pretrained=FOLDER)  # a path; CONFIG: of the same sizes',
+        '# CONFIG: name or path of a config of these sizes; FOLDER: a path, not a name on the Hub',
+        'model = get_model(CONFIG, pretrained=FOLDER)',
     ]
     notes = [_note(library, found), 'For other libraries: `mae zoo convert FOLDER OUT --to NAME`.']
     return '\n'.join(['```python', *code, '```', '', *filter(None, notes)])

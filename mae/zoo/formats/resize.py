@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mae.models.layers.patches import adapt_patch_channels, resize_patch_weight
 from mae.models.layers.pos_embed import describe_resampling, resample_pos_embed
+from mae.utils.text import counted
 from mae.zoo.formats.architecture import Architecture, architecture_of
 from mae.zoo.formats.metadata import Facts
 
@@ -49,15 +50,16 @@ def resize(
         if found.decoder:
             raise ValueError(
                 f'the decoder of {path} predicts {found.patch_size}x{found.patch_size} patches of '
-                f'{found.in_channels} channels; convert the encoder alone with --encoder-only'
+                f'{counted(found.in_channels, "channel")}; convert the encoder alone with '
+                '--encoder-only'
             )
         name = 'encoder.patch_embed.proj.weight'
         fitted[name] = resize_patch_weight(adapt_patch_channels(weights[name], C), p)
         if found.in_channels != C:  # mean and deviation are of the old channels
             facts = {name: value for name, value in facts.items() if name not in ('mean', 'std')}
         lines.append(
-            f'{name} fitted from {found.in_channels} channels and {found.patch_size}x'
-            f'{found.patch_size} patches to {C} and {p}x{p}'
+            f'{name} fitted from {counted(found.in_channels, "channel")} and '
+            f'{found.patch_size}x{found.patch_size} patches to {C} and {p}x{p}'
         )
     if img_size is None:
         return fitted, facts, lines
