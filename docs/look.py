@@ -140,6 +140,11 @@ def browsing(program: str) -> Iterator[Browser]:
 # --- what is looked for ---------------------------------------------------------------------------
 
 
+def leads_on(page: Path) -> bool:
+    """Whether a page sends the browser to another one at once: there is nothing to look at."""
+    return 'http-equiv="refresh"' in page.read_text(encoding='utf-8')
+
+
 def look_at(browser: Browser, page: Path, out: Path) -> Iterator[str]:
     """Screenshots of a page, and what is wrong with it."""
     name = page.relative_to(SITE).with_suffix('')
@@ -222,6 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pages = sorted({page for pattern in args.pages or ['**/*.html'] for page in SITE.glob(pattern)})
     if not args.pages:  # listings of the code are made by Sphinx alone
         pages = [page for page in pages if '_modules' not in page.parts]
+    pages = [page for page in pages if not leads_on(page)]
     if not pages:
         sys.exit(f'error: no such page in {SITE}; the site is built by: make docs')
     args.out.mkdir(parents=True, exist_ok=True)
