@@ -121,7 +121,7 @@ def announce(runner: 'Runner') -> None:
     elif runner._load_from is not None:
         then = f'this one continues {runner._load_from}'
     else:
-        then = 'this one continues its latest good checkpoint'
+        then = 'this one continues its latest good checkpoint, or starts anew if it has none'
     runner.logger.info(f'{work_dir} holds an earlier run, which came to step {step}: {then}')
 
 

@@ -32,3 +32,9 @@ def test_a_browser_that_is_missing_is_one_line(tmp_path):
     out = ['--out', str(tmp_path / 'look')]
     with pytest.raises(SystemExit, match=r'error: no-such-browser: the browser has ended'):
         look.main(['--browser', 'no-such-browser', *out])
+
+
+def test_a_page_that_leads_to_another_one_is_not_looked_at(look, tmp_path):
+    (tmp_path / 'index.html').write_text('<meta http-equiv="refresh" content="0; url=a.html">')
+    with pytest.raises(SystemExit, match=r'error: no such page in'):
+        look.main(['index.html'])
