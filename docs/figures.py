@@ -41,10 +41,18 @@ def _tables(text: str) -> Iterator[Table]:
         yield cells[0], cells[2:]
 
 
-def find_speeds(file: str) -> dict[str, str]:
-    """Images a second of every system that a file of the benchmark compares, three digits each."""
-    systems = json.loads((NOTES / 'benchmarks' / file).read_text(encoding='utf-8'))['systems']
-    return {name: _three_digits(system['images_per_second']) for name, system in systems.items()}
+def find_speeds(file: str, *names: str) -> list[str]:
+    """Images a second of some systems that a file of the benchmark compares, three digits each.
+
+    Raises:
+        ValueError: it is no such file, or compares others.
+    """
+    path = NOTES / 'benchmarks' / file
+    try:
+        systems = json.loads(path.read_text(encoding='utf-8'))['systems']
+        return [_three_digits(systems[name]['images_per_second']) for name in names]
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f'{path}: no speeds of {", ".join(names)}') from error
 
 
 def _three_digits(value: float) -> str:
@@ -69,7 +77,8 @@ def measured() -> Table:
     tuned, scratch, longer = (_demo(start) for start in STARTS)
     garments = {row: ', '.join(_protocol(row)) for row in STARTS}
     killed, killed2, theirs = (_trials(row) for row in ('kill', 'kill2', 'mmengine-kill'))
-    step, loader = find_speeds('step_zen5.json'), find_speeds('loader_zen5.json')
+    step = find_speeds('step_zen5.json', 'mae', 'mmpretrain', 'transformers', 'lightly')
+    loader = find_speeds('loader_zen5.json', 'mae', 'torchvision', 'mmpretrain')
     starts = ('fine-tuned', 'from scratch')
     segmented = [find_cell('dense_demo', 'mIoU, 100 scenes', start) for start in starts]
     rows = [
@@ -95,14 +104,12 @@ def measured() -> Table:
         (
             'ViT-B/16 pre-training step on 2 cores of an AMD EPYC, bf16, images/s',
             'benchmarks',
-            f'{step["mae"]}; mmpretrain {step["mmpretrain"]}, '
-            f'transformers {step["transformers"]}, lightly {step["lightly"]}',
+            '{}; mmpretrain {}, transformers {}, lightly {}'.format(*step),
         ),
         (
             'input, one worker on the same machine, images/s',
             'benchmarks',
-            f'{loader["mae"]}; torchvision with Pillow {loader["torchvision"]}, '
-            f'mmpretrain {loader["mmpretrain"]}',
+            '{}; torchvision with Pillow {}, mmpretrain {}'.format(*loader),
         ),
         (
             'segmentation of digit scenes, 100 labelled: mean and deviation of three seeds',

@@ -21,6 +21,7 @@ import figures
 from mmengine.config import Config
 from mmengine.fileio import load
 
+from mae.apis.cli import explain
 from mae.config.grammar import Promise, parse_name
 from mae.config.imports.recipe import UNSTATED, Counterpart
 from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, NEEDLESS, RUN_ROWS
@@ -481,14 +482,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         'configs', nargs='*', metavar='CONFIG', help='print parameters and FLOPs, write nothing'
     )
     configs = parser.parse_args(argv).configs
+    renewed = {}
     try:
         for config in configs:
             print(cost_of(config))
-    except ValueError as error:
-        sys.exit(f'error: {error}')
-    for name in () if configs else pages():
-        path = ROOT / name
-        path.write_text(rewrite(name, path.read_text(encoding='utf-8')), encoding='utf-8')
+        for name in () if configs else pages():
+            renewed[name] = rewrite(name, (ROOT / name).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {explain(error)}')
+    for name, text in renewed.items():  # all of them, or none
+        (ROOT / name).write_text(text, encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -19,6 +19,7 @@ from mae.apis.images import short_side
 from mae.apis.zoo import require_class_names
 from mae.models.layers.tokens import Pool
 from mae.utils.errors import CheckpointError
+from mae.utils.text import printable
 
 # What one ONNX file can hold; weights beyond it lie beside it.
 MAX_BYTES = 2**31 - 2**24
@@ -68,8 +69,8 @@ def export_onnx(
         CheckpointError: onnxruntime's output differs from the model's.
         ImportError: a library is missing; says how to install it.
         OSError: the disk refused; an older file is untouched.
-        ValueError: the path is no `.onnx` file, there is no such pool or no encoder, it has windows
-            or relative positions, or there are not as many names as classes.
+        ValueError: the path is no `.onnx` file or not UTF-8, there is no such pool or no encoder,
+            it has windows or relative positions, or there are not as many names as classes.
     """
     try:
         import onnxruntime
@@ -81,6 +82,8 @@ def export_onnx(
     path = Path(path)
     if path.suffix.lower() != '.onnx' or path.is_dir():
         raise ValueError(f'the file to write ends in .onnx, unlike {path}')
+    if printable(str(path)) != str(path):
+        raise ValueError(f'onnxruntime reads no file whose name is not UTF-8: {path}')
     if pool not in (None, *get_args(Pool)):
         raise ValueError(f'pool is one of {", ".join(get_args(Pool))} or None, not {pool!r}')
     if not hasattr(model, 'encoder'):

@@ -183,8 +183,8 @@ def survey(root: str, *, split: str = '', labelled: bool = False, sample: int = 
     if not looks:
         path, reason = bad[0]
         raise DataError(
-            f'{source.folder}: none of {len(bad)} images can be read, such as {printable(path)}: '
-            f'{reason}'
+            f'{source.folder}: none of {counted(len(bad), "image")} can be read, such as '
+            f'{printable(path)}: {reason}'
         )
     if extensions == ARRAYS:
         _require_channels_last(source.folder, looks)

@@ -94,12 +94,15 @@ def read_result(folder: Path) -> DenseResult | None:
         found = json.loads((folder / PREDICTIONS).read_bytes())
         result = DenseResult(**{field.name: found[field.name] for field in fields(DenseResult)})
         metrics = {name: float(value) for name, value in result.metrics.items()}
-        uris = [uri for _, pictures in result.cards for _, uri in pictures]
+        pictures = [picture for _, pictures in result.cards for picture in pictures]
         colours = [colour for _, colour in result.colours]
-        is_ours = all(uri.startswith(PNG) for uri in uris) and all(map(_is_colour, colours))
+        names = [name for name, _ in (*result.cards, *pictures, *result.colours)]
+        is_ours = all(uri.startswith(PNG) for _, uri in pictures) and all(map(_is_colour, colours))
         is_ours = is_ours and isinstance(result.step, int) and isinstance(result.facts, dict)
+        texts = [result.title, *names, *result.facts.values()]
+        is_ours = is_ours and all(isinstance(text, str) for text in texts)
         return replace(result, metrics=metrics) if is_ours else None
-    except (AttributeError, LookupError, OSError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError):
         return None
 
 

@@ -192,6 +192,7 @@ def test_wrong_arguments(tmp_path):
             {'pool': 'max'},
             "pool is one of avg, cls, tokens or None, not 'max'",
         ),
+        (tmp_path / 'caf\udce9.onnx', {}, 'whose name is not UTF-8'),
         (tmp_path / 'a.pth', {}, r'the file to write ends in \.onnx, unlike .*a\.pth'),
         (tmp_path / 'folder.onnx', {}, r'the file to write ends in \.onnx, unlike .*folder'),
     ):

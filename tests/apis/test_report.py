@@ -65,8 +65,12 @@ def test_the_page_of_a_segmenter_keeps_its_pictures(run):
 
 @pytest.mark.parametrize(
     ('before', 'after'),
-    [('"step": 4', '"step": "4"'), (PNG, 'https://somewhere/'), ('#1d5fd1', 'url(x)'), ('}', '')],
-)
+    [
+        ('"step": 4', '"step": "4"'), (PNG, 'https://somewhere/'), ('#1d5fd1', 'url(x)'), ('}', ''),
+        ('"a <run>"', 'null'), ('"1.png"', '1'), ('"image"', '[]'), ('"<cat>"', '7'), ('"3"', '3'),
+        ('50.0', '1' + '0' * 400),
+    ],
+)  # fmt: skip
 def test_predictions_that_are_none_of_ours_are_left_out(run, before, after):
     work_dir = run()
     (scalars,) = work_dir.rglob('scalars.json')

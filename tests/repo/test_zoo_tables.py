@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import figures
 import pytest
 
 from mae.apis import find_config
@@ -30,6 +31,37 @@ def test_tables_are_up_to_date(docs_zoo):
     for name in docs_zoo.pages():
         text = (ROOT / name).read_text()
         assert docs_zoo.rewrite(name, text) == text, f'{name} is old; run: python docs/zoo.py'
+
+
+@pytest.mark.parametrize('failure', ['a marker', 'a figure', 'a note'])
+def test_what_cannot_be_renewed_is_one_line_and_nothing_is_written(failure, tmp_path, monkeypatch):
+    docs_zoo = load_docs_zoo()
+    head, end = '<!-- measured: written by docs/zoo.py -->\n', '<!-- /measured -->\n'
+    good = f'{head}old\n{end}'
+    (tmp_path / 'a.md').write_text(good)
+    (tmp_path / 'b.md').write_text(head if failure == 'a marker' else good)
+
+    def table():
+        find = figures.find_cell if failure == 'a note' else figures.find_speeds
+        return find(*(('note', 'x', 'y') if failure == 'a note' else ('file.json', 'mae')))
+
+    told = {
+        'a marker': 'b.md must hold each of its blocks once',
+        'a figure': r'/file\.json: no speeds of mae',
+        'a note': r'No such file or directory: .*/note\.md',
+    }
+    (tmp_path / 'benchmarks').mkdir()
+    (tmp_path / 'benchmarks/file.json').write_text('{"systems": {}}')
+    blocks = {
+        'a.md': {'measured': lambda page: ['new']},
+        'b.md': {'measured': docs_zoo.measured(table)},
+    }
+    monkeypatch.setattr(docs_zoo, 'ROOT', tmp_path)
+    monkeypatch.setattr(docs_zoo, 'pages', lambda: blocks)
+    monkeypatch.setattr(figures, 'NOTES', tmp_path)
+    with pytest.raises(SystemExit, match=f'^error: .*{told[failure]}[^\\n]*$'):
+        docs_zoo.main([])
+    assert (tmp_path / 'a.md').read_text() == good
 
 
 def test_every_entry_has_its_row(docs_zoo):

@@ -188,7 +188,7 @@ def copy_pictures(folder: Path, target: Path, step: int) -> None:
 
 def _step_of(predictions: Path) -> float:
     """Step of the validation; infinite where the file is damaged."""
-    with suppress(LookupError, TypeError, ValueError):
+    with suppress(LookupError, OverflowError, TypeError, ValueError):
         return int(json.loads(predictions.read_bytes())['step'])
     return math.inf
 

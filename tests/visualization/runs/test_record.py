@@ -75,7 +75,8 @@ def test_pictures_of_a_resumed_run_end_with_its_step(vis_data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('text', 'is_kept'), [('{"step": 7}', True), ('{"step": 8}', False), ('{"step', False)]
+    ('text', 'is_kept'),
+    [('{"step": 7}', True), ('{"step": 8}', False), ('{"step', False), ('{"step": 1e400}', False)],
 )
 def test_predictions_of_a_resumed_run_are_of_a_step_before(vis_data, tmp_path, text, is_kept):
     folder = vis_data()
