@@ -53,6 +53,11 @@ def look_at(browser: Browser, page: Path, out: Path) -> Iterator[str]:
         file.write_bytes(base64.b64decode(shot['data']))
 
 
+def leads_on(page: Path) -> bool:
+    """Whether a page is only the way to another one."""
+    return 'http-equiv="refresh"' in page.read_text(encoding='utf-8')
+
+
 def look_for(browser: Browser, word: str) -> Iterator[str]:
     """Whether the search of the site finds a word in a page, not in the reference alone."""
     browser.open(f'{(SITE / "search.html").as_uri()}?q={word}')
@@ -108,22 +113,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--browser', default='chromium', help='the program')
     args = parser.parse_args(argv)
     pages = sorted({page for pattern in args.pages or ['**/*.html'] for page in SITE.glob(pattern)})
+    pages = [page for page in pages if not leads_on(page)]
     if not args.pages:  # listings of the code are made by Sphinx alone
         pages = [page for page in pages if '_modules' not in page.parts]
     if not pages:
         sys.exit(f'error: no such page in {SITE}; the site is built by: make docs')
     args.out.mkdir(parents=True, exist_ok=True)
-    wrong = list(broken_links(pages))
+    wrong = set()
     try:
-        with browsing(args.browser) as browser:
-            for page in pages:
-                wrong += look_at(browser, page, args.out)
-            for word in WORDS:
-                wrong += look_for(browser, word)
+        for fault in faults(pages, args.browser, args.out):
+            if fault not in wrong:
+                print(fault, file=sys.stderr, flush=True)
+            wrong.add(fault)
     except RuntimeError as error:
         sys.exit(f'error: {args.browser}: {error}')
     print(f'{len(pages)} pages, {len(wrong)} faults; screenshots in {args.out}')
-    sys.exit('\n'.join(dict.fromkeys(wrong)) or 0)
+    sys.exit(bool(wrong))
+
+
+def faults(pages: Sequence[Path], program: str, out: Path) -> Iterator[str]:
+    """What is wrong with the site, page by page, and then its search."""
+    yield from broken_links(pages)
+    with browsing(program) as browser:
+        for page in pages:
+            yield from look_at(browser, page, out)
+        for word in WORDS:
+            yield from look_for(browser, word)
 
 
 if __name__ == '__main__':

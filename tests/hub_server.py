@@ -81,9 +81,15 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {'commitUrl': url, 'commitOid': '1', 'success': True})
 
     def refused(self, step):
-        if self.server.refuse == step:
-            self.answer(403, {'error': f'{step} is forbidden'})
-        return self.server.refuse == step
+        if self.server.refuse != step:
+            return False
+        if self.server.refusal == 'cut':
+            self.close_connection = True
+        elif self.server.refusal == 'page':
+            self.answer(200, 'a page of a proxy')
+        else:
+            self.answer(self.server.refusal, {'error': f'{step} is forbidden'})
+        return True
 
     def content(self):
         if self.headers.get('Transfer-Encoding') != 'chunked':
@@ -106,11 +112,14 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def hub_server():
-    """A server with `private` (name to whether it is), `commits` (name, files) and `refuse`."""
+    """A server with `private` (name to whether it is), `commits` (name, files) and `refuse`.
+
+    `refuse` names a step, `refusal` is how: a status, 'cut' for no answer, or 'page' for another.
+    """
     server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     server.url = f'http://127.0.0.1:{server.server_port}'
     server.private, server.large, server.commits, server.asked = {}, {}, [], []
-    server.refuse = None
+    server.refuse, server.refusal = None, 403
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -47,9 +47,15 @@ except SystemExit as end:
     assert message in line
 
 
-def test_mmengine_leaves_transformers_alone():
-    code = 'import sys, mae, mmengine.optim; print("torch" in sys.modules, "transformers" in {m})'
-    assert run('-c', code.format(m='sys.modules'))[1] == 'True False\n'
+def test_the_launcher_does_without_fsdp_and_mmengine_without_transformers():
+    code = """
+import sys
+import mae.fault_tolerance.launcher
+print('torch' in sys.modules, 'torch.distributed.fsdp' in sys.modules)
+import mmengine.optim
+print('torch.distributed.fsdp' in sys.modules, 'transformers' in sys.modules)
+"""
+    assert run('-c', code)[1] == 'True False\nTrue False\n'
 
 
 def test_the_optimizer_of_transformers_is_there_when_it_is_named():

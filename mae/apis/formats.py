@@ -1,7 +1,7 @@
 """Weights from one format to another, and weights to publish."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ def convert(
     source = fetched.path
     found = load_weights(source, fetched.proof, key)
     weights, lines = found['state_dict'], list(found['notes'])
+    changes: list[str] = []
     known = dict(found['facts'])
     if config is not None:
         known |= facts_of_config(load_config(config).model)
@@ -115,13 +116,13 @@ def convert(
     if encoder_only:
         dropped = sorted({name.split('.')[0] for name in weights if not _of_encoder(name)})
         weights = {name: value for name, value in weights.items() if _of_encoder(name)}
-        lines += [f'left out the {name}, as asked' for name in dropped]
+        changes += [f'left out the {name}, as asked' for name in dropped]
     if is_dense(weights, known):
         weights, known, dropped = plain_encoder(weights, known, source, as_plain_vit=as_plain_vit)
-        lines += dropped
+        changes += dropped
     elif as_plain_vit:
         lines.append('as_plain_vit has no effect: these are no weights of a segmenter or detector')
-    weights, known, changes = resize(
+    weights, known, resized = resize(
         weights,
         known,
         source,
@@ -135,10 +136,12 @@ def convert(
     processor = found.get('processor') if all(value is None for value in overrides) else None
     folder = None
     if _is_folder(out, to):
-        training = _training_of(found, source, config)
+        taken = [f'took {key}, of all weights in the file'] if key else []
+        training = _training_of(found, source, config, [*taken, *changes, *resized])
         folder = hub_folder(exported, out.name, short_side, training, processor)
     write_weights(exported, out, folder)
-    return Conversion(out, [*lines, *changes, *exported.notes, *(folder.notes if folder else ())])
+    beside = folder.notes if folder else ()
+    return Conversion(out, [*lines, *changes, *resized, *exported.notes, *beside])
 
 
 def write_weights(exported: ExportedWeights, out: Path, folder: HubFolder | None = None) -> None:
@@ -163,7 +166,9 @@ def write_weights(exported: ExportedWeights, out: Path, folder: HubFolder | None
         save_checkpoint(exported.checkpoint(), out)
 
 
-def _training_of(found: Mapping[str, Any], source: Path, config: str | Path | None) -> Training:
+def _training_of(
+    found: Mapping[str, Any], source: Path, config: str | Path | None, changes: Sequence[str]
+) -> Training:
     """What is known of the training: from the checkpoint, and of published weights the index."""
     meta, entry = found.get('meta'), find_entry(source.name)
     stated = meta.get('cfg') if isinstance(meta, Mapping) else None
@@ -172,8 +177,9 @@ def _training_of(found: Mapping[str, Any], source: Path, config: str | Path | No
     except (AttributeError, TypeError, ValueError):  # a checkpoint may state anything
         bits = 8
     if entry is None or entry.file != source.name:
-        return training_of(meta, bits=bits)
-    return training_of(meta, bits=bits, license_=entry.license, source=entry.source)
+        return training_of(meta, bits=bits, changes=changes)
+    published = {'license_': entry.license, 'source': entry.source}
+    return training_of(meta, bits=bits, changes=changes, **published)
 
 
 def _join(source: Path, out: Path) -> Conversion:

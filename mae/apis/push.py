@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from mae.utils.text import one_line
 from mae.version import __version__
 from mae.zoo.formats import load_weights
 from mae.zoo.formats.folder import CARD, CONFIG, PROCESSOR, WEIGHTS
-from mae.zoo.formats.hub_card import LICENSE_LINE
 
 _LICENSE = 'LICENSE'
 _FILES = (WEIGHTS, CONFIG, PROCESSOR, CARD, _LICENSE)  # what a push takes from a folder
 # As the Hub has it: no two dots or dashes in a row, none at an end.
 _PART = r'[A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*'
 _NAME = re.compile(rf'(?=.{{1,96}}$){_PART}/{_PART}')
+_LICENSE_LINE = re.compile(r'^license\s*:', re.MULTILINE)
+_COMMIT = '/commit/'  # in the address to which a commit is sent
+_UNREADABLE = (JSONDecodeError, LookupError, TypeError)  # what an answer of another kind causes
+_ADVICE = re.compile(r' For more information check: \S+')  # of httpx: what the status means
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> Push
     Raises:
         CheckpointError: it is no such folder, or its weights are damaged.
         ImportError: huggingface_hub is not installed; says how to install it.
-        UploadError: there is no token, or the Hub cannot be reached or refuses; no commit was made.
+        UploadError: there is no token, or the Hub cannot be reached or refuses; no commit was made,
+            unless the message says that this is not known.
         ValueError: the name is none that the Hub takes.
     """
     folder = Path(folder).expanduser()
@@ -59,7 +64,7 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> Push
         raise ValueError(
             f'give OWNER/NAME in at most 96 letters, digits, _ and single - or ., not {name!r}'
         )
-    files = _files_of(folder)
+    files, card = _files_of(folder), _card_of(folder)
     try:
         from huggingface_hub import HfApi, get_token
     except ImportError:
@@ -72,11 +77,12 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> Push
         url = str(api.create_repo(name, private=private or None, exist_ok=True))
         if private and not api.model_info(name).private:
             raise UploadError(f'{name} is on the Hub already, and public: nothing was pushed')
+    with _one_line_errors(name, uploads=True):
         message = 'Upload a model converted by mae'
         api.upload_folder(
             repo_id=name, folder_path=folder, allow_patterns=list(files), commit_message=message
         )
-    return Push(url, files, _notes(folder, files))
+    return Push(url, files, _notes(folder, files, card))
 
 
 def _files_of(folder: Path) -> tuple[str, ...]:
@@ -95,8 +101,21 @@ def _files_of(folder: Path) -> tuple[str, ...]:
     return tuple(name for name in _FILES if (folder / name).is_file())
 
 
+def _card_of(folder: Path) -> str:
+    """The text of its model card.
+
+    Raises:
+        CheckpointError: it is no UTF-8, which the Hub refuses.
+    """
+    path = folder / CARD
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f'{path} is no text in UTF-8: byte {error.start}') from None
+
+
 @contextmanager
-def _one_line_errors(name: str) -> Iterator[None]:
+def _one_line_errors(name: str, *, uploads: bool = False) -> Iterator[None]:
     """Errors of huggingface_hub, and of the library by which it speaks to the Hub, as ours."""
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -105,14 +124,43 @@ def _one_line_errors(name: str) -> Iterator[None]:
         yield
     except UploadError:
         raise
-    except (OSError, RuntimeError, ValueError, *http_errors) as error:
-        why = ' '.join(one_line(part) for part in (error, error.__cause__) if part is not None)
-        raise UploadError(f'{name}: nothing was committed: {why}') from error
+    except (OSError, RuntimeError, ValueError, *_UNREADABLE, *http_errors) as error:
+        what = 'nothing was committed'
+        if uploads and _may_be_committed(error):
+            what = 'look at its page, the files may have been committed'
+        raise UploadError(f'{name}: {what}: {_why(error)}') from error
 
 
-def _notes(folder: Path, files: tuple[str, ...]) -> list[str]:
+def _may_be_committed(error: Exception) -> bool:
+    """Whether the commit may have been sent, and the Hub has not refused it."""
+    if isinstance(error, _UNREADABLE):
+        return True
+    response = getattr(error, 'response', None)
+    if response is not None:
+        return response.status_code >= 500 and _COMMIT in str(response.url)
+    try:
+        request = getattr(error, 'request', None)
+    except RuntimeError:  # httpx knows none
+        return False
+    return _COMMIT in str(getattr(request, 'url', ''))
+
+
+def _why(error: Exception) -> str:
+    """The message, and that of its cause, in one line."""
+    if isinstance(error, _UNREADABLE):
+        return (
+            f'the answer is none of a Hub ({type(error).__name__}: {one_line(error)}); a proxy, or '
+            'another address in HF_ENDPOINT, may have given it'
+        )
+    # That of a status has one which says the same.
+    cause = error.__cause__ if getattr(error, 'response', None) is None else None
+    parts = [_ADVICE.sub('', one_line(part)) for part in (error, cause) if part is not None]
+    return ' '.join(dict.fromkeys(parts))
+
+
+def _notes(folder: Path, files: tuple[str, ...], card: str) -> list[str]:
     notes = []
-    if LICENSE_LINE in (folder / CARD).read_text(encoding='utf-8') and _LICENSE not in files:
+    if not _LICENSE_LINE.search(card) and _LICENSE not in files:
         notes.append(f'{CARD} names no licence: without one nobody may use the weights')
     if left := sorted({path.name for path in folder.iterdir()} - {*files}):
         notes.append(f'not pushed: {", ".join(left)}')

@@ -1,6 +1,8 @@
 """Fetch published weights, verified, with their licence."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,6 +60,8 @@ def zoo_push(argv: Sequence[str] | None = None, prog: str | None = None) -> None
         '--private', action='store_true', help='only its owner can see it, where it is made'
     )
     args = parse(parser, argv)
+    if not sys.stderr.isatty():  # huggingface_hub reads it when it is imported
+        os.environ.setdefault('HF_HUB_DISABLE_PROGRESS_BARS', '1')
     from mae.apis import push_to_hub
 
     done = push_to_hub(args.folder, args.name, private=args.private)

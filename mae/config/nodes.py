@@ -15,7 +15,7 @@ def node_at(config: Any, key: str) -> Any:
     node = config
     for part in key.split('.') if key else ():
         if isinstance(node, list | tuple):
-            node = node[int(part)] if part.isdigit() and int(part) < len(node) else None
+            node = node[int(part)] if part.isdecimal() and int(part) < len(node) else None
         else:
             node = node.get(part) if isinstance(node, Mapping | Config) else None
     return node

@@ -69,7 +69,7 @@ def _changed(node: Any, keys: list[str], value: Any, path: str) -> Any:
 def _index(key: str, items: Sequence[Any], path: str) -> int:
     if not items:
         raise ConfigError(f'{path} is an empty list, which has no {path}.{key}')
-    if not key.isdigit() or int(key) >= len(items):
+    if not key.isdecimal() or int(key) >= len(items):
         raise ConfigError(
             f'{path} is a list: {path}.{key} must be {path}.N with N in 0..{len(items) - 1}'
         )

@@ -8,8 +8,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mae.utils.sharded import full
-
 _PIECE = 1 << 20  # bytes read at a time
 
 
@@ -50,6 +48,8 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
 
 
 def _add(state: _Hash, tensor: Tensor, before: str = '', after: str = '') -> None:
+    from mae.utils.sharded import full  # late: the launcher hashes files alone, and needs no FSDP
+
     plain = full(tensor.detach()).cpu().contiguous()
     state.update(f'{before}{plain.dtype} {tuple(plain.shape)}{after}'.encode())
     state.update(plain.reshape(-1).view(torch.uint8).numpy().data)

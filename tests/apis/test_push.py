@@ -1,6 +1,7 @@
 """Pushing to a local stand-in of the Hub: one commit with all files, or none."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -63,6 +64,39 @@ def test_nothing_is_committed_where_the_hub_refuses(step, hub, folder):
         push_to_hub(folder, 'someone/vit')
     assert '\n' not in str(caught.value)
     assert not hub.commits
+
+
+@pytest.mark.parametrize(
+    ('step', 'refusal', 'what'),
+    [
+        ('create', 409, r'nothing was committed: the answer is none of a Hub \(KeyError'),
+        ('create', 'page', 'nothing was committed: the answer is none of a Hub'),
+        ('commit', 403, 'nothing was committed: 403'),
+        ('commit', 500, 'look at its page, the files may have been committed: .*500'),
+        ('commit', 'cut', 'look at its page, the files may have been committed: .*disconnected'),
+        ('commit', 'page', r'look at its page, .* none of a Hub .*HF_ENDPOINT'),
+    ],
+)
+def test_whether_the_hub_committed_is_said_where_it_is_known(step, refusal, what, hub, folder):
+    hub.refuse, hub.refusal = step, refusal
+    with pytest.raises(UploadError, match=f'^someone/vit: {what}') as caught:
+        push_to_hub(folder, 'someone/vit')
+    assert not re.search(r'\n|check: http|(.{40}).*\1', str(caught.value))
+
+
+def test_card(hub, folder):
+    card = folder / 'README.md'
+    card.write_text('Mine.')
+    assert push_to_hub(folder, 'someone/vit').notes == [
+        'README.md names no licence: without one nobody may use the weights'
+    ]
+    card.write_text('---\nlicense: mit\n---\n')
+    assert not push_to_hub(folder, 'someone/vit').notes
+    asked = len(hub.asked)
+    card.write_bytes(b'caf\xe9')
+    with pytest.raises(CheckpointError, match=r'README\.md is no text in UTF-8: byte 3'):
+        push_to_hub(folder, 'someone/vit')
+    assert len(hub.asked) == asked
 
 
 def test_private_does_not_become_public(hub, folder):
@@ -141,6 +175,7 @@ def test_command_line(hub, folder, tmp_path, request):
         text=True,
     )
     assert result.returncode == 0, result.stderr
+    assert 'model.safetensors' not in result.stderr  # a bar, which only a terminal shows
     assert f'to {hub.url}/someone/vit' in result.stdout
     assert [name for name, _ in hub.commits] == ['someone/vit']
     assert hub.private == {'someone/vit': True}

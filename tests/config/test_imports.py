@@ -382,6 +382,13 @@ def test_other_bad_values(write):
         ('main_finetune.py --layer_decay 1.5', 'it must be above 0 and at most 1'),
         ('main_finetune.py --drop_path inf', '--drop_path inf: it must be at least 0 and below 1'),
         ('main_finetune.py --cutmix_minmax .2 2', '--cutmix_minmax 2.0: .* between 0 and 1'),
+        ('main_finetune.py --cutmix_minmax .2', '--cutmix_minmax 0.2: it must be two numbers'),
+        ('main_finetune.py --cutmix_minmax .8 .2', 'two numbers, the smaller one first'),
+        (
+            'main_finetune.py --aa original',
+            "--aa original: it must be one of timm's policies rand-",
+        ),
+        ('torchrun --nproc_per_node=² main_pretrain.py', '=²: not a number of devices'),
         ('main_finetune.py --mixup_mode all', 'must be one of batch, pair, elem'),
         ('main_linprobe.py --nb_classes 0', '--nb_classes 0: it must be at least 1'),
         ('main_pretrain.py --model vit_base_patch16', 'did you mean mae_vit_base_patch16'),

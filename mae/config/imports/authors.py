@@ -124,6 +124,11 @@ def _check_flag(flag: str, value: Any) -> None:
     """Refuse what the script itself could not train with."""
     if flag in _MODES and value not in _MODES[flag]:
         raise ConfigError(f'{flag} {value}: it must be one of {", ".join(_MODES[flag])}')
+    if flag == '--aa' and value and value.partition('-')[0] != 'rand':
+        raise ConfigError(f"{flag} {value}: it must be one of timm's policies rand-..., or empty")
+    if flag == '--cutmix_minmax' and (len(value) != 2 or value[0] > value[1]):
+        told = ' '.join(f'{number:g}' for number in value)
+        raise ConfigError(f'{flag} {told}: it must be two numbers, the smaller one first')
     if flag in _RANGES:
         least, most, words = _RANGES[flag]
         for number in value if isinstance(value, list) else [value]:
@@ -155,7 +160,7 @@ def _devices(
         flag, _, value = word.lstrip('-').replace('-', '_').partition('=')
         if flag in ('nproc_per_node', 'nnodes'):
             value = value or launcher[number + 1] if number + 1 < len(launcher) else value
-            if not value.isdigit():
+            if not value.isdecimal():
                 raise ConfigError(f'{word}: not a number of devices; add --devices N')
             total, is_stated = total * int(value), True
     if not is_stated:

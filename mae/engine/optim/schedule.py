@@ -58,7 +58,8 @@ class WarmupLR(_ParamScheduler):
         others: further arguments of mmengine's scheduler.
 
     Raises:
-        ValueError: the warm-up is negative or does not end before `end`, or s is outside [0, 1].
+        ValueError: `begin` is negative or not below `end`, the warm-up is negative or does not end
+            before `end`, or s is outside [0, 1].
     """
 
     def __init__(
@@ -72,6 +73,10 @@ class WarmupLR(_ParamScheduler):
         start_factor: float = 0.0,
         **others: object,
     ) -> None:
+        if not 0 <= begin < end:
+            raise ValueError(
+                f'param_scheduler.begin: step {begin} is not from 0 to below the end, {end}'
+            )
         if not 0 <= warmup < end - begin:
             raise ValueError(
                 f'param_scheduler: {warmup} steps of warm-up do not fit into {end - begin} steps; '
@@ -108,8 +113,13 @@ class WarmupLR(_ParamScheduler):
             options: the others, which are not lengths.
 
         Raises:
-            ConfigError: `warmup_epochs` is negative.
+            ConfigError: `warmup_epochs` is negative, or `begin` is not from 0 to below `end`.
         """
+        if not 0 <= begin < end:
+            raise ConfigError(
+                f'param_scheduler.begin must lie from 0 to below train_cfg.max_epochs={end}, '
+                f'got {begin}'
+            )
         warmup, first = (
             round(exact(epochs) * epoch_length)
             for epochs in (_fitting(warmup_epochs, begin, end), begin)
@@ -236,7 +246,7 @@ class WarmupStepLR(WarmupLR):
 
 def _fitting(warmup_epochs: float, begin: float, end: int) -> float:
     """Epochs of warm-up between two epochs of a run, which may be shorter than the recipe's."""
-    if warmup_epochs < 0:
+    if not warmup_epochs >= 0:  # or no number
         raise ConfigError(
             f'param_scheduler.warmup_epochs must not be negative, got {warmup_epochs}'
         )

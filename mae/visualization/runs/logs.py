@@ -50,7 +50,16 @@ def read_scalars(path: Path) -> list[Scalars]:
 def _are_scalars(record: object) -> bool:
     if not isinstance(record, dict) or ('iter' in record and 'step' not in record):
         return False
-    return all(isinstance(value, int | float) for value in record.values())
+    return all(isinstance(value, int | float) and _is_float(value) for value in record.values())
+
+
+def _is_float(value: float) -> bool:
+    """Whether it can be drawn: JSON has whole numbers of any length."""
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def is_training(record: Scalars) -> bool:

@@ -168,6 +168,10 @@ def _why_not(found: Architecture, facts: Facts) -> str | None:
     if not found.final_norm:
         return 'its ViT always has a final norm'
     classes = facts.get('classes')
-    if found.head and classes and len(set(classes)) != found.num_classes:
-        return f'it names {len(set(classes))} classes, and the head has {found.num_classes}'
+    if found.head and classes and len(classes) != found.num_classes:
+        named = counted(len(classes), 'class', 'classes')
+        return f'it names {named}, and the head has {found.num_classes}'
+    if found.head and classes and len({*classes}) < len(classes):
+        double = next(name for name in classes if classes.count(name) > 1)
+        return f'several of its classes have the name {double!r}'
     return None

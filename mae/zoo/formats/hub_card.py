@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mae.utils.text import counted
+from mae.utils.text import counted, printable
 from mae.zoo.formats.architecture import Architecture
 from mae.zoo.formats.hub import why_no_pipeline
 from mae.zoo.formats.metadata import Facts
@@ -11,7 +11,7 @@ from mae.zoo.formats.training import Training
 
 Rows = Mapping[str, object]
 
-LICENSE_LINE = '# license: fill in the one that you choose, such as apache-2.0'
+_LICENSE_LINE = '# license: fill in the one that you choose, such as apache-2.0'
 _FEATURES, _CLASSES = 'image-feature-extraction', 'image-classification'
 _SHOWN_CLASSES = 20
 _PLACE = "FOLDER = 'OWNER/NAME'  # on the Hub, or the path of this folder"
@@ -49,14 +49,16 @@ def hub_card(
         images: how an image becomes an input, a line each.
     """
     no_pipeline = why_no_pipeline(found.in_channels, training.bits)
+    is_mae = _is_masked_autoencoder(found, training)
     parts = [
         _header(library, found, training),
-        f'# {name}',
+        f'# {_cell(name)}',
         _about(library, found, training),
         '## Model',
         _table(_model_rows(found, facts)),
         '## Training',
         _table(training.rows) if training.rows else 'The checkpoint states nothing about it.',
+        *_changes(training),
         '## Results',
         _results(training),
         '## Images',
@@ -64,7 +66,7 @@ def hub_card(
         '## Use',
         _use(library, found, config, has_pipeline=no_pipeline is None),
         '## Citation',
-        'The method:',
+        'The method:' if is_mae else 'If it was fine-tuned from a masked autoencoder, the method:',
         _CITATION,
     ]
     return '\n\n'.join(parts) + '\n'
@@ -81,11 +83,12 @@ def _header(library: str, found: Architecture, training: Training) -> str:
     lines = [f'library_name: {library}']
     if task := _task(found):
         lines.append(f'pipeline_tag: {task}')
-    lines.append(f'license: {training.license.lower()}' if training.license else LICENSE_LINE)
+    lines.append(f'license: {training.license.lower()}' if training.license else _LICENSE_LINE)
     lines.append('tags:')
-    tags = ['vision-transformer', 'masked-autoencoder', *(['timm'] if library == 'timm' else [])]
+    tags = ['vision-transformer', *(['timm'] if library == 'timm' else [])]
+    tags += ['masked-autoencoder'] if _is_masked_autoencoder(found, training) else []
     lines += [f'- {tag}' for tag in tags]
-    if training.metric and training.metric[0].startswith('accuracy'):
+    if training.metric and training.metric[0].startswith('accuracy') and not training.changes:
         lines += ['metrics:', '- accuracy']
     return '\n'.join(['---', *lines, '---'])
 
@@ -105,16 +108,22 @@ def _about(library: str, found: Architecture, training: Training) -> str:
     )
 
 
+def _is_masked_autoencoder(found: Architecture, training: Training) -> bool:
+    """Whether the weights are of one, or published as such."""
+    return bool(found.decoder or training.algorithm == 'MAE' or training.source)
+
+
 def _model_rows(found: Architecture, facts: Facts) -> dict[str, object]:
     rows: dict[str, object] = {'architecture': found}
+    names = ['num_heads', *(['decoder_num_heads'] if found.decoder else [])]
     rows |= {
         name.replace('_', ' '): facts[name]
-        for name in ('num_heads', 'decoder_num_heads', 'norm_eps', 'mask_ratio')
+        for name in (*names, 'norm_eps', 'mask_ratio')
         if name in facts
     }
     if found.decoder and 'norm_pix' in facts:
         rows['target normalised in each patch'] = 'yes' if facts['norm_pix'] else 'no'
-    if found.head and (classes := facts.get('classes')):
+    if found.head and len(classes := facts.get('classes') or ()) == found.num_classes:
         more = ', ...' if len(classes) > _SHOWN_CLASSES else ''
         names = ', '.join(_cell(name) for name in classes[:_SHOWN_CLASSES])
         rows['classes'] = f'{len(classes)}: {names}{more}'
@@ -122,19 +131,26 @@ def _model_rows(found: Architecture, facts: Facts) -> dict[str, object]:
 
 
 def _cell(text: object) -> str:
-    """Text of anybody as one cell of a table."""
-    return ' '.join(str(text).replace('|', '\\|').replace('<', '&lt;').split())
+    """Text of anybody as one cell of a table, or as a title."""
+    return ' '.join(printable(str(text)).replace('|', '\\|').replace('<', '&lt;').split())
 
 
 def _table(rows: Rows) -> str:
     return '\n'.join(['| | |', '|---|---|', *(f'| {name} | {rows[name]} |' for name in rows)])
 
 
+def _changes(training: Training) -> list[str]:
+    lines = '\n'.join(f'- {_cell(line)}' for line in training.changes)
+    return ['Changed when they were converted:', lines] if lines else []
+
+
 def _results(training: Training) -> str:
     if training.metric is None:
         return 'The checkpoint states none.'
     name, value = training.metric
-    return f'Best {name} on the validation images of the run, up to this checkpoint: {value:g}.'
+    before = ' It was measured before they were changed.' if training.changes else ''
+    best = f'Best {name} on the validation images of the run, up to this checkpoint: {value:g}.'
+    return best + before
 
 
 def _use(

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from mae.utils.errors import CheckpointError
+from mae.utils.text import counted
 from mae.utils.vit_sizes import arch_name
 from mae.zoo.formats.architecture import Architecture, Stack
 from mae.zoo.formats.hub import unit_levels
@@ -82,8 +83,12 @@ def timm_config(
     }
     if not found.final_norm and found.head != 'avg':
         config['model_args']['final_norm'] = False
-    if found.head and classes and len(classes) == found.num_classes:
-        config['label_names'] = list(classes)
+    if found.head and classes:
+        if len(classes) == found.num_classes:
+            config['label_names'] = list(classes)
+        else:
+            named = counted(len(classes), 'class', 'classes')
+            notes.append(f'left out the names of {named}: the head has {found.num_classes}')
     return config, notes
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ class Training:
         bits: of a pixel of the images, 8 or 16.
         license: SPDX identifier of the weights' licence; '' if it is not stated.
         source: who published them; '' if it is not stated.
+        changes: what was done to the weights since, a line each.
     """
 
     rows: Mapping[str, str] = field(default_factory=dict)
@@ -40,9 +41,17 @@ class Training:
     bits: int = 8
     license: str = ''
     source: str = ''
+    changes: Sequence[str] = ()
 
 
-def training_of(meta: Any, *, bits: int = 8, license_: str = '', source: str = '') -> Training:
+def training_of(
+    meta: Any,
+    *,
+    bits: int = 8,
+    license_: str = '',
+    source: str = '',
+    changes: Sequence[str] = (),
+) -> Training:
     """Read what the `meta` of a checkpoint states.
 
     Args:
@@ -50,6 +59,7 @@ def training_of(meta: Any, *, bits: int = 8, license_: str = '', source: str = '
         bits: of a pixel of the images, 8 or 16.
         license_: SPDX identifier of the weights' licence.
         source: who published them.
+        changes: what was done to the weights since, a line each.
     """
     meta = meta if isinstance(meta, Mapping) else {}
     config = meta.get('cfg')
@@ -68,6 +78,7 @@ def training_of(meta: Any, *, bits: int = 8, license_: str = '', source: str = '
         bits=bits,
         license=license_,
         source=source,
+        changes=changes,
     )
 
 

@@ -173,6 +173,15 @@ def test_an_epoch_in_which_a_schedule_begins_is_counted_in_steps():
     assert (schedule.begin, schedule.end, schedule.warmup) == (10, 20, 1)  # a tenth of 10 steps
 
 
+@pytest.mark.parametrize('begin', [-1, 4, math.nan, math.inf])
+def test_a_schedule_begins_within_the_run(begin):
+    optimizer = Group().optimizer
+    with pytest.raises(ValueError, match=r'begin must lie from 0 to below train_cfg\.max_epochs=4'):
+        WarmupCosineLR.build_iter_from_epoch(optimizer, epoch_length=5, begin=begin, end=4)
+    with pytest.raises(ValueError, match=r'param_scheduler\.begin: step .* below the end, 4'):
+        WarmupCosineLR(optimizer, begin=begin, end=4)
+
+
 @pytest.mark.parametrize('milestones', [(), (0.8, 0.5), (0.5, 1.0)])
 def test_strange_milestones_are_named(milestones):
     with pytest.raises(ValueError, match='milestones'):

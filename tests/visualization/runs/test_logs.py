@@ -91,7 +91,13 @@ def test_steps_after_going_back_to_a_checkpoint():
 
 
 @pytest.mark.parametrize(
-    'line', ['[1, 2]', '{"loss": "much", "step": 1}', '{"loss": 1, "iter": 1}']
+    'line',
+    [
+        '[1, 2]',
+        '{"loss": "much", "step": 1}',
+        '{"loss": 1, "iter": 1}',
+        f'{{"loss": 1{"0" * 400}}}',
+    ],
 )
 def test_a_line_without_scalars_is_named(tmp_path, line):
     path = write(tmp_path / 'scalars.json', f'{line}\n')

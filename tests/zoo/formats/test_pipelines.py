@@ -168,6 +168,53 @@ def test_card_states_what_the_checkpoint_does(checkpoint, tmp_path):
     assert 'mean 0.485, 0.456, 0.406; standard deviation 0.229, 0.224, 0.225' in card
 
 
+@pytest.mark.parametrize(
+    ('options', 'line', 'task'),
+    [
+        ({'encoder_only': True}, 'left out the head, as asked', 'image-feature-extraction'),
+        ({'in_channels': 1}, 'fitted from 3 channels', 'image-classification'),
+        ({'img_size': 96}, 'resampled from 197 to 37 positions', 'image-classification'),
+    ],
+)
+def test_card_of_changed_weights_claims_no_accuracy(options, line, task, checkpoint, tmp_path):
+    keys = {'model.head.num_classes': 5, 'default_hooks.checkpoint.save_best': 'accuracy/top1'}
+    _, source = checkpoint(FINETUNE, {'best': 81.25, 'classes': CLASSES}, **keys)
+    convert(source, tmp_path / 'out', 'timm', **options)
+    header, card = header_of(tmp_path / 'out'), (tmp_path / 'out/README.md').read_text()
+    assert header['pipeline_tag'] == task
+    assert 'metrics' not in header
+    assert 'masked-autoencoder' not in header['tags']  # nothing states where it began
+    changed = card.partition('Changed when they were converted:')[2].partition('## Results')
+    assert line in changed[0]
+    assert '81.25. It was measured before they were changed.' in changed[2]
+
+
+def test_card_of_names_that_break_a_page(checkpoint, tmp_path):
+    names = ['caf\udce9', 'a\n---', '"b": [', '\U0001f408', '<script>']
+    _, source = checkpoint(FINETUNE, {'classes': names}, **{'model.head.num_classes': 5})
+    out = tmp_path / 'the <b>\n---\nlicense: mit \udce9'
+    convert(source, out, 'timm')
+    card = (out / 'README.md').read_text(encoding='utf-8')
+    assert '| classes | 5: caf\\udce9, a ---, "b": [, \U0001f408, &lt;script> |' in card
+    assert '# the &lt;b> --- license: mit \\udce9\n' in card
+    assert 'license' not in header_of(out)
+    assert json.loads((out / 'config.json').read_text())['label_names'] == names
+
+
+def test_names_that_are_not_those_of_the_head(checkpoint, tmp_path):
+    head = {'model.head.num_classes': 5, 'model.head.pool': 'cls', 'model.head.norm': 'none'}
+    options = {**head, 'model.encoder.final_norm': True}
+    _, source = checkpoint(FINETUNE, {'classes': ['a']}, **options)
+    done = convert(source, tmp_path / 'one', 'timm')
+    assert 'left out the names of 1 class: the head has 5' in done.lines
+    assert '| classes |' not in (tmp_path / 'one/README.md').read_text()
+    with pytest.raises(CheckpointError, match='it names 1 class, and the head has 5'):
+        convert(source, tmp_path / 'none', 'transformers')
+    _, source = checkpoint(FINETUNE, {'classes': ['a', 'b', 'c', 'b', 'd']}, **options)
+    with pytest.raises(CheckpointError, match="several of its classes have the name 'b'"):
+        convert(source, tmp_path / 'none', 'transformers')
+
+
 def test_card_of_a_bare_file_states_nothing_of_the_training(tmp_path):
     model = timm.models.vision_transformer.VisionTransformer(
         img_size=32, patch_size=8, embed_dim=48, depth=1, num_heads=3, num_classes=0
@@ -178,6 +225,7 @@ def test_card_of_a_bare_file_states_nothing_of_the_training(tmp_path):
     assert 'The checkpoint states nothing about it.' in card
     assert 'The checkpoint states none.' in card
     assert 'masked autoencoder (He' not in card
+    assert 'masked-autoencoder' not in header_of(tmp_path / 'out')['tags']
     assert 'mean [123.675, 116.28, 103.53] assumed, as usual' in card
 
 
