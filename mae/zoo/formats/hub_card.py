@@ -125,8 +125,8 @@ def _model_rows(found: Architecture, facts: Facts) -> dict[str, object]:
         rows['target normalised in each patch'] = 'yes' if facts['norm_pix'] else 'no'
     if found.head and len(classes := facts.get('classes') or ()) == found.num_classes:
         more = ', ...' if len(classes) > _SHOWN_CLASSES else ''
-        names = ', '.join(_cell(name) for name in classes[:_SHOWN_CLASSES])
-        rows['classes'] = f'{len(classes)}: {names}{more}'
+        shown = ', '.join(_cell(name) for name in classes[:_SHOWN_CLASSES])
+        rows['classes'] = f'{len(classes)}: {shown}{more}'
     return rows
 
 

@@ -329,7 +329,7 @@ def test_a_disk_that_stays_full(make_runner, quick):
 
 def test_no_room_from_the_start(make_runner, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(CheckpointError, match=r'^[^\n]* 1 kB free, [^\n]*checkpoint'):
+    with pytest.raises(CheckpointError, match=r'^[^\n]* 1000 bytes free, [^\n]*checkpoint'):
         make_runner().train()
 
 
