@@ -53,8 +53,8 @@ def look_at(browser: Browser, page: Path, out: Path) -> Iterator[str]:
         file.write_bytes(base64.b64decode(shot['data']))
 
 
-def leads_on(page: Path) -> bool:
-    """Whether a page is only the way to another one."""
+def redirects(page: Path) -> bool:
+    """Whether a page only redirects to another one."""
     return 'http-equiv="refresh"' in page.read_text(encoding='utf-8')
 
 
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--browser', default='chromium', help='the program')
     args = parser.parse_args(argv)
     pages = sorted({page for pattern in args.pages or ['**/*.html'] for page in SITE.glob(pattern)})
-    pages = [page for page in pages if not leads_on(page)]
+    pages = [page for page in pages if not redirects(page)]
     if not args.pages:  # listings of the code are made by Sphinx alone
         pages = [page for page in pages if '_modules' not in page.parts]
     if not pages:

@@ -51,10 +51,11 @@ def export_onnx(
 ) -> OnnxReport:
     """Write a model for any number of images, once onnxruntime's output agrees with it.
 
-    What an image must become is part of the file, as its metadata: JSON by name. `image_size` is
-    (H, W), `channels` their number, 3 of them RGB, `short_side` what the shorter side is resized to
-    before the centre is cut out; of normalised inputs `mean` and `std` of each channel in grey
-    levels, 0 to 255. `classes` are the names of the logits, in their order.
+    The metadata of the file say how an image becomes an input, each value as JSON: `image_size` is
+    (H, W); `channels` is their number, and three are RGB; `short_side` is the length in pixels to
+    which the shorter side is resized before the centre is cut out; `mean` and `std` of each channel
+    are in grey levels, 0 to 255, absent for uint8 inputs. `classes` are the names of the logits, in
+    their order.
 
     Args:
         model: an algorithm, from `get_model`; a segmenter takes images of `encoder.img_size`.

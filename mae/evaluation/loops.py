@@ -19,7 +19,7 @@ from mae.registry import LOOPS
 
 
 class _InferenceLoop:
-    """What the two loops do in place of mmengine's."""
+    """One evaluation, as validation and testing both do it, in place of mmengine's."""
 
     _stage: ClassVar[str]  # in the names of hooks, of the model's method and of the losses
     runner: Any

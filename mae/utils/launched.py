@@ -42,9 +42,9 @@ def die_with_parent() -> None:
 
 
 def is_first_to_say(message: str) -> bool:
-    """Whether no other process of this node and start has asked for the same message.
+    """Whether this process is the first on its node to report a message since the last start.
 
-    Without a launcher each process is the first.
+    Each further process with the same message gets False. Without a launcher each is the first.
     """
     path = os.environ.get(_ERROR_FILE)
     if not path:

@@ -89,7 +89,7 @@ def write_result(folder: Path, result: DenseResult) -> None:
 
 
 def read_result(folder: Path) -> DenseResult | None:
-    """The result in a `vis_data`; None without one, or if it is none of ours."""
+    """The result in a `vis_data`; None if there is none that `write_result` could have written."""
     try:
         found = json.loads((folder / PREDICTIONS).read_bytes())
         result = DenseResult(**{field.name: found[field.name] for field in fields(DenseResult)})

@@ -92,7 +92,7 @@ def test_file_alone_names_the_class_of_a_photo(uint8, tmp_path):
     assert [facts['classes'][label] for label in order] == ours.classes
 
 
-def test_features_have_no_classes_and_names_must_fit(tmp_path):
+def test_names_of_classes_must_fit(tmp_path):
     model = get_model(small('vit-mini-p4_ft-1xb50-coslr-80e_digits-16'))
     with pytest.raises(ValueError, match='2 names for 10 classes'):
         export_onnx(model, tmp_path / 'a.onnx', classes=['a', 'b'])
@@ -137,7 +137,7 @@ def encoder(tmp_path_factory):
             'export',
             lambda *args, **options: programs.append(export(*args, **options)) or programs[0],
         )
-        report = export_onnx(model, out, pool='tokens')
+        report = export_onnx(model, out, pool='tokens', classes=['a', 'b'])
     return model, out, report, programs[0]
 
 
@@ -153,7 +153,7 @@ def test_encoder_whose_weights_do_not_fit_into_one_file(encoder):
         tokens = model.extract_features(images, 'tokens')
     (found,) = session.run(None, {'images': images.numpy()})
     torch.testing.assert_close(torch.from_numpy(found), tokens, rtol=1e-4, atol=1e-5)
-    assert facts_of(session) == {
+    assert facts_of(session) == {  # no names of classes, which features do not have
         'input': 'float32', 'channels': 1, 'image_size': [8, 12], 'mean': [78.0], 'std': [96.0],
     }  # fmt: skip
 

@@ -75,7 +75,7 @@ class WarmupLR(_ParamScheduler):
     ) -> None:
         if not 0 <= begin < end:
             raise ValueError(
-                f'param_scheduler.begin: step {begin} is not from 0 to below the end, {end}'
+                f'param_scheduler.begin must lie from 0 to below the last step, {end}, got {begin}'
             )
         if not 0 <= warmup < end - begin:
             raise ValueError(
@@ -113,7 +113,7 @@ class WarmupLR(_ParamScheduler):
             options: the others, which are not lengths.
 
         Raises:
-            ConfigError: `warmup_epochs` is negative, or `begin` is not from 0 to below `end`.
+            ConfigError: `warmup_epochs` is negative, or `begin` is negative or not below `end`.
         """
         if not 0 <= begin < end:
             raise ConfigError(

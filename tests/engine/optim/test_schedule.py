@@ -178,7 +178,7 @@ def test_a_schedule_begins_within_the_run(begin):
     optimizer = Group().optimizer
     with pytest.raises(ValueError, match=r'begin must lie from 0 to below train_cfg\.max_epochs=4'):
         WarmupCosineLR.build_iter_from_epoch(optimizer, epoch_length=5, begin=begin, end=4)
-    with pytest.raises(ValueError, match=r'param_scheduler\.begin: step .* below the end, 4'):
+    with pytest.raises(ValueError, match=r'begin must lie from 0 to below the last step, 4, got'):
         WarmupCosineLR(optimizer, begin=begin, end=4)
 
 
