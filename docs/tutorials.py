@@ -34,7 +34,10 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := sorted(set(args.names) - set(known)):
         sys.exit(f'error: no tutorial {unknown[0]}; there are {", ".join(known)}')
-    from nbclient.exceptions import CellExecutionError
+    try:
+        from nbclient.exceptions import CellExecutionError
+    except ImportError:
+        sys.exit('error: nbclient is missing; `make tutorials` installs requirements/docs.txt first')
 
     # The kernel takes the package of this checkout.
     os.environ['PYTHONPATH'] = os.pathsep.join(
