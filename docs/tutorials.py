@@ -37,7 +37,7 @@ def main() -> None:
     try:
         from nbclient.exceptions import CellExecutionError
     except ImportError:
-        sys.exit('error: nbclient is missing; `make tutorials` installs requirements/docs.txt first')
+        sys.exit('error: nbclient is missing; `make tutorials` installs it')
 
     # The kernel takes the package of this checkout.
     os.environ['PYTHONPATH'] = os.pathsep.join(
