@@ -34,7 +34,7 @@ def test_a_browser_that_is_missing_is_one_line(tmp_path):
         look.main(['--browser', 'no-such-browser', *out])
 
 
-def test_a_page_that_leads_to_another_one_is_not_looked_at(look, tmp_path):
+def test_a_page_that_redirects_is_not_looked_at(tmp_path):
     (tmp_path / 'index.html').write_text('<meta http-equiv="refresh" content="0; url=a.html">')
     with pytest.raises(SystemExit, match=r'error: no such page in'):
         look.main(['index.html'])

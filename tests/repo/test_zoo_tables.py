@@ -54,7 +54,7 @@ def test_what_cannot_be_renewed_is_one_line_and_nothing_is_written(failure, tmp_
     (tmp_path / 'benchmarks/file.json').write_text('{"systems": {}}')
     blocks = {
         'a.md': {'measured': lambda page: ['new']},
-        'b.md': {'measured': docs_zoo.measured(table)},
+        'b.md': {'measured': docs_zoo.figures_of(table)},
     }
     monkeypatch.setattr(docs_zoo, 'ROOT', tmp_path)
     monkeypatch.setattr(docs_zoo, 'pages', lambda: blocks)
