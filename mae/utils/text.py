@@ -76,7 +76,7 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """All of a message without line breaks."""
     return ' '.join(str(error).split())
 
