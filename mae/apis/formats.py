@@ -18,7 +18,7 @@ from mae.fault_tolerance.checkpoint import (
     unshared,
 )
 from mae.utils.errors import CheckpointError
-from mae.utils.files import whole_folder, write_json, write_text
+from mae.utils.files import lowest_existing, whole_folder, write_json, write_text
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import (
     BY_NAME,
@@ -207,6 +207,9 @@ def _write_folder(
 def _check_out(out: Path, to: str) -> None:
     if out.exists():
         raise CheckpointError(f'{out} exists; give another name or remove it')
+    above = lowest_existing(out.absolute().parent)
+    if not above.is_dir():
+        raise CheckpointError(f'{out} cannot be written: {above} is no folder')
     if to == 'transformers' and out.suffix in SUFFIXES:
         raise CheckpointError(f'transformers reads a folder, not a file: {out}')
     if not _is_folder(out, to) and out.suffix not in SUFFIXES:

@@ -115,10 +115,10 @@ def _is_masked_autoencoder(found: Architecture, training: Training) -> bool:
 
 def _model_rows(found: Architecture, facts: Facts) -> dict[str, object]:
     rows: dict[str, object] = {'architecture': found}
-    names = ['num_heads', *(['decoder_num_heads'] if found.decoder else [])]
+    heads = ['num_heads', *(['decoder_num_heads'] if found.decoder else [])]
     rows |= {
         name.replace('_', ' '): facts[name]
-        for name in (*names, 'norm_eps', 'mask_ratio')
+        for name in (*heads, 'norm_eps', 'mask_ratio')
         if name in facts
     }
     if found.decoder and 'norm_pix' in facts:

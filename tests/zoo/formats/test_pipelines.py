@@ -288,3 +288,6 @@ def test_what_cannot_be(checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match=r'or be a folder without a dot in its name'):
         convert(source, tmp_path / 'a.b', 'timm')
     assert not Path(tmp_path / 'a.b').exists()
+    for to in ('timm', 'mae'):
+        with pytest.raises(CheckpointError, match=r'cannot be written: .*run\.pth is no folder'):
+            convert(source, source / 'deep' / 'x.pth', to)
