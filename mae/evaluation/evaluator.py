@@ -69,11 +69,25 @@ class Evaluator(MMEvaluator):
         Raises:
             NonFiniteError: a logit is NaN or infinite.
             DataError: a label has no logit.
+            ConfigError: a metric gives no dictionary, or a name that another one gives.
         """
         sound, self._sound = self._sound, None
         if sound is not None:
             sound.totals()
-        metrics: dict[str, Any] = super().evaluate(size)
+        metrics: dict[str, Any] = {}
+        for metric in self.metrics:
+            found = metric.evaluate(size)
+            if not isinstance(found, Mapping):
+                raise ConfigError(
+                    f'{_name(metric)}: compute_metrics must return a dictionary of values by '
+                    f'name, not {found!r}'
+                )
+            if twice := sorted(metrics.keys() & found.keys()):
+                raise ConfigError(
+                    f'{_name(metric)} gives {twice[0]}, which another metric gives too: set its '
+                    'prefix'
+                )
+            metrics |= found
         return metrics
 
 

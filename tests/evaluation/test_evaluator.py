@@ -146,3 +146,21 @@ class Own(BaseMetric):
 def test_a_mistake_in_a_metric_of_ones_own_stays_what_it_is(batch):
     with pytest.raises(AttributeError, match='no_such_thing'):
         evaluate(Own(), batch)
+
+
+class Number(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        return len(results)
+
+
+def test_a_number_without_a_name(batch):
+    with pytest.raises(ConfigError, match=r'Number: compute_metrics must .* not 60'):
+        evaluate([Number()], batch)
+
+
+def test_one_name_of_two_metrics(batch):
+    with pytest.raises(ConfigError, match=r'Accuracy gives accuracy/top1, which .* prefix'):
+        evaluate([theirs.Accuracy(), theirs.Accuracy()], batch)
