@@ -26,7 +26,20 @@ def draw_log(runs: str | Path | Sequence[str | Path], key: str = 'loss') -> Draw
     places = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if not places:
         raise ConfigError('a curve needs at least one run: give its work dir')
-    logs = [read_log(place) for place in places]
+    return log_chart(places, [read_log(place) for place in places], key)
+
+
+def log_chart(places: Sequence[Path], logs: Sequence[Sequence[Scalars]], key: str) -> Drawing:
+    """The chart of `draw_log` from logs that have been read.
+
+    Args:
+        places: of the runs, by which their curves are named.
+        logs: of each run, from `read_log`.
+        key: name of the scalar.
+
+    Raises:
+        ConfigError: none of the runs has logged such a scalar.
+    """
     known = {name for log in logs for record in log for name in record}
     if key not in known:
         raise ConfigError(f'nothing was logged as {key}{did_you_mean(key, known)}')

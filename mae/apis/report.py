@@ -16,14 +16,20 @@ from mae.visualization.clock import this_moment
 from mae.visualization.dense_report import DenseResult, dense_report, read_result
 from mae.visualization.runs.comparison import MOST_GROUPS, RunGroup, run_comparison
 from mae.visualization.runs.facts import commands_of, kind_of, seed_of
-from mae.visualization.runs.logs import is_training, read_scalars
+from mae.visualization.runs.logs import (
+    SCALARS,
+    Scalars,
+    is_training,
+    read_scalars,
+    with_steps,
+)
 from mae.visualization.runs.page import run_report
 from mae.visualization.runs.record import (
     RunFacts,
     RunRecord,
     find_vis_data,
     read_facts,
-    read_record,
+    record_of,
 )
 
 _PAGE = 'report.html'
@@ -88,22 +94,23 @@ def _read(work_dir: Path) -> _Run:
             'has logged something'
         )
     config = read_dumped(folder / 'config.py') if (folder / 'config.py').is_file() else {}
-    facts = read_facts(folder) or _facts_of(work_dir, folder, config)
-    file = work_dir / f'{facts.title}.py'
-    commands = commands_of(config, file, work_dir) if file.is_file() else []
     try:
-        record = read_record(folder, replace(facts, commands=commands))
+        scalars = read_scalars(folder / SCALARS)
+        facts = read_facts(folder) or _facts_of(work_dir, config, scalars)
+        file = work_dir / f'{facts.title}.py'
+        commands = commands_of(config, file, work_dir) if file.is_file() else []
+        record = record_of(folder, replace(facts, commands=commands), with_steps(scalars))
     except ValueError as error:
         raise DataError(f'{work_dir}: {error}') from error
     return _Run(work_dir, config, record, read_result(folder))
 
 
-def _facts_of(work_dir: Path, folder: Path, config: Mapping[str, Any]) -> RunFacts:
+def _facts_of(work_dir: Path, config: Mapping[str, Any], scalars: Sequence[Scalars]) -> RunFacts:
     """What can be found out about a run that had no hook."""
     state = _state_of(work_dir)
     left = [path.stem for path in work_dir.glob('*.py')]
     title = left[0] if len(left) == 1 else work_dir.resolve().name
-    steps = _steps_per_epoch(folder)
+    steps = _steps_per_epoch(scalars)
     epochs = (config.get('train_cfg') or {}).get('max_epochs') or 0
     parent = next((path for path in shipped_configs() if path.stem == title), None)
     differences: Differences = differences_from(parent, config) if parent and config else []
@@ -129,12 +136,9 @@ def _state_of(work_dir: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _steps_per_epoch(folder: Path) -> int:
+def _steps_per_epoch(scalars: Sequence[Scalars]) -> int:
     """Where the second epoch begins, which every log shows; 0 without one."""
-    try:
-        records = [r for r in read_scalars(folder / 'scalars.json') if is_training(r)]
-    except ValueError:  # `read_record` says it
-        return 0
+    records = [record for record in scalars if is_training(record)]
     first = [int(r['iter']) for r in records if r.get('epoch') == 1]
     return max(first) if first and any(r.get('epoch') == 2 for r in records) else 0
 

@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Print tables, and draw; `argv` stands for the command line."""
     args = parse_args(argv, prog)
-    from mae.apis.log_picture import draw_log, read_log
+    from mae.apis.log_picture import log_chart, read_log
     from mae.visualization.figures import save_figure
     from mae.visualization.runs.log_table import scalar_rows, split_records
 
@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         _print_table('training', scalar_rows(training), args.keys)
         _print_table('evaluation', scalar_rows(evaluation), args.keys)
     if args.out is not None:
-        save_figure(draw_log(args.runs, (args.keys or ['loss'])[0]), args.out)
+        read = [logs[str(run)] for run in args.runs]
+        save_figure(log_chart(args.runs, read, (args.keys or ['loss'])[0]), args.out)
         print(f'wrote {args.out}')
 
 

@@ -25,6 +25,7 @@ from mae.visualization.clock import this_moment
 from mae.visualization.model_panels import predicts_patch_stats, why_no_pictures
 from mae.visualization.panels import Panel, plain_sheet
 from mae.visualization.runs.facts import commands_of, kind_of
+from mae.visualization.runs.logs import SCALARS
 from mae.visualization.runs.page import run_report
 from mae.visualization.runs.record import RunFacts, picture_path, read_record, write_facts
 from mae.visualization.sheets import contact_sheet
@@ -219,7 +220,7 @@ class RunReportHook(Hook):
             return
         start = time.monotonic()
         with self._no_error_matters(runner):
-            if (self._folder / 'scalars.json').is_file():
+            if (self._folder / SCALARS).is_file():
                 page = run_report(read_record(self._folder, self._facts), this_moment())
                 write_text(Path(runner.work_dir, 'report.html'), page)
         end = time.monotonic()
