@@ -12,7 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mae
-from mae.utils.launched import LAUNCHER, die_with_parent, is_first_to_say, tell_launcher
+from mae.utils.launched import (
+    LAUNCHER,
+    die_with_parent,
+    is_first_to_say,
+    launched_rank,
+    tell_launcher,
+)
 
 # Seconds that all processes but the first wait before they print an error: if all of them have it,
 # the first prints it, and the launcher ends the others meanwhile. Longer in proportion where
@@ -175,7 +181,7 @@ def _one_line(text: str) -> str:
 
 
 def _say(line: str) -> None:
-    rank = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0)
+    rank = launched_rank()
     if rank:
         time.sleep(_patience(time.monotonic() - _STARTED, time.process_time()))
     told = f'{line} (rank {rank})' if rank else line

@@ -1,11 +1,12 @@
 """What all command lines share, and the words that configs and options choose from."""
 
-import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Literal, TypeVar, get_args
+
+from mae.utils.launched import launched_rank
 
 _Item = TypeVar('_Item')
 
@@ -77,7 +78,7 @@ def _has_empty(words: Sequence[str], may_be_empty: Collection[str]) -> bool:
 
 def say_reading(config: str) -> None:
     """Print in the first process, before the imports that take seconds, what it is about to do."""
-    if not int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0):
+    if not launched_rank():
         print(f'reading {config}', flush=True)
 
 

@@ -41,6 +41,11 @@ def die_with_parent() -> None:
             raise ValueError('the launcher of this process has ended') from None
 
 
+def launched_rank() -> int:
+    """Number of this process among those of the launcher, or of SLURM's `srun`; 0 without them."""
+    return int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0)
+
+
 def is_first_to_say(message: str) -> bool:
     """Whether this process is the first on its node to report a message since the last start.
 
