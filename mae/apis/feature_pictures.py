@@ -29,7 +29,6 @@ from mae.visualization.sheets import Cell, picture_sheet
 Method = Literal['tsne', 'umap']
 OnePerImage = Literal['avg', 'cls']
 _TITLES = {'tsne': 't-SNE', 'umap': 'UMAP'}
-_LIBRARIES = {'tsne': ('sklearn', 'scikit-learn'), 'umap': ('umap', 'umap-learn')}
 _FEWEST = 4  # images that a plane is worth
 _PERPLEXITY = 30.0  # of t-SNE: scikit-learn's
 _NEIGHBOURS = 15  # of UMAP: its own
@@ -152,8 +151,6 @@ def draw_features(
         raise ValueError(f'max_images must be a whole number from 1 on, not {max_images!r}')
     if not isinstance(seed, int) or not 0 <= seed <= _LAST_SEED:
         raise ValueError(f'seed must be a whole number from 0 to {_LAST_SEED}, not {seed!r}')
-    if method == 'umap':
-        _umap()  # which may be missing, before features are computed
     named, note = _sampled(list(name_images(images)), max_images, seed)
     found = _finite(_extractor(model, pool)([picture for _, picture in named]))
     points = features_in_plane(found.features, method, seed)
@@ -224,7 +221,10 @@ def _finite(found: Features) -> Features:
 def _check_method(method: str) -> None:
     if method not in _TITLES:
         raise ConfigError(f"method must be 'tsne' or 'umap', not {method!r}")
-    need_library(*_LIBRARIES[method], _TITLES[method])
+    if method == 'umap':
+        _umap()
+    else:
+        need_library('sklearn', 'scikit-learn', _TITLES[method])
 
 
 def _sampled(named: list[NamedImage], most: int, seed: int) -> tuple[list[NamedImage], str]:
