@@ -68,7 +68,7 @@ def look_for(browser: Browser, word: str) -> Iterator[str]:
         browser.ask(wait)
     titles = browser.ask(FOUND)
     print(f'search "{word}": {len(titles)} results, {"; ".join(titles[:5])}')
-    if not any(not title.startswith('mae.') for title in titles[:10]):
+    if all(title.startswith('mae.') for title in titles[:10]):
         yield f'the search finds no page with "{word}" among its first ten results'
 
 

@@ -16,13 +16,14 @@ from mmengine.runner.loops import _update_losses
 
 from mae.evaluation.evaluator import Evaluator
 from mae.registry import LOOPS
+from mae.utils.runner_protocol import RunnerProtocol
 
 
 class _InferenceLoop:
     """One evaluation, as validation and testing both do it, in place of mmengine's."""
 
     _stage: ClassVar[str]  # in the names of hooks, of the model's method and of the losses
-    runner: Any
+    runner: RunnerProtocol
     evaluator: MMEvaluator
     fp16: bool
 
@@ -33,7 +34,7 @@ class _InferenceLoop:
     @torch.inference_mode()
     def run(self) -> dict[str, float]:
         """Evaluate once, all in inference mode, as the metrics' counts are inference tensors."""
-        metrics: dict[str, float] = super().run()  # type: ignore[misc]
+        metrics: dict[str, float] = super().run()  # type: ignore[misc]  # of the loop beside it
         return metrics
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
