@@ -48,15 +48,17 @@ def test_processor_time_counts_the_processes_that_were_started(monkeypatch):
     pipes = FORK.Pipe(), FORK.Pipe()
 
     def work():
+        pipes[1][1].recv()
         end = time.process_time() + 0.2
         while time.process_time() < end:
             pass
         pipes[0][0].send('done')
         pipes[1][1].recv()
 
-    before = processor_seconds()
     worker = FORK.Process(target=work)
     worker.start()
+    before = processor_seconds()  # a fork of this process takes time of its own
+    pipes[1][0].send('begin')
     pipes[0][1].recv()
     assert 0.2 <= processor_seconds() - before < 0.4
     waiting = clock_of(lambda: time.sleep(0.05), cpu_time=True)
