@@ -15,11 +15,12 @@ from mae.registry import MODELS
 
 @MODELS.register_module()
 class Detector(Algorithm):
-    """An encoder whose maps become a pyramid, proposals, and detections.
+    """An encoder whose maps become levels, proposals, and detections.
 
     Args:
         encoder: config; gives maps after chosen blocks (`DenseViTEncoder`).
-        neck: config; the encoder's maps to levels, with `channels` and `strides`.
+        neck: config; the encoder's maps to levels, with `channels` and `strides`. None leaves the
+            map of the one block in `taps` as the only level.
         rpn: config; levels to proposals.
         roi: config; levels and proposals to detections.
         taps: numbers of the blocks, from 0, whose maps are used.
@@ -28,14 +29,14 @@ class Detector(Algorithm):
             trains all, 0 keeps it frozen.
 
     Raises:
-        ValueError: taps that are no rising numbers of blocks, or `trainable_blocks` that the
-            encoder has not.
+        ValueError: taps that are no rising numbers of blocks, more than one without a neck, or
+            `trainable_blocks` that the encoder has not.
     """
 
     def __init__(
         self,
         encoder: Part,
-        neck: Part,
+        neck: Part | None,
         rpn: Part,
         roi: Part,
         *,
@@ -45,13 +46,20 @@ class Detector(Algorithm):
     ) -> None:
         super().__init__(encoder, preprocessor)
         self.taps = check_taps(taps, self.encoder.depth)
+        width, side = self.encoder.embed_dim, self.encoder.patch_size
         facts: dict[str, Any] = {
-            'embed_dim': self.encoder.embed_dim,
-            'patch_size': self.encoder.patch_size,
+            'embed_dim': width,
+            'patch_size': side,
             'num_taps': len(self.taps),
         }
-        self.neck = build_part(neck, facts, key='neck')
-        facts |= {'channels': self.neck.channels, 'strides': self.neck.strides}
+        if neck is None:
+            if len(self.taps) != 1:
+                raise ValueError(f'model.taps must name one block without a neck, not {self.taps}')
+            self.neck = None
+            facts |= {'channels': (width,), 'strides': (side,)}
+        else:
+            self.neck = build_part(neck, facts, key='neck')
+            facts |= {'channels': self.neck.channels, 'strides': self.neck.strides}
         self.rpn = build_part(rpn, facts, key='rpn')
         self.roi = build_part(roi, facts, key='roi')
         self.freeze(trainable_blocks)
@@ -65,7 +73,8 @@ class Detector(Algorithm):
     def init_weights(self) -> None:
         """Start all weights: the encoder as in pre-training, the rest as each part says."""
         for part in (self.encoder, self.neck, self.rpn, self.roi):
-            part.init_weights()
+            if part is not None:
+                part.init_weights()
 
     def forward(
         self,
@@ -108,9 +117,9 @@ class Detector(Algorithm):
         return self._at_original(found, sizes, objects, batch)
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """The levels of the neck, from the finest."""
-        levels: list[Tensor] = self.neck(self.encoder.maps(images, self.taps))
-        return levels
+        """(B, C, H, W) each, from the finest: the neck's, or the encoder's map without one."""
+        maps: list[Tensor] = self.encoder.maps(images, self.taps)
+        return maps if self.neck is None else self.neck(maps)
 
     def _at_original(
         self,

@@ -30,7 +30,8 @@ class CascadeRoIHead(RoIHead):
     Args:
         num_classes: N.
         ious: least overlap with an object of each stage, rising from .5.
-        width: see `RoIHead`, like `hidden`, `norm`, `channels` and `strides`.
+        width: see `RoIHead`, like `box_side`, `box_convs`, `hidden`, `norm`, `channels` and
+            `strides`.
         options: see `RoIHead`.
 
     Raises:
@@ -43,6 +44,8 @@ class CascadeRoIHead(RoIHead):
         *,
         ious: Sequence[float] = (0.5, 0.6, 0.7),
         width: int = 256,
+        box_side: int = 7,
+        box_convs: int = 4,
         hidden: int = 1024,
         norm: Norm = 'channels',
         channels: Sequence[int],
@@ -50,7 +53,10 @@ class CascadeRoIHead(RoIHead):
         **options: Any,
     ) -> None:
         shape: dict[str, Any] = {'width': width, 'hidden': hidden, 'norm': norm}
-        super().__init__(num_classes, channels=channels, strides=strides, **shape, **options)
+        pooled = {'box_side': box_side, 'box_convs': box_convs}
+        super().__init__(
+            num_classes, channels=channels, strides=strides, **shape, **pooled, **options
+        )
         if len(ious) < 2 or ious[0] != 0.5 or list(ious) != sorted(set(ious)) or ious[-1] >= 1:
             raise ValueError(f'roi.ious must rise from 0.5 and stay below 1, not {list(ious)}')
         self.ious = tuple(ious)
@@ -61,7 +67,8 @@ class CascadeRoIHead(RoIHead):
         self.stages.box_predictor = BoxOutputs(hidden, num_classes, 1)
         self.later = nn.ModuleList(
             nn.Sequential(
-                BoxHead(channels[0], width, hidden, norm), BoxOutputs(hidden, num_classes, 1)
+                BoxHead(channels[0], **shape, side=box_side, convs=box_convs),
+                BoxOutputs(hidden, num_classes, 1),
             )
             for _ in ious[1:]
         )

@@ -19,13 +19,13 @@ from mae.models.heads.sampling import KeyedSampler, image_weights
 from mae.models.layers.conv import ConvNorm, Norm, check_sizes, init_convs
 from mae.registry import MODELS
 
-_BOX_SIDE, _MASK_SIDE = 7, 14  # of the pooled features
+_MASK_SIDE = 14  # of the pooled features
 _STREAM = 0x726F69  # b'roi'
 
 
 @MODELS.register_module()
 class RoIHead(nn.Module):
-    """Boxes by four convolutions and a linear layer, masks by four convolutions.
+    """Boxes by convolutions and a linear layer, masks by four convolutions.
 
     Proposals are matched and decoded by torchvision; losses and pooling are the recipes'. The
     losses are means over the samples of an image, and over the images.
@@ -34,6 +34,8 @@ class RoIHead(nn.Module):
         num_classes: N.
         with_masks: False detects boxes alone.
         width: channels of the convolutions.
+        box_side: height and width of a box's pooled features; 1 is their mean over the box.
+        box_convs: 3x3 convolutions of these before the linear layer.
         hidden: width of the linear layer.
         norm: after each convolution, see `mae.models.layers.conv.norm_of`.
         samples: proposals of an image that the losses are computed of, a quarter of them objects
@@ -46,7 +48,8 @@ class RoIHead(nn.Module):
         strides: pixels of the image for a pixel of each level.
 
     Raises:
-        ValueError: fewer than one class, channel, sample or detection, or an unknown loss.
+        ValueError: fewer than one class, channel, pooled feature, sample or detection, fewer than
+            no convolutions, or an unknown loss.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class RoIHead(nn.Module):
         *,
         with_masks: bool = True,
         width: int = 256,
+        box_side: int = 7,
+        box_convs: int = 4,
         hidden: int = 1024,
         norm: Norm = 'channels',
         samples: int = 512,
@@ -68,16 +73,18 @@ class RoIHead(nn.Module):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f'roi.num_classes must be at least 1, not {num_classes}')
-        sizes = {'width': width, 'hidden': hidden, 'samples': samples}
+        sizes = {'width': width, 'box_side': box_side, 'hidden': hidden, 'samples': samples}
         check_sizes({**sizes, 'max_detections': max_detections})
+        if box_convs < 0:
+            raise ValueError(f'box_convs must be at least 0, not {box_convs}')
         self.num_classes = num_classes
         self.with_masks = with_masks
         self.aligned = aligned
         self.box_loss = check_box_loss('roi', box_loss)
         pooled = tuple(strides[:4])  # not the coarsest level, which only the proposals use
         self.stages = RoIHeads(
-            RoIPool(_BOX_SIDE, pooled, aligned=aligned),
-            BoxHead(channels[0], width, hidden, norm),
+            RoIPool(box_side, pooled, aligned=aligned),
+            BoxHead(channels[0], width, hidden, norm, side=box_side, convs=box_convs),
             BoxOutputs(hidden, num_classes, num_classes + 1),
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
@@ -275,14 +282,16 @@ def paste_masks(shares: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class BoxHead(nn.Sequential):
-    """Four convolutions and a linear layer: pooled features (R, C, S, S) to (R, `hidden`)."""
+    """Convolutions and a linear layer: pooled features (R, C, S, S) to (R, `hidden`)."""
 
-    def __init__(self, channels: int, width: int, hidden: int, norm: Norm) -> None:
-        widths = (channels, *(width,) * 4)
+    def __init__(
+        self, channels: int, width: int, hidden: int, norm: Norm, *, side: int, convs: int
+    ) -> None:
+        widths = (channels, *(width,) * convs)
         super().__init__(
             *(ConvNorm(a, b, 3, norm) for a, b in pairwise(widths)),
             nn.Flatten(),
-            nn.Linear(width * _BOX_SIDE**2, hidden),
+            nn.Linear(widths[-1] * side**2, hidden),
             nn.ReLU(inplace=True),
         )
 
