@@ -3,8 +3,9 @@
 `{algorithm}_{arch}_{job}-{gpus}xb{batch}-{amp}-{schedule}-{length}_{data}[-{size}]`
 
 Job: none pre-trains; `ft scratch linear knn probe test` are of classifiers. `upernet` and
-`seg-linear`, a linear layer on every patch, segment; `mask-rcnn-fpn` and `mask-rcnn-vitdet`, or
-`cascade-mask-rcnn-...`, detect. Schedule and length: `coslr polylr steplr`, `100e` or `160k` steps.
+`seg-linear`, a linear layer on every patch, segment; `mask-rcnn-fpn`, `mask-rcnn-vitdet` and
+`mask-rcnn-single-scale`, whose heads see the encoder's map alone, or `cascade-mask-rcnn-...`,
+detect. Schedule and length: `coslr polylr steplr`, `100e` or `160k` steps.
 
 Data: `in1k` is ImageNet-1k, `in-c in-a in-r in-sketch in-v2 in-real` are what its classifiers are
 tested on, `inat17 inat18 inat19 places205 places365 omni` are sets of transfer, `in-s50 in-s300
@@ -21,7 +22,7 @@ _NAME = re.compile(
     r'(?P<algorithm>mae_)?vit-(?P<arch>[a-z]+)-p(?P<patch>\d+)_'
     r'((?P<ablation>(dec|mask|target|aug|lowres)-[a-z0-9-]+)_)?'
     r'((?P<job>ft|scratch|linear|knn|probe|test|upernet|seg-linear'
-    r'|(cascade-)?mask-rcnn-(fpn|vitdet))'
+    r'|(cascade-)?mask-rcnn-(fpn|vitdet|single-scale))'
     r'(-(?P<variant>last\d+|half|grid|scratch|frozen|sup))?-)?'
     r'(?P<gpus>\d+)xb(?P<batch>\d+)(?P<amp>-amp)?'
     r'(-(?P<schedule>cos|poly|step)lr-(?P<length>\d+)(?P<unit>[ek]))?(-(?P<source>paper|mmseg))?_'
@@ -51,9 +52,9 @@ class Promise:
         ablation: what differs from the default of the paper's table 1, or from its maths:
             'dec-depth2', 'dec-cross-predict25', 'lowres-128-100e', 'target-hog'.
         job: 'ft', 'scratch' or 'linear', which train a classifier; 'test' of one; 'knn' or
-            'probe' of frozen features; 'upernet', 'seg-linear', 'mask-rcnn-fpn' or
-            'mask-rcnn-vitdet', the last two perhaps behind 'cascade-', of dense tasks; None is
-            pre-training.
+            'probe' of frozen features; 'upernet', 'seg-linear', 'mask-rcnn-fpn',
+            'mask-rcnn-vitdet' or 'mask-rcnn-single-scale', the last three perhaps behind
+            'cascade-', of dense tasks; None is pre-training.
         variant: of a classifier 'half' or 'last4' of the blocks fine-tuned, or 'grid' of learning
             rates; of dense tasks 'scratch', 'frozen', or 'sup', which starts from an encoder
             fine-tuned on labels.

@@ -170,9 +170,13 @@ def _dense(promise: Promise, config: Config) -> dict[str, Any]:
         expected |= {'model.head.type': 'UPerHead', 'model.neck.type': 'LevelsNeck'}
         heads += ['auxiliary'] if config.model.get('auxiliary') else []
     else:
-        vitdet = (promise.job or '').endswith('vitdet')
-        expected['model.neck.type'] = 'SimplePyramid' if vitdet else 'FPNNeck'
-        cascade = (promise.job or '').startswith('cascade')
+        job = promise.job or ''
+        if job.endswith('single-scale'):
+            expected['model.neck'] = None
+        else:
+            vitdet = job.endswith('vitdet')
+            expected['model.neck.type'] = 'SimplePyramid' if vitdet else 'FPNNeck'
+        cascade = job.startswith('cascade')
         expected['model.roi.type'] = 'CascadeRoIHead' if cascade else 'RoIHead'
     if classes := _DENSE_CLASSES.get((promise.task, promise.data)):
         expected |= {f'model.{head}.num_classes': classes for head in heads}

@@ -217,14 +217,14 @@ DEMO_DENSE = Preset(
         *_dense_stages(
             'det',
             100,
-            'vit-mini-p4_mask-rcnn-vitdet{}-1xb4-coslr-25e_digit-scenes-24-100img',
+            'vit-mini-p4_mask-rcnn-single-scale{}-1xb4-coslr-25e_digit-scenes-24-100img',
             (0.032, 0.064, 0.128),
             cost=40.0,
         ),
         *_dense_stages(
             'det',
             1000,
-            'vit-mini-p4_mask-rcnn-vitdet{}-1xb4-coslr-3e_digit-scenes-24-1000img',
+            'vit-mini-p4_mask-rcnn-single-scale{}-1xb4-coslr-3e_digit-scenes-24-1000img',
             (0.032, 0.064, 0.128),
             cost=50.0,
         ),

@@ -125,7 +125,7 @@ def test_no_such_block(model, images, block):
 
 def test_windows_have_no_maps(images):
     model = get_model(
-        'vit-mini-p4_mask-rcnn-vitdet-1xb4-coslr-3e_digit-scenes-24-1000img',
+        'vit-mini-p4_mask-rcnn-single-scale-1xb4-coslr-3e_digit-scenes-24-1000img',
         encoder=dict(window_size=2, with_cls_token=False),
     )
     with pytest.raises(ValueError, match='block 0 attends in windows or with relative positions'):

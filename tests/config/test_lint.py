@@ -264,6 +264,10 @@ COCO, SCENES = ('coco', 1024, None), ('digit-scenes', 32, 1000)
             ('detect', 'mask-rcnn-fpn', 'scratch', 1, 4, 'poly', None, 2000, *SCENES),
         ),
         (
+            'vit-mini-p4_mask-rcnn-single-scale-frozen-1xb4-polylr-2k_digit-scenes-32-1000img',
+            ('detect', 'mask-rcnn-single-scale', 'frozen', 1, 4, 'poly', None, 2000, *SCENES),
+        ),
+        (
             'mae_vit-mini-p4_1xb64-coslr-50e_digit-scenes-32',
             ('pretrain', None, None, 1, 64, 'cos', 50, None, 'digit-scenes', 32, None),
         ),
@@ -297,6 +301,7 @@ def test_parts_that_do_not_go_together_are_no_name(stem):
 
 SEGMENT = 'vit-mini-p4_upernet-1xb4-polylr-1k_digit-scenes-32-8img'
 DETECT = 'vit-mini-p4_mask-rcnn-fpn-frozen-1xb2-steplr-9e_digit-scenes-32'
+SINGLE_SCALE = DETECT.replace('fpn', 'single-scale')
 DENSE = """
 default_scope = 'mae'
 encoder = dict(type='DenseViTEncoder', arch=dict(embed_dim=32, depth=4, num_heads=2))
@@ -348,6 +353,13 @@ train_cfg = dict(type='TrainLoop', max_epochs=9)
         (DETECT, "model['trainable_blocks'] = None", 'model.trainable_blocks', 'None, .* 0'),
         (DETECT, "model['roi']['num_classes'] = 11", 'model.roi.num_classes', '11, .* 10'),
         (DETECT, "model['taps'] = [3]; model['neck']['type'] = 'SimplePyramid'", 'model.neck', ''),
+        (
+            SINGLE_SCALE,
+            "model.update(neck=None, taps=[3]); model['rpn']['sizes'] = [8]",
+            None,
+            '',
+        ),
+        (SINGLE_SCALE, '', 'model.neck', 'FPNNeck'),
         (DETECT, "param_scheduler['milestones'] = [0.5]; train_cfg['max_epochs'] = 8", 'train', ''),
     ],
 )

@@ -44,7 +44,7 @@ class RoIHead(nn.Module):
         min_score: of a detection.
         max_detections: of an image.
         aligned: see `RoIPool`.
-        channels: of each level, which the neck states, like `strides`.
+        channels: of each level, which the detector states, like `strides`.
         strides: pixels of the image for a pixel of each level.
 
     Raises:

@@ -36,7 +36,7 @@ class RPN(nn.Module):
             non-maximum suppression, and of an image after it.
         samples: anchors of an image that the loss is computed of.
         box_loss: 'l1' of the recipes, or torchvision's 'smooth'.
-        channels: of each level, which the neck states.
+        channels: of each level, which the detector states.
 
     Raises:
         ValueError: not one size a level, levels of different widths, sizes, ratios or numbers out
@@ -57,8 +57,8 @@ class RPN(nn.Module):
         super().__init__()
         if len(sizes) != len(channels) or len(set(channels)) != 1:
             raise ValueError(
-                f'rpn.sizes needs one size for each of the {len(channels)} levels of the neck, '
-                f'which have one width: not {list(sizes)} for {list(channels)}'
+                f'rpn.sizes needs one size for each level, {len(channels)} here, and levels of one width: '
+                f'not {list(sizes)} for {list(channels)}'
             )
         if not ratios or min(*sizes, *ratios) <= 0:
             raise ValueError(

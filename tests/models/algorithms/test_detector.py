@@ -44,11 +44,18 @@ CONFIG = {
     'roi': {'type': 'RoIHead', 'num_classes': 10, 'width': 16, 'hidden': 32, 'samples': 32},
     'preprocessor': {'type': 'DensePreprocessor', 'mean': [20.0], 'std': [60.0]},
 }
+# The heads see the encoder's map alone, and the box head its mean over a box.
+SINGLE_SCALE = {
+    **CONFIG,
+    'neck': None,
+    'rpn': {**CONFIG['rpn'], 'sizes': [12]},
+    'roi': {**CONFIG['roi'], 'box_side': 1, 'box_convs': 0},
+}
 
 
-def build(**roi):
+def build(config=CONFIG, **roi):
     torch.manual_seed(0)
-    model = MODELS.build({**CONFIG, 'roi': {**CONFIG['roi'], **roi}})
+    model = MODELS.build({**config, 'roi': {**config['roi'], **roi}})
     model.init_weights()
     return model
 
@@ -60,9 +67,10 @@ def batch():
     return collate_dense([dataset[n] for n in range(4)])
 
 
+@pytest.mark.parametrize('config', [CONFIG, SINGLE_SCALE], ids=['pyramid', 'single-scale'])
 @pytest.mark.parametrize('kind', ['RoIHead', 'CascadeRoIHead'])
-def test_the_losses_fall_and_detections_come(batch, kind):
-    model = build(type=kind).train()
+def test_the_losses_fall_and_detections_come(batch, config, kind):
+    model = build(config, type=kind).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     totals = []
     for step in range(25):
@@ -189,6 +197,24 @@ def test_pooling_not_aligned_is_torchvisions():
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_one_pooled_feature_is_the_mean_over_the_box():
+    torch.manual_seed(0)
+    level = torch.randn(1, 3, 8, 8)
+    (found,) = RoIPool(1, (4,))([level], [torch.tensor([[8.0, 4.0, 20.0, 24.0]])])
+    # Its samples lie a cell apart, at the cells' own centres.
+    assert torch.allclose(found[:, 0, 0], level[0, :, 1:6, 2:5].mean((1, 2)), atol=1e-6)
+
+
+def test_without_a_neck_the_level_is_the_encoders_map(batch):
+    model = build(SINGLE_SCALE)
+    assert len(model.roi.stages.box_head) == 3  # flattening, the linear layer, ReLU
+    inputs = model.data_preprocessor(batch)['inputs']
+    (level,), (of_encoder,) = model.levels(inputs), model.encoder.maps(inputs, [1])
+    assert torch.equal(level, of_encoder)
+    with pytest.raises(ValueError, match=r'model\.taps must name one block without a neck'):
+        MODELS.build({**SINGLE_SCALE, 'taps': [0, 1]})
+
+
 def test_masks_within_boxes_and_back():
     masks = torch.zeros(2, 40, 50, dtype=torch.bool)
     masks[0, 4:20, 10:38] = True
@@ -295,7 +321,9 @@ def test_what_does_not_fit_is_named():
     for wrong in ({'samples': 0}, {'proposals': ((10, 0), (10, 10))}):
         with pytest.raises(ValueError, match=r'rpn: .* at least 1, not 0'):
             MODELS.build({**CONFIG, 'rpn': {**CONFIG['rpn'], **wrong}})
-    for name in ('width', 'hidden', 'samples', 'max_detections'):
+    with pytest.raises(ValueError, match='roi: box_convs must be at least 0, not -1'):
+        build(box_convs=-1)
+    for name in ('width', 'box_side', 'hidden', 'samples', 'max_detections'):
         with pytest.raises(ValueError, match=f'roi: {name} must be at least 1, not 0'):
             build(**{name: 0})
     with pytest.raises(ValueError, match='neck: channels'):

@@ -1,6 +1,6 @@
 """Detection and masks on 1,000 labelled scenes, with the pre-trained encoder frozen."""
 
-_base_ = './vit-mini-p4_mask-rcnn-vitdet-1xb4-coslr-25e_digit-scenes-24-100img.py'
+_base_ = './vit-mini-p4_mask-rcnn-single-scale-1xb4-coslr-25e_digit-scenes-24-100img.py'
 
 model = dict(trainable_blocks=0)
 train_dataloader = dict(dataset=dict(source=dict(num_scenes=1000)))

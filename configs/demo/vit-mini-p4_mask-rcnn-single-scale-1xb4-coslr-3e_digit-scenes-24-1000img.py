@@ -1,6 +1,6 @@
 """Detection and masks, from scratch or fine-tuned on 1,000 labelled scenes."""
 
-_base_ = './vit-mini-p4_mask-rcnn-vitdet-1xb4-coslr-25e_digit-scenes-24-100img.py'
+_base_ = './vit-mini-p4_mask-rcnn-single-scale-1xb4-coslr-25e_digit-scenes-24-100img.py'
 
 train_dataloader = dict(dataset=dict(source=dict(num_scenes=1000)))
 param_scheduler = dict(warmup_epochs=1)
