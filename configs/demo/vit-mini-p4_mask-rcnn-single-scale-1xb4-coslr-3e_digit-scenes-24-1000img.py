@@ -1,4 +1,4 @@
-"""Detection and masks, from scratch or fine-tuned on 1,000 labelled scenes."""
+"""Detection and masks, fine-tuned on 1,000 labelled scenes."""
 
 _base_ = './vit-mini-p4_mask-rcnn-single-scale-1xb4-coslr-25e_digit-scenes-24-100img.py'
 

@@ -164,8 +164,7 @@ def _dense_stages(
     """Rows of a task and a number of labelled scenes.
 
     Args:
-        config: with {} where a frozen encoder has its name, and the baseline of segmentation; that
-            of detection is the config of fine-tuning, without weights to start from.
+        config: with {} where the baseline and a frozen encoder have their names.
         base_lrs: the baseline's grid.
         cost: see `Stage`.
     """
@@ -184,7 +183,7 @@ def _dense_stages(
         )
 
     return [
-        stage('scratch', 'from scratch', 'scratch', '-scratch' if task == 'seg' else ''),
+        stage('scratch', 'from scratch', 'scratch', '-scratch'),
         stage('frozen', 'frozen', 'partial', '-frozen'),
         stage('finetune', 'fine-tuned', 'finetune', ''),
     ]
@@ -204,7 +203,7 @@ DEMO_DENSE = Preset(
             'seg',
             100,
             'vit-mini-p4_seg-linear{}-1xb25-coslr-200e_digit-scenes-24-100img',
-            (0.01, 0.02, 0.04, 0.08),
+            (0.01, 0.02, 0.04),
             cost=25.0,
         ),
         *_dense_stages(
@@ -218,15 +217,15 @@ DEMO_DENSE = Preset(
             'det',
             100,
             'vit-mini-p4_mask-rcnn-single-scale{}-1xb4-coslr-25e_digit-scenes-24-100img',
-            (0.032, 0.064, 0.128),
-            cost=40.0,
+            (0.128, 0.256, 0.512),
+            cost=22.0,
         ),
         *_dense_stages(
             'det',
             1000,
             'vit-mini-p4_mask-rcnn-single-scale{}-1xb4-coslr-3e_digit-scenes-24-1000img',
-            (0.032, 0.064, 0.128),
-            cost=50.0,
+            (0.128, 0.256, 0.512),
+            cost=28.0,
         ),
     ),
 )
