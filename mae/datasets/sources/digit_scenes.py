@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -116,7 +117,7 @@ class DigitScenes:
     def _make(self, index: int) -> dict[str, Any]:
         draw = np.random.default_rng((self.seed, _SPLITS.index(self.split), index))
         canvas = torch.zeros(self.img_size, self.img_size)
-        taken = torch.zeros(self.img_size, self.img_size, dtype=torch.bool)
+        taken = np.zeros((self.img_size, self.img_size), dtype=bool)
         masks, classes = [], []
         for _ in range(draw.integers(*self.digits, endpoint=True)):
             number = int(draw.integers(len(self._images)))
@@ -126,7 +127,7 @@ class DigitScenes:
                 continue
             rows, columns = (slice(start, start + size) for start in place)
             digit = _enlarge(self._images[number], size)
-            mask = torch.zeros_like(taken)
+            mask = torch.zeros(self.img_size, self.img_size, dtype=torch.bool)
             mask[rows, columns] = digit > self.ink
             if not mask.any():
                 continue
@@ -142,14 +143,14 @@ class DigitScenes:
         return info
 
     def _free_place(
-        self, taken: Tensor, size: int, draw: np.random.Generator
+        self, taken: NDArray[np.bool_], size: int, draw: np.random.Generator
     ) -> tuple[int, int] | None:
         """Top and left of a square that touches no other."""
         last = (self.img_size - size) // self.step
         for _ in range(_TRIES):
             top, left = (self.step * draw.integers(0, last, 2, endpoint=True)).tolist()
-            around = (slice(max(start - 1, 0), start + size + 1) for start in (top, left))
-            if not taken[tuple(around)].any():
+            rows, columns = (slice(max(start - 1, 0), start + size + 1) for start in (top, left))
+            if not taken[rows, columns].any():
                 return top, left
         return None
 
