@@ -4,8 +4,8 @@ With --dense on scenes of several digits: segmentation and detection from scratc
 encoder, and fine-tuned: 61 runs.
 
 Each part is a run of tools/train.py or tools/test.py on a config of configs/demo, as a user would
-type it; the report lists the commands. Takes two to five minutes on two CPU cores, --dense half an
-hour.
+type it; the report lists the commands. Takes two to five minutes on two CPU cores, --dense about
+twenty.
 """
 
 import argparse
