@@ -25,7 +25,7 @@ from mae.utils.text import first_line, one_line
 # Attribute of a `Config`: by key the image sizes that no file stated and `load_config` filled in.
 _FILLED_IN = '_filled_in'
 # What an error begins with that the options caused.
-FROM_OPTIONS = '--cfg-options: '
+FROM_OPTIONS = 'cfg_options: '
 _LOCK = RLock()
 _REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)')
 

@@ -115,8 +115,8 @@ def announce(runner: 'Runner') -> None:
         return
     if not runner._resume:
         then = (
-            'this one starts anew, and sets its checkpoints aside at its first save; --resume '
-            'continues it'
+            'this one starts anew (resume would continue it), and sets its checkpoints aside at '
+            'its first save'
         )
     elif runner._load_from is not None:
         then = f'this one continues {runner._load_from}'
@@ -179,10 +179,10 @@ def begin(runner: 'Runner') -> None:
     elif getattr(runner.bare_model, 'trainable_blocks', None) is not None:
         runner.logger.warning(
             'the frozen part of the encoder has random weights: give those of a pre-training '
-            'with --load-from'
+            'as load_from'
         )
     if runner.cfg.get('resume_anyway') and not runner._resume:
-        runner.logger.warning('resume_anyway has no effect without --resume')
+        runner.logger.warning('resume_anyway has no effect without resume')
 
 
 def resume(runner: 'Runner', path: Path, *, optimizer: bool = True, schedules: bool = True) -> None:
