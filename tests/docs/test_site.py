@@ -8,9 +8,9 @@ import api_pages
 import pytest
 
 from mae.config import load_config
-from mae.config.nodes import node_at
 from mae.models.heads.linear import LinearHead
 from mae.models.heads.linear_grid import LinearGridHead
+from mae.utils.dotted_keys import node_at
 
 ROOT = Path(__file__).parents[2]
 HOMES = sorted((ROOT / 'docs/en/coming_from').glob('*.md'))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mae.utils.dotted_keys import node_at
+
 # Of what anybody may have written, a card shows short names and numbers: no markup, no paths.
 _NAME = re.compile(r'[\w.+-]{1,60}')
 _ROWS = (
@@ -64,28 +66,22 @@ def training_of(
     meta = meta if isinstance(meta, Mapping) else {}
     config = meta.get('cfg')
     rows = {'published by': source} if source else {}
-    rows |= {name: _shown(_value_at(config, key)) for name, key in _ROWS}
-    rows['data'] = _shown(_data(_value_at(config, 'train_dataloader.dataset.source')))
-    rows['epochs'] = _progress(meta.get('epoch'), _value_at(config, 'train_cfg.max_epochs'))
+    rows |= {name: _shown(node_at(config, key)) for name, key in _ROWS}
+    rows['data'] = _shown(_data(node_at(config, 'train_dataloader.dataset.source')))
+    rows['epochs'] = _progress(meta.get('epoch'), node_at(config, 'train_cfg.max_epochs'))
     rows['steps'] = _shown(meta.get('step'))
     versions = meta.get('versions')
     for name in ('mae', 'torch'):
-        rows[f'version of {name}'] = _shown(_value_at(versions, name))
+        rows[f'version of {name}'] = _shown(node_at(versions, name))
     return Training(
         rows={name: value for name, value in rows.items() if value},
-        algorithm=_shown(_value_at(config, 'model.type')).split('.')[-1],
-        metric=_metric(_value_at(config, 'default_hooks.checkpoint.save_best'), meta.get('best')),
+        algorithm=_shown(node_at(config, 'model.type')).split('.')[-1],
+        metric=_metric(node_at(config, 'default_hooks.checkpoint.save_best'), meta.get('best')),
         bits=bits,
         license=license_,
         source=source,
         changes=changes,
     )
-
-
-def _value_at(node: Any, key: str) -> Any:
-    for word in key.split('.'):
-        node = node.get(word) if isinstance(node, Mapping) else None
-    return node
 
 
 def _shown(value: Any) -> str:
@@ -99,9 +95,9 @@ def _shown(value: Any) -> str:
 
 def _data(source: Any) -> Any:
     """The type of the innermost source: what others choose from is the data set."""
-    while isinstance(inner := _value_at(source, 'source'), Mapping):
+    while isinstance(inner := node_at(source, 'source'), Mapping):
         source = inner
-    return _value_at(source, 'type')
+    return node_at(source, 'type')
 
 
 def _progress(epoch: Any, epochs: Any) -> str:
