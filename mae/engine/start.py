@@ -42,6 +42,7 @@ from mae.utils.errors import CheckpointError
 from mae.utils.launched import elastic_run
 from mae.utils.sharded import is_sharded
 from mae.utils.text import counted
+from mae.zoo.formats.training import start_of
 from mae.zoo.formats.translate import load_weights
 
 if TYPE_CHECKING:  # the runner imports this file
@@ -268,6 +269,7 @@ def _restore(
         f'{"another" if change.startswith("teacher ") else "other samples"}'
         for change in changed
     ]
+    runner.started_from = checkpoint['meta'].get('started_from', {})
     config = checkpoint['meta'].get('cfg')
     if isinstance(config, dict):  # mmengine stores a text
         warnings += changed_rounding(config, runner.cfg)
@@ -330,6 +332,8 @@ def load(
         suggest=runner.suggest_config,
     )
     runner.logger.info(f'{path}: {report}')
+    if isinstance(runner._train_loop, BaseLoop):
+        runner.started_from = start_of(checkpoint, path)
     return checkpoint
 
 

@@ -50,6 +50,7 @@ def training_state(runner: TrainingRunner, step: int) -> Checkpoint:
             'cfg': plain(runner.cfg.to_dict()),
             'classes': _classes(runner.train_dataloader.dataset),
             'versions': versions(),
+            'started_from': runner.started_from,
         },
         'state_dict': runner.bare_model.state_dict(),
         'optimizer': runner.optim_wrapper.state_dict(),
