@@ -1,6 +1,6 @@
-// The order of what the site's search finds, from the highest score to the lowest: pages come
-// before the reference, except for an entry whose very name was typed, such as `WarmupCosineLR`
-// or `mask_ratio`. A name that is a plain word, such as `resume`, is looked for as a word.
+// The order of what the site's search finds, from the highest score to the lowest. Pages come
+// before the reference, those of the user guide first among equals. An entry of the reference
+// comes before all if its very name was typed and is no plain word: `WarmupCosineLR`, not `resume`.
 const TYPED = 1000;
 
 var Scorer = {
@@ -13,7 +13,10 @@ var Scorer = {
   term: 5,
   partialTerm: 2,
   score: ([page, name, , , score]) => {
-    const isName = score >= TYPED && /[A-Z_]/.test(name.split(".").pop());
-    return page.startsWith("docs/api/") && !isName ? score - 2 * TYPED : score;
+    if (page.startsWith("docs/api/")) {
+      const isPlainWord = !/_|[A-Z].*[A-Z]/.test(name.split(".").pop());
+      return score < TYPED || isPlainWord ? score - 2 * TYPED : score;
+    }
+    return page.startsWith("docs/en/user_guides/") ? score + 3 : score;
   },
 };
