@@ -52,6 +52,11 @@ def test_an_object_links_to_its_lines(conf, monkeypatch):
         assert conf.linkcode_resolve('py', info | {'fullname': name}) is None
 
 
+def test_the_source_of_a_tutorial_keeps_its_name_and_the_search_its_order(conf):
+    assert conf.html_sourcelink_suffix == ''  # Sphinx would append it to `.ipynb`
+    assert 'Scorer' in Path(conf.html_search_scorer).read_text()
+
+
 def test_every_page_is_in_the_navigation(conf):
     door = ROOT / f'{conf.root_doc}.md'
     text = conf.navigation(door.read_text())
