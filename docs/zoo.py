@@ -25,7 +25,7 @@ from mae.apis.cli import explain
 from mae.config.grammar import Promise, parse_name
 from mae.config.imports.recipe import UNSTATED, Counterpart
 from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, NEEDLESS, RUN_ROWS
-from mae.config.nodes import node_at
+from mae.utils.dotted_keys import node_at
 from mae.zoo.index import Entry, read_index
 
 ROOT = Path(__file__).resolve().parents[1]

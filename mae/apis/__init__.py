@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mae.apis.feature_pictures import draw_features, draw_neighbours
     from mae.apis.features import FeatureExtractor
     from mae.apis.formats import convert
+    from mae.apis.images import read_images
     from mae.apis.log_picture import draw_log
     from mae.apis.mistakes import TestImages, draw_confusion, draw_mistakes
     from mae.apis.model import init_model
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mae.apis.token_pictures import draw_attention, draw_pca
     from mae.apis.zoo import get_model, list_models
     from mae.config import find_config, load_config
+    from mae.utils.trust import trust_checkpoint
     from mae.zoo.fetch import fetch
 
 __all__ = [
@@ -55,10 +57,12 @@ __all__ = [
     'pretrain',
     'publish',
     'push_to_hub',
+    'read_images',
     'reconstruct',
     'report_runs',
     'test',
     'train',
+    'trust_checkpoint',
 ]
 
 import_late(
@@ -90,9 +94,11 @@ import_late(
         'pretrain': 'mae.apis.own_data',
         'publish': 'mae.apis.publication',
         'push_to_hub': 'mae.apis.push',
+        'read_images': 'mae.apis.images',
         'reconstruct': 'mae.apis.reconstruct',
         'report_runs': 'mae.apis.report',
         'test': 'mae.apis.runs',
         'train': 'mae.apis.runs',
+        'trust_checkpoint': 'mae.utils.trust',
     },
 )

@@ -28,7 +28,7 @@ _STARTED = time.monotonic()
 
 _OUT_OF_MEMORY = (
     ', most likely because memory ran out; lower num_workers, prefetch_factor or the batch, and '
-    'use --resume'
+    'resume'
 )
 _DEAD_WORKER = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*?)\.?\s*$', re.M)
 _LOST_PEER = ('DistBackendError', 'DistNetworkError', 'DistStoreError')

@@ -142,7 +142,7 @@ def places_for(data: str | Path, out: str | Path | None, suffix: str = '') -> tu
     out = Path(out if out is not None else Path('work_dirs', root.resolve().name + suffix))
     out = Path(os.path.abspath(out.expanduser()))
     if why := _why_not(out, root):
-        raise ConfigError(f'{printable(str(out))} {why}; give another place with --work-dir')
+        raise ConfigError(f'{printable(str(out))} {why}; give another work dir')
     return root, out
 
 
@@ -248,7 +248,7 @@ def write_recipe(
     if path.exists() and path.read_text(encoding='utf-8') != text:
         raise ConfigError(
             f'{path} exists already, with other values: train from it with `mae train`, give '
-            'another --work-dir, or remove it'
+            'another work dir, or remove it'
         )
     if found.unreadable:
         write_quarantine(quarantine, found.unreadable)

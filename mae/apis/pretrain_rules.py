@@ -100,7 +100,7 @@ def pretraining_recipe(images: Images, machine: Machine, given: Given) -> Pretra
 def _arch(images: Images, machine: Machine, given: Given) -> Chosen:
     if given.arch is not None:
         if given.arch not in ARCHS:
-            raise ConfigError(f'--arch must be one of {", ".join(ARCHS)}, not {given.arch}')
+            raise ConfigError(f'arch must be one of {", ".join(ARCHS)}, not {given.arch}')
         return Chosen(given.arch, 'given')
     if not machine.has_gpu:
         return Chosen('tiny', 'the smallest, on a CPU')

@@ -96,21 +96,21 @@ def require_patches(img_size: int, patch_size: int) -> None:
         ConfigError: names the nearest size that is possible.
     """
     if img_size < 1 or patch_size < 1:
-        raise ConfigError('--img-size and --patch-size must be at least 1')
+        raise ConfigError('img_size and patch_size must be at least 1')
     if img_size < 2 * patch_size:
         raise ConfigError(
-            f'--img-size {img_size} is less than two patches of {patch_size} pixels: give '
+            f'img_size {img_size} is less than two patches of {patch_size} pixels: give '
             f'{2 * patch_size} or more'
         )
     if img_size % patch_size:
         near = round(img_size / patch_size) * patch_size
         raise ConfigError(
-            f'--img-size {img_size} is no whole number of patches of {patch_size} pixels; {near} is'
+            f'img_size {img_size} is no whole number of patches of {patch_size} pixels; {near} is'
         )
     if (count := (img_size // patch_size) ** 2) > MOST_PATCHES:
         most = isqrt(MOST_PATCHES) * patch_size
         raise ConfigError(
-            f'--img-size {img_size} makes {count:,} patches of {patch_size} pixels, too many: give '
+            f'img_size {img_size} makes {count:,} patches of {patch_size} pixels, too many: give '
             f'{most} or less'
         )
 
@@ -124,7 +124,7 @@ def choose_batch_size(images: Images, machine: Machine, given: Given) -> Chosen:
     if given.batch_size is not None:
         if not 1 <= given.batch_size <= images.number:
             raise ConfigError(
-                f'--batch-size must lie in 1..{images.number}, the number of images, not '
+                f'batch_size must lie in 1..{images.number}, the number of images, not '
                 f'{given.batch_size}'
             )
         return Chosen(given.batch_size, 'given')
@@ -181,7 +181,7 @@ def choose_epochs(
     """
     if given.epochs is not None:
         if given.epochs < 1:
-            raise ConfigError(f'--epochs must be at least 1, not {given.epochs}')
+            raise ConfigError(f'epochs must be at least 1, not {given.epochs}')
         return Chosen(given.epochs, 'given')
     least, most = limits[machine.kind]
     if machine.has_gpu:

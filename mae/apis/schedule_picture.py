@@ -172,6 +172,5 @@ def _dataset(options: Mapping[str, Any]) -> Any:
         return DATASETS.build(copy.deepcopy(dict(options)))
     except (DataError, OSError) as error:
         raise DataError(
-            f'{error}; to draw the schedule without the images say how many there are (num_images, '
-            '--num-images)'
+            f'{error}; to draw the schedule without the images say how many there are (num_images)'
         ) from error

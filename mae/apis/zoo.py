@@ -186,8 +186,8 @@ def _find_weights(
         if entry is None:
             what = getattr(name, 'filename', None) or name
             raise CheckpointError(
-                f'no weights are published for {what}: give a path of some (pretrained=, '
-                '--weights), or a name that `mae zoo list` shows'
+                f'no weights are published for {what}: give a path or address of some, or a name '
+                'that `mae zoo list` shows'
             )
         return entry, fetch_verified(entry)
     source = str(pretrained)

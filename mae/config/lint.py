@@ -12,9 +12,9 @@ from mmengine.fileio import load
 
 from mae.config.grammar import Promise, parse_name
 from mae.config.load import load_config
-from mae.config.nodes import node_at
 from mae.engine.optim import GroupedOptimConstructor
 from mae.registry import MODELS, TRANSFORMS
+from mae.utils.dotted_keys import node_at
 from mae.utils.errors import ConfigError
 from mae.utils.text import one_line
 

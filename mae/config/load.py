@@ -15,17 +15,18 @@ from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from mae.config.files import find_base, find_config
-from mae.config.nodes import merged, node_at, places_of
+from mae.config.nodes import merged
 from mae.config.options import merge_options
 from mae.config.schema import IDLE, KEYS
 from mae.config.source import ConfigSource, Helpers, find_helpers, read_source
+from mae.utils.dotted_keys import node_at, places_of
 from mae.utils.errors import ConfigError
 from mae.utils.text import first_line, one_line
 
 # Attribute of a `Config`: by key the image sizes that no file stated and `load_config` filled in.
 _FILLED_IN = '_filled_in'
 # What an error begins with that the options caused.
-FROM_OPTIONS = '--cfg-options: '
+FROM_OPTIONS = 'cfg_options: '
 _LOCK = RLock()
 _REFERENCE = re.compile(r'\{\{\s*_base_\.([\w.]+)')
 

@@ -25,11 +25,11 @@ def parse_options(pairs: Sequence[str] | None) -> dict[str, Any]:
         key, separator, value = pair.partition('=')
         key = key.strip()
         if not separator or not all(key.split('.')):
-            raise ConfigError(f'--cfg-options takes KEY=VALUE, such as a.b=1, not {pair!r}')
+            raise ConfigError(f'cfg_options takes KEY=VALUE, such as a.b=1, not {pair!r}')
         try:
             options[key] = parse_value(value)
         except ValueError as error:
-            raise ConfigError(f'--cfg-options {pair}: {error}') from None
+            raise ConfigError(f'cfg_options {pair}: {error}') from None
     return options
 
 

@@ -118,7 +118,7 @@ def _shards(
         except BrokenProcessPool as error:
             raise DataError(
                 'a process was ended by the system, most likely because memory ran out; the same '
-                'line with fewer --workers goes on where it was'
+                'again with fewer workers goes on where it was'
             ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -177,7 +177,7 @@ def _pack_shard(source: Any, part: Path, packing: Packing, number: int) -> int:
             except DataError as error:
                 raise DataError(
                     f'{error}; tools/data/verify.py --out FILE lists all such images, and '
-                    '--quarantine FILE leaves them out'
+                    'that file as quarantine leaves them out'
                 ) from error
             values = (file.tell(), len(content), zlib.crc32(content), info['gt_label'])
             for name, value in zip(_NUMBERS, values, strict=True):

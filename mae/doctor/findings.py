@@ -45,7 +45,7 @@ FAULTS = {
     'work_dir_refused': Fault(
         Severity.ERROR,
         'work_dir',
-        'choose another --work-dir, or let this user write there',
+        'choose another work_dir, or let this user write there',
     ),
     'workers_beyond_cores': Fault(
         Severity.WARNING,
@@ -66,8 +66,8 @@ FAULTS = {
     'data_missing': Fault(
         Severity.ERROR,
         'train_dataloader.dataset.source',
-        'put the data there, or name its folder with --cfg-options; all else is examined with '
-        'random images',
+        'put the data there, or name its folder in this key; all else is examined with random '
+        'images',
     ),
     'unreadable_images': Fault(
         Severity.WARNING,
@@ -202,7 +202,7 @@ FAULTS = {
     'disk_too_small': Fault(
         Severity.ERROR,
         'work_dir',
-        'free some space, choose another --work-dir, or lower default_hooks.checkpoint.max_keep',
+        'free some space, choose another work_dir, or lower default_hooks.checkpoint.max_keep',
     ),
 }
 

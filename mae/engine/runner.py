@@ -94,6 +94,8 @@ class Runner(_Base):
         signals: received signals that stop the run; None if none are handled.
         run_state: writes `run.json`; None except in the first process of a run that has one.
         resumed_from: path of the checkpoint from which the run continues.
+        started_from: what is known of the weights of `load_from`, empty if an older checkpoint did
+            not say it; None if the run began with random weights.
         suggest_config: returns the name of a config whose model fits some weights, for error
             messages; None: they suggest no config.
         config_origin: returns the name of what the config inherits, and key, value there and value
@@ -109,6 +111,7 @@ class Runner(_Base):
     signals: StopSignals | None = None
     run_state: RunState | None = None
     resumed_from: str | None = None
+    started_from: Mapping[str, str] | None = None
     suggest_config: Callable[[Mapping[str, Tensor]], str | None] | None = None
     config_origin: Callable[[], tuple[str, Sequence[Sequence[str]]]] | None = None
 

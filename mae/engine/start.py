@@ -42,6 +42,7 @@ from mae.utils.errors import CheckpointError
 from mae.utils.launched import elastic_run
 from mae.utils.sharded import is_sharded
 from mae.utils.text import counted
+from mae.zoo.formats.training import start_of
 from mae.zoo.formats.translate import load_weights
 
 if TYPE_CHECKING:  # the runner imports this file
@@ -115,8 +116,8 @@ def announce(runner: 'Runner') -> None:
         return
     if not runner._resume:
         then = (
-            'this one starts anew, and sets its checkpoints aside at its first save; --resume '
-            'continues it'
+            'this one starts anew (resume would continue it), and sets its checkpoints aside at '
+            'its first save'
         )
     elif runner._load_from is not None:
         then = f'this one continues {runner._load_from}'
@@ -179,10 +180,10 @@ def begin(runner: 'Runner') -> None:
     elif getattr(runner.bare_model, 'trainable_blocks', None) is not None:
         runner.logger.warning(
             'the frozen part of the encoder has random weights: give those of a pre-training '
-            'with --load-from'
+            'as load_from'
         )
     if runner.cfg.get('resume_anyway') and not runner._resume:
-        runner.logger.warning('resume_anyway has no effect without --resume')
+        runner.logger.warning('resume_anyway has no effect without resume')
 
 
 def resume(runner: 'Runner', path: Path, *, optimizer: bool = True, schedules: bool = True) -> None:
@@ -268,6 +269,7 @@ def _restore(
         f'{"another" if change.startswith("teacher ") else "other samples"}'
         for change in changed
     ]
+    runner.started_from = checkpoint['meta'].get('started_from', {})
     config = checkpoint['meta'].get('cfg')
     if isinstance(config, dict):  # mmengine stores a text
         warnings += changed_rounding(config, runner.cfg)
@@ -330,6 +332,8 @@ def load(
         suggest=runner.suggest_config,
     )
     runner.logger.info(f'{path}: {report}')
+    if isinstance(runner._train_loop, BaseLoop):
+        runner.started_from = start_of(checkpoint, path)
     return checkpoint
 
 

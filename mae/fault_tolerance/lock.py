@@ -118,8 +118,8 @@ def _is_dead(holder: dict[str, object]) -> bool:
 def _refusal(folder: Path, found: dict[str, object]) -> str:
     who = found.get('holder', 'another process')
     if not found:
-        return f'{folder}: another process is at work there; choose another --work-dir'
+        return f'{folder}: another process is at work there; choose another work_dir'
     place = f'process {found.get("pid")} on {found.get("host")}'
     if _is_dead(found):
         return f'{folder}: what {who} ({place}, killed) has started is still at work there'
-    return f'{folder}: {who} is still at work there ({place}); choose another --work-dir'
+    return f'{folder}: {who} is still at work there ({place}); choose another work_dir'

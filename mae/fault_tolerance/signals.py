@@ -213,7 +213,7 @@ class StopHook(Hook):
         runner.call_hook('on_interrupt')
         if step > self._start:
             _save(runner, step)
-        runner.logger.info(f'{name}: stopped after step {step}; go on with --resume')
+        runner.logger.info(f'{name}: stopped after step {step}; resume the run to go on')
         if runner.run_state is not None:
             code = EXIT_CODES[signum]
             runner.run_state.write(
@@ -247,10 +247,12 @@ def _requeue(runner: TrainingRunner) -> None:
         return
     goes_on = elastic_run() is not None  # by itself, whatever it was first started from
     if not goes_on and not runner.cfg.get('resume'):
-        runner.logger.warning('not requeued: without --resume the job would start anew')
+        runner.logger.warning('not requeued: without resume the job would start anew')
         return
     if not goes_on and runner.cfg.get('load_from'):
-        runner.logger.warning('not requeued: --resume PATH would begin at PATH again; leave it out')
+        runner.logger.warning(
+            'not requeued: resume with a path would begin there again; leave it out'
+        )
         return
     try:
         subprocess.run(

@@ -71,7 +71,7 @@ def not_shared(work_dir: str | Path) -> str | None:
     shown = ', '.join(lonely[:4]) + (f' and {len(lonely) - 4} more' if len(lonely) > 4 else '')
     return (
         f'{work_dir} is not shared: process {shown} has another folder there, so checkpoints are '
-        f'only on {found[0][1]}, and --resume needs them on every node; choose a --work-dir that '
+        f'only on {found[0][1]}, and resume needs them on every node; choose a work_dir that '
         'all nodes see'
     )
 

@@ -1,10 +1,9 @@
 """Every run of the protocol: its command line, its folder, what it waits for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
@@ -13,6 +12,7 @@ from mae.protocol.jobs import Job, JobProgress, run_jobs
 from mae.protocol.presets import Preset, Stage
 from mae.protocol.stages import check_options, config_of, options_of, roots
 from mae.protocol.task import CHECKPOINT, Task
+from mae.utils.dotted_keys import node_at
 from mae.utils.errors import CheckpointError, DataError
 
 # About how long an epoch of all labels takes by protocol, and everything else beside it.
@@ -208,7 +208,7 @@ class Plan:
         for stage in stages:
             _, config = self._config(stage, 0)
             for path in roots(config):
-                source = _at(config, path)
+                source = node_at(config, path)
                 has_folders = source['type'] == 'ImageFolder'  # a split is one
                 folder = Path(source['root'], source.get('split', '') if has_folders else '')
                 if not folder.is_dir():
@@ -223,14 +223,6 @@ def _left(tasks: Sequence[Task]) -> list[Task]:
     for task in tasks:
         task.check()
     return [task for task in tasks if task.result is None]
-
-
-def _at(config: Config, path: str) -> Mapping[str, Any]:
-    node: Any = config
-    for key in path.split('.'):
-        node = node[int(key)] if isinstance(node, list | tuple) else node[key]
-    found: Mapping[str, Any] = node
-    return found
 
 
 def _cost(stage: Stage, config: Config) -> float:

@@ -83,10 +83,10 @@ def init_distributed(
     if launcher == 'slurm':
         _environment_from_slurm()
     elif launcher != 'pytorch':
-        raise ValueError(f"--launcher must be 'none', 'pytorch' or 'slurm', not {launcher!r}")
+        raise ValueError(f"launcher must be 'none', 'pytorch' or 'slurm', not {launcher!r}")
     if 'RANK' not in os.environ:
         raise ValueError(
-            '--launcher pytorch needs the environment torchrun sets (RANK, WORLD_SIZE, ...); '
+            'launcher pytorch needs the environment torchrun sets (RANK, WORLD_SIZE, ...); '
             'start with tools/dist_train.sh CONFIG GPUS'
         )
     if launcher == 'pytorch':  # whoever starts SLURM's tasks ends them too
@@ -200,7 +200,7 @@ def _environment_from_slurm() -> None:
     try:
         rank, world_size = os.environ['SLURM_PROCID'], os.environ['SLURM_NTASKS']
     except KeyError as error:
-        raise ValueError(f'--launcher slurm needs srun, which sets {error}') from None
+        raise ValueError(f'launcher slurm needs srun, which sets {error}') from None
     os.environ['RANK'] = rank
     os.environ['WORLD_SIZE'] = world_size
     os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')

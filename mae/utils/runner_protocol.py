@@ -37,6 +37,9 @@ class RunnerProtocol(Protocol):
     Attributes:
         model: perhaps wrapped for distributed training.
         resumed_from: path of the checkpoint from which the run continues.
+        started_from: what is known of the weights of `load_from`, as plain values (see
+            `mae.zoo.formats.training.start_of`), empty if an older checkpoint did not say it; None
+            if the run began with random weights.
     """
 
     cfg: Config
@@ -47,6 +50,7 @@ class RunnerProtocol(Protocol):
     model: nn.Module
     param_schedulers: Schedules | None
     resumed_from: str | None
+    started_from: Mapping[str, str] | None
 
     @property
     def iter(self) -> int: ...

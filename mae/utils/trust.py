@@ -20,7 +20,9 @@ def trust_checkpoint(sha256: str) -> None:
         ValueError: that is no SHA-256.
     """
     if not re.fullmatch('[0-9a-f]{64}', sha256.lower()):
-        raise ValueError(f'{FLAG} takes the 64 hexadecimal digits of a SHA-256, not {sha256!r}')
+        raise ValueError(
+            f'trust_checkpoint takes the 64 hexadecimal digits of a SHA-256, not {sha256!r}'
+        )
     _trusted.add(sha256.lower())
 
 

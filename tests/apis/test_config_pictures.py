@@ -56,7 +56,7 @@ def test_a_run_in_steps_with_schedules_of_mmengine():
 def test_images_that_are_elsewhere():
     small = {'model.encoder.arch': {'embed_dim': 16, 'depth': 1, 'num_heads': 2}}
     config = load_config('mae_vit-base-p16_8xb512-amp-coslr-400e_in1k', small)
-    with pytest.raises(DataError, match=r'say how many there are \(num_images, --num-images\)'):
+    with pytest.raises(DataError, match=r'say how many there are \(num_images\)'):
         draw_schedule(config)
     config.train_cfg.max_epochs, config.param_scheduler.warmup_epochs = 2, 1
     drawing = draw_schedule(config, num_images=1_281_167)

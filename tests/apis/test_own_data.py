@@ -318,9 +318,9 @@ def test_the_folder_of_a_run_is_no_checkpoint(tmp_path, places):
     ('data', 'out', 'message'),
     [
         ('photos', 'photos/run', 'photos/run lies among the images, and would be taken for '),
-        ('photos', 'file', 'file is no folder; give another place with --work-dir$'),
+        ('photos', 'file', 'file is no folder; give another work dir$'),
         ('photos', 'file/run', r'file/run would lie in \S+/file, which is no folder; '),
-        ('photos', 'run\udcff', r'run\\udcff is no name in UTF-8; give another place '),
+        ('photos', 'run\udcff', r'run\\udcff is no name in UTF-8; give another work dir'),
         ('photos\udcff', 'run', r'photos\\udcff: the name is not UTF-8: rename the folder$'),
     ],
 )
@@ -336,8 +336,7 @@ def test_a_place_that_may_not_be_written(tmp_path, monkeypatch):
     colours(tmp_path / 'photos', 16)
     monkeypatch.setattr(os, 'access', lambda *_: False)  # root may write anywhere
     message = (
-        f'{tmp_path}/out would lie in {tmp_path}, which may not be written; give another place '
-        'with --work-dir'
+        f'{tmp_path}/out would lie in {tmp_path}, which may not be written; give another work dir'
     )
     with pytest.raises(ConfigError, match=f'^{re.escape(message)}$'):
         pretrain(tmp_path / 'photos', tmp_path / 'out')

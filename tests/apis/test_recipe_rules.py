@@ -89,13 +89,13 @@ def test_what_is_given_is_taken():
             DataError,
             '^half of the images have a shorter side of 3 pixels or less, too ',
         ),
-        ({'img_size': 100, 'patch_size': 16}, ConfigError, '^--img-size 100 is no .*; 96 is$'),
-        ({'img_size': 8, 'patch_size': 16}, ConfigError, '^--img-size 8 is less than two patches'),
+        ({'img_size': 100, 'patch_size': 16}, ConfigError, '^img_size 100 is no .*; 96 is$'),
+        ({'img_size': 8, 'patch_size': 16}, ConfigError, '^img_size 8 is less than two patches'),
         ({'img_size': 100_000}, ConfigError, '39,062,500 patches .* too many: give 2048 or less'),
         ({'img_size': 0}, ConfigError, 'must be at least 1$'),
-        ({'batch_size': 201}, ConfigError, r'^--batch-size must lie in 1\.\.200, '),
-        ({'epochs': 0}, ConfigError, '^--epochs must be at least 1, not 0$'),
-        ({'arch': 'giant'}, ConfigError, '^--arch must be one of tiny, small, '),
+        ({'batch_size': 201}, ConfigError, r'^batch_size must lie in 1\.\.200, '),
+        ({'epochs': 0}, ConfigError, '^epochs must be at least 1, not 0$'),
+        ({'arch': 'giant'}, ConfigError, '^arch must be one of tiny, small, '),
     ],
 )
 def test_what_cannot_be(given, error, message):

@@ -88,7 +88,7 @@ def test_configs_are_printed_compared_and_written(tmp_path, capsys):
 def test_a_new_config_with_a_wrong_key_is_not_written(tmp_path, capsys):
     path = tmp_path / 'mine.py'
     assert run('config', 'new', path, '--from', PRETRAIN, '--cfg-options', 'base_rl=0.5') == 1
-    assert 'error: --cfg-options: unknown key base_rl; did you mean base_lr?' in (
+    assert 'error: cfg_options: unknown key base_rl; did you mean base_lr?' in (
         capsys.readouterr().err
     )
     assert not path.exists()

@@ -106,7 +106,7 @@ def test_a_helper_of_the_base_set_again_has_no_effect(write, name):
 def test_an_option_for_a_helper_has_no_effect(write):
     path = write('a.py', OPENMMLAB)
     message = refusal(path, {'data_root': 'x'})
-    assert message.startswith(f'--cfg-options: data_root is a helper variable of {path}')
+    assert message.startswith(f'cfg_options: data_root is a helper variable of {path}')
     assert message.endswith('; set train_dataloader.dataset.source.root')
     assert 'set the keys ' in refusal(path, {'sizes.0': 3})
 

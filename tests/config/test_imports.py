@@ -11,7 +11,7 @@ from mae.config import load_config
 from mae.config.diff import config_differences
 from mae.config.imports import as_leaf, leaf, read_command, read_openmmlab
 from mae.config.imports.tables import FLAG_ROWS, MODEL_ROWS, RUN_ROWS, full_arch, mlp_ratio_of
-from mae.config.nodes import node_at
+from mae.utils.dotted_keys import node_at
 from mae.utils.errors import ConfigError
 from mae.utils.vit_sizes import ARCHS
 from tests.old_recipes import FINETUNE_0X, FINETUNE_1X, LINEAR_1X, PRETRAIN_0X, PRETRAIN_1X, text

@@ -118,7 +118,7 @@ def test_nan():
 def test_malformed(text, message):
     with pytest.raises(ConfigError) as error:
         parse_options([f'a.b={text}'])
-    assert str(error.value).startswith(f'--cfg-options a.b={text}: ')
+    assert str(error.value).startswith(f'cfg_options a.b={text}: ')
     assert message in str(error.value)
     assert '\n' not in str(error.value)
 

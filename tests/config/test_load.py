@@ -140,7 +140,7 @@ def test_refused(config, key, value, message):
         load_config(config, {key: value})
     assert message in str(error.value)
     assert '\n' not in str(error.value)
-    assert str(error.value).startswith('--cfg-options: ')
+    assert str(error.value).startswith('cfg_options: ')
 
 
 @pytest.mark.parametrize(
@@ -187,13 +187,13 @@ def test_the_file_is_named_where_it_is_to_blame(tmp_path):
             "[dict(type='CenterCrop', size=16)]",
             {'model.encoder.img_size': 8},
             16,
-            '--cfg-options: ',
+            'cfg_options: ',
         ),
         (
             "[dict(type='CenterCrop'), dict(type='CenterCrop', size=16)]",
             {'model.encoder.img_size': 8},
             16,
-            '--cfg-options: ',
+            'cfg_options: ',
         ),
     ],
 )

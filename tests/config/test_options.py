@@ -50,7 +50,7 @@ def test_several_and_none():
 
 @pytest.mark.parametrize('text', ['lr', '=1', 'a=[1', 'a={"b":'])
 def test_malformed(text):
-    with pytest.raises(ConfigError, match='--cfg-options'):
+    with pytest.raises(ConfigError, match='cfg_options'):
         parse_options([text])
 
 

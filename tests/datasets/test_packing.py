@@ -201,7 +201,7 @@ class Killed:
 
 def test_a_killed_process_costs_its_shards(source, tmp_path):
     how = Packing(None, per_shard=7)
-    with pytest.raises(DataError, match=r'ended by the system, .* fewer --workers'):
+    with pytest.raises(DataError, match=r'ended by the system, .* fewer workers'):
         pack(Killed(source, 16), tmp_path / 'p', how, workers=2)
     left = [path for path in (tmp_path / 'p.part').iterdir() if path.suffix == '.tmp']
     assert left  # what the killed one wrote

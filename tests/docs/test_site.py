@@ -8,9 +8,9 @@ import api_pages
 import pytest
 
 from mae.config import load_config
-from mae.config.nodes import node_at
 from mae.models.heads.linear import LinearHead
 from mae.models.heads.linear_grid import LinearGridHead
+from mae.utils.dotted_keys import node_at
 
 ROOT = Path(__file__).parents[2]
 HOMES = sorted((ROOT / 'docs/en/coming_from').glob('*.md'))
@@ -50,6 +50,11 @@ def test_an_object_links_to_its_lines(conf, monkeypatch):
     assert any('class LinearHead' in line for line in lines[int(found[2]) - 1 :][:3])
     for name in ('LinearHead.none', 'Tensor'):  # no such attribute; another library's
         assert conf.linkcode_resolve('py', info | {'fullname': name}) is None
+
+
+def test_the_source_of_a_tutorial_keeps_its_name_and_the_search_its_order(conf):
+    assert conf.html_sourcelink_suffix == ''  # Sphinx would append it to `.ipynb`
+    assert 'Scorer' in Path(conf.html_search_scorer).read_text()
 
 
 def test_every_page_is_in_the_navigation(conf):

@@ -7,6 +7,7 @@ epochs.
 import json
 import re
 import runpy
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ MOST_BYTES = 250_000
 # A folder of the machine that executed it.
 PLACE = re.compile(rf'(?<![\w+./:])/(?:home|root|tmp|usr|var|opt)/|{re.escape(str(ROOT))}/')
 EPOCHS = 1  # in place of those of a tutorial
+SHOWN = 'shown.txt'  # what the cells print
+# Lines that depend on the number of epochs or on the length of a folder's name.
+SHAPED = re.compile(r'(dataset|default_hooks) *= *dict|(reconstructions_\d+\.png\s*)+$')
+NUMBER = re.compile(r'[-+]?\d[\d,.:]*(?:e[-+]\d+)?')
 
 pytestmark = pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 
@@ -45,13 +50,30 @@ def run(path, folder, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', str(ROOT))  # of the processes that a tutorial starts
     file = folder / 'tutorial.py'
     file.write_text(script(path))
-    runpy.run_path(str(file), run_name='__main__')
+    with (folder / SHOWN).open('w') as shown, redirect_stdout(shown):
+        runpy.run_path(str(file), run_name='__main__')
+
+
+def kinds(text):
+    """Lines without numbers, of which a shorter run has others, and the plural behind them."""
+    told = (line for line in text.splitlines() if not SHAPED.match(line.strip()))
+    lines = (NUMBER.sub('#', line) for line in told)
+    return {''.join(re.sub(r'# (\w+)s\b', r'# \1', line).split()) for line in lines}
+
+
+def printed(path):
+    """What the cells of a tutorial show on stdout."""
+    outputs = [output for cell in cells(path, 'code') for output in cell['outputs']]
+    return ''.join(''.join(output['text']) for output in outputs if output.get('name') == 'stdout')
 
 
 @pytest.mark.timeout(400)  # one starts four processes
 def test_it_runs_and_what_it_claims_holds(path, tmp_path, monkeypatch):
     assert re.search(r'^assert ', script(path), re.M)
     run(path, tmp_path, monkeypatch)
+    told = tutorials._plain((tmp_path / SHOWN).read_text(), str(tmp_path))
+    stale = kinds(printed(path)) - kinds(told)
+    assert not stale, f'no cell prints this any more; run: make tutorials ARGS={path.stem}'
 
 
 def test_what_it_shows_is_of_its_code(path):

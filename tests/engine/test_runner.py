@@ -11,6 +11,7 @@ from torch import nn
 
 from mae.engine import Runner
 from mae.fault_tolerance.checkpoint import load_checkpoint
+from mae.utils.digest import weights_sha256
 from mae.utils.errors import CheckpointError, ConfigError
 
 
@@ -273,6 +274,16 @@ def test_fine_tuning_starts_from_the_encoder(make_runner):
     assert 'start fresh (head)' in log_of(runner)
     assert 'NOTHING IS LEARNED at a rate of 0' in log_of(runner)
     assert 'left out (decoder, encoder.norm)' in log_of(runner)
+
+    assert load_checkpoint(path)['meta']['started_from'] is None
+    tuned = Path(runner.work_dir) / 'epoch_2.pth'
+    start = load_checkpoint(tuned)['meta']['started_from']
+    digest = weights_sha256(source.bare_model.state_dict())
+    assert start == {'file': 'epoch_2.pth', 'weights_sha256': digest, 'pretraining': 'MAE'}
+    changes |= {'resume': True, 'load_from': str(tuned), 'train_cfg.max_epochs': 3}
+    resumed = make_runner('resumed', changes, classify=True)
+    resumed.train()
+    assert resumed.training_checkpoint(15)['meta']['started_from'] == start
 
 
 def test_watching_changes_nothing(make_runner):

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import json
 import re
 import shlex
 from functools import cache
@@ -28,6 +29,9 @@ LINKED = [*DOCS, ROOT / 'CONTRIBUTING.md', ROOT / 'SECURITY.md', *(ROOT / 'confi
 TOPS = {path.name for path in ROOT.iterdir()} - {'data', 'work_dirs'}
 # First words of commands that are not ours, whose arguments are not looked at.
 FOREIGN = {'git', 'cd', 'source', 'pip', 'python3', 'pre-commit', 'mim'}
+# Packages that readers import from; what stands in their `__all__` stays.
+DOORS = [f'mae.{name}' for name in ('apis', 'datasets', 'models', 'evaluation', 'engine', 'doctor')]
+TUTORIALS = sorted((ROOT / 'docs/en/tutorials').glob('*.ipynb'))
 # Tools whose arguments are looked at, and nothing beyond.
 PARSED = {
     'analysis/plan_cluster',
@@ -41,6 +45,14 @@ def name(path):
 
 def blocks(path, language):
     return re.findall(rf'^```{language}\n(.*?)^```', path.read_text(), re.M | re.S)
+
+
+def shown_code(path):
+    """The Python of a page, or of all cells of a notebook."""
+    if path.suffix != '.ipynb':
+        return '\n'.join(blocks(path, 'python'))
+    cells = json.loads(path.read_text())['cells']
+    return '\n'.join(''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code')
 
 
 def prose(path):
@@ -251,6 +263,32 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
         exec(compile(block, name(path), 'exec'), namespace)  # noqa: S102  (our own docs)
         new = {key: value for key, value in namespace.items() if before.get(key) is not value}
         check_config({key: new[key] for key in new.keys() & Run.__annotations__.keys()})
+
+
+@pytest.mark.parametrize('path', [*DOCS, *TUTORIALS], ids=name)
+def test_readers_import_what_packages_export(path):
+    for line in ast.walk(ast.parse(shown_code(path))):
+        if isinstance(line, ast.Import):
+            assert not any(part.name.startswith('mae.') for part in line.names), ast.unparse(line)
+        elif isinstance(line, ast.ImportFrom) and line.module.startswith('mae.'):
+            for part in line.names:
+                assert is_exported(line.module, part.name), ast.unparse(line)
+
+
+def is_exported(module, name):
+    if module == 'mae.registry':
+        return name.isupper()
+    package, _, last = module.rpartition('.')
+    is_open = module in DOORS or (package in DOORS and last in import_module(package).__all__)
+    return is_open and name in import_module(module).__all__
+
+
+def test_a_module_behind_a_package_is_none_to_import_from():
+    assert is_exported('mae.models.masking', 'Masker')
+    assert is_exported('mae.registry', 'MODELS')
+    assert not is_exported('mae.models.masking.base', 'Masker')
+    assert not is_exported('mae.utils.hashing', 'key_noise')
+    assert not is_exported('mae.apis', 'cli')
 
 
 def test_sources_of_the_transfer_guide_are_known(tmp_path):

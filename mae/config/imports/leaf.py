@@ -11,9 +11,9 @@ from mae.config.files import shipped_configs
 from mae.config.grammar import Promise, parse_name
 from mae.config.imports.recipe import ImportedRecipe, type_of
 from mae.config.load import FROM_OPTIONS, load_config
-from mae.config.nodes import node_at
 from mae.config.write import Variable, config_text
 from mae.registry import MODELS
+from mae.utils.dotted_keys import node_at
 from mae.utils.errors import ConfigError
 
 _VALIDATION = 'val_dataloader'

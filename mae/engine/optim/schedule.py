@@ -143,12 +143,16 @@ class WarmupLR(_ParamScheduler):
         self._global_step = state_dict['_global_step']
         self.last_step = min(self._global_step, self.end - 1) - self.begin
         groups = self.optimizer.param_groups
+        values = [group['lr'] for group in groups]
         if self.last_step >= 0:
-            for group, value in zip(groups, self._get_value(), strict=True):
-                group['lr'] = value
+            values = self._get_value()
         else:
             self.last_step = -1  # until `begin`
-        self._last_value = [group['lr'] for group in groups]
+            if state_dict['begin'] <= self._global_step:  # it was earlier, and has moved the rate
+                values = self.base_values
+        for group, value in zip(groups, values, strict=True):
+            group['lr'] = value
+        self._last_value = list(values)
 
     def share(self, t: int) -> float:
         """Share of the way from min_lr to lr at step t, from the end of the warm-up on."""

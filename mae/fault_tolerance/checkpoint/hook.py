@@ -307,7 +307,7 @@ def check_space(work_dir: Path, model: nn.Module, kept: int) -> str | None:
     if free < one:
         raise CheckpointError(
             f'{work_dir} has {readable_size(free)} free, and one checkpoint takes about '
-            f'{readable_size(one)}; free some space, or choose another --work-dir'
+            f'{readable_size(one)}; free some space, or choose another work_dir'
         )
     there = sum(size_of(f.path) for f in list_checkpoints(work_dir) if is_present(f.path))
     needed = one * (kept + 1)

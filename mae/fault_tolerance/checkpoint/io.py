@@ -122,7 +122,7 @@ def _read_plain(path: Path) -> object:
         reason = str(error) if isinstance(error, Refused) else _reason(error)
         raise CheckpointError(
             f'{path} refused: {reason}, and weights need no code; if you trust whoever made it, '
-            f'{FLAG} {file_digest(path)} runs it'
+            f'{FLAG} {file_digest(path)} (trust_checkpoint in Python) runs it'
         ) from None
     except (CheckpointError, OSError):
         raise

@@ -50,6 +50,7 @@ def training_state(runner: TrainingRunner, step: int) -> Checkpoint:
             'cfg': plain(runner.cfg.to_dict()),
             'classes': _classes(runner.train_dataloader.dataset),
             'versions': versions(),
+            'started_from': runner.started_from,
         },
         'state_dict': runner.bare_model.state_dict(),
         'optimizer': runner.optim_wrapper.state_dict(),
@@ -77,7 +78,7 @@ def check_resumable(
     step = _step(meta, runner) if isinstance(meta, dict) else None
     if not isinstance(meta, dict) or step is None or not needed <= checkpoint.keys():
         raise CheckpointError(
-            f'{path} cannot be resumed: it holds weights only; start from it with --load-from'
+            f'{path} cannot be resumed: it holds weights only; start from it with load_from'
         )
     changed = check_same(meta, runner.identity, path, anyway)
     end = runner.max_iters
@@ -296,8 +297,8 @@ def check_same(
         samples = 'learn something else' if refused == ['teacher'] else 'see other samples'
         raise CheckpointError(
             f'{path} cannot be resumed: {"; ".join(changed[name] for name in refused)}, so the '
-            f'run would {samples}; restore it, start anew with --load-from, or accept it '
-            f'with --resume-anyway {" ".join(changed)}'
+            f'run would {samples}; restore it, start anew with load_from, or accept it '
+            f'with resume_anyway {" ".join(changed)}'
         )
     return list(changed.values())
 

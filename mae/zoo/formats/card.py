@@ -6,6 +6,7 @@ from typing import Any
 
 from mae.zoo.formats.architecture import Architecture
 from mae.zoo.formats.metadata import Facts
+from mae.zoo.formats.training import start_rows
 
 
 def metafile_entry(
@@ -29,7 +30,7 @@ def metafile_entry(
         license_: SPDX identifier of the weights' licence.
         source: who trained and publishes them.
         metrics: measured values by name.
-        meta: the checkpoint's metadata, with `step` and `versions`.
+        meta: the checkpoint's metadata, with `step`, `versions` and `started_from`.
     """
     metadata: dict[str, Any] = {
         **model,
@@ -41,6 +42,8 @@ def metafile_entry(
         metadata['Iterations'] = meta['step']
     if versions := meta.get('versions'):
         metadata['Versions'] = dict(versions)
+    if start := start_rows(meta):
+        metadata['Start'] = start
     results = [{'Task': 'as tested', 'Metrics': dict(metrics)}] if metrics else None
     return {
         'Name': file.stem,
@@ -61,6 +64,7 @@ def model_card(
         'parameters': f'{meta["Parameters"]:,}',
         'config': f'`{config}`' if config else 'not stated',
         'iterations': meta.get('Iterations', 'not stated'),
+        **meta.get('Start', {}),
         'source': meta['Source'],
         'licence': meta['License'],
         'SHA-256': f'`{meta["Checksum"].removeprefix("sha256:")}`',

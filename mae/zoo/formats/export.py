@@ -81,7 +81,7 @@ def export_weights(
     if found.decoder and layout.name != 'mae' and not (target in PIXELS and found.predicts_pixels):
         raise CheckpointError(
             f'{layout.title} has decoders of pixels only, and that of {path} predicts '
-            f'{found.target_dim} values of a {target}; write its encoder with --encoder-only'
+            f'{found.target_dim} values of a {target}; write its encoder alone (encoder_only)'
         )
     eps = facts.get('norm_eps', NORM_EPS)
     if layout.name not in ('mae', 'transformers') and eps != NORM_EPS:
@@ -121,8 +121,8 @@ def complete_facts(found: Architecture, facts: Facts) -> tuple[Facts, list[str]]
             continue
         if value is None:
             raise CheckpointError(
-                f'nothing says which {name} this model has ({found}): give its config with '
-                f'--config, or --facts {name}=...'
+                f'nothing says which {name} this model has ({found}): give its config, '
+                f'or {name} among its facts'
             )
         complete[name] = value
         notes.append(f'{name} {value} assumed, as usual')

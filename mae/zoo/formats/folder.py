@@ -70,7 +70,7 @@ def hub_folder(
         lines.append(f'{why}: give images to its processor or the model itself')
     elif found.decoder:
         lines.append(
-            'its pipeline for features hides patches at random; --encoder-only writes an encoder '
+            'its pipeline for features hides patches at random; encoder_only writes an encoder '
             'that sees all of them'
         )
     images = [f'As `{PROCESSOR}` says, which came with the source.']

@@ -163,7 +163,7 @@ def _why_not(found: Architecture, facts: Facts) -> str | None:
     if found.head and (found.head != 'cls' or facts.get('pool') == 'avg' or not found.final_norm):
         return (
             'its ViTForImageClassification reads the normalised cls token, and this head averages '
-            'the patches; write it --to timm, or its encoder alone with --encoder-only'
+            'the patches; write it for timm, or its encoder alone (encoder_only)'
         )
     if not found.final_norm:
         return 'its ViT always has a final norm'

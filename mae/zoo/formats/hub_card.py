@@ -102,6 +102,8 @@ def _about(library: str, found: Architecture, training: Training) -> str:
     origin = ''
     if found.decoder or training.algorithm == 'MAE':
         origin = ', pre-trained as a masked autoencoder (He et al. 2022)'
+    elif training.pretraining == 'MAE':
+        origin = ', trained from the weights of a masked autoencoder (He et al. 2022)'
     return (
         f'A Vision Transformer, {part}{origin}, in the files of {library}. Written by '
         '`mae zoo convert` from a checkpoint, its weights and the options of the command.'
@@ -109,8 +111,9 @@ def _about(library: str, found: Architecture, training: Training) -> str:
 
 
 def _is_masked_autoencoder(found: Architecture, training: Training) -> bool:
-    """Whether the weights are of one, or published as such."""
-    return bool(found.decoder or training.algorithm == 'MAE' or training.source)
+    """Whether the weights are of one, come from one, or are published as such."""
+    is_stated = 'MAE' in (training.algorithm, training.pretraining)
+    return bool(found.decoder or is_stated or training.source)
 
 
 def _model_rows(found: Architecture, facts: Facts) -> dict[str, object]:

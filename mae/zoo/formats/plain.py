@@ -18,7 +18,6 @@ _REL_POS = re.compile(r'encoder\.blocks\.\d+\.rel_pos\.')
 _SCALE = re.compile(r'encoder\.blocks\.\d+\.gamma_[12]$')
 # The layer whose output a scale multiplies.
 _SCALED = {'gamma_1': 'attn.proj', 'gamma_2': 'mlp.fc2'}
-FLAG = '--as-plain-vit'
 
 
 def is_dense(weights: Mapping[str, Tensor], facts: Facts) -> bool:
@@ -70,7 +69,7 @@ def plain_encoder(
     if lacking and not as_plain_vit:
         raise CheckpointError(
             f'{path} has {" and ".join(lacking)}, which plain ViTs lack: without them the encoder '
-            f'computes other features until it is fine-tuned; {FLAG} leaves them out'
+            f'computes other features until it is fine-tuned; as_plain_vit leaves them out'
         )
     lines += [f'LEFT OUT {each}: the features differ until fine-tuning' for each in lacking]
     if rel_pos and not trained:

@@ -50,8 +50,8 @@ def resize(
         if found.decoder:
             raise ValueError(
                 f'the decoder of {path} predicts {found.patch_size}x{found.patch_size} patches of '
-                f'{counted(found.in_channels, "channel")}; convert the encoder alone with '
-                '--encoder-only'
+                f'{counted(found.in_channels, "channel")}; convert the encoder alone '
+                '(encoder_only)'
             )
         name = 'encoder.patch_embed.proj.weight'
         fitted[name] = resize_patch_weight(adapt_patch_channels(weights[name], C), p)
@@ -85,7 +85,7 @@ def _new_grid(img_size: int | tuple[int, int], p: int) -> tuple[int, int]:
     """Rows and columns of patches of side p."""
     H, W = (img_size, img_size) if isinstance(img_size, int) else img_size
     if min(H, W) < 1 or H % p or W % p:
-        raise ValueError(f'--img-size {H}x{W} is no whole number of {p}x{p} patches')
+        raise ValueError(f'img_size {H}x{W} is no whole number of {p}x{p} patches')
     return H // p, W // p
 
 
@@ -95,7 +95,7 @@ def _old_grid(facts: Facts, found: Architecture, path: object) -> tuple[int, int
     if old is None and math.isqrt(found.num_patches) ** 2 != found.num_patches:
         raise ValueError(
             f'nothing says which grid the {found.num_patches} patches of {path} form: give its '
-            'config with --config, or --facts grid_size=ROWS,COLUMNS'
+            'config, or grid_size (rows, columns) among its facts'
         )
     if old is not None and math.prod(old) != found.num_patches:
         raise ValueError(f'{path} has {found.num_patches} patches, and grid_size is {old}')

@@ -4,10 +4,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from mae.utils.digest import weights_sha256
+from mae.utils.dotted_keys import node_at
+from mae.zoo.index import find_entry
+
 # Of what anybody may have written, a card shows short names and numbers: no markup, no paths.
-_NAME = re.compile(r'[\w.+-]{1,60}')
+_NAME = re.compile(r'[\w.+-]{1,100}')
 _ROWS = (
     ('algorithm', 'model.type'),
     ('masker', 'model.masker.type'),
@@ -27,6 +32,8 @@ class Training:
     Attributes:
         rows: name to value, for a table.
         algorithm: class that they were trained in, such as 'MAE'; '' if it is not stated.
+        pretraining: algorithm by which the weights that training started from were pre-trained;
+            '' if it is not stated.
         metric: name of the validation metric that chose the best checkpoint, and its best value in
             the run so far; None if there is none.
         bits: of a pixel of the images, 8 or 16.
@@ -37,6 +44,7 @@ class Training:
 
     rows: Mapping[str, str] = field(default_factory=dict)
     algorithm: str = ''
+    pretraining: str = ''
     metric: tuple[str, float] | None = None
     bits: int = 8
     license: str = ''
@@ -64,17 +72,19 @@ def training_of(
     meta = meta if isinstance(meta, Mapping) else {}
     config = meta.get('cfg')
     rows = {'published by': source} if source else {}
-    rows |= {name: _shown(_value_at(config, key)) for name, key in _ROWS}
-    rows['data'] = _shown(_data(_value_at(config, 'train_dataloader.dataset.source')))
-    rows['epochs'] = _progress(meta.get('epoch'), _value_at(config, 'train_cfg.max_epochs'))
+    rows |= {name: _shown(node_at(config, key)) for name, key in _ROWS}
+    rows['data'] = _shown(_data(node_at(config, 'train_dataloader.dataset.source')))
+    rows['epochs'] = _progress(meta.get('epoch'), node_at(config, 'train_cfg.max_epochs'))
     rows['steps'] = _shown(meta.get('step'))
     versions = meta.get('versions')
+    rows |= start_rows(meta)
     for name in ('mae', 'torch'):
-        rows[f'version of {name}'] = _shown(_value_at(versions, name))
+        rows[f'version of {name}'] = _shown(node_at(versions, name))
     return Training(
         rows={name: value for name, value in rows.items() if value},
-        algorithm=_shown(_value_at(config, 'model.type')).split('.')[-1],
-        metric=_metric(_value_at(config, 'default_hooks.checkpoint.save_best'), meta.get('best')),
+        algorithm=_shown(node_at(config, 'model.type')).split('.')[-1],
+        pretraining=_shown(node_at(meta, 'started_from.pretraining')),
+        metric=_metric(node_at(config, 'default_hooks.checkpoint.save_best'), meta.get('best')),
         bits=bits,
         license=license_,
         source=source,
@@ -82,10 +92,47 @@ def training_of(
     )
 
 
-def _value_at(node: Any, key: str) -> Any:
-    for word in key.split('.'):
-        node = node.get(word) if isinstance(node, Mapping) else None
-    return node
+def start_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """What the checkpoints of a run state, under `started_from`, about the weights it starts from.
+
+    Args:
+        checkpoint: content of their file, from `mae.zoo.formats.load_weights`.
+        path: of their file or folder.
+
+    Returns:
+        `file`, its name; `weights_sha256`, by `mae.utils.digest.weights_sha256`, which is that of
+        `run.json` of a run that ended with these weights; and `pretraining`, 'MAE' if the
+        checkpoint or the index of published weights says so, else ''.
+    """
+    weights, published = checkpoint['state_dict'], find_entry(path.name)
+    is_mae = (
+        any(name.startswith('decoder.') for name in weights)
+        or 'decoder_num_heads' in checkpoint['facts']  # the file may hold its encoder alone
+        or (published is not None and published.file == path.name)
+    )
+    earlier = _shown(node_at(checkpoint.get('meta'), 'started_from.pretraining'))
+    return {
+        'file': path.name,
+        'weights_sha256': weights_sha256(weights),
+        'pretraining': 'MAE' if is_mae else earlier,
+    }
+
+
+def start_rows(meta: Mapping[str, Any]) -> dict[str, str]:
+    """What the `meta` of a checkpoint states about the weights that its run started from.
+
+    Returns:
+        Name to value, for a table; empty if it states nothing.
+    """
+    start = meta.get('started_from')
+    if 'started_from' in meta and start is None:
+        return {'started from': 'random weights'}
+    rows = {
+        'started from': _shown(node_at(start, 'file')),
+        'SHA-256 of those weights': _shown(node_at(start, 'weights_sha256')),
+        'pre-training of those weights': _shown(node_at(start, 'pretraining')),
+    }
+    return {name: value for name, value in rows.items() if value}
 
 
 def _shown(value: Any) -> str:
@@ -99,9 +146,9 @@ def _shown(value: Any) -> str:
 
 def _data(source: Any) -> Any:
     """The type of the innermost source: what others choose from is the data set."""
-    while isinstance(inner := _value_at(source, 'source'), Mapping):
+    while isinstance(inner := node_at(source, 'source'), Mapping):
         source = inner
-    return _value_at(source, 'type')
+    return node_at(source, 'type')
 
 
 def _progress(epoch: Any, epochs: Any) -> str:

@@ -165,6 +165,22 @@ def test_a_schedule_may_begin_later(kind, options):
         assert rates == expected[at:]
 
 
+@pytest.mark.parametrize('at', [2, 5, 8])
+def test_a_schedule_that_is_to_begin_later_than_before_has_the_rates_of_a_new_run(at):
+    """Resumed at a step before the new `begin`, or behind it."""
+    first, second = Group().optimizer, Group().optimizer
+    schedule, resumed = WarmupCosineLR(first, end=13), WarmupCosineLR(second, begin=6, end=13)
+    for _ in range(at):
+        schedule.step()
+    second.load_state_dict(first.state_dict())
+    resumed.load_state_dict(schedule.state_dict())
+    rates = []
+    for _ in range(at, 13):
+        rates.append(second.param_groups[0]['lr'])
+        resumed.step()
+    assert rates == curve(WarmupCosineLR, 13, begin=6)[at:]
+
+
 def test_an_epoch_in_which_a_schedule_begins_is_counted_in_steps():
     optimizer = Group().optimizer
     schedule = WarmupCosineLR.build_iter_from_epoch(

@@ -190,7 +190,7 @@ def test_gadgets(tmp_path, canary, name):
         written += 1
         message = refusal(path, canary)
         assert 'refused: it asks to run ' in message
-        assert f'--trust-checkpoint {trust_hash(path)} runs it' in message
+        assert f'--trust-checkpoint {trust_hash(path)} (trust_checkpoint in Python) runs' in message
     assert written >= 3
 
 

@@ -87,7 +87,7 @@ def test_all_differences_are_shown():
         check_same(THEN, now, 'x.pth')
     message = str(caught.value)
     assert 'seed was 0 and is 3 now; dataset was aa ' in message
-    assert message.endswith('--resume-anyway seed dataset')
+    assert message.endswith('resume_anyway seed dataset')
     with pytest.raises(CheckpointError, match='dataset was aa'):
         check_same(THEN, now, 'x.pth', ['seed'])
     assert len(check_same(THEN, now, 'x.pth', ['seed', 'dataset'])) == 2

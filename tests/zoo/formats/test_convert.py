@@ -76,7 +76,9 @@ def test_tool_takes_facts_and_channels(tool, source, tmp_path, capsys):
     with pytest.raises(ValueError, match=r'16x15 .* 4x4 patches'):
         tool(source, tmp_path / 'two.pth', '--to', 'fair', '--img-size', 16, 15)
     for nothing in ([], ['--facts', 'num_heads=None']):
-        with pytest.raises(ValueError, match=r'nothing says which num_heads .* --facts num_heads='):
+        with pytest.raises(
+            ValueError, match=r'nothing says which num_heads .* or num_heads among its facts'
+        ):
             tool(source, tmp_path / 'two', '--to', 'transformers', *nothing)
     with pytest.raises(ValueError, match="no fact 'num_head'; did you mean num_heads"):
         tool(source, tmp_path / 'two', '--to', 'transformers', '--facts', 'num_head=3')
@@ -158,7 +160,7 @@ def test_unknown_grid_says_how_to_tell_it(tool, peers, sizes, fill, tmp_path, ca
     peers['fair'].save(fill(peers['fair'].build, sizes['wide']), tmp_path / 'wide.pth')
     arguments = (tmp_path / 'wide.pth', tmp_path / 'out.pth', '--to', 'fair', '--img-size', 16)
     with pytest.raises(
-        ValueError, match=r'which grid the 10 patches .* --facts grid_size=ROWS,COL'
+        ValueError, match=r'which grid the 10 patches .* or grid_size \(rows, columns\)'
     ):
         tool(*arguments)
     tool(*arguments, '--facts', 'grid_size=2,5')

@@ -284,7 +284,7 @@ def test_sixteen_bits_have_no_pipeline(checkpoint, tmp_path):
 def test_what_cannot_be(checkpoint, tmp_path):
     _, source = pretrained(checkpoint)
     done = convert(source, tmp_path / 'whole', 'transformers')
-    assert any('hides patches at random; --encoder-only' in line for line in done.lines)
+    assert any('hides patches at random; encoder_only' in line for line in done.lines)
     with pytest.raises(CheckpointError, match=r'or be a folder without a dot in its name'):
         convert(source, tmp_path / 'a.b', 'timm')
     assert not Path(tmp_path / 'a.b').exists()

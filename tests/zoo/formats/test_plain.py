@@ -104,7 +104,7 @@ def test_what_a_plain_vit_lacks_is_refused_or_dropped(save, tmp_path, to):
     options = dict(with_cls_token=False, window_size=2, global_blocks=[1], rel_pos='axes')
     model, path = save(DETECTOR, trained=True, **options)
     out = tmp_path / 'out.pth'
-    message = r'has relative positions \(8 tables, .*\) and windows of 2 patches, .*--as-plain-vit'
+    message = r'has relative positions \(8 tables, .*\) and windows of 2 patches, .*as_plain_vit'
     with pytest.raises(CheckpointError, match=message) as error:
         convert(path, out, to)
     assert '\n' not in str(error.value)
