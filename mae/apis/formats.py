@@ -18,7 +18,7 @@ from mae.fault_tolerance.checkpoint import (
     unshared,
 )
 from mae.utils.errors import CheckpointError
-from mae.utils.files import lowest_existing, whole_folder, write_json, write_text
+from mae.utils.files import lowest_existing, make_folder, whole_folder, write_json, write_text
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import (
     BY_NAME,
@@ -159,7 +159,7 @@ def write_weights(exported: ExportedWeights, out: Path, folder: HubFolder | None
     if folder is not None:
         _write_folder(exported.weights, folder, out, {'format': 'pt', **metadata})
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     if out.suffix == '.safetensors':
         save_safetensors(exported.weights, out, metadata)
     else:
