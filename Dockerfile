@@ -8,9 +8,6 @@ FROM python:3.11-slim
 # Builds of PyTorch without CUDA; another index by --build-arg TORCH_INDEX=ADDRESS.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
-# Where libraries keep their caches: the home of a user whom the image does not know is `/`.
-ENV HOME=/tmp
-
 WORKDIR /mae
 
 # The packages come before the sources, whose changes then install nothing anew.
@@ -27,5 +24,9 @@ RUN pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" torch torchv
 # Every user may write the runs.
 COPY . .
 RUN pip install --no-cache-dir --no-deps -e . && mkdir -m 1777 work_dirs
+
+# Where libraries keep their caches: the home of a user whom the image does not know is `/`. Not
+# before, as pip would leave folders of root there.
+ENV HOME=/tmp
 
 CMD ["python", "tools/demo.py"]
