@@ -1,6 +1,6 @@
 """Pre-training on the features of a frozen teacher: the encoder that the demo itself pre-trains.
 
-tools/converters/convert.py CHECKPOINT work_dirs/digits-teacher.safetensors --to timm --encoder-only
+mae zoo convert CHECKPOINT work_dirs/digits-teacher.safetensors --to timm --encoder-only
 """
 
 _base_ = './mae_vit-mini-p4_1xb64-coslr-170e_digits-16.py'

@@ -18,7 +18,7 @@ from mae.fault_tolerance.checkpoint import (
     unshared,
 )
 from mae.utils.errors import CheckpointError
-from mae.utils.files import lowest_existing, whole_folder, write_json, write_text
+from mae.utils.files import lowest_existing, make_folder, whole_folder, write_json, write_text
 from mae.zoo.fetch import find_file
 from mae.zoo.formats import (
     BY_NAME,
@@ -29,9 +29,9 @@ from mae.zoo.formats import (
     resize,
 )
 from mae.zoo.formats.folder import CARD, WEIGHTS, HubFolder, hub_folder
-from mae.zoo.formats.metadata import KEY, check_facts
+from mae.zoo.formats.metadata import KEY, check_facts, embedded_metadata
 from mae.zoo.formats.plain import is_dense, plain_encoder
-from mae.zoo.formats.training import Training, training_of
+from mae.zoo.formats.training import Training, stored_training, training_of
 from mae.zoo.index import find_entry
 
 SUFFIXES = ('.safetensors', '.pth')
@@ -135,9 +135,11 @@ def convert(
     overrides = config, img_size, patch_size, in_channels, *map(facts.get, _PIXELS)
     processor = found.get('processor') if all(value is None for value in overrides) else None
     folder = None
+    taken = [f'took {key}, of all weights in the file'] if key else []
+    training = _training_of(found, source, config, [*taken, *changes, *resized])
+    if stored := training.stored():
+        exported = replace(exported, metadata={**exported.metadata, 'training': stored})
     if _is_folder(out, to):
-        taken = [f'took {key}, of all weights in the file'] if key else []
-        training = _training_of(found, source, config, [*taken, *changes, *resized])
         folder = hub_folder(exported, out.name, short_side, training, processor)
     write_weights(exported, out, folder)
     beside = folder.notes if folder else ()
@@ -159,7 +161,7 @@ def write_weights(exported: ExportedWeights, out: Path, folder: HubFolder | None
     if folder is not None:
         _write_folder(exported.weights, folder, out, {'format': 'pt', **metadata})
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     if out.suffix == '.safetensors':
         save_safetensors(exported.weights, out, metadata)
     else:
@@ -176,6 +178,9 @@ def _training_of(
         bits = decoded_bits(load_config(config) if config is not None else stated or {})
     except (AttributeError, TypeError, ValueError):  # a checkpoint may state anything
         bits = 8
+    if stored := embedded_metadata(found)['training']:
+        known = stored_training(stored, changes)
+        return known if config is None else replace(known, bits=bits)
     if entry is None or entry.file != source.name:
         return training_of(meta, bits=bits, changes=changes)
     published = {'license_': entry.license, 'source': entry.source}

@@ -23,6 +23,7 @@ from mae.utils.errors import DataError
 Picture = str | Path | NDArray[np.uint8] | Image.Image | Tensor
 Pictures = Picture | Iterable[Picture]
 NamedImage = tuple[str, Picture]
+MOST_IN_PICTURE = 64  # images
 _ARRAYS = ('.npy',)
 _ONE = (np.ndarray, Tensor, Image.Image, bytes, bytearray)  # none of which is a list of images
 
@@ -113,8 +114,15 @@ def read_images(
 ) -> Tensor:
     """Decode files to (B, C, H, W): the largest centred part of that shape, resized.
 
+    Args:
+        paths: files, or folders as `name_images` reads them.
+        channels: C.
+        size: (H, W).
+        bits: 8 or 16, see `DecodeImage`.
+
     Raises:
-        DataError: a file is missing or no image; names the path.
+        DataError: a file is missing or no image, or a folder holds none or too many; names the
+            path.
         ValueError: there are no paths, or something else.
     """
     for path in paths if isinstance(paths, Sequence) else [paths]:
@@ -123,10 +131,9 @@ def read_images(
             raise ValueError(f'images must be a uint8 tensor (B, C, H, W) or paths, not a {kind}')
     if not paths:
         raise ValueError('no images given')
-    if folder := next((path for path in paths if Path(path).is_dir()), None):
-        raise DataError(f'{folder} is a folder: give image files')
+    files = [file for path in paths for file in _few_files(path)]
     decode = DecodeImage(channels, bits=bits)
-    return torch.stack([fit_image(decode({'img_path': str(path)})['img'], size) for path in paths])
+    return torch.stack([fit_image(decode({'img_path': file})['img'], size) for file in files])
 
 
 def decoded_bits(config: Mapping[str, Any]) -> int:
@@ -150,6 +157,17 @@ def _each(images: Any) -> Iterator[Any]:
             yield from _each(image)
     else:
         yield images
+
+
+def _few_files(path: str | Path) -> list[str]:
+    """The path of a file, or the files of a folder that fit into one picture."""
+    files = list(_files(path))
+    if len(files) > MOST_IN_PICTURE:
+        raise DataError(
+            f'{path} holds {len(files)} images, too many for one picture: give at most '
+            f'{MOST_IN_PICTURE} of its files'
+        )
+    return files
 
 
 def _files(name: str | Path) -> Iterator[str]:

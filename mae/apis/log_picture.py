@@ -41,6 +41,8 @@ def log_chart(places: Sequence[Path], logs: Sequence[Sequence[Scalars]], key: st
         ConfigError: none of the runs has logged such a scalar.
     """
     known = {name for log in logs for record in log for name in record}
+    if not isinstance(key, str):
+        raise ConfigError(f'key is the name of a scalar, such as loss, not {key!r}')
     if key not in known:
         raise ConfigError(f'nothing was logged as {key}{did_you_mean(key, known)}')
     names = [place.name for place in places]

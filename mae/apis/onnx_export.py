@@ -19,6 +19,7 @@ from mae.apis.images import short_side
 from mae.apis.zoo import require_class_names
 from mae.models.layers.tokens import Pool
 from mae.utils.errors import CheckpointError
+from mae.utils.files import make_folder, require_writable
 from mae.utils.text import printable
 
 # What one ONNX file can hold; weights beyond it lie beside it.
@@ -69,7 +70,8 @@ def export_onnx(
     Raises:
         CheckpointError: onnxruntime's output differs from the model's.
         ImportError: a library is missing; says how to install it.
-        OSError: the disk refused; an older file is untouched.
+        OSError: the path is below a file or may not be written, or the disk refused; an older file
+            is untouched.
         ValueError: the path is no `.onnx` file or not UTF-8, there is no such pool or no encoder,
             it has windows or relative positions, or there are not as many names as classes.
     """
@@ -85,6 +87,7 @@ def export_onnx(
         raise ValueError(f'the file to write ends in .onnx, unlike {path}')
     if printable(str(path)) != str(path):
         raise ValueError(f'onnxruntime reads no file whose name is not UTF-8: {path}')
+    require_writable(path)
     if pool not in (None, *get_args(Pool)):
         raise ValueError(f'pool is one of {", ".join(get_args(Pool))} or None, not {pool!r}')
     if not hasattr(model, 'encoder'):
@@ -108,7 +111,7 @@ def export_onnx(
     assert program is not None
     facts = exported.facts() | ({'classes': list(classes)} if classes and not pool else {})
     program.model.metadata_props.update({name: json.dumps(facts[name]) for name in facts})
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         unfinished = Path(folder, path.name)
         program.save(str(unfinished), external_data=exported.num_bytes() > MAX_BYTES)
@@ -127,7 +130,7 @@ def _refuse_windows(encoder: Any) -> None:
         if getattr(block, 'rel_pos', None) is not None or getattr(block, 'window_size', None):
             raise ValueError(
                 'an encoder with windows or relative positions cannot be exported to ONNX; '
-                'tools/converters/convert.py --as-plain-vit writes its weights without them'
+                'mae zoo convert --as-plain-vit writes its weights without them'
             )
 
 

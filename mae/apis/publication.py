@@ -17,7 +17,7 @@ from mae.fault_tolerance.checkpoint import fit_weights, save_safetensors, unshar
 from mae.registry import MODELS
 from mae.utils.digest import file_digest
 from mae.utils.errors import CheckpointError
-from mae.utils.files import whole_file
+from mae.utils.files import make_folder, whole_file
 from mae.utils.package_files import package_path
 from mae.zoo.cost import measure_cost
 from mae.zoo.fetch import find_file
@@ -78,7 +78,7 @@ def publish(
     model = _model_of(config, found, path) if config else {}
     model.setdefault('Parameters', sum(_count(key, value) for key, value in weights.items()))
     metadata = {'facts': facts_to_store(found['facts']), 'manifest': manifest_of(weights)}
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     draft = folder / f'.{name}{suffix}'
     try:
         if suffix == '.safetensors':

@@ -69,8 +69,7 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> Push
         from huggingface_hub import HfApi, get_token
     except ImportError:
         raise ImportError('pushing needs huggingface_hub: pip install huggingface_hub') from None
-    if not get_token():
-        raise UploadError('there is no token of the Hub: run `hf auth login`, or set HF_TOKEN')
+    _require_token(get_token())
     load_weights(folder)
     api = HfApi(library_name='mae', library_version=__version__)
     with _one_line_errors(name):
@@ -83,6 +82,21 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> Push
             repo_id=name, folder_path=folder, allow_patterns=list(files), commit_message=message
         )
     return Push(url, files, _notes(folder, files, card))
+
+
+def _require_token(token: str | None) -> None:
+    """Refuse a token that no request can carry.
+
+    Raises:
+        UploadError: there is none, or it has other characters than those of a token.
+    """
+    how = 'run `hf auth login`, or set HF_TOKEN'
+    if not token:
+        raise UploadError(f'there is no token of the Hub: {how}')
+    if wrong := next((letter for letter in token if not '!' <= letter <= '~'), None):
+        raise UploadError(
+            f'the token of the Hub has the character {wrong!a}, which no token has: {how}'
+        )
 
 
 def _files_of(folder: Path) -> tuple[str, ...]:

@@ -34,8 +34,9 @@ def reconstruct(
 
     Args:
         model: an `MAE`, from `init_model`.
-        images: uint8 or uint16 (B, C, H, W) of the model's size, or the path of an image file or
-            several, from which the largest part of the model's shape is taken.
+        images: uint8 or uint16 (B, C, H, W) of the model's size, or paths, one or several, of image
+            files or of folders of at most 64, from which the largest part of the model's shape is
+            taken.
         noise: (B, L), the K smallest of each row are kept; by default the model's masker chooses.
         patch_stats: with normalised pixels, mean and deviation of a hidden patch: 'true' takes
             those of the image, as the authors' pictures do; 'visible' the average ones of the
@@ -43,7 +44,8 @@ def reconstruct(
         bits: 8 or 16 of files, see `DecodeImage`.
 
     Raises:
-        DataError: a file is missing or no image; names the path.
+        DataError: a file is missing or no image, or a folder holds none or too many; names the
+            path.
         ValueError: the model reconstructs nothing, or no pixels; the images are of another type,
             or they or the noise of another shape than the model's; other `patch_stats`.
     """

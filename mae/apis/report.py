@@ -11,7 +11,7 @@ from mae.config.dumped import read_dumped
 from mae.config.files import shipped_configs
 from mae.config.lineage import Differences, differences_from, is_of_a_start, short
 from mae.utils.errors import ConfigError, DataError
-from mae.utils.files import write_text
+from mae.utils.files import make_folder, write_text
 from mae.visualization.clock import this_moment
 from mae.visualization.dense_report import DenseResult, dense_report, read_result
 from mae.visualization.runs.comparison import MOST_GROUPS, RunGroup, run_comparison
@@ -72,7 +72,7 @@ def report_runs(runs: Sequence[str | Path], out: str | Path | None = None) -> Pa
     else:
         path = Path(out or 'comparison.html')
         text = _comparison(found)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_text(path, text)
     return path
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mae.apis.features import FeatureExtractor
-from mae.apis.images import Pictures, name_images
+from mae.apis.images import MOST_IN_PICTURE, Pictures, name_images
 from mae.apis.inference import Failure, report_failures
 from mae.apis.zoo import LoadedModel
 from mae.models.layers.attention import Attention
@@ -26,7 +26,6 @@ from mae.visualization.captions import caption_of
 from mae.visualization.panels import as_pixels
 from mae.visualization.sheets import Cell, heat_over, picture_sheet
 
-_MOST = 64  # images of a picture
 _AT_ONCE = 16  # images encoded together
 
 
@@ -233,9 +232,9 @@ def read_all(extract: FeatureExtractor, images: Pictures) -> tuple[list[str], Te
         DataError: none can be read, or they are too many for one picture.
     """
     pictures = [picture for _, picture in name_images(images)]
-    if len(pictures) > _MOST:
+    if len(pictures) > MOST_IN_PICTURE:
         raise DataError(
-            f'{len(pictures)} images are too many for one picture: give at most {_MOST}'
+            f'{len(pictures)} images are too many for one picture: give at most {MOST_IN_PICTURE}'
         )
     failed: list[Failure] = []
     names: list[str] = []

@@ -16,7 +16,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         'config', help='path of a pre-training config, or the name of a shipped one'
     )
     parser.add_argument('checkpoint', help='weights with the decoder')
-    parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files, a row each')
+    parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files or folders')
     parser.add_argument(
         '--out',
         type=Path,

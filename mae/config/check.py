@@ -1,5 +1,6 @@
 """Finds what is wrong in a config before anything is built: keys, types and plain values."""
 
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _COMMON = ('type', '_scope_')
 _SISTERS = ('mmpretrain',)
 # Libraries of which only data sets have names in a config.
 _DATA_SISTERS = ('torchvision',)
+# How mmcv-lite says, as mmpretrain imports it, what it lacks for other models.
+_OF_MMCV = r'Fail to import ``MultiScaleDeformableAttention``'
 
 
 @dataclass(frozen=True)
@@ -241,13 +244,15 @@ def find_type(
         return name  # type: ignore[no-any-return]
     if not isinstance(name, str):
         raise ConfigError(f'{path} must be the name of a class, not {name!r}')
-    for registry in registries:
-        found = _get(in_scope(registry, scope), name)
-        if found is not None:
-            return found
-    if name.removeprefix('mae.') in _REMOVED:
-        raise ConfigError(f'{name!r} at {path} is not there any more: {_DECODE_IN_WORKERS}')
-    raise ConfigError(f'unknown type {name!r} at {path}{_hint(name, registries, scope)}')
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', _OF_MMCV)
+        for registry in registries:
+            found = _get(in_scope(registry, scope), name)
+            if found is not None:
+                return found
+        if name.removeprefix('mae.') in _REMOVED:
+            raise ConfigError(f'{name!r} at {path} is not there any more: {_DECODE_IN_WORKERS}')
+        raise ConfigError(f'unknown type {name!r} at {path}{_hint(name, registries, scope)}')
 
 
 def check_scope(scope: Any) -> None:

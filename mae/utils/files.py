@@ -51,7 +51,7 @@ def whole_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
         OSError: the disk refused; an older file of that name is untouched. Or `path` is a device
             or a pipe, which a new file would take the place of.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     require_replaceable(path)
     temporary = temporary_path(path)
     try:
@@ -86,6 +86,19 @@ def require_replaceable(path: Path) -> None:
         raise OSError(errno.EINVAL, 'not a regular file, which this would replace', str(path))
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder and those above it, where they are not there.
+
+    Raises:
+        OSError: the disk refused, or a file has its name or that of one above it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        # "File exists" would not say that a folder is wanted.
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+
+
 def lowest_existing(path: Path) -> Path:
     """An absolute path, or the lowest place above it that exists."""
     return next(place for place in (path, *path.parents) if place.exists())
@@ -117,7 +130,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk refused, or the folder is not empty; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.{path.name}.'))
     try:
         yield temporary

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mae.utils.files import whole_file, write_text
+from mae.utils.files import make_folder, whole_file, write_text
 from mae.visualization.report import page, paragraph, png_uri
 
 PIXEL_FILES = ('.png', '.html')
@@ -57,7 +57,7 @@ def save_figure(figure: Figure, path: Path, title: str = '') -> None:
     known = DRAWING_FILES if isinstance(figure, Drawing) else PIXEL_FILES
     if suffix not in known:
         raise ValueError(f'this figure is written to {" or ".join(known)}, not to {path}')
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if isinstance(figure, Drawing):
         write_text(path, _page(figure, title) if suffix == '.html' else _alone(figure))
     elif suffix == '.html':

@@ -40,6 +40,9 @@ def test_a_curve_for_each_run(run):
 def test_what_cannot_be_drawn(run, tmp_path):
     with pytest.raises(ConfigError, match='nothing was logged as los; did you mean loss'):
         draw_log(run('one', [row(2, 3.0)]), 'los')
+    for key in (3, None, ['loss']):
+        with pytest.raises(ConfigError, match='key is the name of a scalar, such as loss, not'):
+            draw_log(tmp_path / 'one', key)
     with pytest.raises(ConfigError, match='at least one run'):
         draw_log([])
     with pytest.raises(DataError, match='no work dir of a run'):

@@ -198,5 +198,9 @@ def test_wrong_arguments(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             export_onnx(model, path, **options)
+    (tmp_path / 'file').touch()
+    for below in ('file/a.onnx', 'file/b/a.onnx'):  # before anything is computed
+        with pytest.raises(NotADirectoryError, match=r"Not a directory: '.*/file'"):
+            export_onnx(model, tmp_path / below)
     with pytest.raises(ValueError, match=r'Linear has no encoder: .*get_model'):
         export_onnx(torch.nn.Linear(2, 2), str(tmp_path / 'a.onnx'))

@@ -110,6 +110,12 @@ def test_wrong_token_and_none(hub, folder, monkeypatch):
     monkeypatch.setenv('HF_TOKEN', 'hf_other')
     with pytest.raises(UploadError, match=r'nothing was committed: .*401'):
         push_to_hub(folder, 'someone/vit')
+    asked = len(hub.asked)
+    for token, letter in (('hf_\u0442oken', r'\\u0442'), ('hf_to ken', ' ')):
+        monkeypatch.setattr(huggingface_hub, 'get_token', lambda token=token: token)
+        with pytest.raises(UploadError, match=rf"token of the Hub has the character '{letter}'"):
+            push_to_hub(folder, 'someone/vit')
+    assert len(hub.asked) == asked
     monkeypatch.setattr(huggingface_hub, 'get_token', lambda: None)
     with pytest.raises(UploadError, match=r'no token of the Hub: run `hf auth login`, or set HF_T'):
         push_to_hub(folder, 'someone/vit')

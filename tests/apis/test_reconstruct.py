@@ -154,6 +154,23 @@ def test_one_path(model, tmp_path):
         assert (panel.original == 40).all()
 
 
+def test_a_folder(model, tmp_path, monkeypatch):
+    for name, level in (('b/2.png', 60), ('1.png', 40), ('.hidden.png', 9)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new('L', (12, 8), level).save(tmp_path / name)
+    (tmp_path / 'labels.txt').write_text('not an image')
+    panels = reconstruct(model, tmp_path)
+    assert sorted(panel.original.max() for panel in panels) == [40, 60]
+    assert len(reconstruct(model, [tmp_path / '1.png', tmp_path])) == 3
+    assert draw_reconstructions(model, str(tmp_path)).height > 0
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(DataError, match='empty'):
+        reconstruct(model, tmp_path / 'empty')
+    monkeypatch.setattr('mae.apis.images.MOST_IN_PICTURE', 1)
+    with pytest.raises(DataError, match='holds 2 images, too many for one picture: give at'):
+        reconstruct(model, tmp_path)
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

@@ -1,12 +1,15 @@
 """What `load_config` refuses, in one line that names the place and what would be right."""
 
 import sys
+import warnings
 
 import pytest
 from mmengine.config import Config
 
 from mae.config import load_config
+from mae.config.check import find_type
 from mae.fault_tolerance.checkpoint.state import NAMES
+from mae.registry import OPTIMIZERS
 from mae.utils.errors import ConfigError
 
 PRETRAIN = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
@@ -315,3 +318,15 @@ def test_a_library_that_is_not_installed(monkeypatch):
     monkeypatch.setattr('mae.config.check.find_spec', lambda name: None)
     with pytest.raises(ConfigError, match=r', as mmpretrain is not .*: pip install mmpretrain$'):
         load_config(PRETRAIN, {f'{SOURCE}.type': 'mmpretrain.Gone'})
+
+
+def test_what_mmcv_lacks_is_not_said_before_our_line(monkeypatch, recwarn):
+    """An unknown name is looked for in mmpretrain, too, whose import lets mmcv warn."""
+
+    def find(registry, name):
+        warnings.warn('Fail to import ``MultiScaleDeformableAttention`` from', stacklevel=1)
+
+    monkeypatch.setattr('mae.config.check._get', find)
+    with pytest.raises(ConfigError, match="unknown type 'AdamX' at optimizer"):
+        find_type('AdamX', (OPTIMIZERS,), 'optimizer', 'mae')
+    assert not recwarn.list

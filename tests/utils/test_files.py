@@ -12,6 +12,7 @@ import pytest
 
 from mae.utils.digest import file_digest
 from mae.utils.files import (
+    make_folder,
     require_writable,
     temporary_path,
     whole_file,
@@ -135,6 +136,19 @@ def test_a_place_is_refused_before_the_work(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(NotADirectoryError):
         require_writable(tmp_path / 'file' / 'page')
+
+
+def test_a_file_is_no_folder(tmp_path):
+    make_folder(tmp_path / 'new' / 'inner')
+    make_folder(tmp_path / 'new')
+    (tmp_path / 'file').touch()
+    for below in ('file', 'file/inner'):
+        with pytest.raises(NotADirectoryError, match=f"Not a directory: '{tmp_path / below}'"):
+            make_folder(tmp_path / below)
+    with pytest.raises(NotADirectoryError, match="/file'"), whole_file(tmp_path / 'file' / 'a'):
+        pass
+    with pytest.raises(NotADirectoryError, match="/file'"), whole_folder(tmp_path / 'file' / 'a'):
+        pass
 
 
 def test_a_full_disk_names_the_file(tmp_path):

@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from PIL import Image
 
 from mae.engine.history import keeps_scalars
+from mae.engine.hooks.dense_report import DenseReportHook
 from mae.engine.run_sample import RunSample, knn_size
 from mae.fault_tolerance.runner import TrainingRunner
 from mae.registry import HOOKS
@@ -48,8 +49,8 @@ class RunReportHook(Hook):
     its like. The first process does all of it; nothing in the run depends on it, and an error is
     logged once and does not stop the run.
 
-    A run whose validation gives label maps or objects has the page of `DenseReportHook`, to which
-    this hook adds curves of training, speed, config and commands.
+    A run with `DenseReportHook` whose validation gives label maps or objects has the page of that
+    hook, to which this one adds curves of training, speed, config and commands.
 
     Args:
         seconds: least time between two pages during the run.
@@ -107,7 +108,7 @@ class RunReportHook(Hook):
         self._next = time.monotonic() + self.seconds
         with self._no_error_matters(runner):
             self._facts = self._facts_of(runner)
-            if not _is_dense(runner):
+            if not _has_dense_page(runner):
                 self._folder = folder
                 self._choose_looks(runner)
             write_facts(folder, self._facts)
@@ -239,10 +240,11 @@ def _looked_at(runner: TrainingRunner) -> tuple[str, Any]:
     return 'validation', runner.val_dataloader.dataset
 
 
-def _is_dense(runner: TrainingRunner) -> bool:
-    return runner.val_loop is not None and getattr(
-        runner.val_dataloader.dataset, 'has_targets', False
-    )
+def _has_dense_page(runner: TrainingRunner) -> bool:
+    """Whether `DenseReportHook` writes the page."""
+    if runner.val_loop is None or not any(isinstance(h, DenseReportHook) for h in runner.hooks):
+        return False
+    return getattr(runner.val_dataloader.dataset, 'has_targets', False)
 
 
 def _origin_of(runner: TrainingRunner) -> tuple[str, Sequence[Sequence[str]]]:

@@ -130,7 +130,7 @@ def _tiles(run: RunRecord) -> list[tuple[str, str]]:
     if (speed := run.images_per_second()) is not None:
         found.append(('images per second', f'{speed:,.0f}'))
     if memory := run.values('memory'):
-        found.append(('GPU memory, MB', f'{max(value for _, value in memory):,.0f}'))
+        found.append(('GPU memory, MiB', f'{max(value for _, value in memory):,.0f}'))
     if left := _seconds_left(run):
         found.append(('time left', clock_with_unit(left)))
     return found
@@ -218,7 +218,7 @@ def _speed(run: RunRecord) -> list[str]:
         'waiting for data, %': [
             (step, 100 * r['data_time'] / r['time']) for step, r in timed if 'data_time' in r
         ],
-        'GPU memory, MB': run.values('memory'),
+        'GPU memory, MiB': run.values('memory'),
     }
     return [_plain(run, points, label) for label, points in charts.items() if points]
 

@@ -92,7 +92,7 @@ def model_card(
         f'model = init_model({config or "CONFIG"!r}, {entry["Weights"]!r})',
         '```',
         '',
-        f'For other libraries: `python tools/converters/convert.py {entry["Weights"]} OUT --to '
+        f'For other libraries: `mae zoo convert {entry["Weights"]} OUT --to '
         'timm`, or `transformers`, `mmpretrain`, `fair`.',
     ]
     return '\n'.join(lines) + '\n'

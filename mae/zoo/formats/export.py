@@ -26,7 +26,7 @@ class ExportedWeights:
     Attributes:
         weights: a state dict in the names of `layout`.
         layout: target names.
-        metadata: facts and manifest, which the file stores under `KEY`.
+        metadata: facts, manifest and training, which the file stores under `KEY`.
         architecture: of the weights.
         notes: for the report, a line each.
         config: content of `config.json` in a folder of transformers; None for other formats.

@@ -62,8 +62,9 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'window_size': _COUNT,
 }
 
-# Key of our entry in a file's metadata: {'facts': ..., 'manifest': ...}.
+# Key of our entry in a file's metadata, and what it may have.
 KEY = 'mae'
+_EMBEDDED = ('facts', 'manifest', 'training')
 
 
 def _per_channel(value: Any, above: float) -> bool:
@@ -114,7 +115,9 @@ def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
 
 
 def embedded_metadata(checkpoint: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What this toolbox wrote into a file of any format: `facts` and `manifest`, each may be empty.
+    """What this toolbox wrote into a file of any format, by name; each may be empty.
+
+    There are `facts`, the `manifest`, and `training` as `Training.stored` gives it.
 
     Garbage counts as absent: the report then says that the values are not verified.
     """
@@ -125,7 +128,7 @@ def embedded_metadata(checkpoint: Mapping[str, Any]) -> dict[str, Mapping[str, A
             embedded = json.loads(metadata[KEY])
         except (ValueError, RecursionError):
             embedded = None
-    return {name: _mapping(_mapping(embedded).get(name)) for name in ('facts', 'manifest')}
+    return {name: _mapping(_mapping(embedded).get(name)) for name in _EMBEDDED}
 
 
 def facts_of_config(model: Mapping[str, Any]) -> Facts:

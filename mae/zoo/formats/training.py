@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,19 @@ _ROWS = (
     ('mixed precision', 'optim_wrapper.amp'),
     ('seed', 'randomness.seed'),
 )
+_VERSIONS = ('mae', 'torch')
+_PUBLISHER = 'published by'
+_START = {  # of the weights that training started from
+    'started from': 'file',
+    'SHA-256 of those weights': 'weights_sha256',
+    'pre-training of those weights': 'pretraining',
+}
+_RANDOM = 'random weights'
+_OTHER_ROWS = ('data', 'epochs', 'steps', *_START, *(f'version of {name}' for name in _VERSIONS))
+# What was stored may have been written by anybody, too.
+_CELL = re.compile(rf'[\w.+-]{{1,100}}( of \d{{1,9}})?|{_RANDOM}')
+_SOURCE = re.compile(r'[\w .,:()/+-]{0,100}')
+_MOST_CHANGES = 50
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,44 @@ class Training:
     source: str = ''
     changes: Sequence[str] = ()
 
+    def stored(self) -> dict[str, Any]:
+        """For a file's metadata, which `stored_training` reads; empty if nothing is known."""
+        is_known = self.rows or self.metric or self.license or self.changes or self.bits != 8
+        return asdict(self) if is_known else {}
+
+
+def stored_training(stored: Mapping[str, Any], changes: Sequence[str] = ()) -> Training:
+    """What an earlier conversion stored, of which anything but short names and numbers is left out.
+
+    Args:
+        stored: as `Training.stored` gave it; anything else states nothing.
+        changes: what was done to the weights since then, a line each.
+    """
+    source = _matching(_SOURCE, stored.get('source'))
+    names = (*(name for name, _ in _ROWS), *_OTHER_ROWS)
+    rows = {_PUBLISHER: source} if source else {}
+    rows |= {name: _matching(_CELL, node_at(stored.get('rows'), name)) for name in names}
+    before = [line for line in _listed(stored.get('changes')) if isinstance(line, str)]
+    name, best, *_ = *_listed(stored.get('metric')), None, None
+    return Training(
+        rows={name: value for name, value in rows.items() if value},
+        algorithm=_matching(_NAME, stored.get('algorithm')),
+        pretraining=_matching(_NAME, stored.get('pretraining')),
+        metric=_metric(name, best),
+        bits=16 if stored.get('bits') == 16 else 8,
+        license=_matching(_NAME, stored.get('license')),
+        source=source,
+        changes=[*before[:_MOST_CHANGES], *changes],
+    )
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _matching(pattern: re.Pattern[str], value: Any) -> str:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else ''
+
 
 def training_of(
     meta: Any,
@@ -71,14 +122,14 @@ def training_of(
     """
     meta = meta if isinstance(meta, Mapping) else {}
     config = meta.get('cfg')
-    rows = {'published by': source} if source else {}
+    rows = {_PUBLISHER: source} if source else {}
     rows |= {name: _shown(node_at(config, key)) for name, key in _ROWS}
     rows['data'] = _shown(_data(node_at(config, 'train_dataloader.dataset.source')))
     rows['epochs'] = _progress(meta.get('epoch'), node_at(config, 'train_cfg.max_epochs'))
     rows['steps'] = _shown(meta.get('step'))
     versions = meta.get('versions')
     rows |= start_rows(meta)
-    for name in ('mae', 'torch'):
+    for name in _VERSIONS:
         rows[f'version of {name}'] = _shown(node_at(versions, name))
     return Training(
         rows={name: value for name, value in rows.items() if value},
@@ -126,12 +177,8 @@ def start_rows(meta: Mapping[str, Any]) -> dict[str, str]:
     """
     start = meta.get('started_from')
     if 'started_from' in meta and start is None:
-        return {'started from': 'random weights'}
-    rows = {
-        'started from': _shown(node_at(start, 'file')),
-        'SHA-256 of those weights': _shown(node_at(start, 'weights_sha256')),
-        'pre-training of those weights': _shown(node_at(start, 'pretraining')),
-    }
+        return {'started from': _RANDOM}
+    rows = {name: _shown(node_at(start, key)) for name, key in _START.items()}
     return {name: value for name, value in rows.items() if value}
 
 
@@ -141,7 +188,7 @@ def _shown(value: Any) -> str:
         return str(value)
     if isinstance(value, float) and math.isfinite(value):
         return f'{value:g}'
-    return value if isinstance(value, str) and _NAME.fullmatch(value) else ''
+    return _matching(_NAME, value)
 
 
 def _data(source: Any) -> Any:

@@ -245,4 +245,4 @@ def _parts(model: _Model, models: list[_Model]) -> list[_Model]:
 
 
 def _advice(path: object, model: _Model) -> str:
-    return f'tools/converters/convert.py {path} OUT --to mae --key {model}'
+    return f'mae zoo convert {path} OUT --to mae --key {model}'

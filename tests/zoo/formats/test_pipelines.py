@@ -229,6 +229,39 @@ def test_card_of_a_bare_file_states_nothing_of_the_training(tmp_path):
     assert 'mean [123.675, 116.28, 103.53] assumed, as usual' in card
 
 
+@pytest.mark.parametrize('between', ['folder', 'a.safetensors', 'a.pth'])
+def test_a_second_conversion_states_what_the_first_did(between, checkpoint, tmp_path):
+    keys = {'model.head.num_classes': 5, 'default_hooks.checkpoint.save_best': 'accuracy/top1'}
+    _, source = checkpoint(FINETUNE, {'best': 81.25, 'classes': CLASSES}, **keys)
+    convert(source, tmp_path / 'once', 'timm', img_size=96)
+    first = convert(
+        source, tmp_path / between, 'mae' if '.' in between else 'timm', encoder_only=True
+    )
+    convert(first.out, tmp_path / 'twice', 'timm', img_size=96)
+    once, twice = ((tmp_path / name / 'README.md').read_text() for name in ('once', 'twice'))
+    stated = once.partition('## Training')[2].partition('Changed')[0]
+    assert '| epochs | 3 of 100 |' in stated
+    assert stated in twice
+    changes = twice.partition('Changed when')[2].partition('## Images')[0]
+    assert changes.index('left out the head, as asked') < changes.index('to 37 positions')
+    assert '81.25. It was measured before they were changed.' in changes
+
+
+def test_what_a_conversion_stored_may_be_anything(checkpoint, tmp_path):
+    model, source = pretrained(checkpoint)
+    rows = {'seed': '1 |\n# owned', 'steps': ['owned'], 'data': 'ImageFolder', 'owned': '1'}
+    stored = {'rows': rows, 'metric': ['owned'], 'changes': [3, 'b'], 'license': 'a: owned',
+              'source': 'owned | <b>', 'algorithm': 7}  # fmt: skip
+    for training in (stored, {'rows': 3, 'metric': 4, 'changes': 5}):
+        meta = {'mae': {'training': training, 'facts': {'num_heads': 3, 'decoder_num_heads': 4}}}
+        torch.save({'state_dict': model.state_dict(), 'meta': meta}, source)
+        out = tmp_path / f'out{len(training)}'
+        convert(source, out, 'transformers')
+        card = (out / 'README.md').read_text()
+        assert 'owned' not in card
+        assert ('| data | ImageFolder |' in card) == (training is stored)
+
+
 @pytest.mark.parametrize(
     'meta',
     [

@@ -5,7 +5,7 @@ import pytest
 from mae.apis import convert, get_model, publish
 from mae.fault_tolerance.checkpoint import save_checkpoint
 from mae.zoo.formats import load_weights
-from mae.zoo.formats.training import start_of, start_rows
+from mae.zoo.formats.training import start_of, start_rows, stored_training, training_of
 
 MAE = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 CLASSIFIER = 'vit-mini-p4_ft-1xb128-coslr-40e_digits-16'
@@ -78,3 +78,12 @@ def test_cards_state_the_start(saved, tmp_path):
         assert '| pre-training of those weights | MAE |' in text
     convert(saved(CLASSIFIER), tmp_path / 'other', 'timm', config=CLASSIFIER)
     assert 'started from' not in (tmp_path / 'other/README.md').read_text()
+
+
+def test_a_second_conversion_keeps_the_start():
+    first = training_of({'started_from': START})
+    second = stored_training(first.stored())
+    assert second.rows == first.rows != {}
+    assert second.pretraining == 'MAE'
+    random = training_of({'started_from': None})
+    assert stored_training(random.stored()).rows == {'started from': 'random weights'}
