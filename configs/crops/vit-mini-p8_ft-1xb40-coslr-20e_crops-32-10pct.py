@@ -2,7 +2,7 @@
 
 _base_ = './vit-mini-p8_ft-1xb100-coslr-4e_crops-32.py'
 
-base_lr = 6.4e-3
+base_lr = 5.12e-2
 global_batch_size = 40
 train_dataloader = dict(
     batch_size=40,

@@ -2,7 +2,7 @@
 
 _base_ = './vit-mini-p8_ft-1xb100-coslr-4e_crops-32.py'
 
-base_lr = 6.4e-3
+base_lr = 2.56e-2
 global_batch_size = 40
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay=None))
 train_dataloader = dict(
