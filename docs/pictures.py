@@ -1,19 +1,25 @@
-"""Draws the figures of docs/en/user_guides/pictures.md: `python docs/pictures.py work_dirs/demo`.
+"""Draws the figures of pages: `python docs/pictures.py work_dirs/demo`.
 
-Their models are those of `make demo`, their images handwritten digits and a photo of scikit-image.
+Those of docs/en/user_guides/pictures.md, whose models are those of `make demo` and whose images are
+handwritten digits and photos of scikit-image, and of docs/en/notes/photo_crops.md.
 """
 
 import argparse
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 IMAGES = Path(__file__).resolve().parent / 'en' / 'images'
+TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 CONFIG = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 ON_PHOTOS = 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'
 _SHOWN = 3  # digits beside each other
+_CROPS = {'train': ('training', 8), 'val': ('validation', 4)}  # titles and crops beside each other
 
 
 def main() -> None:
@@ -37,6 +43,7 @@ def main() -> None:
     _save(near, 'neighbours')
     save_figure(drawing, IMAGES / 'features.svg')
     _save(_batch_of_photos().quantize(128), 'batch')  # photos are large files otherwise
+    _save(_crops_of_photos().quantize(128), 'photo_crops')
 
 
 def _digits(folder: Path) -> list[Path]:
@@ -68,6 +75,32 @@ def _batch_of_photos() -> Image.Image:
             'global_batch_size': 2,
         }
         return draw_batch(load_config(ON_PHOTOS, changes))
+
+
+def _crops_of_photos() -> Image.Image:
+    """A row of crops for each of three photos that are in the public domain."""
+    from skimage import data
+
+    from mae.utils.ratio import evenly_spaced
+    from mae.visualization.sheets import Cell, picture_sheet
+
+    names = ('astronaut', 'chelsea', 'coffee')
+    with tempfile.TemporaryDirectory() as folder:
+        photos, crops = Path(folder, 'photos'), Path(folder, 'crops')
+        photos.mkdir()
+        for name in names:
+            Image.fromarray(getattr(data, name)()).save(photos / f'{name}.png')
+        command = [sys.executable, TOOLS / 'data/crop_photos.py', photos, crops]
+        subprocess.run(command, check=True)
+
+        def some(split: str, name: str) -> list[Cell]:
+            files = sorted((crops / split / name).iterdir())
+            chosen = evenly_spaced(len(files), _CROPS[split][1])
+            return [Cell(np.asarray(Image.open(files[number]))) for number in chosen]
+
+        rows = [[cell for split in _CROPS for cell in some(split, name)] for name in names]
+    titles = [words for title, count in _CROPS.values() for words in (title, *[''] * (count - 1))]
+    return picture_sheet(rows, titles, side=64)
 
 
 def _beside(*sheets: Image.Image) -> Image.Image:

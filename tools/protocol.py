@@ -41,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--recipe',
-        choices=('in1k', 'digits', 'fashion'),
+        choices=('in1k', 'digits', 'fashion', 'crops'),
         help='data of the evaluations, where it is not that of the pre-training',
     )
     device = parser.add_mutually_exclusive_group()

@@ -10,8 +10,8 @@ detect. Schedule and length: `coslr polylr steplr`, `100e` or `160k` steps.
 Data: `in1k` is ImageNet-1k, `in-c in-a in-r in-sketch in-v2 in-real` are what its classifiers are
 tested on, `inat17 inat18 inat19 places205 places365 omni` are sets of transfer, `in-s50 in-s300
 in-s919` (ImageNet-S) and `ade20k` have label maps, `coco` has objects, `digit-scenes` both; `any`
-is what the user has. `digits` and `fashion` are small; of these `-c` is corrupted, `-lt` has a long
-tail, and `-0to4` has these classes alone.
+is what the user has. `digits`, `fashion` and `crops` of photographs are small; of the first two
+`-c` is corrupted, `-lt` has a long tail, and `-0to4` has these classes alone.
 """
 
 import re
@@ -28,7 +28,7 @@ _NAME = re.compile(
     r'(-(?P<schedule>cos|poly|step)lr-(?P<length>\d+)(?P<unit>[ek]))?(-(?P<source>paper|mmseg))?_'
     r'(?P<data>in1k|in-(c|a|r|sketch|v2|real)|inat1[789]|places(205|365)|omni|any'
     r'|in-s(50|300|919)|ade20k|coco|digit-scenes'
-    r'|(digits|fashion)(-(c|lt|\d+to\d+))?)'
+    r'|crops|(digits|fashion)(-(c|lt|\d+to\d+))?)'
     r'(-(?P<size>\d+))?(-(?P<percent>\d+)pct)?(-(?P<images>\d+)img)?'
 )
 _SIZES = {'fashion': 28}  # of the images, where it is not 224

@@ -115,7 +115,26 @@ FASHION = Recipe(
         1.0: {1: (1e-3, 2e-3, 4e-3), 3: (2e-3,)},
     },
 )
-RECIPES: Mapping[str, Recipe] = {'in1k': IMAGENET, 'digits': DIGITS, 'fashion': FASHION}
+# 200 steps from scratch take high rates: 1e-3 to 8e-3 at a batch of 40.
+CROPS = Recipe(
+    title='photo crops',
+    archs=('vit-mini-p8',),
+    knn='{arch}_knn-*_crops-32',
+    linear='{arch}_linear-1xb*_crops-32',
+    finetune={0.1: '{arch}_ft-1xb*_crops-32-10pct', 1.0: '{arch}_ft-1xb100-*_crops-32'},
+    partial='{arch}_ft-{part}-1xb*_crops-32',
+    scratch={0.1: '{arch}_scratch-1xb*_crops-32-10pct'},
+    blocks=(0, 1, 2),
+    shots=(1, 5, 10),
+    takes_gpus=False,
+    scratch_base_lrs={0.1: {1: (6.4e-3, 1.28e-2, 2.56e-2, 5.12e-2), 3: (1.28e-2, 2.56e-2)}},
+)
+RECIPES: Mapping[str, Recipe] = {
+    'in1k': IMAGENET,
+    'digits': DIGITS,
+    'fashion': FASHION,
+    'crops': CROPS,
+}
 
 
 def find_recipe(start: Config | Path, data: str | None = None) -> tuple[str, str]:

@@ -223,6 +223,7 @@ def test_names():
             ('mini', 4, 'ft', 1, 9, 9, 'digits-5to9', 16),
         ),
         ('vit-mini-p4_test-1xb64_fashion-c-32', ('mini', 4, 'test', 1, 64, None, 'fashion-c', 32)),
+        ('vit-mini-p8_ft-1xb64-coslr-9e_crops-32-10pct', ('mini', 8, 'ft', 1, 64, 9, 'crops', 32)),
     ],
 )
 def test_names_of_other_data(stem, facts):

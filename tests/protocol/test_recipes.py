@@ -15,6 +15,7 @@ PRETRAINED = {
     'in1k': 'mae_{arch}_8x*-400e_in1k',
     'digits': 'mae_{arch}_1x*_digits-16',
     'fashion': 'mae_{arch}_1x*_fashion-28',
+    'crops': 'mae_{arch}_1x*_crops-32',
 }
 FOUND = [(data, arch) for data, recipe in RECIPES.items() for arch in recipe.archs]
 parametrize_found = pytest.mark.parametrize(('data', 'arch'), FOUND)

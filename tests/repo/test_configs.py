@@ -36,7 +36,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 BASES = sorted((CONFIGS / '_base_').rglob('*.py'))
 LEAVES = sorted(set(CONFIGS.rglob('*.py')) - set(BASES))
-SMALL = {'digits': 'demo', 'digit-scenes': 'demo', 'fashion': 'fashion'}  # data and folder
+# data and folder
+SMALL = {'digits': 'demo', 'digit-scenes': 'demo', 'fashion': 'fashion', 'crops': 'crops'}
 MADE = {'digits': 'Digits', 'digit-scenes': 'DigitScenes'}  # data without a folder, and its source
 DENSE = [leaf for leaf in LEAVES if parse_name(leaf.stem).is_dense]  # have tests of their own
 WHOLE = [leaf for leaf in LEAVES if leaf not in DENSE]  # speak of whole images
@@ -78,6 +79,7 @@ SOURCES = {  # type and folder
     'omni': ('OmniBenchmark', 'data/omnibenchmark'),
     'any': ('ImageFolder', 'data/any'),
     'fashion': ('IDXImages', 'data/fashion-mnist'),
+    'crops': ('ImageFolder', 'data/photo-crops'),
 }
 WRAPPERS = ('Subset', 'SelectClasses', 'Corrupted')
 NETWORKS = ('base-p16', 'large-p16', 'huge-p14')
@@ -525,13 +527,15 @@ def photos(tmp_path_factory) -> Path:
     first = class_list('imagenet')[11:15:2]  # two that A and R have
     for number, path in enumerate(
         f'{data}/{split}/{wnid}/ILSVRC2012_val_{i:08}.png'
-        for data in ('imagenet', 'any')
+        for data in ('photo-crops', 'imagenet', 'any')
         for split, images in (('train', range(1, 5)), ('val', range(5, 7)))
         for wnid in first
         for i in images
     ):
         generator = torch.Generator().manual_seed(number)
-        pixels = torch.randint(256, (40, 48, 3), generator=generator, dtype=torch.uint8)
+        # Crops are not resized: they are as large as the twin's images.
+        size = (16, 16) if path.startswith('photo-crops') else (40, 48)
+        pixels = torch.randint(256, (*size, 3), generator=generator, dtype=torch.uint8)
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.numpy()).save(root / path)
     image = root / path
@@ -639,7 +643,8 @@ def twin(path: Path, photos: Path, work_dir: Path) -> Config:
     if cfg.model.get('target', {}).get('type') == 'FeatureTarget':
         cfg.model.target = teacher_twin(cfg, work_dir)
     if 'train_cfg' in cfg:
-        few = (promised.percent != 100 and promised.data == 'in1k') or 'to' in promised.data
+        folders = promised.data in ('in1k', 'crops')  # of two classes
+        few = (promised.percent != 100 and folders) or 'to' in promised.data
         cfg.global_batch_size = 2 if few else 8  # two micro-batches, or both images of a subset
         cfg.train_dataloader.batch_size = cfg.global_batch_size // (1 if few else 2)
         cfg.train_cfg.max_epochs = 1
