@@ -1,6 +1,7 @@
 """Every test starts alike: one thread (several tests run at once) and the same seeds."""
 
 import gc
+import os
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ torch.set_num_threads(1)
 # autograd starts threads for other devices at its first use in a process, and with them no fork of
 # the process can use it. There are such devices once torch.compile is loaded, but not here.
 torch.ones(1, requires_grad=True).sum().backward()
+# No test cuts the power: what is written need not have reached the disk, for which all would wait.
+os.fsync = lambda descriptor: None
 gc.disable()  # until all tests are imported: in what is imported there is no garbage to look for
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mae.protocol import PROTOCOLS, plan, recipes
+from mae.protocol.jobs import preload
 from mae.protocol.plan import Plan, PlanSettings
 from mae.protocol.stages import preset_of
 from mae.protocol.table import table_of
@@ -49,6 +51,13 @@ def planned(tmp_path, data):
     return build
 
 
+@pytest.fixture
+def _quick_jobs(monkeypatch):
+    """Laying out a config as pretty Python and importing matplotlib take longer than a job."""
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
+    preload()
+
+
 def test_whole_protocol(planned):
     whole = planned()
     assert whole.preset.name == 'vit-mini-p4 on Fashion-MNIST'
@@ -62,6 +71,7 @@ def test_whole_protocol(planned):
     assert 'train_cfg.max_epochs=6' in longest.args
 
 
+@pytest.mark.usefixtures('_quick_jobs')
 def test_toy_runs_to_its_table_and_is_not_repeated(planned, monkeypatch):
     grids = {0.01: {1: (1e-3, 2e-3)}, 1.0: {2: ()}}
     shares = {
