@@ -1,4 +1,7 @@
-"""Every key and type of every shipped config, misspelt, is refused with the right suggestion."""
+"""Keys and types of the shipped configs, misspelt, are refused with the right suggestion.
+
+Here every third key and every type; `make faults` misspells each key of each config.
+"""
 
 import random
 from collections.abc import Mapping
@@ -67,8 +70,8 @@ def told(config):
 
 def test_misspelt_keys(keys):
     rng = random.Random(0)
-    wrong = []
-    for config, path in keys:
+    wrong, some = [], keys[::3]
+    for config, path in some:
         key = path[-1]
         misspelt = slip(key, rng)
         while misspelt == key:
@@ -84,7 +87,7 @@ def test_misspelt_keys(keys):
         )
         if f'did you mean {".".join(map(str, path))}?' not in message:
             wrong.append((misspelt, message))
-    assert len(wrong) <= len(keys) // 100, wrong
+    assert len(wrong) <= len(some) // 100, wrong
 
 
 def test_misspelt_types(keys):
