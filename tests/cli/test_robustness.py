@@ -12,7 +12,6 @@ from weakref import ref
 
 import pytest
 import torch
-from mmengine.config import Config
 from PIL import Image
 
 from mae.apis import init_model, load_config
@@ -83,14 +82,6 @@ Published:
   - {Config: vit-tiny-p16_test-8xb128_in-a-32, Source: a user, Metrics: {Top 1 Accuracy: 36.4}}
   - {Config: vit-tiny-p16_test-8xb128_in-c-32, Source: users, Metrics: {Mean Error: 37 and 38}}
 """
-
-
-@pytest.fixture(autouse=True, scope='module')
-def _quick_config():
-    # mmengine has yapf format the config twice a run: most of what a run here would take.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
-        yield
 
 
 def fill(folder, names, number=0):

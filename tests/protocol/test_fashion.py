@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 
 from mae.protocol import PROTOCOLS, plan, recipes
 from mae.protocol.jobs import preload
@@ -51,13 +50,6 @@ def planned(tmp_path, data):
     return build
 
 
-@pytest.fixture
-def _quick_jobs(monkeypatch):
-    """Laying out a config as pretty Python and importing matplotlib take longer than a job."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
-    preload()
-
-
 def test_whole_protocol(planned):
     whole = planned()
     assert whole.preset.name == 'vit-mini-p4 on Fashion-MNIST'
@@ -71,7 +63,6 @@ def test_whole_protocol(planned):
     assert 'train_cfg.max_epochs=6' in longest.args
 
 
-@pytest.mark.usefixtures('_quick_jobs')
 def test_toy_runs_to_its_table_and_is_not_repeated(planned, monkeypatch):
     grids = {0.01: {1: (1e-3, 2e-3)}, 1.0: {2: ()}}
     shares = {
@@ -82,6 +73,7 @@ def test_toy_runs_to_its_table_and_is_not_repeated(planned, monkeypatch):
     monkeypatch.setitem(recipes.RECIPES, 'fashion', small)
     given = dict(seeds=range(1), options=TOY)
     first = planned(('knn', 'finetune', 'scratch'), **given)
+    preload()  # as the tool does
     first.execute()
     table = table_of(first, 'the command')
     titles = [row['title'] for row in table['rows']]
