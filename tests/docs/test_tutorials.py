@@ -1,7 +1,7 @@
 """Tutorials: their code runs, what they show is of that code, and their links lead somewhere.
 
-The cells run here as a script, without the kernel that `make tutorials` takes, with fewer epochs
-or a smaller model.
+The cells run here as a script, without the kernel that `make tutorials` takes, and with fewer
+epochs.
 """
 
 import json
@@ -20,14 +20,6 @@ MOST_BYTES = 250_000
 # A folder of the machine that executed it.
 PLACE = re.compile(rf'(?<![\w+./:])/(?:home|root|tmp|usr|var|opt)/|{re.escape(str(ROOT))}/')
 EPOCHS = 1  # in place of those of a tutorial
-# A line of a tutorial, and what stands in its place: its model is trained four times.
-SMALLER = {
-    'resume': (
-        'train_cfg = dict(max_epochs=3)\n',
-        'train_cfg = dict(max_epochs=3)\n'
-        'model = dict(encoder=dict(arch=dict(embed_dim=48, depth=2, num_heads=4)))\n',
-    )
-}
 
 pytestmark = pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 
@@ -42,12 +34,9 @@ def source(cell):
 
 
 def script(path):
-    """All code, made small; the number of the cell stands where a traceback shows it."""
+    """All code with fewer epochs; the number of the cell stands where a traceback shows it."""
     parts = [f'# cell {n}\n{source(cell)}\n' for n, cell in enumerate(cells(path, 'code'), 1)]
-    text = re.sub(r'^EPOCHS = \d+', f'EPOCHS = {EPOCHS}', '\n'.join(parts), flags=re.M)
-    line, smaller = SMALLER.get(path.stem, ('', ''))
-    assert line in text
-    return text.replace(line, smaller) if line else text
+    return re.sub(r'^EPOCHS = \d+', f'EPOCHS = {EPOCHS}', '\n'.join(parts), flags=re.M)
 
 
 @forked
