@@ -4,7 +4,6 @@ from multiprocessing import get_context
 
 import pytest
 import torch
-from mmengine.config import Config
 
 import mae.datasets
 import mae.models
@@ -19,12 +18,6 @@ PRETRAIN = 'mae_vit-mini-p4_1xb64-coslr-170e_digits-16'
 FINETUNE = 'vit-mini-p4_ft-1xb128-coslr-40e_digits-16'
 SMALL = {'model.encoder.arch': {'embed_dim': 16, 'depth': 2, 'num_heads': 2}}
 SMALL_DECODER = {'model.decoder.embed_dim': 16, 'model.decoder.num_heads': 2}
-
-
-@pytest.fixture(autouse=True)
-def _plain_config_text(monkeypatch):
-    """Laying out a config as pretty Python takes longer than these runs."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
 
 
 @pytest.fixture

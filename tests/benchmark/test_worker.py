@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import deque
 from functools import partial
 
 import pytest
@@ -10,17 +11,10 @@ from mae.benchmark import systems
 from mae.benchmark.worker import Worker, WorkerError, reason
 
 
-class Counter:
-    """A system that counts, in the process it was made in."""
-
-    def __init__(self, start, error=None):
+class System:
+    def __init__(self, error=None):
         if error is not None:
             raise error
-        self.number = start
-
-    def add(self, number):
-        self.number += number
-        return self.number
 
     def pid(self):
         return os.getpid()
@@ -30,38 +24,40 @@ class Counter:
 
 
 def test_a_system_lives_in_another_process():
-    counter = Worker('counter', partial(Counter, 5))
-    assert counter.call('add', 1) == 6
-    assert counter.call('add', 1) == 7
-    pid = counter.call('pid')
+    """It is of the library: a process started anew imports the module of what it builds."""
+    numbers = Worker('numbers', partial(deque, [5]))
+    numbers.call('append', 7)
+    assert numbers.call('count', 7) == 1
+    pid = numbers._process.pid
     assert pid != os.getpid()
-    with pytest.raises(WorkerError, match=r'^counter: TypeError: (can only concatenate|unsupp)'):
-        counter.call('add', 'x')
-    assert counter.call('add', 1) == 8  # a mistake ends nothing
-    counter.close()
+    os.kill(pid, 0)
+    with pytest.raises(WorkerError, match=r'^numbers: TypeError: .*append'):
+        numbers.call('append')
+    assert numbers.call('pop') == 7  # a mistake ends nothing
+    numbers.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
 def test_a_system_that_cannot_be_built(forked_workers):
     with pytest.raises(WorkerError, match=r'^ValueError: no kernel$'):
-        Worker('counter', partial(Counter, 0, ValueError('no kernel\nfor this')))
+        Worker('system', partial(System, ValueError('no kernel\nfor this')))
 
 
 @pytest.mark.parametrize(('wanted', 'seen'), [('0', False), ('1', True)])
 def test_traceback_on_demand(forked_workers, monkeypatch, capfd, wanted, seen):
     monkeypatch.setenv('MAE_TRACEBACK', wanted)
     with pytest.raises(WorkerError):
-        Worker('counter', partial(Counter, 0, ValueError('no kernel')))
+        Worker('system', partial(System, ValueError('no kernel')))
     assert ('Traceback' in capfd.readouterr().err) == seen
 
 
 def test_a_process_that_dies(forked_workers):
-    counter = Worker('counter', partial(Counter, 0))
+    system = Worker('system', System)
     for question in ('die', 'pid'):
-        with pytest.raises(WorkerError, match=r'^counter: its process ended with status -9$'):
-            counter.call(question)
-    counter.close()
+        with pytest.raises(WorkerError, match=r'^system: its process ended with status -9$'):
+            system.call(question)
+    system.close()
 
 
 @pytest.fixture

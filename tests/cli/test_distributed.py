@@ -1,8 +1,8 @@
 """Two processes on the CPU do what one does.
 
-They are forks, which share what this one has imported; `test_launchers.py` and `test_robustness.py`
-start such by `tools/dist_train.sh` and `tools/dist_test.sh`. Among the metrics are those of
-mmengine and mmpretrain, named in the config.
+They are forks, which share what this one has imported; `test_launchers.py` starts such by
+`tools/dist_train.sh`, and looks at what `tools/dist_test.sh` would start. Among the metrics are
+those of mmengine and mmpretrain, named in the config.
 """
 
 import json

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -27,41 +28,54 @@ SMALL = [
     *('train_cfg.val_interval=3', 'default_hooks.checkpoint.interval=1'),
     *('model.encoder.arch.embed_dim=16', 'model.encoder.arch.depth=2'),
 ]
-COMMAND = [sys.executable, str(ROOT / 'tools' / 'protocol.py'), PRETRAIN]
 ARGUMENTS = ['--data', 'nowhere', '--seeds', '1', '--cores', '1', '--cfg-options', *SMALL]
+FORK = multiprocessing.get_context('fork')
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
 ROWS = ['k-NN', 'linear probe', 'partial, no block', 'partial, half a block', 'partial, 1 block']
 ROWS += ['partial, 2 blocks', 'partial, all blocks', 'fine-tuned, 1 % of the labels']
 ROWS += ['fine-tuned, 10 % of the labels', 'fine-tuned, 100 % of the labels', 'from scratch']
 
 
-def start(folder):
-    return subprocess.Popen(
-        [*COMMAND, *ARGUMENTS],
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def load_tool():
+    spec = importlib.util.spec_from_file_location('protocol_tool', ROOT / 'tools' / 'protocol.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(folder):
+    """The command in this process, as the leader of a session of its own."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    for number, name in (1, 'stdout'), (2, 'stderr'):
+        with open(name, 'wb') as file:
+            os.dup2(file.fileno(), number)
+        setattr(sys, name, open(number, 'w', buffering=1, closefd=False))  # noqa: SIM115
+    run_command(lambda: load_tool().main([PRETRAIN, *ARGUMENTS]))
 
 
 @pytest.fixture(scope='session')
 def continued(tmp_path_factory):
-    """A protocol that was killed in the middle of the linear probe, and run again."""
+    """A protocol that was killed in the middle of the linear probe, and run again.
+
+    Both are forks, which share what this process has imported.
+    """
     folder = tmp_path_factory.mktemp('protocol')
     work_dir = folder / 'work_dirs' / 'protocol' / PRETRAIN
-    first = start(folder)
+    first = FORK.Process(target=run, args=(folder,))
+    first.start()
     while not (work_dir / 'linear-seed0' / 'last_checkpoint').exists():
-        assert first.poll() is None, first.stderr.read()
+        assert first.exitcode is None, (folder / 'stderr').read_text()
         time.sleep(0.01)
     os.killpg(first.pid, signal.SIGKILL)
-    first.communicate()
+    first.join()
     before = {path.parent.name: path.stat().st_mtime_ns for path in work_dir.glob('*/result.json')}
-    second = start(folder)
-    output, errors = second.communicate(timeout=200)
-    assert second.returncode == 0, output[-2000:] + errors[-4000:]
+    second = FORK.Process(target=run, args=(folder,))
+    second.start()
+    second.join(200)
+    output, errors = ((folder / name).read_text() for name in ('stdout', 'stderr'))
+    assert second.exitcode == 0, output[-2000:] + errors[-4000:]
     return SimpleNamespace(work_dir=work_dir, before=before, output=output, errors=errors)
 
 
@@ -113,9 +127,7 @@ def test_data_that_nobody_reads_is_said(continued):
 def refused(tmp_path, monkeypatch):
     """refused(*arguments) is the one line that the user sees; nothing may have been begun."""
     monkeypatch.chdir(tmp_path)
-    spec = importlib.util.spec_from_file_location('protocol_tool', ROOT / 'tools' / 'protocol.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool()
 
     def call(*arguments):
         stderr = io.StringIO()
@@ -182,7 +194,11 @@ def test_option_that_no_config_has(refused):
 def test_help_needs_no_imports():
     begin = time.monotonic()
     text = subprocess.run(
-        [*COMMAND[:2], '--help'], env=ENVIRONMENT, capture_output=True, text=True, check=True
+        [sys.executable, ROOT / 'tools' / 'protocol.py', '--help'],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert time.monotonic() - begin < 4
     assert 'few-shot' in text.stdout

@@ -4,8 +4,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,7 +12,6 @@ from weakref import ref
 
 import pytest
 import torch
-from mmengine.config import Config
 from PIL import Image
 
 from mae.apis import init_model, load_config
@@ -25,6 +22,7 @@ from mae.models.algorithms import Classifier
 from mae.protocol.robustness import SETS as ROBUSTNESS_SETS
 from mae.protocol.robustness import FineTunedModel, find_folder, read_published
 from mae.utils.class_lists import class_list
+from tests.forked import in_two_processes
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 WNIDS = class_list('imagenet')
@@ -84,14 +82,6 @@ Published:
   - {Config: vit-tiny-p16_test-8xb128_in-a-32, Source: a user, Metrics: {Top 1 Accuracy: 36.4}}
   - {Config: vit-tiny-p16_test-8xb128_in-c-32, Source: users, Metrics: {Mean Error: 37 and 38}}
 """
-
-
-@pytest.fixture(autouse=True, scope='module')
-def _quick_config():
-    # mmengine has yapf format the config twice a run: most of what a run here would take.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
-        yield
 
 
 def fill(folder, names, number=0):
@@ -339,19 +329,14 @@ def test_without_a_config(robustness, tmp_path):
     assert 'no config evaluates vit-tiny-p16 on ImageNet-C' in error
 
 
-def test_two_processes_count_as_one(all_sets, configs, data, weights, tmp_path):
+def test_two_processes_count_as_one(all_sets, configs, data, weights, tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # mmengine gathers the samples of all processes in files below it
     config, out = configs / 'vit-tiny-p16_test-8xb128_in-c-32.py', tmp_path / 'two.json'
     root = f'test_dataloader.dataset.source.root={data / "imagenet-c"}'
-    words = [config, weights, '2', '--work-dir', tmp_path / 'two', '--out', out]
     part = 'test_dataloader.dataset.source.allow_missing=True'
-    done = subprocess.run(
-        [TOOLS / 'dist_test.sh', *words, '--cfg-options', root, part],
-        env={**os.environ, 'PYTHON': sys.executable},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    words = [config, weights, '--work-dir', tmp_path / 'two', '--out', out]
+    words += ['--launcher', 'pytorch', '--cfg-options', root, part]
+    assert in_two_processes(lambda: tool('test', *words).code) == [0, 0]
     row = rows_of(all_sets.folder / 'table.json')['in-c']
     names = {'mean_ce_of_some_images': 'mce', 'mean_error_of_some_images': 'mean_error'}
     found = {names.get(name, name): value for name, value in json.loads(out.read_text()).items()}

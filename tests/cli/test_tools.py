@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -93,8 +94,7 @@ def test_auto_scale_lr_follows_the_devices(train, work_dir):
     arguments = ['--auto-scale-lr', '--batch-per-device', '25']
     assert train('base_lr=1.0', base='ft', arguments=arguments).code == 0
     values = logged(work_dir)
-    config = (work_dir / 'small_ft.py').read_text()
-    assert 'auto_scale_lr = dict(enable=True)' in config
+    assert Config.fromfile(work_dir / 'small_ft.py').auto_scale_lr == {'enable': True}
     assert max(value.get('lr', 0) for value in values) <= 25 / 256 + 1e-6
 
 

@@ -21,12 +21,6 @@ _NUMBER = itertools.count()
 GIB = 1 << 30
 
 
-@pytest.fixture(autouse=True)
-def _plain_config_text(monkeypatch):
-    """Laying out a config as pretty Python takes longer than these examinations."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
-
-
 @pytest.fixture
 def host(tmp_path):
     """A machine with room for everything."""

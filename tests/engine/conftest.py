@@ -63,12 +63,6 @@ def loader(split, samples_per_class, sampler, *pipeline):
     )
 
 
-@pytest.fixture(autouse=True)
-def _plain_config_text(monkeypatch):
-    """Laying out a config as pretty Python takes longer than these runs."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
-
-
 def tiny_runner(work_dir, changes=None, classify=False):
     """A runner of a tiny pre-training or, with `classify=True`, of a classifier.
 
@@ -110,11 +104,16 @@ def make_runner(tmp_path):
     return make
 
 
+@pytest.fixture(scope='session')
+def _imported(tmp_path_factory):
+    """What a run imports, once; a watchdog that is armed where it is forked would hang."""
+    changes = {'train_cfg.max_epochs': 2, 'default_hooks.watchdog': None}
+    tiny_runner(tmp_path_factory.mktemp('preload'), changes).train()
+
+
 @pytest.fixture
-def together(make_runner, tmp_path):
+def together(_imported, make_runner, tmp_path):
     """Trains in forked processes, with `hook` in the last: exit code; step, bad steps, hash."""
-    # Its imports, once; a watchdog that is armed where it is forked would hang.
-    make_runner('preload', {'train_cfg.max_epochs': 2, 'default_hooks.watchdog': None}).train()
 
     def run(folder, hook=None, changes=(), classify=False, world=2):
         changes = {

@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
-from tests.engine.conftest import _plain_config_text, make_runner
+from tests.engine.conftest import make_runner
 
-__all__ = ['_plain_config_text', 'make_runner']
+__all__ = ['make_runner']
 
 
 @pytest.fixture(autouse=True)

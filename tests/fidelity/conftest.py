@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from mmengine.config import Config
 
 from mae import datasets, evaluation, models  # noqa: F401  (register what configs name)
 from mae.apis import load_config
@@ -57,14 +56,6 @@ def rate():
         return floor + (lr - floor) * 0.5 * (1 + math.cos(math.pi * share))
 
     return closed_formula
-
-
-@pytest.fixture(autouse=True, scope='module')
-def _plain_config_text():
-    """Laying out a config as pretty Python takes longer than these runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Config, 'pretty_text', property(lambda config: str(config.to_dict())))
-        yield
 
 
 @pytest.fixture(scope='module')

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mae.protocol import PROTOCOLS, plan, recipes
+from mae.protocol.jobs import preload
 from mae.protocol.plan import Plan, PlanSettings
 from mae.protocol.stages import preset_of
 from mae.protocol.table import table_of
@@ -72,6 +73,7 @@ def test_toy_runs_to_its_table_and_is_not_repeated(planned, monkeypatch):
     monkeypatch.setitem(recipes.RECIPES, 'fashion', small)
     given = dict(seeds=range(1), options=TOY)
     first = planned(('knn', 'finetune', 'scratch'), **given)
+    preload()  # as the tool does
     first.execute()
     table = table_of(first, 'the command')
     titles = [row['title'] for row in table['rows']]

@@ -611,12 +611,6 @@ def nodes(node: object) -> list[ConfigDict]:
     return []
 
 
-@pytest.fixture
-def _quick_config(monkeypatch):
-    # mmengine has yapf format the config four times a run: most of what a twin would take.
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: str(self._cfg_dict)))
-
-
 def twin(path: Path, photos: Path, work_dir: Path) -> Config:
     cfg, promised = load(path), parse(path)
     encoder = cfg.model.encoder
@@ -742,7 +736,6 @@ def pretrained(photos, tmp_path_factory):
 
 
 @pytest.mark.parametrize('path', TWINS, ids=name)
-@pytest.mark.usefixtures('_quick_config')
 def test_twin_steps(path, photos, pretrained, train_once, tmp_path):
     promised, cfg = parse(path), twin(path, photos, tmp_path)
     if promised.job in ('ft', 'linear'):
@@ -763,7 +756,6 @@ def test_twin_steps(path, photos, pretrained, train_once, tmp_path):
 
 
 @pytest.mark.parametrize('path', TESTED, ids=name)
-@pytest.mark.usefixtures('_quick_config')
 def test_twin_tests(path, photos, pretrained, tmp_path):
     metrics = evaluate(twin(path, photos, tmp_path), pretrained(path))
     assert 0 <= metrics['top1'] <= metrics.get('top5', 100) <= 100  # none for few classes

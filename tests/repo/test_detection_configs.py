@@ -174,8 +174,7 @@ def use_scenes(dataset: ConfigDict, model: ConfigDict) -> None:
 
 
 @pytest.mark.parametrize('stem', [s for s in STEMS if 'cascade' not in s or 'base' in s])
-def test_twin_steps_and_is_evaluated(stem, coco, tmp_path, monkeypatch):
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: str(self._cfg_dict)))
+def test_twin_steps_and_is_evaluated(stem, coco, tmp_path):
     runner = Runner.from_cfg(twin(stem, coco, tmp_path))
     before = {}
     runner.call_hook = _remember(runner, before)

@@ -213,10 +213,7 @@ def authors_weights(model: ConfigDict, path: Path, *, tuned: bool) -> dict[str, 
 
 
 @pytest.mark.parametrize('stem', STEMS)
-def test_twin_starts_from_the_authors_weights_steps_and_is_evaluated(
-    stem, data, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: str(self._cfg_dict)))
+def test_twin_starts_from_the_authors_weights_steps_and_is_evaluated(stem, data, tmp_path):
     config, tuned = twin(stem, data, tmp_path), '-sup' in stem
     theirs = authors_weights(config.model, tmp_path / 'mae.pth', tuned=tuned)
     config.load_from = str(tmp_path / 'mae.pth')
