@@ -7,12 +7,6 @@ import socket
 import sys
 import traceback
 
-# What compiling imports late: here it is imported once, and not in each fork that compiles.
-import torch._dynamo.backends.registry
-import torch._inductor.compile_fx
-
-torch._dynamo.backends.registry.list_backends()
-
 
 def forked(test):
     """Run `test` in a fork: where something was compiled, autograd refuses to work in forks."""
