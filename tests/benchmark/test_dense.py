@@ -41,12 +41,20 @@ MODELS = {
         roi=dict(type='RoIHead', num_classes=5, width=8, hidden=16, norm='batch', samples=16),
     ),
 }
+SINGLE_SCALE = dict(
+    MODELS['detect'],
+    taps=[3],
+    neck=None,
+    # as many samples of every image, for torchvision's loss is the mean over all of them
+    rpn=dict(MODELS['detect']['rpn'], sizes=[24], ratios=[1.0], num_convs=1, samples=16),
+    roi=dict(MODELS['detect']['roi'], box_side=1, box_convs=0),
+)
 
 
-def settings(task: str, **options) -> Settings:
+def settings(model: dict, **options) -> Settings:
     config = Config(
         dict(
-            model=MODELS[task],
+            model=model,
             train_dataloader=dict(batch_size=2),
             optim_wrapper=dict(
                 type='StepOptimWrapper',
@@ -59,11 +67,19 @@ def settings(task: str, **options) -> Settings:
     return Settings(config, 2, torch.device('cpu'), torch.float32, **options)
 
 
-@pytest.mark.parametrize(('task', 'peer'), [('segment', 'transformers'), ('detect', 'torchvision')])
-def test_step_beside_the_peer(forked_workers, task, peer):
+@pytest.mark.parametrize(
+    ('task', 'peer', 'model'),
+    [
+        ('segment', 'transformers', MODELS['segment']),
+        ('detect', 'torchvision', MODELS['detect']),
+        ('detect', 'torchvision', SINGLE_SCALE),
+    ],
+    ids=['segment', 'detect', 'single-scale'],
+)
+def test_step_beside_the_peer(forked_workers, task, peer, model):
     if not importlib.util.find_spec(peer):
         pytest.skip(f'{peer} is not installed')
-    report = compare.run(settings(task, cpu_time=True), [peer], task=task, rounds=1, steps=1)
+    report = compare.run(settings(model, cpu_time=True), [peer], task=task, rounds=1, steps=1)
     assert report['skipped'] == {}
     assert report['agree'] == {peer: True}
     assert report['ratio'][peer] > 0
@@ -76,9 +92,9 @@ def test_step_beside_the_peer(forked_workers, task, peer):
 def test_the_other_kind_of_model_is_refused(task, kind):
     other = {'segment': 'detect', 'detect': 'segment'}[task]
     with pytest.raises(ValueError, match=f'its model is a {kind}, not'):
-        compare.run(settings(other), [], task=task)
+        compare.run(settings(MODELS[other]), [], task=task)
 
 
 def test_a_segmenter_needs_two_images():
     with pytest.raises(ValueError, match='--batch must be at least 2'):
-        compare.run(replace(settings('segment'), batch_size=1), [], task='segment')
+        compare.run(replace(settings(MODELS['segment']), batch_size=1), [], task='segment')

@@ -1,4 +1,4 @@
-"""A small ViT for 24x24 grey images under a narrow Mask R-CNN that sees its last map alone."""
+"""A small ViT for 24x24 grey images, and a narrow Mask R-CNN whose heads see its last map alone."""
 
 model = dict(
     type='Detector',
@@ -26,7 +26,8 @@ model = dict(
         type='RoIHead',
         num_classes=10,
         width=16,
-        # The mean feature of a box tells its class: the encoder has to, as no convolution follows.
+        # The class of a box comes from its mean feature, without convolutions, so that the encoder
+        # has to tell the classes apart.
         box_side=1,
         box_convs=0,
         hidden=128,

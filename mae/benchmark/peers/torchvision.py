@@ -56,7 +56,7 @@ _RULES = (
 
 
 def train_detector(inputs: DenseInputs) -> dict[str, Callable[[], Peer]]:
-    """`MaskRCNN` around our encoder and neck, with our anchors, widths and norms."""
+    """`MaskRCNN` around our encoder and any neck, with our anchors, widths and norms."""
     return {'': partial(_detector, inputs)}
 
 
@@ -93,29 +93,32 @@ def _detector(inputs: DenseInputs) -> Peer:
 def _mask_rcnn(ours: Any) -> MaskRCNN:
     """Of the shape of our detector; images come normalised and of one size."""
     roi, network = ours.roi, ours.rpn.network
-    channels = ours.neck.channels[0]
+    anchors = network.anchor_generator
+    backbone = PyramidBackbone(ours.encoder, ours.neck, ours.taps)
+    channels, side = backbone.out_channels, roi.stages.box_roi_pool.size
     first = next(module for module in roi.modules() if isinstance(module, ConvNorm))
     norm = type(first[1])
-    widths = [first[0].out_channels] * 4
+    width = first[0].out_channels
+    box_widths = [width for layer in roi.stages.box_head if isinstance(layer, ConvNorm)]
     hidden = roi.stages.box_predictor.classes.in_features
-    pools = [MultiScaleRoIAlign(['0', '1', '2', '3'], side, 0) for side in (7, 14)]
+    pools = [MultiScaleRoIAlign(['0', '1', '2', '3'], size, 0) for size in (side, 14)]
     model = MaskRCNN(
-        PyramidBackbone(ours.encoder, ours.neck, ours.taps),
+        backbone,
         num_classes=None,  # the predictors state it
-        rpn_anchor_generator=AnchorGenerator(
-            network.anchor_generator.sizes, network.anchor_generator.aspect_ratios
+        rpn_anchor_generator=AnchorGenerator(anchors.sizes, anchors.aspect_ratios),
+        rpn_head=RPNHead(
+            channels, anchors.num_anchors_per_location()[0], conv_depth=len(network.head.conv)
         ),
-        rpn_head=RPNHead(channels, 3, conv_depth=len(network.head.conv)),
         rpn_pre_nms_top_n_train=network._pre_nms_top_n['training'],
         rpn_post_nms_top_n_train=network._post_nms_top_n['training'],
         rpn_batch_size_per_image=network.fg_bg_sampler.batch_size_per_image,
         box_batch_size_per_image=roi.stages.fg_bg_sampler.batch_size_per_image,
         box_roi_pool=pools[0],
-        box_head=FastRCNNConvFCHead((channels, 7, 7), widths, [hidden], norm_layer=norm),
+        box_head=FastRCNNConvFCHead((channels, side, side), box_widths, [hidden], norm_layer=norm),
         box_predictor=FastRCNNPredictor(hidden, ours.num_classes + 1),
         mask_roi_pool=pools[1],
-        mask_head=MaskRCNNHeads(channels, widths, 1, norm_layer=norm),
-        mask_predictor=MaskRCNNPredictor(widths[-1], widths[-1], ours.num_classes + 1),
+        mask_head=MaskRCNNHeads(channels, [width] * 4, 1, norm_layer=norm),
+        mask_predictor=MaskRCNNPredictor(width, width, ours.num_classes + 1),
     )
     model.transform = _Ready()
     return model

@@ -123,6 +123,8 @@ def _fit(
     ]
     if reshaped:
         what = f'; the file is a {facts["architecture"]}' if 'architecture' in facts else ''
+        if not exact and all(line.startswith(MAY_MISS) for line in reshaped):
+            what += '; `mae zoo convert --encoder-only` makes a file of its encoder, which does fit'
         raise CheckpointError(f'{path} is of another shape: {_first(reshaped)}{what}')
     report = LoadReport(
         matched=[name for name in own if name in weights],

@@ -54,7 +54,9 @@ class Detector(Algorithm):
         }
         if neck is None:
             if len(self.taps) != 1:
-                raise ValueError(f'model.taps must name one block without a neck, not {self.taps}')
+                raise ValueError(
+                    f'model.taps must name one block if model.neck is None, not {list(self.taps)}'
+                )
             self.neck = None
             facts |= {'channels': (width,), 'strides': (side,)}
         else:

@@ -53,9 +53,14 @@ class CascadeRoIHead(RoIHead):
         **options: Any,
     ) -> None:
         shape: dict[str, Any] = {'width': width, 'hidden': hidden, 'norm': norm}
-        pooled = {'box_side': box_side, 'box_convs': box_convs}
         super().__init__(
-            num_classes, channels=channels, strides=strides, **shape, **pooled, **options
+            num_classes,
+            box_side=box_side,
+            box_convs=box_convs,
+            channels=channels,
+            strides=strides,
+            **shape,
+            **options,
         )
         if len(ious) < 2 or ious[0] != 0.5 or list(ious) != sorted(set(ious)) or ious[-1] >= 1:
             raise ValueError(f'roi.ious must rise from 0.5 and stay below 1, not {list(ious)}')

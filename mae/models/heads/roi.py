@@ -48,8 +48,8 @@ class RoIHead(nn.Module):
         strides: pixels of the image for a pixel of each level.
 
     Raises:
-        ValueError: fewer than one class, channel, pooled feature, sample or detection, fewer than
-            no convolutions, or an unknown loss.
+        ValueError: fewer than one class, channel, pooled feature, sample or detection, a negative
+            number of convolutions, or an unknown loss.
     """
 
     def __init__(

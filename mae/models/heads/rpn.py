@@ -16,6 +16,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from mae.models.heads.sampling import KeyedSampler, image_weights
 from mae.models.layers.conv import check_sizes
 from mae.registry import MODELS
+from mae.utils.text import counted
 
 BoxLoss = Literal['l1', 'smooth']
 _SMOOTH_BETA = 1 / 9  # torchvision's
@@ -55,11 +56,13 @@ class RPN(nn.Module):
         channels: Sequence[int],
     ) -> None:
         super().__init__()
-        if len(sizes) != len(channels) or len(set(channels)) != 1:
+        if len(sizes) != len(channels):
             raise ValueError(
-                f'rpn.sizes needs one size for each level, {len(channels)} here, and levels of one width: '
-                f'not {list(sizes)} for {list(channels)}'
+                f'rpn.sizes must have {counted(len(channels), "size")}, one for each level, '
+                f'not {list(sizes)}'
             )
+        if len(set(channels)) != 1:
+            raise ValueError(f'levels must have one width, not {list(channels)}')
         if not ratios or min(*sizes, *ratios) <= 0:
             raise ValueError(
                 f'rpn.sizes and rpn.ratios must be positive, not {list(sizes)} and {list(ratios)}'

@@ -70,6 +70,16 @@ def test_another_shape():
     assert 'encoder.proj.weight is (4, 2) there and (3, 2) here' in message
 
 
+def test_the_encoder_of_another_detector():
+    old, new = (classifier() for _ in range(2))
+    old['rpn'], new['rpn'] = nn.Linear(2, 2), nn.Linear(2, 3)
+    hint = '`mae zoo convert --encoder-only`'
+    assert hint in refused(new, old.state_dict())
+    assert hint not in refused(new, old.state_dict(), exact=True)  # all of it is wanted
+    old['encoder'] = classifier(4)['encoder']
+    assert hint not in refused(new, old.state_dict())
+
+
 def test_missing_and_unknown():
     message = refused(classifier(with_norm=True), classifier().state_dict())
     assert 'encoder.norm.weight is missing' in message

@@ -20,6 +20,7 @@ from mae.fault_tolerance.checkpoint.load import fit_weights
 from mae.models.encoders import ViTEncoder
 from mae.models.heads.roi import mask_targets, paste_masks
 from mae.models.heads.roi_pool import RoIPool
+from mae.models.heads.rpn import RPN
 from mae.models.layers.pos_embed import resample_pos_embed
 from mae.registry import MODELS
 from mae.utils.errors import CheckpointError
@@ -211,8 +212,10 @@ def test_without_a_neck_the_level_is_the_encoders_map(batch):
     inputs = model.data_preprocessor(batch)['inputs']
     (level,), (of_encoder,) = model.levels(inputs), model.encoder.maps(inputs, [1])
     assert torch.equal(level, of_encoder)
-    with pytest.raises(ValueError, match=r'model\.taps must name one block without a neck'):
+    with pytest.raises(ValueError, match=r'model\.taps must name one block .*, not \[0, 1\]'):
         MODELS.build({**SINGLE_SCALE, 'taps': [0, 1]})
+    with pytest.raises(ValueError, match=r'^rpn\.sizes must have 1 size, .*, not \[8, 16, 32\]'):
+        MODELS.build({**SINGLE_SCALE, 'rpn': {'type': 'RPN', 'sizes': [8, 16, 32]}})
 
 
 def test_masks_within_boxes_and_back():
@@ -313,8 +316,10 @@ def test_what_does_not_fit_is_named():
             build(type='CascadeRoIHead', ious=ious)
     with pytest.raises(ValueError, match='taps'):
         MODELS.build({**CONFIG, 'taps': [2]})
-    with pytest.raises(ValueError, match=r'rpn\.sizes'):
+    with pytest.raises(ValueError, match=r'^rpn\.sizes must have 5 sizes'):
         MODELS.build({**CONFIG, 'rpn': {'type': 'RPN', 'sizes': [8, 16]}})
+    with pytest.raises(ValueError, match=r'levels must have one width, not \[8, 16\]'):
+        RPN(sizes=[8, 16], channels=[8, 16])
     for wrong in ({'sizes': [4, 8, 16, 24, -32]}, {'ratios': []}, {'ratios': [0.0]}):
         with pytest.raises(ValueError, match=r'rpn\.sizes and rpn\.ratios'):
             MODELS.build({**CONFIG, 'rpn': {**CONFIG['rpn'], **wrong}})

@@ -1,4 +1,4 @@
-"""Our encoder and neck as torchvision's backbone: it trains and detects."""
+"""Our encoder, and a neck or none, as torchvision's backbone: it trains and detects."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from mae.models.encoders import DenseViTEncoder
 from mae.models.necks import FPNNeck, LevelsNeck, PyramidBackbone, SimplePyramid
 
-NECKS = {SimplePyramid: [3], FPNNeck: [0, 1, 2, 3]}
+NECKS = {SimplePyramid: [3], FPNNeck: [0, 1, 2, 3], None: [3]}
 
 
 def build(neck, taps):
@@ -21,6 +21,8 @@ def build(neck, taps):
         window_size=3,
         global_blocks=[1, 3],
     )
+    if neck is None:
+        return PyramidBackbone(encoder, None, taps)
     facts = {'num_taps': len(taps)} if neck is not SimplePyramid else {}
     options = {} if neck is LevelsNeck else {'channels': 8}
     return PyramidBackbone(encoder, neck(embed_dim=16, patch_size=8, **facts, **options), taps)
@@ -29,12 +31,13 @@ def build(neck, taps):
 @pytest.mark.parametrize('neck', NECKS)
 def test_a_step_of_torchvisions_detector(neck):
     backbone = build(neck, NECKS[neck])
-    assert backbone.out_channels == 8
+    assert backbone.out_channels == (8 if neck else 16)
+    sides = (8, 16, 24, 32, 64) if neck else (16,)
     model = MaskRCNN(
         backbone,
         num_classes=3,
         rpn_anchor_generator=AnchorGenerator(
-            tuple((side,) for side in (8, 16, 24, 32, 64)), ((0.5, 1.0, 2.0),) * 5
+            tuple((side,) for side in sides), ((0.5, 1.0, 2.0),) * len(sides)
         ),
         min_size=48,
         max_size=64,
@@ -62,3 +65,5 @@ def test_levels_of_different_widths_are_refused():
     neck.channels = (8, 16, 16, 16)
     with pytest.raises(ValueError, match='one width'):
         PyramidBackbone(torch.nn.Identity(), neck, [0, 1, 2, 3])
+    with pytest.raises(ValueError, match=r'taps must name one block if neck is None, not \[1, 3\]'):
+        PyramidBackbone(torch.nn.Identity(), None, [1, 3])
