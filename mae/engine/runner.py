@@ -197,9 +197,14 @@ class Runner(_Base):
     def set_randomness(
         self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
     ) -> None:
-        """Seed as mmengine does, after refusing a seed that numpy would not accept."""
+        """Seed as mmengine does, after refusing a seed that numpy would not accept.
+
+        With `deterministic` also ask cuBLAS for the same bits, unless the environment says how.
+        """
         if seed is not None and not 0 <= seed < 2**32:
             raise ConfigError(f'randomness.seed must lie in 0..{2**32 - 1}, not {seed}')
+        if deterministic:  # read at the first product, which some versions of torch refuse without
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         MMRunner.set_randomness(self, seed, diff_rank_seed, deterministic)
 
     def build_logger(
