@@ -27,6 +27,7 @@ from mae.benchmark.report import Report
 from mae.benchmark.settings import Settings
 from mae.engine.optim.weight_copies import WeightCopies
 from mae.models.layers.block import draw_paths
+from mae.models.masking.mask import Mask
 from mae.registry import MODELS
 from mae.utils.hardware import software
 
@@ -44,6 +45,7 @@ _KINDS = {
     'fused kernels': ('fused',),
 }
 _WRITTEN = ('copy_', '_foreach_copy_')  # what they change they do not read
+_PIXEL_PARTS = ('target', 'loss')  # of an `MAE`
 _FREE = ('empty', 'empty_like', 'new_empty', 'empty_strided', '_unsafe_view', 'detach')
 
 
@@ -176,42 +178,75 @@ def fake_step(settings: Settings) -> tuple[Any, Callable[[], Tensor]]:
 
 
 def fuse(tally: Tally, settings: Settings) -> None:
-    """Put fused kernels in the place of what single operators of the blocks did."""
+    """Put fused kernels in the place of what single operators of compiled parts did."""
     model = meta_model(settings)
-    for name, number in _block_kinds(model).items():
+    for name, number in _kinds_of_parts(model).items():
         for sign, counts in ((-1, _count_alone), (1, _count_fused)):
-            # Bytes are linear in the number of images: one and two of them tell those of a batch.
-            calls, one = counts(settings, name, 1)
-            _, two = counts(settings, name, 2)
+            # Bytes are linear in the number of images: two and three of them tell those of a batch.
+            calls, two = counts(settings, name, 2)
+            _, three = counts(settings, name, 3)
             for kernel in calls:
-                each = two[kernel] - one[kernel]
+                each = three[kernel] - two[kernel]
                 tally.operators[kernel] += sign * number * calls[kernel]
-                whole = one[kernel] + (settings.batch_size - 1) * each
+                whole = two[kernel] + (settings.batch_size - 2) * each
                 tally.traffic[kernel] += sign * number * whole
 
 
-def _block_kinds(model: Any) -> dict[str, int]:
-    """How many blocks of the encoder, of the decoder and with few queries there are."""
+def _kinds_of_parts(model: Any) -> dict[str, int]:
+    """How many blocks of the encoder, of the decoder and with few queries there are.
+
+    Also 'target' and 'loss', if they are compiled.
+    """
     kinds = {'encoder': len(model.encoder.blocks)}
     if hasattr(model, 'decoder'):
         kinds |= {'decoder': len(model.decoder.blocks) - 1, 'last': 1}
+        kinds |= {name: getattr(model, name) in model.pixel_parts() for name in _PIXEL_PARTS}
     return {name: number for name, number in kinds.items() if number}
 
 
 def _count_alone(settings: Settings, name: str, images: int) -> Counts:
     with FakeTensorMode():
         model: Any = MODELS.build(settings.config.model).train()
-        _, call = _one_block(settings, model, name, images)
+        _, call = _one_part(settings, model, name, images)
         with Tally() as tally:
             out = call()
-            out.backward(torch.ones_like(out))
+            if out.requires_grad:
+                out.backward(torch.ones_like(out))
     return tally.operators, tally.traffic
 
 
 def _count_fused(settings: Settings, name: str, images: int) -> Counts:
     model: Any = meta_model(settings).train()
-    block, call = _one_block(settings, model, name, images, 'cpu')
-    return count_fused(block, call)
+    part, call = _one_part(settings, model, name, images, 'cpu')
+    return count_fused(part, call)
+
+
+def _one_part(
+    settings: Settings, model: Any, name: str, images: int, device: str | None = None
+) -> tuple[nn.Module, Callable[[], Tensor]]:
+    """A part named by `_kinds_of_parts`, and its call."""
+    if name in _PIXEL_PARTS:
+        return _one_pixel_part(settings, model, name, images)
+    return _one_block(settings, model, name, images, device)
+
+
+def _one_pixel_part(
+    settings: Settings, model: Any, name: str, images: int
+) -> tuple[nn.Module, Callable[[], Tensor]]:
+    part: nn.Module = getattr(model, name)
+    L, P = model.encoder.grid_size[0] * model.encoder.grid_size[1], model.target.target_dim
+    ids = torch.arange(L).expand(images, L).contiguous()
+    mask = Mask(*ids.split([K := model.masker.num_keep(L), L - K], dim=1))
+    patches = torch.zeros(images, L, P)
+    pred = torch.zeros(images, L - K, P, dtype=settings.dtype, requires_grad=True)
+    inputs = (None, patches, mask) if name == 'target' else (pred, patches[:, K:].contiguous())
+
+    def call() -> Tensor:
+        with settings.autocast():
+            out: Tensor = part(*inputs)
+        return out
+
+    return part, call
 
 
 def _one_block(

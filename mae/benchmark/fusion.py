@@ -1,6 +1,6 @@
-"""What Inductor makes of a transformer block: kernels, and the bytes that they read and write.
+"""What Inductor makes of a part of a model: kernels, and the bytes that they read and write.
 
-Blocks are lowered for the CPU, whose fusions are about those of a GPU, and no kernel is built. This
+Parts are lowered for the CPU, whose fusions are about those of a GPU, and no kernel is built. This
 reaches into Inductor, which has no public way to its own count.
 """
 
@@ -21,21 +21,22 @@ from torch._inductor.virtualized import V
 Counts = tuple[Counter[str], Counter[str]]  # calls and bytes, by name
 
 
-def count_fused(block: nn.Module, call: Callable[[], Tensor]) -> Counts:
-    """Kernels of a block's forward and backward pass, and their bytes.
+def count_fused(part: nn.Module, call: Callable[[], Tensor]) -> Counts:
+    """Kernels of a part's forward and backward pass, and their bytes.
 
     Args:
-        block: on the CPU; it is compiled in place.
-        call: calls the block, in the precision of the step.
+        part: on the CPU; it is compiled in place.
+        call: calls it, in the precision of the step.
     """
     calls: Counter[str] = Counter()
     traffic: Counter[str] = Counter()
     backend = partial(compile_fx.compile_fx, inner_compile=partial(_lower, calls, traffic))
     torch._dynamo.reset()
     try:
-        block.compile(backend=backend, dynamic=False)
+        part.compile(backend=backend, dynamic=False)
         out = call()
-        out.backward(torch.ones_like(out))
+        if out.requires_grad:
+            out.backward(torch.ones_like(out))
     finally:
         torch._dynamo.reset()
     return calls, traffic

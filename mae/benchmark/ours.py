@@ -18,7 +18,7 @@ from mae.benchmark.inputs import (
 )
 from mae.benchmark.settings import LEARNING_RATE, Settings
 from mae.datasets import collate_dense
-from mae.engine.compile import compile_blocks
+from mae.engine.compile import compile_blocks, compiled_parts
 from mae.engine.cuda_graph import GraphedStep
 from mae.evaluation.knn_evaluation import features_of
 from mae.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -42,7 +42,7 @@ class Ours:
         self._batch = {name: _pinned(value) for name, value in batch.items()}
         self._wrapper = build_optim_wrapper(settings, model)
         self._figure = self._first_loss()
-        compile_blocks(model.blocks(), settings.compile)  # what `compile=True` in a config does
+        compile_blocks(compiled_parts(model), settings.compile)  # as `compile=True` of a config
         graphed = GraphedStep(self.model) if settings.cuda_graph else None
         self._train_step = graphed or self.model.train_step
 

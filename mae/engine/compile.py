@@ -1,5 +1,7 @@
 """`compile`: the transformer blocks are compiled, which share their code and shapes.
 
+So are target and loss of pixels, whose elementwise operators become a few kernels.
+
 mmengine compiles the whole `train_step`, with backward pass and optimizer, which breaks into
 pieces at every hook and `.item()`. A block has no branch that depends on data and is most of the
 work. With single blocks the all-reduce of gradients still overlaps with the backward pass.
@@ -26,7 +28,7 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
     """Compile each of `blocks` in place, for the one shape that training has.
 
     Args:
-        blocks: modules of one class.
+        blocks: modules of one class; after them perhaps others, see `compiled_parts`.
         options: arguments of `torch.compile`, or True for its defaults; None or False: nothing is
             compiled.
 
@@ -65,6 +67,11 @@ def compile_blocks(blocks: Iterable[nn.Module], options: Mapping[str, Any] | boo
         else:
             block.compile(**arguments)
     return True
+
+
+def compiled_parts(model: Any) -> list[nn.Module]:
+    """The blocks of a model, then what it names in `pixel_parts()`, if it has that."""
+    return [*model.blocks(), *getattr(model, 'pixel_parts', list)()]
 
 
 def without_recompiling(now: bool) -> AbstractContextManager[Any]:

@@ -36,7 +36,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mae.engine.classes import check_classes, check_num_classes
-from mae.engine.compile import CompileTimeHook, compile_blocks, without_recompiling
+from mae.engine.compile import (
+    CompileTimeHook,
+    compile_blocks,
+    compiled_parts,
+    without_recompiling,
+)
 from mae.engine.cuda_graph import GraphedStep, check_recordable, require_gpu
 from mae.engine.data_loaders import (
     build_data_loader,
@@ -200,9 +205,14 @@ class Runner(_Base):
     def set_randomness(
         self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
     ) -> None:
-        """Seed as mmengine does, after refusing a seed that numpy would not accept."""
+        """Seed as mmengine does, after refusing a seed that numpy would not accept.
+
+        With `deterministic` also ask cuBLAS for the same bits, unless the environment says how.
+        """
         if seed is not None and not 0 <= seed < 2**32:
             raise ConfigError(f'randomness.seed must lie in 0..{2**32 - 1}, not {seed}')
+        if deterministic:  # read at the first product, which some versions of torch refuse without
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         MMRunner.set_randomness(self, seed, diff_rank_seed, deterministic)
 
     def build_logger(
@@ -295,7 +305,7 @@ class Runner(_Base):
             broadcast(value)
 
     def _maybe_compile(self, target: str) -> None:
-        """Compile the blocks of the model; of a model without blocks as mmengine does.
+        """Compile blocks, and target and loss of pixels; a model without blocks as mmengine does.
 
         Training on a GPU compiles them unless `compile=False`. With `cuda_graph` its steps are
         recorded, compiled or not.
@@ -320,13 +330,12 @@ class Runner(_Base):
             return
         if options is None:
             options = trains and torch.cuda.is_available()
-        blocks = self.bare_model.blocks()
-        if not compile_blocks(blocks, options):
+        if not compile_blocks(compiled_parts(self.bare_model), options):
             return
         self._is_compiled = True
         self.logger.info(
-            f'{len(blocks)} blocks will be compiled in the first step, which takes longer for it; '
-            'compile=False does without'
+            f'{len(self.bare_model.blocks())} blocks will be compiled in the first step, which '
+            'takes longer for it; compile=False does without'
         )
         if trains:
             self.register_hook(CompileTimeHook())

@@ -69,6 +69,19 @@ def test_compiled_blocks_read_and_write_less(make_settings):
     assert 'compiled' in out.getvalue()
 
 
+@pytest.mark.parametrize('name', ['target', 'loss'])
+@forked
+def test_target_and_loss_are_counted_compiled(make_settings, name):
+    settings = make_settings(batch_size=B, dtype=torch.bfloat16)
+    assert count._kinds_of_parts(count.meta_model(settings))[name] == 1
+    (plain, before), (fused, after) = (
+        counts(settings, name, B) for counts in (count._count_alone, count._count_fused)
+    )
+    assert 0 < after.total() < before.total()
+    assert set(fused) == {'fused'}
+    assert 0 < fused.total() <= plain.total()
+
+
 def test_other_trainings_are_refused(make_settings):
     settings = make_settings()
     settings.config.model['type'] = 'Segmenter'

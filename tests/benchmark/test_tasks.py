@@ -266,7 +266,7 @@ def test_ours_is_compiled_as_the_config_switch_does_it(make_settings, monkeypatc
     monkeypatch.setattr(ours, 'compile_blocks', lambda blocks, on: seen.append((len(blocks), on)))
     settings = replace(make_settings(), compile=True)
     ours.pretrainer(pretraining(settings))
-    assert seen == [(3, True)]  # two blocks of the encoder, one of the decoder
+    assert seen == [(5, True)]  # two blocks of the encoder, one of the decoder, target and loss
 
 
 def test_only_images_are_on_the_device(make_settings):

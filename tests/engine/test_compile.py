@@ -12,8 +12,13 @@ from torch._dynamo.utils import counters
 from torch.nn.parallel import DistributedDataParallel
 
 from mae.engine import runner as runner_module
-from mae.engine.compile import compile_blocks, without_recompiling
+from mae.engine.compile import compile_blocks, compiled_parts, without_recompiling
+from mae.models.losses import MaskedMSELoss
+from mae.models.masking.mask import Mask
+from mae.models.targets import PixelTarget
+from mae.registry import MODELS
 from mae.utils.errors import ConfigError
+from tests.engine.conftest import MAE
 from tests.forked import forked
 
 # Traces and differentiates like the default, but needs no C++ compiler and no seconds for it.
@@ -54,8 +59,9 @@ def test_same_losses_and_names_and_no_recompilation(make_runner):
     assert compiled.names == plain.names != []
     assert plain.graphs[-1] == 0
     assert compiled.losses == pytest.approx(plain.losses, rel=1e-5)
-    # The trial of the compiler, the encoder's blocks, and the decoder's one, of fewer queries.
-    assert compiled.graphs[0] == 3
+    # The trial of the compiler; the encoder's blocks, the decoder's one, of fewer queries; target
+    # and loss.
+    assert compiled.graphs[0] == 5
     assert set(compiled.graphs) == {compiled.graphs[0]}
 
 
@@ -90,7 +96,7 @@ def test_the_same_losses_with_what_is_computed_again(make_runner, options, recom
     changes |= usual
     plain = run(make_runner, 'plain', changes, classify)
     compiled = run(make_runner, 'compiled', {**changes, 'compile': options}, classify)
-    assert set(compiled.graphs) == {2 if classify else 3}  # one is the trial of the compiler
+    assert set(compiled.graphs) == {2 if classify else 5}  # one is the trial of the compiler
     assert len(plain.losses) == 5
     assert compiled.losses == pytest.approx(plain.losses, rel=1e-5)
     assert plain.losses == pytest.approx(kept.losses, rel=1e-5)
@@ -102,6 +108,38 @@ def test_all_drop_path_rates_share_a_graph(make_runner):
     changes = {'compile': TRACED, 'train_cfg.val_interval': 2}
     hook = run(make_runner, 'classifier', changes, classify=True)
     assert set(hook.graphs) == {2}  # one is the trial of the compiler
+
+
+def test_only_plain_parts_of_pixels_are_compiled_with_the_blocks():
+    model = MODELS.build(MAE)
+    assert compiled_parts(model) == [*model.blocks(), model.target, model.loss]
+
+    class Watched(type(model.target)):
+        pass
+
+    model.target = Watched(patch_size=4, in_channels=1)
+    assert compiled_parts(model) == [*model.blocks(), model.loss]
+
+
+@forked
+def test_target_and_loss_are_the_same_compiled():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    ids = torch.stack([torch.randperm(9) for _ in range(4)])
+    mask, patches = Mask(ids[:, :3], ids[:, 3:]), torch.randn(4, 9, 48)
+    pred = torch.randn(4, 6, 48, dtype=torch.bfloat16, requires_grad=True)
+    results = []
+    for compiled in (False, True):
+        target, loss = PixelTarget(patch_size=4, in_channels=3), MaskedMSELoss()
+        if compiled:
+            assert compile_blocks([nn.Linear(2, 2), target, loss], TRACED)
+        with torch.autocast('cpu', torch.bfloat16):
+            goal = target(None, patches, mask)
+            each = loss(pred, goal)
+        results.append((goal, each, *torch.autograd.grad(each.sum(), pred)))
+    for here, there in zip(*results, strict=True):
+        assert here.dtype == there.dtype
+        torch.testing.assert_close(here, there)
 
 
 def test_off_by_default(make_runner):

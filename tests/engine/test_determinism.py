@@ -1,5 +1,7 @@
 """A run is a pure function of its config and its step: workers and micro-batches leave no mark."""
 
+import os
+
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -59,3 +61,20 @@ def test_first_20_steps_are_the_same(make_runner, seen, changes):
         *exact, loss = zip(step, reference, strict=True)
         assert all(torch.equal(a, b) for a, b in exact)
         torch.testing.assert_close(*loss, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize('given', [None, ':16:8'])
+def test_cublas_is_asked_for_the_same_bits(make_runner, monkeypatch, given):
+    """Without it some versions of torch refuse every product on a GPU."""
+    name, before = 'CUBLAS_WORKSPACE_CONFIG', torch.backends.cudnn.deterministic
+    monkeypatch.setenv(name, given or 'to be restored')
+    if given is None:
+        monkeypatch.delenv(name)
+        make_runner('plain')
+        assert name not in os.environ
+    try:
+        make_runner('run', {'randomness.deterministic': True})
+        assert os.environ[name] == (given or ':4096:8')
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = before

@@ -97,8 +97,8 @@ ODD_VALIDATION = {'val_dataloader.batch_size': 16}  # 25 images a process
 @pytest.mark.parametrize(
     ('classify', 'changes', 'expected'),
     [
-        # A block of the encoder, one of the decoder, and its last one.
-        (False, DEEPER, [3, 3]),
+        # A block of the encoder, one of the decoder, and its last one; target and loss.
+        (False, DEEPER, [5, 5]),
         # All rates of drop path, and in evaluation, whose last batch runs uncompiled.
         (True, ODD_VALIDATION, [1, 2, 2, 2]),
     ],

@@ -1,6 +1,5 @@
 """`tools/train.py` on the device: a run that goes on from its middle ends with the same bits."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -53,8 +52,7 @@ def _tool(
     """
     words = [sys.executable, str(_TOOLS / name), config, *more, '--work-dir', str(work_dir)]
     words += ['--cfg-options', *options] if options else []
-    env = {**os.environ, 'CUBLAS_WORKSPACE_CONFIG': ':4096:8'}  # for the same bits
-    result = subprocess.run(words, env=env, capture_output=True, text=True)
+    result = subprocess.run(words, capture_output=True, text=True)
     lines = (result.stdout + result.stderr).strip().splitlines()
     print('\n'.join(lines[-40:]), flush=True)
     if result.returncode:

@@ -10,7 +10,7 @@ pixels P).
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mae.models.algorithms.base import Algorithm
 from mae.models.algorithms.parts import (
@@ -133,6 +133,10 @@ class MAE(Algorithm):
             'ids_hide': mask.ids_hide,
             'mask': mask.dense(),
         }
+
+    def pixel_parts(self) -> list[nn.Module]:
+        """Target and loss, where their own classes say `is_elementwise`: `compile` fuses them."""
+        return [x for x in (self.target, self.loss) if vars(type(x)).get('is_elementwise')]
 
     def get_fingerprint(self) -> str | None:
         """Identity of the target, such as the hash of a frozen teacher; None if it has none."""

@@ -14,6 +14,8 @@ from mae.registry import MODELS
 class MaskedMSELoss(nn.Module):
     """Squared error, averaged over the values of a patch, then over the hidden patches."""
 
+    is_elementwise = True
+
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Prediction and target, each (B, M, T), to the loss of each image, (B,).
 

@@ -27,6 +27,8 @@ class PixelTarget(Target):
         in_channels: C.
     """
 
+    is_elementwise = True
+
     def __init__(
         self, norm_pix: bool = True, *, eps: float = 1e-6, patch_size: int, in_channels: int
     ) -> None:
