@@ -34,6 +34,9 @@ from mae.visualization.sheets import contact_sheet
 _SHARE = 0.002  # of the images of a run that the features may cost, as training does
 _COST = 0.9  # of an image's training, in a small model: the encoder forward on all of its patches
 _FEWEST = 32  # samples
+# Steps to a picture at least: in a small model one costs .7 of a step, so .23 % of the run.
+_STEPS_A_PICTURE = 300
+_FEWEST_PICTURES = 4
 _REST = 400  # times what a page took to make, until the next: .25 % of the time
 
 
@@ -59,7 +62,8 @@ class RunReportHook(Hook):
             short run, where they would cost more than .2 % of it; but at least 32, or with classes
             what k-NN needs, and twice.
         num_looks: after how many epochs pictures and features are taken, from first to last epoch,
-            at least 2.
+            at least 2. In a run of less than 300 steps a picture there are fewer pictures, but at
+            least 4.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -152,7 +156,8 @@ class RunReportHook(Hook):
         self._size = min(max(size, self.num_images), len(dataset))
         if not self._size:
             return
-        self._looks = _spread(runner.max_epochs, self.num_looks)
+        pictures = max(runner.max_iters // _STEPS_A_PICTURE, _FEWEST_PICTURES)
+        self._looks = _spread(runner.max_epochs, min(pictures, self.num_looks))
         self._evaluations = _spread(runner.max_epochs, count) if self.num_samples else set()
         can_show = not why_no_pictures(model) and model.encoder.in_channels in (1, 3)
         self._facts = replace(

@@ -120,6 +120,14 @@ def test_a_resumed_run_shows_earlier_pictures_before_its_own(trained):
     assert 'epoch 1<' in Path(resumed.work_dir, 'report.html').read_text()
 
 
+@pytest.mark.parametrize(('steps', 'number'), [(300, 4), (7, 5)])
+def test_a_short_run_has_fewer_pictures(trained, monkeypatch, steps, number):
+    monkeypatch.setattr('mae.engine.hooks.run_report._STEPS_A_PICTURE', steps)
+    found = pictures(trained('run', {**REPORT, 'train_cfg.max_epochs': 7}).work_dir)
+    assert len(found) == number
+    assert {'5.png', '35.png'} <= set(found)  # after the first epoch and the last
+
+
 def test_a_classifier_has_curves_alone(make_runner):
     changes = {**REPORT, 'train_cfg.max_epochs': 1}
     runner = make_runner('run', changes, classify=True)
