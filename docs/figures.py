@@ -81,7 +81,10 @@ def measured() -> Table:
     step = find_speeds('step_zen5.json', 'mae', 'mmpretrain', 'transformers', 'lightly')
     loader = find_speeds('loader_zen5.json', 'mae', 'torchvision', 'mmpretrain')
     starts = ('fine-tuned', 'from scratch')
-    segmented = [find_cell('dense_demo', 'mIoU, 100 scenes', start) for start in starts]
+    segmented, detected = (
+        [find_cell('dense_demo', f'{metric}, 100 scenes', start) for start in starts]
+        for metric in ('mIoU', 'box AP')
+    )
     rows = [
         (
             f'`make demo`, {seconds} s on 2 cores of an AMD EPYC: 100 labels, mean and deviation '
@@ -113,9 +116,11 @@ def measured() -> Table:
             '{}; torchvision with Pillow {}, mmpretrain {}'.format(*loader),
         ),
         (
-            'segmentation of digit scenes, 100 labelled: mean and deviation of three seeds',
+            'segmentation and detection in scenes of digits, 100 labelled: mean and deviation of '
+            'three seeds',
             'dense_demo',
-            f'fine-tuned {segmented[0]} mIoU, from scratch {segmented[1]}',
+            f'fine-tuned {segmented[0]} mIoU, {detected[0]} box AP; '
+            f'from scratch {segmented[1]}, {detected[1]}',
         ),
     ]
     shown = [[f'{what} ([more](docs/en/notes/{note}.md))', told] for what, note, told in rows]
