@@ -130,7 +130,7 @@ def _refuse_windows(encoder: Any) -> None:
         if getattr(block, 'rel_pos', None) is not None or getattr(block, 'window_size', None):
             raise ValueError(
                 'an encoder with windows or relative positions cannot be exported to ONNX; '
-                'mae zoo convert --as-plain-vit writes its weights without them'
+                '`mae zoo convert --as-plain-vit` writes its weights without them'
             )
 
 

@@ -173,7 +173,7 @@ def test_a_checkpoint_without_a_head(checkpoint, write_config, capsys):
          'error: only the training images of an MAE or a Classifier are drawn, not of Segmenter'),
         (['picture', 'schedule', 'vit-mini-p4_knn-1xb360_digits-16'],
          'describes no training: train_dataloader is missing'),
-        (['picture', 'schedule', 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'], '--num-images'),
+        (['picture', 'schedule', 'mae_vit-base-p16_8xb512-amp-coslr-400e_in1k'], 'num_images'),
         (['log', '.'], 'error: . is no work dir of a run'),
     ],
 )  # fmt: skip

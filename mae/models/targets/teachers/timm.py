@@ -85,7 +85,7 @@ class TimmTeacher(Teacher):
         if wrong := _mismatches(weights, model.state_dict()):
             raise ValueError(
                 f'{self.checkpoint} holds no weights of the teacher {self}: '
-                f'{"; ".join(wrong[:3])}; mae zoo convert --to timm writes such files'
+                f'{"; ".join(wrong[:3])}; `mae zoo convert --to timm` writes such files'
             )
         model.load_state_dict(weights)
         return model

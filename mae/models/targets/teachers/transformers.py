@@ -40,7 +40,7 @@ class TransformersTeacher(Teacher):
         if config.model_type == 'vit_mae':
             raise ValueError(
                 f'{folder}: ViTMAE of transformers hides patches by itself; write its encoder with '
-                'mae zoo convert --to timm --encoder-only'
+                '`mae zoo convert --to timm --encoder-only`'
             )
         config = getattr(config, 'vision_config', config)
         facts = ('hidden_size', 'patch_size', 'num_channels')
