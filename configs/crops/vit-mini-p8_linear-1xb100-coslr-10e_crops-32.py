@@ -23,16 +23,9 @@ model = dict(
     loss=dict(label_smoothing=0.0),
     trainable_blocks=0,
 )
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(type='DecodeImage'),
-            dict(type='RandomResizedCrop', scale=(0.5, 1.0), oversize='clamp'),
-            dict(type='RandomFlip'),
-            dict(type='PackInputs'),
-        ],
-    ),
-)
+_crop = dict(type='RandomResizedCrop', scale=(0.5, 1.0), oversize='clamp')
+_pipeline = [dict(type='DecodeImage'), _crop, dict(type='RandomFlip'), dict(type='PackInputs')]
+train_dataloader = dict(dataset=dict(pipeline=_pipeline))
 optim_wrapper = dict(amp=None)
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=10, val_interval=10)
