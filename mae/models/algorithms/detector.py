@@ -19,12 +19,12 @@ class Detector(Algorithm):
 
     Args:
         encoder: config; gives maps after chosen blocks (`DenseViTEncoder`).
-        neck: config; the encoder's maps to levels, with `channels` and `strides`. None leaves the
-            map of the one block in `taps` as the only level.
         rpn: config; levels to proposals.
         roi: config; levels and proposals to detections.
         taps: numbers of the blocks, from 0, whose maps are used.
         preprocessor: config; batches of `collate_dense` to normalised images and objects.
+        neck: config; the encoder's maps to levels, with `channels` and `strides`. None leaves the
+            map of the one block in `taps` as the only level.
         trainable_blocks: last blocks of the encoder that are trained, see `Algorithm.freeze`; None
             trains all, 0 keeps it frozen.
 
@@ -36,12 +36,12 @@ class Detector(Algorithm):
     def __init__(
         self,
         encoder: Part,
-        neck: Part | None,
         rpn: Part,
         roi: Part,
         *,
         taps: Sequence[int],
         preprocessor: Part,
+        neck: Part | None = None,
         trainable_blocks: float | None = None,
     ) -> None:
         super().__init__(encoder, preprocessor)

@@ -32,7 +32,7 @@ class LevelsNeck(nn.Module):
     ) -> None:
         super().__init__()
         if num_taps != 4:
-            raise ValueError(f'model.taps must name four blocks for LevelsNeck, not {num_taps}')
+            raise ValueError(f'model.taps must name four blocks for this neck, not {num_taps}')
         D = embed_dim
         self.channels = (D,) * 4
         self.strides = (patch_size // 4, patch_size // 2, patch_size, 2 * patch_size)

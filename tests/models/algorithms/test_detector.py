@@ -47,8 +47,7 @@ CONFIG = {
 }
 # The heads see the encoder's map alone, and the box head its mean over a box.
 SINGLE_SCALE = {
-    **CONFIG,
-    'neck': None,
+    **{key: value for key, value in CONFIG.items() if key != 'neck'},
     'rpn': {**CONFIG['rpn'], 'sizes': [12]},
     'roi': {**CONFIG['roi'], 'box_side': 1, 'box_convs': 0},
 }
