@@ -19,6 +19,8 @@ os.fsync = lambda descriptor: None
 # mmengine has yapf lay out the config twice a run, which takes longer than most runs here. The text
 # means the same without.
 mmengine_config.FormatCode = lambda text, **_: (re.sub(r'(?m)^(\w+)=', r'\1 = ', text), True)
+# A fork must not collect garbage of this process: what has a thread here aborts there.
+os.register_at_fork(after_in_child=gc.freeze)
 gc.disable()  # until all tests are imported: in what is imported there is no garbage to look for
 
 
@@ -37,5 +39,4 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     gc.freeze()  # a forked process that looked through the modules would copy their pages
-    gc.set_threshold(7000)  # ten times as rarely as by default: a twelfth of the time went into it
     gc.enable()
