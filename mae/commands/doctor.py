@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Examine; `argv` stands for the command line."""
     args = parse_args(argv, prog)
     from mae.config import load_config, parse_options
-    from mae.utils.files import require_writable, write_json, write_text
+    from mae.utils.files import make_folder, require_writable, write_json, write_text
 
     for path in filter(None, (args.html, args.json)):
         require_writable(path)  # before all that takes time
@@ -71,6 +71,6 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         write_json(args.json, result.as_dict())
     if args.html is not None:
         words = shlex.join(sys.argv[1:] if argv is None else argv)
-        args.html.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(args.html.parent)
         write_text(args.html, as_page(result, f'{prog or "mae doctor"} {words}'))
     sys.exit(result.exit_code)

@@ -46,12 +46,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse_args(argv, prog)
     from mae.apis import init_model, load_config, reconstruct
     from mae.apis.images import decoded_bits
+    from mae.utils.files import make_folder
     from mae.visualization.sheets import contact_sheet
 
     model = init_model(args.config, args.checkpoint, args.device)
     bits = decoded_bits(load_config(args.config))
     panels = reconstruct(model, args.images, patch_stats=args.patch_stats, bits=bits)
     sheet = contact_sheet(panels)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out.parent)
     sheet.save(args.out)
     print(f'wrote {args.out}. {panels[0].note}'.strip())

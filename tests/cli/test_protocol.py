@@ -51,6 +51,7 @@ def run(folder):
     for number, name in (1, 'stdout'), (2, 'stderr'):
         with open(name, 'wb') as file:
             os.dup2(file.fileno(), number)
+        # Open until the process ends, as it writes there to its end.
         setattr(sys, name, open(number, 'w', buffering=1, closefd=False))  # noqa: SIM115
     run_command(lambda: load_tool().main([PRETRAIN, *ARGUMENTS]))
 

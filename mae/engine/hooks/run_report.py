@@ -62,8 +62,7 @@ class RunReportHook(Hook):
             short run, where they would cost more than .2 % of it; but at least 32, or with classes
             what k-NN needs, and twice.
         num_looks: after how many epochs pictures and features are taken, from first to last epoch,
-            at least 2. In a run of less than 300 steps a picture there are fewer pictures, but at
-            least 4.
+            at least 2. Pictures are fewer in a short run, one for every 300 steps, but at least 4.
 
     Raises:
         ConfigError: a number is out of its range.

@@ -46,6 +46,7 @@ class PyramidBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalised images (B, C, H, W) of whole patches to the levels by name."""
+        # mypy takes what a module has for a tensor or a module.
         maps = self.encoder.maps(images, self.taps)  # type: ignore[operator]
         levels = maps if self.neck is None else self.neck(maps)
         return {str(number): level for number, level in enumerate(levels)}

@@ -146,30 +146,8 @@ LATER = [
 ]
 
 
-@pytest.mark.parametrize(('kind', 'options'), LATER)
-def test_a_schedule_may_begin_later(kind, options):
-    """With what the rest of the run would have from its start; until then the rate stays."""
-    expected = [2.0] * 3 + curve(kind, 10, **options)
-    assert curve(kind, 13, begin=3, **options) == expected
-    for at in range(13):
-        first, second = Group().optimizer, Group().optimizer
-        schedule, resumed = (kind(o, begin=3, end=13, **options) for o in (first, second))
-        for _ in range(at):
-            schedule.step()
-        second.load_state_dict(first.state_dict())
-        resumed.load_state_dict(schedule.state_dict())
-        rates = []
-        for _ in range(at, 13):
-            rates.append(second.param_groups[0]['lr'])
-            resumed.step()
-        assert rates == expected[at:]
-
-
-@pytest.mark.parametrize('at', [2, 5, 8])
-def test_a_schedule_that_is_to_begin_later_than_before_has_the_rates_of_a_new_run(at):
-    """Resumed at a step before the new `begin`, or behind it."""
-    first, second = Group().optimizer, Group().optimizer
-    schedule, resumed = WarmupCosineLR(first, end=13), WarmupCosineLR(second, begin=6, end=13)
+def resumed_rates(first, schedule, second, resumed, at):
+    """Rates of steps `at` to 12 of a second optimizer, which goes on from the first after `at`."""
     for _ in range(at):
         schedule.step()
     second.load_state_dict(first.state_dict())
@@ -178,6 +156,26 @@ def test_a_schedule_that_is_to_begin_later_than_before_has_the_rates_of_a_new_ru
     for _ in range(at, 13):
         rates.append(second.param_groups[0]['lr'])
         resumed.step()
+    return rates
+
+
+@pytest.mark.parametrize(('kind', 'options'), LATER)
+def test_a_schedule_may_begin_later(kind, options):
+    """With what the rest of the run would have from its start; until then the rate stays."""
+    expected = [2.0] * 3 + curve(kind, 10, **options)
+    assert curve(kind, 13, begin=3, **options) == expected
+    for at in range(13):
+        first, second = Group().optimizer, Group().optimizer
+        schedule, resumed = (kind(o, begin=3, end=13, **options) for o in (first, second))
+        assert resumed_rates(first, schedule, second, resumed, at) == expected[at:]
+
+
+@pytest.mark.parametrize('at', [2, 5, 8])
+def test_a_schedule_that_is_to_begin_later_than_before_has_the_rates_of_a_new_run(at):
+    """Resumed at a step before the new `begin`, or behind it."""
+    first, second = Group().optimizer, Group().optimizer
+    schedule, resumed = WarmupCosineLR(first, end=13), WarmupCosineLR(second, begin=6, end=13)
+    rates = resumed_rates(first, schedule, second, resumed, at)
     assert rates == curve(WarmupCosineLR, 13, begin=6)[at:]
 
 
